@@ -1,0 +1,336 @@
+//! The one catalogue of stable codes, each with a title and a hint in English and Chinese.
+//!
+//! A code is what a refusal, a failed job, a CLI error and a receipt have in common. Its text form
+//! (`area.what`) never changes once released; the sentences may. `docs/CODES.md` is generated from
+//! this table and a test holds the two together.
+
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+/// The language of titles and hints.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Lang {
+    /// English.
+    #[default]
+    En,
+    /// Chinese, simplified.
+    Zh,
+}
+
+/// Defines [`Code`] and its table from one list.
+macro_rules! codes {
+    ($($variant:ident = $text:literal, $en:literal, $zh:literal, $hint_en:literal, $hint_zh:literal;)*) => {
+        /// A stable code.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $en] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the catalogue.
+            pub const ALL: &'static [Code] = &[$(Code::$variant,)*];
+
+            /// The stable text.
+            pub const fn text(self) -> &'static str {
+                match self { $(Code::$variant => $text,)* }
+            }
+
+            /// The title in a language.
+            pub const fn title(self, lang: Lang) -> &'static str {
+                match (self, lang) { $((Code::$variant, Lang::En) => $en, (Code::$variant, Lang::Zh) => $zh,)* }
+            }
+
+            /// What to do, in a language.
+            pub const fn hint(self, lang: Lang) -> &'static str {
+                match (self, lang) { $((Code::$variant, Lang::En) => $hint_en, (Code::$variant, Lang::Zh) => $hint_zh,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    // What a person typed or wrote in a file.
+    ArgsIdMalformed = "args.id_malformed", "not an id: 64 hex digits are expected", "标识无效：应为 64 位十六进制数字",
+        "copy the whole id from the listing", "请从列表中完整复制标识";
+    ArgsNameMalformed = "args.name_malformed", "not a name: 1 to 64 of a-z 0-9 - _ . are expected", "名称无效：应为 1 至 64 个 a-z 0-9 - _ . 字符",
+        "choose a name such as bank-a", "请使用类似 bank-a 的名称";
+    ArgsInvalid = "args.invalid", "an argument has an unusable value", "参数的值无效",
+        "see the command's --help for an example", "请查看该命令 --help 中的示例";
+    ConfigAbsent = "config.absent", "there is no configuration here", "此处没有配置文件",
+        "run `tacit init`, or `tacit join` with an invitation, or name the folder with --home", "请先运行 `tacit init` 或用邀请运行 `tacit join`，或用 --home 指定目录";
+    ConfigMalformed = "config.malformed", "the configuration file cannot be read", "配置文件无法读取",
+        "correct the line that is named; unknown keys are refused", "请更正所指的行；未知的键会被拒绝";
+    ConfigExists = "config.exists", "there is a configuration here already", "此处已有配置",
+        "choose another folder with --home, or remove the old one yourself", "请用 --home 选择其他目录，或自行删除旧配置";
+    ConfigKeyPermissions = "config.key_permissions", "a key file can be read by others", "密钥文件可被他人读取",
+        "run chmod 600 on the file", "请对该文件执行 chmod 600";
+
+    // Data at the owner's node.
+    DataFileAbsent = "data.file_absent", "the file does not exist or cannot be opened", "文件不存在或无法打开",
+        "check the path and its permissions", "请检查路径及权限";
+    DataFormatUnknown = "data.format_unknown", "the source is not a .csv, a .parquet or a postgres:// name", "数据源不是 .csv、.parquet 或 postgres:// 名称",
+        "give a file that ends in .csv or .parquet, or postgres://NAME/TABLE with NAME from the node's configuration", "请提供以 .csv 或 .parquet 结尾的文件，或 postgres://名称/表（名称取自节点配置）";
+    DataEmpty = "data.empty", "the file has no header or no rows", "文件没有表头或没有数据行",
+        "export the table again with its header line", "请重新导出带表头的表";
+    DataHeaderDuplicate = "data.header_duplicate", "two columns have the same name", "两列同名",
+        "rename one of the columns", "请重命名其中一列";
+    DataHeaderMalformed = "data.header_malformed", "a column has no usable name", "列名无效",
+        "give every column a name of 1 to 128 bytes", "请为每一列取 1 至 128 字节的名称";
+    DataRowRagged = "data.row_ragged", "a row has another number of fields than the header", "某行的字段数与表头不同",
+        "correct the row that is named", "请更正所指的行";
+    DataNotUtf8 = "data.not_utf8", "the file is not UTF-8", "文件不是 UTF-8 编码",
+        "convert the file, for example with iconv -t UTF-8", "请转换编码，例如使用 iconv -t UTF-8";
+    DataLineTooLong = "data.line_too_long", "a line is longer than 16 MiB", "某行超过 16 MiB",
+        "check the quotes: an unclosed quote joins lines", "请检查引号：未闭合的引号会合并多行";
+    DataValueType = "data.value_type", "a value is not of its column's type", "某个值与列的类型不符",
+        "correct the value, or register the column as text with --text COLUMN", "请更正该值，或用 --text 列名 将该列登记为文本";
+    DataValueNotFinite = "data.value_not_finite", "a value is NaN or infinite", "某个值为 NaN 或无穷",
+        "leave the field empty where there is no value", "没有值时请将字段留空";
+    DataColumnUnknown = "data.column_unknown", "there is no such column", "没有这一列",
+        "run `tacit data show` for the columns", "请运行 `tacit data show` 查看列";
+    DataColumnType = "data.column_type", "the column's type does not fit this use", "列的类型不适合此用途",
+        "choose a numeric column for arithmetic, a text or whole-number column for groups", "算术请选数值列，分组请选文本列或整数列";
+    DataTooLarge = "data.too_large", "the dataset is over a limit", "数据集超过上限",
+        "see the limits in docs/LIMITS.md", "请参阅 docs/LIMITS.md 中的上限";
+    DataSourceUnknown = "data.source_unknown", "no source of that name is in this node's configuration", "本节点配置中没有该名称的数据源",
+        "add it under [sources] in node.toml", "请在 node.toml 的 [sources] 下添加";
+    DataSourceUnreachable = "data.source_unreachable", "the database behind the source does not answer", "数据源背后的数据库没有响应",
+        "check that it runs and that node.toml has the right address", "请检查数据库是否运行以及 node.toml 中的地址";
+    DataUnknown = "data.unknown", "no dataset of that name is registered here", "此处没有登记该名称的数据集",
+        "run `tacit data show` for the datasets", "请运行 `tacit data show` 查看数据集";
+    DataExists = "data.exists", "a dataset of that name is registered already", "该名称的数据集已登记",
+        "choose another name", "请选择其他名称";
+    DataChanged = "data.changed", "the source no longer has the registered columns", "数据源的列与登记时不同",
+        "register the changed source under a new name", "请以新名称登记变更后的数据源";
+    DataViewMalformed = "data.view_malformed", "the view is not one SELECT over the dataset", "视图不是基于该数据集的单个 SELECT",
+        "write a single SELECT without semicolon over the table `data`", "请写一个不带分号、基于表 `data` 的 SELECT";
+    DataQueryFailed = "data.query_failed", "the local query failed", "本地查询失败",
+        "see the node's own log; the rows stay there", "请查看节点自身日志；数据行不会离开本地";
+
+    // What a node's policy says no to: refusals.
+    RefusedMalformed = "refused.malformed", "the job's bytes are not a canonical job of a known version", "作业字节不是已知版本的规范作业",
+        "submit the job with a tool of this version", "请使用本版本的工具提交作业";
+    RefusedUnsigned = "refused.unsigned", "the job has no valid signature of its operator", "作业没有操作者的有效签名",
+        "sign the exact bytes again; a changed byte voids the signature", "请重新签名；任何字节改动都会使签名失效";
+    RefusedOperator = "refused.operator", "the operator's key is not named by the contract", "合同中没有该操作者的密钥",
+        "ask the owner for a contract that names this key", "请向所有者申请载明该密钥的合同";
+    RefusedContractUnknown = "refused.contract_unknown", "no contract of that id is in force here", "此处没有该编号的有效合同",
+        "have every owner and the demander sign the contract", "请由全部所有者和需求方签署合同";
+    RefusedContractIncomplete = "refused.contract_incomplete", "a required signature is missing from the contract", "合同缺少必要的签名",
+        "collect the missing signature; it is named", "请补全所指的签名";
+    RefusedContractExpired = "refused.contract_expired", "the contract is not in its validity period", "合同不在有效期内",
+        "agree a new contract", "请签订新合同";
+    RefusedContractRevoked = "refused.contract_revoked", "the owner has revoked the contract", "所有者已撤销合同",
+        "agree a new contract", "请签订新合同";
+    RefusedJobExpired = "refused.job_expired", "the job is past its own expiry or not yet valid", "作业已过期或尚未生效",
+        "sign the job again; check the clock with `tacit doctor`", "请重新签署作业；可用 `tacit doctor` 检查时钟";
+    RefusedReplayed = "refused.replayed", "this job id was consumed before", "该作业编号已被使用",
+        "sign a new job", "请签署新的作业";
+    RefusedRoles = "refused.roles", "the roles conflict: a coordinator may not be the demander", "角色冲突：协调方不得为需求方",
+        "submit as another party", "请以其他参与方身份提交";
+    RefusedDataset = "refused.dataset", "the dataset version is not the one of the contract", "数据集版本与合同不符",
+        "name the contract's dataset version", "请使用合同载明的数据集版本";
+    RefusedPurpose = "refused.purpose", "the purpose differs from the contract's", "用途与合同不符",
+        "use the contract's purpose", "请使用合同载明的用途";
+    RefusedKind = "refused.kind", "the contract does not allow this job kind", "合同不允许此类作业",
+        "ask the owner to allow the kind", "请向所有者申请该作业类型";
+    RefusedParameters = "refused.parameters", "the job's parameters are not valid for its kind", "作业参数对其类型无效",
+        "run `tacit job plan` and correct the parameter that is named", "请运行 `tacit job plan` 并更正所指参数";
+    RefusedColumn = "refused.column", "a column is not within the contract", "某列不在合同范围内",
+        "use only columns that the contract lists", "请仅使用合同列出的列";
+    RefusedLevel = "refused.level", "a column's disclosure level does not allow this use", "某列的披露级别不允许此用途",
+        "ask the owner for a wider level", "请向所有者申请更宽的披露级别";
+    RefusedCohort = "refused.cohort", "too few rows or contributors for the contract's floor", "行数或参与方数低于合同下限",
+        "widen the filter or the groups", "请放宽筛选条件或分组";
+    RefusedRecipient = "refused.recipient", "the recipient is not one of the contract's", "接收方不在合同之列",
+        "name a recipient of the contract", "请使用合同载明的接收方";
+    RefusedQuota = "refused.quota", "the contract's quota is used up", "合同配额已用尽",
+        "agree a larger quota, or wait for the next period", "请申请更大配额或等待下一周期";
+    RefusedParties = "refused.parties", "the parties are too few or not those of the contract", "参与方过少或与合同不符",
+        "secure sums need three parties", "安全求和至少需要三个参与方";
+    RefusedOverflow = "refused.overflow", "the sums could overflow", "求和可能溢出",
+        "state a smaller range for the column", "请为该列声明更小的取值范围";
+    RefusedClock = "refused.clock", "this node's clock is behind what it has already seen", "本节点时钟早于已见时间",
+        "set the clock right, then try again", "请校准时钟后重试";
+    RefusedSitePolicy = "refused.site_policy", "the owner's site policy says no", "所有者的站点策略拒绝",
+        "ask the owner", "请联系所有者";
+
+    // A running job.
+    JobPeerLost = "job.peer_lost", "a party was lost and too few are left", "有参与方失联，余下的过少",
+        "look at that party's node, then submit again", "请检查该参与方节点后重新提交";
+    JobDeadline = "job.deadline", "a step did not finish by its deadline", "某一步骤未在期限内完成",
+        "look at the seat that is named", "请检查所指席位";
+    JobMisbehaved = "job.misbehaved", "a party broke the protocol", "有参与方违反协议",
+        "the evidence is in the receipt", "证据见凭证";
+    JobDisagreement = "job.disagreement", "the parties were given different jobs or rosters", "各方收到的作业或名册不一致",
+        "the coordinator equivocated; do not use it", "协调方前后不一，请停止使用";
+    JobCancelled = "job.cancelled", "the job was cancelled by its operator", "作业已被操作者取消",
+        "submit it again if it is still wanted", "如仍需要请重新提交";
+    JobUnreachable = "job.unreachable", "a party did not answer in time", "有参与方未及时应答",
+        "check that the node runs: `tacit doctor`", "请检查节点是否运行：`tacit doctor`";
+    JobBusy = "job.busy", "the nodes are busy and the job's time ran out", "节点繁忙且作业等待超时",
+        "submit again later", "请稍后重新提交";
+    JobLocal = "job.local", "a party's local half failed", "某参与方的本地部分失败",
+        "that party's own log tells why", "原因见该参与方自身日志";
+    JobValueOutOfRange = "job.value_out_of_range", "a value lies outside the range that the job states", "某个值超出作业声明的取值范围",
+        "state a wider range for the column", "请为该列声明更宽的取值范围";
+    JobInternal = "job.internal", "a party's software failed", "某参与方的软件出错",
+        "report it with the support bundle", "请附支持包报告此问题";
+    JobUnknown = "job.unknown", "no job of that id is known here", "此处没有该编号的作业",
+        "run `tacit job list`", "请运行 `tacit job list`";
+    JobNotFinished = "job.not_finished", "the job has no result yet", "作业尚无结果",
+        "run `tacit job watch`", "请运行 `tacit job watch`";
+    JobNotOurs = "job.not_ours", "the result is sealed to another key", "结果由其他密钥封装",
+        "open it with the key of the operator who submitted the job", "请使用提交该作业的操作者密钥打开";
+
+    // Network and enrolment.
+    NetUnreachable = "net.unreachable", "the peer does not answer", "对端没有响应",
+        "check the address, and that UDP passes: `tacit doctor`", "请检查地址以及 UDP 是否畅通：`tacit doctor`";
+    NetFingerprint = "net.fingerprint", "the peer's key is not the pinned one", "对端密钥与固定的指纹不符",
+        "compare the fingerprints by another channel; do not go on if they differ", "请通过其他渠道核对指纹；不一致时请勿继续";
+    NetVersion = "net.version", "the peer speaks no common version", "与对端没有共同的协议版本",
+        "update the older side", "请更新较旧的一方";
+    NetPortTaken = "net.port_taken", "the port is taken", "端口已被占用",
+        "choose another port, or stop the other program", "请选择其他端口，或停止占用该端口的程序";
+    NetFrame = "net.frame", "the peer sent a frame that breaks the rules", "对端发送了违规的帧",
+        "update both sides; if it persists, report the peer", "请更新双方；若仍出现请报告对端";
+    NetRefused = "net.refused", "the peer refused the connection", "对端拒绝连接",
+        "enrol first with `tacit join`", "请先用 `tacit join` 加入";
+    InviteMalformed = "invite.malformed", "not an invitation", "邀请无效",
+        "copy the whole line that begins with tacit1:", "请完整复制以 tacit1: 开头的一行";
+    InviteUnknown = "invite.unknown", "the invitation code is not known, or was used", "邀请码未知或已使用",
+        "ask for a new invitation", "请索取新的邀请";
+    InviteExpired = "invite.expired", "the invitation has expired", "邀请已过期",
+        "ask for a new invitation", "请索取新的邀请";
+    InviteThrottled = "invite.throttled", "too many wrong codes were tried", "尝试错误邀请码次数过多",
+        "wait a minute", "请等待一分钟";
+    ClockSkew = "clock.skew", "this clock and the peer's differ too much", "本机时钟与对端相差过大",
+        "set the clocks right", "请校准时钟";
+
+    // The log and receipts.
+    ReceiptInvalid = "receipt.invalid", "the receipt does not verify", "凭证验证失败",
+        "keep the file: it is evidence", "请保留该文件：它是证据";
+    ReceiptUnknown = "receipt.unknown", "there is no such receipt", "没有该凭证",
+        "run `tacit receipt list`", "请运行 `tacit receipt list`";
+    ReceiptPending = "receipt.pending", "the receipt is not yet in a cosigned checkpoint", "凭证尚未进入联署检查点",
+        "try again in a moment; the result stays closed until then", "请稍后再试；在此之前结果不会打开";
+    LogCorrupt = "log.corrupt", "the log does not match its checkpoint", "日志与其检查点不一致",
+        "stop; restore the log from a mirror", "请停止使用，并从镜像恢复日志";
+    LogFork = "log.fork", "the log showed two histories", "日志出现两种历史",
+        "keep both checkpoints: they are evidence", "请保留两个检查点：它们是证据";
+
+    // This machine.
+    StoreCorrupt = "store.corrupt", "the database is damaged", "数据库已损坏",
+        "stop; restore the backup", "请停止使用并恢复备份";
+    StoreFull = "store.full", "the disk is full", "磁盘已满",
+        "free some space; nothing was lost", "请释放空间；没有数据丢失";
+    StoreFailed = "store.failed", "the database could not be written", "数据库无法写入",
+        "check the folder and its permissions", "请检查目录及权限";
+    StoreLocked = "store.locked", "another process uses this folder", "另一进程正在使用此目录",
+        "stop the other process", "请停止另一进程";
+    IoFailed = "io.failed", "a file could not be read or written", "文件无法读写",
+        "check the path, the permissions and the disk", "请检查路径、权限和磁盘";
+    Internal = "internal", "a defect in this software", "软件缺陷",
+        "report it with the command that showed it", "请附上触发命令报告此问题";
+    Unknown = "unknown", "a code of a newer version", "来自更新版本的代码",
+        "update this side", "请更新本方软件";
+}
+
+impl Code {
+    /// The code of that text; [`Code::Unknown`] for one that this version does not have.
+    pub fn parse(text: &str) -> Self {
+        Self::ALL.iter().copied().find(|c| c.text() == text).unwrap_or(Code::Unknown)
+    }
+
+    /// The process exit status of an error with this code: 2 for what a person typed, 3 for a
+    /// refusal, 4 for a failed job, 5 for the network, 6 for receipts and log, 1 for the rest.
+    pub fn exit_status(self) -> u8 {
+        match self.text().split('.').next() {
+            Some("args" | "config" | "data") => 2,
+            Some("refused") => 3,
+            Some("job") => 4,
+            Some("net" | "invite" | "clock") => 5,
+            Some("receipt" | "log") => 6,
+            _ => 1,
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.text())
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Ok(Code::parse(&String::deserialize(d)?))
+    }
+}
+
+impl<C> minicbor::Encode<C> for Code {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.str(self.text())?;
+        Ok(())
+    }
+}
+
+impl<'b, C> minicbor::Decode<'b, C> for Code {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        Ok(Code::parse(d.str()?))
+    }
+}
+
+/// One clear error: a stable code and what it is about. Where the fault lies (file and line, seat
+/// and step, field) is part of `what`, written by the code that found it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
+#[error("{}: {what} [{code}]", code.title(Lang::En))]
+pub struct Fault {
+    /// The stable code.
+    pub code: Code,
+    /// What and where: a file and line, a column, a seat, a field, a value.
+    pub what: String,
+}
+
+impl Fault {
+    /// A fault of that code about `what`.
+    pub fn new(code: Code, what: impl Into<String>) -> Self {
+        Self { code, what: what.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_lower_case_and_said_in_both_languages() {
+        for (i, code) in Code::ALL.iter().enumerate() {
+            assert!(Code::ALL[i + 1..].iter().all(|c| c.text() != code.text()), "{code}");
+            assert!(code.text().bytes().all(|b| b.is_ascii_lowercase() || b"._0123456789".contains(&b)), "{code}");
+            assert_eq!(Code::parse(code.text()), *code);
+            for lang in [Lang::En, Lang::Zh] {
+                assert!(!code.title(lang).is_empty() && !code.hint(lang).is_empty(), "{code}");
+            }
+            assert!(code.title(Lang::Zh).chars().any(|c| c as u32 > 0x3000), "{code} has no Chinese title");
+            assert_ne!(code.exit_status(), 0);
+        }
+        assert_eq!(Code::parse("from.the_future"), Code::Unknown);
+    }
+}
