@@ -1,1 +1,23 @@
-//! crypto
+//! Cryptography that the product composes and nothing else: randomness, hashing with labels,
+//! signatures, signed statements, Ristretto agreement, sealing. Ciphers, curves and hashes are
+//! those of well-kept libraries; this crate gives them narrow faces with types that cannot be
+//! printed, copied or sent by mistake.
+//!
+//! No IO, no clock, no operating-system randomness: the caller brings a seed.
+
+pub mod agree;
+pub mod cbor;
+pub mod hash;
+pub mod rng;
+pub mod seal;
+pub mod secret;
+pub mod sign;
+pub mod statement;
+
+pub use agree::{Agreement, PublicPoint, SecretScalar};
+pub use hash::{Transcript, sha256};
+pub use rng::{Rng, Seed};
+pub use seal::{SealKey, SealPublic};
+pub use secret::Secret;
+pub use sign::{Signature, SigningKey, verify};
+pub use statement::{Body, Statement, StatementError};
