@@ -38,7 +38,8 @@ fn shallow(bytes: &[u8]) -> bool {
                 None => return false,
             },
             Ok(Token::Tag(_)) => Some(1),
-            Ok(Token::BeginArray | Token::BeginMap | Token::BeginBytes | Token::BeginString | Token::Break) | Err(_) => {
+            Ok(Token::BeginArray | Token::BeginMap | Token::BeginBytes | Token::BeginString | Token::Break)
+            | Err(_) => {
                 return false;
             }
             Ok(_) => None,

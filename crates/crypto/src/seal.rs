@@ -101,9 +101,7 @@ pub fn seal_once(key: &Secret<[u8; 32]>, context: &[u8], plain: &[u8]) -> Vec<u8
 
 /// The inverse of [`seal_once`]; `None` when key, context or bytes are not those that were sealed.
 pub fn open_once(key: &Secret<[u8; 32]>, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-    Aes256Gcm::new(key.expose_secret().into())
-        .decrypt(&Nonce::default(), Payload { msg: sealed, aad: context })
-        .ok()
+    Aes256Gcm::new(key.expose_secret().into()).decrypt(&Nonce::default(), Payload { msg: sealed, aad: context }).ok()
 }
 
 #[cfg(test)]

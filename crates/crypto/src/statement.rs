@@ -105,7 +105,8 @@ impl Envelope {
         }
         let header = &sign1.protected.header;
         let algorithm = header.alg.as_ref().ok_or(malformed("no algorithm"))?;
-        let accepted = [iana::Algorithm::EdDSA, iana::Algorithm::Ed25519].map(coset::RegisteredLabelWithPrivate::Assigned);
+        let accepted =
+            [iana::Algorithm::EdDSA, iana::Algorithm::Ed25519].map(coset::RegisteredLabelWithPrivate::Assigned);
         if !accepted.contains(algorithm) {
             return Err(malformed("the algorithm is not Ed25519"));
         }
@@ -131,9 +132,7 @@ impl Envelope {
             (None, None) => None,
             (Some(seq), Some(prev)) => Some(Link {
                 seq: as_u64(seq).ok_or(malformed("seq"))?,
-                prev: Hash(
-                    prev.as_bytes().and_then(|b| b.as_slice().try_into().ok()).ok_or(malformed("prev"))?,
-                ),
+                prev: Hash(prev.as_bytes().and_then(|b| b.as_slice().try_into().ok()).ok_or(malformed("prev"))?),
             }),
             _ => return Err(malformed("seq and prev go together")),
         };
@@ -181,7 +180,8 @@ impl<T: Body> Statement<T> {
             .key_id(signer.0.to_vec())
             .value(LABEL_CLAIMS, claims);
         if let Some(link) = link {
-            header = header.value(LABEL_SEQ, Value::from(link.seq)).value(LABEL_PREV, Value::from(link.prev.0.to_vec()));
+            header =
+                header.value(LABEL_SEQ, Value::from(link.seq)).value(LABEL_PREV, Value::from(link.prev.0.to_vec()));
         }
         let sign1 = CoseSign1Builder::new()
             .protected(header.build())

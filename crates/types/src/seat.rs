@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 /// A party's number in one job, from 0. Seats are ordered by node id in the seating, so every
 /// party derives the same numbers.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, minicbor::Encode, minicbor::Decode)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, minicbor::Encode, minicbor::Decode,
+)]
 #[cbor(transparent)]
 pub struct Seat(#[n(0)] pub u16);
 
@@ -42,7 +44,9 @@ impl fmt::Display for Attempt {
 }
 
 /// A step of a protocol: the round in the high half, the phase within the round in the low half.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, minicbor::Encode, minicbor::Decode)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, minicbor::Encode, minicbor::Decode,
+)]
 #[cbor(transparent)]
 pub struct Step(#[n(0)] pub u32);
 

@@ -17,7 +17,19 @@ impl Millis {
 
 /// Milliseconds since 1970-01-01 UTC, as an organisation's wall clock gave it.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, minicbor::Encode, minicbor::Decode,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Default,
+    Serialize,
+    Deserialize,
+    minicbor::Encode,
+    minicbor::Decode,
 )]
 #[cbor(transparent)]
 pub struct UnixMillis(#[n(0)] pub u64);

@@ -54,8 +54,7 @@ pub fn decode_capped<T: DeserializeOwned>(bytes: &[u8], cap: usize) -> Result<T,
     if bytes.len() > cap {
         return Err(WireError::TooLong { len: bytes.len(), cap });
     }
-    let (value, used) =
-        bincode::serde::decode_from_slice(bytes, config()).map_err(|_| WireError::Malformed)?;
+    let (value, used) = bincode::serde::decode_from_slice(bytes, config()).map_err(|_| WireError::Malformed)?;
     match bytes.len() - used {
         0 => Ok(value),
         rest => Err(WireError::Trailing(rest)),
@@ -121,10 +120,10 @@ mod tests {
         let mut longer = bytes.clone();
         longer.push(0);
         assert_eq!(decode::<(u32, Blob)>(&longer), Err(WireError::Trailing(1)));
-        assert_eq!(decode_capped::<(u32, Blob)>(&bytes, bytes.len() - 1), Err(WireError::TooLong {
-            len: bytes.len(),
-            cap: bytes.len() - 1
-        }));
+        assert_eq!(
+            decode_capped::<(u32, Blob)>(&bytes, bytes.len() - 1),
+            Err(WireError::TooLong { len: bytes.len(), cap: bytes.len() - 1 })
+        );
     }
 
     #[test]
