@@ -1,1 +1,23 @@
-//! protocol
+//! What a protocol is.
+//!
+//! A protocol is an `async fn` over a [`Party`], read top to bottom like the paper, and run as a
+//! pure state machine by a [`Machine`]: `step(now, event)` polls the future once and gives the
+//! effects. There is no executor, clock, file or socket inside, so the same code runs on a node, in
+//! the deterministic simulator, and in a test where one seat cheats.
+
+#![forbid(unsafe_code)]
+
+pub mod abort;
+pub mod disclosure;
+pub mod inbox;
+pub mod machine;
+pub mod message;
+pub mod party;
+pub mod seating;
+
+pub use abort::{Abort, Blame, Offence, Offender};
+pub use disclosure::{Audience, Concealed, Disclosure};
+pub use machine::{Effect, Event, Machine, Setup};
+pub use message::{Address, Message, MessageError};
+pub use party::{Chunk, Gathered, Party, Usage};
+pub use seating::{Member, Seating};

@@ -1,0 +1,188 @@
+use std::collections::BTreeSet;
+
+use tacit_crypto::Secret;
+use tacit_types::NodeId;
+
+use super::*;
+use crate::disclosure::{Audience, Concealed};
+use crate::message::Address;
+
+const STEP: Step = Step::new(0, 1);
+const FAR: Millis = Millis(1_000);
+
+fn disclosure() -> Disclosure {
+    Disclosure { what: "total".into(), to: Audience::Nodes, cells_max: 2 }
+}
+
+fn keys(n: usize) -> Vec<Arc<SigningKey>> {
+    let mut keys: Vec<_> = (0..n).map(|i| SigningKey::from_seed(&Secret::new([i as u8 + 1; 32]))).collect();
+    keys.sort_by_key(SigningKey::id);
+    keys.into_iter().map(Arc::new).collect()
+}
+
+fn setup(n: usize, seat: u16) -> Setup {
+    let nodes: Vec<NodeId> = keys(n).iter().map(|k| k.id()).collect();
+    Setup {
+        job: JobId([1; 32]),
+        attempt: Attempt(1),
+        seat: Seat(seat),
+        seating: Seating::new(nodes).unwrap(),
+        disclosures: vec![disclosure()],
+        stream_bytes_max: 1 << 30,
+    }
+}
+
+fn machine<T, F>(n: usize, seat: u16, protocol: impl FnOnce(Party) -> F) -> Machine<T>
+where
+    F: Future<Output = Result<T, Abort>> + Send + 'static,
+{
+    Machine::new(setup(n, seat), &Secret::new([seat as u8; 32]), keys(n)[seat as usize].clone(), Millis(0), protocol)
+}
+
+/// Delivers everything at once, in order, until nothing moves.
+fn run<T>(machines: &mut [Machine<T>]) {
+    let mut events: Vec<(usize, Event)> = (0..machines.len()).map(|i| (i, Event::Start)).collect();
+    while !events.is_empty() {
+        let (to, event) = events.remove(0);
+        for effect in machines[to].step(Millis(0), event) {
+            match effect {
+                Effect::Send(m) => events.push((m.address.to.index(), Event::Received(m))),
+                Effect::Credit { to: sender, consumed } => {
+                    events.push((sender.index(), Event::Credit { from: Seat(to as u16), consumed }));
+                }
+                Effect::Persist { ticket, .. } => events.push((to, Event::Persisted { ticket })),
+                _ => {}
+            }
+        }
+    }
+}
+
+async fn total(mut party: Party, mine: u64) -> Result<u64, Abort> {
+    let all = party.exchange(STEP, &mine.to_le_bytes(), 8, FAR).await?.all(STEP)?;
+    let sum = all.values().map(|b| u64::from_le_bytes(b.as_slice().try_into().unwrap())).sum::<u64>() + mine;
+    party.persist(b"sum".to_vec()).await?;
+    party.reveal(&disclosure(), 1, Concealed::new(sum))
+}
+
+#[test]
+fn three_parties_add() {
+    let mut machines: Vec<_> = (0..3).map(|i| machine(3, i, move |p| total(p, 10u64.pow(u32::from(i))))).collect();
+    run(&mut machines);
+    for m in &mut machines {
+        assert_eq!(m.take_outcome().unwrap().unwrap(), 111);
+        let usage = m.usage();
+        assert_eq!(usage.sent.values().sum::<u64>(), 16);
+        assert_eq!(usage.received.values().sum::<u64>(), 16);
+        assert_eq!(usage.opened["total"], 1);
+    }
+}
+
+#[test]
+fn the_gate_opens_only_what_the_job_lists() {
+    let other = Disclosure { what: "rows".into(), ..disclosure() };
+    let mut m = machine(1, 0, move |mut p: Party| async move {
+        assert_eq!(p.reveal(&disclosure(), 2, Concealed::new(5))?, 5);
+        assert!(matches!(p.reveal(&disclosure(), 1, Concealed::new(5)), Err(Abort::Undisclosed(_))));
+        p.reveal(&other, 1, Concealed::new(6))
+    });
+    m.step(Millis(0), Event::Start);
+    assert!(matches!(m.take_outcome(), Some(Err(Abort::Undisclosed(what))) if what == "rows"));
+}
+
+#[test]
+fn a_deadline_names_the_missing_and_a_lost_seat_ends_the_wait() {
+    let start = || machine(3, 0, |p| total(p, 1));
+    let mut m = start();
+    assert!(m.step(Millis(0), Event::Start).contains(&Effect::SetTimer(FAR)));
+    m.step(FAR, Event::Timer);
+    assert_eq!(m.take_outcome().unwrap().unwrap_err(), Abort::Missing { step: STEP, seats: vec![Seat(1), Seat(2)] });
+    let mut m = start();
+    m.step(Millis(0), Event::Start);
+    m.step(Millis(1), Event::Gone(Seat(1)));
+    assert!(!m.is_finished());
+    m.step(Millis(1), Event::Gone(Seat(2)));
+    assert!(m.is_finished());
+}
+
+#[test]
+fn a_full_window_suspends_the_sender_until_credit_comes() {
+    let chunk = setup(2, 0).seating.chunk_bytes();
+    let sender = |p: Party| async move {
+        let mut p = p;
+        let mut message = p.open(Seat(1), STEP, 5 * chunk as u64);
+        for i in 0..5u8 {
+            message.write(&vec![i; chunk], FAR).await?;
+        }
+        message.finish(FAR).await?;
+        Ok(0)
+    };
+    let receiver = |mut p: Party| async move {
+        let from = BTreeSet::from([Seat(0)]);
+        let mut seen = 0u64;
+        while let Some(c) = p.chunk(&from, STEP, FAR).await? {
+            assert_eq!(c.offset, seen);
+            assert!(c.bytes.iter().all(|b| u64::from(*b) == c.offset / chunk as u64));
+            seen += c.bytes.len() as u64;
+        }
+        Ok(seen)
+    };
+    let mut a = machine(2, 0, sender);
+    let sent = a.step(Millis(0), Event::Start);
+    assert_eq!(sent.iter().filter(|e| matches!(e, Effect::Send(_))).count(), 2, "the window is two chunks");
+    let mut machines = [machine(2, 0, sender), machine(2, 1, receiver)];
+    run(&mut machines);
+    assert_eq!(machines[1].take_outcome().unwrap().unwrap(), 5 * chunk as u64);
+}
+
+fn message(step: Step, from: u16, job: u8, body: &[u8], total: u64) -> Message {
+    let address =
+        Address { job: JobId([job; 32]), attempt: Attempt(1), step, from: Seat(from), to: Seat(0), sequence: 0 };
+    Message { address, total, body: body.to_vec() }
+}
+
+#[test]
+fn a_cheating_seat_is_blamed_and_a_replay_from_another_job_is_not_seen() {
+    let cases = [
+        (message(STEP, 1, 1, &[0; 9], 9), Some(Offence::Flow)),
+        (message(STEP, 1, 1, &[0; 3], 8), Some(Offence::Malformed)),
+        (message(STEP, 1, 1, &[], 1 << 40), Some(Offence::Flow)),
+        (message(STEP, 1, 2, &[0; 9], 9), None),
+        (message(STEP, 9, 1, &[0; 8], 8), None),
+        (message(STEP, 0, 1, &[0; 8], 8), None),
+    ];
+    for (bad, offence) in cases {
+        let mut m = machine(2, 0, |p| total(p, 1));
+        m.step(Millis(0), Event::Start);
+        m.step(Millis(1), Event::Received(bad));
+        match (offence, m.take_outcome()) {
+            (Some(o), Some(Err(Abort::Misbehaved { blame, .. }))) => assert_eq!(blame, Blame::seat(Seat(1), o)),
+            (None, None) => {}
+            (_, other) => panic!("{:?}", other.map(|r| r.map_err(|e| e.to_string()))),
+        }
+    }
+    let mut m = machine(2, 0, |p| total(p, 1));
+    m.step(Millis(0), Event::Start);
+    m.step(Millis(0), Event::Credit { from: Seat(1), consumed: 9 });
+    assert!(matches!(m.take_outcome(), Some(Err(Abort::Misbehaved { .. }))), "credit for bytes never sent");
+}
+
+#[test]
+fn cancelling_stops_at_the_next_step() {
+    let mut m = machine(2, 0, |p| total(p, 1));
+    m.step(Millis(0), Event::Start);
+    m.step(Millis(1), Event::Cancel(Code::JobCancelled));
+    assert_eq!(m.take_outcome().unwrap().unwrap_err().code(), Code::JobCancelled);
+}
+
+#[test]
+fn nothing_goes_on_before_it_is_durable() {
+    let mut m = machine(2, 0, |mut p: Party| async move {
+        p.persist(b"decision".to_vec()).await?;
+        p.send(Seat(1), STEP, b"go".to_vec(), FAR).await
+    });
+    let effects = m.step(Millis(0), Event::Start);
+    assert_eq!(effects, [Effect::Persist { ticket: 1, record: b"decision".to_vec() }]);
+    assert!(m.step(Millis(1), Event::Start).is_empty());
+    let effects = m.step(Millis(2), Event::Persisted { ticket: 1 });
+    assert!(matches!(effects[..], [Effect::Send(_), Effect::Finish]));
+}

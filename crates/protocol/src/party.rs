@@ -1,0 +1,415 @@
+//! The face that a protocol sees: seats, sending, receiving, randomness, time, metering, revealing.
+
+use core::future::poll_fn;
+use core::task::Poll;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tacit_crypto::{Rng, Signature, SigningKey};
+use tacit_types::limits::MESSAGE_BYTES_MAX;
+use tacit_types::{Code, Fault, Millis, Seat, Step, Unit};
+
+use crate::abort::{Abort, Blame, Offence};
+use crate::disclosure::{Concealed, Disclosure};
+use crate::inbox::Inbox;
+use crate::machine::{Effect, Setup};
+use crate::message::{Address, Message};
+use crate::seating::Seating;
+
+/// What a party metered in one attempt.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// Quantities by unit.
+    pub units: BTreeMap<Unit, u64>,
+    /// Payload bytes sent to each seat.
+    pub sent: BTreeMap<Seat, u64>,
+    /// Payload bytes accepted from each seat.
+    pub received: BTreeMap<Seat, u64>,
+    /// Numbers opened under each disclosure.
+    pub opened: BTreeMap<String, u64>,
+}
+
+/// One chunk of a streamed message.
+pub struct Chunk {
+    /// The sender.
+    pub from: Seat,
+    /// Where the chunk begins in the message.
+    pub offset: u64,
+    /// Bytes of the whole message.
+    pub total: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Whether the message ends here.
+    pub last: bool,
+}
+
+/// One message from each of several seats.
+pub struct Gathered {
+    /// What came.
+    pub messages: BTreeMap<Seat, Vec<u8>>,
+    /// Who delivered nothing by the deadline or was lost.
+    pub missing: Vec<Seat>,
+}
+
+impl Gathered {
+    /// All messages, or an abort that names the missing.
+    ///
+    /// # Errors
+    /// [`Abort::Missing`].
+    pub fn all(self, step: Step) -> Result<BTreeMap<Seat, Vec<u8>>, Abort> {
+        if self.missing.is_empty() { Ok(self.messages) } else { Err(Abort::Missing { step, seats: self.missing }) }
+    }
+}
+
+/// State shared by the machine and its protocol.
+pub(crate) struct Core {
+    pub(crate) setup: Setup,
+    pub(crate) now: Millis,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) inboxes: Vec<Inbox>,
+    /// Bytes sent to each seat and bytes it said it consumed.
+    pub(crate) sent: Vec<u64>,
+    pub(crate) credited: Vec<u64>,
+    pub(crate) gone: BTreeSet<Seat>,
+    pub(crate) persisted: u64,
+    pub(crate) next_ticket: u64,
+    pub(crate) stopped: Option<Abort>,
+    pub(crate) timer: Option<Millis>,
+    pub(crate) usage: Usage,
+}
+
+impl Core {
+    fn want_timer(&mut self, at: Millis) {
+        if self.timer.is_none_or(|set| set > at || set <= self.now) {
+            self.timer = Some(at);
+            self.effects.push(Effect::SetTimer(at));
+        }
+    }
+
+    fn meter(&mut self, unit: Unit, quantity: u64) -> Result<(), Abort> {
+        let total = self.usage.units.entry(unit).or_insert(0);
+        *total = total
+            .checked_add(quantity)
+            .ok_or_else(|| Abort::Local(Fault::new(Code::RefusedOverflow, format!("meter of {}", unit.word()))))?;
+        Ok(())
+    }
+
+    fn take_chunk(&mut self, from: Seat, step: Step) -> Option<Chunk> {
+        let chunk_bytes = self.setup.seating.chunk_bytes();
+        let inbox = self.inboxes.get_mut(from.index())?;
+        let (offset, bytes, total, last) = inbox.next_chunk(step, chunk_bytes)?;
+        let consumed = inbox.credit();
+        if !bytes.is_empty() {
+            self.effects.push(Effect::Credit { to: from, consumed });
+        }
+        Some(Chunk { from, offset, total, bytes, last })
+    }
+}
+
+/// One seat's view of a running protocol.
+pub struct Party {
+    core: Arc<Mutex<Core>>,
+    seating: Arc<Seating>,
+    seat: Seat,
+    rng: Rng,
+    key: Arc<SigningKey>,
+}
+
+impl Party {
+    pub(crate) fn new(core: Arc<Mutex<Core>>, rng: Rng, key: Arc<SigningKey>) -> Self {
+        let (seating, seat) = {
+            let core = core.lock().unwrap_or_else(PoisonError::into_inner);
+            (Arc::new(core.setup.seating.clone()), core.setup.seat)
+        };
+        Self { core, seating, seat, rng, key }
+    }
+
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This party's seat.
+    pub fn seat(&self) -> Seat {
+        self.seat
+    }
+
+    /// Who sits where.
+    pub fn seating(&self) -> &Seating {
+        &self.seating
+    }
+
+    /// The other seats, in order.
+    pub fn others(&self) -> Vec<Seat> {
+        self.seating.seats().filter(|s| *s != self.seat).collect()
+    }
+
+    /// This attempt's randomness.
+    pub fn rng(&mut self) -> &mut Rng {
+        &mut self.rng
+    }
+
+    /// The time of the last event.
+    pub fn now(&self) -> Millis {
+        self.core().now
+    }
+
+    /// Signs a message with this node's key. The caller begins it with a label.
+    pub fn sign(&self, message: &[u8]) -> Signature {
+        self.key.sign(message)
+    }
+
+    /// Whether a signature over a message is a seat's.
+    pub fn verify(&self, seat: Seat, message: &[u8], signature: &Signature) -> bool {
+        self.seating.node(seat).is_some_and(|node| tacit_crypto::verify(&node, message, signature))
+    }
+
+    /// Adds to a meter.
+    ///
+    /// # Errors
+    /// [`Abort::Local`] when the counter would overflow.
+    pub fn meter(&mut self, unit: Unit, quantity: u64) -> Result<(), Abort> {
+        self.core().meter(unit, quantity)
+    }
+
+    /// Says which step runs, for progress and for the stall detector.
+    pub fn progress(&mut self, step: Step) {
+        self.core().effects.push(Effect::Progress(step));
+    }
+
+    /// The seats known to be lost.
+    pub fn gone(&self) -> BTreeSet<Seat> {
+        self.core().gone.clone()
+    }
+
+    /// Opens a concealed value of `cells` numbers under a disclosure that the admitted job lists.
+    ///
+    /// # Errors
+    /// [`Abort::Undisclosed`] when the job does not list it, or lists fewer cells than are opened
+    /// in all.
+    pub fn reveal<T>(&mut self, disclosure: &Disclosure, cells: u64, value: Concealed<T>) -> Result<T, Abort> {
+        let mut core = self.core();
+        let opened = core.usage.opened.get(&disclosure.what).copied().unwrap_or(0).saturating_add(cells);
+        let listed = core.setup.disclosures.contains(disclosure);
+        if !listed || opened > disclosure.cells_max {
+            return Err(Abort::Undisclosed(disclosure.what.clone()));
+        }
+        core.usage.opened.insert(disclosure.what.clone(), opened);
+        core.effects.push(Effect::Opened { what: disclosure.what.clone(), cells });
+        Ok(value.into_inner())
+    }
+
+    /// Makes a record durable before anything after it happens.
+    ///
+    /// # Errors
+    /// The abort that stopped the machine meanwhile.
+    pub async fn persist(&mut self, record: Vec<u8>) -> Result<(), Abort> {
+        let ticket = {
+            let mut core = self.core();
+            core.next_ticket += 1;
+            let ticket = core.next_ticket;
+            core.effects.push(Effect::Persist { ticket, record });
+            ticket
+        };
+        poll_fn(|_| {
+            let core = self.core();
+            match &core.stopped {
+                Some(abort) => Poll::Ready(Err(abort.clone())),
+                None if core.persisted >= ticket => Poll::Ready(Ok(())),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Begins a message of `total` bytes to a seat, written in chunks.
+    pub fn open(&mut self, to: Seat, step: Step, total: u64) -> Outgoing<'_> {
+        Outgoing { party: self, to, step, total, sequence: 0, pending: Vec::new() }
+    }
+
+    /// Sends a whole message. Suspends while the receiver's window is full, until `until`.
+    ///
+    /// # Errors
+    /// [`Abort::Missing`] when the window stays full past `until` and the receiver is not lost.
+    /// Sending to a lost seat succeeds and does nothing: who waits for its answer finds out.
+    pub async fn send(&mut self, to: Seat, step: Step, body: Vec<u8>, until: Millis) -> Result<(), Abort> {
+        let mut message = self.open(to, step, body.len() as u64);
+        message.write(&body, until).await?;
+        message.finish(until).await
+    }
+
+    /// Sends one body to each of several seats.
+    ///
+    /// # Errors
+    /// Those of [`Party::send`].
+    pub async fn broadcast(&mut self, to: &[Seat], step: Step, body: &[u8], until: Millis) -> Result<(), Abort> {
+        for seat in to {
+            self.send(*seat, step, body.to_vec(), until).await?;
+        }
+        Ok(())
+    }
+
+    /// Receives a whole message of at most `cap` bytes.
+    ///
+    /// # Errors
+    /// [`Abort::Missing`] past `until` or when the seat is lost; `Flow` blame over the cap.
+    pub async fn receive(&mut self, from: Seat, step: Step, cap: usize, until: Millis) -> Result<Vec<u8>, Abort> {
+        let mut gathered = self.gather(&[from], step, cap, until).await?;
+        gathered.messages.remove(&from).ok_or(Abort::Missing { step, seats: vec![from] })
+    }
+
+    /// Receives one message from each of `from`, and names those that delivered none by `until`.
+    ///
+    /// # Errors
+    /// `Flow` blame for a message over `cap`; the abort that stopped the machine.
+    pub async fn gather(&mut self, from: &[Seat], step: Step, cap: usize, until: Millis) -> Result<Gathered, Abort> {
+        let cap = cap.min(MESSAGE_BYTES_MAX) as u64;
+        let mut partial: BTreeMap<Seat, Vec<u8>> = BTreeMap::new();
+        let mut waiting: BTreeSet<Seat> = from.iter().copied().filter(|s| *s != self.seat).collect();
+        let mut messages = BTreeMap::new();
+        poll_fn(|_| {
+            let mut core = self.core();
+            if let Some(abort) = &core.stopped {
+                return Poll::Ready(Err(abort.clone()));
+            }
+            for seat in waiting.clone() {
+                if core.inboxes.get(seat.index()).and_then(|i| i.total(step)).is_some_and(|total| total > cap) {
+                    return Poll::Ready(Err(Blame::seat(seat, Offence::Flow).at(step)));
+                }
+                while let Some(chunk) = core.take_chunk(seat, step) {
+                    let body = partial.entry(seat).or_default();
+                    body.extend_from_slice(&chunk.bytes);
+                    if chunk.last {
+                        messages.insert(seat, partial.remove(&seat).unwrap_or_default());
+                        waiting.remove(&seat);
+                        break;
+                    }
+                }
+            }
+            let missing: Vec<Seat> = waiting.iter().copied().collect();
+            if missing.is_empty() || missing.iter().all(|s| core.gone.contains(s)) || core.now >= until {
+                return Poll::Ready(Ok(Gathered { messages: core::mem::take(&mut messages), missing }));
+            }
+            core.want_timer(until);
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Sends a body to every other seat and receives one from each.
+    ///
+    /// # Errors
+    /// Those of [`Party::send`] and [`Party::gather`].
+    pub async fn exchange(&mut self, step: Step, body: &[u8], cap: usize, until: Millis) -> Result<Gathered, Abort> {
+        let others = self.others();
+        self.broadcast(&others, step, body, until).await?;
+        self.gather(&others, step, cap, until).await
+    }
+
+    /// The next chunk, in order within its message, from any of `from`. `None` when all of them
+    /// are finished, lost, or past `until`.
+    ///
+    /// # Errors
+    /// The abort that stopped the machine.
+    pub async fn chunk(&mut self, from: &BTreeSet<Seat>, step: Step, until: Millis) -> Result<Option<Chunk>, Abort> {
+        poll_fn(|_| {
+            let mut core = self.core();
+            if let Some(abort) = &core.stopped {
+                return Poll::Ready(Err(abort.clone()));
+            }
+            let mut open = false;
+            for seat in from {
+                if let Some(chunk) = core.take_chunk(*seat, step) {
+                    return Poll::Ready(Ok(Some(chunk)));
+                }
+                let finished = core.inboxes.get(seat.index()).is_none_or(|i| i.finished(step));
+                open |= !finished && !core.gone.contains(seat);
+            }
+            if !open || core.now >= until {
+                return Poll::Ready(Ok(None));
+            }
+            core.want_timer(until);
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// A message being written in chunks.
+pub struct Outgoing<'a> {
+    party: &'a mut Party,
+    to: Seat,
+    step: Step,
+    total: u64,
+    sequence: u32,
+    pending: Vec<u8>,
+}
+
+impl Outgoing<'_> {
+    /// Writes bytes; each full chunk goes out at once, or when the window has room for it.
+    ///
+    /// # Errors
+    /// [`Abort::Missing`] when the window stays full past `until`.
+    pub async fn write(&mut self, mut bytes: &[u8], until: Millis) -> Result<(), Abort> {
+        let chunk_bytes = self.party.seating.chunk_bytes();
+        while !bytes.is_empty() {
+            let take = bytes.len().min(chunk_bytes - self.pending.len());
+            let (head, rest) = bytes.split_at(take);
+            self.pending.extend_from_slice(head);
+            bytes = rest;
+            if self.pending.len() == chunk_bytes {
+                self.flush(until).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the last chunk.
+    ///
+    /// # Errors
+    /// Those of [`Outgoing::write`].
+    pub async fn finish(mut self, until: Millis) -> Result<(), Abort> {
+        if !self.pending.is_empty() || self.total == 0 {
+            self.flush(until).await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self, until: Millis) -> Result<(), Abort> {
+        let body = core::mem::take(&mut self.pending);
+        let length = body.len() as u64;
+        let (to, step) = (self.to, self.step);
+        let window = self.party.seating.window_bytes();
+        poll_fn(|_| {
+            let mut core = self.party.core();
+            if let Some(abort) = &core.stopped {
+                return Poll::Ready(Err(abort.clone()));
+            }
+            let (Some(sent), Some(credited)) = (core.sent.get(to.index()), core.credited.get(to.index())) else {
+                return Poll::Ready(Err(Abort::Local(Fault::new(Code::JobInternal, format!("there is no {to}")))));
+            };
+            if core.gone.contains(&to) || sent - credited + length <= window {
+                return Poll::Ready(Ok(()));
+            }
+            if core.now >= until {
+                return Poll::Ready(Err(Abort::Missing { step, seats: vec![to] }));
+            }
+            core.want_timer(until);
+            Poll::Pending
+        })
+        .await?;
+        let from = self.party.seat;
+        let (sequence, total) = (self.sequence, self.total);
+        self.sequence += 1;
+        let mut core = self.party.core();
+        if core.gone.contains(&to) {
+            return Ok(());
+        }
+        if let Some(sent) = core.sent.get_mut(to.index()) {
+            *sent += length;
+        }
+        *core.usage.sent.entry(to).or_insert(0) += length;
+        let address = Address { job: core.setup.job, attempt: core.setup.attempt, step, from, to, sequence };
+        core.effects.push(Effect::Send(Message { address, total, body }));
+        Ok(())
+    }
+}
