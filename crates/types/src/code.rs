@@ -196,6 +196,12 @@ codes! {
         "update both sides; if it persists, report the peer", "请更新双方；若仍出现请报告对端";
     NetRefused = "net.refused", "the peer refused the connection", "对端拒绝连接",
         "enrol first with `tacit join`", "请先用 `tacit join` 加入";
+    NetHandshake = "net.handshake", "no secure connection could be agreed", "无法协商安全连接",
+        "update both sides; check that nothing on the path rewrites the traffic", "请更新双方，并确认链路上没有设备改写流量";
+    NetLost = "net.lost", "the connection to the peer was lost", "与对端的连接已断开",
+        "it is dialled again by itself; if it persists, run `tacit doctor`", "系统会自动重连；若持续出现请运行 `tacit doctor`";
+    NetDeadline = "net.deadline", "the peer did not answer in time", "对端未在期限内应答",
+        "look at the peer's load and at the line between", "请检查对端负载及两端之间的线路";
     InviteMalformed = "invite.malformed", "not an invitation", "邀请无效",
         "copy the whole line that begins with tacit1:", "请完整复制以 tacit1: 开头的一行";
     InviteUnknown = "invite.unknown", "the invitation code is not known, or was used", "邀请码未知或已使用",
@@ -214,6 +220,58 @@ codes! {
         "run `tacit receipt list`", "请运行 `tacit receipt list`";
     ReceiptPending = "receipt.pending", "the receipt is not yet in a cosigned checkpoint", "凭证尚未进入联署检查点",
         "try again in a moment; the result stays closed until then", "请稍后再试；在此之前结果不会打开";
+    ReceiptMalformed = "receipt.malformed", "a leaf is not a statement that this version can read", "日志条目不是本版本可读取的声明",
+        "update this side; if that does not help, keep the log as evidence", "请更新本方软件；若仍无法读取，请保留日志作为证据";
+    ReceiptSignature = "receipt.signature", "a signature does not verify", "签名验证失败",
+        "a byte was changed or the key is another; keep the file as evidence", "有字节被改动或密钥不符；请保留该文件作为证据";
+    ReceiptCoordinator = "receipt.coordinator", "a leaf is not signed by the log's coordinator", "日志条目不是由该日志的协调方签署",
+        "compare the coordinator's key in the trust file by another channel", "请通过其他渠道核对信任文件中的协调方密钥";
+    ReceiptRecord = "receipt.record", "a usage record contradicts itself", "用量记录自相矛盾",
+        "ask the parties that attested it", "请询问为其签署证明的参与方";
+    ReceiptDigest = "receipt.digest", "an attestation is over another usage record", "证明针对的是另一份用量记录",
+        "a quantity was altered, or the attestation was moved; compare with that party's own copy", "用量被改动或证明被挪用；请与该参与方自己的副本核对";
+    ReceiptAttestationMissing = "receipt.attestation_missing", "a party's attestation is missing", "缺少某参与方的证明",
+        "the use is not proven: ask the party that is named", "该使用未获证明：请询问所指的参与方";
+    ReceiptAttestationInvalid = "receipt.attestation_invalid", "an attestation is not valid", "证明无效",
+        "ask the party that is named for its own copy", "请向所指参与方索取其自己的副本";
+    ReceiptPartyUnknown = "receipt.party_unknown", "a key is not one of the trusted parties' at this place of the log", "该密钥在日志的此位置不属于受信任的参与方",
+        "get that party's key from the party itself", "请直接向该参与方获取其密钥";
+    ReceiptPartyName = "receipt.party_name", "a party's name differs from the trust file", "参与方名称与信任文件不符",
+        "the key decides; ask the party that holds it", "以密钥为准；请询问持有该密钥的参与方";
+    ReceiptDisputed = "receipt.disputed", "a party disputes the usage record", "某参与方对用量记录有异议",
+        "settle it between the parties; do not bill it", "请由各方协商解决；在此之前不得计费";
+    ReceiptDuplicate = "receipt.duplicate", "a job's attempt is in the log twice", "同一作业的同一次尝试在日志中出现两次",
+        "count it once; the coordinator must explain the second", "只应计一次；协调方须解释第二次记录";
+    ReceiptSequenceGap = "receipt.sequence_gap", "an attestation of a party's chain is missing from the log", "日志中缺少某参与方证明链中的一份",
+        "a receipt was left out, or is still to come: ask that party for the number that is named", "有凭证被遗漏或尚未到达：请向该参与方索取所指编号";
+    ReceiptSequenceFork = "receipt.sequence_fork", "a party's chain of attestations does not hold together", "某参与方的证明链前后不连贯",
+        "that party signed two attestations with one number, or restored an old state", "该参与方用同一编号签署了两份证明，或恢复了旧状态";
+    ReceiptTime = "receipt.time", "the times of a receipt are out of order", "凭证的时间顺序不合理",
+        "check the clocks of the coordinator and of the party", "请检查协调方与该参与方的时钟";
+    ReceiptPromiseUnkept = "receipt.promise_unkept", "the coordinator promised a receipt and did not log it", "协调方承诺记入的凭证未被记入日志",
+        "hand the promise and the checkpoint to the regulator", "请将该承诺与检查点提交监管方";
+    ReceiptTooLarge = "receipt.too_large", "a receipt is too large for the log", "凭证过大，无法记入日志",
+        "run the job with fewer parties", "请减少作业的参与方数量";
+    ReceiptBundle = "receipt.bundle", "not an evidence bundle or trust file", "不是证据包或信任文件",
+        "copy the file again; it must be complete and unchanged", "请重新复制文件；文件必须完整且未被改动";
+    LogMalformed = "log.malformed", "a checkpoint, key or proof of the log cannot be read", "日志的检查点、密钥或证明无法读取",
+        "fetch it again from the log or a mirror", "请从日志或镜像重新获取";
+    LogSignature = "log.signature", "the checkpoint is not signed by the log's key", "检查点不是由日志密钥签署",
+        "compare the log's key in the trust file by another channel", "请通过其他渠道核对信任文件中的日志密钥";
+    LogQuorum = "log.quorum", "too few trusted witnesses cosigned the checkpoint", "联署检查点的受信任见证方不足",
+        "fetch a newer checkpoint; without a quorum a split view cannot be ruled out", "请获取更新的检查点；未达到法定数量时无法排除分叉视图";
+    LogProof = "log.proof", "the proof does not lead to the checkpoint's root", "证明无法得出检查点的根",
+        "fetch the proof again; a valid proof is for one entry and one log", "请重新获取证明；有效的证明只对应一个条目和一个日志";
+    LogGenesis = "log.genesis", "the log does not begin with its policy and its keys", "日志未以其规则和密钥开头",
+        "this is not a whole log of this product", "这不是本产品的完整日志";
+    LogRollback = "log.rollback", "the log went back behind what was seen before", "日志退回到先前已见状态之前",
+        "an old state was restored: stop the coordinator and recover the log from a mirror", "恢复了旧状态：请停止协调方并从镜像恢复日志";
+    LogStale = "log.stale", "the request starts from another size than the witness holds", "请求的起始大小与见证方所持不同",
+        "ask again from the size that is named", "请从所指的大小重新请求";
+    LogUnknown = "log.unknown", "the witness does not follow this log", "见证方未跟踪此日志",
+        "configure the log's key at the witness", "请在见证方配置该日志的密钥";
+    LogClock = "log.clock", "the clock is behind what the log has already recorded", "时钟落后于日志已有的记录",
+        "set the clock right, then try again", "请校准时钟后重试";
     LogCorrupt = "log.corrupt", "the log does not match its checkpoint", "日志与其检查点不一致",
         "stop; restore the log from a mirror", "请停止使用，并从镜像恢复日志";
     LogFork = "log.fork", "the log showed two histories", "日志出现两种历史",
