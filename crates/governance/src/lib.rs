@@ -1,1 +1,18 @@
-//! governance
+//! Who may use what, for what, how much, until when: signed objects and the decision over them.
+//!
+//! The owner's node is the only place where use is decided. The decision is a pure function of the
+//! signed bytes, the owner's own store and the time; anything missing is a refusal.
+
+#![forbid(unsafe_code)]
+
+pub mod admission;
+pub mod contract;
+pub mod dataset;
+pub mod job;
+pub mod party;
+
+pub use admission::{Admission, JobFacts, Ledger, Refusal, Request, admit};
+pub use contract::{ColumnGrant, Cohort, Contract, ContractParty, DatasetGrant, Quota, Role, SignedContract};
+pub use dataset::{ColumnInfo, ColumnKind, DatasetDescriptor, Level, Use};
+pub use job::{JobSpec, ProviderRef};
+pub use party::{PartyCard, PartyRole};

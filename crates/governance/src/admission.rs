@@ -1,0 +1,263 @@
+//! The decision at the owner's node. The order of the checks is part of the design: the first
+//! failure is the refusal, so the same job gives the same code at every owner with the same terms.
+
+use tacit_crypto::{Body, Statement};
+use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, JobId, NodeId, UnixMillis};
+
+use crate::contract::{Contract, Role, SignedContract};
+use crate::dataset::{DatasetDescriptor, Use};
+use crate::job::JobSpec;
+
+/// How far a job's time of signing may lie ahead of this node's clock.
+pub const CLOCK_SKEW_MAX_MS: u64 = 5 * 60 * 1000;
+
+/// What the catalogue of kinds says about a job, for the decision.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JobFacts {
+    /// Columns that the job touches, with the use of each.
+    pub uses: Vec<(String, Use)>,
+    /// The fewest providers that the kind works with.
+    pub providers_min: usize,
+}
+
+/// What this owner's own store knows.
+pub struct Ledger<'a> {
+    /// The owner's root key.
+    pub owner: NodeId,
+    /// Contracts known here, with their signatures.
+    pub contracts: &'a [SignedContract],
+    /// Ids that the owner has revoked.
+    pub revoked: &'a [ContractId],
+    /// The dataset version that the job names, as registered here.
+    pub dataset: Option<&'a DatasetDescriptor>,
+    /// Jobs already counted against each contract.
+    pub jobs_used: &'a dyn Fn(&ContractId) -> u64,
+    /// Whether this job id was consumed before.
+    pub consumed: bool,
+    /// The latest time that this node has ever acted at.
+    pub high_water: UnixMillis,
+    /// The coordinator's root key, which may not be the demander.
+    pub coordinator: NodeId,
+}
+
+/// What is asked of the node.
+pub struct Request<'a> {
+    /// The job, its signature checked.
+    pub job: &'a Statement<JobSpec>,
+    /// What the catalogue says of its kind and parameters, or why they are no good.
+    pub facts: Result<JobFacts, Fault>,
+    /// The time.
+    pub now: UnixMillis,
+}
+
+/// The owner's yes, signed by its node.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Admission {
+    /// The job.
+    #[n(1)]
+    pub job: JobId,
+    /// The owner's root key.
+    #[n(2)]
+    pub owner: NodeId,
+    /// The contract that covers it.
+    #[n(3)]
+    pub contract: ContractId,
+    /// The dataset version that will be read.
+    #[n(4)]
+    pub dataset: DatasetVersionId,
+    /// When.
+    #[n(5)]
+    pub at: UnixMillis,
+}
+
+impl Body for Admission {
+    const TYPE: &'static str = "admission";
+}
+
+/// The owner's no, signed by its node.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Refusal {
+    /// The job, by the hash of the bytes that were offered.
+    #[n(1)]
+    pub job: JobId,
+    /// The owner's root key.
+    #[n(2)]
+    pub owner: NodeId,
+    /// The stable code.
+    #[n(3)]
+    pub code: Code,
+    /// What exactly.
+    #[n(4)]
+    pub reason: String,
+    /// When.
+    #[n(5)]
+    pub at: UnixMillis,
+    /// Hash of the offered bytes, equal to the job id.
+    #[n(6)]
+    pub offered: Hash,
+}
+
+impl Body for Refusal {
+    const TYPE: &'static str = "refusal";
+}
+
+/// Decides. Reserving the quota and marking the job consumed is the caller's, in one transaction
+/// with reading the ledger.
+///
+/// # Errors
+/// The refusal: a stable code and what exactly.
+pub fn admit(request: &Request<'_>, ledger: &Ledger<'_>) -> Result<Admission, Fault> {
+    let spec = request.job.body();
+    let refuse = |code: Code, what: String| Err(Fault::new(code, what));
+    check_time(spec, request.now, ledger.high_water)?;
+    let Some(provider) = spec.provider(&ledger.owner) else {
+        return refuse(Code::RefusedParties, "this owner is not one of the job's providers".into());
+    };
+    let contract = find_contract(spec, ledger)?;
+    check_signatures(contract, request.now, ledger)?;
+    let terms = contract.body();
+    if !terms.operators.contains(&request.job.signer()) {
+        return refuse(Code::RefusedOperator, format!("operator {}", request.job.signer().short()));
+    }
+    check_roles(terms, ledger)?;
+    let Some(grant) = terms.grant(&ledger.owner, &provider.dataset) else {
+        return refuse(Code::RefusedDataset, format!("dataset version {}", provider.dataset.short()));
+    };
+    let Some(dataset) = ledger.dataset else {
+        return refuse(Code::RefusedDataset, format!("dataset version {} is not registered here", provider.dataset.short()));
+    };
+    if !grant.views.contains(&provider.view) || !dataset.views.contains(&provider.view) {
+        return refuse(Code::RefusedDataset, format!("view `{}`", provider.view));
+    }
+    if spec.purpose != terms.purpose {
+        return refuse(Code::RefusedPurpose, format!("`{}` is not `{}`", spec.purpose, terms.purpose));
+    }
+    if !terms.kinds.contains(&spec.kind) {
+        return refuse(Code::RefusedKind, format!("`{}`; the contract allows {}", spec.kind, terms.kinds.join(", ")));
+    }
+    let facts = request.facts.as_ref().map_err(Clone::clone)?;
+    for (column, usage) in &facts.uses {
+        check_column(terms, grant, dataset, column, *usage)?;
+    }
+    check_parties(spec, terms, facts)?;
+    if spec.cohort.rows < terms.cohort.rows || spec.cohort.contributors < terms.cohort.contributors {
+        return refuse(
+            Code::RefusedCohort,
+            format!(
+                "the job's floor is {} rows and {} contributors, the contract's {} and {}",
+                spec.cohort.rows, spec.cohort.contributors, terms.cohort.rows, terms.cohort.contributors
+            ),
+        );
+    }
+    if !terms.recipients.contains(&spec.recipient) {
+        return refuse(Code::RefusedRecipient, "the sealing key is not one of the contract's recipients".into());
+    }
+    if ledger.consumed {
+        return refuse(Code::RefusedReplayed, format!("job {}", JobSpec::id(request.job).short()));
+    }
+    let used = (ledger.jobs_used)(&contract.id());
+    if used >= terms.quota.jobs {
+        return refuse(Code::RefusedQuota, format!("{used} of {} jobs used", terms.quota.jobs));
+    }
+    Ok(Admission {
+        job: JobSpec::id(request.job),
+        owner: ledger.owner,
+        contract: contract.id(),
+        dataset: provider.dataset,
+        at: request.now,
+    })
+}
+
+fn check_time(spec: &JobSpec, now: UnixMillis, high_water: UnixMillis) -> Result<(), Fault> {
+    if now.plus(CLOCK_SKEW_MAX_MS) < high_water {
+        return Err(Fault::new(Code::RefusedClock, format!("it shows {now}, after {high_water}")));
+    }
+    if now >= spec.expires_at {
+        return Err(Fault::new(Code::RefusedJobExpired, format!("it expired at {}, now is {now}", spec.expires_at)));
+    }
+    if spec.created_at > now.plus(CLOCK_SKEW_MAX_MS) {
+        return Err(Fault::new(Code::RefusedJobExpired, format!("it was signed at {}, now is {now}", spec.created_at)));
+    }
+    Ok(())
+}
+
+/// The contract that the job names and that grants this owner's dataset; else the first that it
+/// names and that is known here.
+fn find_contract<'a>(spec: &JobSpec, ledger: &'a Ledger<'_>) -> Result<&'a SignedContract, Fault> {
+    let named = || ledger.contracts.iter().filter(|c| spec.contracts.contains(&c.id()));
+    named()
+        .find(|c| c.body().datasets.iter().any(|d| d.owner == ledger.owner))
+        .or_else(|| named().next())
+        .ok_or_else(|| {
+            let ids: Vec<String> = spec.contracts.iter().map(ContractId::short).collect();
+            Fault::new(Code::RefusedContractUnknown, format!("contract {}", ids.join(", ")))
+        })
+}
+
+fn check_signatures(contract: &SignedContract, now: UnixMillis, ledger: &Ledger<'_>) -> Result<(), Fault> {
+    let terms = contract.body();
+    let id = contract.id().short();
+    let missing = contract.missing();
+    if !missing.is_empty() {
+        let names: Vec<&str> = missing.iter().map(|n| n.as_str()).collect();
+        return Err(Fault::new(Code::RefusedContractIncomplete, format!("contract {id} lacks {}", names.join(", "))));
+    }
+    if !contract.signed_by(&ledger.owner) {
+        return Err(Fault::new(Code::RefusedContractIncomplete, format!("contract {id} is not signed by this owner")));
+    }
+    let faults = terms.faults();
+    if !faults.is_empty() {
+        return Err(Fault::new(Code::RefusedContractIncomplete, format!("contract {id}: {}", faults.join("; "))));
+    }
+    if ledger.revoked.contains(&contract.id()) {
+        return Err(Fault::new(Code::RefusedContractRevoked, format!("contract {id}")));
+    }
+    if now < terms.valid_from || now >= terms.valid_until {
+        let what = format!("contract {id} is valid from {} until {}", terms.valid_from, terms.valid_until);
+        return Err(Fault::new(Code::RefusedContractExpired, what));
+    }
+    Ok(())
+}
+
+fn check_roles(terms: &Contract, ledger: &Ledger<'_>) -> Result<(), Fault> {
+    let conflict = terms.parties.iter().any(|p| p.root == ledger.coordinator && p.role != Role::Coordinator)
+        || terms.operators.contains(&ledger.coordinator);
+    if conflict { Err(Fault::new(Code::RefusedRoles, "the coordinator's key")) } else { Ok(()) }
+}
+
+fn check_column(
+    terms: &Contract,
+    grant: &crate::contract::DatasetGrant,
+    dataset: &DatasetDescriptor,
+    column: &str,
+    usage: Use,
+) -> Result<(), Fault> {
+    let Some(granted) = grant.columns.iter().find(|c| c.name == column) else {
+        return Err(Fault::new(Code::RefusedColumn, format!("column `{column}` is not in contract `{}`", terms.name)));
+    };
+    let Some(known) = dataset.column(column) else {
+        return Err(Fault::new(Code::RefusedColumn, format!("column `{column}` is not in the dataset")));
+    };
+    let needed = usage.needs();
+    if !granted.levels.contains(&needed) || !known.levels.contains(&needed) {
+        return Err(Fault::new(Code::RefusedLevel, format!("column `{column}` needs level {}", needed.word())));
+    }
+    Ok(())
+}
+
+fn check_parties(spec: &JobSpec, terms: &Contract, facts: &JobFacts) -> Result<(), Fault> {
+    if spec.providers.len() < facts.providers_min {
+        let what = format!("{} providers; the kind needs {}", spec.providers.len(), facts.providers_min);
+        return Err(Fault::new(Code::RefusedParties, what));
+    }
+    let stranger = spec
+        .providers
+        .iter()
+        .find(|p| !terms.parties.iter().any(|c| c.root == p.owner && c.role == Role::Provider));
+    match stranger {
+        Some(p) => Err(Fault::new(Code::RefusedParties, format!("provider {} is not in the contract", p.owner.short()))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,295 @@
+//! Contracts: in force only when every owner and the demander has signed the same bytes.
+
+use std::collections::BTreeSet;
+
+use tacit_crypto::{Body, SealPublic, SigningKey, Statement, cbor, sha256};
+use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Name, NodeId, UnixMillis};
+
+use crate::dataset::Level;
+
+/// A party's role in a contract.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
+pub enum Role {
+    /// Owns data that the contract grants.
+    #[n(0)]
+    Provider,
+    /// Uses the results.
+    #[n(1)]
+    Demander,
+    /// Schedules and keeps the log; may be nothing else.
+    #[n(2)]
+    Coordinator,
+}
+
+/// A party of a contract, named by its root key.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct ContractParty {
+    /// Name, for people.
+    #[n(1)]
+    pub name: Name,
+    /// Root key.
+    #[n(2)]
+    pub root: NodeId,
+    /// Role.
+    #[n(3)]
+    pub role: Role,
+}
+
+/// What a contract grants of one column.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct ColumnGrant {
+    /// Column name.
+    #[n(1)]
+    pub name: String,
+    /// What may leave.
+    #[n(2)]
+    pub levels: Vec<Level>,
+}
+
+/// What a contract grants of one dataset version.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct DatasetGrant {
+    /// The owner's root key.
+    #[n(1)]
+    pub owner: NodeId,
+    /// The exact version.
+    #[n(2)]
+    pub dataset: DatasetVersionId,
+    /// Views that may be used.
+    #[n(3)]
+    pub views: Vec<String>,
+    /// Columns, each with its levels.
+    #[n(4)]
+    pub columns: Vec<ColumnGrant>,
+}
+
+/// The floor below which nothing is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Cohort {
+    /// Rows in every released cell.
+    #[n(1)]
+    pub rows: u64,
+    /// Parties with at least one row in every released cell.
+    #[n(2)]
+    pub contributors: u16,
+}
+
+/// How much may be used in all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Quota {
+    /// Jobs over the whole validity.
+    #[n(1)]
+    pub jobs: u64,
+}
+
+/// The terms. Further terms (rights, purposes by scene, prices, regions, approvals) take the
+/// numbers from 20 on.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Contract {
+    /// Version of this format, 1.
+    #[n(1)]
+    pub version: u8,
+    /// What the parties call it.
+    #[n(2)]
+    pub name: Name,
+    /// Everyone, with a role.
+    #[n(3)]
+    pub parties: Vec<ContractParty>,
+    /// What is granted.
+    #[n(4)]
+    pub datasets: Vec<DatasetGrant>,
+    /// Job kinds allowed, such as `stats/v1`.
+    #[n(5)]
+    pub kinds: Vec<String>,
+    /// The purpose, equal in every job.
+    #[n(6)]
+    pub purpose: String,
+    /// Keys to which results may be sealed.
+    #[n(7)]
+    pub recipients: Vec<SealPublic>,
+    /// Keys that may sign jobs.
+    #[n(8)]
+    pub operators: Vec<NodeId>,
+    /// The floor.
+    #[n(9)]
+    pub cohort: Cohort,
+    /// The quota.
+    #[n(10)]
+    pub quota: Quota,
+    /// From when.
+    #[n(11)]
+    pub valid_from: UnixMillis,
+    /// Until when, exclusive.
+    #[n(12)]
+    pub valid_until: UnixMillis,
+}
+
+impl Body for Contract {
+    const TYPE: &'static str = "contract";
+}
+
+/// Parties of one contract.
+pub const CONTRACT_PARTIES_MAX: usize = 256;
+/// Bytes of a purpose.
+pub const PURPOSE_BYTES_MAX: usize = 256;
+/// The least cohort of rows that a contract may state.
+pub const COHORT_ROWS_MIN: u64 = 3;
+/// The least number of contributors that a contract may state.
+pub const COHORT_CONTRIBUTORS_MIN: u16 = 2;
+
+impl Contract {
+    /// The hash of the body bytes, which every signer signs.
+    pub fn id(&self) -> ContractId {
+        ContractId(sha256(&cbor::encode(self)).0)
+    }
+
+    /// Everything that is wrong with the terms, each in one sentence.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut check = |ok: bool, text: &str| {
+            if !ok {
+                faults.push(text.to_owned());
+            }
+        };
+        let roots: BTreeSet<NodeId> = self.parties.iter().map(|p| p.root).collect();
+        let role = |root: &NodeId, role: Role| self.parties.iter().any(|p| p.root == *root && p.role == role);
+        check(self.version == 1, "the version is not 1");
+        check(self.parties.len() <= CONTRACT_PARTIES_MAX, "more than 256 parties");
+        check(roots.len() == self.parties.len(), "a party stands twice");
+        check(self.parties.iter().any(|p| p.role == Role::Demander), "no demander");
+        check(self.datasets.iter().all(|d| role(&d.owner, Role::Provider)), "a dataset's owner is not a provider");
+        check(
+            self.parties.iter().filter(|p| p.role == Role::Provider).all(|p| self.datasets.iter().any(|d| d.owner == p.root)),
+            "a provider grants no dataset",
+        );
+        check(!self.datasets.is_empty(), "no dataset");
+        check(!self.kinds.is_empty() && self.kinds.iter().all(|k| k != "*"), "no job kind, or a wildcard");
+        check(
+            !self.purpose.trim().is_empty() && self.purpose.len() <= PURPOSE_BYTES_MAX && self.purpose != "*",
+            "the purpose is empty, a wildcard or over 256 bytes",
+        );
+        check(!self.recipients.is_empty(), "no recipient");
+        check(!self.operators.is_empty(), "no operator");
+        check(self.cohort.rows >= COHORT_ROWS_MIN, "the floor is below 3 rows");
+        check(self.cohort.contributors >= COHORT_CONTRIBUTORS_MIN, "the floor is below 2 contributors");
+        check(self.quota.jobs > 0, "the quota is 0 jobs");
+        check(self.valid_from < self.valid_until, "it ends before it begins");
+        for grant in &self.datasets {
+            check(!grant.columns.is_empty(), "a dataset without columns");
+            check(grant.columns.iter().all(|c| c.name != "*"), "a wildcard column");
+        }
+        faults
+    }
+
+    /// Whose signatures are needed: every provider and every demander.
+    pub fn signers(&self) -> impl Iterator<Item = &ContractParty> {
+        self.parties.iter().filter(|p| matches!(p.role, Role::Provider | Role::Demander))
+    }
+
+    /// The grant of an owner's dataset version.
+    pub fn grant(&self, owner: &NodeId, dataset: &DatasetVersionId) -> Option<&DatasetGrant> {
+        self.datasets.iter().find(|d| d.owner == *owner && d.dataset == *dataset)
+    }
+}
+
+/// A contract with the signatures collected so far.
+#[derive(Clone, Debug)]
+pub struct SignedContract {
+    body: Contract,
+    id: ContractId,
+    signatures: Vec<Statement<Contract>>,
+}
+
+impl SignedContract {
+    /// A contract with no signature yet.
+    pub fn draft(body: Contract) -> Self {
+        let id = body.id();
+        Self { body, id, signatures: Vec::new() }
+    }
+
+    /// Collects statements over one contract; statements over other bytes or by strangers are refused.
+    ///
+    /// # Errors
+    /// `refused.contract_incomplete` with the reason.
+    pub fn collect<'a>(statements: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, Fault> {
+        let mut all: Option<Self> = None;
+        for bytes in statements {
+            let statement = Statement::<Contract>::verify(bytes)
+                .map_err(|e| Fault::new(Code::RefusedContractIncomplete, format!("a signature: {e}")))?;
+            let contract = all.get_or_insert_with(|| Self::draft(statement.body().clone()));
+            contract.add(statement)?;
+        }
+        all.ok_or_else(|| Fault::new(Code::RefusedContractIncomplete, "no signature at all"))
+    }
+
+    /// Adds a signature.
+    ///
+    /// # Errors
+    /// `refused.contract_incomplete` when it is over other bytes or by a key that need not sign.
+    pub fn add(&mut self, statement: Statement<Contract>) -> Result<(), Fault> {
+        if statement.body_hash().0 != self.id.0 {
+            return Err(Fault::new(Code::RefusedContractIncomplete, "a signature over other bytes"));
+        }
+        if !self.body.signers().any(|p| p.root == statement.signer()) {
+            return Err(Fault::new(
+                Code::RefusedContractIncomplete,
+                format!("{} is not a provider or demander of it", statement.signer().short()),
+            ));
+        }
+        if !self.signatures.iter().any(|s| s.signer() == statement.signer()) {
+            self.signatures.push(statement);
+        }
+        Ok(())
+    }
+
+    /// Signs as a party.
+    ///
+    /// # Errors
+    /// Those of [`SignedContract::add`]; `args.invalid` when the terms are faulty.
+    pub fn sign(&mut self, key: &SigningKey, at: UnixMillis) -> Result<Vec<u8>, Fault> {
+        let faults = self.body.faults();
+        if !faults.is_empty() {
+            return Err(Fault::new(Code::ArgsInvalid, format!("contract {}: {}", self.body.name, faults.join("; "))));
+        }
+        let statement = Statement::sign(key, &self.id.to_string(), at, None, self.body.clone());
+        let bytes = statement.bytes().to_vec();
+        self.add(statement)?;
+        Ok(bytes)
+    }
+
+    /// The terms.
+    pub fn body(&self) -> &Contract {
+        &self.body
+    }
+
+    /// The id.
+    pub fn id(&self) -> ContractId {
+        self.id
+    }
+
+    /// The signed statements.
+    pub fn signatures(&self) -> &[Statement<Contract>] {
+        &self.signatures
+    }
+
+    /// Names of the parties whose signature is missing.
+    pub fn missing(&self) -> Vec<&Name> {
+        self.body
+            .signers()
+            .filter(|p| !self.signatures.iter().any(|s| s.signer() == p.root))
+            .map(|p| &p.name)
+            .collect()
+    }
+
+    /// Whether that key has signed.
+    pub fn signed_by(&self, root: &NodeId) -> bool {
+        self.signatures.iter().any(|s| s.signer() == *root)
+    }
+}
