@@ -1,1 +1,37 @@
-//! receipts
+//! Receipts: what a use of data leaves behind, and how anyone checks it.
+//!
+//! Every node meters itself and signs an [`Attestation`] over the digest of the one [`UsageRecord`]
+//! that all parties of a job attempt hold. The coordinator only assembles a [`JointReceipt`] and
+//! appends it to a transparency log: RFC 6962 hashing, C2SP `tlog-tiles` files, `tlog-checkpoint`
+//! notes, `cosignature/v1` by witnesses, `tlog-proof` files. A verifier checks a whole log or single
+//! receipts offline, trusting only keys that the verifier brings.
+//!
+//! Pure: no IO, no clock, no randomness. The daemons write the files and keep the state.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unreachable)
+)]
+
+pub mod checkpoint;
+pub mod leaf;
+pub mod log;
+pub mod merkle;
+pub mod note;
+pub mod proof;
+pub mod receipt;
+pub mod record;
+pub mod tiles;
+pub mod witness;
+
+pub use checkpoint::{Checkpoint, Quorum, SignedCheckpoint};
+pub use leaf::{Genesis, KeyCard, KeyEvent, Leaf};
+pub use log::{Log, Plan, Write};
+pub use merkle::MemTree;
+pub use note::{KeyKind, SignatureLine, SignedNote, VerifierKey};
+pub use proof::LogProof;
+pub use receipt::{Absent, Assembled, Attestation, JointReceipt, Promise, SeenCheckpoint, Verdict, assemble};
+pub use record::{Disclosure, PartyEntry, Quantity, Role, Standing, Status, UsageLine, UsageRecord};
+pub use tiles::{TileRead, TileReader};
+pub use witness::{Seen, Witness, WitnessRefusal};

@@ -68,6 +68,10 @@ codes! {
     // Data at the owner's node.
     DataFileAbsent = "data.file_absent", "the file does not exist or cannot be opened", "文件不存在或无法打开",
         "check the path and its permissions", "请检查路径及权限";
+    DataFileMalformed = "data.file_malformed", "the file is damaged or not what its name says", "文件已损坏或与其扩展名不符",
+        "export the file again, and copy it whole", "请重新导出并完整复制该文件";
+    DataTableAbsent = "data.table_absent", "the database has no such table, or the role may not read it", "数据库中没有该表，或该角色无权读取",
+        "check the schema, the table and the role's SELECT right", "请检查模式、表名以及该角色的 SELECT 权限";
     DataFormatUnknown = "data.format_unknown", "the source is not a .csv, a .parquet or a postgres:// name", "数据源不是 .csv、.parquet 或 postgres:// 名称",
         "give a file that ends in .csv or .parquet, or postgres://NAME/TABLE with NAME from the node's configuration", "请提供以 .csv 或 .parquet 结尾的文件，或 postgres://名称/表（名称取自节点配置）";
     DataEmpty = "data.empty", "the file has no header or no rows", "文件没有表头或没有数据行",

@@ -1,0 +1,128 @@
+//! What a leaf may be. The log begins with two leaves that are no receipts: its policy and its keys.
+
+use tacit_crypto::statement::Envelope;
+use tacit_crypto::{Body, Statement, StatementError};
+use tacit_types::limits::LEAF_BYTES_MAX;
+use tacit_types::{Code, Fault, Hash, Name, NodeId};
+
+use crate::receipt::{Attestation, JointReceipt};
+
+/// Leaves that come before any receipt.
+pub const GENESIS_LEAVES: u64 = 2;
+
+/// Leaf 0: what this log takes in, signed by the coordinator.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Genesis {
+    /// 1.
+    #[n(1)]
+    pub version: u32,
+    /// The log's origin.
+    #[n(2)]
+    pub origin: String,
+    /// The registration policy in words.
+    #[n(3)]
+    pub policy: String,
+    /// A hash of the last checkpoint of the log that this one continues, if any.
+    #[n(4)]
+    pub continues: Option<Hash>,
+}
+
+/// Leaf 1, and again after each change: every key in force for the leaves that follow. Signed by
+/// the coordinator, it informs; a verifier trusts only keys that it was given by another channel.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct KeyEvent {
+    /// 1.
+    #[n(1)]
+    pub version: u32,
+    /// The key that signs receipts.
+    #[n(2)]
+    pub coordinator: NodeId,
+    /// The verifier key of checkpoints, in text form.
+    #[n(3)]
+    pub log_key: String,
+    /// The verifier keys of the witnesses, in text form.
+    #[n(4)]
+    pub witnesses: Vec<String>,
+    /// Cosignatures that a checkpoint needs.
+    #[n(5)]
+    pub quorum: u32,
+    /// The parties' root keys.
+    #[n(6)]
+    pub parties: Vec<KeyCard>,
+}
+
+/// A party's name and root key.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct KeyCard {
+    /// The name.
+    #[n(1)]
+    pub name: Name,
+    /// The key.
+    #[n(2)]
+    pub key: NodeId,
+}
+
+impl Body for Genesis {
+    const TYPE: &'static str = "genesis";
+}
+
+impl Body for KeyEvent {
+    const TYPE: &'static str = "key-event";
+}
+
+/// A leaf whose own signature holds. Whether its signer may say so is the reader's question.
+#[derive(Debug)]
+pub enum Leaf {
+    /// The registration policy.
+    Genesis(Statement<Genesis>),
+    /// The keys in force.
+    KeyEvent(Statement<KeyEvent>),
+    /// A receipt.
+    Receipt(Box<Statement<JointReceipt>>),
+    /// An attestation that came after its receipt was closed. It keeps its issuer's chain whole.
+    Attestation(Statement<Attestation>),
+    /// A statement of a type that this version does not know, kept as it is.
+    Other(Envelope),
+}
+
+impl Leaf {
+    /// Reads a leaf.
+    ///
+    /// # Errors
+    /// `receipt.too_large`, `receipt.signature` or `receipt.malformed`.
+    pub fn read(bytes: &[u8]) -> Result<Self, Fault> {
+        if bytes.len() > LEAF_BYTES_MAX {
+            return Err(Fault::new(Code::ReceiptTooLarge, format!("{} bytes", bytes.len())));
+        }
+        let envelope = Envelope::verify(bytes).map_err(refused)?;
+        Ok(match envelope.kind.as_str() {
+            Genesis::TYPE => Leaf::Genesis(Statement::verify(bytes).map_err(refused)?),
+            KeyEvent::TYPE => Leaf::KeyEvent(Statement::verify(bytes).map_err(refused)?),
+            JointReceipt::TYPE => Leaf::Receipt(Box::new(Statement::verify(bytes).map_err(refused)?)),
+            Attestation::TYPE => Leaf::Attestation(Statement::verify(bytes).map_err(refused)?),
+            _ => Leaf::Other(envelope),
+        })
+    }
+
+    /// The word of the leaf's type.
+    pub fn kind(&self) -> &str {
+        match self {
+            Leaf::Genesis(_) => Genesis::TYPE,
+            Leaf::KeyEvent(_) => KeyEvent::TYPE,
+            Leaf::Receipt(_) => JointReceipt::TYPE,
+            Leaf::Attestation(_) => Attestation::TYPE,
+            Leaf::Other(envelope) => &envelope.kind,
+        }
+    }
+}
+
+fn refused(error: StatementError) -> Fault {
+    let code = match error {
+        StatementError::Signature => Code::ReceiptSignature,
+        _ => Code::ReceiptMalformed,
+    };
+    Fault::new(code, error.to_string())
+}

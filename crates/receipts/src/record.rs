@@ -1,0 +1,330 @@
+//! The usage record: one value per job attempt, the same at every party, whose digest all attest.
+
+use minicbor::data::Type;
+use tacit_crypto::{Body, cbor, sha256};
+use tacit_types::limits::SEATS_MAX;
+use tacit_types::unit::Class;
+use tacit_types::{
+    Attempt, Code, ContractId, DatasetVersionId, Fault, Hash, JobId, Name, NodeId, Seat, Step, Unit, UnixMillis,
+};
+
+/// The version of the record that this code writes and reads.
+pub const RECORD_VERSION: u32 = 1;
+/// Usage lines of a record.
+pub const LINES_MAX: usize = 8 * SEATS_MAX;
+/// Disclosures, contracts, privacy charges or transcript roots of a record.
+pub const LIST_MAX: usize = SEATS_MAX;
+/// Bytes of the text that says what a disclosure reveals.
+pub const DISCLOSURE_TEXT_BYTES_MAX: usize = 256;
+
+/// What one attempt at one job used, at every party. CDDL (keys as integers):
+///
+/// ```cddl
+/// UsageRecord = { 1: v, 2: log_origin, 3: job_id, 4: spec_hash, 5: [* contract_hash], 6: kind, 7: status,
+///   8: [+ PartyEntry], 9: [* UsageLine], 10: [* PrivacyCharge], ? 11: algorithm_hash, ? 12: result_commitment,
+///   13: [* link_transcript_root], 14: t_start, 15: t_end, 16: [* Disclosure], 17: attempt }
+/// ```
+///
+/// An optional field that has no value is left out. Seats in lines and in the status are places in
+/// [`parties`](Self::parties). The digest that parties attest is [`UsageRecord::digest`].
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct UsageRecord {
+    /// [`RECORD_VERSION`].
+    #[n(1)]
+    pub version: u32,
+    /// The origin of the log that this record is for, so that it cannot move to another log.
+    #[n(2)]
+    pub origin: String,
+    /// The job.
+    #[n(3)]
+    pub job: JobId,
+    /// The hash of the job's specification without its signature.
+    #[n(4)]
+    pub spec: Hash,
+    /// The contracts that the job ran under; empty only for a refused job that named none.
+    #[n(5)]
+    pub contracts: Vec<ContractId>,
+    /// The job kind's id.
+    #[n(6)]
+    pub kind: Name,
+    /// How the attempt ended.
+    #[n(7)]
+    pub status: Status,
+    /// Every party of the job in seat order, each once.
+    #[n(8)]
+    pub parties: Vec<PartyEntry>,
+    /// What was metered.
+    #[n(9)]
+    pub lines: Vec<UsageLine>,
+    /// Privacy budget spent.
+    #[n(10)]
+    pub privacy: Vec<PrivacyCharge>,
+    /// The hash of the reviewed algorithm or model, for kinds that have one.
+    #[n(11)]
+    pub algorithm: Option<Hash>,
+    /// The hash of the sealed result; absent when there is none.
+    #[n(12)]
+    pub result: Option<Hash>,
+    /// The transcript root of each party's links, in seat order, or empty.
+    #[n(13)]
+    pub transcripts: Vec<Hash>,
+    /// When the attempt began, by the coordinator's clock.
+    #[n(14)]
+    pub started: UnixMillis,
+    /// When the attempt ended, by the coordinator's clock.
+    #[n(15)]
+    pub ended: UnixMillis,
+    /// What was revealed to whom.
+    #[n(16)]
+    pub disclosures: Vec<Disclosure>,
+    /// The attempt, from 1; 0 when the job ended before an attempt began.
+    #[n(17)]
+    pub attempt: Attempt,
+}
+
+/// How an attempt ended. Aborted and refused jobs are receipted too, so that an abort does not dodge
+/// the meter.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub enum Status {
+    /// The result was delivered.
+    #[n(0)]
+    Ok,
+    /// The protocol ended without a result.
+    #[n(1)]
+    Aborted {
+        /// Why.
+        #[n(1)]
+        code: Code,
+        /// At which step, when it had begun.
+        #[n(2)]
+        step: Option<Step>,
+        /// The seat that is named, if one is.
+        #[n(3)]
+        seat: Option<Seat>,
+    },
+    /// A party's policy said no.
+    #[n(2)]
+    Refused {
+        /// Why.
+        #[n(1)]
+        code: Code,
+    },
+}
+
+/// A party of the job.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct PartyEntry {
+    /// The root key of the party's node, which signs its attestation.
+    #[n(1)]
+    pub party: NodeId,
+    /// What it does in the job.
+    #[n(2)]
+    pub role: Role,
+    /// The dataset version that it brought, if any.
+    #[n(3)]
+    pub dataset: Option<DatasetVersionId>,
+    /// The hash of the grant that the use rests on, if any.
+    #[n(4)]
+    pub rights: Option<Hash>,
+    /// Its name as the contracts have it. The key decides; the name must fit the verifier's trust.
+    #[n(5)]
+    pub name: Name,
+    /// Whether it took part to the end.
+    #[n(6)]
+    pub standing: Standing,
+}
+
+/// Roles of ISO/IEC 4922. A party of several roles is entered with the first that it has in this order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
+pub enum Role {
+    /// Brings data.
+    #[n(0)]
+    Input,
+    /// Computes without data of its own.
+    #[n(1)]
+    Compute,
+    /// Receives the result.
+    #[n(2)]
+    Result,
+}
+
+/// Whether a party took part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub enum Standing {
+    /// To the end: its attestation is required.
+    #[n(0)]
+    TookPart,
+    /// It was lost at a step.
+    #[n(1)]
+    Dropped {
+        /// The step.
+        #[n(1)]
+        step: Step,
+    },
+    /// It never answered.
+    #[n(2)]
+    Silent,
+}
+
+/// One metered quantity.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct UsageLine {
+    /// The unit.
+    #[n(1)]
+    pub unit: Unit,
+    /// Whose usage it is.
+    #[n(2)]
+    pub party: Seat,
+    /// How much.
+    #[n(3)]
+    pub quantity: Quantity,
+    /// How far it can be checked; always [`Unit::class`].
+    #[n(4)]
+    pub class: Class,
+    /// Who observed the same number; empty means every party that took part.
+    #[n(5)]
+    pub observers: Vec<Seat>,
+}
+
+/// A quantity in the open, or a salted commitment to one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Quantity {
+    /// In the open: an unsigned integer.
+    Plain(u64),
+    /// A 32-byte salted commitment whose opening the parties keep.
+    Committed(Hash),
+}
+
+/// Privacy budget spent on a dataset.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct PrivacyCharge {
+    /// The dataset version.
+    #[n(1)]
+    pub dataset: DatasetVersionId,
+    /// The mechanism.
+    #[n(2)]
+    pub mechanism: Name,
+    /// Epsilon in millionths.
+    #[n(3)]
+    pub epsilon_micro: u64,
+}
+
+/// Something that was revealed.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Disclosure {
+    /// What, in the words of the job kind.
+    #[n(1)]
+    pub what: String,
+    /// To whom.
+    #[n(2)]
+    pub to: NodeId,
+    /// How many values, rounded by [`cardinality_bucket`].
+    #[n(3)]
+    pub cardinality: u64,
+}
+
+/// Rounds a count up to a power of two, so that a public receipt tells the order of magnitude alone.
+pub fn cardinality_bucket(count: u64) -> u64 {
+    if count == 0 { 0 } else { count.checked_next_power_of_two().unwrap_or(u64::MAX) }
+}
+
+impl Body for UsageRecord {
+    const TYPE: &'static str = "usage-record";
+}
+
+impl UsageRecord {
+    /// SHA-256 of the record's canonical CBOR, without a label: what every attestation is over.
+    pub fn digest(&self) -> Hash {
+        sha256(&cbor::encode(self))
+    }
+
+    /// The text that statements about this record have as their subject: `job/HEX/ATTEMPT`.
+    pub fn subject(&self) -> String {
+        format!("job/{}/{}", self.job, self.attempt.0)
+    }
+
+    /// The entry of a party.
+    pub fn party(&self, key: &NodeId) -> Option<&PartyEntry> {
+        self.parties.iter().find(|p| p.party == *key)
+    }
+
+    /// Checks that the record does not contradict itself.
+    ///
+    /// # Errors
+    /// `receipt.record`, naming the field.
+    pub fn check(&self) -> Result<(), Fault> {
+        let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
+        if self.version != RECORD_VERSION {
+            return wrong(format!("version {} is not {RECORD_VERSION}", self.version));
+        }
+        if self.parties.is_empty() || self.parties.len() > SEATS_MAX {
+            return wrong(format!("{} parties; 1 to {SEATS_MAX} are possible", self.parties.len()));
+        }
+        let mut keys: Vec<&NodeId> = self.parties.iter().map(|p| &p.party).collect();
+        keys.sort_unstable();
+        if let Some(twice) = keys.iter().zip(keys.iter().skip(1)).find(|(a, b)| a == b) {
+            return wrong(format!("party {} is entered twice", twice.0.short()));
+        }
+        let lists = [self.contracts.len(), self.privacy.len(), self.transcripts.len(), self.disclosures.len()];
+        if lists.iter().any(|n| *n > LIST_MAX) || self.lines.len() > LINES_MAX {
+            return wrong("a list is over its limit".into());
+        }
+        if self.disclosures.iter().any(|d| d.what.len() > DISCLOSURE_TEXT_BYTES_MAX) {
+            return wrong(format!("a disclosure's text is over {DISCLOSURE_TEXT_BYTES_MAX} bytes"));
+        }
+        if self.ended < self.started {
+            return wrong(format!("it ended at {} before it began at {}", self.ended, self.started));
+        }
+        self.check_seats()
+    }
+
+    fn check_seats(&self) -> Result<(), Fault> {
+        let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
+        let seated = |seat: &Seat| seat.index() < self.parties.len();
+        for (i, line) in self.lines.iter().enumerate() {
+            if let Some(seat) = core::iter::once(&line.party).chain(&line.observers).find(|s| !seated(s)) {
+                return wrong(format!("usage line {i} names {seat}, which no party has"));
+            }
+            if line.class != line.unit.class() {
+                return wrong(format!("usage line {i} gives {} a class that it does not have", line.unit.word()));
+            }
+        }
+        match &self.status {
+            Status::Ok if self.attempt.0 == 0 => wrong("a job ended well without an attempt".into()),
+            Status::Aborted { seat: Some(seat), .. } if !seated(seat) => {
+                wrong(format!("the status names {seat}, which no party has"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<C> minicbor::Encode<C> for Quantity {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        match self {
+            Quantity::Plain(n) => e.u64(*n)?.ok(),
+            Quantity::Committed(hash) => hash.encode(e, ctx),
+        }
+    }
+}
+
+impl<'b, C> minicbor::Decode<'b, C> for Quantity {
+    fn decode(d: &mut minicbor::Decoder<'b>, ctx: &mut C) -> Result<Self, minicbor::decode::Error> {
+        match d.datatype()? {
+            Type::Bytes => Hash::decode(d, ctx).map(Quantity::Committed),
+            _ => d.u64().map(Quantity::Plain),
+        }
+    }
+}
