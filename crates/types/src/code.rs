@@ -254,6 +254,8 @@ codes! {
         "check the clocks of the coordinator and of the party", "请检查协调方与该参与方的时钟";
     ReceiptPromiseUnkept = "receipt.promise_unkept", "the coordinator promised a receipt and did not log it", "协调方承诺记入的凭证未被记入日志",
         "hand the promise and the checkpoint to the regulator", "请将该承诺与检查点提交监管方";
+    ReceiptOmitted = "receipt.omitted", "a party attested a use whose receipt is not in the log", "某参与方已证明的使用在日志中没有凭证",
+        "hand the attestation and the checkpoint to the regulator", "请将该证明与检查点提交监管方";
     ReceiptTooLarge = "receipt.too_large", "a receipt is too large for the log", "凭证过大，无法记入日志",
         "run the job with fewer parties", "请减少作业的参与方数量";
     ReceiptBundle = "receipt.bundle", "not an evidence bundle or trust file", "不是证据包或信任文件",

@@ -53,7 +53,15 @@ pub enum Compare {
     Ge,
 }
 
-/// A filter over the columns of a view. A NULL satisfies nothing but [`Predicate::IsNull`].
+/// A filter over the columns of a view.
+///
+/// The logic is SQL's, of three values: a comparison with a NULL is unknown, `Not` of unknown is
+/// unknown, and a row is kept only where the whole tree is true. So a NULL satisfies neither a
+/// comparison nor its negation, and [`Predicate::IsNull`] alone tells it apart. `And` of nothing is
+/// true, `Or` of nothing is false, and `In` no values is false for every value.
+///
+/// Text is compared byte by byte. A literal against a column of whole numbers is compared exactly; against a
+/// column of floating point it is first rounded to the nearest double.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, minicbor::Encode, minicbor::Decode)]
 #[serde(rename_all = "snake_case")]
 pub enum Predicate {

@@ -1,0 +1,343 @@
+//! Strict, streaming reading of CSV: RFC 4180, UTF-8, one header line, bounded memory.
+//!
+//! Lines end with LF, CRLF or CR; blank lines are skipped; a UTF-8 byte order mark before the header is skipped.
+//! An empty field is NULL, quoted or not. The splitting is that of `csv-core`; everything that would be silently
+//! repaired there (a ragged row, an unclosed quote, bytes that are not UTF-8) is refused here.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use arrow::array::{ArrayRef, Float64Builder, Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder};
+use arrow::datatypes::SchemaRef;
+use csv_core::ReadRecordResult;
+use std::sync::Arc;
+use tacit_types::limits::{BATCH_ROWS, COLUMNS_MAX, CSV_LINE_BYTES_MAX};
+use tacit_types::{Code, Fault};
+
+use crate::infer::{Place, Reading};
+use crate::kind::{ColumnDef, Kind, check_header, schema_of};
+
+/// Bytes read from the file at a time.
+const READ_BYTES: usize = 64 << 10;
+/// Bytes of text after which a batch is handed on even if it has fewer than [`BATCH_ROWS`] rows.
+const BATCH_TEXT_BYTES: usize = 8 << 20;
+
+/// The records of a CSV file, one at a time.
+pub(crate) struct Records<R> {
+    input: R,
+    file: String,
+    header: Vec<String>,
+    buffer: Vec<u8>,
+    at: usize,
+    filled: usize,
+    ended: bool,
+    parser: csv_core::Reader,
+    /// The fields of the current record, one after another.
+    text: Vec<u8>,
+    ends: Vec<usize>,
+    fields: usize,
+    row: u64,
+    /// The line at which the current record begins, and the one on which the reader stands.
+    record_line: u64,
+    line: u64,
+}
+
+impl Records<File> {
+    /// Opens a file and reads its header.
+    ///
+    /// # Errors
+    /// `data.file_absent`, `data.empty` and those of the header.
+    pub(crate) fn open(path: &Path) -> Result<Self, Fault> {
+        let file = crate::source::open_file(path)?;
+        Records::new(file, path.display().to_string())
+    }
+}
+
+impl<R: Read> Records<R> {
+    /// Reads the header.
+    pub(crate) fn new(input: R, file: String) -> Result<Self, Fault> {
+        let mut records = Self {
+            input,
+            file,
+            header: Vec::new(),
+            buffer: vec![0; READ_BYTES],
+            at: 0,
+            filled: 0,
+            ended: false,
+            parser: csv_core::Reader::new(),
+            text: vec![0; 4096],
+            ends: vec![0; COLUMNS_MAX + 1],
+            fields: 0,
+            row: 0,
+            record_line: 1,
+            line: 1,
+        };
+        records.skip_byte_order_mark()?;
+        if !records.read_record()? {
+            return Err(Fault::new(Code::DataEmpty, format!("{}: the file is empty", records.file)));
+        }
+        let header: Vec<String> = (0..records.fields).map(|i| records.field(i).to_owned()).collect();
+        let place = format!("{}: line {}", records.file, records.record_line);
+        check_header(header.iter().map(String::as_str), &place)?;
+        records.header = header;
+        Ok(records)
+    }
+
+    /// The column names.
+    pub(crate) fn header(&self) -> &[String] {
+        &self.header
+    }
+
+    /// The file's name for messages.
+    pub(crate) fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Where the current record stands.
+    pub(crate) fn place(&self) -> Place {
+        Place { row: self.row, line: self.record_line }
+    }
+
+    /// The text of field `i` of the current record; empty past the last.
+    pub(crate) fn field(&self, i: usize) -> &str {
+        let start = if i == 0 { 0 } else { self.ends.get(i - 1).copied().unwrap_or(0) };
+        let end = self.ends.get(i).copied().unwrap_or(0);
+        // proof: `check_utf8` has seen every field of the record; the fallback is never taken.
+        self.text.get(start..end).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+
+    /// Moves to the next record; `false` at the end of the file.
+    ///
+    /// # Errors
+    /// `data.row_ragged`, `data.line_too_long`, `data.not_utf8`, `data.file_malformed` (a quote that is never
+    /// closed), `io.failed`.
+    pub(crate) fn next(&mut self) -> Result<bool, Fault> {
+        self.row += 1;
+        if !self.read_record()? {
+            return Ok(false);
+        }
+        if self.fields != self.header.len() {
+            let what = format!("{} fields; the header has {}", self.fields, self.header.len());
+            return Err(self.fault(Code::DataRowRagged, &what));
+        }
+        Ok(true)
+    }
+
+    fn fault(&self, code: Code, what: &str) -> Fault {
+        let row = if self.header.is_empty() { "the header".to_owned() } else { format!("row {}", self.row) };
+        Fault::new(code, format!("{}: {row}, line {}: {what}", self.file, self.record_line))
+    }
+
+    fn fill(&mut self) -> Result<(), Fault> {
+        if self.at < self.filled || self.ended {
+            return Ok(());
+        }
+        let read = loop {
+            match self.input.read(&mut self.buffer) {
+                Ok(read) => break read,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Fault::new(Code::IoFailed, format!("{}: {}", self.file, e.kind()))),
+            }
+        };
+        (self.at, self.filled, self.ended) = (0, read, read == 0);
+        Ok(())
+    }
+
+    fn skip_byte_order_mark(&mut self) -> Result<(), Fault> {
+        // why: a short first read may hold less than the mark, so it is gathered.
+        let mut head = Vec::new();
+        while head.len() < 3 && !self.ended {
+            self.fill()?;
+            head.extend_from_slice(self.buffer.get(self.at..self.filled).unwrap_or_default());
+            self.at = self.filled;
+        }
+        self.at = if head.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        self.filled = head.len();
+        head.resize(head.len().max(READ_BYTES), 0);
+        self.buffer = head;
+        self.ended = false;
+        Ok(())
+    }
+
+    fn skip_blank_lines(&mut self) -> Result<(), Fault> {
+        loop {
+            self.fill()?;
+            while let Some(byte @ (b'\n' | b'\r')) = self.buffer.get(self.at).filter(|_| self.at < self.filled) {
+                self.line += u64::from(*byte == b'\n');
+                self.at += 1;
+            }
+            if self.at < self.filled || self.ended {
+                return Ok(());
+            }
+        }
+    }
+
+    fn read_record(&mut self) -> Result<bool, Fault> {
+        self.skip_blank_lines()?;
+        self.record_line = self.line;
+        if self.ended {
+            return Ok(false);
+        }
+        let (mut written, mut fields) = (0usize, 0usize);
+        loop {
+            self.fill()?;
+            let ended = self.ended;
+            // why: a line feed at the end closes a last line that lacks one, and is kept as data only by a quote
+            // that is still open, which is how that is told apart.
+            let input = if ended { b"\n" } else { self.buffer.get(self.at..self.filled).unwrap_or_default() };
+            let text = self.text.get_mut(written..).unwrap_or_default();
+            let ends = self.ends.get_mut(fields..).unwrap_or_default();
+            let (result, read, wrote, ended_fields) = self.parser.read_record(input, text, ends);
+            self.line += input.iter().take(read).filter(|b| **b == b'\n').count() as u64;
+            self.at += if ended { 0 } else { read };
+            written += wrote;
+            fields += ended_fields;
+            match result {
+                ReadRecordResult::Record => break,
+                ReadRecordResult::InputEmpty if ended => {
+                    return Err(self.fault(Code::DataFileMalformed, "a quote is never closed"));
+                }
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::OutputFull => self.grow()?,
+                ReadRecordResult::OutputEndsFull if self.header.is_empty() => {
+                    return Err(self.fault(Code::DataTooLarge, &format!("more than {COLUMNS_MAX} columns")));
+                }
+                ReadRecordResult::OutputEndsFull => {
+                    let what = format!("more than {COLUMNS_MAX} fields; the header has {}", self.header.len());
+                    return Err(self.fault(Code::DataRowRagged, &what));
+                }
+                ReadRecordResult::End => return Ok(false),
+            }
+        }
+        self.fields = fields;
+        self.check_utf8(written)?;
+        Ok(true)
+    }
+
+    fn grow(&mut self) -> Result<(), Fault> {
+        // why: the parser asks for room even when only the line's end is left, hence the one byte more.
+        if self.text.len() > CSV_LINE_BYTES_MAX {
+            let what = format!("more than {} MiB without an end", CSV_LINE_BYTES_MAX >> 20);
+            return Err(self.fault(Code::DataLineTooLong, &what));
+        }
+        self.text.resize((self.text.len() * 2).min(CSV_LINE_BYTES_MAX + 1), 0);
+        Ok(())
+    }
+
+    fn check_utf8(&self, written: usize) -> Result<(), Fault> {
+        let whole = std::str::from_utf8(self.text.get(..written).unwrap_or_default());
+        let ends = self.ends.get(..self.fields).unwrap_or_default();
+        // why: two halves of a character in neighbouring fields would look whole when the fields are joined.
+        if whole.is_ok_and(|text| text.is_ascii() || ends.iter().all(|end| text.is_char_boundary(*end))) {
+            return Ok(());
+        }
+        let mut start = 0;
+        for (i, end) in ends.iter().enumerate() {
+            if let Err(e) = std::str::from_utf8(self.text.get(start..*end).unwrap_or_default()) {
+                return Err(self.fault(Code::DataNotUtf8, &format!("field {}, byte {}", i + 1, e.valid_up_to() + 1)));
+            }
+            start = *end;
+        }
+        Ok(())
+    }
+}
+
+/// The chosen columns of a CSV file, batch by batch.
+pub(crate) struct CsvBatches {
+    records: Records<File>,
+    columns: Vec<ColumnDef>,
+    positions: Vec<usize>,
+    schema: SchemaRef,
+}
+
+/// A column under construction.
+enum Builder {
+    Int(Int64Builder),
+    Float(Float64Builder),
+    Text(StringBuilder),
+}
+
+impl CsvBatches {
+    /// Opens the file for those columns.
+    ///
+    /// # Errors
+    /// Those of [`Records::open`]; `data.changed` when a column is gone.
+    pub(crate) fn open(path: &Path, columns: &[ColumnDef]) -> Result<Self, Fault> {
+        let records = Records::open(path)?;
+        let positions = columns
+            .iter()
+            .map(|c| {
+                records.header().iter().position(|name| *name == c.name).ok_or_else(|| {
+                    Fault::new(Code::DataChanged, format!("{}: column {:?} is gone", records.file(), c.name))
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { records, columns: columns.to_vec(), positions, schema: schema_of(columns) })
+    }
+
+    /// The next batch of 1 to [`BATCH_ROWS`] rows; `None` at the end.
+    ///
+    /// # Errors
+    /// Those of [`Records::next`]; `data.value_type` and `data.value_not_finite` for a value that its column's
+    /// registered kind does not hold.
+    pub(crate) fn next_batch(&mut self) -> Result<Option<RecordBatch>, Fault> {
+        let mut builders: Vec<Builder> = self.columns.iter().map(|c| Builder::new(c.kind)).collect();
+        let (mut rows, mut text_bytes) = (0usize, 0usize);
+        while rows < BATCH_ROWS && text_bytes < BATCH_TEXT_BYTES && self.records.next()? {
+            rows += 1;
+            for ((builder, position), column) in builders.iter_mut().zip(&self.positions).zip(&self.columns) {
+                let field = self.records.field(*position);
+                text_bytes += field.len();
+                if let Err((code, why)) = builder.push(field) {
+                    return Err(self.records.fault(code, &format!("column {:?}{why}", column.name)));
+                }
+            }
+        }
+        if rows == 0 {
+            return Ok(None);
+        }
+        let arrays: Vec<ArrayRef> = builders.into_iter().map(Builder::finish).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options);
+        batch.map(Some).map_err(|e| Fault::new(Code::Internal, e.to_string()))
+    }
+}
+
+impl Builder {
+    fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Int => Builder::Int(Int64Builder::new()),
+            Kind::Float => Builder::Float(Float64Builder::new()),
+            Kind::Text => Builder::Text(StringBuilder::new()),
+        }
+    }
+
+    fn push(&mut self, field: &str) -> Result<(), (Code, &'static str)> {
+        match (self, field) {
+            (Builder::Int(b), "") => b.append_null(),
+            (Builder::Float(b), "") => b.append_null(),
+            (Builder::Text(b), "") => b.append_null(),
+            (Builder::Text(b), text) => b.append_value(text),
+            (Builder::Int(b), text) => match Reading::of(text) {
+                Reading::Int(value) => b.append_value(value),
+                _ => return Err((Code::DataValueType, ": not a whole number of 64 bits")),
+            },
+            (Builder::Float(b), text) => match Reading::of(text) {
+                Reading::Int(value) => b.append_value(value as f64),
+                Reading::Wide(value) | Reading::Float(value) => b.append_value(value),
+                Reading::NotFinite => return Err((Code::DataValueNotFinite, "")),
+                Reading::Text => return Err((Code::DataValueType, ": not a number")),
+            },
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> ArrayRef {
+        match self {
+            Builder::Int(mut b) => Arc::new(b.finish()),
+            Builder::Float(mut b) => Arc::new(b.finish()),
+            Builder::Text(mut b) => Arc::new(b.finish()),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The three kinds of a column, and how every type of a source becomes one of them.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use serde::{Deserialize, Serialize};
+use tacit_types::limits::{COLUMN_NAME_BYTES_MAX, COLUMNS_MAX};
+use tacit_types::{Code, Fault};
+
+/// What a column holds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Whole numbers of 64 bits; booleans are 0 and 1.
+    Int,
+    /// Finite binary64; decimals are rounded to it. A negative zero is read as zero.
+    Float,
+    /// UTF-8 text; dates and times in their ISO 8601 form.
+    Text,
+}
+
+impl Kind {
+    /// The kind that values of an Arrow type become; `None` for lists, structures and the like.
+    pub(crate) fn of(data_type: &DataType) -> Option<Self> {
+        use DataType::*;
+        match data_type {
+            Boolean | Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 => Some(Kind::Int),
+            Float16 | Float32 | Float64 | Decimal32(..) | Decimal64(..) | Decimal128(..) | Decimal256(..) => {
+                Some(Kind::Float)
+            }
+            Utf8 | LargeUtf8 | Utf8View | Binary | LargeBinary | BinaryView => Some(Kind::Text),
+            Date32 | Date64 | Time32(_) | Time64(_) | Timestamp(..) => Some(Kind::Text),
+            Dictionary(_, value) => Kind::of(value),
+            _ => None,
+        }
+    }
+
+    /// The one Arrow type that stands for the kind inside this crate.
+    pub(crate) fn arrow(self) -> DataType {
+        match self {
+            Kind::Int => DataType::Int64,
+            Kind::Float => DataType::Float64,
+            Kind::Text => DataType::Utf8,
+        }
+    }
+
+    /// The word for messages and JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Int => "int",
+            Kind::Float => "float",
+            Kind::Text => "text",
+        }
+    }
+}
+
+/// A column's name and kind.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnDef {
+    /// The name, exactly as in the source; 1 to 128 bytes.
+    pub name: String,
+    /// The kind.
+    pub kind: Kind,
+}
+
+impl ColumnDef {
+    /// A column of that name and kind.
+    pub fn new(name: impl Into<String>, kind: Kind) -> Self {
+        Self { name: name.into(), kind }
+    }
+}
+
+/// The schema of columns inside this crate: every column may hold NULL.
+pub(crate) fn schema_of(columns: &[ColumnDef]) -> SchemaRef {
+    Arc::new(Schema::new(columns.iter().map(|c| Field::new(&c.name, c.kind.arrow(), true)).collect::<Vec<_>>()))
+}
+
+/// Refuses a header that cannot name columns.
+///
+/// # Errors
+/// `data.too_large` over [`COLUMNS_MAX`] columns, `data.header_malformed` for an empty or over-long name or
+/// one with a control character, `data.header_duplicate` for two equal names.
+pub(crate) fn check_header<'a>(names: impl IntoIterator<Item = &'a str>, place: &str) -> Result<(), Fault> {
+    let mut seen = std::collections::BTreeSet::new();
+    for (i, name) in names.into_iter().enumerate() {
+        let position = i + 1;
+        if position > COLUMNS_MAX {
+            return Err(Fault::new(Code::DataTooLarge, format!("{place}: more than {COLUMNS_MAX} columns")));
+        }
+        let malformed = |why: &str| {
+            Err(Fault::new(Code::DataHeaderMalformed, format!("{place}: the name of column {position} {why}")))
+        };
+        if name.is_empty() {
+            return malformed("is empty");
+        }
+        if name.len() > COLUMN_NAME_BYTES_MAX {
+            return malformed(&format!("has {} bytes; at most {COLUMN_NAME_BYTES_MAX} are allowed", name.len()));
+        }
+        if name.chars().any(char::is_control) {
+            return malformed("has a control character");
+        }
+        if !seen.insert(name) {
+            return Err(Fault::new(Code::DataHeaderDuplicate, format!("{place}: column {position} is again {name:?}")));
+        }
+    }
+    Ok(())
+}
+
+/// Casts an array to the type of a kind, exactly: a value that does not fit is an error, not a NULL.
+pub(crate) fn cast_exactly(array: &ArrayRef, kind: Kind) -> Result<ArrayRef, ArrowError> {
+    let target = kind.arrow();
+    if array.data_type() == &target {
+        return Ok(array.clone());
+    }
+    cast_with_options(array, &target, &CastOptions { safe: false, ..CastOptions::default() })
+}
+
+/// Casts a column to its kind, refuses NaN and infinities, and turns negative zero into zero, which
+/// Arrow's total order would otherwise tell apart.
+///
+/// # Errors
+/// `data.value_type` and `data.value_not_finite`, naming the column and, counted from `first_row`, the row.
+pub(crate) fn normalise(
+    array: &ArrayRef,
+    column: &ColumnDef,
+    place: &str,
+    first_row: Option<u64>,
+) -> Result<ArrayRef, Fault> {
+    let array = cast_exactly(array, column.kind).map_err(|_| {
+        let what = format!("{place}: column {:?} has a value that does not fit {}", column.name, column.kind.word());
+        Fault::new(Code::DataValueType, what)
+    })?;
+    if column.kind != Kind::Float {
+        return Ok(array);
+    }
+    let floats: &Float64Array = array.as_primitive::<Float64Type>();
+    let bad = (0..floats.len()).find(|&i| floats.is_valid(i) && !floats.value(i).is_finite());
+    if let Some(i) = bad {
+        let row = first_row.map(|first| format!("row {}, ", first + i as u64)).unwrap_or_default();
+        let what = format!("{place}: {row}column {:?}", column.name);
+        return Err(Fault::new(Code::DataValueNotFinite, what));
+    }
+    Ok(Arc::new(floats.unary::<_, Float64Type>(|v| v + 0.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{BooleanArray, Date32Array, Decimal128Array, Int32Array, StringArray, UInt64Array};
+
+    #[test]
+    fn names_are_held_to_their_limits() {
+        let code = |names: &[&str]| check_header(names.iter().copied(), "t").unwrap_err().code;
+        let long = "é".repeat(COLUMN_NAME_BYTES_MAX / 2);
+        assert!(check_header(["a", "A", &long], "t").is_ok());
+        assert_eq!(code(&["a", ""]), Code::DataHeaderMalformed);
+        assert_eq!(code(&[&format!("{long}x")]), Code::DataHeaderMalformed);
+        assert_eq!(code(&["a\u{1b}[2J"]), Code::DataHeaderMalformed);
+        assert_eq!(code(&["a", "b", "a"]), Code::DataHeaderDuplicate);
+        let many: Vec<String> = (0..=COLUMNS_MAX).map(|i| format!("c{i}")).collect();
+        assert!(check_header(many[1..].iter().map(String::as_str), "t").is_ok());
+        assert_eq!(check_header(many.iter().map(String::as_str), "t").unwrap_err().code, Code::DataTooLarge);
+    }
+
+    #[test]
+    fn every_type_becomes_its_kind() {
+        let run = |array: ArrayRef, kind| normalise(&array, &ColumnDef::new("c", kind), "t", Some(1));
+        let ints = run(Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)])), Kind::Int).unwrap();
+        assert_eq!(
+            ints.as_primitive::<arrow::datatypes::Int64Type>().iter().collect::<Vec<_>>(),
+            [Some(1), None, Some(0)]
+        );
+        let decimals = Decimal128Array::from(vec![12345]).with_precision_and_scale(10, 3).unwrap();
+        let floats = run(Arc::new(decimals), Kind::Float).unwrap();
+        assert_eq!(floats.as_primitive::<Float64Type>().value(0).to_bits(), 12.345f64.to_bits());
+        let dates = run(Arc::new(Date32Array::from(vec![19_782])), Kind::Text).unwrap();
+        assert_eq!(dates.as_string::<i32>().value(0), "2024-02-29");
+        let dictionary: arrow::array::DictionaryArray<arrow::datatypes::Int32Type> =
+            ["x", "y", "x"].into_iter().collect();
+        assert_eq!(run(Arc::new(dictionary), Kind::Text).unwrap().as_string::<i32>().value(2), "x");
+        assert_eq!(run(Arc::new(Int32Array::from(vec![7])), Kind::Text).unwrap().as_string::<i32>().value(0), "7");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let run = |array: ArrayRef, kind| normalise(&array, &ColumnDef::new("c", kind), "t", Some(5)).unwrap_err();
+        assert_eq!(run(Arc::new(UInt64Array::from(vec![u64::MAX])), Kind::Int).code, Code::DataValueType);
+        assert_eq!(run(Arc::new(StringArray::from(vec!["x"])), Kind::Int).code, Code::DataValueType);
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let fault = run(Arc::new(Float64Array::from(vec![0.0, bad])), Kind::Float);
+            assert_eq!(fault.code, Code::DataValueNotFinite);
+            assert!(fault.what.contains("row 6") && fault.what.contains("\"c\""), "{}", fault.what);
+        }
+    }
+
+    #[test]
+    fn negative_zero_is_zero_and_a_denormal_stays() {
+        let array: ArrayRef = Arc::new(Float64Array::from(vec![-0.0, f64::from_bits(1)]));
+        let out = normalise(&array, &ColumnDef::new("c", Kind::Float), "t", None).unwrap();
+        let out = out.as_primitive::<Float64Type>();
+        assert_eq!([out.value(0).to_bits(), out.value(1).to_bits()], [0, 1]);
+    }
+}

@@ -1,0 +1,327 @@
+//! Reading a PostgreSQL table: one read-only transaction, generated SQL with quoted identifiers, rows streamed.
+//!
+//! The server casts every column to one of three types (int8, float8, text), so that no other wire format
+//! is decoded here; filters run in this process, with the same rules as for files.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Builder, Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder};
+use futures::TryStreamExt;
+use tacit_types::limits::BATCH_ROWS;
+use tacit_types::{Code, Fault, Name};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error, IsolationLevel, NoTls, Row, Transaction};
+
+use crate::config::PostgresConfig;
+use crate::fault::one_line;
+use crate::kind::{ColumnDef, Kind, check_header, normalise, schema_of};
+use crate::scan::Sink;
+
+/// Bytes of text after which a batch is handed on even if it has fewer than [`BATCH_ROWS`] rows.
+const BATCH_TEXT_BYTES: usize = 8 << 20;
+
+/// A table of a named database.
+#[derive(Clone, Copy)]
+pub(crate) struct Relation<'a> {
+    pub(crate) name: &'a Name,
+    pub(crate) schema: &'a str,
+    pub(crate) table: &'a str,
+}
+
+/// The order in which rows are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As the source has them.
+    Any,
+    /// The same for the same rows: a table is sorted by all columns. A file has its own order.
+    Canonical,
+}
+
+impl std::fmt::Display for Relation<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "postgres://{}/{}.{}", self.name, self.schema, self.table)
+    }
+}
+
+impl Relation<'_> {
+    /// The fault for an error of the client. A server's message is quoted only for the classes that speak of
+    /// names and rights (SQLSTATE 28, 3D, 42): others may hold a value of a row.
+    fn fault(self, error: &Error) -> Fault {
+        let Some(server) = error.as_db_error() else {
+            let cause = std::error::Error::source(error).map(|c| format!(": {c}")).unwrap_or_default();
+            return Fault::new(
+                Code::DataSourceUnreachable,
+                format!("{self}: {}", one_line(&format!("{error}{cause}"))),
+            );
+        };
+        let state = server.code();
+        let class = state.code().get(..2).unwrap_or_default();
+        let code = match class {
+            "08" | "28" | "3D" | "53" | "57" if *state != SqlState::QUERY_CANCELED => Code::DataSourceUnreachable,
+            _ if *state == SqlState::UNDEFINED_TABLE
+                || *state == SqlState::INSUFFICIENT_PRIVILEGE
+                || *state == SqlState::INVALID_SCHEMA_NAME =>
+            {
+                Code::DataTableAbsent
+            }
+            _ if *state == SqlState::UNDEFINED_COLUMN => Code::DataChanged,
+            "22" => Code::DataValueType,
+            _ => Code::DataQueryFailed,
+        };
+        let text = match class {
+            "28" | "3D" | "42" => format!(": {}", one_line(server.message())),
+            _ if *state == SqlState::QUERY_CANCELED => ": the statement took longer than statement_seconds".to_owned(),
+            _ => String::new(),
+        };
+        Fault::new(code, format!("{self}: SQLSTATE {}{text}", state.code()))
+    }
+}
+
+/// A connection whose task ends with it.
+struct Connection {
+    client: Client,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn connect(config: &PostgresConfig, relation: Relation<'_>) -> Result<Connection, Fault> {
+    let (client, connection) = config.client(relation.name)?.connect(NoTls).await.map_err(|e| relation.fault(&e))?;
+    // why: an error of the connection reaches the client's own calls.
+    let task = tokio::spawn(async move { drop(connection.await) });
+    Ok(Connection { client, task })
+}
+
+/// Opens a read-only transaction with the session's settings fixed, so that the output and the meaning of names do not
+/// depend on the role's own.
+async fn begin<'a>(
+    client: &'a mut Client,
+    config: &PostgresConfig,
+    relation: Relation<'_>,
+) -> Result<Transaction<'a>, Fault> {
+    let builder = client.build_transaction().read_only(true).isolation_level(IsolationLevel::RepeatableRead);
+    let transaction = builder.start().await.map_err(|e| relation.fault(&e))?;
+    let millis = u64::from(config.statement_seconds) * 1000;
+    let settings = format!(
+        "SET LOCAL statement_timeout = {}; SET LOCAL search_path = pg_catalog; SET LOCAL DateStyle = 'ISO, YMD'; \
+         SET LOCAL TimeZone = 'UTC'; SET LOCAL extra_float_digits = 1",
+        // why: the server's setting is an i32.
+        millis.min(i32::MAX as u64)
+    );
+    transaction.batch_execute(&settings).await.map_err(|e| relation.fault(&e))?;
+    Ok(transaction)
+}
+
+/// A column with the server's name of its type.
+struct Typed {
+    def: ColumnDef,
+    native: String,
+}
+
+const CATALOG: &str = "SELECT a.attname::text, CASE WHEN t.typtype = 'e' THEN 'enum' ELSE t.typname END::text \
+     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+     WHERE n.nspname = $1::text AND c.relname = $2::text AND c.relkind IN ('r', 'v', 'm', 'p', 'f') \
+     AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+
+async fn typed_columns(transaction: &Transaction<'_>, relation: Relation<'_>) -> Result<Vec<Typed>, Fault> {
+    let rows =
+        transaction.query(CATALOG, &[&relation.schema, &relation.table]).await.map_err(|e| relation.fault(&e))?;
+    if rows.is_empty() {
+        return Err(Fault::new(Code::DataTableAbsent, relation.to_string()));
+    }
+    let names_and_types = rows
+        .iter()
+        .map(|row| Ok((row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?)))
+        .collect::<Result<Vec<_>, Error>>()
+        .map_err(|e| relation.fault(&e))?;
+    check_header(names_and_types.iter().map(|(name, _)| name.as_str()), &relation.to_string())?;
+    names_and_types
+        .into_iter()
+        .map(|(name, native)| {
+            let kind = match native.as_str() {
+                "bool" | "int2" | "int4" | "int8" => Kind::Int,
+                "float4" | "float8" | "numeric" => Kind::Float,
+                "text" | "varchar" | "bpchar" | "name" | "enum" | "uuid" | "date" | "time" | "timestamp"
+                | "timestamptz" => Kind::Text,
+                _ => {
+                    let what = format!("{relation}: column {name:?} is of type {native}");
+                    return Err(Fault::new(Code::DataColumnType, what));
+                }
+            };
+            Ok(Typed { def: ColumnDef::new(name, kind), native })
+        })
+        .collect()
+}
+
+/// The columns of a table.
+///
+/// # Errors
+/// `data.source_unreachable`, `data.table_absent`, those of a header, and `data.column_type` for a column whose
+/// type has no kind (a database view without it can be registered instead).
+pub(crate) async fn columns(config: &PostgresConfig, relation: Relation<'_>) -> Result<Vec<ColumnDef>, Fault> {
+    let mut connection = connect(config, relation).await?;
+    let transaction = begin(&mut connection.client, config, relation).await?;
+    Ok(typed_columns(&transaction, relation).await?.into_iter().map(|c| c.def).collect())
+}
+
+/// An identifier in double quotes, with those inside doubled.
+fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+/// The expression that gives a column as int8, float8 or text.
+fn expression(native: &str, column: &ColumnDef) -> String {
+    let name = quoted(&column.name);
+    match (column.kind, native) {
+        (Kind::Int, "bool") => format!("{name}::int4::int8"),
+        (Kind::Int, _) => format!("{name}::int8"),
+        (Kind::Float, _) => format!("{name}::float8"),
+        (Kind::Text, "timestamp") => format!("replace({name}::text, ' ', 'T') COLLATE \"C\""),
+        (Kind::Text, "timestamptz") => {
+            format!("(replace(({name} AT TIME ZONE 'UTC')::text, ' ', 'T') || 'Z') COLLATE \"C\"")
+        }
+        (Kind::Text, _) => format!("{name}::text COLLATE \"C\""),
+    }
+}
+
+fn select(relation: Relation<'_>, native: &[Typed], columns: &[ColumnDef], order: Order) -> Result<String, Fault> {
+    let mut list = Vec::with_capacity(columns.len());
+    for column in columns {
+        let typed = native
+            .iter()
+            .find(|t| t.def.name == column.name)
+            .filter(|t| t.def.kind == column.kind || column.kind == Kind::Text)
+            .ok_or_else(|| {
+                let what = format!("{relation}: column {:?} is gone or of another type", column.name);
+                Fault::new(Code::DataChanged, what)
+            })?;
+        list.push(expression(&typed.native, column));
+    }
+    let mut sql = format!("SELECT {} FROM {}.{}", list.join(", "), quoted(relation.schema), quoted(relation.table));
+    if order == Order::Canonical && !columns.is_empty() {
+        let positions: Vec<String> = (1..=columns.len()).map(|i| i.to_string()).collect();
+        sql.push_str(&format!(" ORDER BY {}", positions.join(", ")));
+    }
+    Ok(sql)
+}
+
+/// Reads those columns of all rows into `sink`.
+///
+/// # Errors
+/// `data.source_unreachable`, `data.table_absent`, `data.changed`, `data.query_failed` (the server ended the statement),
+/// `data.value_not_finite`, `data.value_type`.
+pub(crate) async fn read(
+    config: &PostgresConfig,
+    relation: Relation<'_>,
+    columns: &[ColumnDef],
+    order: Order,
+    sink: &Sink,
+) -> Result<(), Fault> {
+    let mut connection = connect(config, relation).await?;
+    let transaction = begin(&mut connection.client, config, relation).await?;
+    let native = typed_columns(&transaction, relation).await?;
+    let sql = select(relation, &native, columns, order)?;
+    let parameters: [&str; 0] = [];
+    let rows = transaction.query_raw(&sql, parameters).await.map_err(|e| relation.fault(&e))?;
+    let mut rows = std::pin::pin!(rows);
+    let mut batch = Batch::new(columns);
+    while let Some(row) = rows.try_next().await.map_err(|e| relation.fault(&e))? {
+        batch.push(&row).map_err(|e| relation.fault(&e))?;
+        if batch.is_full() && !sink.send(batch.take(columns, relation)?).await {
+            return Ok(());
+        }
+    }
+    if batch.rows > 0 {
+        let _ = sink.send(batch.take(columns, relation)?).await;
+    }
+    Ok(())
+}
+
+/// A column under construction.
+enum Builder {
+    Int(Int64Builder),
+    Float(Float64Builder),
+    Text(StringBuilder),
+}
+
+/// Rows under construction.
+struct Batch {
+    builders: Vec<Builder>,
+    rows: usize,
+    text_bytes: usize,
+}
+
+impl Batch {
+    fn new(columns: &[ColumnDef]) -> Self {
+        let builder = |c: &ColumnDef| match c.kind {
+            Kind::Int => Builder::Int(Int64Builder::new()),
+            Kind::Float => Builder::Float(Float64Builder::new()),
+            Kind::Text => Builder::Text(StringBuilder::new()),
+        };
+        Self { builders: columns.iter().map(builder).collect(), rows: 0, text_bytes: 0 }
+    }
+
+    fn push(&mut self, row: &Row) -> Result<(), Error> {
+        for (i, builder) in self.builders.iter_mut().enumerate() {
+            match builder {
+                Builder::Int(b) => b.append_option(row.try_get::<_, Option<i64>>(i)?),
+                Builder::Float(b) => b.append_option(row.try_get::<_, Option<f64>>(i)?),
+                Builder::Text(b) => {
+                    let text = row.try_get::<_, Option<&str>>(i)?;
+                    self.text_bytes += text.map_or(0, str::len);
+                    b.append_option(text);
+                }
+            }
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows >= BATCH_ROWS || self.text_bytes >= BATCH_TEXT_BYTES
+    }
+
+    fn take(&mut self, columns: &[ColumnDef], relation: Relation<'_>) -> Result<RecordBatch, Fault> {
+        let full = std::mem::replace(self, Batch::new(columns));
+        let place = relation.to_string();
+        let arrays = full
+            .builders
+            .into_iter()
+            .zip(columns)
+            .map(|(builder, column)| {
+                let array: ArrayRef = match builder {
+                    Builder::Int(mut b) => Arc::new(b.finish()),
+                    Builder::Float(mut b) => Arc::new(b.finish()),
+                    Builder::Text(mut b) => Arc::new(b.finish()),
+                };
+                // why: a table's rows have no number of their own, so the fault names the column alone.
+                normalise(&array, column, &place, None)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(full.rows));
+        RecordBatch::try_new_with_options(schema_of(columns), arrays, &options)
+            .map_err(|e| Fault::new(Code::Internal, e.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_cannot_leave_their_quotes() {
+        let name = Name::new("ehr").unwrap();
+        let relation = Relation { name: &name, schema: "s", table: "t\"; DROP TABLE x; --" };
+        let column = ColumnDef::new("a\", (SELECT 1)) --", Kind::Int);
+        let native = [Typed { def: column.clone(), native: "int4".into() }];
+        let sql = select(relation, &native, &[column], Order::Canonical).unwrap();
+        assert_eq!(sql, "SELECT \"a\"\", (SELECT 1)) --\"::int8 FROM \"s\".\"t\"\"; DROP TABLE x; --\" ORDER BY 1");
+        let gone = ColumnDef::new("b", Kind::Int);
+        assert_eq!(select(relation, &native, &[gone], Order::Any).unwrap_err().code, Code::DataChanged);
+    }
+}
