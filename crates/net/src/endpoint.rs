@@ -86,7 +86,7 @@ impl Endpoint {
         let runtime = quinn::default_runtime()
             .ok_or_else(|| Fault::new(Code::Internal, "an endpoint needs a running tokio runtime"))?;
         let quic = quinn::Endpoint::new(port, Some(server), socket, runtime).map_err(failed)?;
-        let core = Arc::new(Core { identity, config, transport, instance: random()?, census: Arc::default() });
+        let core = Arc::new(Core { identity, config, transport, instance: tls::random_u64()?, census: Arc::default() });
         let (sender, receiver) = mpsc::channel(ACCEPT_QUEUE);
         let accepting = tokio::spawn(accept_all(quic.clone(), core.clone(), sender)).abort_handle();
         let accepted = tokio::sync::Mutex::new(receiver);
@@ -213,15 +213,6 @@ fn handshake_error(error: ConnectionError) -> NetError {
         ConnectionError::VersionMismatch => NetError::Handshake { why: "the peer speaks no QUIC version 1".into() },
         other => other.into(),
     }
-}
-
-fn random() -> Result<u64, Fault> {
-    let mut bytes = [0u8; 8];
-    tls::provider()
-        .secure_random
-        .fill(&mut bytes)
-        .map_err(|_| Fault::new(Code::Internal, "the operating system gave no randomness"))?;
-    Ok(u64::from_le_bytes(bytes))
 }
 
 async fn accept_all(quic: quinn::Endpoint, core: Arc<Core>, sender: mpsc::Sender<Connection>) {

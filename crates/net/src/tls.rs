@@ -29,6 +29,14 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
+/// Eight bytes of the operating system's randomness.
+pub(crate) fn random_u64() -> Result<u64, Fault> {
+    let mut bytes = [0u8; 8];
+    let filled = rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut bytes);
+    filled.map_err(|_| Fault::new(Code::Internal, "the operating system gave no randomness"))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
 /// The server side: every client must present a certificate; the gate judges its key later.
 pub(crate) fn server(identity: &Identity) -> Result<QuicServerConfig, Fault> {
     let provider = provider();
