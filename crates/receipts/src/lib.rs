@@ -3,8 +3,8 @@
 //! Every node meters itself and signs an [`Attestation`] over the digest of the one [`UsageRecord`]
 //! that all parties of a job attempt hold. The coordinator only assembles a [`JointReceipt`] and
 //! appends it to a transparency log: RFC 6962 hashing, C2SP `tlog-tiles` files, `tlog-checkpoint`
-//! notes, `cosignature/v1` by witnesses, `tlog-proof` files. A verifier checks a whole log or single
-//! receipts offline, trusting only keys that the verifier brings.
+//! notes, `cosignature/v1` by witnesses, `tlog-proof` files. [`verify`] checks a whole log or single
+//! receipts offline, trusting only the keys of a [`Trust`] that the verifier brings.
 //!
 //! Pure: no IO, no clock, no randomness. The daemons write the files and keep the state.
 
@@ -14,6 +14,8 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unreachable)
 )]
 
+pub mod bundle;
+pub mod chain;
 pub mod checkpoint;
 pub mod leaf;
 pub mod log;
@@ -22,16 +24,21 @@ pub mod note;
 pub mod proof;
 pub mod receipt;
 pub mod record;
+pub mod report;
 pub mod tiles;
+pub mod verify;
 pub mod witness;
 
+pub use bundle::{Bundle, PartyKey, Proven, Trust};
 pub use checkpoint::{Checkpoint, Quorum, SignedCheckpoint};
 pub use leaf::{Genesis, KeyCard, KeyEvent, Leaf};
 pub use log::{Log, Plan, Write};
 pub use merkle::MemTree;
 pub use note::{KeyKind, SignatureLine, SignedNote, VerifierKey};
-pub use proof::LogProof;
+pub use proof::{Included, LogProof};
 pub use receipt::{Absent, Assembled, Attestation, JointReceipt, Promise, SeenCheckpoint, Verdict, assemble};
 pub use record::{Disclosure, PartyEntry, Quantity, Role, Standing, Status, UsageLine, UsageRecord};
-pub use tiles::{TileRead, TileReader};
-pub use witness::{Seen, Witness, WitnessRefusal};
+pub use report::{Finding, Notice, Report, Scope, TrustSource};
+pub use tiles::{Edge, File, TileRead, TileReader};
+pub use verify::{Verifier, verify_bundle, verify_files};
+pub use witness::{AddCheckpoint, Prepared, Seen, Witness, WitnessRefusal};

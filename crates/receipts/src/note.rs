@@ -380,8 +380,8 @@ mod tests {
             format!("text\n\n{line}\r\n"),
             format!("text\n\n- PeterNeumann x08go/ZJ\n{line}\n"),
             format!("text\n\n{line} \n"),
-            format!("text\n\n\u{2014} PeterNeumann x08g\n"),
-            format!("text\n\n\u{2014} PeterNeumann x08goA==\n"),
+            "text\n\n\u{2014} PeterNeumann x08g\n".into(),
+            "text\n\n\u{2014} PeterNeumann x08goA==\n".into(),
             format!("text\n\n{}", format!("{line}\n").repeat(SIGNATURES_MAX + 1)),
             format!("{}\n\n{line}\n", "x".repeat(NOTE_BYTES_MAX)),
         ] {

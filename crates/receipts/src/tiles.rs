@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use tacit_types::limits::LEAF_BYTES_MAX;
-use tacit_types::{Code, Fault, Hash};
+use tacit_types::{Code, Fault, Hash, StatementId};
 
 use crate::merkle::{HashSource, MemTree, empty_root, leaf_hash, node_hash};
 
@@ -16,6 +16,16 @@ pub const TILE_WIDTH: u64 = 256;
 pub const TILE_LEVELS_MAX: u8 = 8;
 /// Bytes of an entry bundle.
 pub const BUNDLE_FILE_BYTES_MAX: usize = TILE_WIDTH as usize * (LEAF_BYTES_MAX + 2);
+
+/// Where the cosigned checkpoint is.
+pub const CHECKPOINT_PATH: &str = "checkpoint";
+/// Where a log's own view of its keys is, outside the format of the tiles.
+pub const TRUST_PATH: &str = "trust.cbor";
+
+/// Where an attestation is that a receipt carries by hash, outside the format of the tiles.
+pub fn beside_path(id: &StatementId) -> String {
+    format!("attestation/{id}")
+}
 
 /// One file of the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -240,7 +250,7 @@ impl Edge {
             let partial = hashes % TILE_WIDTH;
             edge.tiles.push(if partial == 0 { Vec::new() } else { reader.tile(level, hashes / TILE_WIDTH)? });
         }
-        if size % TILE_WIDTH != 0 {
+        if !size.is_multiple_of(TILE_WIDTH) {
             edge.entries = reader.entries(size / TILE_WIDTH)?;
         }
         let hashes: Vec<Hash> = edge.entries.iter().map(|leaf| leaf_hash(leaf)).collect();

@@ -1,0 +1,206 @@
+//! What a verification found, in a form for people and for programs.
+
+use serde::Serialize;
+use tacit_types::{Code, Lang};
+
+use crate::bundle::Trust;
+
+/// Findings that a report lists; the rest are counted.
+pub const FINDINGS_MAX: usize = 10_000;
+
+/// What was verified.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Every leaf: omissions and duplicates would show.
+    WholeLog,
+    /// Some leaves with proofs: nothing is known of the others.
+    SingleLeaves,
+}
+
+/// Where the keys came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrustSource {
+    /// The verifier brought them.
+    Pinned,
+    /// They came with the evidence, and prove nothing about who signed.
+    FromBundle,
+}
+
+/// Something that is wrong.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Finding {
+    /// The leaf where it shows; none for the log as a whole.
+    pub leaf: Option<u64>,
+    /// The stable code.
+    pub code: Code,
+    /// Who or what: names, numbers, times.
+    pub what: String,
+}
+
+impl Finding {
+    /// One sentence, and what to do.
+    pub fn sentence(&self, lang: Lang) -> String {
+        let place = match (self.leaf, lang) {
+            (Some(leaf), Lang::En) => format!("leaf {leaf}: "),
+            (Some(leaf), Lang::Zh) => format!("条目 {leaf}："),
+            (None, Lang::En) => "the log: ".into(),
+            (None, Lang::Zh) => "日志：".into(),
+        };
+        let (open, close) = if lang == Lang::Zh { ("（", "）") } else { (" (", ")") };
+        format!("{place}{}{open}{}{close} [{}]", self.code.title(lang), self.what, self.code)
+    }
+}
+
+/// Something that a reader must know and that is not wrong.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(tag = "notice", rename_all = "snake_case")]
+pub enum Notice {
+    /// The keys came with the evidence.
+    Unpinned,
+    /// The bundle's own keys differ from the verifier's.
+    TrustDiffers,
+    /// The trust file asks for no witness.
+    NoWitness,
+    /// Only single leaves were verified.
+    Single,
+    /// The log's list of keys differs from the trust file's.
+    KeysDiffer {
+        /// The leaf.
+        leaf: u64,
+    },
+    /// Leaves of a type that this version does not check.
+    Unchecked {
+        /// The type.
+        kind: String,
+        /// How many.
+        count: u64,
+    },
+    /// Signature lines that are of no trusted key, or do not verify.
+    LinesIgnored {
+        /// How many.
+        count: u64,
+    },
+    /// Attestations beside the log that no receipt names.
+    BesideUnused {
+        /// How many.
+        count: u64,
+    },
+    /// A promise that is not due yet by a witness's clock.
+    PromisePending {
+        /// The digest of its record, shortened.
+        usage: String,
+    },
+}
+
+impl Notice {
+    /// One sentence.
+    pub fn sentence(&self, lang: Lang) -> String {
+        let (en, zh) = match self {
+            Notice::Unpinned => (
+                "TRUST: FROM BUNDLE, UNPINNED. The keys came with the evidence: this shows that the file holds together, not who signed it. Bring a trust file with --trust.".into(),
+                "信任：来自证据包，未固定。密钥随证据一同提供：只能表明文件自洽，不能表明由谁签署。请用 --trust 提供信任文件。".into(),
+            ),
+            Notice::TrustDiffers => (
+                "the bundle's own list of keys differs from the trust file; the trust file was used".into(),
+                "证据包自带的密钥列表与信任文件不同；已采用信任文件".into(),
+            ),
+            Notice::NoWitness => (
+                "the trust file asks for no witness: a split view cannot be ruled out".into(),
+                "信任文件未要求见证方：无法排除分叉视图".into(),
+            ),
+            Notice::Single => (
+                "single leaves were verified: omissions and duplicates elsewhere in the log cannot show".into(),
+                "仅验证了单个条目：无法发现日志其他位置的遗漏或重复".into(),
+            ),
+            Notice::KeysDiffer { leaf } => (
+                format!("leaf {leaf}: the log's list of keys differs from the trust file; the trust file was used"),
+                format!("条目 {leaf}：日志的密钥列表与信任文件不同；已采用信任文件"),
+            ),
+            Notice::Unchecked { kind, count } => (
+                format!("{count} leaves of type {kind}: only their signature was checked"),
+                format!("{count} 个类型为 {kind} 的条目：仅验证了签名"),
+            ),
+            Notice::LinesIgnored { count } => (
+                format!("{count} signature lines of a checkpoint count for nothing: no trusted key, or not valid"),
+                format!("检查点中有 {count} 行签名不计入：密钥不受信任或签名无效"),
+            ),
+            Notice::BesideUnused { count } => (
+                format!("{count} attestations in the bundle are named by no receipt"),
+                format!("证据包中有 {count} 份证明未被任何凭证引用"),
+            ),
+            Notice::PromisePending { usage } => (
+                format!("the receipt of record {usage} was promised and is not due yet"),
+                format!("记录 {usage} 的凭证已获承诺，尚未到期"),
+            ),
+        };
+        if lang == Lang::Zh { zh } else { en }
+    }
+}
+
+/// The result of a verification.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Report {
+    /// What was verified.
+    pub scope: Scope,
+    /// Where the keys came from.
+    pub trust: TrustSource,
+    /// SHA-256 of the trust file in hex, to be compared by another channel.
+    pub trust_fingerprint: String,
+    /// The log's origin.
+    pub origin: String,
+    /// Leaves of the checkpoint.
+    pub size: u64,
+    /// The checkpoint's root in hex; empty when the log did not sign it.
+    pub root: String,
+    /// Witnesses that count, with the times they gave.
+    pub cosigned: Vec<String>,
+    /// Leaves that were read.
+    pub leaves: u64,
+    /// Receipts among them.
+    pub receipts: u64,
+    /// Receipts without a fault of their own.
+    pub valid: u64,
+    /// What is wrong, by leaf.
+    pub faults: Vec<Finding>,
+    /// Faults beyond [`FINDINGS_MAX`].
+    pub omitted: u64,
+    /// What a reader must know.
+    pub notices: Vec<Notice>,
+}
+
+impl Report {
+    pub(crate) fn new(trust: &Trust, source: TrustSource, scope: Scope) -> Self {
+        Self {
+            scope,
+            trust: source,
+            trust_fingerprint: trust.fingerprint().to_string(),
+            origin: trust.origin.clone(),
+            size: 0,
+            root: String::new(),
+            cosigned: Vec::new(),
+            leaves: 0,
+            receipts: 0,
+            valid: 0,
+            faults: Vec::new(),
+            omitted: 0,
+            notices: Vec::new(),
+        }
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_valid(&self) -> bool {
+        self.faults.is_empty() && self.omitted == 0 && self.valid == self.receipts
+    }
+
+    /// What no log can show.
+    pub const fn limit(lang: Lang) -> &'static str {
+        match lang {
+            Lang::En => {
+                "Limit: a job that all of its parties hide together is in no log, and no verification can find it."
+            }
+            Lang::Zh => "局限：若某作业的全部参与方共同隐瞒，则任何日志均无记录，任何验证均无法发现。",
+        }
+    }
+}

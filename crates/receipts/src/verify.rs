@@ -1,0 +1,495 @@
+//! Offline verification: everything that a log says, checked against keys that the verifier brings.
+//!
+//! [`Verifier`] takes the leaves one at a time, so that a log of any length is verified in memory of
+//! 64 bytes a leaf; [`verify_bundle`] drives it over an evidence file. What no log can show stays
+//! open and is said so: parties who all collude to hide a job.
+
+use core::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use tacit_crypto::{Statement, sha256};
+use tacit_types::{Attempt, Code, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
+
+use crate::bundle::{Bundle, PartyKey, Proven, Trust};
+use crate::chain::Chains;
+use crate::checkpoint::{Checkpoint, Cosigned, Quorum, SignedCheckpoint};
+use crate::leaf::{GENESIS_LEAVES, Genesis, KeyEvent, Leaf};
+use crate::merkle::{MemTree, leaf_hash, root, verify_inclusion};
+use crate::note::VerifierKey;
+use crate::receipt::{Attestation, JointReceipt, Promise, SeenCheckpoint, Verdict};
+use crate::report::{FINDINGS_MAX, Finding, Notice, Report, Scope, TrustSource};
+use crate::tiles::{CHECKPOINT_PATH, TRUST_PATH, TileRead, TileReader, beside_path};
+
+/// By how many milliseconds clocks of honest parties may differ.
+pub const CLOCK_SKEW_MILLIS_MAX: u64 = 300_000;
+
+/// Gives the attestation statement of a hash, for receipts that carry attestations by hash.
+pub type Beside<'a> = dyn Fn(&StatementId) -> Option<Vec<u8>> + 'a;
+
+/// Checks a log leaf by leaf.
+pub struct Verifier<'a> {
+    trust: &'a Trust,
+    log: VerifierKey,
+    quorum: Quorum,
+    keys: BTreeMap<NodeId, Vec<&'a PartyKey>>,
+    beside: &'a Beside<'a>,
+    whole: bool,
+    tree: MemTree,
+    chains: Chains,
+    attempts: BTreeMap<(JobId, Attempt), u64>,
+    digests: BTreeSet<Hash>,
+    /// Records that a late attestation is for: digest to leaf.
+    late: BTreeMap<Hash, u64>,
+    /// The latest time of issue of a receipt and its leaf.
+    newest: Option<(UnixMillis, u64)>,
+    /// Single leaves: the checkpoints that parties had seen.
+    seen: Vec<(u64, SeenCheckpoint)>,
+    flawed: BTreeSet<u64>,
+    unchecked: BTreeMap<String, u64>,
+    report: Report,
+}
+
+impl<'a> Verifier<'a> {
+    /// A verifier of a whole log, whose leaves come in order from 0, or of single leaves.
+    ///
+    /// # Errors
+    /// `receipt.bundle` for an unusable trust.
+    pub fn new(trust: &'a Trust, source: TrustSource, scope: Scope, beside: &'a Beside<'a>) -> Result<Self, Fault> {
+        trust.check()?;
+        let mut keys: BTreeMap<NodeId, Vec<&PartyKey>> = BTreeMap::new();
+        for party in &trust.parties {
+            keys.entry(party.key).or_default().push(party);
+        }
+        let (log, quorum) = (trust.log()?, trust.witness_quorum()?);
+        let mut report = Report::new(trust, source, scope);
+        if source == TrustSource::FromBundle {
+            report.notices.push(Notice::Unpinned);
+        }
+        if quorum.threshold() == 0 {
+            report.notices.push(Notice::NoWitness);
+        }
+        Ok(Self {
+            trust,
+            log,
+            quorum,
+            keys,
+            beside,
+            whole: scope == Scope::WholeLog,
+            tree: MemTree::default(),
+            chains: Chains::default(),
+            attempts: BTreeMap::new(),
+            digests: BTreeSet::new(),
+            late: BTreeMap::new(),
+            newest: None,
+            seen: Vec::new(),
+            flawed: BTreeSet::new(),
+            unchecked: BTreeMap::new(),
+            report,
+        })
+    }
+
+    /// Checks the next leaf of a whole log.
+    pub fn leaf(&mut self, bytes: &[u8]) {
+        let index = self.tree.size();
+        self.tree.push(leaf_hash(bytes));
+        self.any_leaf(index, bytes);
+    }
+
+    /// Ends the verification of a whole log with its checkpoint, the checkpoints and the promises
+    /// that someone kept.
+    pub fn finish<'b>(
+        mut self,
+        checkpoint: &[u8],
+        kept: impl IntoIterator<Item = &'b [u8]>,
+        promises: impl IntoIterator<Item = &'b [u8]>,
+    ) -> Report {
+        let (head, cosigned) = self.head(checkpoint);
+        if let Some(head) = &head {
+            let (size, found) = (self.tree.size(), self.tree.root());
+            if head.size != size {
+                self.find(None, Code::LogCorrupt, format!("{size} leaves are here; the checkpoint has {}", head.size));
+            } else if head.root != found {
+                let what = format!("the leaves have root {}, the checkpoint has {}", found.short(), head.root.short());
+                self.find(None, Code::LogCorrupt, what);
+            }
+        }
+        if self.tree.size() < GENESIS_LEAVES {
+            self.find(None, Code::LogGenesis, format!("{} leaves", self.tree.size()));
+        }
+        for note in kept {
+            self.kept(note);
+        }
+        for gap in self.chains.gaps() {
+            let who = self.name_of(&gap.issuer);
+            let numbers =
+                if gap.first == gap.last { gap.first.to_string() } else { format!("{} to {}", gap.first, gap.last) };
+            self.find(Some(gap.leaf), Code::ReceiptSequenceGap, format!("{who}: number {numbers}"));
+        }
+        for (digest, leaf) in core::mem::take(&mut self.late) {
+            if !self.digests.contains(&digest) {
+                self.find(Some(leaf), Code::ReceiptOmitted, format!("record {}", digest.short()));
+            }
+        }
+        for promise in promises {
+            self.promise(promise, &cosigned);
+        }
+        self.close(&cosigned)
+    }
+
+    /// Ends the verification of single leaves: each must be in the checkpoint's tree.
+    pub fn finish_single(mut self, checkpoint: &[u8], proven: &[Proven]) -> Report {
+        let (head, cosigned) = self.head(checkpoint);
+        self.report.notices.push(Notice::Single);
+        for one in proven {
+            self.any_leaf(one.index, &one.leaf);
+            let Some(head) = &head else { continue };
+            let hash = leaf_hash(&one.leaf);
+            if let Err(fault) = verify_inclusion(&hash, one.index, head.size, &one.proof, &head.root) {
+                self.flaw(one.index, fault);
+            }
+        }
+        if let Some(head) = &head {
+            for (leaf, seen) in core::mem::take(&mut self.seen) {
+                if seen.size == head.size && seen.root != head.root {
+                    self.find(Some(leaf), Code::LogFork, format!("another root was seen at {} leaves", seen.size));
+                }
+            }
+        }
+        self.close(&cosigned)
+    }
+
+    fn find(&mut self, leaf: Option<u64>, code: Code, what: impl Into<String>) {
+        if self.report.faults.len() < FINDINGS_MAX {
+            self.report.faults.push(Finding { leaf, code, what: what.into() });
+        } else {
+            self.report.omitted = self.report.omitted.saturating_add(1);
+        }
+    }
+
+    /// A finding that makes the receipt of its leaf invalid.
+    fn flaw(&mut self, leaf: u64, fault: Fault) {
+        self.flawed.insert(leaf);
+        self.find(Some(leaf), fault.code, fault.what);
+    }
+
+    fn name_of(&self, key: &NodeId) -> String {
+        let known = self.keys.get(key).and_then(|spans| spans.first());
+        known.map_or_else(|| key.short(), |party| format!("{} ({})", party.name, key.short()))
+    }
+
+    /// The checkpoint, when the log signed it.
+    fn head(&mut self, bytes: &[u8]) -> (Option<Checkpoint>, Cosigned) {
+        let signed = match SignedCheckpoint::open(bytes, &self.log) {
+            Ok(signed) => signed,
+            Err(fault) => {
+                self.find(None, fault.code, fault.what);
+                return (None, Cosigned::default());
+            }
+        };
+        let head = signed.checkpoint().clone();
+        if head.origin != self.trust.origin {
+            self.find(None, Code::LogSignature, format!("the checkpoint is of the log {:?}", head.origin));
+        }
+        let cosigned = self.quorum.count(signed.note());
+        if let Err(fault) = self.quorum.check(signed.note()) {
+            self.find(None, fault.code, fault.what);
+        }
+        self.report.size = head.size;
+        self.report.root = head.root.to_string();
+        self.ignored(signed.note().signatures().len(), 1 + cosigned.by.len());
+        self.report.cosigned = cosigned.by.iter().map(|(name, at)| format!("{name} {at}")).collect();
+        (Some(head), cosigned)
+    }
+
+    /// Says how many signature lines of a note count for nothing.
+    fn ignored(&mut self, lines: usize, counted: usize) {
+        let count = lines.saturating_sub(counted) as u64;
+        if count > 0 {
+            self.report.notices.push(Notice::LinesIgnored { count });
+        }
+    }
+
+    /// A checkpoint that someone kept must be one of this log's own past.
+    fn kept(&mut self, note: &[u8]) {
+        let signed = match SignedCheckpoint::open(note, &self.log) {
+            Ok(signed) => signed,
+            Err(fault) => return self.find(None, fault.code, format!("a kept checkpoint: {}", fault.what)),
+        };
+        self.ignored(signed.note().signatures().len(), 1);
+        let head = signed.checkpoint();
+        let (size, here) = (head.size, self.tree.size());
+        if head.origin != self.trust.origin {
+            self.find(None, Code::LogSignature, format!("a kept checkpoint is of the log {:?}", head.origin));
+        } else if size > here {
+            self.find(None, Code::LogRollback, format!("a kept checkpoint has {size} leaves; here are {here}"));
+        } else if root(&self.tree, size).ok() != Some(head.root) {
+            self.find(None, Code::LogFork, format!("a kept checkpoint has another root at {size} leaves"));
+        }
+    }
+
+    fn promise(&mut self, bytes: &[u8], cosigned: &Cosigned) {
+        let promise = match Statement::<Promise>::verify(bytes) {
+            Ok(promise) if promise.signer() == self.trust.coordinator => promise,
+            Ok(_) => return self.find(None, Code::ReceiptCoordinator, "a kept promise"),
+            Err(error) => return self.find(None, Code::ReceiptMalformed, format!("a kept promise: {error}")),
+        };
+        let Promise { usage, deadline } = promise.body();
+        if self.digests.contains(usage) {
+            return;
+        }
+        // Only a witness's clock after the deadline convicts: the log could be an old copy.
+        if cosigned.latest().is_some_and(|at| at > *deadline) {
+            self.find(None, Code::ReceiptPromiseUnkept, format!("record {}, due {deadline}", usage.short()));
+        } else {
+            self.report.notices.push(Notice::PromisePending { usage: usage.short() });
+        }
+    }
+
+    fn any_leaf(&mut self, index: u64, bytes: &[u8]) {
+        self.report.leaves = self.report.leaves.saturating_add(1);
+        let leaf = match Leaf::read(bytes) {
+            Ok(leaf) => leaf,
+            Err(fault) => return self.flaw(index, fault),
+        };
+        if self.whole && index < GENESIS_LEAVES {
+            let fits = matches!((index, &leaf), (0, Leaf::Genesis(_)) | (1, Leaf::KeyEvent(_)));
+            if !fits {
+                self.find(Some(index), Code::LogGenesis, format!("a leaf of type {:?}", leaf.kind()));
+            }
+        }
+        match leaf {
+            Leaf::Genesis(statement) => self.genesis(index, &statement),
+            Leaf::KeyEvent(statement) => self.key_event(index, &statement),
+            Leaf::Receipt(statement) => self.receipt(index, &statement),
+            Leaf::Attestation(statement) => self.late_attestation(index, &statement),
+            Leaf::Other(envelope) => {
+                let count = self.unchecked.entry(envelope.kind.escape_debug().take(64).collect()).or_default();
+                *count = count.saturating_add(1);
+            }
+        }
+    }
+
+    fn by_coordinator(&mut self, index: u64, signer: NodeId) {
+        if signer != self.trust.coordinator {
+            self.flaw(index, Fault::new(Code::ReceiptCoordinator, format!("signed by {}", signer.short())));
+        }
+    }
+
+    fn genesis(&mut self, index: u64, statement: &Statement<Genesis>) {
+        self.by_coordinator(index, statement.signer());
+        if index != 0 || statement.body().origin != self.trust.origin {
+            self.find(Some(index), Code::LogGenesis, "a second beginning, or that of another log");
+        }
+    }
+
+    fn key_event(&mut self, index: u64, statement: &Statement<KeyEvent>) {
+        self.by_coordinator(index, statement.signer());
+        let (event, trust) = (statement.body(), self.trust);
+        let mut same = event.coordinator == trust.coordinator
+            && event.log_key == trust.log_key
+            && event.witnesses == trust.witnesses
+            && event.quorum == trust.quorum;
+        for card in &event.parties {
+            same &= self.keys.get(&card.key).is_some_and(|spans| spans.iter().any(|p| p.name == card.name));
+        }
+        if !same {
+            self.report.notices.push(Notice::KeysDiffer { leaf: index });
+        }
+    }
+
+    fn receipt(&mut self, index: u64, statement: &Statement<JointReceipt>) {
+        self.report.receipts = self.report.receipts.saturating_add(1);
+        self.by_coordinator(index, statement.signer());
+        let receipt = statement.body();
+        let record = &receipt.record;
+        if let Err(fault) = record.check() {
+            self.flaw(index, fault);
+        }
+        if record.origin != self.trust.origin {
+            self.flaw(index, Fault::new(Code::ReceiptRecord, format!("it is for the log {:?}", record.origin)));
+        }
+        if statement.envelope().subject != record.subject() {
+            self.flaw(index, Fault::new(Code::ReceiptRecord, "another job in the header than in the record"));
+        }
+        for entry in &record.parties {
+            match self.keys.get(&entry.party).and_then(|spans| spans.iter().find(|p| p.holds_at(index))) {
+                None => {
+                    let what = format!("{} ({})", entry.name, entry.party.short());
+                    self.flaw(index, Fault::new(Code::ReceiptPartyUnknown, what));
+                }
+                Some(known) if known.name != entry.name => {
+                    let what = format!("{} here, {} in the trust file", entry.name, known.name);
+                    self.flaw(index, Fault::new(Code::ReceiptPartyName, what));
+                }
+                Some(_) => {}
+            }
+        }
+        if let Some(first) = self.attempts.get(&(record.job, record.attempt)).copied() {
+            let what = format!("job {}, {}: first at leaf {first}", record.job.short(), record.attempt);
+            self.flaw(index, Fault::new(Code::ReceiptDuplicate, what));
+        } else {
+            self.attempts.insert((record.job, record.attempt), index);
+        }
+        self.digests.insert(record.digest());
+        self.times(index, statement);
+        let attested = receipt.attested(self.beside);
+        for fault in attested.faults {
+            self.flaw(index, fault);
+        }
+        for attestation in &attested.held {
+            self.attestation(index, attestation);
+            let (signed, closed) = (attestation.envelope().issued_at, statement.envelope().issued_at);
+            if signed.plus(CLOCK_SKEW_MILLIS_MAX) < record.ended || closed.plus(CLOCK_SKEW_MILLIS_MAX) < signed {
+                let what = format!("{} attested at {signed}", self.name_of(&attestation.signer()));
+                self.flaw(index, Fault::new(Code::ReceiptTime, what));
+            }
+        }
+    }
+
+    /// A receipt is issued after its job ended, and not before the receipts that precede it.
+    fn times(&mut self, index: u64, statement: &Statement<JointReceipt>) {
+        let at = statement.envelope().issued_at;
+        if at.plus(CLOCK_SKEW_MILLIS_MAX) < statement.body().record.ended {
+            let what = format!("issued at {at}, before the job ended at {}", statement.body().record.ended);
+            self.flaw(index, Fault::new(Code::ReceiptTime, what));
+        }
+        match self.newest {
+            Some((newest, leaf)) if newest > at => {
+                if self.whole && at.plus(CLOCK_SKEW_MILLIS_MAX) < newest {
+                    let what = format!("issued at {at}, behind leaf {leaf} of {newest}");
+                    self.flaw(index, Fault::new(Code::ReceiptTime, what));
+                }
+            }
+            _ => self.newest = Some((at, index)),
+        }
+    }
+
+    /// What holds for every attestation, in a receipt or late: the chain, the checkpoint seen, the
+    /// verdict.
+    fn attestation(&mut self, index: u64, attestation: &Statement<Attestation>) {
+        let signer = attestation.signer();
+        if let (true, Some(link)) = (self.whole, attestation.envelope().link)
+            && let Err(what) = self.chains.push(signer, link, attestation.id(), index)
+        {
+            let what = format!("{}: {what}", self.name_of(&signer));
+            self.flaw(index, Fault::new(Code::ReceiptSequenceFork, what));
+        }
+        if let Verdict::Disputes { code } = attestation.body().verdict {
+            let what = format!("{}: {code}", self.name_of(&signer));
+            self.flaw(index, Fault::new(Code::ReceiptDisputed, what));
+        }
+        let Some(seen) = attestation.body().seen else { return };
+        // Whoever attests has seen the log before its attestation was in it.
+        if seen.size > index {
+            let what = format!("{} had seen {} leaves", self.name_of(&signer), seen.size);
+            self.find(Some(index), Code::LogRollback, what);
+        } else if self.whole && root(&self.tree, seen.size).ok() != Some(seen.root) {
+            let what = format!("{} had seen another root at {} leaves", self.name_of(&signer), seen.size);
+            self.find(Some(index), Code::LogFork, what);
+        } else if !self.whole {
+            self.seen.push((index, seen));
+        }
+    }
+
+    fn late_attestation(&mut self, index: u64, statement: &Statement<Attestation>) {
+        let signer = statement.signer();
+        if !self.keys.get(&signer).is_some_and(|spans| spans.iter().any(|p| p.holds_at(index))) {
+            self.find(Some(index), Code::ReceiptPartyUnknown, format!("a late attestation of {}", signer.short()));
+            return;
+        }
+        if statement.envelope().link.is_none() {
+            self.find(Some(index), Code::ReceiptAttestationInvalid, "a late attestation without a sequence number");
+        }
+        self.late.entry(statement.body().usage).or_insert(index);
+        self.attestation(index, statement);
+    }
+
+    fn close(mut self, cosigned: &Cosigned) -> Report {
+        if let (Some((issued, leaf)), Some(latest)) = (self.newest, cosigned.latest())
+            && latest.plus(CLOCK_SKEW_MILLIS_MAX) < issued
+        {
+            let what = format!("issued at {issued}; the witnesses cosigned it by {latest}");
+            self.flaw(leaf, Fault::new(Code::ReceiptTime, what));
+        }
+        let flawed = self.attempts.values().filter(|leaf| self.flawed.contains(leaf)).count() as u64;
+        let twice = self.report.receipts.saturating_sub(self.attempts.len() as u64);
+        self.report.valid = self.report.receipts.saturating_sub(flawed).saturating_sub(twice);
+        let unchecked = core::mem::take(&mut self.unchecked);
+        self.report.notices.extend(unchecked.into_iter().map(|(kind, count)| Notice::Unchecked { kind, count }));
+        self.report.faults.sort_by_key(|finding| finding.leaf.map_or(0, |leaf| leaf.saturating_add(1)));
+        self.report
+    }
+}
+
+/// Verifies an evidence bundle against the trust that the verifier brings; without one against the
+/// bundle's own, which the report then says first.
+///
+/// # Errors
+/// `receipt.bundle` when the bytes are no bundle, or no trust is at hand. Everything that a readable
+/// bundle gets wrong is a finding of the report.
+pub fn verify_bundle(bytes: &[u8], trust: Option<&Trust>) -> Result<Report, Fault> {
+    let bundle = Bundle::parse(bytes)?;
+    let (trust, source) = match (trust, &bundle.trust) {
+        (Some(own), _) => (own, TrustSource::Pinned),
+        (None, Some(theirs)) => (theirs, TrustSource::FromBundle),
+        (None, None) => return Err(Fault::new(Code::ReceiptBundle, "no trust file was given and the bundle has none")),
+    };
+    let by_id: BTreeMap<StatementId, &[u8]> =
+        bundle.beside.iter().map(|bytes| (StatementId(sha256(bytes).0), bytes.as_slice())).collect();
+    let used = RefCell::new(BTreeSet::new());
+    let beside = |id: &StatementId| {
+        let bytes = by_id.get(id)?;
+        used.borrow_mut().insert(*id);
+        Some(bytes.to_vec())
+    };
+    let scope = if bundle.leaves.is_empty() { Scope::SingleLeaves } else { Scope::WholeLog };
+    let mut verifier = Verifier::new(trust, source, scope, &beside)?;
+    if bundle.trust.as_ref().is_some_and(|theirs| theirs != trust) {
+        verifier.report.notices.push(Notice::TrustDiffers);
+    }
+    let mut report = if scope == Scope::SingleLeaves {
+        verifier.finish_single(&bundle.checkpoint, &bundle.proven)
+    } else {
+        bundle.leaves.iter().for_each(|leaf| verifier.leaf(leaf));
+        let kept = bundle.kept.iter().map(|note| note.as_slice());
+        verifier.finish(&bundle.checkpoint, kept, bundle.promises.iter().map(|promise| promise.as_slice()))
+    };
+    let unused = bundle.beside.len().saturating_sub(used.borrow().len()) as u64;
+    if unused > 0 {
+        report.notices.push(Notice::BesideUnused { count: unused });
+    }
+    Ok(report)
+}
+
+/// Verifies a log from its files: every hash tile, every entry bundle, every leaf. Attestations by
+/// hash are read at [`beside_path`]. Without a trust of the verifier's own, the one at
+/// [`TRUST_PATH`] is used, which the report then says first.
+///
+/// # Errors
+/// `receipt.bundle` when there is no usable trust, `log.malformed` or `log.signature` when there is
+/// no checkpoint that the log signed: without one the size of the log is not known.
+pub fn verify_files(files: &dyn TileRead, trust: Option<&Trust>) -> Result<Report, Fault> {
+    let theirs;
+    let (trust, source) = match trust {
+        Some(own) => (own, TrustSource::Pinned),
+        None => {
+            let none = || Fault::new(Code::ReceiptBundle, "no trust file was given and the log has none beside it");
+            theirs = Trust::parse(&files.read(TRUST_PATH).ok_or_else(none)?)?;
+            (&theirs, TrustSource::FromBundle)
+        }
+    };
+    let note = files
+        .read(CHECKPOINT_PATH)
+        .ok_or_else(|| Fault::new(Code::LogMalformed, format!("{CHECKPOINT_PATH} is missing")))?;
+    let size = SignedCheckpoint::open(&note, &trust.log()?)?.checkpoint().size;
+    let beside = |id: &StatementId| files.read(&beside_path(id));
+    let mut verifier = Verifier::new(trust, source, Scope::WholeLog, &beside)?;
+    let read = TileReader::new(files, size).check(&mut |_, leaf| {
+        verifier.leaf(&leaf);
+        Ok(())
+    });
+    if let Err(fault) = read {
+        verifier.find(None, fault.code, fault.what);
+    }
+    Ok(verifier.finish(&note, [], []))
+}

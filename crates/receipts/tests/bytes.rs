@@ -1,0 +1,225 @@
+//! The bytes of the formats: every altered one shows, sizes are bounded, one value has one form.
+
+mod common;
+
+use common::*;
+use tacit_receipts::receipt::{ATTESTATION_BYTES_MAX, SIGNING_OVERHEAD_BYTES};
+use tacit_receipts::*;
+use tacit_types::limits::LEAF_BYTES_MAX;
+use tacit_types::*;
+
+/// Whether a verification of altered bytes differs visibly from that of the honest ones.
+fn shows(bytes: &[u8], trust: &Trust, honest: &Report) -> bool {
+    match verify_bundle(bytes, Some(trust)) {
+        Err(_) => true,
+        Ok(report) => !report.is_valid() || report.notices != honest.notices,
+    }
+}
+
+fn every_flip_shows(bundle: &Bundle, trust: &Trust) {
+    let bytes = bundle.to_bytes();
+    let honest = verify_bundle(&bytes, Some(trust)).unwrap();
+    assert!(honest.is_valid(), "{:?}", honest.faults);
+    let mut altered = bytes.clone();
+    for i in 0..bytes.len() {
+        for mask in [0x01, 0x80] {
+            altered[i] = bytes[i] ^ mask;
+            assert!(shows(&altered, trust, &honest), "byte {i} of {} by {mask:#x}", bytes.len());
+        }
+        altered[i] = bytes[i];
+    }
+    for cut in 0..bytes.len() {
+        assert!(verify_bundle(&bytes[..cut], Some(trust)).is_err(), "cut to {cut}");
+    }
+    altered.push(0);
+    assert!(verify_bundle(&altered, Some(trust)).is_err());
+}
+
+#[test]
+fn every_altered_byte_of_a_whole_log_shows() {
+    let mut world = World::new(2);
+    world.job(1);
+    let mut bundle = world.bundle();
+    bundle.kept = vec![world.signed_checkpoint(2).to_bytes().into()];
+    let record = world.record(1);
+    bundle.promises = vec![world.by_coordinator(Promise { usage: record.digest(), deadline: START.plus(1) }).into()];
+    // The promise is for a record of another time, hence not kept; it is pending by the witnesses' clock.
+    bundle.promises[0] = world.by_coordinator(Promise { usage: record.digest(), deadline: START.plus(1 << 40) }).into();
+    every_flip_shows(&bundle, &world.trust());
+}
+
+#[test]
+fn every_altered_byte_of_a_single_receipt_shows() {
+    let mut world = World::new(2);
+    world.job(1);
+    every_flip_shows(&world.single(&[2]), &world.trust());
+}
+
+#[test]
+fn every_altered_byte_beside_the_log_shows() {
+    let mut world = World::new(2);
+    let record = world.record(1);
+    let attestations = world.attest_all(&record);
+    let mut receipt = assemble(record, &attestations, Vec::new()).unwrap().receipt;
+    receipt.attestations = attestations.iter().map(|a| a.id().0.to_vec().into()).collect();
+    world.beside = attestations.iter().map(|a| a.bytes().to_vec()).collect();
+    world.publish(receipt);
+    every_flip_shows(&world.bundle(), &world.trust());
+}
+
+#[test]
+fn a_receipt_of_a_hundred_and_twenty_eight_parties_is_a_leaf() {
+    let mut world = World::new(128);
+    let mut record = world.record(1);
+    let line = record.lines[1].clone();
+    record.lines = (0..128 * 5)
+        .map(|i| UsageLine { party: Seat(i % 128), quantity: Quantity::Plain(u64::MAX), ..line.clone() })
+        .collect();
+    let attestations = world.attest_all(&record);
+    let longest = attestations.iter().map(|a| a.bytes().len()).max().unwrap();
+    assert!(longest < 560, "an attestation has {longest} bytes");
+    let assembled = assemble(record.clone(), &attestations, Vec::new()).unwrap();
+    assert_eq!(assembled.beside.len(), 128);
+    world.beside = assembled.beside.clone();
+    let index = world.publish(assembled.receipt);
+    let leaf = &world.leaves[index as usize];
+    assert!(leaf.len() < LEAF_BYTES_MAX, "{}", leaf.len());
+    let report = world.report();
+    assert!(report.is_valid(), "{:?}", report.faults);
+    assert!(verify_files(&world.disk(), Some(&world.trust())).unwrap().is_valid());
+    // Without the statements beside it the receipt proves nothing.
+    world.beside.pop();
+    let missing = codes(&world.report());
+    assert_eq!(missing, [Code::ReceiptAttestationMissing, Code::ReceiptAttestationInvalid]);
+
+    // One more line at a time until not even the hashes fit: a clear error, and none before.
+    let mut lines = record.lines.len();
+    let mut record = record;
+    let too_large = loop {
+        lines += 128;
+        record.lines = vec![line.clone(); lines];
+        let attestations = world.attest_all(&record);
+        match assemble(record.clone(), &attestations, Vec::new()) {
+            Ok(assembled) => _ = assembled.receipt.sign(&world.coordinator(), world.now).unwrap(),
+            Err(fault) => break fault,
+        }
+    };
+    assert_eq!(too_large.code, Code::ReceiptTooLarge);
+}
+
+#[test]
+fn the_coordinators_header_fits_the_overhead() {
+    let mut world = World::new(3);
+    let mut record = world.record(255);
+    record.attempt = Attempt(u32::MAX);
+    let attestations = world.attest_all(&record);
+    let receipt = assemble(record, &attestations, Vec::new()).unwrap().receipt;
+    let body = tacit_crypto::cbor::encode(&receipt).len();
+    let signed = receipt.sign(&world.coordinator(), UnixMillis(u64::MAX)).unwrap();
+    assert!(signed.bytes().len() <= body + SIGNING_OVERHEAD_BYTES, "{}", signed.bytes().len() - body);
+}
+
+#[test]
+fn assembling_refuses_what_a_verifier_would() {
+    let mut world = World::new(3);
+    let record = world.record(1);
+    let attestations = world.attest_all(&record);
+    let code = |record: &UsageRecord, attestations: &[_], absent| {
+        assemble(record.clone(), attestations, absent).map(|_| ()).map_err(|f| f.code)
+    };
+    let absent = |i: usize| vec![Absent { party: world.party(i).id(), code: Code::JobPeerLost }];
+    assert_eq!(code(&record, &attestations, vec![]), Ok(()));
+    assert_eq!(code(&record, &attestations[..2], absent(2)), Ok(()));
+    assert_eq!(code(&record, &attestations[..2], vec![]), Err(Code::ReceiptAttestationMissing));
+    assert_eq!(code(&record, &attestations[..2], absent(1)), Err(Code::ReceiptAttestationMissing));
+    assert_eq!(code(&record, &attestations, absent(1)), Err(Code::ReceiptAttestationMissing));
+    let stranger = vec![Absent { party: key(200).id(), code: Code::JobPeerLost }];
+    assert_eq!(code(&record, &attestations, stranger), Err(Code::ReceiptAttestationMissing));
+    let doubled = [attestations[0].clone(), attestations[0].clone()];
+    assert_eq!(code(&record, &doubled, vec![]), Err(Code::ReceiptAttestationInvalid));
+    let mut altered = record.clone();
+    altered.lines[1].quantity = Quantity::Plain(0);
+    assert_eq!(code(&altered, &attestations, vec![]), Err(Code::ReceiptDigest));
+    altered.ended = UnixMillis(0);
+    assert_eq!(code(&altered, &attestations, vec![]), Err(Code::ReceiptRecord));
+    let mut fewer = record.clone();
+    fewer.parties.pop();
+    assert_eq!(code(&fewer, &attestations, vec![]), Err(Code::ReceiptDigest));
+    // An attestation over its limit.
+    let mut body = Attestation::agreeing(&record, Role::Result, None);
+    body.own = vec![receipt::OwnQuantity { line: 0, commitment: Hash([1; 32]) }; ATTESTATION_BYTES_MAX / 32];
+    let long = body.sign(&world.party(0), &record, world.now, receipt::next_link(None));
+    assert_eq!(code(&record, &[long], vec![]), Err(Code::ReceiptAttestationInvalid));
+    // Order of the list does not matter: the receipt is in the record's order.
+    let mut reversed = attestations.clone();
+    reversed.reverse();
+    let (a, b) = (assemble(record.clone(), &attestations, vec![]), assemble(record.clone(), &reversed, vec![]));
+    assert_eq!(a.unwrap().receipt, b.unwrap().receipt);
+    let receipt = assemble(record, &attestations, vec![]).unwrap().receipt;
+    assert!(receipt.complete(&attestations.iter().map(|a| a.signer()).collect()));
+    assert!(!receipt.complete(&attestations[1..].iter().map(|a| a.signer()).collect()));
+}
+
+#[test]
+fn the_record_has_the_keys_of_its_grammar_and_a_fixed_digest() {
+    let mut world = World::new(2);
+    let mut record = world.record(1);
+    record.algorithm = Some(Hash([1; 32]));
+    let bytes = tacit_crypto::cbor::encode(&record);
+    let mut decoder = minicbor::Decoder::new(&bytes);
+    let keys = decoder.map().unwrap().unwrap();
+    let read: Vec<u64> = (0..keys)
+        .map(|_| {
+            let key = decoder.u64().unwrap();
+            decoder.skip().unwrap();
+            key
+        })
+        .collect();
+    assert_eq!(read, (1..=17).collect::<Vec<u64>>());
+    assert_eq!(tacit_crypto::cbor::decode::<UsageRecord>(&bytes).unwrap(), record);
+    assert_eq!(record.digest(), tacit_crypto::sha256(&bytes));
+    // The digest of this record is part of the format: a change to it breaks every signed receipt.
+    assert_eq!(record.digest().to_string(), "d5982828fb55a1c61a5f88b52dca1c038dcb7c4e748c552fd1890a53a861a10a");
+    let committed = tacit_crypto::cbor::encode(&Quantity::Committed(Hash([1; 32])));
+    assert_eq!((committed[0], committed[1], committed.len()), (0x58, 32, 34));
+    assert_eq!(tacit_crypto::cbor::encode(&Quantity::Plain(5)), [5]);
+    assert!(tacit_crypto::cbor::decode::<Quantity>(&[0x20]).is_err());
+    let buckets = [0, 1, 2, 3, 4, 5, 1000, u64::MAX].map(record::cardinality_bucket);
+    assert_eq!(buckets, [0, 1, 2, 4, 4, 8, 1024, u64::MAX]);
+}
+
+#[test]
+fn trust_files_are_checked() {
+    let world = World::new(2);
+    let good = world.trust();
+    assert_eq!(Trust::parse(&good.to_bytes()).unwrap(), good);
+    let tamper: [fn(&mut Trust); 8] = [
+        |t| t.version = 2,
+        |t| t.origin = "a b".into(),
+        |t| t.log_key = t.witnesses[0].clone(),
+        |t| t.witnesses[0] = t.log_key.clone(),
+        |t| t.witnesses[0] = t.witnesses[1].clone(),
+        |t| t.quorum = 4,
+        |t| t.parties.push(t.parties[0].clone()),
+        |t| t.parties[0].until = Some(0),
+    ];
+    for (i, tamper) in tamper.into_iter().enumerate() {
+        let mut bad = good.clone();
+        tamper(&mut bad);
+        assert_eq!(Trust::parse(&bad.to_bytes()).unwrap_err().code, Code::ReceiptBundle, "{i}");
+    }
+    let many = |n: usize| {
+        let party = |i: usize| {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&i.to_le_bytes());
+            PartyKey { name: name(i), key: NodeId(key), from: 0, until: None }
+        };
+        Trust { parties: (0..n).map(party).collect(), ..good.clone() }
+    };
+    assert!(Trust::parse(&many(bundle::TRUST_PARTIES_MAX).to_bytes()).is_ok());
+    assert!(Trust::parse(&many(bundle::TRUST_PARTIES_MAX + 1).to_bytes()).is_err());
+    assert!(Trust::parse(&vec![0; bundle::TRUST_BYTES_MAX + 1]).is_err());
+    let world_bundle = Bundle { trust: None, ..world.bundle() };
+    assert_eq!(verify_bundle(&world_bundle.to_bytes(), None).unwrap_err().code, Code::ReceiptBundle);
+    assert!(verify_bundle(&[], Some(&good)).is_err());
+}
