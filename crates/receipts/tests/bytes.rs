@@ -94,7 +94,6 @@ fn a_receipt_of_a_hundred_and_twenty_eight_parties_is_a_leaf() {
 
     // One more line at a time until not even the hashes fit: a clear error, and none before.
     let mut lines = record.lines.len();
-    let mut record = record;
     let too_large = loop {
         lines += 128;
         record.lines = vec![line.clone(); lines];

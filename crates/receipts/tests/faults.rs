@@ -420,7 +420,8 @@ fn a_log_without_its_beginning_is_found() {
     let mut world = World::new(3);
     (world.leaves, world.tree) = (Vec::new(), MemTree::default());
     world.job(1);
-    found(&world, 0, &[Code::LogGenesis]);
+    found(&world, None, &[Code::LogGenesis]);
+    assert_eq!(world.report().faults[1].leaf, Some(0));
     let mut world = self::world();
     let genesis = world.genesis_leaves().swap_remove(0);
     let leaf = world.append(genesis);

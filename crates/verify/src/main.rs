@@ -1,2 +1,104 @@
-//! verify
-fn main() {}
+//! `tacit-verify`: checks receipts and their log offline, from files alone.
+//!
+//! It opens no socket and writes no file. It trusts the keys of the trust file that it is given and
+//! nothing else; without one it says so before anything else.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unreachable)
+)]
+
+mod files;
+mod page;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use tacit_receipts::bundle::{BUNDLE_BYTES_MAX, TRUST_BYTES_MAX};
+use tacit_receipts::{Report, Trust, verify_bundle, verify_files};
+use tacit_types::{Code, Fault, Lang};
+
+/// Verifies the receipts of a Tacit log offline.
+#[derive(Parser, Debug)]
+#[command(
+    name = "tacit-verify",
+    version,
+    about,
+    after_help = "Examples:\n  \
+        tacit-verify evidence.bundle --trust group.trust\n  \
+        tacit-verify --dir mirror/ --trust group.trust --json\n\n\
+        Exit status: 0 everything is valid, 1 a file cannot be read, 2 wrong arguments, 6 something is not valid.\n\
+        Limit: a job that all of its parties hide together is in no log, and no verification can find it."
+)]
+struct Args {
+    /// An evidence bundle: a whole log or single receipts, in one file.
+    #[arg(value_name = "BUNDLE", required_unless_present = "dir", conflicts_with = "dir")]
+    bundle: Option<PathBuf>,
+
+    /// A log as files: `checkpoint`, `tile/...`, and `attestation/...` beside them.
+    #[arg(long, value_name = "TILES_DIR")]
+    dir: Option<PathBuf>,
+
+    /// The keys to trust, from a channel other than the evidence. Without it the evidence's own keys
+    /// are used, which shows that it holds together but not who signed it.
+    #[arg(long, value_name = "FILE")]
+    trust: Option<PathBuf>,
+
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+
+    /// The language of sentences.
+    #[arg(long, value_enum, default_value_t = Language::En)]
+    lang: Language,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Language {
+    En,
+    Zh,
+}
+
+impl From<Language> for Lang {
+    fn from(language: Language) -> Self {
+        match language {
+            Language::En => Lang::En,
+            Language::Zh => Lang::Zh,
+        }
+    }
+}
+
+fn verify(args: &Args) -> Result<Report, Fault> {
+    let trust = match &args.trust {
+        Some(path) => Some(Trust::parse(&files::read(path, TRUST_BYTES_MAX)?)?),
+        None => None,
+    };
+    match (&args.bundle, &args.dir) {
+        (_, Some(dir)) => verify_files(&files::Dir::open(dir)?, trust.as_ref()),
+        (Some(bundle), None) => verify_bundle(&files::read(bundle, BUNDLE_BYTES_MAX)?, trust.as_ref()),
+        (None, None) => Err(Fault::new(Code::ArgsInvalid, "a bundle or --dir is needed")),
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let lang = args.lang.into();
+    let (text, status) = match verify(&args) {
+        Ok(report) => {
+            let text = if args.json { page::json(&report, lang) } else { page::text(&report, lang) };
+            (text, if report.is_valid() { 0 } else { Code::ReceiptInvalid.exit_status() })
+        }
+        Err(fault) => {
+            let text = if args.json { page::fault_json(&fault, lang) } else { page::fault(&fault, lang) };
+            (text, fault.code.exit_status())
+        }
+    };
+    // A reader that closed its end has not seen the verdict: that is no success.
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::from(status),
+        Err(_) => ExitCode::from(1),
+    }
+}

@@ -1,0 +1,118 @@
+//! The one page that a verification prints, and its JSON.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use tacit_receipts::{Report, Scope, TrustSource};
+use tacit_types::{Fault, Lang};
+
+/// Faults that the page lists; the JSON has them all.
+pub const FAULTS_SHOWN_MAX: usize = 40;
+
+/// The report as a page.
+pub fn text(report: &Report, lang: Lang) -> String {
+    let zh = lang == Lang::Zh;
+    let mut out = String::new();
+    let mut line = |text: String| {
+        // why: writing into a string cannot fail.
+        let _ = writeln!(out, "{text}");
+    };
+    let verdict = match (report.is_valid(), zh) {
+        (true, false) => "VALID",
+        (false, false) => "NOT VALID",
+        (true, true) => "有效",
+        (false, true) => "无效",
+    };
+    if zh {
+        line(format!("{verdict}：{} 份凭证，{} 份有效，{} 处错误", report.receipts, report.valid, faults(report)));
+    } else {
+        line(format!("{verdict}: {} receipts, {} valid, {} faults", report.receipts, report.valid, faults(report)));
+    }
+    for notice in &report.notices {
+        line(format!("! {}", notice.sentence(lang)));
+    }
+    line(String::new());
+    let label = |en: &'static str, zh_text: &'static str| if zh { zh_text } else { en };
+    let scope = match report.scope {
+        Scope::WholeLog => label("whole log", "完整日志"),
+        Scope::SingleLeaves => label("single leaves", "单个条目"),
+    };
+    line(format!("{} {}", label("log      ", "日志  "), report.origin));
+    line(format!("{} {scope}: {}", label("read     ", "读取  "), report.leaves));
+    line(format!("{} {}", label("size     ", "大小  "), report.size));
+    line(format!("{} {}", label("root     ", "根    "), report.root));
+    let none = label("no trusted witness", "无受信任的见证方").to_owned();
+    line(format!(
+        "{} {}",
+        label("cosigned ", "联署  "),
+        if report.cosigned.is_empty() { none } else { report.cosigned.join(", ") }
+    ));
+    let source = match report.trust {
+        TrustSource::Pinned => label("pinned", "已固定"),
+        TrustSource::FromBundle => label("FROM BUNDLE, UNPINNED", "来自证据包，未固定"),
+    };
+    line(format!("{} {source}, sha256 {}", label("trust    ", "信任  "), report.trust_fingerprint));
+    if !report.faults.is_empty() {
+        line(String::new());
+    }
+    for finding in report.faults.iter().take(FAULTS_SHOWN_MAX) {
+        line(format!("- {}", finding.sentence(lang)));
+        line(format!("  > {}", finding.code.hint(lang)));
+    }
+    let more = faults(report).saturating_sub(FAULTS_SHOWN_MAX as u64);
+    if more > 0 {
+        line(if zh {
+            format!("……另有 {more} 处，见 --json")
+        } else {
+            format!("... and {more} more, see --json")
+        });
+    }
+    line(String::new());
+    line(Report::limit(lang).to_owned());
+    out
+}
+
+fn faults(report: &Report) -> u64 {
+    (report.faults.len() as u64).saturating_add(report.omitted)
+}
+
+#[derive(Serialize)]
+struct Output<'a> {
+    ok: bool,
+    #[serde(flatten)]
+    report: &'a Report,
+    sentences: Vec<String>,
+    limit: &'static str,
+}
+
+#[derive(Serialize)]
+struct Failure<'a> {
+    ok: bool,
+    error: &'a Fault,
+    title: &'static str,
+    hint: &'static str,
+}
+
+/// The report as JSON: its fields, `ok`, and a sentence for each notice and fault.
+pub fn json(report: &Report, lang: Lang) -> String {
+    let notices = report.notices.iter().map(|notice| notice.sentence(lang));
+    let sentences = notices.chain(report.faults.iter().map(|finding| finding.sentence(lang))).collect();
+    to_json(&Output { ok: report.is_valid(), report, sentences, limit: Report::limit(lang) })
+}
+
+/// What kept the evidence from being read.
+pub fn fault(fault: &Fault, lang: Lang) -> String {
+    format!("{}: {} [{}]\n> {}\n", fault.code.title(lang), fault.what, fault.code, fault.code.hint(lang))
+}
+
+/// The same as JSON.
+pub fn fault_json(fault: &Fault, lang: Lang) -> String {
+    to_json(&Failure { ok: false, error: fault, title: fault.code.title(lang), hint: fault.code.hint(lang) })
+}
+
+fn to_json<T: Serialize>(value: &T) -> String {
+    // why: these types have no map with keys that are not text, which is all that JSON could refuse.
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text.push('\n');
+    text
+}

@@ -1,0 +1,156 @@
+//! The binary over files: verdicts, exit statuses, languages, and what it refuses to read.
+
+#[path = "../../receipts/tests/common/mod.rs"]
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use common::World;
+use tacit_types::Code;
+
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn log(&self, world: &World) -> PathBuf {
+        for (path, bytes) in world.disk().0 {
+            self.write(&format!("log/{path}"), &bytes);
+        }
+        self.0.path().join("log")
+    }
+}
+
+/// Runs the binary: exit status and what it printed.
+fn run(args: &[&str]) -> (i32, String) {
+    let output = Command::cargo_bin("tacit-verify").unwrap().args(args).output().unwrap();
+    assert!(output.stderr.is_empty() || output.status.code() == Some(2), "{output:?}");
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+fn str(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn world() -> World {
+    let mut world = World::new(3);
+    (1..=5).for_each(|job| _ = world.job(job));
+    world
+}
+
+#[test]
+fn a_valid_bundle_and_folder_exit_0() {
+    let (files, world) = (Files::new(), world());
+    let bundle = files.write("b", &world.bundle().to_bytes());
+    let trust = files.write("t", &world.trust().to_bytes());
+    let log = files.log(&world);
+    for args in [vec![str(&bundle), "--trust", str(&trust)], vec!["--dir", str(&log), "--trust", str(&trust)]] {
+        let (status, page) = run(&args);
+        assert_eq!(status, 0, "{page}");
+        assert!(page.starts_with("VALID: 5 receipts, 5 valid, 0 faults\n"), "{page}");
+        assert!(page.contains("pinned, sha256") && page.contains("\nLimit: "), "{page}");
+        assert!(page.contains(&world.trust().fingerprint().to_string()), "{page}");
+    }
+    let (status, page) = run(&[str(&bundle), "--trust", str(&trust), "--lang", "zh"]);
+    assert!(status == 0 && page.starts_with("有效：5 份凭证，5 份有效，0 处错误\n") && page.contains("局限"), "{page}");
+    let (status, json) = run(&[str(&bundle), "--trust", str(&trust), "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (status, &json["ok"], &json["receipts"], &json["trust"]),
+        (0, &true.into(), &5.into(), &"pinned".into())
+    );
+}
+
+#[test]
+fn keys_from_the_evidence_are_announced_first() {
+    let (files, world) = (Files::new(), world());
+    let bundle = files.write("b", &world.bundle().to_bytes());
+    let (_, page) = run(&[str(&bundle)]);
+    let second = page.lines().nth(1).unwrap();
+    assert!(second.starts_with("! TRUST: FROM BUNDLE, UNPINNED"), "{page}");
+    let log = files.log(&world);
+    assert_eq!(run(&["--dir", str(&log)]).0, i32::from(Code::ReceiptBundle.exit_status()));
+    files.write("log/trust.cbor", &world.trust().to_bytes());
+    assert!(run(&["--dir", str(&log)]).1.contains("UNPINNED"));
+}
+
+#[test]
+fn a_fault_is_named_and_exits_6() {
+    let (files, mut world) = (Files::new(), world());
+    let again = world.leaves[3].clone();
+    world.append(again);
+    let bundle = files.write("b", &world.bundle().to_bytes());
+    let trust = files.write("t", &world.trust().to_bytes());
+    let (status, page) = run(&[str(&bundle), "--trust", str(&trust)]);
+    assert_eq!(status, 6);
+    assert!(page.starts_with("NOT VALID: 6 receipts, 5 valid, 4 faults\n"), "{page}");
+    assert!(page.contains("- leaf 7: ") && page.contains("[receipt.duplicate]"), "{page}");
+    let (_, page) = run(&[str(&bundle), "--trust", str(&trust), "--lang", "zh"]);
+    assert!(page.contains("- 条目 7：") && page.contains("同一作业"), "{page}");
+    let (status, json) = run(&[str(&bundle), "--trust", str(&trust), "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((status, &json["ok"], &json["faults"][0]["leaf"]), (6, &false.into(), &7.into()));
+    assert_eq!(json["sentences"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn long_lists_of_faults_are_cut_on_the_page_alone() {
+    let (files, mut world) = (Files::new(), World::new(3));
+    (0..41).for_each(|i| _ = world.append(vec![i]));
+    let bundle = files.write("b", &world.bundle().to_bytes());
+    let trust = files.write("t", &world.trust().to_bytes());
+    let (_, page) = run(&[str(&bundle), "--trust", str(&trust)]);
+    assert!(page.contains("... and 1 more") && page.matches("\n- leaf").count() == 40, "{page}");
+    let (_, json) = run(&[str(&bundle), "--trust", str(&trust), "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["faults"].as_array().unwrap().len(), 41);
+}
+
+#[test]
+fn an_altered_file_of_a_folder_is_named() {
+    let (files, world) = (Files::new(), world());
+    let trust = files.write("t", &world.trust().to_bytes());
+    let log = files.log(&world);
+    let path = log.join("tile/entries/000.p/7");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let (status, page) = run(&["--dir", str(&log), "--trust", str(&trust)]);
+    assert!(status == 6 && page.contains("[log.corrupt]"), "{page}");
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error_not_a_verdict() {
+    let files = Files::new();
+    let junk = files.write("junk", b"junk");
+    let (status, text) = run(&[str(&junk)]);
+    assert!(status == 6 && text.contains("[receipt.bundle]"), "{text}");
+    let (status, text) = run(&[str(&files.0.path().join("none"))]);
+    assert!(status == 1 && text.contains("[io.failed]"), "{text}");
+    assert_eq!(run(&[str(files.0.path())]).0, 1);
+    assert_eq!(run(&["--dir", str(&junk)]).0, 1);
+    assert_eq!(run(&[]).0, 2);
+    assert_eq!(run(&[str(&junk), "--dir", "x"]).0, 2);
+    let (status, json) = run(&[str(&junk), "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((status, &json["ok"], &json["error"]["code"]), (6, &false.into(), &"receipt.bundle".into()));
+}
+
+#[test]
+fn a_trust_file_over_its_cap_is_not_read() {
+    let (files, world) = (Files::new(), world());
+    let bundle = files.write("b", &world.bundle().to_bytes());
+    let long = files.write("t", &vec![0; tacit_receipts::bundle::TRUST_BYTES_MAX + 1]);
+    let (status, text) = run(&[str(&bundle), "--trust", str(&long)]);
+    assert!(status == 1 && text.contains("over 1048576 bytes"), "{text}");
+}
