@@ -126,7 +126,10 @@ pub fn admit(request: &Request<'_>, ledger: &Ledger<'_>) -> Result<Admission, Fa
         return refuse(Code::RefusedDataset, format!("dataset version {}", provider.dataset.short()));
     };
     let Some(dataset) = ledger.dataset else {
-        return refuse(Code::RefusedDataset, format!("dataset version {} is not registered here", provider.dataset.short()));
+        return refuse(
+            Code::RefusedDataset,
+            format!("dataset version {} is not registered here", provider.dataset.short()),
+        );
     };
     if !grant.views.contains(&provider.view) || !dataset.views.contains(&provider.view) {
         return refuse(Code::RefusedDataset, format!("view `{}`", provider.view));
@@ -187,13 +190,12 @@ fn check_time(spec: &JobSpec, now: UnixMillis, high_water: UnixMillis) -> Result
 /// names and that is known here.
 fn find_contract<'a>(spec: &JobSpec, ledger: &'a Ledger<'_>) -> Result<&'a SignedContract, Fault> {
     let named = || ledger.contracts.iter().filter(|c| spec.contracts.contains(&c.id()));
-    named()
-        .find(|c| c.body().datasets.iter().any(|d| d.owner == ledger.owner))
-        .or_else(|| named().next())
-        .ok_or_else(|| {
+    named().find(|c| c.body().datasets.iter().any(|d| d.owner == ledger.owner)).or_else(|| named().next()).ok_or_else(
+        || {
             let ids: Vec<String> = spec.contracts.iter().map(ContractId::short).collect();
             Fault::new(Code::RefusedContractUnknown, format!("contract {}", ids.join(", ")))
-        })
+        },
+    )
 }
 
 fn check_signatures(contract: &SignedContract, now: UnixMillis, ledger: &Ledger<'_>) -> Result<(), Fault> {
@@ -252,12 +254,12 @@ fn check_parties(spec: &JobSpec, terms: &Contract, facts: &JobFacts) -> Result<(
         let what = format!("{} providers; the kind needs {}", spec.providers.len(), facts.providers_min);
         return Err(Fault::new(Code::RefusedParties, what));
     }
-    let stranger = spec
-        .providers
-        .iter()
-        .find(|p| !terms.parties.iter().any(|c| c.root == p.owner && c.role == Role::Provider));
+    let stranger =
+        spec.providers.iter().find(|p| !terms.parties.iter().any(|c| c.root == p.owner && c.role == Role::Provider));
     match stranger {
-        Some(p) => Err(Fault::new(Code::RefusedParties, format!("provider {} is not in the contract", p.owner.short()))),
+        Some(p) => {
+            Err(Fault::new(Code::RefusedParties, format!("provider {} is not in the contract", p.owner.short())))
+        }
         None => Ok(()),
     }
 }

@@ -166,7 +166,10 @@ impl Contract {
         check(self.parties.iter().any(|p| p.role == Role::Demander), "no demander");
         check(self.datasets.iter().all(|d| role(&d.owner, Role::Provider)), "a dataset's owner is not a provider");
         check(
-            self.parties.iter().filter(|p| p.role == Role::Provider).all(|p| self.datasets.iter().any(|d| d.owner == p.root)),
+            self.parties
+                .iter()
+                .filter(|p| p.role == Role::Provider)
+                .all(|p| self.datasets.iter().any(|d| d.owner == p.root)),
             "a provider grants no dataset",
         );
         check(!self.datasets.is_empty(), "no dataset");
@@ -281,11 +284,7 @@ impl SignedContract {
 
     /// Names of the parties whose signature is missing.
     pub fn missing(&self) -> Vec<&Name> {
-        self.body
-            .signers()
-            .filter(|p| !self.signatures.iter().any(|s| s.signer() == p.root))
-            .map(|p| &p.name)
-            .collect()
+        self.body.signers().filter(|p| !self.signatures.iter().any(|s| s.signer() == p.root)).map(|p| &p.name).collect()
     }
 
     /// Whether that key has signed.

@@ -12,7 +12,7 @@ pub mod job;
 pub mod party;
 
 pub use admission::{Admission, JobFacts, Ledger, Refusal, Request, admit};
-pub use contract::{ColumnGrant, Cohort, Contract, ContractParty, DatasetGrant, Quota, Role, SignedContract};
+pub use contract::{Cohort, ColumnGrant, Contract, ContractParty, DatasetGrant, Quota, Role, SignedContract};
 pub use dataset::{ColumnInfo, ColumnKind, DatasetDescriptor, Level, Use};
 pub use job::{JobSpec, ProviderRef};
 pub use party::{PartyCard, PartyRole};

@@ -1,1 +1,34 @@
-//! jobs
+//! The catalogue of job kinds. A kind is a pair of halves: a local half that reads the owner's rows
+//! inside the domain, and a joint half, a protocol between the nodes.
+//!
+//! Adding a kind is one file and one line in [`CATALOG`]; everything else iterates over it.
+
+#![forbid(unsafe_code)]
+
+pub mod count;
+pub mod decimal;
+pub mod filter;
+pub mod kind;
+pub mod session;
+pub mod stats;
+
+pub use decimal::Decimal;
+pub use kind::{ColumnKinds, Estimate, Fold, JointContext, JointHalf, JointOutput, Kind, Opened, Plan, Table};
+
+/// Every job kind of this version.
+pub const CATALOG: &[&dyn Kind] = &[&stats::Stats, &count::Count];
+
+/// The kind of that name.
+///
+/// # Errors
+/// `refused.kind` for a kind that this version does not have.
+pub fn kind(id: &str) -> Result<&'static dyn Kind, tacit_types::Fault> {
+    CATALOG.iter().copied().find(|k| k.id() == id).ok_or_else(|| {
+        let known: Vec<&str> = CATALOG.iter().map(|k| k.id()).collect();
+        let shown: String = id.chars().take(64).collect();
+        tacit_types::Fault::new(
+            tacit_types::Code::RefusedKind,
+            format!("`{shown}`; this version has {}", known.join(", ")),
+        )
+    })
+}

@@ -1,0 +1,223 @@
+//! Messages to the coordinator: from nodes, operators and regulators. The connection proves the
+//! caller's node key; what a job may do is proved by the operator's signature on it, never by the
+//! connection.
+
+use serde::{Deserialize, Serialize};
+use tacit_types::wire::Blob;
+use tacit_types::{ContractId, DatasetVersionId, Fault, JobId, Name, NodeId, Seat, Step};
+
+use crate::control::{Finish, JobView};
+
+/// Entries of one page of a listing.
+pub const PAGE_MAX: u32 = 100;
+/// The longest time that a `Watch` waits for news.
+pub const WATCH_MS_MAX: u64 = 20_000;
+
+/// A request to the coordinator.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ToCoordinator {
+    /// With an invitation, over an enrolment connection: become known.
+    Enrol {
+        /// The one-time code.
+        code: String,
+        /// The party's signed card. The connection's key is its node key.
+        card: Blob,
+        /// Where its node listens; empty for a party without a node.
+        address: String,
+    },
+    /// A node says that it is there, what it offers and where it listens.
+    Register {
+        /// Where it listens.
+        address: String,
+        /// Signed descriptors of its dataset versions.
+        datasets: Vec<Blob>,
+        /// Attempts that it runs at a time.
+        slots: u32,
+    },
+    /// A node reports the end of an attempt. Repeated until acknowledged.
+    Report(Finish),
+    /// A node reports a step.
+    Progress {
+        /// The job.
+        job: JobId,
+        /// The step.
+        step: Step,
+    },
+    /// Who is enrolled here.
+    Roster,
+    /// What the log and its keys are.
+    LogInfo,
+    /// Signed descriptors of all dataset versions.
+    Datasets,
+    /// Keep signatures over a contract for the parties that need them.
+    PutContract(Vec<Blob>),
+    /// The signatures over a contract.
+    Contract(ContractId),
+    /// All contracts that are kept.
+    Contracts,
+    /// Take a job.
+    Submit {
+        /// The signed job.
+        job: Blob,
+    },
+    /// Ask every owner how it would decide.
+    Plan {
+        /// The signed job.
+        job: Blob,
+    },
+    /// A page of jobs, newest first.
+    Jobs {
+        /// Jobs submitted before this one; from the newest when absent.
+        before: Option<JobId>,
+        /// At most so many, up to [`PAGE_MAX`].
+        limit: u32,
+    },
+    /// One job.
+    Job(JobId),
+    /// One job, once it differs from what the caller has seen or the time is over.
+    Watch {
+        /// The job.
+        job: JobId,
+        /// Timeline entries that the caller has.
+        seen: u32,
+        /// Milliseconds to wait, up to [`WATCH_MS_MAX`].
+        wait_ms: u64,
+    },
+    /// Cancel: a signed [`CancelOrder`].
+    Cancel(Blob),
+    /// The sealed result with the releases and the receipt.
+    Result(JobId),
+    /// A page of the log's leaves in order.
+    Leaves {
+        /// The first place.
+        from: u64,
+        /// At most so many, up to [`PAGE_MAX`].
+        limit: u32,
+    },
+    /// The newest cosigned checkpoint.
+    Checkpoint,
+    /// Make an invitation, as the coordinator's own operator: the connection's key is the
+    /// coordinator's.
+    Invite {
+        /// The party's name.
+        name: Name,
+        /// Its role's word.
+        role: String,
+        /// Milliseconds until it expires.
+        ttl_ms: u64,
+    },
+    /// Is anyone there?
+    Ping,
+}
+
+/// A party as the coordinator's roster has it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RosterEntry {
+    /// Its signed card.
+    pub card: Blob,
+    /// Where its node listens; empty for none.
+    pub address: String,
+    /// Whether it is connected now.
+    pub online: bool,
+}
+
+/// The log and its keys.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LogInfo {
+    /// The log's origin.
+    pub origin: String,
+    /// The coordinator's root key, which is also its node key and signs receipts.
+    pub coordinator: NodeId,
+    /// The verifier key of checkpoints.
+    pub log_key: String,
+    /// The verifier keys of witnesses.
+    pub witnesses: Vec<String>,
+    /// Cosignatures that a checkpoint needs.
+    pub quorum: u32,
+}
+
+/// A sealed result with everything that its recipient checks before opening.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SealedResult {
+    /// The signed job.
+    pub job: Blob,
+    /// The sealed package, whose hash is in the receipt.
+    pub package: Blob,
+    /// Each survivor's part of the key.
+    pub releases: Vec<(Seat, Blob)>,
+    /// The receipt.
+    pub leaf: Blob,
+    /// Its proof.
+    pub proof: Blob,
+}
+
+/// How one owner would decide on a job.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PlanAnswer {
+    /// Who.
+    pub party: Name,
+    /// The first objection, if any.
+    pub objection: Option<Fault>,
+}
+
+/// An answer of the coordinator.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum FromCoordinator {
+    /// Done.
+    Done,
+    /// It cannot be done, and why.
+    Failed(Fault),
+    /// After enrolment: everything that the newcomer pins, for comparison out of band.
+    Enrolled {
+        /// The newcomer's name as invited.
+        name: Name,
+        /// Everyone, the coordinator first.
+        roster: Vec<RosterEntry>,
+        /// The log.
+        log: LogInfo,
+    },
+    /// The roster.
+    Roster(Vec<RosterEntry>),
+    /// The log.
+    LogInfo(LogInfo),
+    /// Signed dataset descriptors.
+    Datasets(Vec<Blob>),
+    /// Signatures over one contract.
+    Contract(Vec<Blob>),
+    /// Signatures by contract.
+    Contracts(Vec<Vec<Blob>>),
+    /// A job was taken; the same answer for the same bytes again.
+    Submitted(JobId),
+    /// Owners' answers.
+    Planned(Vec<PlanAnswer>),
+    /// Jobs.
+    Jobs(Vec<JobView>),
+    /// One job.
+    Job(Box<JobView>),
+    /// A sealed result.
+    Result(Box<SealedResult>),
+    /// Leaves from the place that was asked for.
+    Leaves(Vec<Blob>),
+    /// A cosigned checkpoint note, and the leaves that it covers.
+    Checkpoint(Blob),
+    /// An invitation line.
+    Invited(String),
+}
+
+/// An operator's signed order to cancel its job.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct CancelOrder {
+    /// The job.
+    #[n(1)]
+    pub job: JobId,
+}
+
+impl tacit_crypto::Body for CancelOrder {
+    const TYPE: &'static str = "cancel-order";
+}
+
+/// The dataset versions of a job's providers, by id, for those who plan or write a job.
+pub fn dataset_id(descriptor: &[u8]) -> DatasetVersionId {
+    DatasetVersionId(tacit_crypto::sha256(descriptor).0)
+}

@@ -1,0 +1,296 @@
+//! Messages between coordinator and node. They carry sealed or signed bytes and names of states,
+//! never data, shares, masks or results.
+
+use serde::{Deserialize, Serialize};
+use tacit_protocol::{Blame, Seating};
+use tacit_types::wire::Blob;
+use tacit_types::{Attempt, Code, Fault, Hash, JobId, Name, NodeId, Seat, Step, UnixMillis};
+
+/// One seated party of an attempt.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Seated {
+    /// The party's card, signed by its root key, which the job names as a provider.
+    pub card: Blob,
+    /// Where its node listens. Addresses need no trust: keys do the checking.
+    pub address: String,
+}
+
+/// What a node needs to take its seat.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The job.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Everyone, in any order: seats follow from the node ids.
+    pub seats: Vec<Seated>,
+    /// The node that adds and unmasks.
+    pub aggregator: NodeId,
+    /// Milliseconds until the attempt is over.
+    pub budget_ms: u64,
+    /// Milliseconds that one step may take.
+    pub step_ms: u64,
+}
+
+/// Coordinator to node. Every request can be repeated: the answer is the same.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ToNode {
+    /// Decide on a job and reserve its quota.
+    Admit {
+        /// The signed job.
+        job: Blob,
+        /// Signatures over the contracts that it names, as far as the coordinator has them.
+        contracts: Vec<Vec<Blob>>,
+    },
+    /// Say how it would be decided; reserve nothing.
+    Plan {
+        /// The signed job.
+        job: Blob,
+        /// As in `Admit`.
+        contracts: Vec<Vec<Blob>>,
+    },
+    /// Keep a slot free for an attempt.
+    Reserve {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: Attempt,
+        /// Milliseconds after which the slot is free again.
+        ttl_ms: u64,
+    },
+    /// Take the seat.
+    Start {
+        /// Where.
+        assignment: Assignment,
+    },
+    /// Stop at the next step.
+    Cancel {
+        /// The job.
+        job: JobId,
+        /// Why.
+        code: Code,
+    },
+    /// Attest the usage record.
+    Attest {
+        /// The job.
+        job: JobId,
+        /// The record, canonical CBOR.
+        record: Blob,
+    },
+    /// Cosign a checkpoint: an `add-checkpoint` body.
+    Cosign {
+        /// The body.
+        request: Blob,
+    },
+    /// The receipt is in a cosigned checkpoint.
+    Logged {
+        /// The job.
+        job: JobId,
+        /// The leaf.
+        leaf: Blob,
+        /// The `.tlog-proof`.
+        proof: Blob,
+    },
+    /// The job has ended like this.
+    Close {
+        /// The job.
+        job: JobId,
+        /// How.
+        terminal: Terminal,
+    },
+    /// Is anyone there?
+    Ping,
+}
+
+/// Node to coordinator, in answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum FromNode {
+    /// A signed admission.
+    Admitted(Blob),
+    /// A signed refusal.
+    Refused(Blob),
+    /// How `Plan` would be decided: nothing to object, or the first objection.
+    Planned(Option<Fault>),
+    /// The slot is kept.
+    Reserved,
+    /// No slot is free.
+    Busy,
+    /// The attempt runs, or has run.
+    Started,
+    /// A signed attestation.
+    Attested(Blob),
+    /// A cosignature line.
+    Cosigned(String),
+    /// The witness holds another size than the request starts from.
+    WitnessHolds(u64),
+    /// This party's part of the result's key.
+    Released(Blob),
+    /// Done.
+    Done,
+    /// It cannot be done, and why.
+    Failed(Fault),
+}
+
+/// How a party's attempt ended, as it tells the coordinator.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Finished {
+    /// With a result.
+    Ok {
+        /// At the aggregator: the sealed result.
+        package: Option<Blob>,
+        /// Whose inputs are in it.
+        survivors: Vec<Seat>,
+        /// Cells contributed under masks.
+        cells_in: u64,
+        /// Cells released.
+        cells_out: u64,
+        /// Cells suppressed.
+        cells_suppressed: u64,
+        /// Numbers opened under each disclosure, by name.
+        opened: Vec<(String, u64)>,
+    },
+    /// Without.
+    Failed {
+        /// The stable code.
+        code: Code,
+        /// In which step, if one had begun.
+        step: Option<Step>,
+        /// Which seat is named.
+        seat: Option<Seat>,
+        /// The sentence for people; from an owner's local half it says nothing of the data.
+        hint: String,
+        /// Whose misbehaviour, with evidence.
+        blame: Option<Blame>,
+        /// Whether this party's input had left it, masked.
+        input_sent: bool,
+    },
+}
+
+/// A report of a finished attempt. It is repeated until it is acknowledged.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Finish {
+    /// The job.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// How.
+    pub finished: Finished,
+}
+
+/// The one end of a job, the same on every side.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Terminal {
+    /// The result can be opened by its recipient.
+    Succeeded,
+    /// A party's policy said no.
+    Refused {
+        /// The stable code.
+        code: Code,
+        /// Who.
+        party: Name,
+        /// What exactly.
+        reason: String,
+    },
+    /// It did not work.
+    Failed {
+        /// The stable code.
+        code: Code,
+        /// Which party, if one is named.
+        party: Option<Name>,
+        /// In which step.
+        step: Option<Step>,
+        /// The sentence for people.
+        hint: String,
+    },
+    /// By its operator.
+    Cancelled,
+    /// Not admitted or begun in time.
+    Expired,
+}
+
+impl Terminal {
+    /// The state's word.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Terminal::Succeeded => "succeeded",
+            Terminal::Refused { .. } => "refused",
+            Terminal::Failed { .. } => "failed",
+            Terminal::Cancelled => "cancelled",
+            Terminal::Expired => "expired",
+        }
+    }
+
+    /// The code, for every end but success.
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Terminal::Succeeded => None,
+            Terminal::Refused { code, .. } | Terminal::Failed { code, .. } => Some(*code),
+            Terminal::Cancelled => Some(Code::JobCancelled),
+            Terminal::Expired => Some(Code::RefusedJobExpired),
+        }
+    }
+}
+
+/// The word for a job's state.
+pub type StateWord = String;
+
+/// Something that happened to a job.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TimelineEntry {
+    /// When.
+    pub at: UnixMillis,
+    /// What, in a word such as `admitted`.
+    pub what: String,
+    /// Which party, if one.
+    pub party: Option<Name>,
+    /// More, for people.
+    pub detail: String,
+}
+
+/// A party of a job, as listings show it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PartyView {
+    /// Name.
+    pub name: Name,
+    /// Node id.
+    pub node: NodeId,
+    /// `waiting`, `admitted`, `refused`, `finished`, `dropped`, `silent`.
+    pub standing: String,
+}
+
+/// A job, as listings show it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JobView {
+    /// Id.
+    pub id: JobId,
+    /// Kind.
+    pub kind: String,
+    /// Purpose.
+    pub purpose: String,
+    /// State word.
+    pub state: StateWord,
+    /// The end, once there is one.
+    pub terminal: Option<Terminal>,
+    /// Attempts begun.
+    pub attempt: u32,
+    /// The step that the parties last reported.
+    pub step: Option<Step>,
+    /// When it was submitted.
+    pub submitted_at: UnixMillis,
+    /// Milliseconds since then, until the end.
+    pub elapsed_ms: u64,
+    /// Parties.
+    pub parties: Vec<PartyView>,
+    /// Place of the receipt in the log.
+    pub receipt: Option<u64>,
+    /// Timeline.
+    pub timeline: Vec<TimelineEntry>,
+    /// Hash of the sealed result.
+    pub result: Option<Hash>,
+}
+
+/// Seats the nodes of an assignment.
+pub fn seating(nodes: impl IntoIterator<Item = NodeId>) -> Option<Seating> {
+    Seating::new(nodes.into_iter().collect())
+}

@@ -1,0 +1,480 @@
+//! The life of one job at the coordinator.
+//!
+//! [`Job`] is a value: the driver stores it after every [`Job::step`], and only then carries out
+//! what [`Job::outstanding`] asks for. Both are functions of the value and the time, so a
+//! coordinator that was killed anywhere loads the value and asks again; nodes answer a repeated
+//! request as they answered the first.
+
+use serde::{Deserialize, Serialize};
+use tacit_crypto::Statement;
+use tacit_governance::{Admission, JobSpec, Refusal};
+use tacit_receipts::record::{Standing, Status};
+use tacit_receipts::{Attestation, UsageRecord};
+use tacit_types::wire::Blob;
+use tacit_types::{Attempt, Code, Fault, JobId, Name, NodeId, Seat, Step, UnixMillis};
+
+use crate::control::{
+    Assignment, Finish, Finished, FromNode, JobView, PartyView, Seated, Terminal, TimelineEntry, ToNode,
+};
+use crate::record::{self, Ended, Part};
+
+/// How long each phase may take, in milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// Until every owner has decided.
+    pub admit_ms: u64,
+    /// Until a slot was free on every node.
+    pub queue_ms: u64,
+    /// That a node keeps a slot for a reservation.
+    pub reserve_ms: u64,
+    /// Until every party has attested, and until it has released its part of the key.
+    pub settle_ms: u64,
+    /// After a party was lost, until the attempt counts as failed at the others.
+    pub loss_ms: u64,
+    /// Until each party has heard of the end; then it must ask.
+    pub close_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            admit_ms: 10_000,
+            queue_ms: 60_000,
+            reserve_ms: 5_000,
+            settle_ms: 10_000,
+            loss_ms: 4_000,
+            close_ms: 5_000,
+        }
+    }
+}
+
+/// Attempts at one job before it fails for good.
+pub const ATTEMPTS_MAX: u32 = 3;
+/// Entries of a timeline.
+pub const TIMELINE_MAX: usize = 256;
+
+/// A party that the job names as a provider, as the coordinator's roster knows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Member {
+    /// Name.
+    pub name: Name,
+    /// Root key.
+    pub root: NodeId,
+    /// Node key.
+    pub node: NodeId,
+    /// Card and address.
+    pub seated: Seated,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+enum Decision {
+    Waiting,
+    Admitted,
+    Refused { code: Code, reason: String },
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct PartyState {
+    member: Member,
+    decision: Decision,
+    reserved: bool,
+    started: bool,
+    lost_at: Option<UnixMillis>,
+    finished: Option<Finished>,
+    attestation: Option<Blob>,
+    release: Option<Blob>,
+    closed: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+enum State {
+    Admitting { until: UnixMillis },
+    Queued { from: UnixMillis, until: UnixMillis },
+    Reserving { until: UnixMillis, queue_until: UnixMillis },
+    Running { since: UnixMillis, until: UnixMillis },
+    Attesting { until: UnixMillis },
+    Logging,
+    Releasing { until: UnixMillis },
+    Closed { until: UnixMillis },
+}
+
+/// What the driver is to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Ask a node and bring its answer.
+    Ask {
+        /// Whom.
+        node: NodeId,
+        /// What.
+        request: ToNode,
+    },
+    /// Sign, append and have cosigned the receipt, and bring [`Input::Logged`]. The same record and
+    /// attestations may be asked for again after a restart; the log gives the same place.
+    Append {
+        /// The record, canonical CBOR.
+        record: Blob,
+        /// The attestations at hand.
+        attestations: Vec<Blob>,
+        /// Parties without one, and why.
+        absent: Vec<(NodeId, Code)>,
+    },
+    /// Call [`Job::step`] with [`Input::Tick`] at this time.
+    WakeAt(UnixMillis),
+}
+
+/// What the driver brings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// Time has passed.
+    Tick,
+    /// A node's answer.
+    Answer {
+        /// Whose.
+        node: NodeId,
+        /// What.
+        answer: FromNode,
+    },
+    /// A node reports the end of an attempt.
+    Finish {
+        /// Whose.
+        node: NodeId,
+        /// What.
+        finish: Finish,
+    },
+    /// A node reports a step.
+    Progress {
+        /// Which.
+        step: Step,
+    },
+    /// The connection to a node is lost, or is there again.
+    Reachable {
+        /// Whose.
+        node: NodeId,
+        /// Which.
+        reachable: bool,
+    },
+    /// The receipt is in a cosigned checkpoint.
+    Logged {
+        /// Its place.
+        index: u64,
+        /// The leaf.
+        leaf: Blob,
+        /// The `.tlog-proof`.
+        proof: Blob,
+    },
+    /// Its operator cancels.
+    Cancel,
+}
+
+/// The job's durable state.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Job {
+    id: JobId,
+    bytes: Blob,
+    origin: String,
+    contracts: Vec<Vec<Blob>>,
+    limits: Limits,
+    submitted_at: UnixMillis,
+    ended_at: Option<UnixMillis>,
+    state: State,
+    attempt: u32,
+    began_at: UnixMillis,
+    aggregator: Option<NodeId>,
+    parties: Vec<PartyState>,
+    cancelled: bool,
+    step: Option<Step>,
+    terminal: Option<Terminal>,
+    record: Option<Blob>,
+    receipt: Option<(u64, Blob, Blob)>,
+    timeline: Vec<TimelineEntry>,
+}
+
+impl Job {
+    /// A submitted job. `members` are the providers that the roster knows; a provider it does not
+    /// know makes the job fail at once.
+    ///
+    /// # Errors
+    /// Those of [`JobSpec::verify`]; `refused.parties` naming the unknown provider.
+    pub fn submit(
+        bytes: Vec<u8>,
+        members: Vec<Member>,
+        contracts: Vec<Vec<Blob>>,
+        origin: &str,
+        limits: Limits,
+        now: UnixMillis,
+    ) -> Result<Self, Fault> {
+        let job = JobSpec::verify(&bytes)?;
+        if let Some(p) = job.body().providers.iter().find(|p| !members.iter().any(|m| m.root == p.owner)) {
+            return Err(Fault::new(Code::RefusedParties, format!("provider {} is not enrolled here", p.owner.short())));
+        }
+        let parties = members
+            .into_iter()
+            .filter(|m| job.body().provider(&m.root).is_some())
+            .map(|member| PartyState {
+                member,
+                decision: Decision::Waiting,
+                reserved: false,
+                started: false,
+                lost_at: None,
+                finished: None,
+                attestation: None,
+                release: None,
+                closed: false,
+            })
+            .collect();
+        let mut this = Self {
+            id: JobSpec::id(&job),
+            bytes: Blob(bytes),
+            origin: origin.to_owned(),
+            contracts,
+            limits,
+            submitted_at: now,
+            ended_at: None,
+            state: State::Admitting { until: now.plus(limits.admit_ms) },
+            attempt: 0,
+            began_at: now,
+            aggregator: None,
+            parties,
+            cancelled: false,
+            step: None,
+            terminal: None,
+            record: None,
+            receipt: None,
+            timeline: Vec::new(),
+        };
+        this.note(now, "submitted", None, "");
+        Ok(this)
+    }
+
+    /// The id.
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// The signed bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The end, once there is one.
+    pub fn terminal(&self) -> Option<&Terminal> {
+        self.terminal.as_ref()
+    }
+
+    /// Whether nothing is left to do.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Closed { .. }) && self.parties.iter().all(|p| p.closed)
+    }
+
+    /// The receipt's place, leaf and proof.
+    pub fn receipt(&self) -> Option<&(u64, Blob, Blob)> {
+        self.receipt.as_ref()
+    }
+
+    /// The sealed result, for a job that succeeded: the package and each survivor's release by seat.
+    pub fn sealed_result(&self) -> Option<(Blob, Vec<(Seat, Blob)>)> {
+        if self.terminal != Some(Terminal::Succeeded) {
+            return None;
+        }
+        let package = self.parties.iter().find_map(|p| match &p.finished {
+            Some(Finished::Ok { package: Some(package), .. }) => Some(package.clone()),
+            _ => None,
+        })?;
+        let seats = self.seat_order();
+        let releases = seats
+            .iter()
+            .enumerate()
+            .filter_map(|(i, p)| Some((Seat(i as u16), self.parties[*p].release.clone()?)))
+            .collect();
+        Some((package, releases))
+    }
+
+    /// Places of the parties in the order of seats.
+    fn seat_order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.parties.len()).collect();
+        order.sort_by_key(|i| self.parties[*i].member.node);
+        order
+    }
+
+    /// How listings show it.
+    pub fn view(&self, now: UnixMillis) -> JobView {
+        // why: the bytes were verified when the job was submitted.
+        let spec = JobSpec::verify(&self.bytes).ok().map(Statement::into_body);
+        let end = self.ended_at.unwrap_or(now);
+        JobView {
+            id: self.id,
+            kind: spec.as_ref().map(|s| s.kind.clone()).unwrap_or_default(),
+            purpose: spec.map(|s| s.purpose).unwrap_or_default(),
+            state: self.word().to_owned(),
+            terminal: self.terminal.clone(),
+            attempt: self.attempt,
+            step: self.step,
+            submitted_at: self.submitted_at,
+            elapsed_ms: end.0.saturating_sub(self.submitted_at.0),
+            parties: self.parties.iter().map(|p| self.party_view(p)).collect(),
+            receipt: self.receipt.as_ref().map(|r| r.0),
+            timeline: self.timeline.clone(),
+            result: self.record().and_then(|r| r.result),
+        }
+    }
+
+    fn party_view(&self, p: &PartyState) -> PartyView {
+        let standing = match (&p.decision, &p.finished) {
+            (Decision::Refused { .. }, _) => "refused",
+            (Decision::Waiting, _) => "waiting",
+            (_, Some(Finished::Ok { .. })) => "finished",
+            (_, Some(Finished::Failed { .. })) => "failed",
+            (_, None) if p.lost_at.is_some() => "lost",
+            (_, None) => "admitted",
+        };
+        PartyView { name: p.member.name.clone(), node: p.member.node, standing: standing.to_owned() }
+    }
+
+    fn word(&self) -> &'static str {
+        match (&self.terminal, &self.state) {
+            (Some(terminal), State::Closed { .. }) => terminal.word(),
+            (_, State::Admitting { .. }) => "admitting",
+            (_, State::Queued { .. }) => "queued",
+            (_, State::Reserving { .. }) => "reserving",
+            (_, State::Running { .. }) => "running",
+            _ => "settling",
+        }
+    }
+
+    fn note(&mut self, at: UnixMillis, what: &str, party: Option<Name>, detail: impl Into<String>) {
+        if self.timeline.len() < TIMELINE_MAX {
+            self.timeline.push(TimelineEntry { at, what: what.to_owned(), party, detail: detail.into() });
+        }
+    }
+
+    fn party(&mut self, node: &NodeId) -> Option<&mut PartyState> {
+        self.parties.iter_mut().find(|p| p.member.node == *node)
+    }
+
+    /// Takes an input. The driver stores the value before it acts on [`Job::outstanding`].
+    pub fn step(&mut self, now: UnixMillis, input: Input) {
+        match input {
+            Input::Tick => {}
+            Input::Answer { node, answer } => self.take_answer(now, &node, answer),
+            Input::Finish { node, finish } => self.take_finish(now, &node, finish),
+            Input::Progress { step } => self.step = Some(step),
+            Input::Reachable { node, reachable } => {
+                if let Some(p) = self.party(&node) {
+                    p.lost_at = if reachable { None } else { p.lost_at.or(Some(now)) };
+                }
+            }
+            Input::Logged { index, leaf, proof } => {
+                if matches!(self.state, State::Logging) {
+                    self.receipt = Some((index, leaf, proof));
+                    self.note(now, "receipted", None, format!("leaf {index}"));
+                    self.state = State::Releasing { until: now.plus(self.limits.settle_ms) };
+                }
+            }
+            Input::Cancel => self.cancelled = true,
+        }
+        // Several phases may be over at once; each moves on at most once.
+        for _ in 0..8 {
+            let before = core::mem::discriminant(&self.state);
+            self.advance(now);
+            if core::mem::discriminant(&self.state) == before {
+                break;
+            }
+        }
+    }
+
+    fn take_answer(&mut self, now: UnixMillis, node: &NodeId, answer: FromNode) {
+        let (id, attempt) = (self.id, self.attempt);
+        let record = self.record();
+        let state = self.state.clone();
+        let Some(p) = self.party(node) else { return };
+        let name = p.member.name.clone();
+        match (state, answer) {
+            (State::Admitting { .. }, FromNode::Admitted(bytes)) => {
+                let valid = Statement::<Admission>::verify(&bytes)
+                    .is_ok_and(|a| a.signer() == *node && a.body().job == id && a.body().owner == p.member.root);
+                if valid && p.decision == Decision::Waiting {
+                    p.decision = Decision::Admitted;
+                    self.note(now, "admitted", Some(name), "");
+                }
+            }
+            (State::Admitting { .. }, FromNode::Refused(bytes)) => {
+                let refusal =
+                    Statement::<Refusal>::verify(&bytes).ok().filter(|r| r.signer() == *node && r.body().job == id);
+                if let (Some(refusal), Decision::Waiting) = (refusal, &p.decision) {
+                    let Refusal { code, reason, .. } = refusal.into_body();
+                    self.note(now, "refused", Some(name), format!("{code}: {reason}"));
+                    if let Some(p) = self.party(node) {
+                        p.decision = Decision::Refused { code, reason };
+                    }
+                }
+            }
+            (State::Reserving { .. }, FromNode::Reserved) => p.reserved = true,
+            (State::Reserving { queue_until, .. }, FromNode::Busy) => {
+                self.parties.iter_mut().for_each(|p| p.reserved = false);
+                // Spread by the job's own id, so that two jobs that wait for each other's slots part.
+                let wait = 50 + u64::from(self.id.0[0]) + u64::from(self.id.0[1]);
+                self.state = State::Queued { from: now.plus(wait), until: queue_until };
+            }
+            (State::Running { .. }, FromNode::Started) => p.started = true,
+            (State::Running { .. }, FromNode::Failed(fault)) if p.finished.is_none() && !p.started => {
+                p.finished = Some(Finished::Failed {
+                    code: fault.code,
+                    step: None,
+                    seat: None,
+                    hint: fault.what,
+                    blame: None,
+                    input_sent: false,
+                });
+                let _ = attempt;
+            }
+            (State::Attesting { .. }, FromNode::Attested(bytes)) => {
+                let valid = record.is_some_and(|record| {
+                    Statement::<Attestation>::verify(&bytes).is_ok_and(|a| {
+                        a.signer() == *node
+                            && tacit_receipts::receipt::check_attestation(&record, &record.digest(), &a).is_ok()
+                    })
+                });
+                if valid && p.attestation.is_none() {
+                    p.attestation = Some(bytes);
+                    self.note(now, "attested", Some(name), "");
+                }
+            }
+            (State::Attesting { .. }, FromNode::Failed(fault)) => {
+                self.note(now, "not_attested", Some(name), fault.to_string());
+            }
+            (State::Releasing { .. }, FromNode::Released(bytes)) => p.release = Some(bytes),
+            (State::Releasing { .. }, FromNode::Done) => p.release = p.release.take().or(Some(Blob(Vec::new()))),
+            (State::Closed { .. }, FromNode::Done) => p.closed = true,
+            _ => {}
+        }
+    }
+
+    fn take_finish(&mut self, now: UnixMillis, node: &NodeId, finish: Finish) {
+        if !matches!(self.state, State::Running { .. }) || finish.attempt.0 != self.attempt {
+            return;
+        }
+        let Some(p) = self.party(node) else { return };
+        if p.finished.is_some() {
+            return;
+        }
+        p.started = true;
+        let (name, detail) = (
+            p.member.name.clone(),
+            match &finish.finished {
+                Finished::Ok { .. } => String::new(),
+                Finished::Failed { code, hint, .. } => format!("{code}: {hint}"),
+            },
+        );
+        let what = if detail.is_empty() { "finished" } else { "failed" };
+        p.finished = Some(finish.finished);
+        self.note(now, what, Some(name), detail);
+    }
+
+    /// The record under attestation.
+    fn record(&self) -> Option<UsageRecord> {
+        self.record.as_ref().and_then(|bytes| tacit_crypto::cbor::decode(bytes).ok())
+    }
+}
+
+mod advance;
+mod outstanding;

@@ -1,0 +1,253 @@
+//! When a phase is over, and what follows.
+
+use super::*;
+
+impl Job {
+    pub(super) fn advance(&mut self, now: UnixMillis) {
+        match self.state.clone() {
+            State::Admitting { until } => self.after_admitting(now, until),
+            State::Queued { from, until } => self.after_queued(now, from, until),
+            State::Reserving { until, queue_until } => self.after_reserving(now, until, queue_until),
+            State::Running { until, .. } => self.after_running(now, until),
+            State::Attesting { until } => {
+                let waiting = self.parties.iter().any(|p| p.attestation.is_none() && self.must_attest(p));
+                if !waiting || now >= until {
+                    self.state = State::Logging;
+                }
+            }
+            State::Logging => {}
+            State::Releasing { until } => self.after_releasing(now, until),
+            State::Closed { until } => {
+                if now >= until {
+                    self.parties.iter_mut().for_each(|p| p.closed = true);
+                }
+            }
+        }
+    }
+
+    fn after_admitting(&mut self, now: UnixMillis, until: UnixMillis) {
+        let waiting = self.parties.iter().find(|p| p.decision == Decision::Waiting).map(|p| p.member.name.clone());
+        let refused = self.parties.iter().find_map(|p| match &p.decision {
+            Decision::Refused { code, reason } => Some((*code, p.member.name.clone(), reason.clone())),
+            _ => None,
+        });
+        if waiting.is_some() && now < until && !self.cancelled {
+            return;
+        }
+        if let Some((code, party, reason)) = refused {
+            let terminal = Terminal::Refused { code, party, reason };
+            return self.settle(now, terminal, Status::Refused { code });
+        }
+        if self.cancelled {
+            return self.settle_cancelled(now);
+        }
+        match waiting {
+            None => self.state = State::Queued { from: now, until: now.plus(self.limits.queue_ms) },
+            Some(party) => self.fail(now, Code::JobUnreachable, Some(party), None, "it did not decide in time".into()),
+        }
+    }
+
+    fn after_queued(&mut self, now: UnixMillis, from: UnixMillis, until: UnixMillis) {
+        if self.cancelled {
+            return self.settle_cancelled(now);
+        }
+        if now >= until {
+            return self.fail(now, Code::JobBusy, None, None, "no slot was free on every node".into());
+        }
+        if now < from {
+            return;
+        }
+        self.attempt += 1;
+        for p in &mut self.parties {
+            p.reserved = false;
+            p.started = false;
+            p.finished = None;
+        }
+        self.state = State::Reserving { until: now.plus(self.limits.reserve_ms), queue_until: until };
+    }
+
+    fn after_reserving(&mut self, now: UnixMillis, until: UnixMillis, queue_until: UnixMillis) {
+        if self.cancelled {
+            return self.settle_cancelled(now);
+        }
+        if self.parties.iter().all(|p| p.reserved) {
+            // why: the bytes were verified when the job was submitted.
+            let attempt_ms = JobSpec::verify(&self.bytes).map_or(60_000, |job| job.body().attempt_ms);
+            // The aggregator changes with the attempt, so that one bad node does not fail them all.
+            let order = self.seat_order();
+            let turn = (self.attempt as usize - 1) % order.len().max(1);
+            self.aggregator = order.get(turn).map(|i| self.parties[*i].member.node);
+            self.began_at = now;
+            self.step = None;
+            self.note(now, "running", None, format!("attempt {}", self.attempt));
+            self.state = State::Running { since: now, until: now.plus(attempt_ms) };
+        } else if now >= until {
+            let missing = self.parties.iter().find(|p| !p.reserved).map(|p| p.member.name.clone());
+            if now >= queue_until {
+                self.fail(now, Code::JobUnreachable, missing, None, "it did not reserve a slot in time".into());
+            } else {
+                // The attempt's number is spent: a node that was reserved and one that was not must
+                // never meet under one number.
+                self.state = State::Queued { from: now, until: queue_until };
+            }
+        }
+    }
+
+    fn after_running(&mut self, now: UnixMillis, until: UnixMillis) {
+        let loss_ms = self.limits.loss_ms;
+        let lost = |p: &PartyState| p.lost_at.is_some_and(|at| now >= at.plus(loss_ms));
+        let survivors = self.survivors();
+        // With a survivor list, the attempt waits only for those in it.
+        let order = self.seat_order();
+        let needed = |i: usize| match &survivors {
+            Some(seats) => order.iter().position(|o| *o == i).is_some_and(|seat| seats.contains(&Seat(seat as u16))),
+            None => true,
+        };
+        let any_failed = self.parties.iter().any(|p| matches!(p.finished, Some(Finished::Failed { .. })));
+        let waiting = self.parties.iter().enumerate().any(|(i, p)| {
+            p.finished.is_none() && needed(i) && !lost(p) && !(any_failed && survivors.is_none() && p.lost_at.is_some())
+        });
+        if waiting && now < until.plus(loss_ms) {
+            return;
+        }
+        let all_ok = (0..self.parties.len())
+            .filter(|i| needed(*i))
+            .all(|i| matches!(self.parties[i].finished, Some(Finished::Ok { .. })));
+        if survivors.is_some() && all_ok {
+            return self.settle(now, Terminal::Succeeded, Status::Ok);
+        }
+        self.attempt_failed(now);
+    }
+
+    /// The survivors as the aggregator reports them.
+    fn survivors(&self) -> Option<Vec<Seat>> {
+        self.parties.iter().find_map(|p| match &p.finished {
+            Some(Finished::Ok { package: Some(_), survivors, .. }) => Some(survivors.clone()),
+            _ => None,
+        })
+    }
+
+    /// A failed attempt is repeated when nobody's input had left and the cause may pass.
+    fn attempt_failed(&mut self, now: UnixMillis) {
+        let failures: Vec<(usize, Code, Option<Step>, Option<Seat>, String, bool)> = self
+            .parties
+            .iter()
+            .enumerate()
+            .filter_map(|(i, p)| match &p.finished {
+                Some(Finished::Failed { code, step, seat, hint, input_sent, .. }) => {
+                    Some((i, *code, *step, *seat, hint.clone(), *input_sent))
+                }
+                _ => None,
+            })
+            .collect();
+        let silent = self.parties.iter().position(|p| p.finished.is_none());
+        let input_sent = failures.iter().any(|f| f.5)
+            || self.parties.iter().any(|p| matches!(p.finished, Some(Finished::Ok { .. })));
+        // The most telling cause: misbehaviour or a local fault before a mere loss.
+        let cause = failures
+            .iter()
+            .find(|f| !matches!(f.1, Code::JobPeerLost | Code::JobDeadline | Code::JobCancelled))
+            .or_else(|| failures.iter().find(|f| f.1 != Code::JobCancelled))
+            .or(failures.first());
+        if self.cancelled {
+            return self.settle_cancelled(now);
+        }
+        let (code, party, step, hint) = match (cause, silent) {
+            (Some((i, code, step, seat, hint, _)), _) => {
+                let order = self.seat_order();
+                let named = seat.and_then(|s| order.get(s.index()).copied()).unwrap_or(*i);
+                (*code, Some(self.parties[named].member.name.clone()), *step, hint.clone())
+            }
+            (None, Some(i)) => {
+                (Code::JobPeerLost, Some(self.parties[i].member.name.clone()), self.step, "its node was lost".into())
+            }
+            (None, None) => (Code::JobInternal, None, None, "the parties' reports do not fit together".into()),
+        };
+        let passing = matches!(code, Code::JobPeerLost | Code::JobDeadline | Code::JobBusy);
+        if passing && !input_sent && self.attempt < ATTEMPTS_MAX && silent.is_none() {
+            self.note(now, "again", party, format!("{code}: {hint}"));
+            self.state = State::Queued { from: now.plus(100), until: now.plus(self.limits.queue_ms) };
+            return;
+        }
+        self.fail(now, code, party, step, hint);
+    }
+
+    fn fail(&mut self, now: UnixMillis, code: Code, party: Option<Name>, step: Option<Step>, hint: String) {
+        let order = self.seat_order();
+        let seat = party
+            .as_ref()
+            .and_then(|name| order.iter().position(|i| self.parties[*i].member.name == *name))
+            .map(|i| Seat(i as u16));
+        self.settle(now, Terminal::Failed { code, party, step, hint }, Status::Aborted { code, step, seat });
+    }
+
+    fn settle_cancelled(&mut self, now: UnixMillis) {
+        let status = Status::Aborted { code: Code::JobCancelled, step: self.step, seat: None };
+        self.settle(now, Terminal::Cancelled, status);
+    }
+
+    /// Fixes how the job ends and has it attested.
+    fn settle(&mut self, now: UnixMillis, terminal: Terminal, status: Status) {
+        let Ok(job) = JobSpec::verify(&self.bytes) else { return };
+        let ok = status == Status::Ok;
+        let survivors = self.survivors().unwrap_or_default();
+        let order = self.seat_order();
+        let parts = order
+            .iter()
+            .enumerate()
+            .map(|(seat, i)| {
+                let p = &self.parties[*i];
+                let standing = match (&p.decision, &p.finished) {
+                    (Decision::Waiting, _) => Standing::Silent,
+                    _ if ok && survivors.contains(&Seat(seat as u16)) => Standing::TookPart,
+                    _ if ok => Standing::Dropped { step: self.step.unwrap_or(Step(0)) },
+                    _ if self.attempt > 0 && p.finished.is_none() && p.lost_at.is_some() => {
+                        Standing::Dropped { step: self.step.unwrap_or(Step(0)) }
+                    }
+                    _ => Standing::TookPart,
+                };
+                Part {
+                    name: p.member.name.clone(),
+                    node: p.member.node,
+                    root: p.member.root,
+                    standing,
+                    finished: p.finished.clone(),
+                }
+            })
+            .collect();
+        let record = record::assemble(Ended {
+            job: &job,
+            origin: &self.origin,
+            attempt: Attempt(self.attempt),
+            status,
+            parties: parts,
+            span: (self.began_at, now),
+        });
+        self.record = Some(Blob(tacit_crypto::cbor::encode(&record)));
+        self.note(now, "settling", None, terminal.word());
+        self.terminal = Some(terminal);
+        self.state = State::Attesting { until: now.plus(self.limits.settle_ms) };
+    }
+
+    pub(super) fn must_attest(&self, p: &PartyState) -> bool {
+        self.record().and_then(|r| r.party(&p.member.node).map(|e| e.standing == Standing::TookPart)).unwrap_or(false)
+    }
+
+    fn after_releasing(&mut self, now: UnixMillis, until: UnixMillis) {
+        let waiting: Vec<usize> = (0..self.parties.len())
+            .filter(|i| self.parties[*i].release.is_none() && self.must_attest(&self.parties[*i]))
+            .collect();
+        let succeeded = self.terminal == Some(Terminal::Succeeded);
+        if !waiting.is_empty() && now < until {
+            return;
+        }
+        if let (true, Some(i)) = (succeeded, waiting.first()) {
+            let party = Some(self.parties[*i].member.name.clone());
+            let hint = "it did not release its part of the result's key".to_owned();
+            self.terminal = Some(Terminal::Failed { code: Code::JobPeerLost, party, step: None, hint });
+        }
+        self.ended_at = Some(now);
+        self.note(now, "ended", None, self.terminal.as_ref().map_or("", Terminal::word));
+        self.state = State::Closed { until: now.plus(self.limits.close_ms) };
+    }
+}

@@ -1,0 +1,95 @@
+//! What is still to be done in the present state. Asking twice is harmless.
+
+use super::*;
+
+impl Job {
+    /// Everything that the present state waits for. The driver keeps at most one request to a node
+    /// under way at a time, and asks again after a pause when a node does not answer.
+    pub fn outstanding(&self) -> Vec<Command> {
+        let mut commands = Vec::new();
+        let mut ask = |p: &PartyState, request: ToNode| {
+            commands.push(Command::Ask { node: p.member.node, request });
+        };
+        match &self.state {
+            State::Admitting { until } => {
+                for p in self.parties.iter().filter(|p| p.decision == Decision::Waiting) {
+                    ask(p, ToNode::Admit { job: self.bytes.clone(), contracts: self.contracts.clone() });
+                }
+                commands.push(Command::WakeAt(*until));
+            }
+            State::Queued { from, until } => commands.push(Command::WakeAt(*from.min(until))),
+            State::Reserving { until, .. } => {
+                for p in self.parties.iter().filter(|p| !p.reserved) {
+                    ask(
+                        p,
+                        ToNode::Reserve {
+                            job: self.id,
+                            attempt: Attempt(self.attempt),
+                            ttl_ms: self.limits.reserve_ms * 2,
+                        },
+                    );
+                }
+                commands.push(Command::WakeAt(*until));
+            }
+            State::Running { until, .. } => {
+                for p in self.parties.iter().filter(|p| p.finished.is_none()) {
+                    if self.cancelled {
+                        ask(p, ToNode::Cancel { job: self.id, code: Code::JobCancelled });
+                    } else if let (false, Some(assignment)) = (p.started, self.assignment()) {
+                        ask(p, ToNode::Start { assignment });
+                    }
+                }
+                let losses = self.parties.iter().filter(|p| p.finished.is_none()).filter_map(|p| p.lost_at);
+                let wake = losses.map(|at| at.plus(self.limits.loss_ms)).min();
+                commands.push(Command::WakeAt(wake.unwrap_or(until.plus(self.limits.loss_ms))));
+            }
+            State::Attesting { until } => {
+                let Some(record) = &self.record else { return commands };
+                for p in self.parties.iter().filter(|p| p.attestation.is_none() && self.must_attest(p)) {
+                    ask(p, ToNode::Attest { job: self.id, record: record.clone() });
+                }
+                commands.push(Command::WakeAt(*until));
+            }
+            State::Logging => {
+                let Some(record) = &self.record else { return commands };
+                let attestations = self.parties.iter().filter_map(|p| p.attestation.clone()).collect();
+                let absent = self.parties.iter().filter(|p| p.attestation.is_none());
+                commands.push(Command::Append {
+                    record: record.clone(),
+                    attestations,
+                    absent: absent.map(|p| (p.member.node, Code::JobUnreachable)).collect(),
+                });
+            }
+            State::Releasing { until } => {
+                let Some((_, leaf, proof)) = &self.receipt else { return commands };
+                for p in self.parties.iter().filter(|p| p.release.is_none() && self.must_attest(p)) {
+                    ask(p, ToNode::Logged { job: self.id, leaf: leaf.clone(), proof: proof.clone() });
+                }
+                commands.push(Command::WakeAt(*until));
+            }
+            State::Closed { until } => {
+                let Some(terminal) = &self.terminal else { return commands };
+                for p in self.parties.iter().filter(|p| !p.closed) {
+                    ask(p, ToNode::Close { job: self.id, terminal: terminal.clone() });
+                }
+                if self.parties.iter().any(|p| !p.closed) {
+                    commands.push(Command::WakeAt(*until));
+                }
+            }
+        }
+        commands
+    }
+
+    fn assignment(&self) -> Option<Assignment> {
+        let State::Running { since, until } = &self.state else { return None };
+        let budget_ms = until.0.saturating_sub(since.0);
+        Some(Assignment {
+            job: self.id,
+            attempt: Attempt(self.attempt),
+            seats: self.parties.iter().map(|p| p.member.seated.clone()).collect(),
+            aggregator: self.aggregator?,
+            budget_ms,
+            step_ms: (budget_ms / 4).clamp(1_000, 60_000),
+        })
+    }
+}

@@ -1,0 +1,297 @@
+//! The part of one node in a job: what it answers, and what it must have made durable before it
+//! answers. Every request can be repeated and gets the answer that the first one got.
+
+use serde::{Deserialize, Serialize};
+use tacit_crypto::statement::Link;
+use tacit_crypto::{SigningKey, Statement};
+use tacit_governance::{Admission, JobSpec, Ledger, ProviderRef, Refusal, Request, SignedContract, admit};
+use tacit_receipts::record::Role;
+use tacit_receipts::{Attestation, JointReceipt, LogProof, Quorum, SeenCheckpoint, Status, UsageRecord, VerifierKey};
+use tacit_types::wire::Blob;
+use tacit_types::{Attempt, Code, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
+
+use crate::control::{Finish, Finished, FromNode, Terminal};
+use crate::record::{self, Own};
+
+/// What a node keeps of a job for ever.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WorkerJob {
+    /// The signed job as it was offered.
+    pub bytes: Blob,
+    /// The signed admission or refusal.
+    pub answer: Blob,
+    /// Whether it is an admission.
+    pub admitted: bool,
+    /// The highest attempt that this node has begun. It begins none of that number again.
+    pub attempt: u32,
+    /// Whether this party's masked input has left it in any attempt.
+    pub input_sent: bool,
+    /// How the last attempt ended here.
+    pub finished: Option<Finished>,
+    /// Whether the coordinator has acknowledged that.
+    pub reported: bool,
+    /// This party's part of the result's key. It is handed out after the receipt is logged.
+    pub release: Option<Blob>,
+    /// The digest of the record that this node attested, and the attestation.
+    pub attested: Option<(Hash, Blob)>,
+    /// The receipt's place and leaf, once they were proven.
+    pub receipt: Option<(u64, Blob, Blob)>,
+    /// How the job ended.
+    pub terminal: Option<Terminal>,
+}
+
+/// An attestation to be stored in one transaction with the issuer's chain.
+pub struct Attested {
+    /// Its number.
+    pub seq: u64,
+    /// Its id, the next one's `prev`.
+    pub id: StatementId,
+}
+
+/// The node's keys and pins, the same for every job.
+pub struct WorkerContext<'a> {
+    /// The node's key.
+    pub key: &'a SigningKey,
+    /// The owner's root key.
+    pub owner: NodeId,
+    /// The log's origin.
+    pub origin: &'a str,
+    /// The coordinator's key, which signs receipts.
+    pub coordinator: NodeId,
+    /// The time.
+    pub now: UnixMillis,
+}
+
+/// The decisions of a node. It has no state of its own: jobs and reservations are the driver's.
+pub struct Worker;
+
+impl Worker {
+    /// Decides on a job that is not known here yet.
+    ///
+    /// # Errors
+    /// `refused.malformed` for bytes that are not a job at all: there is nothing to sign about.
+    pub fn admit(bytes: &[u8], ledger: &Ledger<'_>, context: &WorkerContext<'_>) -> Result<WorkerJob, Fault> {
+        let job = JobSpec::verify(bytes)?;
+        let subject = JobSpec::id(&job).to_string();
+        let decision = Self::decide(&job, ledger, context.now);
+        let (answer, admitted) = match decision {
+            Ok(admission) => {
+                let signed = Statement::sign(context.key, &subject, context.now, None, admission);
+                (signed.bytes().to_vec(), true)
+            }
+            Err(fault) => {
+                let id = JobSpec::id(&job);
+                let refusal = Refusal {
+                    job: id,
+                    owner: context.owner,
+                    code: fault.code,
+                    reason: fault.what,
+                    at: context.now,
+                    offered: Hash(id.0),
+                };
+                (Statement::sign(context.key, &subject, context.now, None, refusal).bytes().to_vec(), false)
+            }
+        };
+        Ok(WorkerJob {
+            bytes: Blob(bytes.to_vec()),
+            answer: Blob(answer),
+            admitted,
+            attempt: 0,
+            input_sent: false,
+            finished: None,
+            reported: true,
+            release: None,
+            attested: None,
+            receipt: None,
+            terminal: None,
+        })
+    }
+
+    /// The decision without its consequences.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn decide(job: &Statement<JobSpec>, ledger: &Ledger<'_>, now: UnixMillis) -> Result<Admission, Fault> {
+        let spec = job.body();
+        let facts = tacit_jobs::kind(&spec.kind).and_then(|k| k.plan(&spec.params)).map(|plan| plan.facts());
+        admit(&Request { job, facts, now }, ledger)
+    }
+
+    /// Collects the contracts that came with a request; broken ones are left out, which the decision
+    /// then finds missing.
+    pub fn contracts(offered: &[Vec<Blob>]) -> Vec<SignedContract> {
+        offered.iter().filter_map(|list| SignedContract::collect(list.iter().map(|b| b.0.as_slice())).ok()).collect()
+    }
+}
+
+impl WorkerJob {
+    /// The answer to `Admit`, first or repeated.
+    pub fn decision(&self) -> FromNode {
+        if self.admitted { FromNode::Admitted(self.answer.clone()) } else { FromNode::Refused(self.answer.clone()) }
+    }
+
+    /// The job, checked when it was admitted.
+    ///
+    /// # Errors
+    /// `store.corrupt` when the stored bytes are not the job any more.
+    pub fn job(&self) -> Result<Statement<JobSpec>, Fault> {
+        JobSpec::verify(&self.bytes).map_err(|f| Fault::new(Code::StoreCorrupt, f.what))
+    }
+
+    /// This owner's part of the job.
+    ///
+    /// # Errors
+    /// `store.corrupt`.
+    pub fn provider(&self, owner: &NodeId) -> Result<ProviderRef, Fault> {
+        let job = self.job()?;
+        job.body().provider(owner).cloned().ok_or_else(|| Fault::new(Code::StoreCorrupt, "a job without this owner"))
+    }
+
+    /// Whether an attempt may begin; the driver stores the value before it does. An attempt of a
+    /// number that was begun before is never begun again: after a crash it is burned.
+    ///
+    /// # Errors
+    /// `refused.*` for a job that was refused or has ended, `refused.replayed` for a burned attempt,
+    /// `job.peer_lost` for a new attempt after this party's masked input has left it once.
+    pub fn begin(&mut self, attempt: Attempt) -> Result<(), Fault> {
+        if !self.admitted || self.terminal.is_some() || self.attested.is_some() {
+            return Err(Fault::new(Code::RefusedReplayed, "the job was refused or has ended here"));
+        }
+        if attempt.0 <= self.attempt {
+            return Err(Fault::new(Code::RefusedReplayed, format!("{attempt} was begun before")));
+        }
+        if self.input_sent {
+            let what = "a masked input of this job has left this node before; it does not mask another";
+            return Err(Fault::new(Code::JobPeerLost, what));
+        }
+        self.attempt = attempt.0;
+        self.finished = None;
+        self.reported = true;
+        self.release = None;
+        Ok(())
+    }
+
+    /// Takes the end of an attempt.
+    pub fn finish(&mut self, attempt: Attempt, finished: Finished, release: Option<Vec<u8>>) {
+        if attempt.0 == self.attempt && self.finished.is_none() {
+            self.finished = Some(finished);
+            self.release = release.map(Blob).or(self.release.take());
+            self.reported = false;
+        }
+    }
+
+    /// What a restarted node makes of an attempt that was running when it stopped.
+    pub fn burn(&mut self) -> bool {
+        let running = self.attempt > 0 && self.finished.is_none() && self.terminal.is_none();
+        if running {
+            self.finished = Some(Finished::Failed {
+                code: Code::JobPeerLost,
+                step: None,
+                seat: None,
+                hint: "the node was restarted; the attempt is burned".into(),
+                blame: None,
+                // It may have left just before the crash.
+                input_sent: true,
+            });
+            self.input_sent = true;
+            self.reported = false;
+        }
+        running
+    }
+
+    /// The report that the coordinator has not acknowledged.
+    pub fn report(&self, id: JobId) -> Option<Finish> {
+        let finished = self.finished.clone().filter(|_| !self.reported)?;
+        Some(Finish { job: id, attempt: Attempt(self.attempt), finished })
+    }
+
+    /// Attests a record, or gives the attestation that was given for the same record before. A node
+    /// attests one record of a job that ended well, and no other record after it.
+    ///
+    /// # Errors
+    /// `receipt.record` when the record is not what this node metered.
+    pub fn attest(
+        &mut self,
+        bytes: &[u8],
+        link: Link,
+        seen: Option<SeenCheckpoint>,
+        context: &WorkerContext<'_>,
+    ) -> Result<(FromNode, Option<Attested>), Fault> {
+        let invalid = |what: &str| Fault::new(Code::ReceiptRecord, what);
+        let record: UsageRecord = tacit_crypto::cbor::decode(bytes).map_err(invalid)?;
+        let digest = record.digest();
+        if let Some((attested, statement)) = &self.attested {
+            return if *attested == digest {
+                Ok((FromNode::Attested(statement.clone()), None))
+            } else {
+                Err(invalid("another record of this job was attested before"))
+            };
+        }
+        let job = self.job()?;
+        record::check(
+            &record,
+            &Own {
+                job: &job,
+                origin: context.origin,
+                node: context.key.id(),
+                dataset: job.body().provider(&context.owner).map(|p| p.dataset),
+                attempt: Attempt(self.attempt),
+                finished: self.finished.as_ref(),
+                admitted: self.admitted,
+                now: context.now,
+            },
+        )?;
+        let statement = Attestation::agreeing(&record, Role::Input, seen).sign(context.key, &record, context.now, link);
+        let attested = Attested { seq: link.seq, id: statement.id() };
+        self.attested = Some((digest, Blob(statement.bytes().to_vec())));
+        let answer = FromNode::Attested(Blob(statement.bytes().to_vec()));
+        Ok((answer, Some(attested)))
+    }
+
+    /// Checks that the receipt is in a cosigned checkpoint and gives this party's part of the
+    /// result's key: the only place where it leaves the node.
+    ///
+    /// # Errors
+    /// `receipt.invalid` and the codes of the log when the leaf is not the coordinator's receipt
+    /// over the record that this node attested, complete, and proven.
+    pub fn release(
+        &mut self,
+        leaf: &[u8],
+        proof: &[u8],
+        log: &VerifierKey,
+        quorum: &Quorum,
+        context: &WorkerContext<'_>,
+    ) -> Result<FromNode, Fault> {
+        let invalid = |what: &str| Fault::new(Code::ReceiptInvalid, what);
+        let parsed = LogProof::parse(proof)?;
+        let receipt = Statement::<JointReceipt>::verify(leaf).map_err(|e| invalid(&e.to_string()))?;
+        if receipt.signer() != context.coordinator {
+            return Err(invalid("not signed by the coordinator"));
+        }
+        let record = &receipt.body().record;
+        let attested = self.attested.as_ref().map(|(digest, _)| *digest);
+        if attested != Some(record.digest()) {
+            return Err(invalid("it is not over the record that this node attested"));
+        }
+        let included = parsed.verify(leaf, context.origin, log, quorum)?;
+        self.receipt = Some((included.index(), Blob(leaf.to_vec()), Blob(proof.to_vec())));
+        if record.status != Status::Ok {
+            return Ok(FromNode::Done);
+        }
+        let held = receipt.body().attested(&|_| None);
+        let signers = held.held.iter().map(Statement::signer).collect();
+        if !receipt.body().complete(&signers) {
+            return Err(invalid("a party that took part has not attested"));
+        }
+        match &self.release {
+            Some(release) => Ok(FromNode::Released(release.clone())),
+            None => Err(invalid("this node has no part in the result's key")),
+        }
+    }
+
+    /// Takes the end of the job.
+    pub fn close(&mut self, terminal: Terminal) {
+        self.terminal.get_or_insert(terminal);
+        self.reported = true;
+    }
+}

@@ -1,0 +1,181 @@
+//! `count/v1`: how many rows of all providers satisfy a filter, or nothing when they are too few.
+//! The smallest kind; `docs/ADDING_A_JOB.md` walks through it.
+
+use serde::Deserialize;
+use tacit_crypto::cbor;
+use tacit_governance::{JobFacts, Use};
+use tacit_protocol::{Abort, Audience, Disclosure, Party};
+use tacit_secagg::{Delivery, Round, Vector};
+use tacit_types::{Code, Columns, Fault, Hash, Lang, LocalQuery, Predicate, Unit};
+
+use crate::filter;
+use crate::kind::{
+    ColumnKinds, Estimate, Fold, JointContext, JointFuture, JointHalf, JointOutput, Kind, Opened, OpenedVector, Plan,
+    Table,
+};
+use crate::session;
+
+/// The kind.
+pub struct Count;
+
+/// The signed parameters.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct CountParams {
+    /// Rows to count.
+    #[n(1)]
+    pub filter: Option<Predicate>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    filter: Option<String>,
+}
+
+impl Kind for Count {
+    fn id(&self) -> &'static str {
+        "count/v1"
+    }
+
+    fn title(&self, lang: Lang) -> &'static str {
+        match lang {
+            Lang::En => "the joint number of rows that satisfy a filter",
+            Lang::Zh => "满足筛选条件的联合行数",
+        }
+    }
+
+    fn template(&self) -> &'static str {
+        "# Count only the rows that satisfy this.\n[params]\n# filter = \"age >= 18\"\n"
+    }
+
+    fn params(&self, written: serde_json::Value, columns: &ColumnKinds) -> Result<Vec<u8>, Fault> {
+        let written: Written =
+            serde_json::from_value(written).map_err(|e| Fault::new(Code::RefusedParameters, format!("params: {e}")))?;
+        let filter = written.filter.map(|text| filter::parse(&text)).transpose()?;
+        match filter.iter().flat_map(Predicate::columns).find(|c| !columns.contains_key(*c)) {
+            Some(column) => {
+                Err(Fault::new(Code::DataColumnUnknown, format!("`{column}` is not a column of every provider")))
+            }
+            None => Ok(cbor::encode(&CountParams { filter })),
+        }
+    }
+
+    fn plan(&self, params: &[u8]) -> Result<Box<dyn Plan>, Fault> {
+        let params: CountParams = cbor::decode(params)
+            .map_err(|e| Fault::new(Code::RefusedParameters, format!("the parameters of count/v1 are {e}")))?;
+        if params.filter.as_ref().is_some_and(|f| !f.within_limits()) {
+            return Err(Fault::new(Code::RefusedParameters, "filter: too large"));
+        }
+        Ok(Box::new(CountPlan { params }))
+    }
+}
+
+struct CountPlan {
+    params: CountParams,
+}
+
+/// The joint count and the number of contributors, opened to the nodes for the floor.
+fn floor_disclosure() -> Disclosure {
+    Disclosure { what: "counts".into(), to: Audience::Nodes, cells_max: 2 }
+}
+
+/// The result: a flag and the count.
+fn result_disclosure() -> Disclosure {
+    Disclosure { what: "result".into(), to: Audience::Recipient, cells_max: 2 }
+}
+
+impl Plan for CountPlan {
+    fn facts(&self) -> JobFacts {
+        let columns = self.params.filter.iter().flat_map(Predicate::columns);
+        JobFacts { uses: columns.map(|c| (c.to_owned(), Use::Filter)).collect(), providers_min: 3 }
+    }
+
+    fn disclosures(&self) -> Vec<Disclosure> {
+        vec![floor_disclosure(), result_disclosure()]
+    }
+
+    fn local_query(&self, view: &str) -> LocalQuery {
+        LocalQuery { view: view.to_owned(), columns: Vec::new(), filter: self.params.filter.clone() }
+    }
+
+    fn fold(&self) -> Box<dyn Fold> {
+        Box::new(CountFold { rows: 0 })
+    }
+
+    fn estimate(&self, parties: usize) -> Estimate {
+        Estimate { cells: 4, bytes_up: 48 + 2 * 180 * parties as u64, rounds: 11 }
+    }
+
+    fn open(&self, package: &[u8], open: &dyn Fn(&[u8]) -> Result<OpenedVector, Fault>) -> Result<Opened, Fault> {
+        let opened = open(package)?;
+        let invalid = || Fault::new(Code::ReceiptInvalid, "the opened result is not a count");
+        let [flag, rows] = opened.cells.try_into().map_err(|_| invalid())?;
+        let rows = match flag {
+            0 => None,
+            all if all == opened.survivors as u128 => Some(u64::try_from(rows).map_err(|_| invalid())?),
+            _ => return Err(invalid()),
+        };
+        let suppressed = u64::from(rows.is_none());
+        let json = serde_json::json!({"parties": opened.survivors, "rows": rows, "suppressed_cells": suppressed});
+        let shown = rows.map_or_else(|| "suppressed".into(), |r| r.to_string());
+        let table = Table { title: "count".into(), head: vec!["rows".into()], rows: vec![vec![shown]] };
+        Ok(Opened { json, tables: vec![table] })
+    }
+}
+
+struct CountFold {
+    rows: u64,
+}
+
+impl Fold for CountFold {
+    fn take(&mut self, batch: &Columns) -> Result<(), Fault> {
+        self.rows += batch.rows as u64;
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Box<dyn JointHalf> {
+        Box::new(CountJoint { rows: self.rows })
+    }
+}
+
+struct CountJoint {
+    rows: u64,
+}
+
+impl JointHalf for CountJoint {
+    fn run(self: Box<Self>, party: Party, context: JointContext) -> JointFuture {
+        Box::pin(count(self.rows, party, context))
+    }
+}
+
+async fn count(rows: u64, mut party: Party, context: JointContext) -> Result<JointOutput, Abort> {
+    let mut epoch = session::begin(&mut party, &context, 2).await?;
+    let mine = Vector::W64(vec![rows, u64::from(rows > 0)]);
+    let round = |index, input: &Vector, delivery| Round {
+        index,
+        query: Hash([index as u8; 32]),
+        model_root: None,
+        width: input.width(),
+        len: input.len(),
+        delivery,
+    };
+    let counting = round(0, &mine, Delivery::Nodes(floor_disclosure()));
+    let counted = tacit_secagg::aggregate(&mut party, &mut epoch, &counting, &mine).await?;
+    let floor = context.cohort;
+    let passes = match &counted.sum {
+        Some(Vector::W64(sum)) => sum[0] >= floor.rows && sum[1] >= u64::from(floor.contributors),
+        _ => false,
+    };
+    let release = Vector::W128(if passes { vec![1, u128::from(rows)] } else { vec![0, 0] });
+    let delivery = Delivery::Recipient { key: context.recipient, disclosure: result_disclosure() };
+    let outcome = tacit_secagg::aggregate(&mut party, &mut epoch, &round(1, &release, delivery), &release).await?;
+    if outcome.survivors != counted.survivors {
+        return Err(Abort::Local(Fault::new(Code::JobPeerLost, "a party was lost between counting and releasing")));
+    }
+    let (out, suppressed) = (u64::from(passes), u64::from(!passes));
+    party.meter(Unit::CellIn, 4)?;
+    party.meter(Unit::CellOut, out)?;
+    party.meter(Unit::CellSuppressed, suppressed)?;
+    session::output(outcome, 4, out, suppressed)
+}

@@ -1,0 +1,154 @@
+//! What a job kind is.
+
+use core::future::Future;
+use core::pin::Pin;
+use std::collections::BTreeMap;
+
+use tacit_crypto::SealPublic;
+use tacit_governance::{Cohort, ColumnKind, JobFacts};
+use tacit_protocol::{Abort, Disclosure, Party};
+use tacit_types::{Columns, Fault, Hash, Lang, LocalQuery, Seat};
+
+/// The kind of each column that every provider of a job has in common; `Float` where they differ
+/// between whole and real numbers.
+pub type ColumnKinds = BTreeMap<String, ColumnKind>;
+
+/// A job kind.
+pub trait Kind: Sync {
+    /// Name with version, such as `stats/v1`. It is also the label in transcripts.
+    fn id(&self) -> &'static str;
+
+    /// One line for people.
+    fn title(&self, lang: Lang) -> &'static str;
+
+    /// A job file to begin with, in TOML, without the parts that `job template` fills in.
+    fn template(&self) -> &'static str;
+
+    /// Turns what a person wrote under `[params]` into canonical bytes.
+    ///
+    /// # Errors
+    /// `refused.parameters` naming the field.
+    fn params(&self, written: serde_json::Value, columns: &ColumnKinds) -> Result<Vec<u8>, Fault>;
+
+    /// Checks canonical parameters and plans the job. A node does this before anything else.
+    ///
+    /// # Errors
+    /// `refused.parameters` or `refused.overflow`.
+    fn plan(&self, params: &[u8]) -> Result<Box<dyn Plan>, Fault>;
+}
+
+/// A checked job of one kind.
+pub trait Plan: Send + Sync {
+    /// Columns and parties, for the owner's decision.
+    fn facts(&self) -> JobFacts;
+
+    /// Everything that the job opens, to whom, and how much of it at most.
+    fn disclosures(&self) -> Vec<Disclosure>;
+
+    /// What the owner's node reads.
+    fn local_query(&self, view: &str) -> LocalQuery;
+
+    /// The local half: takes batches of rows, gives the joint half.
+    fn fold(&self) -> Box<dyn Fold>;
+
+    /// The cost, from public parameters alone.
+    fn estimate(&self, parties: usize) -> Estimate;
+
+    /// The recipient's half: turns the opened vector into a result.
+    ///
+    /// # Errors
+    /// `receipt.invalid` when the vector is not one of this job's.
+    fn open(&self, package: &[u8], open: &dyn Fn(&[u8]) -> Result<OpenedVector, Fault>) -> Result<Opened, Fault>;
+}
+
+/// The sum that the recipient unblinded, and over how many parties.
+pub struct OpenedVector {
+    /// The cells.
+    pub cells: Vec<u128>,
+    /// Parties in the sum.
+    pub survivors: usize,
+}
+
+/// What a job costs each party.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Estimate {
+    /// Vector cells under masks, over all rounds.
+    pub cells: u64,
+    /// Payload bytes that one node sends.
+    pub bytes_up: u64,
+    /// Message exchanges, one after the other.
+    pub rounds: u64,
+}
+
+/// Takes the rows of the local query batch by batch. Holds what it must, never the rows.
+pub trait Fold: Send {
+    /// Takes a batch.
+    ///
+    /// # Errors
+    /// `job.value_out_of_range`, `data.column_type`.
+    fn take(&mut self, batch: &Columns) -> Result<(), Fault>;
+
+    /// Ends the local half.
+    fn finish(self: Box<Self>) -> Box<dyn JointHalf>;
+}
+
+/// What all seats of an attempt know alike.
+#[derive(Clone)]
+pub struct JointContext {
+    /// Binds job, contracts, roster and attempt.
+    pub session: Hash,
+    /// The seat that adds and unmasks.
+    pub aggregator: Seat,
+    /// Milliseconds that one step may take.
+    pub step_ms: u64,
+    /// The floor.
+    pub cohort: Cohort,
+    /// The recipient's key.
+    pub recipient: SealPublic,
+}
+
+/// The future of a joint half.
+pub type JointFuture = Pin<Box<dyn Future<Output = Result<JointOutput, Abort>> + Send>>;
+
+/// The joint half of one party, holding its contribution.
+pub trait JointHalf: Send {
+    /// Runs the protocol.
+    fn run(self: Box<Self>, party: Party, context: JointContext) -> JointFuture;
+}
+
+/// How a party's joint half ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JointOutput {
+    /// At the aggregator: the sealed result, opaque without the releases and the recipient's key.
+    pub package: Option<Vec<u8>>,
+    /// This party's part of the key, handed out only after the receipt is in a cosigned checkpoint.
+    pub release: Vec<u8>,
+    /// Whose inputs are in the result.
+    pub survivors: Vec<Seat>,
+    /// Vector cells that this party contributed under masks.
+    pub cells_in: u64,
+    /// Cells released to the recipient.
+    pub cells_out: u64,
+    /// Cells suppressed by the floor.
+    pub cells_suppressed: u64,
+}
+
+/// A result as its recipient sees it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Opened {
+    /// For programs.
+    pub json: serde_json::Value,
+    /// For people.
+    pub tables: Vec<Table>,
+}
+
+/// A table for people.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Table {
+    /// What it shows.
+    pub title: String,
+    /// Column heads.
+    pub head: Vec<String>,
+    /// Rows.
+    pub rows: Vec<Vec<String>>,
+}

@@ -1,0 +1,86 @@
+//! What every joint half begins with: all seats agree on the job, the roster and the attempt
+//! before any input moves.
+
+use std::collections::BTreeMap;
+
+use tacit_crypto::SealKey;
+use tacit_protocol::{Abort, Party};
+use tacit_secagg::{Blinded, Epoch, Outcome, Plan, Release, Vector};
+use tacit_types::limits::MESSAGE_BYTES_MAX;
+use tacit_types::{Code, Fault, Hash, Seat, Step, wire};
+
+use crate::kind::{JointContext, JointOutput, OpenedVector};
+
+/// The step of the agreement, before any round of a protocol.
+pub const AGREE: Step = Step::new(0, 1);
+/// The first round number that a kind's protocols may use.
+pub const FIRST_ROUND: u16 = 1;
+
+/// Exchanges the session hash with every seat over the direct links.
+///
+/// # Errors
+/// [`Abort::Disagreement`] naming the seats that hold another hash, [`Abort::Missing`] for silent
+/// ones: nothing of this party's input has left at that point.
+pub async fn agree(party: &mut Party, session: &Hash, step_ms: u64) -> Result<(), Abort> {
+    party.progress(AGREE);
+    let until = party.now().plus(step_ms);
+    let echoes = party.exchange(AGREE, session.as_bytes(), 32, until).await?.all(AGREE)?;
+    let seats: Vec<Seat> =
+        echoes.iter().filter(|(_, echo)| echo.as_slice() != session.as_bytes()).map(|(s, _)| *s).collect();
+    if seats.is_empty() { Ok(()) } else { Err(Abort::Disagreement { seats }) }
+}
+
+/// Agrees with every seat, then deals keys for `rounds` aggregations.
+///
+/// # Errors
+/// Those of [`agree`] and of the aggregation's set-up.
+pub async fn begin(party: &mut Party, context: &JointContext, rounds: u16) -> Result<Epoch, Abort> {
+    agree(party, &context.session, context.step_ms).await?;
+    let params = tacit_secagg::Params::new(party.seating().len() as u16)?;
+    let plan = Plan {
+        params,
+        context: context.session,
+        rounds,
+        aggregator: context.aggregator,
+        step_ms: context.step_ms,
+        step_base: FIRST_ROUND,
+    };
+    tacit_secagg::setup(party, &plan).await
+}
+
+/// What a joint half hands to its node after its last, blind aggregation.
+///
+/// # Errors
+/// [`Abort::Local`] when the aggregation was not blind.
+pub fn output(outcome: Outcome, cells_in: u64, cells_out: u64, cells_suppressed: u64) -> Result<JointOutput, Abort> {
+    let internal = || Abort::Local(Fault::new(Code::JobInternal, "the last aggregation was not blind"));
+    let release = outcome.release.ok_or_else(internal)?;
+    Ok(JointOutput {
+        package: outcome.blinded.map(|b| wire::encode(&b)),
+        release: wire::encode(&release),
+        survivors: outcome.survivors,
+        cells_in,
+        cells_out,
+        cells_suppressed,
+    })
+}
+
+/// The recipient's part: takes the blinding away with its key and every survivor's release.
+///
+/// # Errors
+/// `receipt.invalid` when a release is missing or is not the one committed to; `job.not_ours` when
+/// the key is another.
+pub fn unblind(key: &SealKey, package: &[u8], releases: &BTreeMap<Seat, Vec<u8>>) -> Result<OpenedVector, Fault> {
+    let invalid = |what: &str| Fault::new(Code::ReceiptInvalid, format!("the sealed result: {what}"));
+    let blinded: Blinded = wire::decode_capped(package, MESSAGE_BYTES_MAX).map_err(|e| invalid(&e.to_string()))?;
+    let releases = releases
+        .iter()
+        .map(|(seat, bytes)| wire::decode::<Release>(bytes).map(|r| (*seat, r)))
+        .collect::<Result<BTreeMap<_, _>, _>>()
+        .map_err(|e| invalid(&e.to_string()))?;
+    let survivors = blinded.survivors().len();
+    match tacit_secagg::unblind(key, &blinded, &releases)? {
+        Vector::W128(cells) => Ok(OpenedVector { cells, survivors }),
+        _ => Err(invalid("another width")),
+    }
+}

@@ -1,0 +1,338 @@
+//! The joint half: count, search, release.
+
+use tacit_crypto::{Transcript, cbor};
+use tacit_governance::Cohort;
+use tacit_protocol::{Abort, Party};
+use tacit_secagg::{Delivery, Epoch, Outcome, Round, Vector};
+use tacit_types::{Code, Fault, Hash, Seat, Unit};
+
+use super::fold::Local;
+use super::params::{MILLION, StatsParams};
+use super::suppress::{CellCount, released};
+use super::{QUANTILE_BINS, TRIES, counts_disclosure, quantile_disclosure, result_disclosure};
+use crate::kind::{JointContext, JointFuture, JointHalf, JointOutput};
+use crate::session;
+
+/// One party's contribution, ready for the protocol.
+pub struct StatsJoint {
+    pub(super) params: StatsParams,
+    pub(super) local: Local,
+}
+
+impl JointHalf for StatsJoint {
+    fn run(self: Box<Self>, party: Party, context: JointContext) -> JointFuture {
+        Box::pin(run(*self, party, context))
+    }
+}
+
+async fn run(half: StatsJoint, mut party: Party, context: JointContext) -> Result<JointOutput, Abort> {
+    let rounds = TRIES as u16 * (2 + half.params.quantile_rounds() as u16);
+    let epoch = session::begin(&mut party, &context, rounds).await?;
+    let mut run = Run { half, party, context, epoch, next_round: 0, cells_in: 0 };
+    for _ in 0..TRIES {
+        if let Some(output) = run.attempt().await? {
+            return Ok(output);
+        }
+    }
+    Err(Abort::Local(Fault::new(Code::JobPeerLost, "parties were lost between counting and releasing, twice")))
+}
+
+struct Run {
+    half: StatsJoint,
+    party: Party,
+    context: JointContext,
+    epoch: Epoch,
+    next_round: u16,
+    cells_in: u64,
+}
+
+impl Run {
+    /// Counts, searches and releases over one set of parties. `None` when a party was lost after
+    /// the counts were opened: then the release is not handed out, and everything is done again
+    /// over the parties that are left, because the floor was checked for another set.
+    async fn attempt(&mut self) -> Result<Option<JointOutput>, Abort> {
+        let params = self.half.params.clone();
+        let counts = Vector::W64(self.half.local.counts(&params));
+        let counted = self.sum("counts", &counts, Delivery::Nodes(counts_disclosure(&params))).await?;
+        let joint = words(&counted)?;
+        let mut mask = Mask::new(&params, &joint, self.context.cohort);
+        let Some(values) = self.search(&params, &mut mask, &counted.survivors).await? else { return Ok(None) };
+        let release = Vector::W128(self.half.local.release(&params, &mask, &values));
+        let delivery = Delivery::Recipient { key: self.context.recipient, disclosure: result_disclosure(&params) };
+        let outcome = self.sum("release", &release, delivery).await?;
+        if outcome.survivors != counted.survivors {
+            return Ok(None);
+        }
+        let (cells_out, cells_suppressed) = mask.tally();
+        self.party.meter(Unit::CellIn, self.cells_in)?;
+        self.party.meter(Unit::CellOut, cells_out)?;
+        self.party.meter(Unit::CellSuppressed, cells_suppressed)?;
+        session::output(outcome, self.cells_in, cells_out, cells_suppressed).map(Some)
+    }
+
+    async fn sum(&mut self, phase: &str, input: &Vector, delivery: Delivery) -> Result<Outcome, Abort> {
+        let index = self.next_round;
+        self.next_round += 1;
+        self.cells_in += input.len() as u64;
+        let query = query_hash(phase, index, &self.half.params);
+        let round = Round { index, query, model_root: None, width: input.width(), len: input.len(), delivery };
+        tacit_secagg::aggregate(&mut self.party, &mut self.epoch, &round, input).await
+    }
+
+    /// Narrows the bracket of every quantile, all of them in each round. Gives the fixed-point
+    /// values, or `None` when a party was lost meanwhile.
+    async fn search(
+        &mut self,
+        params: &StatsParams,
+        mask: &mut Mask,
+        survivors: &[Seat],
+    ) -> Result<Option<Vec<i128>>, Abort> {
+        let mut targets = Target::all(params, mask);
+        for _ in 0..params.quantile_rounds() {
+            let counts: Vec<u64> = targets
+                .iter()
+                .flat_map(|t| t.count(self.half.local.quantiles.get(t.column).map_or(&[], Vec::as_slice)))
+                .collect();
+            let delivery = Delivery::Nodes(quantile_disclosure(params));
+            let outcome = self.sum("quantiles", &Vector::W64(counts), delivery).await?;
+            if outcome.survivors != survivors {
+                return Ok(None);
+            }
+            for (target, bins) in targets.iter_mut().zip(words(&outcome)?.chunks(QUANTILE_BINS)) {
+                target.narrow(bins);
+            }
+        }
+        Ok(Some(targets.iter().map(|t| t.low).collect()))
+    }
+}
+
+fn query_hash(phase: &str, index: u16, params: &StatsParams) -> Hash {
+    Transcript::new("tacit-stats/1/query")
+        .bytes(phase.as_bytes())
+        .u64(u64::from(index))
+        .bytes(&cbor::encode(params))
+        .finish()
+}
+
+/// The opened counts.
+fn words(outcome: &Outcome) -> Result<Vec<u64>, Abort> {
+    match &outcome.sum {
+        Some(Vector::W64(words)) => Ok(words.clone()),
+        _ => Err(Abort::Local(Fault::new(Code::JobInternal, "the joint counts were not opened"))),
+    }
+}
+
+impl Local {
+    /// This party's counts: for every cell its rows and whether it has any.
+    fn counts(&self, params: &StatsParams) -> Vec<u64> {
+        let mut out = Vec::with_capacity(params.count_cells());
+        let mut put = |rows: u64| out.extend([rows, u64::from(rows > 0)]);
+        self.rows.iter().for_each(|r| put(*r));
+        self.measures.iter().flat_map(|m| &m.count).for_each(|n| put(*n));
+        self.histograms.iter().flatten().for_each(|n| put(*n));
+        self.quantiles.iter().for_each(|v| put(v.len() as u64));
+        self.matrix.iter().for_each(|m| put(m.count));
+        out
+    }
+
+    /// This party's part of the release: a flag and the values for a cell that passes, zeroes for
+    /// one that does not.
+    fn release(&self, params: &StatsParams, mask: &Mask, quantiles: &[i128]) -> Vec<u128> {
+        let mut out: Vec<u128> = Vec::with_capacity(params.release_cells());
+        let mut put = |open: bool, values: &[i128]| {
+            out.push(u128::from(open));
+            out.extend(values.iter().map(|v| if open { *v as u128 } else { 0 }));
+        };
+        for (rows, open) in self.rows.iter().zip(&mask.rows) {
+            put(*open, &[i128::from(*rows)]);
+        }
+        for ((measure, moments), open) in params.measures.iter().zip(&self.measures).zip(&mask.measures) {
+            for (cell, open) in open.iter().enumerate() {
+                let mut values = vec![i128::from(moments.count[cell])];
+                values.extend(measure.needs_sum().then(|| moments.sum[cell]));
+                values.extend(measure.needs_squares().then(|| moments.squares[cell]));
+                put(*open, &values);
+            }
+        }
+        for (count, open) in self.histograms.iter().flatten().zip(mask.histograms.iter().flatten()) {
+            put(*open, &[i128::from(*count)]);
+        }
+        for (value, open) in quantiles.iter().zip(mask.quantiles.iter().flatten()) {
+            put(*open, &[*value]);
+        }
+        if let Some(matrix) = &self.matrix {
+            let mut values = vec![i128::from(matrix.count)];
+            values.extend(&matrix.sums);
+            values.extend(&matrix.products);
+            put(mask.matrix, &values);
+        }
+        out
+    }
+}
+
+/// Which cells pass the floor. The same at every node, because it follows from the joint counts.
+pub(super) struct Mask {
+    rows: Vec<bool>,
+    measures: Vec<Vec<bool>>,
+    histograms: Vec<Vec<bool>>,
+    /// For each column, for each probability.
+    quantiles: Vec<Vec<bool>>,
+    /// Joint count of each quantile column.
+    quantile_rows: Vec<u64>,
+    matrix: bool,
+}
+
+impl Mask {
+    pub(super) fn new(params: &StatsParams, joint: &[u64], floor: Cohort) -> Self {
+        let mut cells = joint.chunks_exact(2).map(|c| CellCount { rows: c[0], contributors: c[1] });
+        let mut take = |n: usize| -> Vec<CellCount> { cells.by_ref().take(n).collect() };
+        let table = |counts: &[CellCount]| -> Vec<bool> {
+            let Some((total, groups)) = counts.split_first() else { return Vec::new() };
+            let (all, groups) = released(*total, groups, floor);
+            core::iter::once(all).chain(groups).collect()
+        };
+        let rows = table(&take(params.cells()));
+        // A measure's cell is shown only where the group itself may be.
+        let measures = params
+            .measures
+            .iter()
+            .map(|_| table(&take(params.cells())).iter().zip(&rows).map(|(a, b)| *a && *b).collect())
+            .collect();
+        let histograms = params.histograms.iter().map(|h| bins(&take(StatsParams::bins(h)), floor)).collect();
+        let columns = take(params.quantiles.len());
+        let quantiles = params
+            .quantiles
+            .iter()
+            .zip(&columns)
+            .map(|(q, n)| q.probabilities.iter().map(|p| quantile_passes(*n, *p, floor)).collect())
+            .collect();
+        let matrix = take(usize::from(params.matrix.is_some())).iter().any(|c| c.passes(floor));
+        Self { rows, measures, histograms, quantiles, quantile_rows: columns.iter().map(|c| c.rows).collect(), matrix }
+    }
+
+    /// Cells that are released, cells that are not.
+    fn tally(&self) -> (u64, u64) {
+        let tables = self.measures.iter().chain(&self.histograms).chain(&self.quantiles).flatten();
+        let (mut open, mut shut) = (0, 0);
+        for cell in self.rows.iter().chain(tables).chain(self.matrix.then_some(&true)) {
+            if *cell { open += 1 } else { shut += 1 }
+        }
+        (open, shut)
+    }
+}
+
+/// A histogram's total is released with it, so its bins are suppressed like the cells of a table.
+fn bins(counts: &[CellCount], floor: Cohort) -> Vec<bool> {
+    let total = CellCount {
+        rows: counts.iter().map(|c| c.rows).sum(),
+        contributors: counts.iter().map(|c| c.contributors).max().unwrap_or(0),
+    };
+    released(total, counts, floor).1
+}
+
+/// The rank of a quantile among `n` values, from 1.
+fn rank(n: u64, probability: u32) -> u64 {
+    (u128::from(n) * u128::from(probability)).div_ceil(u128::from(MILLION)).max(1) as u64
+}
+
+/// A quantile is released with at least the floor of rows on either side of it.
+fn quantile_passes(n: CellCount, probability: u32, floor: Cohort) -> bool {
+    let rank = rank(n.rows, probability);
+    n.passes(floor) && rank >= floor.rows && n.rows - rank >= floor.rows
+}
+
+/// The search for one quantile.
+struct Target {
+    column: usize,
+    open: bool,
+    /// The rank looked for among the values at or above `low`, from 1.
+    rank: u64,
+    /// The bracket, both ends included, in fixed point.
+    low: i128,
+    high: i128,
+}
+
+impl Target {
+    fn all(params: &StatsParams, mask: &Mask) -> Vec<Self> {
+        let mut targets = Vec::with_capacity(params.quantile_targets());
+        for (column, quantiles) in params.quantiles.iter().enumerate() {
+            let (low, high) = params.bracket(quantiles);
+            let n = mask.quantile_rows.get(column).copied().unwrap_or(0);
+            for (i, probability) in quantiles.probabilities.iter().enumerate() {
+                let open = mask.quantiles.get(column).and_then(|c| c.get(i)).copied().unwrap_or(false);
+                targets.push(Self { column, open, rank: rank(n, *probability), low, high });
+            }
+        }
+        targets
+    }
+
+    /// The width of a bin that covers the bracket.
+    fn width(&self) -> i128 {
+        ((self.high - self.low) / QUANTILE_BINS as i128) + 1
+    }
+
+    /// This party's counts in each bin of the bracket; zeroes for a quantile that is not released.
+    fn count(&self, sorted: &[i64]) -> Vec<u64> {
+        let width = self.width();
+        let below = |x: i128| sorted.partition_point(|v| i128::from(*v) < x);
+        (0..QUANTILE_BINS as i128)
+            .map(|bin| {
+                let from = self.low + bin * width;
+                let to = (from + width).min(self.high + 1);
+                if self.open && from < to { (below(to) - below(from)) as u64 } else { 0 }
+            })
+            .collect()
+    }
+
+    /// Goes into the bin that holds the rank.
+    fn narrow(&mut self, bins: &[u64]) {
+        if !self.open {
+            return;
+        }
+        let width = self.width();
+        for (bin, count) in bins.iter().enumerate() {
+            if self.rank <= *count {
+                let from = self.low + bin as i128 * width;
+                (self.low, self.high) = (from, (from + width - 1).min(self.high));
+                return;
+            }
+            self.rank -= count;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_finds_the_order_statistic() {
+        let values: Vec<i64> = (0..1000).map(|i| (i * i) % 777 - 300).collect();
+        let mut sorted = values.clone();
+        sorted.sort_unstable();
+        for probability in [1, 250_000, 500_000, 999_999] {
+            let rank = rank(1000, probability);
+            let mut target = Target { column: 0, open: true, rank, low: -100_000, high: 100_000 };
+            let mut rounds = 0;
+            while target.low < target.high {
+                let bins = target.count(&sorted);
+                target.narrow(&bins);
+                rounds += 1;
+            }
+            assert_eq!(target.low, i128::from(sorted[rank as usize - 1]), "{probability}");
+            assert_eq!(rounds, 3, "200,001 values, 256-fold a round");
+        }
+    }
+
+    #[test]
+    fn quantiles_near_the_edge_are_suppressed() {
+        let floor = Cohort { rows: 5, contributors: 2 };
+        let n = |rows| CellCount { rows, contributors: 2 };
+        assert!(quantile_passes(n(10), 500_000, floor));
+        assert!(!quantile_passes(n(9), 500_000, floor));
+        assert!(!quantile_passes(n(100), 40_000, floor));
+        assert!(quantile_passes(n(100), 50_000, floor));
+        assert!(!quantile_passes(n(100), 960_000, floor));
+        assert!(!quantile_passes(n(0), 500_000, floor));
+    }
+}

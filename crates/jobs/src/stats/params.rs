@@ -1,0 +1,522 @@
+//! Parameters of `stats/v1`: what a person writes, what is signed, and what they imply for the
+//! layout of the vectors and for overflow.
+
+use serde::Deserialize;
+use tacit_governance::ColumnKind;
+use tacit_types::limits::{COLUMN_NAME_BYTES_MAX, LITERAL_TEXT_BYTES_MAX};
+use tacit_types::{Code, Fault, Literal, Predicate};
+
+use crate::decimal::Decimal;
+use crate::filter;
+use crate::kind::ColumnKinds;
+
+/// Groups of one job.
+pub const GROUPS_MAX: usize = 1024;
+/// Measures, histograms, quantile columns and matrix columns of one job, each.
+pub const ITEMS_MAX: usize = 64;
+/// Edges of one histogram.
+pub const EDGES_MAX: usize = 1025;
+/// Cells of the release.
+pub const CELLS_MAX: usize = 1 << 20;
+/// Bits of the number of seats that the overflow bound allows for.
+const SEAT_BITS: u32 = 10;
+/// Bits of the rows of one party, unless the job states another number.
+const ROWS_DEFAULT: u64 = 1 << 24;
+/// The largest magnitude of whole numbers, unless the job states another.
+const BOUND_WHOLE_DEFAULT: Decimal = Decimal::whole(1 << 40);
+/// The largest magnitude of real numbers, unless the job states another.
+const BOUND_REAL_DEFAULT: Decimal = Decimal::whole(1 << 24);
+/// Digits after the binary point at most.
+const FRACTION_BITS_MAX: u32 = 40;
+/// One in units of a probability.
+pub const MILLION: u32 = 1_000_000;
+
+/// A statistic of a measure.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize, minicbor::Encode, minicbor::Decode)]
+#[serde(rename_all = "snake_case")]
+#[cbor(index_only)]
+pub enum Statistic {
+    /// Rows with a value.
+    #[n(0)]
+    Count,
+    /// Sum.
+    #[n(1)]
+    Sum,
+    /// Arithmetic mean.
+    #[n(2)]
+    Mean,
+    /// Sample variance, divided by n - 1.
+    #[n(3)]
+    Variance,
+    /// Square root of the sample variance.
+    #[n(4)]
+    Stddev,
+}
+
+/// A column as a vector of fixed-point numbers.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Scaled {
+    /// Column name.
+    #[n(1)]
+    pub column: String,
+    /// Whether every provider has whole numbers there; then the sums are exact integers.
+    #[n(2)]
+    pub whole: bool,
+    /// No value is larger in magnitude.
+    #[n(3)]
+    pub bound: Decimal,
+}
+
+/// Statistics of one column.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Measure {
+    /// The column.
+    #[n(1)]
+    pub value: Scaled,
+    /// Which statistics, in ascending order without repeats.
+    #[n(2)]
+    pub statistics: Vec<Statistic>,
+}
+
+impl Measure {
+    /// Whether sums are needed beside counts.
+    pub fn needs_sum(&self) -> bool {
+        self.statistics.iter().any(|s| *s != Statistic::Count)
+    }
+
+    /// Whether sums of squares are needed.
+    pub fn needs_squares(&self) -> bool {
+        self.statistics.iter().any(|s| matches!(s, Statistic::Variance | Statistic::Stddev))
+    }
+
+    /// Words per cell in the release: flag, count, and the sums.
+    pub fn words(&self) -> usize {
+        2 + usize::from(self.needs_sum()) + usize::from(self.needs_squares())
+    }
+}
+
+/// Groups by the values of a column.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct GroupBy {
+    /// Column name.
+    #[n(1)]
+    pub column: String,
+    /// The agreed values.
+    #[n(2)]
+    pub values: Vec<Literal>,
+}
+
+/// Counts between agreed edges.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Histogram {
+    /// Column name.
+    #[n(1)]
+    pub column: String,
+    /// Ascending; bin i holds edge i <= x < edge i + 1, and the last bin its upper edge too.
+    #[n(2)]
+    pub edges: Vec<Decimal>,
+}
+
+/// Quantiles of one column: the least value at or below which at least a share p of the rows lies.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Quantiles {
+    /// The column; its bound is the larger magnitude of `low` and `high`.
+    #[n(1)]
+    pub value: Scaled,
+    /// Shares in millionths, above 0 and below 1,000,000.
+    #[n(2)]
+    pub probabilities: Vec<u32>,
+    /// No value is below.
+    #[n(3)]
+    pub low: Decimal,
+    /// No value is above.
+    #[n(4)]
+    pub high: Decimal,
+}
+
+/// Covariances of several columns over the rows that have a value in all of them.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Matrix {
+    /// The columns.
+    #[n(1)]
+    pub values: Vec<Scaled>,
+    /// Whether the correlations are wanted too.
+    #[n(2)]
+    pub correlation: bool,
+}
+
+impl Matrix {
+    /// Words in the release: flag, count, sums, products of the upper triangle.
+    pub fn words(&self) -> usize {
+        let k = self.values.len();
+        2 + k + k * (k + 1) / 2
+    }
+}
+
+/// The signed parameters.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct StatsParams {
+    /// Groups.
+    #[n(1)]
+    pub group_by: Option<GroupBy>,
+    /// Measures.
+    #[n(2)]
+    pub measures: Vec<Measure>,
+    /// Histograms.
+    #[n(3)]
+    pub histograms: Vec<Histogram>,
+    /// Quantiles.
+    #[n(4)]
+    pub quantiles: Vec<Quantiles>,
+    /// Covariance matrix.
+    #[n(5)]
+    pub matrix: Option<Matrix>,
+    /// Rows to keep.
+    #[n(6)]
+    pub filter: Option<Predicate>,
+    /// Rows that one party may have at most.
+    #[n(7)]
+    pub rows_max: u64,
+}
+
+fn wrong<T>(what: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault::new(Code::RefusedParameters, what))
+}
+
+fn ensure(ok: bool, what: impl FnOnce() -> String) -> Result<(), Fault> {
+    if ok { Ok(()) } else { wrong(what()) }
+}
+
+impl StatsParams {
+    /// Checks sizes, names, order, ranges and overflow.
+    ///
+    /// # Errors
+    /// `refused.parameters` naming the field; `refused.overflow`.
+    pub fn check(&self) -> Result<(), Fault> {
+        let items = [self.measures.len(), self.histograms.len(), self.quantiles.len()];
+        ensure(items.iter().all(|n| *n <= ITEMS_MAX), || format!("more than {ITEMS_MAX} of one kind of statistic"))?;
+        let nothing = items.iter().sum::<usize>() == 0 && self.matrix.is_none() && self.group_by.is_none();
+        ensure(!nothing, || "nothing is asked for: measures, group_by, histograms, quantiles or matrix".into())?;
+        let rows_ok = (1..=tacit_types::limits::ROWS_MAX).contains(&self.rows_max);
+        ensure(rows_ok, || "rows_max is 1 to 2^30".into())?;
+        for column in self.measured_columns().chain(self.group_by.iter().map(|g| g.column.as_str())) {
+            ensure(!column.is_empty() && column.len() <= COLUMN_NAME_BYTES_MAX, || {
+                "a column name is empty or too long".into()
+            })?;
+        }
+        if let Some(group) = &self.group_by {
+            check_groups(group)?;
+        }
+        for measure in &self.measures {
+            let ascending = measure.statistics.windows(2).all(|w| w[0] < w[1]);
+            ensure(!measure.statistics.is_empty() && ascending, || {
+                format!("measures: `{}` has no statistics, or repeats one", measure.value.column)
+            })?;
+            self.fraction_bits(&measure.value)?;
+        }
+        self.histograms.iter().try_for_each(check_histogram)?;
+        for quantiles in &self.quantiles {
+            check_quantiles(quantiles)?;
+            self.fraction_bits(&quantiles.value)?;
+        }
+        if let Some(matrix) = &self.matrix {
+            ensure((2..=ITEMS_MAX).contains(&matrix.values.len()), || format!("matrix: 2 to {ITEMS_MAX} columns"))?;
+            for (i, value) in matrix.values.iter().enumerate() {
+                let again = matrix.values[..i].iter().any(|v| v.column == value.column);
+                ensure(!again, || format!("matrix: `{}` stands twice", value.column))?;
+                self.fraction_bits(value)?;
+            }
+        }
+        ensure(self.filter.as_ref().is_none_or(Predicate::within_limits), || "filter: too large".into())?;
+        ensure(self.release_cells() <= CELLS_MAX, || format!("more than {CELLS_MAX} cells"))
+    }
+
+    /// Digits after the binary point for a column: as many as leave room for the sum of squares of
+    /// every row of every seat below 2^126, at most 40; none for whole numbers.
+    ///
+    /// # Errors
+    /// `refused.overflow` when even none would overflow.
+    pub fn fraction_bits(&self, value: &Scaled) -> Result<u32, Fault> {
+        ensure(value.bound.is_valid() && value.bound.units >= 0, || format!("bound of `{}`", value.column))?;
+        let rows = 64 - (self.rows_max - 1).leading_zeros();
+        let room = (126 - rows - SEAT_BITS) / 2;
+        let bits = value.bound.magnitude_bits();
+        if bits > room {
+            let what =
+                format!("`{}`: magnitudes below 2^{bits} with 2^{rows} rows need more than 128 bits", value.column);
+            return Err(Fault::new(Code::RefusedOverflow, what));
+        }
+        Ok(if value.whole { 0 } else { (room - bits).min(FRACTION_BITS_MAX) })
+    }
+
+    /// Every column in a sum, with repeats.
+    pub fn measured_columns(&self) -> impl Iterator<Item = &str> {
+        let measures = self.measures.iter().map(|m| m.value.column.as_str());
+        let histograms = self.histograms.iter().map(|h| h.column.as_str());
+        let quantiles = self.quantiles.iter().map(|q| q.value.column.as_str());
+        let matrix = self.matrix.iter().flat_map(|m| m.values.iter().map(|v| v.column.as_str()));
+        measures.chain(histograms).chain(quantiles).chain(matrix)
+    }
+
+    /// Cells of each table: the total, then the groups, then all rows in none of them.
+    pub fn cells(&self) -> usize {
+        1 + self.group_by.as_ref().map_or(0, |g| g.values.len() + 1)
+    }
+
+    /// Bins of a histogram: below, between the edges, above.
+    pub fn bins(histogram: &Histogram) -> usize {
+        histogram.edges.len() + 1
+    }
+
+    /// Words of the counts vector: rows and contributors for every cell that may be released.
+    pub fn count_cells(&self) -> usize {
+        let tables = self.cells() * (1 + self.measures.len());
+        let bins: usize = self.histograms.iter().map(Self::bins).sum();
+        2 * (tables + bins + self.quantiles.len() + usize::from(self.matrix.is_some()))
+    }
+
+    /// Words of the release vector.
+    pub fn release_cells(&self) -> usize {
+        let measures: usize = self.measures.iter().map(|m| m.words() * self.cells()).sum();
+        let bins: usize = self.histograms.iter().map(|h| 2 * Self::bins(h)).sum();
+        let matrix = self.matrix.as_ref().map_or(0, Matrix::words);
+        2 * self.cells() + measures + bins + 2 * self.quantile_targets() + matrix
+    }
+
+    /// Quantiles searched for.
+    pub fn quantile_targets(&self) -> usize {
+        self.quantiles.iter().map(|q| q.probabilities.len()).sum()
+    }
+
+    /// Rounds of the search: enough for the widest bracket.
+    pub fn quantile_rounds(&self) -> usize {
+        self.quantiles
+            .iter()
+            .map(|q| {
+                let (low, high) = self.bracket(q);
+                let mut width = (high - low + 1).unsigned_abs();
+                let mut rounds = 0;
+                while width > 1 {
+                    width = width.div_ceil(super::QUANTILE_BINS as u128);
+                    rounds += 1;
+                }
+                rounds
+            })
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The fixed-point range of a quantile's column, inclusive.
+    pub fn bracket(&self, quantiles: &Quantiles) -> (i128, i128) {
+        let fraction = self.fraction_bits(&quantiles.value).unwrap_or(0);
+        // why: bounds of at most 58 bits and fractions of at most 40 fit; check() refuses others.
+        let fixed = |d: Decimal| d.to_fixed_floor(fraction).unwrap_or(0);
+        (fixed(quantiles.low), fixed(quantiles.high) + i128::from(!quantiles.value.whole))
+    }
+}
+
+fn check_groups(group: &GroupBy) -> Result<(), Fault> {
+    ensure((1..=GROUPS_MAX).contains(&group.values.len()), || format!("group_by: 1 to {GROUPS_MAX} values"))?;
+    for (i, value) in group.values.iter().enumerate() {
+        ensure(!group.values[..i].contains(value), || "group_by: a value stands twice".into())?;
+        let ok = match value {
+            Literal::Int(_) => true,
+            Literal::Text(text) => text.len() <= LITERAL_TEXT_BYTES_MAX,
+            Literal::Decimal { .. } => false,
+        };
+        ensure(ok, || "group_by: values are whole numbers or texts of at most 256 bytes".into())?;
+    }
+    Ok(())
+}
+
+fn check_histogram(histogram: &Histogram) -> Result<(), Fault> {
+    let column = &histogram.column;
+    ensure((2..=EDGES_MAX).contains(&histogram.edges.len()), || {
+        format!("histogram of `{column}`: 2 to {EDGES_MAX} edges")
+    })?;
+    let valid = histogram.edges.iter().all(|e| e.is_valid());
+    let ascending = valid && histogram.edges.windows(2).all(|w| w[0].cmp_value(w[1]).is_lt());
+    ensure(ascending, || format!("histogram of `{column}`: the edges do not ascend"))
+}
+
+fn check_quantiles(quantiles: &Quantiles) -> Result<(), Fault> {
+    let column = &quantiles.value.column;
+    let probabilities = &quantiles.probabilities;
+    let in_range =
+        probabilities.iter().all(|p| (1..MILLION).contains(p)) && probabilities.windows(2).all(|w| w[0] < w[1]);
+    ensure(in_range && (1..=ITEMS_MAX).contains(&probabilities.len()), || {
+        format!("quantiles of `{column}`: probabilities ascend between 0 and 1, at most {ITEMS_MAX}")
+    })?;
+    let range_ok =
+        quantiles.low.is_valid() && quantiles.high.is_valid() && quantiles.low.cmp_value(quantiles.high).is_lt();
+    ensure(range_ok, || format!("quantiles of `{column}`: low is not below high"))?;
+    let bound = quantiles.value.bound;
+    let inside = |d: Decimal| Decimal { units: d.units.saturating_abs(), ..d }.cmp_value(bound).is_le();
+    ensure(inside(quantiles.low) && inside(quantiles.high), || format!("quantiles of `{column}`: outside its bound"))
+}
+
+// What a person writes.
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    group_by: Option<WrittenGroups>,
+    #[serde(default)]
+    measures: Vec<WrittenMeasure>,
+    #[serde(default)]
+    histograms: Vec<WrittenHistogram>,
+    #[serde(default)]
+    quantiles: Vec<WrittenQuantiles>,
+    matrix: Option<WrittenMatrix>,
+    filter: Option<String>,
+    rows_max: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenGroups {
+    column: String,
+    values: Vec<WrittenValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WrittenValue {
+    Int(i64),
+    Text(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenMeasure {
+    column: String,
+    statistics: Vec<Statistic>,
+    bound: Option<Decimal>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenHistogram {
+    column: String,
+    edges: Vec<Decimal>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenQuantiles {
+    column: String,
+    probabilities: Vec<Decimal>,
+    low: Decimal,
+    high: Decimal,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenMatrix {
+    columns: Vec<String>,
+    #[serde(default)]
+    correlation: bool,
+    bound: Option<Decimal>,
+}
+
+/// Turns what a person wrote into parameters.
+///
+/// # Errors
+/// `refused.parameters` naming the field, `data.column_unknown`, `data.column_type`.
+pub fn from_written(written: serde_json::Value, columns: &ColumnKinds) -> Result<StatsParams, Fault> {
+    let written: Written =
+        serde_json::from_value(written).map_err(|e| Fault::new(Code::RefusedParameters, format!("params: {e}")))?;
+    let number = |column: &str, bound: Option<Decimal>| scaled(column, bound, columns);
+    let group_by = written.group_by.map(|g| read_groups(g, columns)).transpose()?;
+    let mut measures = Vec::new();
+    for m in written.measures {
+        let mut statistics = m.statistics;
+        statistics.sort_unstable();
+        statistics.dedup();
+        measures.push(Measure { value: number(&m.column, m.bound)?, statistics });
+    }
+    let mut histograms = Vec::new();
+    for h in written.histograms {
+        number(&h.column, None)?;
+        histograms.push(Histogram { column: h.column, edges: h.edges });
+    }
+    let mut quantiles = Vec::new();
+    for q in written.quantiles {
+        quantiles.push(read_quantiles(q, columns)?);
+    }
+    let matrix = match written.matrix {
+        None => None,
+        Some(m) => {
+            let values = m.columns.iter().map(|c| number(c, m.bound)).collect::<Result<_, _>>()?;
+            Some(Matrix { values, correlation: m.correlation })
+        }
+    };
+    let filter = written.filter.map(|text| filter::parse(&text)).transpose()?;
+    for column in filter.iter().flat_map(Predicate::columns) {
+        known(column, columns)?;
+    }
+    let rows_max = written.rows_max.unwrap_or(ROWS_DEFAULT);
+    Ok(StatsParams { group_by, measures, histograms, quantiles, matrix, filter, rows_max })
+}
+
+fn known(column: &str, columns: &ColumnKinds) -> Result<ColumnKind, Fault> {
+    columns
+        .get(column)
+        .copied()
+        .ok_or_else(|| Fault::new(Code::DataColumnUnknown, format!("`{column}` is not a column of every provider")))
+}
+
+fn scaled(column: &str, bound: Option<Decimal>, columns: &ColumnKinds) -> Result<Scaled, Fault> {
+    let whole = match known(column, columns)? {
+        ColumnKind::Int => true,
+        ColumnKind::Float => false,
+        ColumnKind::Text => return Err(Fault::new(Code::DataColumnType, format!("`{column}` is text, not a number"))),
+    };
+    let default = if whole { BOUND_WHOLE_DEFAULT } else { BOUND_REAL_DEFAULT };
+    Ok(Scaled { column: column.to_owned(), whole, bound: bound.unwrap_or(default) })
+}
+
+fn read_groups(groups: WrittenGroups, columns: &ColumnKinds) -> Result<GroupBy, Fault> {
+    let kind = known(&groups.column, columns)?;
+    let values = groups
+        .values
+        .into_iter()
+        .map(|v| match (v, kind) {
+            (WrittenValue::Int(i), ColumnKind::Int) => Ok(Literal::Int(i)),
+            (WrittenValue::Int(i), ColumnKind::Text) => Ok(Literal::Text(i.to_string())),
+            (WrittenValue::Text(t), ColumnKind::Text) => Ok(Literal::Text(t)),
+            _ => Err(Fault::new(
+                Code::DataColumnType,
+                format!("group_by: `{}` and its values are not both whole numbers or both text", groups.column),
+            )),
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(GroupBy { column: groups.column, values })
+}
+
+fn read_quantiles(q: WrittenQuantiles, columns: &ColumnKinds) -> Result<Quantiles, Fault> {
+    let magnitude = |d: Decimal| Decimal { units: d.units.saturating_abs(), ..d };
+    let (low, high) = (magnitude(q.low), magnitude(q.high));
+    let bound = if low.cmp_value(high).is_gt() { low } else { high };
+    let probabilities = q
+        .probabilities
+        .iter()
+        .map(|p| {
+            let millionths = i128::from(p.units) * i128::from(MILLION);
+            let scale = 10i128.pow(u32::from(p.scale));
+            let exact = millionths % scale == 0;
+            u32::try_from(millionths / scale)
+                .ok()
+                .filter(|v| exact && (1..MILLION).contains(v))
+                .ok_or_else(|| Fault::new(Code::RefusedParameters, format!("quantiles: probability {p}")))
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Quantiles { value: scaled(&q.column, Some(bound), columns)?, probabilities, low: q.low, high: q.high })
+}
