@@ -18,6 +18,7 @@ mod frame;
 mod hello;
 mod identity;
 pub mod invite;
+pub mod keyfile;
 pub mod limits;
 mod link;
 pub mod mesh;
