@@ -7,15 +7,21 @@
 
 pub mod agree;
 pub mod cbor;
+pub mod fixed;
 pub mod hash;
+pub mod kernel;
+pub mod prg;
 pub mod rng;
 pub mod seal;
 pub mod secret;
+pub mod shamir;
 pub mod sign;
 pub mod statement;
 
 pub use agree::{Agreement, PublicPoint, SecretScalar};
 pub use hash::{Transcript, sha256};
+pub use kernel::{Backend, Lane};
+pub use prg::{Prg, PrgSeed, SignedPrg};
 pub use rng::{Rng, Seed};
 pub use seal::{SealKey, SealPublic};
 pub use secret::Secret;

@@ -79,6 +79,24 @@ pub fn verify(signer: &NodeId, message: &[u8], signature: &Signature) -> bool {
         .is_ok()
 }
 
+/// Whether every signature is its signer's, at about half the cost of one by one (Bernstein et al.,
+/// CHES 2012, with random weights).
+///
+/// Honest signatures pass and forgeries do not. A signer whose own key or signature has a component
+/// of small order may pass here and fail [`verify`], so what must convince a third party later is
+/// checked with [`verify`].
+pub fn verify_batch(items: &[(NodeId, &[u8], Signature)]) -> bool {
+    let keys: Result<Vec<_>, _> =
+        items.iter().map(|(signer, ..)| ed25519_dalek::VerifyingKey::from_bytes(&signer.0)).collect();
+    let Ok(keys) = keys else { return false };
+    if keys.iter().any(ed25519_dalek::VerifyingKey::is_weak) {
+        return false;
+    }
+    let messages: Vec<&[u8]> = items.iter().map(|(_, message, _)| *message).collect();
+    let signatures: Vec<_> = items.iter().map(|(.., s)| ed25519_dalek::Signature::from_bytes(&s.0)).collect();
+    ed25519_dalek::verify_batch(&messages, &signatures, &keys).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +115,28 @@ mod tests {
         );
         assert!(verify(&key.id(), &[0x72], &signature));
         assert!(!verify(&key.id(), &[0x73], &signature));
+    }
+
+    #[test]
+    fn a_batch_passes_only_as_a_whole() {
+        let mut rng = Rng::from_seed(&Secret::new([2; 32]));
+        let keys: Vec<SigningKey> = (0..5).map(|_| SigningKey::generate(&mut rng)).collect();
+        let texts: Vec<Vec<u8>> = (0..5u8).map(|i| vec![i; 9]).collect();
+        let items = || -> Vec<(NodeId, &[u8], Signature)> {
+            keys.iter().zip(&texts).map(|(k, t)| (k.id(), t.as_slice(), k.sign(t))).collect()
+        };
+        assert!(verify_batch(&items()) && verify_batch(&[]));
+        for i in 0..5 {
+            let mut bad = items();
+            bad[i].2.0[40] ^= 1;
+            assert!(!verify_batch(&bad));
+            let mut bad = items();
+            bad[i].1 = &texts[(i + 1) % 5];
+            assert!(!verify_batch(&bad));
+            let mut bad = items();
+            bad[i].0 = keys[(i + 1) % 5].id();
+            assert!(!verify_batch(&bad));
+        }
     }
 
     #[test]

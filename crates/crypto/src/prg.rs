@@ -1,0 +1,159 @@
+//! The mask generator of secure aggregation: AES-256-CTR (suite 1) with block = LE64(counter) |
+//! nonce, read as ring elements and added to a vector in place. The counter follows from the
+//! element's position, so any piece of a mask is made alone.
+//!
+//! A keystream is never stored: the kernel adds each register to the vector as it leaves the cipher,
+//! on a tile that stays in the first cache, so making a mask costs less than reading a stored one.
+
+use aes::cipher::{BlockCipherEncrypt, KeyInit};
+use aes::{Aes256, Block};
+use zeroize::Zeroize;
+
+use crate::kernel::{self, Backend, Lane, Op, STRIDE, Schedule};
+use crate::secret::Secret;
+
+/// Bytes of a vector that are worked on at a time, so that they stay in the first cache while every
+/// mask is added.
+pub const TILE_BYTES: usize = 16 << 10;
+/// Bytes of a block.
+const BLOCK: usize = 16;
+/// Blocks of keystream that the portable path makes at a time.
+const PORTABLE_BLOCKS: usize = 128;
+
+/// Key and nonce of a [`Prg`]: 32 bytes of AES-256 key, 8 bytes of nonce.
+pub type PrgSeed = Secret<[u8; 40]>;
+
+enum Cipher {
+    Native(Backend, Box<Schedule>),
+    Portable(Box<Aes256>),
+}
+
+/// A mask. Each seed masks one vector of one round and is never used again.
+pub struct Prg {
+    cipher: Cipher,
+    nonce: u64,
+}
+
+impl Prg {
+    /// A mask from its seed, made with the fastest instructions here.
+    pub fn new(seed: &PrgSeed) -> Self {
+        Self::with_backend(seed, Backend::detect())
+    }
+
+    /// A mask made with chosen instructions; the portable ones where those are absent. The mask is
+    /// the same.
+    pub fn with_backend(seed: &PrgSeed, backend: Backend) -> Self {
+        let (key, nonce) = split(seed.expose_secret());
+        let cipher = match kernel::expand_key(backend, key) {
+            Some(schedule) => Cipher::Native(backend, Box::new(schedule)),
+            None => Cipher::Portable(Box::new(Aes256::new(key.into()))),
+        };
+        Self { cipher, nonce: u64::from_le_bytes(*nonce) }
+    }
+
+    /// Adds the mask's elements from `start` on to `lanes`, or subtracts them.
+    pub fn apply<L: Lane>(&self, start: u64, lanes: &mut [L], subtract: bool) {
+        let position = start.wrapping_mul(L::BYTES as u64);
+        match (&self.cipher, L::op(subtract)) {
+            (Cipher::Native(backend, schedule), Some(op)) => {
+                self.fused(*backend, schedule, op.0, position, kernel::as_bytes_mut(lanes));
+            }
+            _ => self.by_stream(position, lanes, subtract),
+        }
+    }
+
+    /// Writes the keystream from byte `position` on.
+    pub fn keystream(&self, position: u64, out: &mut [u8]) {
+        match &self.cipher {
+            Cipher::Native(backend, schedule) => self.fused(*backend, schedule, Op::Store, position, out),
+            Cipher::Portable(cipher) => {
+                let mut blocks = [Block::default(); PORTABLE_BLOCKS];
+                let mut counter = position / BLOCK as u64;
+                let mut skip = (position % BLOCK as u64) as usize;
+                let mut rest = out;
+                while !rest.is_empty() {
+                    let wanted = (skip + rest.len()).div_ceil(BLOCK).min(PORTABLE_BLOCKS);
+                    for block in &mut blocks[..wanted] {
+                        block[..8].copy_from_slice(&counter.to_le_bytes());
+                        block[8..].copy_from_slice(&self.nonce.to_le_bytes());
+                        counter = counter.wrapping_add(1);
+                    }
+                    cipher.encrypt_blocks(&mut blocks[..wanted]);
+                    let stream = Block::slice_as_flattened(&blocks[..wanted]);
+                    let take = rest.len().min(stream.len() - skip);
+                    let (now, later) = rest.split_at_mut(take);
+                    now.copy_from_slice(&stream[skip..skip + take]);
+                    rest = later;
+                    skip = 0;
+                }
+                blocks.iter_mut().for_each(|b| b.as_mut_slice().zeroize());
+            }
+        }
+    }
+
+    /// The kernel over bytes from any position: whole strides in place, a ragged beginning and end
+    /// through a scratch stride.
+    fn fused(&self, backend: Backend, schedule: &Schedule, op: Op, position: u64, bytes: &mut [u8]) {
+        let skip = (position % BLOCK as u64) as usize;
+        let counter = position / BLOCK as u64;
+        let (head, rest) = bytes.split_at_mut(if skip == 0 { 0 } else { bytes.len().min(BLOCK - skip) });
+        self.scratched(backend, schedule, op, counter, skip, head);
+        let counter = counter.wrapping_add(u64::from(skip != 0));
+        let (strides, tail) = rest.as_chunks_mut::<STRIDE>();
+        kernel::run(backend, schedule, self.nonce, counter, op, strides);
+        let counter = counter.wrapping_add((strides.len() * (STRIDE / BLOCK)) as u64);
+        self.scratched(backend, schedule, op, counter, 0, tail);
+    }
+
+    fn scratched(&self, backend: Backend, schedule: &Schedule, op: Op, counter: u64, skip: usize, bytes: &mut [u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut scratch = [[0u8; STRIDE]];
+        let within = skip..skip + bytes.len();
+        scratch[0][within.clone()].copy_from_slice(bytes);
+        kernel::run(backend, schedule, self.nonce, counter, op, &mut scratch);
+        bytes.copy_from_slice(&scratch[0][within]);
+        scratch[0].zeroize();
+    }
+
+    /// Keystream in pieces, added apart: for 128-bit elements and the portable path.
+    fn by_stream<L: Lane>(&self, position: u64, lanes: &mut [L], subtract: bool) {
+        let mut stream = [0u8; PORTABLE_BLOCKS * BLOCK];
+        let mut position = position;
+        for piece in lanes.chunks_mut(stream.len() / L::BYTES) {
+            let bytes = piece.len() * L::BYTES;
+            self.keystream(position, &mut stream[..bytes]);
+            L::apply_stream(piece, &stream[..bytes], subtract);
+            position = position.wrapping_add(bytes as u64);
+        }
+        stream.zeroize();
+    }
+}
+
+fn split(seed: &[u8; 40]) -> (&[u8; 32], &[u8; 8]) {
+    let (key, rest) = seed.split_first_chunk::<32>().unwrap_or((&[0; 32], &[])); // proof: 40 is at least 32.
+    (key, rest.first_chunk().unwrap_or(&[0; 8])) // proof: 40 - 32 is 8.
+}
+
+/// A mask with its sign in a vector.
+pub struct SignedPrg {
+    /// The mask.
+    pub prg: Prg,
+    /// Whether it is subtracted.
+    pub subtract: bool,
+}
+
+/// Applies every mask to the elements from `start` on, tile by tile, so that each tile is read from
+/// memory and written to it once however many masks there are.
+pub fn apply_all<L: Lane>(masks: &[SignedPrg], start: u64, lanes: &mut [L]) {
+    let tile = TILE_BYTES / L::BYTES;
+    for (i, piece) in lanes.chunks_mut(tile).enumerate() {
+        for mask in masks {
+            mask.prg.apply(start.wrapping_add((i * tile) as u64), piece, mask.subtract);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
