@@ -94,6 +94,26 @@ impl Core {
         Ok(())
     }
 
+    /// Whether a seat's window has room for so many bytes more. There is none for a seat that does
+    /// not exist.
+    fn has_room(&self, to: Seat, bytes: u64) -> bool {
+        let (Some(sent), Some(credited)) = (self.sent.get(to.index()), self.credited.get(to.index())) else {
+            return false;
+        };
+        sent - credited + bytes <= self.setup.seating.window_bytes()
+    }
+
+    fn send_chunk(&mut self, to: Seat, step: Step, sequence: u32, total: u64, body: Vec<u8>) {
+        let length = body.len() as u64;
+        if let Some(sent) = self.sent.get_mut(to.index()) {
+            *sent += length;
+        }
+        *self.usage.sent.entry(to).or_insert(0) += length;
+        let Setup { job, attempt, seat: from, .. } = self.setup;
+        let address = Address { job, attempt, step, from, to, sequence };
+        self.effects.push(Effect::Send(Message { address, total, body }));
+    }
+
     fn take_chunk(&mut self, from: Seat, step: Step) -> Option<Chunk> {
         let chunk_bytes = self.setup.seating.chunk_bytes();
         let inbox = self.inboxes.get_mut(from.index())?;
@@ -248,6 +268,50 @@ impl Party {
         Ok(())
     }
 
+    /// Sends to each of several seats its body, side by side: each gets its next chunk as soon as its
+    /// own window has room. Gives the seats whose window stayed full past `until`; a lost seat counts
+    /// as served.
+    ///
+    /// # Errors
+    /// The abort that stopped the machine.
+    pub async fn fan_out(
+        &mut self,
+        step: Step,
+        messages: &BTreeMap<Seat, Arc<[u8]>>,
+        until: Millis,
+    ) -> Result<Vec<Seat>, Abort> {
+        let chunk_bytes = self.seating.chunk_bytes();
+        let mut open: BTreeMap<Seat, u32> = messages.keys().filter(|s| **s != self.seat).map(|s| (*s, 0)).collect();
+        poll_fn(|_| {
+            let mut core = self.core();
+            if let Some(abort) = &core.stopped {
+                return Poll::Ready(Err(abort.clone()));
+            }
+            open.retain(|seat, sequence| {
+                let Some(body) = messages.get(seat) else { return false };
+                loop {
+                    let start = *sequence as usize * chunk_bytes;
+                    let ended = start >= body.len() && *sequence > 0;
+                    if ended || core.gone.contains(seat) {
+                        return false;
+                    }
+                    let chunk = &body[start..body.len().min(start + chunk_bytes)]; // proof: start <= len unless ended.
+                    if !core.has_room(*seat, chunk.len() as u64) {
+                        return true;
+                    }
+                    core.send_chunk(*seat, step, *sequence, body.len() as u64, chunk.to_vec());
+                    *sequence += 1;
+                }
+            });
+            if open.is_empty() || core.now >= until {
+                return Poll::Ready(Ok(open.keys().copied().collect()));
+            }
+            core.want_timer(until);
+            Poll::Pending
+        })
+        .await
+    }
+
     /// Receives a whole message of at most `cap` bytes.
     ///
     /// # Errors
@@ -378,16 +442,15 @@ impl Outgoing<'_> {
         let body = core::mem::take(&mut self.pending);
         let length = body.len() as u64;
         let (to, step) = (self.to, self.step);
-        let window = self.party.seating.window_bytes();
         poll_fn(|_| {
             let mut core = self.party.core();
             if let Some(abort) = &core.stopped {
                 return Poll::Ready(Err(abort.clone()));
             }
-            let (Some(sent), Some(credited)) = (core.sent.get(to.index()), core.credited.get(to.index())) else {
+            if to.index() >= core.sent.len() {
                 return Poll::Ready(Err(Abort::Local(Fault::new(Code::JobInternal, format!("there is no {to}")))));
-            };
-            if core.gone.contains(&to) || sent - credited + length <= window {
+            }
+            if core.gone.contains(&to) || core.has_room(to, length) {
                 return Poll::Ready(Ok(()));
             }
             if core.now >= until {
@@ -397,19 +460,12 @@ impl Outgoing<'_> {
             Poll::Pending
         })
         .await?;
-        let from = self.party.seat;
         let (sequence, total) = (self.sequence, self.total);
         self.sequence += 1;
         let mut core = self.party.core();
-        if core.gone.contains(&to) {
-            return Ok(());
+        if !core.gone.contains(&to) {
+            core.send_chunk(to, step, sequence, total, body);
         }
-        if let Some(sent) = core.sent.get_mut(to.index()) {
-            *sent += length;
-        }
-        *core.usage.sent.entry(to).or_insert(0) += length;
-        let address = Address { job: core.setup.job, attempt: core.setup.attempt, step, from, to, sequence };
-        core.effects.push(Effect::Send(Message { address, total, body }));
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tacit_crypto::Secret;
 use tacit_types::NodeId;
@@ -132,6 +132,24 @@ fn a_full_window_suspends_the_sender_until_credit_comes() {
     let mut machines = [machine(2, 0, sender), machine(2, 1, receiver)];
     run(&mut machines);
     assert_eq!(machines[1].take_outcome().unwrap().unwrap(), 5 * chunk as u64);
+}
+
+#[test]
+fn fanning_out_serves_each_seat_by_its_own_window_and_names_the_full_one() {
+    let chunk = setup(4, 0).seating.chunk_bytes();
+    let long: Arc<[u8]> = vec![7; 3 * chunk + 1].into();
+    let bodies = BTreeMap::from([(Seat(1), long.clone()), (Seat(2), long), (Seat(3), Arc::from(&b""[..]))]);
+    let mut m = machine(4, 0, move |mut p: Party| async move { p.fan_out(STEP, &bodies, FAR).await });
+    let sent = |effects: &[Effect], seat: u16| {
+        let to = |e: &&Effect| matches!(e, Effect::Send(m) if m.address.to == Seat(seat));
+        effects.iter().filter(to).count()
+    };
+    let effects = m.step(Millis(0), Event::Start);
+    assert_eq!([sent(&effects, 1), sent(&effects, 2), sent(&effects, 3)], [2, 2, 1]);
+    let effects = m.step(Millis(1), Event::Credit { from: Seat(2), consumed: 2 * chunk as u64 });
+    assert_eq!([sent(&effects, 1), sent(&effects, 2)], [0, 2], "a full window holds up no other");
+    m.step(FAR, Event::Timer);
+    assert_eq!(m.take_outcome().unwrap().unwrap(), [Seat(1)]);
 }
 
 fn message(step: Step, from: u16, job: u8, body: &[u8], total: u64) -> Message {
