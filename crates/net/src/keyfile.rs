@@ -22,7 +22,7 @@ pub fn write_new(path: &Path, key: &Secret<[u8; 32]>) -> Result<(), Fault> {
         use std::os::unix::fs::OpenOptionsExt;
         options.mode(0o600);
     }
-    let text = Zeroizing::new(format!("{}\n", hex_of(key)));
+    let text = Zeroizing::new(format!("{}\n", hex_of(key).as_str()));
     let mut file = options.open(path).map_err(|e| failed(path, &e))?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| failed(path, &e))
 }
