@@ -40,5 +40,5 @@ pub use receipt::{Absent, Assembled, Attestation, JointReceipt, Promise, SeenChe
 pub use record::{Disclosure, PartyEntry, Quantity, Role, Standing, Status, UsageLine, UsageRecord};
 pub use report::{Finding, Notice, Report, Scope, TrustSource};
 pub use tiles::{Edge, File, TileRead, TileReader};
-pub use verify::{Verifier, verify_bundle, verify_files};
+pub use verify::{Verifier, verify_bundle, verify_files, verify_single};
 pub use witness::{AddCheckpoint, Prepared, Seen, Witness, WitnessRefusal};

@@ -112,7 +112,7 @@ impl VerifierKey {
         let key: [u8; 32] = key.try_into().map_err(|_| malformed("an Ed25519 key is 32 bytes"))?;
         let parsed = Self::new(name, kind, NodeId(key))?;
         if hash != format!("{:08x}", parsed.id()) {
-            return Err(malformed(format!("the hash of verifier key {name} is not {hash:.8}")));
+            return Err(malformed(format!("the hash of verifier key {name} is not {hash:.8?}")));
         }
         Ok(parsed)
     }

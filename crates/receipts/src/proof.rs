@@ -5,7 +5,7 @@ use core::fmt;
 use tacit_types::{Code, Fault, Hash};
 
 use crate::checkpoint::{Cosigned, Quorum, SignedCheckpoint};
-use crate::merkle::{leaf_hash, verify_inclusion};
+use crate::merkle::{HashSource, inclusion_proof, leaf_hash, verify_inclusion};
 use crate::note::{NOTE_BYTES_MAX, VerifierKey, from_base64, from_decimal, to_base64};
 use crate::witness::proof_lines;
 
@@ -53,6 +53,15 @@ impl Included {
 }
 
 impl LogProof {
+    /// The proof of a leaf in the tree that a checkpoint note is of.
+    ///
+    /// # Errors
+    /// `log.proof` for a place outside the tree, `log.corrupt` when the source lacks a hash.
+    pub fn build(source: &dyn HashSource, index: u64, checkpoint: &SignedCheckpoint) -> Result<Self, Fault> {
+        let hashes = inclusion_proof(source, index, checkpoint.checkpoint().size)?;
+        Ok(Self { extra: None, index, hashes, note: checkpoint.to_bytes() })
+    }
+
     /// Parses a proof file.
     ///
     /// # Errors
@@ -110,7 +119,7 @@ impl fmt::Display for LogProof {
 mod tests {
     use super::*;
     use crate::checkpoint::Checkpoint;
-    use crate::merkle::{MemTree, PROOF_HASHES_MAX, inclusion_proof};
+    use crate::merkle::{MemTree, PROOF_HASHES_MAX};
     use crate::note::KeyKind;
     use tacit_crypto::{Secret, SigningKey};
     use tacit_types::UnixMillis;
@@ -141,12 +150,7 @@ mod tests {
         let witness = &quorum().witnesses()[0].clone();
         let line = witness.sign(&key(2), signed.note().text(), UnixMillis(9_000)).unwrap();
         signed.add_cosignature(witness, line).unwrap();
-        let proof = |index| LogProof {
-            extra: None,
-            index,
-            hashes: inclusion_proof(&tree, index, n).unwrap(),
-            note: signed.to_bytes(),
-        };
+        let proof = |index| LogProof::build(&tree, index, &signed).unwrap();
         (0..n).map(proof).collect()
     }
 

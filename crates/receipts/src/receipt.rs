@@ -193,13 +193,13 @@ pub struct Assembled {
 }
 
 /// Puts a receipt together: every attestation is over this record's digest, in the role of its
-/// issuer's entry, at most one for each party; every other party is in `absent`. A party that took
+/// issuer's entry, at most one for each party and at least one; every other party is in `absent`. A party that took
 /// part may be absent here: the receipt is then incomplete, and says so to every reader.
 ///
 /// # Errors
 /// `receipt.record` for a record that contradicts itself, `receipt.party_unknown`,
 /// `receipt.digest` or `receipt.attestation_invalid` for an attestation,
-/// `receipt.attestation_missing` for a party that is in neither list or in both,
+/// `receipt.attestation_missing` for a party that is in neither list or in both, or when none attested,
 /// `receipt.too_large` when even with attestations by hash the leaf would pass `LEAF_BYTES_MAX`.
 pub fn assemble(
     record: UsageRecord,
@@ -274,6 +274,9 @@ pub fn check_attestation(
 
 fn check_absent(record: &UsageRecord, signed: &BTreeSet<NodeId>, absent: &[Absent]) -> Result<(), Fault> {
     let missing = |what: String| Err(Fault::new(Code::ReceiptAttestationMissing, what));
+    if signed.is_empty() {
+        return missing("no party attested: the record is the coordinator's word alone".into());
+    }
     let listed: BTreeSet<NodeId> = absent.iter().map(|a| a.party).collect();
     if listed.len() != absent.len() {
         return missing("a party is listed as absent twice".into());

@@ -7,6 +7,8 @@ use crate::bundle::Trust;
 
 /// Findings that a report lists; the rest are counted.
 pub const FINDINGS_MAX: usize = 10_000;
+/// Notices that a report lists; the rest are counted.
+pub const NOTICES_MAX: usize = 1_000;
 
 /// What was verified.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -168,6 +170,8 @@ pub struct Report {
     pub omitted: u64,
     /// What a reader must know.
     pub notices: Vec<Notice>,
+    /// Notices beyond [`NOTICES_MAX`].
+    pub notices_omitted: u64,
 }
 
 impl Report {
@@ -186,6 +190,23 @@ impl Report {
             faults: Vec::new(),
             omitted: 0,
             notices: Vec::new(),
+            notices_omitted: 0,
+        }
+    }
+
+    pub(crate) fn find(&mut self, leaf: Option<u64>, code: Code, what: String) {
+        if self.faults.len() < FINDINGS_MAX {
+            self.faults.push(Finding { leaf, code, what });
+        } else {
+            self.omitted = self.omitted.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn notice(&mut self, notice: Notice) {
+        if self.notices.len() < NOTICES_MAX {
+            self.notices.push(notice);
+        } else {
+            self.notices_omitted = self.notices_omitted.saturating_add(1);
         }
     }
 
@@ -201,6 +222,51 @@ impl Report {
                 "Limit: a job that all of its parties hide together is in no log, and no verification can find it."
             }
             Lang::Zh => "局限：若某作业的全部参与方共同隐瞒，则任何日志均无记录，任何验证均无法发现。",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_bounded_and_the_rest_is_counted() {
+        let trust = Trust {
+            version: 1,
+            origin: "l.example/u".into(),
+            coordinator: tacit_types::NodeId([0; 32]),
+            log_key: String::new(),
+            witnesses: Vec::new(),
+            quorum: 0,
+            parties: Vec::new(),
+        };
+        let mut report = Report::new(&trust, TrustSource::Pinned, Scope::WholeLog);
+        assert!(report.is_valid());
+        (0..=FINDINGS_MAX as u64).for_each(|leaf| report.find(Some(leaf), Code::LogCorrupt, String::new()));
+        (0..=NOTICES_MAX as u64).for_each(|leaf| report.notice(Notice::KeysDiffer { leaf }));
+        assert_eq!((report.faults.len(), report.omitted), (FINDINGS_MAX, 1));
+        assert_eq!((report.notices.len(), report.notices_omitted), (NOTICES_MAX, 1));
+        report.faults.clear();
+        assert!(!report.is_valid());
+    }
+
+    #[test]
+    fn every_notice_is_said_in_both_languages() {
+        let notices = [
+            Notice::Unpinned,
+            Notice::TrustDiffers,
+            Notice::NoWitness,
+            Notice::Single,
+            Notice::KeysDiffer { leaf: 7 },
+            Notice::Unchecked { kind: "x".into(), count: 7 },
+            Notice::LinesIgnored { count: 7 },
+            Notice::BesideUnused { count: 7 },
+            Notice::PromisePending { usage: "7".into() },
+        ];
+        for notice in notices {
+            assert!(notice.sentence(Lang::En).is_ascii(), "{notice:?}");
+            assert!(notice.sentence(Lang::Zh).chars().any(|c| c as u32 > 0x3000), "{notice:?}");
         }
     }
 }

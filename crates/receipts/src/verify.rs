@@ -16,8 +16,9 @@ use crate::checkpoint::{Checkpoint, Cosigned, Quorum, SignedCheckpoint};
 use crate::leaf::{GENESIS_LEAVES, Genesis, KeyEvent, Leaf};
 use crate::merkle::{MemTree, leaf_hash, root, verify_inclusion};
 use crate::note::VerifierKey;
+use crate::proof::LogProof;
 use crate::receipt::{Attestation, JointReceipt, Promise, SeenCheckpoint, Verdict};
-use crate::report::{FINDINGS_MAX, Finding, Notice, Report, Scope, TrustSource};
+use crate::report::{NOTICES_MAX, Notice, Report, Scope, TrustSource};
 use crate::tiles::{CHECKPOINT_PATH, TRUST_PATH, TileRead, TileReader, beside_path};
 
 /// By how many milliseconds clocks of honest parties may differ.
@@ -63,10 +64,10 @@ impl<'a> Verifier<'a> {
         let (log, quorum) = (trust.log()?, trust.witness_quorum()?);
         let mut report = Report::new(trust, source, scope);
         if source == TrustSource::FromBundle {
-            report.notices.push(Notice::Unpinned);
+            report.notice(Notice::Unpinned);
         }
         if quorum.threshold() == 0 {
-            report.notices.push(Notice::NoWitness);
+            report.notice(Notice::NoWitness);
         }
         Ok(Self {
             trust,
@@ -139,7 +140,7 @@ impl<'a> Verifier<'a> {
     /// Ends the verification of single leaves: each must be in the checkpoint's tree.
     pub fn finish_single(mut self, checkpoint: &[u8], proven: &[Proven]) -> Report {
         let (head, cosigned) = self.head(checkpoint);
-        self.report.notices.push(Notice::Single);
+        self.report.notice(Notice::Single);
         for one in proven {
             self.any_leaf(one.index, &one.leaf);
             let Some(head) = &head else { continue };
@@ -159,11 +160,7 @@ impl<'a> Verifier<'a> {
     }
 
     fn find(&mut self, leaf: Option<u64>, code: Code, what: impl Into<String>) {
-        if self.report.faults.len() < FINDINGS_MAX {
-            self.report.faults.push(Finding { leaf, code, what: what.into() });
-        } else {
-            self.report.omitted = self.report.omitted.saturating_add(1);
-        }
+        self.report.find(leaf, code, what.into());
     }
 
     /// A finding that makes the receipt of its leaf invalid.
@@ -205,7 +202,7 @@ impl<'a> Verifier<'a> {
     fn ignored(&mut self, lines: usize, counted: usize) {
         let count = lines.saturating_sub(counted) as u64;
         if count > 0 {
-            self.report.notices.push(Notice::LinesIgnored { count });
+            self.report.notice(Notice::LinesIgnored { count });
         }
     }
 
@@ -241,7 +238,7 @@ impl<'a> Verifier<'a> {
         if cosigned.latest().is_some_and(|at| at > *deadline) {
             self.find(None, Code::ReceiptPromiseUnkept, format!("record {}, due {deadline}", usage.short()));
         } else {
-            self.report.notices.push(Notice::PromisePending { usage: usage.short() });
+            self.report.notice(Notice::PromisePending { usage: usage.short() });
         }
     }
 
@@ -263,7 +260,11 @@ impl<'a> Verifier<'a> {
             Leaf::Receipt(statement) => self.receipt(index, &statement),
             Leaf::Attestation(statement) => self.late_attestation(index, &statement),
             Leaf::Other(envelope) => {
-                let count = self.unchecked.entry(envelope.kind.escape_debug().take(64).collect()).or_default();
+                let mut kind: String = envelope.kind.escape_debug().take(64).collect();
+                if self.unchecked.len() >= NOTICES_MAX && !self.unchecked.contains_key(&kind) {
+                    kind = "...".into();
+                }
+                let count = self.unchecked.entry(kind).or_default();
                 *count = count.saturating_add(1);
             }
         }
@@ -293,7 +294,7 @@ impl<'a> Verifier<'a> {
             same &= self.keys.get(&card.key).is_some_and(|spans| spans.iter().any(|p| p.name == card.name));
         }
         if !same {
-            self.report.notices.push(Notice::KeysDiffer { leaf: index });
+            self.report.notice(Notice::KeysDiffer { leaf: index });
         }
     }
 
@@ -415,7 +416,9 @@ impl<'a> Verifier<'a> {
         let twice = self.report.receipts.saturating_sub(self.attempts.len() as u64);
         self.report.valid = self.report.receipts.saturating_sub(flawed).saturating_sub(twice);
         let unchecked = core::mem::take(&mut self.unchecked);
-        self.report.notices.extend(unchecked.into_iter().map(|(kind, count)| Notice::Unchecked { kind, count }));
+        for (kind, count) in unchecked {
+            self.report.notice(Notice::Unchecked { kind, count });
+        }
         self.report.faults.sort_by_key(|finding| finding.leaf.map_or(0, |leaf| leaf.saturating_add(1)));
         self.report
     }
@@ -445,7 +448,7 @@ pub fn verify_bundle(bytes: &[u8], trust: Option<&Trust>) -> Result<Report, Faul
     let scope = if bundle.leaves.is_empty() { Scope::SingleLeaves } else { Scope::WholeLog };
     let mut verifier = Verifier::new(trust, source, scope, &beside)?;
     if bundle.trust.as_ref().is_some_and(|theirs| theirs != trust) {
-        verifier.report.notices.push(Notice::TrustDiffers);
+        verifier.report.notice(Notice::TrustDiffers);
     }
     let mut report = if scope == Scope::SingleLeaves {
         verifier.finish_single(&bundle.checkpoint, &bundle.proven)
@@ -456,9 +459,19 @@ pub fn verify_bundle(bytes: &[u8], trust: Option<&Trust>) -> Result<Report, Faul
     };
     let unused = bundle.beside.len().saturating_sub(used.borrow().len()) as u64;
     if unused > 0 {
-        report.notices.push(Notice::BesideUnused { count: unused });
+        report.notice(Notice::BesideUnused { count: unused });
     }
     Ok(report)
+}
+
+/// Verifies one leaf with its proof file, as a party does with each receipt it is handed.
+///
+/// # Errors
+/// `receipt.bundle` for an unusable trust. Everything else is a finding of the report.
+pub fn verify_single(leaf: &[u8], proof: &LogProof, trust: &Trust, beside: &Beside<'_>) -> Result<Report, Fault> {
+    let verifier = Verifier::new(trust, TrustSource::Pinned, Scope::SingleLeaves, beside)?;
+    let proven = Proven { index: proof.index, leaf: leaf.to_vec().into(), proof: proof.hashes.clone() };
+    Ok(verifier.finish_single(&proof.note, &[proven]))
 }
 
 /// Verifies a log from its files: every hash tile, every entry bundle, every leaf. Attestations by

@@ -105,6 +105,19 @@ fn a_party_that_took_part_cannot_be_declared_absent() {
 }
 
 #[test]
+fn a_record_that_no_party_attested_is_found() {
+    let mut world = world();
+    let mut record = world.record(3);
+    record.parties.iter_mut().for_each(|p| p.standing = Standing::Silent);
+    let absent: Vec<Absent> =
+        record.parties.iter().map(|p| Absent { party: p.party, code: Code::JobUnreachable }).collect();
+    let refused = assemble(record.clone(), &[], absent.clone()).unwrap_err();
+    assert_eq!(refused.code, Code::ReceiptAttestationMissing);
+    let leaf = world.publish(JointReceipt { absent, ..receipt(record, &[]) });
+    found(&world, leaf, &[Code::ReceiptAttestationMissing]);
+}
+
+#[test]
 fn an_altered_quantity_is_found() {
     let mut world = world();
     let (mut record, attestations) = third(&mut world);
@@ -459,6 +472,12 @@ fn single_receipts_verify_against_their_own_proof_alone() {
     assert!(report.is_valid(), "{:?}", report.faults);
     assert_eq!((report.scope, report.receipts, report.valid), (Scope::SingleLeaves, 2, 2));
     assert_eq!(report.notices, [Notice::Single]);
+    let head = SignedCheckpoint::open(&bundle.checkpoint, &log_key()).unwrap();
+    let proof = LogProof::build(&world.tree, 4, &head).unwrap();
+    let none = |_: &StatementId| None;
+    assert!(verify_single(&world.leaves[4], &proof, &trust, &none).unwrap().is_valid());
+    let other = verify_single(&world.leaves[3], &proof, &trust, &none).unwrap();
+    check(&other, Some(4), &[Code::LogProof]);
     // A valid proof for another entry.
     let mut crossed = bundle.clone();
     crossed.proven[0].proof = bundle.proven[1].proof.clone();

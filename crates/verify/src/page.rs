@@ -6,8 +6,8 @@ use serde::Serialize;
 use tacit_receipts::{Report, Scope, TrustSource};
 use tacit_types::{Fault, Lang};
 
-/// Faults that the page lists; the JSON has them all.
-pub const FAULTS_SHOWN_MAX: usize = 40;
+/// Faults, and notices, that the page lists; the JSON has more.
+pub const SHOWN_MAX: usize = 40;
 
 /// The report as a page.
 pub fn text(report: &Report, lang: Lang) -> String {
@@ -28,9 +28,10 @@ pub fn text(report: &Report, lang: Lang) -> String {
     } else {
         line(format!("{verdict}: {} receipts, {} valid, {} faults", report.receipts, report.valid, faults(report)));
     }
-    for notice in &report.notices {
+    for notice in report.notices.iter().take(SHOWN_MAX) {
         line(format!("! {}", notice.sentence(lang)));
     }
+    line_more(&mut line, (report.notices.len() as u64).saturating_add(report.notices_omitted), zh);
     line(String::new());
     let label = |en: &'static str, zh_text: &'static str| if zh { zh_text } else { en };
     let scope = match report.scope {
@@ -55,11 +56,11 @@ pub fn text(report: &Report, lang: Lang) -> String {
     if !report.faults.is_empty() {
         line(String::new());
     }
-    for finding in report.faults.iter().take(FAULTS_SHOWN_MAX) {
+    for finding in report.faults.iter().take(SHOWN_MAX) {
         line(format!("- {}", finding.sentence(lang)));
         line(format!("  > {}", finding.code.hint(lang)));
     }
-    let more = faults(report).saturating_sub(FAULTS_SHOWN_MAX as u64);
+    let more = faults(report).saturating_sub(SHOWN_MAX as u64);
     if more > 0 {
         line(if zh {
             format!("……另有 {more} 处，见 --json")
@@ -70,6 +71,18 @@ pub fn text(report: &Report, lang: Lang) -> String {
     line(String::new());
     line(Report::limit(lang).to_owned());
     out
+}
+
+/// Says how many of a list the page leaves out.
+fn line_more(line: &mut dyn FnMut(String), listed: u64, zh: bool) {
+    let more = listed.saturating_sub(SHOWN_MAX as u64);
+    if more > 0 {
+        line(if zh {
+            format!("……另有 {more} 项，见 --json")
+        } else {
+            format!("... and {more} more, see --json")
+        });
+    }
 }
 
 fn faults(report: &Report) -> u64 {
