@@ -47,7 +47,9 @@ pub enum Keep {
 #[derive(Debug)]
 pub enum Event {
     /// A connection with a member is up, dialled by either side. The daemon serves it: it calls
-    /// [`Connection::accept`] on it until that fails. A peer may briefly have two.
+    /// [`Connection::accept`] on it until that fails. A peer may briefly have two. The mesh holds
+    /// back new connections while 256 events wait, so the task that reads events should not itself
+    /// wait for [`Mesh::to`].
     Up(Connection),
     /// The last connection with a peer has ended.
     Down {
@@ -78,7 +80,7 @@ struct Handle(Arc<Inner>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.tasks().abort_all();
+        self.0.stop();
     }
 }
 
@@ -86,7 +88,8 @@ struct Inner {
     endpoint: Endpoint,
     peers: Mutex<BTreeMap<NodeId, Peer>>,
     events: mpsc::Sender<Event>,
-    tasks: Mutex<JoinSet<()>>,
+    /// `None` once the mesh has stopped: a task that ends late must not begin another.
+    tasks: Mutex<Option<JoinSet<()>>>,
 }
 
 #[derive(Default)]
@@ -116,7 +119,8 @@ impl Mesh {
     /// Takes over the endpoint's accepting side. Must be called within a tokio runtime.
     pub fn start(endpoint: Endpoint) -> (Self, Events) {
         let (events, receiver) = mpsc::channel(EVENT_QUEUE);
-        let inner = Arc::new(Inner { endpoint, peers: Mutex::default(), events, tasks: Mutex::new(JoinSet::new()) });
+        let inner =
+            Arc::new(Inner { endpoint, peers: Mutex::default(), events, tasks: Mutex::new(Some(JoinSet::new())) });
         inner.spawn(accept(inner.clone()));
         (Self(Arc::new(Handle(inner))), Events(receiver))
     }
@@ -148,13 +152,20 @@ impl Mesh {
 
     /// Takes a peer out of the book and closes its connections.
     pub fn remove_peer(&self, peer: &NodeId) {
-        let removed = self.0.0.peers().remove(peer);
-        if let Some(entry) = removed {
+        let closing = {
+            let mut peers = self.0.0.peers();
+            let Some(entry) = peers.get_mut(peer) else { return };
+            (entry.listed, entry.address, entry.keep) = (false, None, Keep::OnDemand);
             entry.changed.notify_waiters();
             entry.wanted.notify_one();
-            for connection in [entry.current, entry.standby].into_iter().flatten() {
-                connection.close(CloseReason::Done);
+            let closing = [entry.current.clone(), entry.standby.clone()];
+            if entry.current.is_none() {
+                peers.remove(peer);
             }
+            closing
+        };
+        for connection in closing.into_iter().flatten() {
+            connection.close(CloseReason::Done);
         }
     }
 
@@ -183,6 +194,9 @@ impl Mesh {
                 if let Some(connection) = entry.live() {
                     return Ok(connection.clone());
                 }
+                if !entry.listed {
+                    return Err(NetError::NoAddress(*peer));
+                }
                 let before = *failures_before.get_or_insert(entry.failures);
                 if let Some(error) = entry.last_error.clone().filter(|_| entry.failures > before) {
                     return Err(error);
@@ -209,7 +223,7 @@ impl Mesh {
 
     /// Ends the tasks and closes the endpoint.
     pub async fn close(&self) {
-        self.0.0.tasks().abort_all();
+        self.0.0.stop();
         self.0.0.endpoint.close().await;
     }
 }
@@ -231,14 +245,18 @@ impl Inner {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tasks) = tasks.as_mut() {
+            while tasks.try_join_next().is_some() {}
+            tasks.spawn(task);
+        }
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = self.tasks();
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn(task);
+    /// Aborts all tasks, outside the lock: what they hold may want it.
+    fn stop(&self) {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(tasks);
     }
 
     fn late(&self, peer: &NodeId, time: Duration) -> NetError {
@@ -291,50 +309,65 @@ impl Inner {
         None
     }
 
-    /// Gives a new connection its place beside the one that is there.
+    /// Gives a new connection its place beside the one that is there. The event's slot is taken
+    /// before the change, so that events come in the order of the changes.
     async fn settle(self: &Arc<Self>, connection: Connection) {
         let peer = connection.peer();
+        let Ok(slot) = self.events.reserve().await else { return };
         let loser = {
             let mut peers = self.peers();
             let entry = peers.entry(peer).or_default();
             entry.last_error = None;
             let loser = place(entry, connection.clone(), self.endpoint.id() < peer);
             entry.changed.notify_waiters();
+            slot.send(Event::Up(connection.clone()));
             loser
         };
         if let Some(loser) = loser.filter(Connection::dialled) {
             self.spawn(drain(self.clone(), loser));
         }
-        self.spawn(watch(self.clone(), connection.clone()));
-        let _ = self.events.send(Event::Up(connection)).await;
+        self.spawn(watch(self.clone(), connection));
     }
 
-    /// Takes an ended connection out; the reason to report when it was the peer's last.
-    fn ended(self: &Arc<Self>, connection: &Connection) -> bool {
+    /// Takes an ended connection out, and reports when it was the peer's last. Whether to dial again.
+    async fn ended(&self, connection: &Connection, why: NetError) -> bool {
         let peer = connection.peer();
+        let Ok(slot) = self.events.reserve().await else { return false };
         let mut peers = self.peers();
-        let Some(entry) = peers.get_mut(&peer) else { return true };
+        let Some(entry) = peers.get_mut(&peer) else { return false };
         if entry.standby.as_ref().is_some_and(|c| c.same(connection)) {
             entry.standby = None;
         }
-        if entry.current.as_ref().is_some_and(|c| c.same(connection)) {
-            entry.current = entry.standby.take();
-            entry.changed.notify_waiters();
+        if entry.current.as_ref().is_none_or(|c| !c.same(connection)) {
+            return false;
         }
-        let last = entry.current.is_none();
-        if last && !entry.listed {
+        entry.current = entry.standby.take();
+        entry.changed.notify_waiters();
+        if entry.current.is_some() {
+            return false;
+        }
+        slot.send(Event::Down { peer, why });
+        let again = entry.keep == Keep::Always;
+        if !entry.listed {
             peers.remove(&peer);
         }
-        last
+        again
     }
 
-    fn is_in_use(&self, connection: &Connection) -> bool {
+    /// Whether another connection than this one is in use with its peer.
+    fn uses_another(&self, connection: &Connection) -> bool {
         let peers = self.peers();
-        peers.get(&connection.peer()).and_then(Peer::live).is_some_and(|c| c.same(connection))
+        peers.get(&connection.peer()).and_then(Peer::live).is_some_and(|c| !c.same(connection))
     }
 
-    fn keeps(&self, peer: &NodeId) -> bool {
-        self.peers().get(peer).is_some_and(|entry| entry.keep == Keep::Always)
+    fn dialled(&self, peer: &NodeId) {
+        if let Some(entry) = self.peers().get_mut(peer) {
+            entry.dialling = false;
+        }
+    }
+
+    fn lists(&self, peer: &NodeId) -> bool {
+        self.peers().get(peer).is_some_and(|entry| entry.listed)
     }
 }
 
@@ -375,7 +408,15 @@ async fn dial(mesh: Arc<Inner>, peer: NodeId) {
     let mut failed = 0;
     while let Some(address) = mesh.next_address(&peer) {
         match mesh.endpoint.connect(&address, &peer, Purpose::Member).await {
-            Ok(connection) => mesh.settle(connection).await,
+            Ok(connection) => {
+                mesh.dialled(&peer);
+                if mesh.lists(&peer) {
+                    mesh.settle(connection).await;
+                } else {
+                    connection.close(CloseReason::Done);
+                }
+                return;
+            }
             Err(error) => {
                 tracing::debug!(peer = %peer.short(), %address, %error, "a dial failed");
                 let Some(wanted) = mesh.dial_failed(&peer, error) else { return };
@@ -405,16 +446,12 @@ fn backoff(failed: u32, random: u64) -> Duration {
     half + half.mul_f64(random as f64 / u64::MAX as f64)
 }
 
-/// Waits for a connection's end, then reports it and dials again if the peer is to be kept.
+/// Waits for a connection's end and dials again if the peer is to be kept.
 async fn watch(mesh: Arc<Inner>, connection: Connection) {
     let why = connection.closed().await;
-    let peer = connection.peer();
-    if mesh.ended(&connection) {
-        let _ = mesh.events.send(Event::Down { peer, why }).await;
-        if mesh.keeps(&peer) {
-            sleep(backoff(0, crate::tls::random_u64().unwrap_or(0))).await;
-            mesh.dial(peer);
-        }
+    if mesh.ended(&connection, why).await {
+        sleep(backoff(0, crate::tls::random_u64().unwrap_or(0))).await;
+        mesh.dial(connection.peer());
     }
 }
 
@@ -427,11 +464,7 @@ async fn drain(mesh: Arc<Inner>, loser: Connection) {
         }
     };
     let _ = timeout(DRAIN_MAX, wait).await;
-    let chosen_lives = {
-        let peers = mesh.peers();
-        peers.get(&loser.peer()).and_then(Peer::live).is_some()
-    };
-    if chosen_lives && !mesh.is_in_use(&loser) {
+    if mesh.uses_another(&loser) {
         loser.close(CloseReason::Duplicate);
     }
 }
