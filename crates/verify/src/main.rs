@@ -18,7 +18,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use tacit_receipts::bundle::{BUNDLE_BYTES_MAX, TRUST_BYTES_MAX};
-use tacit_receipts::{Report, Trust, verify_bundle, verify_files};
+use tacit_receipts::checkpoint::prove_fork;
+use tacit_receipts::note::NOTE_BYTES_MAX;
+use tacit_receipts::{Checkpoint, Report, Trust, verify_bundle, verify_files};
 use tacit_types::{Code, Fault, Lang};
 
 /// Verifies the receipts of a Tacit log offline.
@@ -29,18 +31,23 @@ use tacit_types::{Code, Fault, Lang};
     about,
     after_help = "Examples:\n  \
         tacit-verify evidence.bundle --trust group.trust\n  \
-        tacit-verify --dir mirror/ --trust group.trust --json\n\n\
-        Exit status: 0 everything is valid, 1 a file cannot be read, 2 wrong arguments, 6 something is not valid.\n\
+        tacit-verify --dir mirror/ --trust group.trust --json\n  \
+        tacit-verify --fork one.checkpoint other.checkpoint --trust group.trust\n\n\
+        Exit status: 0 everything is valid (with --fork: the fork is proven), 1 a file cannot be read, 2 wrong arguments, 6 something is not valid.\n\
         Limit: a job that all of its parties hide together is in no log, and no verification can find it."
 )]
 struct Args {
     /// An evidence bundle: a whole log or single receipts, in one file.
-    #[arg(value_name = "BUNDLE", required_unless_present = "dir", conflicts_with = "dir")]
+    #[arg(value_name = "BUNDLE", required_unless_present_any = ["dir", "fork"])]
     bundle: Option<PathBuf>,
 
     /// A log as files: `checkpoint`, `tile/...`, and `attestation/...` beside them.
-    #[arg(long, value_name = "TILES_DIR")]
+    #[arg(long, value_name = "TILES_DIR", conflicts_with = "bundle")]
     dir: Option<PathBuf>,
+
+    /// Two checkpoint notes of one size: shows that the log has two histories. Needs --trust.
+    #[arg(long, num_args = 2, value_names = ["NOTE", "NOTE"], requires = "trust", conflicts_with_all = ["bundle", "dir"])]
+    fork: Option<Vec<PathBuf>>,
 
     /// The keys to trust, from a channel other than the evidence. Without it the evidence's own keys
     /// are used, which shows that it holds together but not who signed it.
@@ -71,11 +78,21 @@ impl From<Language> for Lang {
     }
 }
 
-fn verify(args: &Args) -> Result<Report, Fault> {
-    let trust = match &args.trust {
-        Some(path) => Some(Trust::parse(&files::read(path, TRUST_BYTES_MAX)?)?),
-        None => None,
+fn trust(args: &Args) -> Result<Option<Trust>, Fault> {
+    let Some(path) = &args.trust else { return Ok(None) };
+    Trust::parse(&files::read(path, TRUST_BYTES_MAX)?).map(Some)
+}
+
+fn fork(args: &Args, notes: &[PathBuf]) -> Result<[Checkpoint; 2], Fault> {
+    let (Some(trust), [one, other]) = (trust(args)?, notes) else {
+        return Err(Fault::new(Code::ArgsInvalid, "two checkpoints and --trust are needed"));
     };
+    let (one, other) = (files::read(one, NOTE_BYTES_MAX)?, files::read(other, NOTE_BYTES_MAX)?);
+    prove_fork(&one, &other, &trust.origin, &trust.log()?)
+}
+
+fn verify(args: &Args) -> Result<Report, Fault> {
+    let trust = trust(args)?;
     match (&args.bundle, &args.dir) {
         (_, Some(dir)) => verify_files(&files::Dir::open(dir)?, trust.as_ref()),
         (Some(bundle), None) => verify_bundle(&files::read(bundle, BUNDLE_BYTES_MAX)?, trust.as_ref()),
@@ -86,16 +103,17 @@ fn verify(args: &Args) -> Result<Report, Fault> {
 fn main() -> ExitCode {
     let args = Args::parse();
     let lang = args.lang.into();
-    let (text, status) = match verify(&args) {
-        Ok(report) => {
+    let outcome = match &args.fork {
+        Some(notes) => fork(&args, notes).map(|heads| (page::fork(&heads, args.json, lang), 0)),
+        None => verify(&args).map(|report| {
             let text = if args.json { page::json(&report, lang) } else { page::text(&report, lang) };
             (text, if report.is_valid() { 0 } else { Code::ReceiptInvalid.exit_status() })
-        }
-        Err(fault) => {
-            let text = if args.json { page::fault_json(&fault, lang) } else { page::fault(&fault, lang) };
-            (text, fault.code.exit_status())
-        }
+        }),
     };
+    let (text, status) = outcome.unwrap_or_else(|fault| {
+        let text = if args.json { page::fault_json(&fault, lang) } else { page::fault(&fault, lang) };
+        (text, fault.code.exit_status())
+    });
     // A reader that closed its end has not seen the verdict: that is no success.
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::from(status),

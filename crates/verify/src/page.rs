@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use tacit_receipts::{Report, Scope, TrustSource};
-use tacit_types::{Fault, Lang};
+use tacit_receipts::{Checkpoint, Report, Scope, TrustSource};
+use tacit_types::{Code, Fault, Lang};
 
 /// Faults, and notices, that the page lists; the JSON has more.
 pub const SHOWN_MAX: usize = 40;
@@ -106,11 +106,33 @@ struct Failure<'a> {
     hint: &'static str,
 }
 
+#[derive(Serialize)]
+struct Fork<'a> {
+    ok: bool,
+    code: Code,
+    origin: &'a str,
+    size: u64,
+    roots: [String; 2],
+}
+
 /// The report as JSON: its fields, `ok`, and a sentence for each notice and fault.
 pub fn json(report: &Report, lang: Lang) -> String {
     let notices = report.notices.iter().map(|notice| notice.sentence(lang));
     let sentences = notices.chain(report.faults.iter().map(|finding| finding.sentence(lang))).collect();
     to_json(&Output { ok: report.is_valid(), report, sentences, limit: Report::limit(lang) })
+}
+
+/// The verdict on two checkpoints that prove a fork.
+pub fn fork([one, other]: &[Checkpoint; 2], json: bool, lang: Lang) -> String {
+    if json {
+        let roots = [one.root.to_string(), other.root.to_string()];
+        return to_json(&Fork { ok: true, code: Code::LogFork, origin: &one.origin, size: one.size, roots });
+    }
+    let title = Code::LogFork.title(lang);
+    let hint = Code::LogFork.hint(lang);
+    let (verdict, colon) = if lang == Lang::Zh { ("分叉已证实", "：") } else { ("FORK PROVEN", ": ") };
+    let Checkpoint { origin, size, root } = one;
+    format!("{verdict}{colon}{title} [{}]\n> {hint}\n{origin}, {size}\n{root}\n{}\n", Code::LogFork, other.root)
 }
 
 /// What kept the evidence from being read.

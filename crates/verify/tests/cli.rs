@@ -130,6 +130,24 @@ fn an_altered_file_of_a_folder_is_named() {
 }
 
 #[test]
+fn two_histories_are_proven_from_two_checkpoints() {
+    let (files, world) = (Files::new(), world());
+    let mut other = World::new(3);
+    (11..=15).for_each(|job| _ = other.job(job));
+    let trust = files.write("t", &world.trust().to_bytes());
+    let (one, two) = (files.write("1", &world.cosigned(2)), files.write("2", &other.cosigned(1)));
+    let (status, text) = run(&["--fork", str(&one), str(&two), "--trust", str(&trust)]);
+    assert!(status == 0 && text.starts_with("FORK PROVEN: ") && text.contains("[log.fork]"), "{text}");
+    let (status, json) = run(&["--fork", str(&one), str(&two), "--trust", str(&trust), "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((status, &json["size"], json["roots"][0] == json["roots"][1]), (0, &7.into(), false));
+    let (status, text) = run(&["--fork", str(&one), str(&one), "--trust", str(&trust)]);
+    assert!(status == 6 && text.contains("[log.proof]"), "{text}");
+    assert_eq!(run(&["--fork", str(&one), str(&two)]).0, 2);
+    assert_eq!(run(&["--fork", str(&one), "--trust", str(&trust)]).0, 2);
+}
+
+#[test]
 fn what_cannot_be_read_is_an_error_not_a_verdict() {
     let files = Files::new();
     let junk = files.write("junk", b"junk");
