@@ -99,7 +99,7 @@ mod tests {
         write_new(&path, &key).unwrap();
         assert!(read(&path).unwrap().ct_eq(&key));
         assert_eq!(write_new(&path, &key).unwrap_err().code, Code::ConfigExists);
-        assert_eq!(read(&dir.path().join("b.key")).unwrap_err().code, Code::ConfigAbsent);
+        assert_eq!(read(&dir.path().join("b.key")).map(|_| ()).unwrap_err().code, Code::ConfigAbsent);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
