@@ -224,3 +224,30 @@ fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>) -> Result<(
         None => Ok(()),
     }
 }
+
+/// Cosignatures that a checkpoint needs of `n` witnesses of which fewer than a third may lie:
+/// floor((n + f) / 2) + 1 with f = floor((n - 1) / 3), so that two quorums share an honest witness.
+pub const fn witness_threshold(n: usize) -> usize {
+    let liars = n.saturating_sub(1) / 3;
+    (n + liars) / 2 + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_quorums_share_an_honest_witness() {
+        assert_eq!([1, 3, 4, 7, 10].map(witness_threshold), [1, 2, 3, 5, 7]);
+        for n in 1..200 {
+            let (k, liars) = (witness_threshold(n), (n - 1) / 3);
+            assert!(2 * k > n + liars && k <= n - liars, "{n}");
+        }
+    }
+
+    #[test]
+    fn kinds_become_names() {
+        assert_eq!(kind_name("stats/v1").as_str(), "stats.v1");
+        assert_eq!(kind_name("").as_str(), "unknown");
+    }
+}

@@ -170,7 +170,8 @@ async fn count(rows: u64, mut party: Party, context: JointContext) -> Result<Joi
     let release = Vector::W128(if passes { vec![1, u128::from(rows)] } else { vec![0, 0] });
     let delivery = Delivery::Recipient { key: context.recipient, disclosure: result_disclosure() };
     let outcome = tacit_secagg::aggregate(&mut party, &mut epoch, &round(1, &release, delivery), &release).await?;
-    if outcome.survivors != counted.survivors {
+    let confirmed = session::confirm(&mut party, &context, 0, &outcome).await?;
+    if outcome.survivors != counted.survivors || !confirmed {
         return Err(Abort::Local(Fault::new(Code::JobPeerLost, "a party was lost between counting and releasing")));
     }
     let (out, suppressed) = (u64::from(passes), u64::from(!passes));

@@ -84,3 +84,55 @@ pub fn unblind(key: &SealKey, package: &[u8], releases: &BTreeMap<Seat, Vec<u8>>
         _ => Err(invalid("another width")),
     }
 }
+
+/// The last step of a joint half: every survivor has made its release durable. The round number lies
+/// above those of every aggregation.
+const CONFIRM_ROUND: u16 = 0x7000;
+
+/// Whether a step is one of the confirmation.
+pub fn is_confirmation(step: Step) -> bool {
+    step.round() >= CONFIRM_ROUND
+}
+
+/// The name of an aggregation's phase, for progress and for the egress ledger.
+pub fn phase_name(step: Step) -> &'static str {
+    let setup = step.round() == FIRST_ROUND;
+    tacit_secagg::PHASES.iter().find(|p| p.setup == setup && p.number == step.phase()).map_or("protocol", |p| p.name)
+}
+
+/// Whether a step carries this party's masked input, after which an attempt is not repeated.
+pub fn is_input(step: Step) -> bool {
+    step.round() > FIRST_ROUND && !is_confirmation(step) && phase_name(step) == "masked"
+}
+
+/// Makes this party's release durable and learns whether every survivor has done so: a result whose
+/// key a lost party still held could never be opened. `false` means that a survivor was lost, so the
+/// result must be made again without it; nobody hands out a release of this one.
+///
+/// The aggregator decides for all, so that no two parties go different ways.
+///
+/// # Errors
+/// [`Abort::Missing`] when the aggregator is lost.
+pub async fn confirm(
+    party: &mut Party,
+    context: &JointContext,
+    attempt: u16,
+    outcome: &Outcome,
+) -> Result<bool, Abort> {
+    let (vote, verdict) = (Step::new(CONFIRM_ROUND + attempt, 1), Step::new(CONFIRM_ROUND + attempt, 2));
+    party.progress(vote);
+    party.persist(wire::encode(&("release", attempt, &outcome.release))).await?;
+    let until = party.now().plus(context.step_ms);
+    if party.seat() != context.aggregator {
+        party.send(context.aggregator, vote, vec![1], until).await?;
+        // The aggregator waits for others as long as this party would, so the verdict may take twice that.
+        let answer = party.receive(context.aggregator, verdict, 1, until.plus(context.step_ms)).await?;
+        return Ok(answer == [1]);
+    }
+    let others: Vec<Seat> = outcome.survivors.iter().copied().filter(|s| *s != party.seat()).collect();
+    let votes = party.gather(&others, vote, 1, until).await?;
+    let all = votes.missing.is_empty();
+    let heard: Vec<Seat> = votes.messages.keys().copied().collect();
+    party.broadcast(&heard, verdict, &[u8::from(all)], party.now().plus(context.step_ms)).await?;
+    Ok(all)
+}

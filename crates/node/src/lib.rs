@@ -1,1 +1,42 @@
-//! node
+//! The node daemon: the only place where the owner's data is read and where use of it is decided.
+//!
+//! [`Node::start`] opens the folder, keeps one connection to the coordinator, answers its requests
+//! out of the database, and runs attempts: local half, machine, streams to the other seats. What it
+//! decides is in `tacit-governance` and `tacit-engine`; here is the plumbing.
+
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod config;
+pub mod daemon;
+pub mod datasets;
+pub mod store;
+
+mod egress;
+mod link;
+mod peers;
+mod runner;
+mod serve;
+
+pub use client::Client;
+pub use config::{Config, Keys};
+pub use daemon::Node;
+pub use store::Store;
+
+use tacit_crypto::{Rng, Secret};
+use tacit_types::{Code, Fault, UnixMillis};
+
+/// A generator seeded by the operating system.
+///
+/// # Errors
+/// `internal` when the system gives no randomness: nothing can go on then.
+pub fn os_rng() -> Result<Rng, Fault> {
+    let mut seed = [0u8; 32];
+    getrandom::fill(&mut seed).map_err(|e| Fault::new(Code::Internal, format!("no randomness: {e}")))?;
+    Ok(Rng::from_seed(&Secret::new(seed)))
+}
+
+/// The wall clock.
+pub fn now() -> UnixMillis {
+    (tacit_net::system_clock())()
+}

@@ -28,7 +28,7 @@ impl JointHalf for StatsJoint {
 async fn run(half: StatsJoint, mut party: Party, context: JointContext) -> Result<JointOutput, Abort> {
     let rounds = TRIES as u16 * (2 + half.params.quantile_rounds() as u16);
     let epoch = session::begin(&mut party, &context, rounds).await?;
-    let mut run = Run { half, party, context, epoch, next_round: 0, cells_in: 0 };
+    let mut run = Run { half, party, context, epoch, next_round: 0, cells_in: 0, retried: false };
     for _ in 0..TRIES {
         if let Some(output) = run.attempt().await? {
             return Ok(output);
@@ -44,6 +44,7 @@ struct Run {
     epoch: Epoch,
     next_round: u16,
     cells_in: u64,
+    retried: bool,
 }
 
 impl Run {
@@ -60,7 +61,10 @@ impl Run {
         let release = Vector::W128(self.half.local.release(&params, &mask, &values));
         let delivery = Delivery::Recipient { key: self.context.recipient, disclosure: result_disclosure(&params) };
         let outcome = self.sum("release", &release, delivery).await?;
-        if outcome.survivors != counted.survivors {
+        let again = u16::from(self.retried);
+        self.retried = true;
+        let confirmed = session::confirm(&mut self.party, &self.context, again, &outcome).await?;
+        if outcome.survivors != counted.survivors || !confirmed {
             return Ok(None);
         }
         let (cells_out, cells_suppressed) = mask.tally();

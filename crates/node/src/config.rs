@@ -1,0 +1,189 @@
+//! The node's folder: one configuration file, four key files, one database.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tacit_crypto::{SealKey, SealPublic, SigningKey, Statement};
+use tacit_data::Sources;
+use tacit_governance::{PartyCard, PartyRole};
+use tacit_net::keyfile;
+use tacit_types::{Code, Fault, Name, NodeId, UnixMillis};
+
+/// The configuration file's name.
+pub const CONFIG_FILE: &str = "node.toml";
+/// Attempts that a node runs at a time, unless it says otherwise.
+pub const SLOTS_DEFAULT: u32 = 4;
+/// The most attempts that a node may run at a time.
+pub const SLOTS_MAX: u32 = 256;
+
+/// What stands in `node.toml`. Unknown keys are refused.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The party's name, as it was invited.
+    pub name: Name,
+    /// What the party is enrolled as: `node`, `operator` or `regulator`.
+    pub role: String,
+    /// The UDP address to listen on, such as `0.0.0.0:7402`.
+    #[serde(default = "listen_default")]
+    pub listen: String,
+    /// The address that other nodes dial, such as `tacit.bank-a.example:7402`.
+    #[serde(default)]
+    pub public: String,
+    /// Attempts at a time.
+    #[serde(default = "slots_default")]
+    pub slots: u32,
+    /// The coordinator.
+    pub coordinator: CoordinatorPin,
+    /// Databases behind local names. They hold passwords, so they are read and never written.
+    #[serde(default, skip_serializing)]
+    pub sources: Sources,
+}
+
+/// What the node pins of its coordinator and the log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CoordinatorPin {
+    /// Where it listens.
+    pub address: String,
+    /// Its key.
+    pub fingerprint: String,
+    /// The log's origin.
+    pub origin: String,
+    /// The verifier key of checkpoints.
+    pub log_key: String,
+}
+
+fn listen_default() -> String {
+    "0.0.0.0:7402".into()
+}
+
+fn slots_default() -> u32 {
+    SLOTS_DEFAULT
+}
+
+impl Config {
+    /// Reads and checks a configuration.
+    ///
+    /// # Errors
+    /// `config.absent`; `config.malformed` naming file, line and key.
+    pub fn read(home: &Path) -> Result<Self, Fault> {
+        let path = home.join(CONFIG_FILE);
+        let text = std::fs::read_to_string(&path).map_err(|e| {
+            let code = if e.kind() == std::io::ErrorKind::NotFound { Code::ConfigAbsent } else { Code::IoFailed };
+            Fault::new(code, format!("{}: {e}", path.display()))
+        })?;
+        Self::parse(&text).map_err(|f| Fault::new(f.code, format!("{}: {}", path.display(), f.what)))
+    }
+
+    /// Parses and checks a configuration's text.
+    ///
+    /// # Errors
+    /// `config.malformed` naming line and key.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let malformed = |what: String| Fault::new(Code::ConfigMalformed, what);
+        let config: Self = toml::from_str(text).map_err(|e| malformed(e.to_string().trim().to_owned()))?;
+        PartyRole::parse(&config.role).map_err(|f| malformed(f.what))?;
+        if config.slots == 0 || config.slots > SLOTS_MAX {
+            return Err(malformed(format!("slots is 1 to {SLOTS_MAX}")));
+        }
+        config.listen.parse::<std::net::SocketAddr>().map_err(|_| malformed(format!("listen: `{}`", config.listen)))?;
+        config.coordinator_id()?;
+        config.sources.check()?;
+        Ok(config)
+    }
+
+    /// The coordinator's key.
+    ///
+    /// # Errors
+    /// `config.malformed`.
+    pub fn coordinator_id(&self) -> Result<NodeId, Fault> {
+        NodeId::from_hex(&self.coordinator.fingerprint)
+            .map_err(|_| Fault::new(Code::ConfigMalformed, "coordinator.fingerprint is 64 hex digits"))
+    }
+
+    /// The role.
+    ///
+    /// # Errors
+    /// `config.malformed`.
+    pub fn role(&self) -> Result<PartyRole, Fault> {
+        PartyRole::parse(&self.role).map_err(|f| Fault::new(Code::ConfigMalformed, f.what))
+    }
+}
+
+/// A party's keys.
+pub struct Keys {
+    /// Signs contracts and the party's card.
+    pub root: SigningKey,
+    /// TLS, protocol messages, admissions, attestations.
+    pub node: SigningKey,
+    /// Opens results.
+    pub seal: SealKey,
+    /// Cosigns checkpoints.
+    pub witness: SigningKey,
+}
+
+/// Key files by name.
+const KEY_FILES: [&str; 4] = ["root.key", "node.key", "seal.key", "witness.key"];
+
+impl Keys {
+    /// Makes keys and writes them to a folder that has none.
+    ///
+    /// # Errors
+    /// `config.exists` when the folder has keys already; those of the file system.
+    pub fn create(home: &Path) -> Result<Self, Fault> {
+        let folder = |e: std::io::Error| Fault::new(Code::IoFailed, format!("{}: {e}", home.display()));
+        std::fs::create_dir_all(home).map_err(folder)?;
+        if let Some(file) = KEY_FILES.iter().find(|f| home.join(f).exists()) {
+            return Err(Fault::new(Code::ConfigExists, home.join(file).display().to_string()));
+        }
+        let mut rng = crate::os_rng()?;
+        let keys = Self {
+            root: SigningKey::generate(&mut rng),
+            node: SigningKey::generate(&mut rng),
+            seal: SealKey::generate(&mut rng),
+            witness: SigningKey::generate(&mut rng),
+        };
+        let seeds = [keys.root.to_seed(), keys.node.to_seed(), keys.seal.to_bytes(), keys.witness.to_seed()];
+        for (file, seed) in KEY_FILES.iter().zip(&seeds) {
+            keyfile::write_new(&home.join(file), seed)?;
+        }
+        Ok(keys)
+    }
+
+    /// Reads the keys of a folder.
+    ///
+    /// # Errors
+    /// `config.absent`, `config.key_permissions`, `config.malformed`.
+    pub fn read(home: &Path) -> Result<Self, Fault> {
+        let path = |i: usize| -> PathBuf { home.join(KEY_FILES[i]) };
+        let seal = keyfile::read(&path(2))?;
+        Ok(Self {
+            root: keyfile::read_signing(&path(0))?,
+            node: keyfile::read_signing(&path(1))?,
+            seal: SealKey::from_bytes(&seal)
+                .ok_or_else(|| Fault::new(Code::ConfigMalformed, format!("{}: not a scalar", path(2).display())))?,
+            witness: keyfile::read_signing(&path(3))?,
+        })
+    }
+
+    /// The party's card, signed by its root key.
+    pub fn card(&self, name: &Name, role: PartyRole, at: UnixMillis) -> Statement<PartyCard> {
+        let card = PartyCard {
+            version: 1,
+            name: name.clone(),
+            root: self.root.id(),
+            node: self.node.id(),
+            seal: self.seal_public(),
+            witness: self.witness.id(),
+            role,
+            issued_at: at,
+        };
+        Statement::sign(&self.root, name.as_str(), at, None, card)
+    }
+
+    /// The key to which results are sealed.
+    pub fn seal_public(&self) -> SealPublic {
+        self.seal.public()
+    }
+}

@@ -1,0 +1,348 @@
+//! Starting, connecting, dispatching.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tacit_engine::{FromCoordinator, LogInfo, ToCoordinator, WorkerContext};
+use tacit_net::mesh::{Event, Events, Keep};
+use tacit_net::{Address, Config as NetConfig, Connection, Endpoint, Identity, Incoming, Mesh};
+use tacit_receipts::{KeyKind, Seen, VerifierKey, Witness};
+use tacit_types::{Attempt, Code, Fault, JobId, NodeId, UnixMillis, wire};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::client;
+use crate::config::{Config, Keys};
+use crate::link::StreamHeader;
+use crate::peers::{Known, PeerStream, Switchboard};
+use crate::store::Store;
+
+/// The database's file name.
+pub const DATABASE_FILE: &str = "node.db";
+/// Pause between two tries to deliver a report.
+const REPORT_PAUSE: Duration = Duration::from_millis(500);
+
+/// A running node.
+pub struct Node {
+    inner: Arc<Inner>,
+    stop: watch::Sender<bool>,
+    done: tokio::task::JoinHandle<()>,
+    _lock: std::fs::File,
+}
+
+/// A slot that is kept for an attempt or used by it.
+pub(crate) struct Slot {
+    pub(crate) attempt: Attempt,
+    pub(crate) until: UnixMillis,
+    /// To the running attempt, once it runs.
+    pub(crate) cancel: Option<mpsc::UnboundedSender<Code>>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) home: PathBuf,
+    pub(crate) config: Config,
+    pub(crate) coordinator: NodeId,
+    pub(crate) keys: Keys,
+    pub(crate) signing: Arc<tacit_crypto::SigningKey>,
+    pub(crate) store: Store,
+    pub(crate) mesh: Mesh,
+    pub(crate) known: Known,
+    pub(crate) board: Switchboard,
+    pub(crate) log_key: VerifierKey,
+    pub(crate) witness: tokio::sync::Mutex<Option<Witness>>,
+    pub(crate) log: Mutex<Option<LogInfo>>,
+    pub(crate) slots: Mutex<BTreeMap<JobId, Slot>>,
+    pub(crate) to_coordinator: watch::Sender<Option<Connection>>,
+    pub(crate) tasks: Mutex<Option<JoinSet<()>>>,
+    /// Wakes the task that delivers reports.
+    pub(crate) reports: tokio::sync::Notify,
+}
+
+impl Node {
+    /// Opens a home folder and begins to serve.
+    ///
+    /// # Errors
+    /// Those of configuration, keys and database; `store.locked` when another process serves this
+    /// folder; `net.port_taken`.
+    pub async fn start(home: &Path) -> Result<Self, Fault> {
+        let config = Config::read(home)?;
+        let keys = Keys::read(home)?;
+        let lock = lock(home)?;
+        let store = Store::open(&home.join(DATABASE_FILE)).await?;
+        let coordinator = config.coordinator_id()?;
+        let known = Known::default();
+        known.insert(coordinator);
+        for (_, card, _) in store.parties().await? {
+            known.insert(card.node);
+        }
+        let signing = Arc::new(keys.node.share());
+        let identity = Identity::from_signing_key(&signing)?;
+        // why: Config::parse has checked the address.
+        let listen = config.listen.parse().map_err(|_| Fault::new(Code::ConfigMalformed, config.listen.clone()))?;
+        let endpoint = Endpoint::bind(listen, identity, NetConfig::with_gate(known.clone()))?;
+        let (mesh, events) = Mesh::start(endpoint);
+        let log_key = VerifierKey::parse(&config.coordinator.log_key)
+            .map_err(|f| Fault::new(Code::ConfigMalformed, format!("coordinator.log_key: {}", f.what)))?;
+        let address: Address = config.coordinator.address.parse()?;
+        let inner = Arc::new(Inner {
+            home: home.to_owned(),
+            coordinator,
+            signing,
+            store,
+            mesh,
+            known,
+            board: Switchboard::default(),
+            log_key,
+            witness: tokio::sync::Mutex::default(),
+            log: Mutex::default(),
+            slots: Mutex::default(),
+            to_coordinator: watch::channel(None).0,
+            tasks: Mutex::new(Some(JoinSet::new())),
+            reports: tokio::sync::Notify::new(),
+            config,
+            keys,
+        });
+        inner.burn().await?;
+        inner.mesh.set_peer(coordinator, Some(address), Keep::Always);
+        let (stop, stopped) = watch::channel(false);
+        let done = tokio::spawn(serve(inner.clone(), events, stopped));
+        Ok(Self { inner, stop, done, _lock: lock })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> std::net::SocketAddr {
+        self.inner.mesh.endpoint().local_addr()
+    }
+
+    /// Its key.
+    pub fn id(&self) -> NodeId {
+        self.inner.signing.id()
+    }
+
+    /// Its folder.
+    pub fn home(&self) -> &Path {
+        &self.inner.home
+    }
+
+    /// Whether it is connected to its coordinator.
+    pub fn is_connected(&self) -> bool {
+        self.inner.to_coordinator.borrow().is_some()
+    }
+
+    /// Stops serving: running attempts end as if the node were lost, then everything is closed.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.done.await;
+        let tasks = self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(tasks);
+        self.inner.mesh.close().await;
+        self.inner.store.close().await;
+    }
+}
+
+/// Takes the folder for this process.
+fn lock(home: &Path) -> Result<std::fs::File, Fault> {
+    let path = home.join("lock");
+    let io = |e: std::io::Error| Fault::new(Code::IoFailed, format!("{}: {e}", path.display()));
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Fault::new(Code::StoreLocked, home.display().to_string())),
+        Err(std::fs::TryLockError::Error(e)) => Err(io(e)),
+    }
+}
+
+impl Inner {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tasks) = tasks.as_mut() {
+            while tasks.try_join_next().is_some() {}
+            tasks.spawn(task);
+        }
+    }
+
+    pub(crate) fn context(&self, now: UnixMillis) -> WorkerContext<'_> {
+        WorkerContext {
+            key: &self.signing,
+            owner: self.keys.root.id(),
+            origin: &self.config.coordinator.origin,
+            coordinator: self.coordinator,
+            now,
+        }
+    }
+
+    /// After a restart, every attempt that was running is over.
+    async fn burn(&self) -> Result<(), Fault> {
+        for (id, mut job) in self.store.open_jobs().await? {
+            if job.burn() {
+                tracing::warn!(job = %id.short(), "an attempt was running when the node stopped; it is burned");
+                let mut tx = self.store.begin().await?;
+                tx.put_job(&id, &job, None, crate::now()).await?;
+                tx.commit().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says hello to the coordinator and learns the roster and the log.
+    async fn register(&self, connection: &Connection) -> Result<(), Fault> {
+        let mut datasets = Vec::new();
+        for row in self.store.datasets().await? {
+            datasets.push(wire::Blob(row.descriptor));
+        }
+        let address = if self.config.public.is_empty() {
+            self.mesh.endpoint().local_addr().to_string()
+        } else {
+            self.config.public.clone()
+        };
+        let register = ToCoordinator::Register { address, datasets, slots: self.config.slots };
+        client::ask(connection, &register).await?;
+        if let FromCoordinator::LogInfo(info) = client::ask(connection, &ToCoordinator::LogInfo).await? {
+            self.take_log(info).await?;
+        }
+        if let FromCoordinator::Roster(roster) = client::ask(connection, &ToCoordinator::Roster).await? {
+            for entry in roster {
+                if let Err(fault) = self.store.put_party(&entry.card, &entry.address).await {
+                    tracing::error!(%fault, "the coordinator's roster has a card that is not believed");
+                    continue;
+                }
+                let card = tacit_governance::PartyCard::verify(&entry.card)?.into_body();
+                self.known.insert(card.node);
+            }
+        }
+        self.catch_up(connection).await;
+        self.reports.notify_one();
+        Ok(())
+    }
+
+    /// Pins and follows the log that the configuration names; another one is refused.
+    async fn take_log(&self, info: LogInfo) -> Result<(), Fault> {
+        let pin = &self.config.coordinator;
+        if info.origin != pin.origin || info.log_key != pin.log_key || info.coordinator != self.coordinator {
+            return Err(Fault::new(Code::NetFingerprint, "the coordinator shows another log than the pinned one"));
+        }
+        let mut witness = self.witness.lock().await;
+        if witness.is_none() {
+            let own = info.witnesses.iter().filter_map(|text| VerifierKey::parse(text).ok());
+            let own =
+                own.into_iter().find(|key| key.key() == self.keys.witness.id() && key.kind() == KeyKind::Cosignature);
+            if let Some(key) = own {
+                let seen = match self.store.meta("witness_seen").await? {
+                    Some(bytes) => Some(
+                        tacit_crypto::cbor::decode::<Seen>(&bytes)
+                            .map_err(|e| Fault::new(Code::StoreCorrupt, format!("the witness's state is {e}")))?,
+                    ),
+                    None => None,
+                };
+                *witness = Some(Witness::new(key, self.log_key.clone(), &pin.origin, seen)?);
+            }
+        }
+        drop(witness);
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(info);
+        Ok(())
+    }
+
+    /// Asks how jobs ended that are open here.
+    async fn catch_up(&self, connection: &Connection) {
+        let Ok(open) = self.store.open_jobs().await else { return };
+        for (id, mut job) in open {
+            let Ok(FromCoordinator::Job(view)) = client::ask(connection, &ToCoordinator::Job(id)).await else {
+                continue;
+            };
+            let Some(terminal) = view.terminal.filter(|_| view.receipt.is_some()) else { continue };
+            job.close(terminal);
+            let Ok(mut tx) = self.store.begin().await else { return };
+            if tx.put_job(&id, &job, None, crate::now()).await.is_ok() {
+                let _ = tx.commit().await;
+            }
+        }
+    }
+
+    /// Delivers reports until each is acknowledged.
+    async fn deliver_reports(self: Arc<Self>) {
+        loop {
+            self.reports.notified().await;
+            while !self.deliver_once().await {
+                tokio::time::sleep(REPORT_PAUSE).await;
+            }
+        }
+    }
+
+    /// Whether nothing is left to deliver.
+    async fn deliver_once(&self) -> bool {
+        let Some(connection) = self.to_coordinator.borrow().clone() else { return true };
+        let Ok(open) = self.store.open_jobs().await else { return false };
+        for (id, job) in open {
+            let Some(finish) = job.report(id) else { continue };
+            let attempt = finish.attempt;
+            if client::ask(&connection, &ToCoordinator::Report(finish)).await.is_err() {
+                return false;
+            }
+            let Ok(mut tx) = self.store.begin().await else { return false };
+            let Ok(Some(mut job)) = tx.job(&id).await else { return false };
+            if job.attempt == attempt.0 {
+                job.reported = true;
+            }
+            if tx.put_job(&id, &job, None, crate::now()).await.is_err() || tx.commit().await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+async fn serve(inner: Arc<Inner>, mut events: Events, mut stopped: watch::Receiver<bool>) {
+    inner.spawn(inner.clone().deliver_reports());
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            _ = stopped.changed() => return,
+        };
+        match event {
+            Some(Event::Up(connection)) => {
+                inner.spawn(serve_connection(inner.clone(), connection.clone()));
+                if connection.peer() == inner.coordinator {
+                    tracing::info!("connected to the coordinator");
+                    inner.to_coordinator.send_replace(Some(connection.clone()));
+                    let inner = inner.clone();
+                    inner.clone().spawn(async move {
+                        if let Err(fault) = inner.register(&connection).await {
+                            tracing::error!(%fault, "registering with the coordinator");
+                        }
+                    });
+                }
+            }
+            Some(Event::Down { peer, why }) => {
+                tracing::info!(peer = %peer.short(), %why, "a connection ended");
+                if peer == inner.coordinator {
+                    inner.to_coordinator.send_replace(None);
+                }
+            }
+            Some(Event::Enrol(connection)) => connection.close(tacit_net::CloseReason::Refused),
+            None => return,
+        }
+    }
+}
+
+async fn serve_connection(inner: Arc<Inner>, connection: Connection) {
+    let peer = connection.peer();
+    while let Ok(incoming) = connection.accept().await {
+        match incoming {
+            Incoming::Request { bytes, responder } if peer == inner.coordinator => {
+                let serving = inner.clone();
+                inner.spawn(async move {
+                    if let Some(answer) = serving.answer(&bytes).await {
+                        let _ = responder.respond(&wire::encode(&answer)).await;
+                    }
+                });
+            }
+            Incoming::Request { .. } => {}
+            Incoming::Stream { header, receiver } => match wire::decode::<StreamHeader>(&header) {
+                Ok(header) => inner.board.deliver(header.job, header.attempt, PeerStream { peer, receiver }),
+                Err(_) => receiver.stop(),
+            },
+        }
+    }
+}

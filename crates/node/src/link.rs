@@ -1,0 +1,68 @@
+//! Frames between two seats of an attempt: one stream in each direction.
+
+use serde::{Deserialize, Serialize};
+use tacit_protocol::Message;
+use tacit_types::{Attempt, JobId};
+
+/// The first frame of a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StreamHeader {
+    /// The job.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+}
+
+/// A frame after the header.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LinkFrame {
+    /// A chunk of a protocol message.
+    Message(Message),
+    /// Bytes that the sender of this frame has consumed of the other's, in all.
+    Credit(u64),
+}
+
+const TAG_MESSAGE: u8 = 0;
+const TAG_CREDIT: u8 = 1;
+
+impl LinkFrame {
+    /// The frame's bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            LinkFrame::Message(message) => {
+                let mut frame = message.to_frame();
+                frame.push(TAG_MESSAGE);
+                frame
+            }
+            LinkFrame::Credit(consumed) => {
+                let mut frame = consumed.to_le_bytes().to_vec();
+                frame.push(TAG_CREDIT);
+                frame
+            }
+        }
+    }
+
+    /// Parses a frame; `None` for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (tag, body) = bytes.split_last()?;
+        match *tag {
+            TAG_MESSAGE => Message::from_frame(body).ok().map(LinkFrame::Message),
+            TAG_CREDIT => Some(LinkFrame::Credit(u64::from_le_bytes(body.try_into().ok()?))),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_round_trip_and_others_are_refused() {
+        let credit = LinkFrame::Credit(1 << 40);
+        assert_eq!(LinkFrame::from_bytes(&credit.to_bytes()), Some(credit));
+        for bad in [&[][..], &[9], &[0; 4], &[0, 0, 0, 0, 0, 0, 0, 1], &[0, 0, 0, 0, 0, 0, 0, 0, 0, 1], &[0; 20]] {
+            assert_eq!(LinkFrame::from_bytes(bad), None, "{bad:?}");
+        }
+    }
+}

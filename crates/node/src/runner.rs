@@ -1,0 +1,427 @@
+//! One attempt: the local half, the machine, and the streams to the other seats.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tacit_crypto::{Secret, Statement};
+use tacit_engine::ToCoordinator;
+use tacit_engine::control::{Assignment, Finished};
+use tacit_engine::session::Session;
+use tacit_governance::JobSpec;
+use tacit_jobs::{JointContext, JointHalf, JointOutput, Plan};
+use tacit_net::mesh::Keep;
+use tacit_net::{Address, DataReceiver};
+use tacit_protocol::{Abort, Effect, Event, Machine, Setup};
+use tacit_types::wire::{self, Blob};
+use tacit_types::{Code, Fault, Millis, NodeId, Seat, Step};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::client;
+use crate::daemon::Inner;
+use crate::datasets;
+use crate::egress::Egress;
+use crate::link::{LinkFrame, StreamHeader};
+use crate::peers::PeerStream;
+
+/// The largest protocol message that a peer may stream to this node.
+const STREAM_BYTES_MAX: u64 = 1 << 34;
+
+/// Runs an attempt and stores how it ended.
+pub(crate) async fn run(
+    inner: Arc<Inner>,
+    job: Statement<JobSpec>,
+    assignment: Assignment,
+    session: Session,
+    mut cancel: mpsc::UnboundedReceiver<Code>,
+) {
+    let (id, attempt) = (assignment.job, assignment.attempt);
+    let mut attempt_run = AttemptRun::new(inner.clone(), &assignment, session);
+    let outcome = attempt_run.run(&job, &assignment, &mut cancel).await;
+    let input_sent = attempt_run.input_sent;
+    let opened = attempt_run.opened.clone();
+    let (finished, release) = match outcome {
+        Ok(output) => finished_ok(output, opened),
+        Err(abort) => (finished_failed(&abort, input_sent), None),
+    };
+    if let Finished::Failed { code, hint, .. } = &finished {
+        tracing::warn!(job = %id.short(), attempt = attempt.0, %code, hint, "the attempt failed");
+    }
+    if let Err(fault) = store(&inner, &id, attempt, finished, release, attempt_run.egress.take()).await {
+        tracing::error!(%fault, job = %id.short(), "the end of an attempt could not be stored");
+    }
+    inner.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    inner.reports.notify_one();
+}
+
+async fn store(
+    inner: &Inner,
+    id: &tacit_types::JobId,
+    attempt: tacit_types::Attempt,
+    finished: Finished,
+    release: Option<Vec<u8>>,
+    egress: Vec<(NodeId, &'static str, u64)>,
+) -> Result<(), Fault> {
+    let mut tx = inner.store.begin().await?;
+    let Some(mut job) = tx.job(id).await? else { return Ok(()) };
+    job.finish(attempt, finished, release);
+    tx.put_job(id, &job, None, crate::now()).await?;
+    tx.commit().await?;
+    inner.store.add_egress(id, &egress).await
+}
+
+fn finished_ok(output: JointOutput, opened: Vec<(String, u64)>) -> (Finished, Option<Vec<u8>>) {
+    let finished = Finished::Ok {
+        package: output.package.map(Blob),
+        survivors: output.survivors,
+        cells_in: output.cells_in,
+        cells_out: output.cells_out,
+        cells_suppressed: output.cells_suppressed,
+        opened,
+    };
+    (finished, Some(output.release))
+}
+
+fn finished_failed(abort: &Abort, input_sent: bool) -> Finished {
+    // What went wrong in the owner's own local half may speak of its data; the others learn the code.
+    let hint = match abort {
+        Abort::Local(fault) if fault.code.text().starts_with("data.") || fault.code.text().starts_with("store.") => {
+            "this party's local half failed; its own log has the cause".to_owned()
+        }
+        other => other.to_string(),
+    };
+    let code = match abort.code() {
+        code if code.text().starts_with("data.") || code.text().starts_with("store.") => Code::JobLocal,
+        code => code,
+    };
+    let blame = match abort {
+        Abort::Misbehaved { blame, .. } => Some(blame.clone()),
+        _ => None,
+    };
+    Finished::Failed { code, step: abort.step(), seat: abort.seat(), hint, blame, input_sent }
+}
+
+struct AttemptRun {
+    inner: Arc<Inner>,
+    session: Session,
+    header: StreamHeader,
+    began: Instant,
+    egress: Egress,
+    input_sent: bool,
+    opened: Vec<(String, u64)>,
+}
+
+impl AttemptRun {
+    fn new(inner: Arc<Inner>, assignment: &Assignment, session: Session) -> Self {
+        Self {
+            inner,
+            session,
+            header: StreamHeader { job: assignment.job, attempt: assignment.attempt },
+            began: Instant::now(),
+            egress: Egress::default(),
+            input_sent: false,
+            opened: Vec::new(),
+        }
+    }
+
+    fn now(&self) -> Millis {
+        Millis(self.began.elapsed().as_millis() as u64)
+    }
+
+    async fn run(
+        &mut self,
+        job: &Statement<JobSpec>,
+        assignment: &Assignment,
+        cancel: &mut mpsc::UnboundedReceiver<Code>,
+    ) -> Result<JointOutput, Abort> {
+        let spec = job.body();
+        let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params)?;
+        let (streams, _seat) = self.inner.board.open(self.header.job, self.header.attempt);
+        let (events, received) = mpsc::channel(64);
+        let writers = self.open_links(&events);
+        let incoming = tokio::spawn(take_streams(streams, self.seats(), events.clone()));
+        let _guard = AbortOnDrop(incoming);
+        let budget = Duration::from_millis(assignment.budget_ms);
+        let local = self.local_half(spec, plan.as_ref());
+        let half = tokio::select! {
+            half = local => half?,
+            code = cancel.recv() => return Err(Abort::Cancelled(code.unwrap_or(Code::JobCancelled))),
+            () = tokio::time::sleep(budget) => return Err(Abort::Cancelled(Code::JobDeadline)),
+        };
+        let context = JointContext {
+            session: self.session.hash,
+            aggregator: self.session.aggregator,
+            step_ms: assignment.step_ms,
+            cohort: spec.cohort,
+            recipient: spec.recipient,
+        };
+        let machine = self.machine(plan.as_ref(), half, context)?;
+        let deadline = self.began + budget;
+        self.drive(machine, received, writers, cancel, deadline).await
+    }
+
+    fn seats(&self) -> Vec<(NodeId, Seat)> {
+        let seating = &self.session.seating;
+        seating.seats().filter_map(|seat| seating.node(seat).map(|node| (node, seat))).collect()
+    }
+
+    /// Opens a stream to each other seat, in tasks of their own; what is sent before a stream is up
+    /// waits in its queue. The protocol's window bounds the queues.
+    fn open_links(&self, events: &mpsc::Sender<Event>) -> Vec<Option<Writer>> {
+        let mut writers = Vec::new();
+        for (seat, (card, address)) in self.session.parties.iter().enumerate() {
+            let seat = Seat(seat as u16);
+            if seat == self.session.seat {
+                writers.push(None);
+                continue;
+            }
+            let (queue, frames) = mpsc::unbounded_channel();
+            self.inner.known.insert(card.node);
+            if let Ok(address) = address.parse::<Address>() {
+                self.inner.mesh.set_peer(card.node, Some(address), Keep::OnDemand);
+            }
+            let task =
+                tokio::spawn(write_link(self.inner.clone(), card.node, seat, self.header, frames, events.clone()));
+            writers.push(Some(Writer { node: card.node, queue, _task: AbortOnDrop(task) }));
+        }
+        writers
+    }
+
+    /// Reads the owner's rows: consent rule first, then view, filter, fold.
+    async fn local_half(&self, spec: &JobSpec, plan: &dyn Plan) -> Result<Box<dyn JointHalf>, Fault> {
+        let owner = self.inner.keys.root.id();
+        let provider = spec.provider(&owner).ok_or_else(|| Fault::new(Code::RefusedParties, "not a provider"))?;
+        let row = datasets::find(&self.inner.store, &provider.dataset).await?;
+        let kept = datasets::kept(&row)?;
+        let dataset = tacit_data::Dataset::open(kept.registration, &self.inner.config.sources).await?;
+        dataset.check().await?;
+        let query = plan.local_query(&provider.view);
+        let limits = tacit_data::Limits::default();
+        let mut fold = plan.fold();
+        dataset.run(&query, kept.consent.as_ref(), &limits, |batch| fold.take(&batch)).await?;
+        Ok(fold.finish())
+    }
+
+    fn machine(
+        &self,
+        plan: &dyn Plan,
+        half: Box<dyn JointHalf>,
+        context: JointContext,
+    ) -> Result<Machine<JointOutput>, Fault> {
+        let setup = Setup {
+            job: self.header.job,
+            attempt: self.header.attempt,
+            seat: self.session.seat,
+            seating: self.session.seating.clone(),
+            disclosures: plan.disclosures(),
+            stream_bytes_max: STREAM_BYTES_MAX,
+        };
+        let seed = Secret::new(crate::os_rng()?.bytes());
+        let key = self.inner.signing.clone();
+        Ok(Machine::new(setup, &seed, key, self.now(), |party| half.run(party, context)))
+    }
+
+    async fn drive(
+        &mut self,
+        mut machine: Machine<JointOutput>,
+        mut received: mpsc::Receiver<Event>,
+        mut writers: Vec<Option<Writer>>,
+        cancel: &mut mpsc::UnboundedReceiver<Code>,
+        deadline: Instant,
+    ) -> Result<JointOutput, Abort> {
+        let mut pending = vec![Event::Start];
+        let mut timer: Option<Millis> = None;
+        let mut cancelled = false;
+        loop {
+            for event in core::mem::take(&mut pending) {
+                let effects = machine.step(self.now(), event);
+                self.carry_out(effects, &mut writers, &mut pending, &mut timer).await?;
+            }
+            if machine.is_finished() {
+                break;
+            }
+            if !pending.is_empty() {
+                continue;
+            }
+            let wake = timer.map_or(deadline, |at| (self.began + Duration::from_millis(at.0)).min(deadline));
+            tokio::select! {
+                Some(event) = received.recv() => pending.push(event),
+                Some(code) = cancel.recv(), if !cancelled => {
+                    cancelled = true;
+                    pending.push(Event::Cancel(code));
+                }
+                () = tokio::time::sleep_until(wake) => {
+                    if Instant::now() >= deadline {
+                        pending.push(Event::Cancel(Code::JobDeadline));
+                    } else {
+                        timer = None;
+                        pending.push(Event::Timer);
+                    }
+                }
+            }
+        }
+        self.opened = machine.usage().opened.into_iter().collect();
+        finish_links(writers).await;
+        machine.take_outcome().unwrap_or_else(|| Err(Abort::Local(Fault::new(Code::JobInternal, "no outcome"))))
+    }
+
+    async fn carry_out(
+        &mut self,
+        effects: Vec<Effect>,
+        writers: &mut [Option<Writer>],
+        pending: &mut Vec<Event>,
+        timer: &mut Option<Millis>,
+    ) -> Result<(), Abort> {
+        for effect in effects {
+            match effect {
+                Effect::Send(message) => {
+                    let step = message.address.step;
+                    if !self.input_sent && tacit_jobs::session::is_input(step) {
+                        self.mark_input_sent().await?;
+                    }
+                    let to = message.address.to;
+                    self.send(writers, to, step, &LinkFrame::Message(message));
+                }
+                Effect::Credit { to, consumed } => self.send(writers, to, Step(0), &LinkFrame::Credit(consumed)),
+                Effect::SetTimer(at) => *timer = Some(at),
+                Effect::Persist { ticket, record } => {
+                    let StreamHeader { job, attempt } = self.header;
+                    self.inner.store.put_record(&job, attempt.0, ticket, &record).await?;
+                    pending.push(Event::Persisted { ticket });
+                }
+                Effect::Progress(step) => self.report_progress(step),
+                Effect::Opened { .. } | Effect::Finish => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, writers: &mut [Option<Writer>], to: Seat, step: Step, frame: &LinkFrame) {
+        if let Some(Some(writer)) = writers.get(to.index()) {
+            let bytes = frame.to_bytes();
+            if matches!(frame, LinkFrame::Message(_)) {
+                self.egress.add(writer.node, step, bytes.len() as u64);
+            } else {
+                self.egress.add_control(writer.node, bytes.len() as u64);
+            }
+            let _ = writer.queue.send(bytes);
+        }
+    }
+
+    /// Notes on disk that a masked input is about to leave: no later attempt masks another.
+    async fn mark_input_sent(&mut self) -> Result<(), Fault> {
+        let id = self.header.job;
+        let mut tx = self.inner.store.begin().await?;
+        let Some(mut job) = tx.job(&id).await? else { return Err(Fault::new(Code::JobUnknown, id.short())) };
+        job.input_sent = true;
+        tx.put_job(&id, &job, None, crate::now()).await?;
+        tx.commit().await?;
+        self.input_sent = true;
+        Ok(())
+    }
+
+    /// Progress is for people; it is sent once and not waited for.
+    fn report_progress(&self, step: Step) {
+        let Some(connection) = self.inner.to_coordinator.borrow().clone() else { return };
+        let job = self.header.job;
+        self.inner.spawn(async move {
+            let _ = client::ask(&connection, &ToCoordinator::Progress { job, step }).await;
+        });
+    }
+}
+
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Writer {
+    node: NodeId,
+    queue: mpsc::UnboundedSender<Vec<u8>>,
+    _task: AbortOnDrop<()>,
+}
+
+/// Lets what is queued go out before the streams are dropped: the last message of a protocol is
+/// another seat's end.
+async fn finish_links(writers: Vec<Option<Writer>>) {
+    let mut tasks = Vec::new();
+    for Writer { queue, _task: mut task, .. } in writers.into_iter().flatten() {
+        drop(queue);
+        tasks.push(tokio::spawn(async move {
+            let _ = tokio::time::timeout(Duration::from_secs(5), &mut task.0).await;
+        }));
+    }
+    for task in tasks {
+        let _ = task.await;
+    }
+}
+
+/// Writes one seat's frames. A peer that cannot be reached or goes away is lost for this attempt.
+async fn write_link(
+    inner: Arc<Inner>,
+    node: NodeId,
+    seat: Seat,
+    header: StreamHeader,
+    mut frames: mpsc::UnboundedReceiver<Vec<u8>>,
+    events: mpsc::Sender<Event>,
+) {
+    let write = async {
+        let connection = inner.mesh.to(&node).await?;
+        let mut stream = connection.open_stream(&wire::encode(&header)).await?;
+        while let Some(frame) = frames.recv().await {
+            stream.send(&frame).await?;
+        }
+        stream.finish()
+    };
+    let result: Result<(), tacit_net::NetError> = write.await;
+    if let Err(error) = result {
+        tracing::debug!(peer = %node.short(), %error, "the stream to a seat ended");
+        let _ = events.send(Event::Gone(seat)).await;
+    }
+}
+
+/// Takes the streams of the other seats in, one for each.
+async fn take_streams(
+    mut streams: mpsc::UnboundedReceiver<PeerStream>,
+    seats: Vec<(NodeId, Seat)>,
+    events: mpsc::Sender<Event>,
+) {
+    let mut readers = tokio::task::JoinSet::new();
+    let mut taken: Vec<Seat> = Vec::new();
+    while let Some(PeerStream { peer, receiver }) = streams.recv().await {
+        match seats.iter().find(|(node, _)| *node == peer) {
+            Some((_, seat)) if !taken.contains(seat) => {
+                taken.push(*seat);
+                readers.spawn(read_link(receiver, *seat, events.clone()));
+            }
+            _ => receiver.stop(),
+        }
+    }
+}
+
+/// Reads one seat's frames. The channel to the machine is bounded, so a machine that is busy holds
+/// the stream, and QUIC holds the peer.
+async fn read_link(mut receiver: DataReceiver, seat: Seat, events: mpsc::Sender<Event>) {
+    loop {
+        let event = match receiver.next().await {
+            Ok(Some(bytes)) => match LinkFrame::from_bytes(&bytes) {
+                Some(LinkFrame::Message(message)) if message.address.from == seat => Event::Received(message),
+                Some(LinkFrame::Credit(consumed)) => Event::Credit { from: seat, consumed },
+                _ => {
+                    let _ = events.send(Event::Gone(seat)).await;
+                    return receiver.stop();
+                }
+            },
+            // The peer has finished its attempt: everything it had to say is here.
+            Ok(None) => return,
+            Err(_) => Event::Gone(seat),
+        };
+        let gone = matches!(event, Event::Gone(_));
+        if events.send(event).await.is_err() || gone {
+            return;
+        }
+    }
+}

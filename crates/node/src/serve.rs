@@ -1,0 +1,275 @@
+//! Answers to the coordinator. What must not be lost is committed before the answer leaves.
+
+use std::sync::{Arc, PoisonError};
+
+use tacit_engine::control::{FromNode, ToNode};
+use tacit_engine::{Assignment, Worker, WorkerJob};
+use tacit_governance::{JobSpec, Ledger, SignedContract};
+use tacit_receipts::{AddCheckpoint, Quorum, SeenCheckpoint, VerifierKey, WitnessRefusal};
+use tacit_types::wire::{self, Blob};
+use tacit_types::{Attempt, Code, ContractId, Fault, JobId, UnixMillis};
+
+use crate::daemon::{Inner, Slot};
+use crate::runner;
+use crate::store::Tx;
+
+impl Inner {
+    /// The answer to a request; `None` for bytes that are none.
+    pub(crate) async fn answer(self: &Arc<Self>, bytes: &[u8]) -> Option<FromNode> {
+        let request: ToNode = wire::decode(bytes).ok()?;
+        let answer = match request {
+            ToNode::Admit { job, contracts } => self.admit(job, &contracts).await,
+            ToNode::Plan { job, contracts } => self.plan(&job, &contracts).await,
+            ToNode::Reserve { job, attempt, ttl_ms } => self.reserve(job, attempt, ttl_ms).await,
+            ToNode::Start { assignment } => self.start(assignment).await,
+            ToNode::Cancel { job, code } => Ok(self.cancel(&job, code)),
+            ToNode::Attest { job, record } => self.attest(&job, &record).await,
+            ToNode::Cosign { request } => self.cosign(&request).await,
+            ToNode::Logged { job, leaf, proof } => self.logged(&job, &leaf, &proof).await,
+            ToNode::Close { job, terminal } => self.close(&job, terminal).await,
+            ToNode::Ping => Ok(FromNode::Done),
+        };
+        Some(answer.unwrap_or_else(|fault| {
+            tracing::warn!(%fault, "a request of the coordinator was not carried out");
+            FromNode::Failed(fault)
+        }))
+    }
+
+    /// Decides once; a repeat gets the stored answer. Quota, consumed id and answer are one
+    /// transaction.
+    async fn admit(&self, job: Blob, offered: &[Vec<Blob>]) -> Result<FromNode, Fault> {
+        let parsed = JobSpec::verify(&job)?;
+        let id = JobSpec::id(&parsed);
+        self.take_contracts(offered).await?;
+        let now = crate::now();
+        let mut tx = self.store.begin().await?;
+        if let Some(known) = tx.job(&id).await? {
+            return Ok(known.decision());
+        }
+        let record = self
+            .with_ledger(&mut tx, parsed.body(), false, now, |ledger| Worker::admit(&job, ledger, &self.context(now)));
+        let record: WorkerJob = record.await??;
+        let contract = if record.admitted { admitted_under(&record) } else { None };
+        tx.put_job(&id, &record, contract, now).await?;
+        tx.commit().await?;
+        tracing::info!(job = %id.short(), admitted = record.admitted, "decided");
+        Ok(record.decision())
+    }
+
+    async fn plan(&self, job: &Blob, offered: &[Vec<Blob>]) -> Result<FromNode, Fault> {
+        let parsed = match JobSpec::verify(job) {
+            Ok(parsed) => parsed,
+            Err(fault) => return Ok(FromNode::Planned(Some(fault))),
+        };
+        self.take_contracts(offered).await?;
+        let now = crate::now();
+        let mut tx = self.store.begin().await?;
+        let consumed = tx.job(&JobSpec::id(&parsed)).await?.is_some();
+        let decision =
+            self.with_ledger(&mut tx, parsed.body(), consumed, now, |l| Worker::decide(&parsed, l, now)).await?;
+        Ok(FromNode::Planned(decision.err()))
+    }
+
+    /// Keeps contracts that this owner has signed: the others' signatures come with the request.
+    async fn take_contracts(&self, offered: &[Vec<Blob>]) -> Result<(), Fault> {
+        for contract in Worker::contracts(offered) {
+            let ours = contract.body().parties.iter().any(|p| p.root == self.keys.root.id());
+            if ours {
+                self.store.put_contract(&contract).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what the owner's store knows and decides over it.
+    async fn with_ledger<T>(
+        &self,
+        tx: &mut Tx<'_>,
+        spec: &JobSpec,
+        consumed: bool,
+        now: UnixMillis,
+        decide: impl FnOnce(&Ledger<'_>) -> T,
+    ) -> Result<T, Fault> {
+        let owner = self.keys.root.id();
+        let contracts: Vec<SignedContract> = tx.contracts().await?;
+        let revoked = tx.revoked().await?;
+        let high_water = tx.high_water(now).await?;
+        let mut used: Vec<(ContractId, u64)> = Vec::new();
+        for contract in &spec.contracts {
+            used.push((*contract, tx.jobs_used(contract).await?));
+        }
+        let dataset = match spec.provider(&owner) {
+            Some(provider) => tx.descriptor(&provider.dataset).await?,
+            None => None,
+        };
+        let jobs_used = |id: &ContractId| used.iter().find(|(c, _)| c == id).map_or(u64::MAX, |(_, n)| *n);
+        Ok(decide(&Ledger {
+            owner,
+            contracts: &contracts,
+            revoked: &revoked,
+            dataset: dataset.as_ref(),
+            jobs_used: &jobs_used,
+            consumed,
+            high_water,
+            coordinator: self.coordinator,
+        }))
+    }
+
+    async fn reserve(&self, job: JobId, attempt: Attempt, ttl_ms: u64) -> Result<FromNode, Fault> {
+        let Some(known) = self.store.job(&job).await? else { return Err(unknown(&job)) };
+        if !known.admitted || attempt.0 <= known.attempt {
+            return Err(Fault::new(Code::RefusedReplayed, format!("{attempt} of job {}", job.short())));
+        }
+        let now = crate::now();
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|_, slot| slot.cancel.is_some() || slot.until > now);
+        let held = slots.get(&job).is_some_and(|slot| slot.cancel.is_none());
+        if !held && slots.len() >= self.config.slots as usize {
+            return Ok(FromNode::Busy);
+        }
+        if slots.get(&job).is_none_or(|slot| slot.cancel.is_none()) {
+            slots.insert(job, Slot { attempt, until: now.plus(ttl_ms.min(60_000)), cancel: None });
+        }
+        Ok(FromNode::Reserved)
+    }
+
+    /// Begins an attempt: the number is burned on disk before anything else happens.
+    async fn start(self: &Arc<Self>, assignment: Assignment) -> Result<FromNode, Fault> {
+        let (id, attempt) = (assignment.job, assignment.attempt);
+        let now = crate::now();
+        let mut tx = self.store.begin().await?;
+        let Some(mut job) = tx.job(&id).await? else { return Err(unknown(&id)) };
+        if job.attempt == attempt.0 {
+            // A repeat: it runs, or has run and its report is on the way.
+            return Ok(FromNode::Started);
+        }
+        let parsed = job.job()?;
+        let session = tacit_engine::session::check(&parsed, &assignment, &self.signing.id())?;
+        let cancel = self.occupy(&id, attempt)?;
+        let begun = async {
+            job.begin(attempt)?;
+            tx.put_job(&id, &job, None, now).await?;
+            tx.commit().await
+        };
+        if let Err(fault) = begun.await {
+            self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            return Err(fault);
+        }
+        for seated in &assignment.seats {
+            self.store.put_party(&seated.card, &seated.address).await?;
+        }
+        self.spawn(runner::run(self.clone(), parsed, assignment, session, cancel));
+        Ok(FromNode::Started)
+    }
+
+    /// Turns the reservation into a running slot.
+    fn occupy(&self, job: &JobId, attempt: Attempt) -> Result<tokio::sync::mpsc::UnboundedReceiver<Code>, Fault> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot =
+            slots.get_mut(job).filter(|slot| slot.attempt == attempt && slot.cancel.is_none()).ok_or_else(|| {
+                Fault::new(Code::JobBusy, format!("no slot is kept for {attempt} of job {}", job.short()))
+            })?;
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        slot.cancel = Some(sender);
+        Ok(receiver)
+    }
+
+    fn cancel(&self, job: &JobId, code: Code) -> FromNode {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cancel) = slots.get(job).and_then(|slot| slot.cancel.as_ref()) {
+            let _ = cancel.send(code);
+        }
+        FromNode::Done
+    }
+
+    async fn attest(&self, id: &JobId, record: &[u8]) -> Result<FromNode, Fault> {
+        let now = crate::now();
+        let seen = self.witness.lock().await.as_ref().and_then(|w| w.seen().map(|s| (s.size, s.root)));
+        let seen = seen.map(|(size, root)| SeenCheckpoint { size, root });
+        let mut tx = self.store.begin().await?;
+        let Some(mut job) = tx.job(id).await? else { return Err(unknown(id)) };
+        let link = tacit_receipts::receipt::next_link(tx.chain().await?);
+        let (answer, attested) = job.attest(record, link, seen, &self.context(now))?;
+        if let Some(attested) = attested {
+            tx.set_chain(attested.seq, attested.id).await?;
+            tx.put_job(id, &job, None, now).await?;
+            tx.commit().await?;
+        }
+        Ok(answer)
+    }
+
+    /// Cosigns what follows from what it has seen; the new state is durable before the line leaves.
+    async fn cosign(&self, request: &[u8]) -> Result<FromNode, Fault> {
+        let request = AddCheckpoint::parse(request)?;
+        let mut held = self.witness.lock().await;
+        let Some(witness) = held.as_mut() else {
+            return Err(Fault::new(Code::LogUnknown, "this node's witness key is not in the log's list yet"));
+        };
+        let prepared = match witness.prepare(&request, crate::now()) {
+            Ok(prepared) => prepared,
+            Err(WitnessRefusal::Stale(size)) => return Ok(FromNode::WitnessHolds(size)),
+            Err(refusal) => {
+                if let WitnessRefusal::Fork { held, offered } = &refusal {
+                    self.store.set_meta("fork_held", held).await?;
+                    self.store.set_meta("fork_offered", offered).await?;
+                }
+                return Err(Fault::new(refusal.code(), refusal.to_string()));
+            }
+        };
+        self.store.set_meta("witness_seen", &tacit_crypto::cbor::encode(prepared.seen())).await?;
+        let line = witness.release(prepared, &self.keys.witness).map_err(|r| Fault::new(r.code(), r.to_string()))?;
+        Ok(FromNode::Cosigned(line.to_string()))
+    }
+
+    /// Checks receipt, proof and quorum, stores them, and hands out this node's part of the key.
+    async fn logged(&self, id: &JobId, leaf: &[u8], proof: &[u8]) -> Result<FromNode, Fault> {
+        let now = crate::now();
+        let Some(known) = self.store.job(id).await? else { return Err(unknown(id)) };
+        let quorum = self.quorum(&known).await?;
+        let mut tx = self.store.begin().await?;
+        let Some(mut job) = tx.job(id).await? else { return Err(unknown(id)) };
+        let answer = job.release(leaf, proof, &self.log_key, &quorum, &self.context(now))?;
+        tx.put_job(id, &job, None, now).await?;
+        tx.commit().await?;
+        Ok(answer)
+    }
+
+    /// The witnesses of the job's own providers: keys from their cards, whose roots the job names,
+    /// so that a coordinator cannot bring its own.
+    async fn quorum(&self, job: &WorkerJob) -> Result<Quorum, Fault> {
+        let parsed = job.job()?;
+        let listed = self.log.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let listed: Vec<VerifierKey> =
+            listed.iter().flat_map(|l| &l.witnesses).filter_map(|text| VerifierKey::parse(text).ok()).collect();
+        let parties = self.store.parties().await?;
+        let witnesses: Vec<VerifierKey> = parsed
+            .body()
+            .providers
+            .iter()
+            .filter_map(|p| parties.iter().find(|(_, card, _)| card.root == p.owner))
+            .filter_map(|(_, card, _)| listed.iter().find(|key| key.key() == card.witness).cloned())
+            .collect();
+        let n = parsed.body().providers.len();
+        Quorum::new(witnesses, tacit_engine::record::witness_threshold(n))
+    }
+
+    async fn close(&self, id: &JobId, terminal: tacit_engine::Terminal) -> Result<FromNode, Fault> {
+        let mut tx = self.store.begin().await?;
+        let Some(mut job) = tx.job(id).await? else { return Ok(FromNode::Done) };
+        tracing::info!(job = %id.short(), state = terminal.word(), "ended");
+        job.close(terminal);
+        tx.put_job(id, &job, None, crate::now()).await?;
+        tx.commit().await?;
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).retain(|job, s| job != id || s.cancel.is_some());
+        Ok(FromNode::Done)
+    }
+}
+
+fn unknown(job: &JobId) -> Fault {
+    Fault::new(Code::JobUnknown, format!("job {}", job.short()))
+}
+
+/// The contract that an admission rests on.
+fn admitted_under(job: &WorkerJob) -> Option<ContractId> {
+    tacit_crypto::Statement::<tacit_governance::Admission>::verify(&job.answer).ok().map(|a| a.body().contract)
+}

@@ -1,0 +1,560 @@
+//! The node's database: SQLite, write-ahead log, every commit synced, one writer at a time.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Row, Sqlite, Transaction};
+use tacit_crypto::Statement;
+use tacit_engine::WorkerJob;
+use tacit_governance::{DatasetDescriptor, PartyCard, SignedContract};
+use tacit_types::{Code, ContractId, DatasetVersionId, Fault, JobId, NodeId, StatementId, UnixMillis, wire};
+
+/// Bytes of one stored job.
+const JOB_STATE_BYTES_MAX: usize = 64 << 20;
+
+/// The database of one node.
+#[derive(Clone)]
+pub struct Store {
+    pool: SqlitePool,
+}
+
+/// A dataset version as it is stored.
+#[derive(Clone, Debug)]
+pub struct DatasetRow {
+    /// Local name.
+    pub name: String,
+    /// Version.
+    pub version: u32,
+    /// Id.
+    pub id: DatasetVersionId,
+    /// The local registration, JSON.
+    pub registration: String,
+    /// The signed descriptor.
+    pub descriptor: Vec<u8>,
+    /// Exact rows, which never leave.
+    pub rows: u64,
+    /// When it was added.
+    pub added_at: UnixMillis,
+}
+
+/// What left the node under one heading.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct EgressRow {
+    /// The job; zeroes for control traffic.
+    pub job: String,
+    /// The peer's name or short id.
+    pub peer: String,
+    /// What kind of bytes.
+    pub kind: String,
+    /// Payload bytes.
+    pub bytes: u64,
+}
+
+/// Turns a database error into a fault: full disk, damage, or another failure.
+pub fn fault(error: &sqlx::Error) -> Fault {
+    let text = error.to_string();
+    let code = match error.as_database_error().and_then(|e| e.code().map(|c| c.into_owned())).as_deref() {
+        // The low byte is the primary result code: 13 full, 11 corrupt, 26 not a database.
+        Some(code) => match code.parse::<u32>().unwrap_or(0) & 0xff {
+            13 => Code::StoreFull,
+            11 | 26 => Code::StoreCorrupt,
+            5 | 6 => Code::StoreLocked,
+            _ => Code::StoreFailed,
+        },
+        None if matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => Code::StoreCorrupt,
+        None => Code::StoreFailed,
+    };
+    Fault::new(code, text)
+}
+
+fn corrupt(what: &str) -> Fault {
+    Fault::new(Code::StoreCorrupt, format!("node.db: {what}"))
+}
+
+fn id32(bytes: &[u8], what: &str) -> Result<[u8; 32], Fault> {
+    bytes.try_into().map_err(|_| corrupt(what))
+}
+
+type Result<T, E = Fault> = core::result::Result<T, E>;
+
+/// An open transaction.
+pub struct Tx<'a>(Transaction<'a, Sqlite>);
+
+impl Store {
+    /// Opens or creates the database and checks it.
+    ///
+    /// # Errors
+    /// `store.corrupt`, `store.full`, `store.failed`.
+    pub async fn open(path: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10));
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(|e| fault(&e))?;
+        let check: String =
+            sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&pool).await.map_err(|e| fault(&e))?;
+        if check != "ok" {
+            return Err(corrupt(&check));
+        }
+        sqlx::migrate!("./migrations").run(&pool).await.map_err(|e| match e {
+            sqlx::migrate::MigrateError::Execute(e) => fault(&e),
+            other => Fault::new(Code::StoreFailed, format!("{}: {other}", path.display())),
+        })?;
+        Ok(Self { pool })
+    }
+
+    /// Closes it, with everything in the main file.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Begins a transaction that takes the write lock at once.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn begin(&self) -> Result<Tx<'_>> {
+        self.pool.begin_with("BEGIN IMMEDIATE").await.map(Tx).map_err(|e| fault(&e))
+    }
+
+    /// A value under a key.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn meta(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        sqlx::query_scalar("SELECT value FROM meta WHERE key = ?")
+            .bind(key)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|e| fault(&e))
+    }
+
+    /// Keeps a value under a key.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn set_meta(&self, key: &str, value: &[u8]) -> Result<()> {
+        let mut tx = self.begin().await?;
+        tx.set_meta(key, value).await?;
+        tx.commit().await
+    }
+
+    /// Every party known, with its address.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn parties(&self) -> Result<Vec<(Vec<u8>, PartyCard, String)>> {
+        let rows = sqlx::query("SELECT card, address FROM parties ORDER BY name")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|e| fault(&e))?;
+        rows.into_iter()
+            .map(|row| {
+                let card: Vec<u8> = row.get(0);
+                let body = PartyCard::verify(&card).map_err(|f| corrupt(&f.what))?.into_body();
+                Ok((card, body, row.get(1)))
+            })
+            .collect()
+    }
+
+    /// Takes a party in. A root that is known keeps its keys: other keys under it are refused.
+    ///
+    /// # Errors
+    /// `net.fingerprint` for other keys under a known root.
+    pub async fn put_party(&self, card: &[u8], address: &str) -> Result<()> {
+        let body = PartyCard::verify(card)?.into_body();
+        let mut tx = self.begin().await?;
+        let known: Option<Vec<u8>> = sqlx::query_scalar("SELECT node FROM parties WHERE root = ?")
+            .bind(body.root.0.as_slice())
+            .fetch_optional(&mut *tx.0)
+            .await
+            .map_err(|e| fault(&e))?;
+        if known.is_some_and(|node| node != body.node.0) {
+            return Err(Fault::new(Code::NetFingerprint, format!("{} shows another node key than before", body.name)));
+        }
+        sqlx::query(
+            "INSERT INTO parties (root, node, name, card, address) VALUES (?, ?, ?, ?, ?) \
+             ON CONFLICT (root) DO UPDATE SET card = excluded.card, address = excluded.address",
+        )
+        .bind(body.root.0.as_slice())
+        .bind(body.node.0.as_slice())
+        .bind(body.name.as_str())
+        .bind(card)
+        .bind(address)
+        .execute(&mut *tx.0)
+        .await
+        .map_err(|e| fault(&e))?;
+        tx.commit().await
+    }
+
+    /// Dataset versions, newest first.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn datasets(&self) -> Result<Vec<DatasetRow>> {
+        let rows = sqlx::query(
+            "SELECT name, version, id, registration, descriptor, rows, added_at FROM datasets ORDER BY name, version DESC",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|e| fault(&e))?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(DatasetRow {
+                    name: row.get(0),
+                    version: u32::try_from(row.get::<i64, _>(1)).map_err(|_| corrupt("a dataset's version"))?,
+                    id: DatasetVersionId(id32(&row.get::<Vec<u8>, _>(2), "a dataset's id")?),
+                    registration: row.get(3),
+                    descriptor: row.get(4),
+                    rows: row.get::<i64, _>(5).unsigned_abs(),
+                    added_at: UnixMillis(row.get::<i64, _>(6).unsigned_abs()),
+                })
+            })
+            .collect()
+    }
+
+    /// Keeps a dataset version.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn put_dataset(&self, row: &DatasetRow) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO datasets (name, version, id, registration, descriptor, rows, added_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&row.name)
+        .bind(i64::from(row.version))
+        .bind(row.id.0.as_slice())
+        .bind(&row.registration)
+        .bind(&row.descriptor)
+        .bind(row.rows as i64)
+        .bind(row.added_at.0 as i64)
+        .execute(&self.pool)
+        .await
+        .map(|_| ())
+        .map_err(|e| fault(&e))
+    }
+
+    /// Keeps signatures over contracts; repeats change nothing.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn put_contract(&self, contract: &SignedContract) -> Result<()> {
+        let mut tx = self.begin().await?;
+        for statement in contract.signatures() {
+            sqlx::query("INSERT OR IGNORE INTO contract_signatures (contract, signer, statement) VALUES (?, ?, ?)")
+                .bind(contract.id().0.as_slice())
+                .bind(statement.signer().0.as_slice())
+                .bind(statement.bytes())
+                .execute(&mut *tx.0)
+                .await
+                .map_err(|e| fault(&e))?;
+        }
+        tx.commit().await
+    }
+
+    /// Every contract of which a signature is kept.
+    ///
+    /// # Errors
+    /// Those of the database; `store.corrupt` when a kept signature no longer verifies.
+    pub async fn contracts(&self) -> Result<Vec<SignedContract>> {
+        let mut tx = self.begin().await?;
+        tx.contracts().await
+    }
+
+    /// Contracts that the owner has revoked.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn revoke(&self, contract: &ContractId, at: UnixMillis) -> Result<()> {
+        sqlx::query("INSERT OR IGNORE INTO revocations (contract, at) VALUES (?, ?)")
+            .bind(contract.0.as_slice())
+            .bind(at.0 as i64)
+            .execute(&self.pool)
+            .await
+            .map(|_| ())
+            .map_err(|e| fault(&e))
+    }
+
+    /// A job.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn job(&self, id: &JobId) -> Result<Option<WorkerJob>> {
+        let mut tx = self.begin().await?;
+        tx.job(id).await
+    }
+
+    /// Jobs that have not ended here.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn open_jobs(&self) -> Result<Vec<(JobId, WorkerJob)>> {
+        self.jobs_where("SELECT id, state FROM jobs WHERE open = 1 ORDER BY seen_at").await
+    }
+
+    /// Every job, newest first.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn jobs(&self) -> Result<Vec<(JobId, WorkerJob)>> {
+        self.jobs_where("SELECT id, state FROM jobs ORDER BY seen_at DESC LIMIT 1000").await
+    }
+
+    async fn jobs_where(&self, sql: &'static str) -> Result<Vec<(JobId, WorkerJob)>> {
+        let rows = sqlx::query(sql).fetch_all(&self.pool).await.map_err(|e| fault(&e))?;
+        rows.into_iter()
+            .map(|row| {
+                let id = JobId(id32(&row.get::<Vec<u8>, _>(0), "a job's id")?);
+                Ok((id, decode_job(&row.get::<Vec<u8>, _>(1))?))
+            })
+            .collect()
+    }
+
+    /// Keeps a protocol's record and returns once it is durable.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn put_record(&self, job: &JobId, attempt: u32, ticket: u64, record: &[u8]) -> Result<()> {
+        sqlx::query("INSERT INTO protocol_records (job, attempt, ticket, record) VALUES (?, ?, ?, ?)")
+            .bind(job.0.as_slice())
+            .bind(i64::from(attempt))
+            .bind(ticket as i64)
+            .bind(record)
+            .execute(&self.pool)
+            .await
+            .map(|_| ())
+            .map_err(|e| fault(&e))
+    }
+
+    /// Adds to the egress ledger.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn add_egress(&self, job: &JobId, entries: &[(NodeId, &'static str, u64)]) -> Result<()> {
+        let mut tx = self.begin().await?;
+        for (peer, kind, bytes) in entries {
+            sqlx::query(
+                "INSERT INTO egress (job, peer, kind, bytes) VALUES (?, ?, ?, ?) \
+                 ON CONFLICT (job, peer, kind) DO UPDATE SET bytes = bytes + excluded.bytes",
+            )
+            .bind(job.0.as_slice())
+            .bind(peer.0.as_slice())
+            .bind(*kind)
+            .bind(*bytes as i64)
+            .execute(&mut *tx.0)
+            .await
+            .map_err(|e| fault(&e))?;
+        }
+        tx.commit().await
+    }
+
+    /// The egress ledger.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn egress(&self) -> Result<Vec<EgressRow>> {
+        let rows = sqlx::query(
+            "SELECT e.job, COALESCE(p.name, lower(hex(substr(e.peer, 1, 4)))), e.kind, e.bytes \
+             FROM egress e LEFT JOIN parties p ON p.node = e.peer ORDER BY e.job, 2, e.kind",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|e| fault(&e))?;
+        rows.into_iter()
+            .map(|row| {
+                let job = JobId(id32(&row.get::<Vec<u8>, _>(0), "an egress row")?);
+                Ok(EgressRow {
+                    job: job.to_string(),
+                    peer: row.get(1),
+                    kind: row.get(2),
+                    bytes: row.get::<i64, _>(3).unsigned_abs(),
+                })
+            })
+            .collect()
+    }
+}
+
+fn decode_job(bytes: &[u8]) -> Result<WorkerJob> {
+    wire::decode_capped(bytes, JOB_STATE_BYTES_MAX).map_err(|e| corrupt(&format!("a job: {e}")))
+}
+
+impl Tx<'_> {
+    /// Makes everything durable.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn commit(self) -> Result<()> {
+        self.0.commit().await.map_err(|e| fault(&e))
+    }
+
+    /// Keeps a value under a key.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn set_meta(&mut self, key: &str, value: &[u8]) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        )
+        .bind(key)
+        .bind(value)
+        .execute(&mut *self.0)
+        .await
+        .map(|_| ())
+        .map_err(|e| fault(&e))
+    }
+
+    /// A value under a key.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn meta(&mut self, key: &str) -> Result<Option<Vec<u8>>> {
+        sqlx::query_scalar("SELECT value FROM meta WHERE key = ?")
+            .bind(key)
+            .fetch_optional(&mut *self.0)
+            .await
+            .map_err(|e| fault(&e))
+    }
+
+    /// A job.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn job(&mut self, id: &JobId) -> Result<Option<WorkerJob>> {
+        let state: Option<Vec<u8>> = sqlx::query_scalar("SELECT state FROM jobs WHERE id = ?")
+            .bind(id.0.as_slice())
+            .fetch_optional(&mut *self.0)
+            .await
+            .map_err(|e| fault(&e))?;
+        state.map(|bytes| decode_job(&bytes)).transpose()
+    }
+
+    /// Keeps a job. `contract` is the contract whose quota it uses; `None` for a refused one.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn put_job(
+        &mut self,
+        id: &JobId,
+        job: &WorkerJob,
+        contract: Option<ContractId>,
+        now: UnixMillis,
+    ) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO jobs (id, state, contract, open, seen_at) VALUES (?, ?, ?, ?, ?) \
+             ON CONFLICT (id) DO UPDATE SET state = excluded.state, open = excluded.open",
+        )
+        .bind(id.0.as_slice())
+        .bind(wire::encode(job))
+        .bind(contract.map(|c| c.0.to_vec()))
+        .bind(i64::from(job.terminal.is_none()))
+        .bind(now.0 as i64)
+        .execute(&mut *self.0)
+        .await
+        .map(|_| ())
+        .map_err(|e| fault(&e))
+    }
+
+    /// Jobs counted against a contract.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn jobs_used(&mut self, contract: &ContractId) -> Result<u64> {
+        let n: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE contract = ?")
+            .bind(contract.0.as_slice())
+            .fetch_one(&mut *self.0)
+            .await
+            .map_err(|e| fault(&e))?;
+        Ok(n.unsigned_abs())
+    }
+
+    /// The descriptor of a dataset version.
+    ///
+    /// # Errors
+    /// Those of the database; `store.corrupt` when it no longer verifies.
+    pub async fn descriptor(&mut self, id: &DatasetVersionId) -> Result<Option<DatasetDescriptor>> {
+        let bytes: Option<Vec<u8>> = sqlx::query_scalar("SELECT descriptor FROM datasets WHERE id = ?")
+            .bind(id.0.as_slice())
+            .fetch_optional(&mut *self.0)
+            .await
+            .map_err(|e| fault(&e))?;
+        bytes
+            .map(|b| {
+                Statement::<DatasetDescriptor>::verify(&b)
+                    .map(Statement::into_body)
+                    .map_err(|e| corrupt(&e.to_string()))
+            })
+            .transpose()
+    }
+
+    /// Contracts that the owner has revoked.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn revoked(&mut self) -> Result<Vec<ContractId>> {
+        let rows: Vec<Vec<u8>> = sqlx::query_scalar("SELECT contract FROM revocations")
+            .fetch_all(&mut *self.0)
+            .await
+            .map_err(|e| fault(&e))?;
+        rows.iter().map(|bytes| id32(bytes, "a revocation").map(ContractId)).collect()
+    }
+
+    /// Every contract of which a signature is kept.
+    ///
+    /// # Errors
+    /// Those of the database; `store.corrupt` when a kept signature no longer verifies.
+    pub async fn contracts(&mut self) -> Result<Vec<SignedContract>> {
+        let rows = sqlx::query("SELECT contract, statement FROM contract_signatures ORDER BY contract")
+            .fetch_all(&mut *self.0)
+            .await
+            .map_err(|e| fault(&e))?;
+        let mut grouped: Vec<(Vec<u8>, Vec<Vec<u8>>)> = Vec::new();
+        for row in rows {
+            let (contract, statement): (Vec<u8>, Vec<u8>) = (row.get(0), row.get(1));
+            match grouped.last_mut() {
+                Some((id, list)) if *id == contract => list.push(statement),
+                _ => grouped.push((contract, vec![statement])),
+            }
+        }
+        grouped
+            .iter()
+            .map(|(_, list)| SignedContract::collect(list.iter().map(Vec::as_slice)).map_err(|f| corrupt(&f.what)))
+            .collect()
+    }
+
+    /// The issuer's chain: number and id of the last attestation.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn chain(&mut self) -> Result<Option<(u64, StatementId)>> {
+        let Some(bytes) = self.meta("chain").await? else { return Ok(None) };
+        wire::decode::<(u64, [u8; 32])>(&bytes)
+            .map(|(seq, id)| Some((seq, StatementId(id))))
+            .map_err(|e| corrupt(&format!("the attestation chain: {e}")))
+    }
+
+    /// Moves the issuer's chain on.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn set_chain(&mut self, seq: u64, id: StatementId) -> Result<()> {
+        self.set_meta("chain", &wire::encode(&(seq, id.0))).await
+    }
+
+    /// The latest time that this node has acted at, moved on to `now`.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn high_water(&mut self, now: UnixMillis) -> Result<UnixMillis> {
+        let before = match self.meta("high_water").await? {
+            Some(bytes) => wire::decode::<UnixMillis>(&bytes).map_err(|e| corrupt(&format!("the clock: {e}")))?,
+            None => UnixMillis(0),
+        };
+        if now > before {
+            self.set_meta("high_water", &wire::encode(&now)).await?;
+        }
+        Ok(before)
+    }
+}
