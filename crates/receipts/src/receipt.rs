@@ -337,8 +337,8 @@ impl JointReceipt {
             out.faults.push(fault);
         }
         for entry in self.record.parties.iter().filter(|p| p.standing == Standing::TookPart) {
-            if !signed.contains(&entry.party) {
-                let what = format!("{} took part and did not attest", entry.name);
+            if self.absent.iter().any(|a| a.party == entry.party) {
+                let what = format!("{} took part and is listed as absent", entry.name);
                 out.faults.push(Fault::new(Code::ReceiptAttestationMissing, what));
             }
         }

@@ -17,7 +17,7 @@ use crate::leaf::{GENESIS_LEAVES, Genesis, KeyEvent, Leaf};
 use crate::merkle::{MemTree, leaf_hash, root, verify_inclusion};
 use crate::note::VerifierKey;
 use crate::proof::LogProof;
-use crate::receipt::{Attestation, JointReceipt, Promise, SeenCheckpoint, Verdict};
+use crate::receipt::{Attestation, JointReceipt, Promise, Verdict};
 use crate::report::{NOTICES_MAX, Notice, Report, Scope, TrustSource};
 use crate::tiles::{CHECKPOINT_PATH, TRUST_PATH, TileRead, TileReader, beside_path};
 
@@ -43,8 +43,6 @@ pub struct Verifier<'a> {
     late: BTreeMap<Hash, u64>,
     /// The latest time of issue of a receipt and its leaf.
     newest: Option<(UnixMillis, u64)>,
-    /// Single leaves: the checkpoints that parties had seen.
-    seen: Vec<(u64, SeenCheckpoint)>,
     flawed: BTreeSet<u64>,
     unchecked: BTreeMap<String, u64>,
     report: Report,
@@ -82,7 +80,6 @@ impl<'a> Verifier<'a> {
             digests: BTreeSet::new(),
             late: BTreeMap::new(),
             newest: None,
-            seen: Vec::new(),
             flawed: BTreeSet::new(),
             unchecked: BTreeMap::new(),
             report,
@@ -147,13 +144,6 @@ impl<'a> Verifier<'a> {
             let hash = leaf_hash(&one.leaf);
             if let Err(fault) = verify_inclusion(&hash, one.index, head.size, &one.proof, &head.root) {
                 self.flaw(one.index, fault);
-            }
-        }
-        if let Some(head) = &head {
-            for (leaf, seen) in core::mem::take(&mut self.seen) {
-                if seen.size == head.size && seen.root != head.root {
-                    self.find(Some(leaf), Code::LogFork, format!("another root was seen at {} leaves", seen.size));
-                }
             }
         }
         self.close(&cosigned)
@@ -387,8 +377,6 @@ impl<'a> Verifier<'a> {
         } else if self.whole && root(&self.tree, seen.size).ok() != Some(seen.root) {
             let what = format!("{} had seen another root at {} leaves", self.name_of(&signer), seen.size);
             self.find(Some(index), Code::LogFork, what);
-        } else if !self.whole {
-            self.seen.push((index, seen));
         }
     }
 

@@ -332,11 +332,46 @@ fn times_out_of_order_are_found() {
     world.now = UnixMillis(world.now.0 - HOUR);
     let leaf = world.publish(receipt(record, &attestations));
     found(&world, leaf, &[Code::ReceiptTime]);
-    // Within the skew that honest clocks have.
-    let mut world = self::world();
-    world.now = UnixMillis(world.now.0 - verify::CLOCK_SKEW_MILLIS_MAX);
-    world.job(3);
-    assert!(world.report().is_valid());
+}
+
+#[test]
+fn times_within_the_skew_of_honest_clocks_are_no_fault() {
+    const SKEW: u64 = verify::CLOCK_SKEW_MILLIS_MAX;
+    for (skew, valid) in [(SKEW, true), (SKEW + 1_000, false)] {
+        // Attested and issued before the job ended.
+        let mut world = world();
+        let mut record = world.record(3);
+        record.ended = world.now.plus(skew);
+        world.close(record);
+        assert_eq!(world.report().is_valid(), valid, "ended {skew}");
+        // Issued before the receipt that precedes it; the job's own minute is taken off.
+        let mut world = self::world();
+        world.now = UnixMillis(world.now.0 - skew - 60_000);
+        world.job(3);
+        world.now = world.now.plus(skew);
+        assert_eq!(world.report().is_valid(), valid, "issued {skew}");
+        // Attested after it was closed.
+        let mut world = self::world();
+        let record = world.record(3);
+        world.now = world.now.plus(skew);
+        let attestations = world.attest_all(&record);
+        world.now = UnixMillis(world.now.0 - skew);
+        world.publish(receipt(record, &attestations));
+        assert_eq!(world.report().is_valid(), valid, "attested {skew}");
+        // Issued after the witnesses saw it.
+        let mut world = self::world();
+        world.now = world.now.plus(skew);
+        world.job(3);
+        world.now = UnixMillis(world.now.0 - skew);
+        assert_eq!(world.report().is_valid(), valid, "cosigned {skew}");
+    }
+}
+
+#[test]
+fn a_log_of_its_two_first_leaves_is_valid() {
+    let report = World::new(3).report();
+    assert!(report.is_valid(), "{:?}", report.faults);
+    assert_eq!((report.leaves, report.receipts, report.notices.len()), (2, 0, 0));
 }
 
 #[test]
@@ -391,6 +426,30 @@ fn keys_hold_only_in_their_interval_and_under_their_name() {
     let mut unwitnessed = world.trust();
     unwitnessed.quorum = 0;
     assert!(verify(&unwitnessed).notices.contains(&Notice::NoWitness));
+}
+
+#[test]
+fn a_list_of_keys_that_differs_in_any_part_is_announced() {
+    let tamper: [fn(&mut KeyEvent); 7] = [
+        |_| {},
+        |e| e.coordinator = NodeId([1; 32]),
+        |e| e.log_key = e.witnesses[0].clone(),
+        |e| e.witnesses.truncate(2),
+        |e| e.quorum = 1,
+        |e| e.parties[1].key = NodeId([1; 32]),
+        |e| e.parties[1].name = Name::new("bank-x").unwrap(),
+    ];
+    for (i, tamper) in tamper.into_iter().enumerate() {
+        let mut world = world();
+        let event = world.genesis_leaves().swap_remove(1);
+        let mut event = Statement::<KeyEvent>::verify(&event).unwrap().into_body();
+        tamper(&mut event);
+        let leaf = world.by_coordinator(event);
+        let leaf = world.append(leaf);
+        let report = world.report();
+        assert!(report.is_valid());
+        assert_eq!(report.notices.contains(&Notice::KeysDiffer { leaf }), i > 0, "{i}");
+    }
 }
 
 #[test]
