@@ -9,7 +9,7 @@ use tacit_types::{Code, Fault, NodeId, UnixMillis};
 
 use crate::hello::{Purpose, Versions};
 use crate::limits::{
-    CLOCK_SKEW_MAX_MS, CONNECT_DEADLINE, DATA_STREAMS_MAX, ENROL_STREAMS_MAX, ENROL_WINDOW_BYTES, FRAME_DEADLINE,
+    CLOCK_SKEW_MAX_MS, CONNECT_DEADLINE, DATA_STREAM_CREDIT, ENROL_STREAMS_MAX, ENROL_WINDOW_BYTES, FRAME_DEADLINE,
     IDLE_TIMEOUT, KEEP_ALIVE, REQUEST_DEADLINE,
 };
 
@@ -87,9 +87,9 @@ impl Profile {
     }
 }
 
-/// The rule of [`crate::limits`]: unread data streams leave an eighth of the window.
+/// The rule of [`crate::limits`]: unread data streams leave a quarter of the window.
 const fn unread_streams_leave_room(profile: Profile) -> bool {
-    DATA_STREAMS_MAX * profile.stream_window() <= profile.receive_window() / 8 * 7
+    DATA_STREAM_CREDIT * profile.stream_window() <= profile.receive_window() / 4 * 3
 }
 const _: () = assert!(unread_streams_leave_room(Profile::Lan) && unread_streams_leave_room(Profile::Wan));
 

@@ -15,7 +15,7 @@ use crate::error::{CloseReason, FrameFault, NetError};
 use crate::frame::{FrameReader, FrameWriter};
 use crate::hello::{Facts, Purpose};
 use crate::limits::{
-    DATA_FRAME_BYTES_MAX, DATA_STREAMS_MAX, ENROL_FRAME_BYTES_MAX, ENROL_LIFETIME, REQUEST_STREAMS_MAX,
+    DATA_FRAME_BYTES_MAX, DATA_STREAM_CREDIT, ENROL_FRAME_BYTES_MAX, ENROL_LIFETIME, REQUEST_STREAM_CREDIT,
     STREAM_HEADER_BYTES_MAX,
 };
 use crate::link::Link;
@@ -67,7 +67,7 @@ pub struct Stats {
 impl Connection {
     /// Begins to serve a connection whose hello is done. `held` lives until the connection has ended.
     pub(crate) fn start(link: Arc<Link>, about: About, held: impl Send + 'static) -> Self {
-        let (sender, receiver) = mpsc::channel((REQUEST_STREAMS_MAX + DATA_STREAMS_MAX) as usize);
+        let (sender, receiver) = mpsc::channel((REQUEST_STREAM_CREDIT + DATA_STREAM_CREDIT) as usize);
         let enrolling = about.purpose == Purpose::Enrol && !about.dialled;
         let serving = link.clone();
         tokio::spawn(async move {
@@ -180,7 +180,7 @@ impl Connection {
     }
 
     /// Opens a data stream with a header frame of 1 to
-    /// [`STREAM_HEADER_BYTES_MAX`](crate::limits::STREAM_HEADER_BYTES_MAX) bytes. Waits while
+    /// [`STREAM_HEADER_BYTES_MAX`](crate::limits::STREAM_HEADER_BYTES_MAX) bytes. May wait while
     /// [`DATA_STREAMS_MAX`](crate::limits::DATA_STREAMS_MAX) streams to this peer are open.
     ///
     /// # Errors
@@ -192,11 +192,12 @@ impl Connection {
         let mut writer = FrameWriter::new(send, link.clone(), STREAM_HEADER_BYTES_MAX);
         writer.write(header).await?;
         writer.set_cap(DATA_FRAME_BYTES_MAX);
-        Ok(DataSender { writer, busy })
+        Ok(DataSender { writer, _busy: busy })
     }
 
-    /// The next request or stream that the peer began. One task at a time should call this and hand
-    /// the work on: what is not taken holds the peer's window.
+    /// The next request or stream that the peer began, in the order in which their first frames were
+    /// complete. One task at a time should call this and hand the work on: what is not taken holds
+    /// the peer's window.
     ///
     /// # Errors
     /// How the connection ended.

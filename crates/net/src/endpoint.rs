@@ -144,7 +144,8 @@ impl Endpoint {
         Err(last)
     }
 
-    /// One address, again and again while the peer refuses for load.
+    /// One address, again and again while the peer refuses for load: at once, or by dropping a
+    /// handshake half-way.
     async fn dial(
         &self,
         target: SocketAddr,
@@ -176,7 +177,10 @@ impl Endpoint {
                 }
                 (_, ConnectionError::TimedOut) => return Err(unreachable()),
                 (_, ConnectionError::ConnectionClosed(close))
-                    if close.error_code == TransportErrorCode::CONNECTION_REFUSED =>
+                    if matches!(
+                        close.error_code,
+                        TransportErrorCode::CONNECTION_REFUSED | TransportErrorCode::APPLICATION_ERROR
+                    ) =>
                 {
                     if timeout_at(deadline, sleep(REFUSED_PAUSE)).await.is_err() {
                         return Err(unreachable());
@@ -230,8 +234,10 @@ async fn accept_all(quic: quinn::Endpoint, core: Arc<Core>, sender: mpsc::Sender
         let (core, sender) = (core.clone(), sender.clone());
         tokio::spawn(async move {
             let time = core.config.timing.connect;
+            // Under load a slow handshake must not hold for long what others wait for.
+            let patience = if in_progress >= RETRY_ABOVE { time / 4 } else { time };
             let from = incoming.remote_address();
-            match timeout(time, core.welcome(incoming)).await {
+            match timeout(patience, core.welcome(incoming)).await {
                 Ok(Ok(connection)) => {
                     // A daemon that does not take connections must not keep handshakes alive.
                     if timeout(time, sender.send(connection.clone())).await.is_err() {

@@ -1,10 +1,11 @@
 //! Every cap and every wait of the transport, in one place.
 //!
 //! The receiving side of a connection is sized by one rule: **data streams that nobody reads can
-//! never fill the connection's window**. With at most [`DATA_STREAMS_MAX`] data streams of one
-//! stream window each, an eighth of the connection window always remains for requests and for the
-//! stream that is being read, so a stalled reader delays itself alone. A compile-time assertion
-//! beside [`Profile`](crate::Profile) holds the rule.
+//! never fill the connection's window**. With at most [`DATA_STREAM_CREDIT`] data streams of one
+//! stream window each, a quarter of the connection window always remains for requests and for the
+//! stream that is being read, so a stalled reader delays itself alone. A quarter, because quinn
+//! gives credit back in steps of an eighth: up to that much may be free and not yet announced. A
+//! compile-time assertion beside [`Profile`](crate::Profile) holds the rule.
 
 use std::time::Duration;
 
@@ -23,11 +24,22 @@ pub const REFUSAL_BYTES_MAX: usize = 256;
 /// Bytes of a peer's certificate. An Ed25519 certificate without extensions has about 230.
 pub const CERTIFICATE_BYTES_MAX: usize = 2048;
 
-/// Requests a peer may have open at once on one connection.
-pub const REQUEST_STREAMS_MAX: u32 = 32;
-/// Data streams a peer may have open at once on one connection. More than this many jobs at once
-/// with one peer wait for each other.
-pub const DATA_STREAMS_MAX: u32 = 28;
+/// Requests for which a peer is given credit on one connection.
+pub const REQUEST_STREAM_CREDIT: u32 = 32;
+/// Requests that one connection surely carries at once.
+pub const REQUESTS_MAX: u32 = usable(REQUEST_STREAM_CREDIT);
+/// Data streams for which a peer is given credit on one connection.
+pub const DATA_STREAM_CREDIT: u32 = 24;
+/// Data streams that one connection surely carries at once in one direction. A daemon that runs more
+/// jobs than this at once with one peer makes them wait for each other.
+pub const DATA_STREAMS_MAX: u32 = usable(DATA_STREAM_CREDIT);
+
+/// Streams that can be open whatever happened before. quinn announces freed credit only when more
+/// than an eighth has gathered, so that up to an eighth may be free and not announced.
+const fn usable(credit: u32) -> u32 {
+    credit - credit / 8
+}
+
 /// Bytes of requests of one peer that are held until they are answered.
 pub const REQUEST_BUDGET_BYTES: usize = 2 << 20;
 /// Bytes of data frames of one peer that are being put together at once.

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::{Profile, Timing};
 use crate::error::{CloseReason, FrameFault, NetError};
-use crate::limits::{DATA_BUDGET_BYTES, DATA_STREAMS_MAX, REQUEST_BUDGET_BYTES, REQUEST_STREAMS_MAX};
+use crate::limits::{DATA_BUDGET_BYTES, DATA_STREAM_CREDIT, REQUEST_BUDGET_BYTES, REQUEST_STREAM_CREDIT};
 
 pub(crate) struct Link {
     pub quic: quinn::Connection,
@@ -38,8 +38,8 @@ impl Link {
 
     /// Gives the peer the limits of a member, in place of those of a stranger.
     pub fn widen(&self, profile: Profile) {
-        self.quic.set_max_concurrent_bi_streams(VarInt::from_u32(REQUEST_STREAMS_MAX));
-        self.quic.set_max_concurrent_uni_streams(VarInt::from_u32(DATA_STREAMS_MAX));
+        self.quic.set_max_concurrent_bi_streams(VarInt::from_u32(REQUEST_STREAM_CREDIT));
+        self.quic.set_max_concurrent_uni_streams(VarInt::from_u32(DATA_STREAM_CREDIT));
         self.quic.set_receive_window(VarInt::from_u32(profile.receive_window()));
     }
 

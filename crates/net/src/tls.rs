@@ -39,6 +39,10 @@ pub(crate) fn random_u64() -> Result<u64, Fault> {
 
 /// The server side: every client must present a certificate; the gate judges its key later.
 pub(crate) fn server(identity: &Identity) -> Result<QuicServerConfig, Fault> {
+    QuicServerConfig::try_from(server_tls(identity)?).map_err(|e| Fault::new(Code::Internal, format!("tls: {e}")))
+}
+
+fn server_tls(identity: &Identity) -> Result<rustls::ServerConfig, Fault> {
     let provider = provider();
     let mut config = rustls::ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -49,7 +53,7 @@ pub(crate) fn server(identity: &Identity) -> Result<QuicServerConfig, Fault> {
     // A resumed session would skip the certificate, and with it the check of the key.
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    QuicServerConfig::try_from(config).map_err(|e| Fault::new(Code::Internal, format!("tls: {e}")))
+    Ok(config)
 }
 
 /// The client side for one dial: the server's key must be `expected`. What key it showed is left
@@ -200,5 +204,59 @@ pub(crate) fn peer_key(connection: &quinn::Connection) -> Option<NodeId> {
     match chain.as_slice() {
         [one] => public_key(one).ok(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::{ClientConnection, PeerIncompatible, RootCertStore, ServerConnection};
+    use tacit_crypto::{Secret, SigningKey};
+
+    fn answer(flight: &[u8]) -> Result<(), rustls::Error> {
+        let identity = Identity::from_signing_key(&SigningKey::from_seed(&Secret::new([1; 32]))).unwrap();
+        let mut server = ServerConnection::new(Arc::new(server_tls(&identity).unwrap())).unwrap();
+        server.read_tls(&mut &*flight).unwrap();
+        server.process_new_packets().map(drop)
+    }
+
+    /// A client hello of TLS 1.2 (RFC 5246 section 7.4.1.2), with what such a client would offer.
+    fn tls_1_2_hello() -> Vec<u8> {
+        let sized = |head: &[u8], body: &[u8]| [head, &(body.len() as u16).to_be_bytes(), body].concat();
+        let extensions = [
+            sized(&[0, 10], &sized(&[], &[0, 29])),
+            sized(&[0, 13], &sized(&[], &[0x08, 0x07])),
+            sized(&[0, 16], &sized(&[], &[&[ALPN.len() as u8], ALPN].concat())),
+        ];
+        let suites = sized(&[], &[0xc0, 0x2b]);
+        let body = [&[3, 3][..], &[7; 32], &[0], &suites, &[1, 0], &sized(&[], &extensions.concat())].concat();
+        sized(&[22, 3, 1], &sized(&[1, 0], &body))
+    }
+
+    #[test]
+    fn tls_1_2_is_refused_for_its_version_and_1_3_goes_on() {
+        let refused = answer(&tls_1_2_hello()).unwrap_err();
+        assert_eq!(refused, PeerIncompatible::SupportedVersionsExtensionRequired.into());
+
+        let stock = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(stock)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        let name = ServerName::try_from(SERVER_NAME).unwrap();
+        let mut flight = Vec::new();
+        ClientConnection::new(Arc::new(config), name).unwrap().write_tls(&mut flight).unwrap();
+        assert_eq!(answer(&flight), Ok(()));
+    }
+
+    #[test]
+    fn the_provider_speaks_one_key_exchange_and_no_old_suite() {
+        let provider = provider();
+        let groups: Vec<_> = provider.kx_groups.iter().map(|group| group.name()).collect();
+        assert_eq!(groups, [NamedGroup::X25519MLKEM768]);
+        assert!(!provider.cipher_suites.is_empty());
+        assert!(provider.cipher_suites.iter().all(|suite| suite.tls13().is_some()));
     }
 }

@@ -8,7 +8,7 @@ use tacit_net::{Config, Connection, Endpoint, Incoming, Purpose, Timing};
 use tacit_types::Code;
 use tacit_types::limits::{CHUNK_BYTES_MAX, CONTROL_FRAME_BYTES_MAX};
 
-use crate::raw::{self, Raw, frame, hello_bytes};
+use crate::raw::{Raw, frame, hello_bytes};
 use crate::support::{address, echo, node, open, serve, within};
 
 /// A raw member of a fresh endpoint, and the endpoint's end of the connection.
@@ -286,7 +286,7 @@ async fn peers_that_never_read_do_not_slow_an_honest_one() {
             sender.send(&vec![n as u8; CHUNK_BYTES_MAX]).await.unwrap();
             assert_eq!(connection.request(b"ab").await.unwrap(), b"ba");
         }
-        sender.finish().await.unwrap();
+        sender.finish_delivered().await.unwrap();
         begun.elapsed()
     }
     let victim = node(2, open());
@@ -371,11 +371,9 @@ async fn half_open_handshakes_do_not_keep_an_honest_peer_out() {
         tries += 1;
         match client.connect(&address(&victim), &victim.id(), Purpose::Member).await {
             Ok(connection) => break connection,
-            Err(e) if begun.elapsed() < Duration::from_secs(15) => assert_eq!(e.code(), Code::NetUnreachable, "{e:?}"),
-            Err(e) => panic!("kept out: {e:?}"),
+            Err(e) => assert!(e.is_transient() && begun.elapsed() < Duration::from_secs(15), "kept out: {e:?}"),
         }
     };
-    assert!(tries <= 2, "{tries} tries in {:?}", begun.elapsed());
+    assert!(tries <= 3, "{tries} tries in {:?}", begun.elapsed());
     assert_eq!(connection.request(b"ab").await.unwrap(), b"ba");
-    let _ = raw::frame(b"");
 }
