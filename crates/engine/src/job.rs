@@ -52,6 +52,8 @@ impl Default for Limits {
 pub const ATTEMPTS_MAX: u32 = 3;
 /// Entries of a timeline.
 pub const TIMELINE_MAX: usize = 256;
+/// Bytes of a timeline entry's detail, and of a hint that a node gives.
+pub const DETAIL_BYTES_MAX: usize = 512;
 
 /// A party that the job names as a provider, as the coordinator's roster knows it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -118,7 +120,7 @@ pub enum Command {
         /// Parties without one, and why.
         absent: Vec<(NodeId, Code)>,
     },
-    /// Call [`Job::step`] with [`Input::Tick`] at this time.
+    /// Call [`Job::step`] with [`Input::Tick`] at this time, unless a step was at or after it.
     WakeAt(UnixMillis),
 }
 
@@ -162,6 +164,12 @@ pub enum Input {
         /// The `.tlog-proof`.
         proof: Blob,
     },
+    /// The log cannot take the receipt, now or later, and why.
+    NotLogged(Fault),
+    /// Whether, by the driver's own count, every node of the job has a slot free. `false` takes a
+    /// new attempt back of which no node has heard: the driver gives it before it asks any. `true`
+    /// lets a job that waits in the queue go on. A driver that counts no slots gives neither.
+    Capacity(bool),
     /// Its operator cancels.
     Cancel,
 }
@@ -182,6 +190,8 @@ pub struct Job {
     aggregator: Option<NodeId>,
     parties: Vec<PartyState>,
     cancelled: bool,
+    /// Why the parties of the attempt need not go on.
+    stopping: Option<Code>,
     step: Option<Step>,
     terminal: Option<Terminal>,
     record: Option<Blob>,
@@ -194,7 +204,7 @@ impl Job {
     /// know makes the job fail at once.
     ///
     /// # Errors
-    /// Those of [`JobSpec::verify`]; `refused.parties` naming the unknown provider.
+    /// Those of [`JobSpec::verify`]; `refused.parties` naming the unknown provider, or when there is none.
     pub fn submit(
         bytes: Vec<u8>,
         members: Vec<Member>,
@@ -206,6 +216,9 @@ impl Job {
         let job = JobSpec::verify(&bytes)?;
         if let Some(p) = job.body().providers.iter().find(|p| !members.iter().any(|m| m.root == p.owner)) {
             return Err(Fault::new(Code::RefusedParties, format!("provider {} is not enrolled here", p.owner.short())));
+        }
+        if job.body().providers.is_empty() {
+            return Err(Fault::new(Code::RefusedParties, "the job names no provider"));
         }
         let parties = members
             .into_iter()
@@ -236,6 +249,7 @@ impl Job {
             aggregator: None,
             parties,
             cancelled: false,
+            stopping: None,
             step: None,
             terminal: None,
             record: None,
@@ -296,6 +310,16 @@ impl Job {
         order
     }
 
+    /// The nodes that take part.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.parties.iter().map(|p| p.member.node)
+    }
+
+    /// The state's word: `admitting`, `queued`, `reserving`, `running`, `settling` or that of the end.
+    pub fn state(&self) -> &'static str {
+        self.word()
+    }
+
     /// How listings show it.
     pub fn view(&self, now: UnixMillis) -> JobView {
         // why: the bytes were verified when the job was submitted.
@@ -342,8 +366,11 @@ impl Job {
     }
 
     fn note(&mut self, at: UnixMillis, what: &str, party: Option<Name>, detail: impl Into<String>) {
-        if self.timeline.len() < TIMELINE_MAX {
-            self.timeline.push(TimelineEntry { at, what: what.to_owned(), party, detail: detail.into() });
+        let detail = shortened(detail.into());
+        // A request that is repeated is answered alike: once is enough.
+        let again = |e: &TimelineEntry| e.what == what && e.party == party && e.detail == detail;
+        if self.timeline.len() < TIMELINE_MAX && !(party.is_some() && self.timeline.iter().any(again)) {
+            self.timeline.push(TimelineEntry { at, what: what.to_owned(), party, detail });
         }
     }
 
@@ -370,6 +397,12 @@ impl Job {
                     self.state = State::Releasing { until: now.plus(self.limits.settle_ms) };
                 }
             }
+            Input::NotLogged(fault) => {
+                if matches!(self.state, State::Logging) {
+                    self.end_unreceipted(now, fault);
+                }
+            }
+            Input::Capacity(free) => self.take_capacity(now, free),
             Input::Cancel => self.cancelled = true,
         }
         // Several phases may be over at once; each moves on at most once.
@@ -383,7 +416,7 @@ impl Job {
     }
 
     fn take_answer(&mut self, now: UnixMillis, node: &NodeId, answer: FromNode) {
-        let (id, attempt) = (self.id, self.attempt);
+        let (id, stopping) = (self.id, self.stopping.unwrap_or(Code::JobCancelled));
         let record = self.record();
         let state = self.state.clone();
         let Some(p) = self.party(node) else { return };
@@ -421,11 +454,21 @@ impl Job {
                     code: fault.code,
                     step: None,
                     seat: None,
-                    hint: fault.what,
+                    hint: shortened(fault.what),
                     blame: None,
                     input_sent: false,
                 });
-                let _ = attempt;
+            }
+            // It has no such attempt to stop, so no report of it will come.
+            (State::Running { .. }, FromNode::Done) if p.finished.is_none() && !p.started => {
+                p.finished = Some(Finished::Failed {
+                    code: stopping,
+                    step: None,
+                    seat: None,
+                    hint: String::new(),
+                    blame: None,
+                    input_sent: false,
+                });
             }
             (State::Attesting { .. }, FromNode::Attested(bytes)) => {
                 let valid = record.is_some_and(|record| {
@@ -449,13 +492,20 @@ impl Job {
         }
     }
 
-    fn take_finish(&mut self, now: UnixMillis, node: &NodeId, finish: Finish) {
+    fn take_finish(&mut self, now: UnixMillis, node: &NodeId, mut finish: Finish) {
         if !matches!(self.state, State::Running { .. }) || finish.attempt.0 != self.attempt {
             return;
         }
+        let aggregator = self.aggregator;
         let Some(p) = self.party(node) else { return };
         if p.finished.is_some() {
             return;
+        }
+        match &mut finish.finished {
+            // The result is the aggregator's to give.
+            Finished::Ok { package, .. } if aggregator != Some(*node) => *package = None,
+            Finished::Ok { .. } => {}
+            Finished::Failed { hint, .. } => *hint = shortened(core::mem::take(hint)),
         }
         p.started = true;
         let (name, detail) = (
@@ -476,5 +526,14 @@ impl Job {
     }
 }
 
+/// Cuts a text of a node's to [`DETAIL_BYTES_MAX`].
+fn shortened(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(DETAIL_BYTES_MAX));
+    text
+}
+
 mod advance;
 mod outstanding;
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,11 @@ impl Job {
             State::Attesting { until } => {
                 let waiting = self.parties.iter().any(|p| p.attestation.is_none() && self.must_attest(p));
                 if !waiting || now >= until {
-                    self.state = State::Logging;
+                    if self.parties.iter().any(|p| p.attestation.is_some()) {
+                        self.state = State::Logging;
+                    } else {
+                        self.end_unreceipted(now, Fault::new(Code::JobUnreachable, "no party attested the record"));
+                    }
                 }
             }
             State::Logging => {}
@@ -58,6 +62,7 @@ impl Job {
             return;
         }
         self.attempt += 1;
+        self.stopping = None;
         for p in &mut self.parties {
             p.reserved = false;
             p.started = false;
@@ -108,6 +113,7 @@ impl Job {
             p.finished.is_none() && needed(i) && !lost(p) && !(any_failed && survivors.is_none() && p.lost_at.is_some())
         });
         if waiting && now < until.plus(loss_ms) {
+            self.stopping = self.stopping.or_else(|| self.hopeless(now));
             return;
         }
         let all_ok = (0..self.parties.len())
@@ -120,7 +126,7 @@ impl Job {
     }
 
     /// The survivors as the aggregator reports them.
-    fn survivors(&self) -> Option<Vec<Seat>> {
+    pub(super) fn survivors(&self) -> Option<Vec<Seat>> {
         self.parties.iter().find_map(|p| match &p.finished {
             Some(Finished::Ok { package: Some(_), survivors, .. }) => Some(survivors.clone()),
             _ => None,
@@ -229,6 +235,49 @@ impl Job {
         self.state = State::Attesting { until: now.plus(self.limits.settle_ms) };
     }
 
+    /// A record that nobody signed, or that no leaf can hold, becomes no receipt. Without one there is
+    /// no result.
+    pub(super) fn end_unreceipted(&mut self, now: UnixMillis, fault: Fault) {
+        self.note(now, "not_receipted", None, fault.to_string());
+        if self.terminal == Some(Terminal::Succeeded) {
+            self.terminal = Some(Terminal::Failed { code: fault.code, party: None, step: None, hint: fault.what });
+        }
+        self.close(now);
+    }
+
+    fn close(&mut self, now: UnixMillis) {
+        self.ended_at = Some(now);
+        self.note(now, "ended", None, self.terminal.as_ref().map_or("", Terminal::word));
+        self.state = State::Closed { until: now.plus(self.limits.close_ms) };
+    }
+
+    pub(super) fn take_capacity(&mut self, now: UnixMillis, free: bool) {
+        match (&self.state, free) {
+            (State::Queued { from, until }, true) if *from > now => {
+                self.state = State::Queued { from: now, until: *until };
+            }
+            (State::Reserving { queue_until, .. }, false) if self.parties.iter().all(|p| !p.reserved) => {
+                self.attempt = self.attempt.saturating_sub(1);
+                self.state = State::Queued { from: *queue_until, until: *queue_until };
+            }
+            _ => {}
+        }
+    }
+
+    /// Why the others need not go on: the operator cancelled, or there is no result without the
+    /// aggregator.
+    fn hopeless(&self, now: UnixMillis) -> Option<Code> {
+        if self.cancelled {
+            return Some(Code::JobCancelled);
+        }
+        let aggregator = self.parties.iter().find(|p| Some(p.member.node) == self.aggregator)?;
+        match &aggregator.finished {
+            Some(Finished::Failed { code, .. }) => Some(*code),
+            None if aggregator.lost_at.is_some_and(|at| now >= at.plus(self.limits.loss_ms)) => Some(Code::JobPeerLost),
+            _ => None,
+        }
+    }
+
     pub(super) fn must_attest(&self, p: &PartyState) -> bool {
         self.record().and_then(|r| r.party(&p.member.node).map(|e| e.standing == Standing::TookPart)).unwrap_or(false)
     }
@@ -246,8 +295,6 @@ impl Job {
             let hint = "it did not release its part of the result's key".to_owned();
             self.terminal = Some(Terminal::Failed { code: Code::JobPeerLost, party, step: None, hint });
         }
-        self.ended_at = Some(now);
-        self.note(now, "ended", None, self.terminal.as_ref().map_or("", Terminal::word));
-        self.state = State::Closed { until: now.plus(self.limits.close_ms) };
+        self.close(now);
     }
 }

@@ -33,15 +33,15 @@ impl Job {
             }
             State::Running { until, .. } => {
                 for p in self.parties.iter().filter(|p| p.finished.is_none()) {
-                    if self.cancelled {
-                        ask(p, ToNode::Cancel { job: self.id, code: Code::JobCancelled });
+                    if let Some(code) = self.stopping {
+                        ask(p, ToNode::Cancel { job: self.id, code });
                     } else if let (false, Some(assignment)) = (p.started, self.assignment()) {
                         ask(p, ToNode::Start { assignment });
                     }
                 }
                 let losses = self.parties.iter().filter(|p| p.finished.is_none()).filter_map(|p| p.lost_at);
-                let wake = losses.map(|at| at.plus(self.limits.loss_ms)).min();
-                commands.push(Command::WakeAt(wake.unwrap_or(until.plus(self.limits.loss_ms))));
+                commands.extend(losses.map(|at| Command::WakeAt(at.plus(self.limits.loss_ms))));
+                commands.push(Command::WakeAt(until.plus(self.limits.loss_ms)));
             }
             State::Attesting { until } => {
                 let Some(record) = &self.record else { return commands };
