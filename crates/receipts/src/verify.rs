@@ -249,14 +249,7 @@ impl<'a> Verifier<'a> {
             Leaf::KeyEvent(statement) => self.key_event(index, &statement),
             Leaf::Receipt(statement) => self.receipt(index, &statement),
             Leaf::Attestation(statement) => self.late_attestation(index, &statement),
-            Leaf::Other(envelope) => {
-                let mut kind: String = envelope.kind.escape_debug().take(64).collect();
-                if self.unchecked.len() >= NOTICES_MAX && !self.unchecked.contains_key(&kind) {
-                    kind = "...".into();
-                }
-                let count = self.unchecked.entry(kind).or_default();
-                *count = count.saturating_add(1);
-            }
+            Leaf::Other(envelope) => tally(&mut self.unchecked, &envelope.kind),
         }
     }
 
@@ -412,6 +405,17 @@ impl<'a> Verifier<'a> {
     }
 }
 
+/// Counts a leaf of an unknown type; types beyond [`NOTICES_MAX`] are counted together.
+fn tally(unchecked: &mut BTreeMap<String, u64>, kind: &str) {
+    // The type is the signer's text: escaped and cut, it cannot upset a terminal or the page.
+    let mut kind: String = kind.escape_debug().take(64).collect();
+    if unchecked.len() >= NOTICES_MAX && !unchecked.contains_key(&kind) {
+        kind = "...".into();
+    }
+    let count = unchecked.entry(kind).or_default();
+    *count = count.saturating_add(1);
+}
+
 /// Verifies an evidence bundle against the trust that the verifier brings; without one against the
 /// bundle's own, which the report then says first.
 ///
@@ -493,4 +497,21 @@ pub fn verify_files(files: &dyn TileRead, trust: Option<&Trust>) -> Result<Repor
         verifier.find(None, fault.code, fault.what);
     }
     Ok(verifier.finish(&note, [], []))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_types_are_escaped_cut_and_bounded() {
+        let mut unchecked = BTreeMap::new();
+        tally(&mut unchecked, "\u{1b}[2J");
+        tally(&mut unchecked, &"x".repeat(100));
+        assert_eq!(unchecked.keys().map(String::as_str).collect::<Vec<_>>(), ["\\u{1b}[2J", &"x".repeat(64)]);
+        (2..NOTICES_MAX).for_each(|i| tally(&mut unchecked, &format!("kind-{i}")));
+        assert_eq!((unchecked.len(), unchecked.contains_key("...")), (NOTICES_MAX, false));
+        ["kind-5", "new", "newer"].iter().for_each(|kind| tally(&mut unchecked, kind));
+        assert_eq!((unchecked.len(), unchecked["..."], unchecked["kind-5"]), (NOTICES_MAX + 1, 2, 2));
+    }
 }

@@ -296,6 +296,9 @@ fn promises_are_held_against_the_coordinator() {
         verify_bundle(&bundle.to_bytes(), Some(&world.trust())).unwrap()
     };
     assert!(verify(kept).is_valid());
+    // The witnesses' clock must be past the deadline, not at it.
+    let at = world.by_coordinator(Promise { usage: Hash([6; 32]), deadline: world.now });
+    assert!(verify(at).is_valid());
     let report = verify(pending);
     assert!(report.is_valid() && report.notices == [Notice::PromisePending { usage: "06060606".into() }]);
     check(&verify(broken), None, &[Code::ReceiptPromiseUnkept]);
@@ -332,6 +335,40 @@ fn times_out_of_order_are_found() {
     world.now = UnixMillis(world.now.0 - HOUR);
     let leaf = world.publish(receipt(record, &attestations));
     found(&world, leaf, &[Code::ReceiptTime]);
+}
+
+#[test]
+fn a_receipt_issued_before_its_job_ended_is_found_even_if_attestations_bridge_it() {
+    const SKEW: u64 = verify::CLOCK_SKEW_MILLIS_MAX;
+    let mut world = world();
+    let mut record = world.record(3);
+    record.ended = world.now.plus(SKEW + 60_000);
+    world.now = world.now.plus(SKEW / 2);
+    let attestations = world.attest_all(&record);
+    world.now = UnixMillis(world.now.0 - SKEW / 2);
+    let leaf = world.publish(receipt(record, &attestations));
+    found(&world, leaf, &[Code::ReceiptTime]);
+    assert_eq!(world.report().faults.len(), 1);
+}
+
+#[test]
+fn a_receipt_under_the_header_of_another_job_is_found() {
+    let mut world = world();
+    let (record, attestations) = third(&mut world);
+    let body = receipt(record, &attestations);
+    let statement = Statement::sign(&world.coordinator(), "job/1", world.now, None, body);
+    let leaf = world.append(statement.bytes().to_vec());
+    found(&world, leaf, &[Code::ReceiptRecord]);
+
+    // And an attestation whose header is of another job.
+    let mut world = self::world();
+    let record = world.record(3);
+    let body = Attestation::agreeing(&record, Role::Input, None);
+    let (link, subject) = (next_link(world.chains[1]), "job/1");
+    let moved = Statement::sign(&world.party(1), subject, world.now, Some(link), body);
+    let attestations = [world.attest(0, &record), moved, world.attest(2, &record)];
+    let leaf = world.publish(receipt(record, &attestations));
+    found(&world, leaf, &[Code::ReceiptAttestationInvalid, Code::ReceiptAttestationMissing]);
 }
 
 #[test]
