@@ -9,8 +9,8 @@ use tacit_types::{Code, Fault, NodeId, UnixMillis};
 
 use crate::hello::{Purpose, Versions};
 use crate::limits::{
-    CLOCK_SKEW_MAX_MS, CONNECT_DEADLINE, DATA_STREAM_CREDIT, ENROL_STREAMS_MAX, ENROL_WINDOW_BYTES, FRAME_DEADLINE,
-    IDLE_TIMEOUT, KEEP_ALIVE, REQUEST_DEADLINE,
+    CLOCK_SKEW_MAX_MS, CONNECT_DEADLINE, DATA_BUDGET_BYTES, DATA_STREAM_CREDIT, ENROL_LIFETIME, ENROL_STREAMS_MAX,
+    ENROL_WINDOW_BYTES, FRAME_DEADLINE, IDLE_TIMEOUT, KEEP_ALIVE, REQUEST_BUDGET_BYTES, REQUEST_DEADLINE,
 };
 
 /// Decides which keys may connect. Called once per connection, after the peer has proven its key.
@@ -56,11 +56,12 @@ pub fn system_clock() -> Clock {
 /// How wide the windows of a connection are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Profile {
-    /// Machines in one building or one city: 8 MiB a connection. At 1 ms of round trip one stream
-    /// may carry 250 MB/s.
+    /// Machines in one building or one city. A peer can make this side hold 16 MiB: 8 on their way in,
+    /// 4 on their way out, 2 of requests and 2 of frames half arrived. At 1 ms of round trip one
+    /// stream may carry 250 MB/s.
     #[default]
     Lan,
-    /// Links of tens of milliseconds: 64 MiB a connection. At 40 ms one stream may carry 50 MB/s.
+    /// Links of tens of milliseconds: 64 MiB in and 32 MiB out. At 40 ms one stream may carry 50 MB/s.
     Wan,
 }
 
@@ -83,7 +84,7 @@ impl Profile {
 
     /// Bytes that this side holds for one peer until the peer acknowledges them.
     pub const fn send_window(self) -> u32 {
-        self.receive_window()
+        self.receive_window() / 2
     }
 }
 
@@ -91,6 +92,13 @@ impl Profile {
 const fn unread_streams_leave_room(profile: Profile) -> bool {
     DATA_STREAM_CREDIT * profile.stream_window() <= profile.receive_window() / 4 * 3
 }
+const _: () = assert!(
+    Profile::Lan.receive_window() as usize
+        + Profile::Lan.send_window() as usize
+        + REQUEST_BUDGET_BYTES
+        + DATA_BUDGET_BYTES
+        <= 16 << 20
+);
 const _: () = assert!(unread_streams_leave_room(Profile::Lan) && unread_streams_leave_room(Profile::Wan));
 
 /// The waits of an endpoint. The defaults are those of [`crate::limits`]; tests shorten them.
@@ -106,6 +114,8 @@ pub struct Timing {
     pub frame: Duration,
     /// Time for a request whose caller states none.
     pub request: Duration,
+    /// Life of a connection that came to enrol.
+    pub enrol: Duration,
 }
 
 impl Default for Timing {
@@ -116,6 +126,7 @@ impl Default for Timing {
             connect: CONNECT_DEADLINE,
             frame: FRAME_DEADLINE,
             request: REQUEST_DEADLINE,
+            enrol: ENROL_LIFETIME,
         }
     }
 }

@@ -15,8 +15,7 @@ use crate::error::{CloseReason, FrameFault, NetError};
 use crate::frame::{FrameReader, FrameWriter};
 use crate::hello::{Facts, Purpose};
 use crate::limits::{
-    DATA_FRAME_BYTES_MAX, DATA_STREAM_CREDIT, ENROL_FRAME_BYTES_MAX, ENROL_LIFETIME, REQUEST_STREAM_CREDIT,
-    STREAM_HEADER_BYTES_MAX,
+    DATA_FRAME_BYTES_MAX, DATA_STREAM_CREDIT, ENROL_FRAME_BYTES_MAX, REQUEST_STREAM_CREDIT, STREAM_HEADER_BYTES_MAX,
 };
 use crate::link::Link;
 use crate::stream::{DataReceiver, DataSender, Incoming, Responder};
@@ -74,7 +73,7 @@ impl Connection {
             if enrolling {
                 tokio::select! {
                     () = serve(&serving, sender, ENROL_FRAME_BYTES_MAX) => {}
-                    () = sleep(ENROL_LIFETIME) => serving.close(CloseReason::Limit),
+                    () = sleep(serving.timing.enrol) => serving.close(CloseReason::Limit),
                 }
             } else {
                 serve(&serving, sender, CONTROL_FRAME_BYTES_MAX).await;

@@ -145,7 +145,7 @@ impl Endpoint {
     }
 
     /// One address, again and again while the peer refuses for load: at once, or by dropping a
-    /// handshake half-way.
+    /// handshake or a hello half-way.
     async fn dial(
         &self,
         target: SocketAddr,
@@ -168,7 +168,13 @@ impl Endpoint {
                 .map_err(|e| NetError::Unresolved { address: target.to_string(), why: e.to_string() })?;
             let failure = match timeout_at(deadline, connecting).await {
                 Err(_) => return Err(unreachable()),
-                Ok(Ok(quic)) => return core.greet(quic, peer, purpose, deadline).await,
+                Ok(Ok(quic)) => match core.greet(quic, peer, purpose, deadline).await {
+                    Err(NetError::Closed { by_peer: true, reason: CloseReason::Done }) => {
+                        rest(deadline).await.ok_or_else(unreachable)?;
+                        continue;
+                    }
+                    greeted => return greeted,
+                },
                 Ok(Err(e)) => e,
             };
             match (found.get(), failure) {
@@ -182,9 +188,7 @@ impl Endpoint {
                         TransportErrorCode::CONNECTION_REFUSED | TransportErrorCode::APPLICATION_ERROR
                     ) =>
                 {
-                    if timeout_at(deadline, sleep(REFUSED_PAUSE)).await.is_err() {
-                        return Err(unreachable());
-                    }
+                    rest(deadline).await.ok_or_else(unreachable)?;
                 }
                 (_, failure) => return Err(handshake_error(failure)),
             }
@@ -204,6 +208,11 @@ impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Endpoint({} at {})", self.id().short(), self.0.local)
     }
+}
+
+/// A short pause; `None` when the deadline passes in it.
+async fn rest(deadline: Instant) -> Option<()> {
+    timeout_at(deadline, sleep(REFUSED_PAUSE)).await.ok()
 }
 
 /// QUIC version 1 (RFC 9000), the only one spoken.

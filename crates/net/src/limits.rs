@@ -43,7 +43,7 @@ const fn usable(credit: u32) -> u32 {
 /// Bytes of requests of one peer that are held until they are answered.
 pub const REQUEST_BUDGET_BYTES: usize = 2 << 20;
 /// Bytes of data frames of one peer that are being put together at once.
-pub const DATA_BUDGET_BYTES: usize = 3 << 20;
+pub const DATA_BUDGET_BYTES: usize = 2 << 20;
 
 /// Requests that a peer may have open before it is admitted, or when it came to enrol.
 pub const ENROL_STREAMS_MAX: u32 = 2;

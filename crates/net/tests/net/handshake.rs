@@ -356,6 +356,19 @@ async fn enrolment_is_narrow_in_one_direction_and_wide_in_the_other() {
 }
 
 #[tokio::test]
+async fn a_connection_that_came_to_enrol_does_not_stay() {
+    let timing = Timing { enrol: Duration::from_millis(400), ..Timing::default() };
+    let (a, b) = (node(1, open()), node(2, Config { timing, ..open() }));
+    let (target, key) = (address(&b), b.id());
+    let (ours, theirs) = tokio::join!(a.connect(&target, &key, Purpose::Enrol), b.accept());
+    let begun = Instant::now();
+    let why = within(3, "the end", ours.unwrap().closed()).await;
+    assert_eq!(why, NetError::Closed { by_peer: true, reason: tacit_net::CloseReason::Limit });
+    assert!(begun.elapsed() > Duration::from_millis(200));
+    drop(theirs);
+}
+
+#[tokio::test]
 async fn the_doctor_names_the_failing_hop() {
     let (a, b) = (node(1, open()), node(2, open()));
     serve(&b);

@@ -20,9 +20,12 @@ struct Attack {
 }
 
 async fn attack(config: Config) -> Attack {
+    attack_by(Raw::default(), config).await
+}
+
+async fn attack_by(raw: Raw, config: Config) -> Attack {
     let victim = node(2, config);
     let ((port, raw), connection) = {
-        let raw = Raw::default();
         let (member, accepted) = tokio::join!(raw.member(victim.local_addr()), victim.accept());
         (member.unwrap(), accepted.unwrap())
     };
@@ -322,14 +325,13 @@ async fn peers_that_never_read_do_not_slow_an_honest_one() {
 #[tokio::test]
 async fn an_answer_that_is_never_read_is_given_up() {
     let timing = Timing { frame: Duration::from_millis(300), ..Timing::default() };
-    let a = attack(Config { timing, ..open() }).await;
-    // The raw side's own windows are wide; it stops their growth by never reading.
+    let a = attack_by(Raw { window: 2000, ..Raw::default() }, Config { timing, ..open() }).await;
     let (mut send, _recv) = a.raw.open_bi().await.unwrap();
     send.write_all(&frame(b"?")).await.unwrap();
-    a.raw.set_receive_window(1000u32.into());
     let Incoming::Request { responder, .. } = a.connection.accept().await.unwrap() else { panic!() };
-    let outcome = within(120, "an answer", responder.respond(&vec![0; 1000])).await;
-    assert!(outcome.is_ok() || outcome.unwrap_err().code() == Code::NetDeadline);
+    // 16 KiB at the slowest pace allowed: one second beside the 300 ms.
+    let outcome = within(3, "an answer", responder.respond(&[0; 16 << 10])).await;
+    assert_eq!(outcome.unwrap_err().code(), Code::NetDeadline);
     assert_eq!(a.connection.end(), None);
 }
 

@@ -17,6 +17,8 @@ pub struct Raw {
     pub groups: Vec<NamedGroup>,
     pub alpn: Option<&'static [u8]>,
     pub chain: Option<Arc<CertifiedKey>>,
+    /// Bytes that it takes on a stream before it reads.
+    pub window: u32,
 }
 
 impl Default for Raw {
@@ -25,6 +27,7 @@ impl Default for Raw {
             groups: vec![NamedGroup::X25519MLKEM768],
             alpn: Some(tacit_net::ALPN),
             chain: Some(Arc::new(certified(&rcgen::PKCS_ED25519))),
+            window: 1 << 20,
         }
     }
 }
@@ -63,7 +66,11 @@ impl Raw {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.alpn.iter().map(|a| a.to_vec()).collect();
-        quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()))
+        let mut transport = quinn::TransportConfig::default();
+        transport.stream_receive_window(self.window.into());
+        let mut client = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()));
+        client.transport_config(Arc::new(transport));
+        client
     }
 
     /// A server that completes handshakes and then says nothing.
