@@ -16,6 +16,13 @@ pub const WATCH_MS_MAX: u64 = 20_000;
 /// A request to the coordinator.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ToCoordinator {
+    /// With an invitation, over an enrolment connection: what am I invited as? The code stays good;
+    /// wrong codes count against the same rate limit as in `Enrol`. The card of the newcomer carries
+    /// the name that this answers.
+    Invitation {
+        /// The one-time code.
+        code: String,
+    },
     /// With an invitation, over an enrolment connection: become known.
     Enrol {
         /// The one-time code.
@@ -167,6 +174,13 @@ pub enum FromCoordinator {
     Done,
     /// It cannot be done, and why.
     Failed(Fault),
+    /// What the invitation is for.
+    Invitation {
+        /// The name that the newcomer will have.
+        name: Name,
+        /// Its role's word.
+        role: String,
+    },
     /// After enrolment: everything that the newcomer pins, for comparison out of band.
     Enrolled {
         /// The newcomer's name as invited.
