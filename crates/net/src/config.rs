@@ -57,7 +57,7 @@ pub fn system_clock() -> Clock {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Profile {
     /// Machines in one building or one city. A peer can make this side hold 16 MiB: 8 on their way in,
-    /// 4 on their way out, 2 of requests and 2 of frames half arrived. At 1 ms of round trip one
+    /// 4 on their way out, the rest in requests and in frames half arrived. At 1 ms of round trip one
     /// stream may carry 250 MB/s.
     #[default]
     Lan,

@@ -41,9 +41,9 @@ const fn usable(credit: u32) -> u32 {
 }
 
 /// Bytes of requests of one peer that are held until they are answered.
-pub const REQUEST_BUDGET_BYTES: usize = 2 << 20;
-/// Bytes of data frames of one peer that are being put together at once.
-pub const DATA_BUDGET_BYTES: usize = 2 << 20;
+pub const REQUEST_BUDGET_BYTES: usize = 3 << 19;
+/// Bytes of data frames of one peer that are being put together at once: two of the largest.
+pub const DATA_BUDGET_BYTES: usize = 2 * DATA_FRAME_BYTES_MAX;
 
 /// Requests that a peer may have open before it is admitted, or when it came to enrol.
 pub const ENROL_STREAMS_MAX: u32 = 2;
