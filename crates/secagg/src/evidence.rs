@@ -1,0 +1,164 @@
+//! Checks blame for someone who saw nothing of the protocol.
+//!
+//! | offence | evidence, in this order |
+//! |---|---|
+//! | equivocation | two bodies signed by the offender for one slot |
+//! | bad opening | what the opener signed that it holds, with the dealers' signed roots; its signed openings |
+//! | inconsistent | the dealer's signed bundle and root, t signed openings that match the root |
+//! | left out | the aggregator's signed receipt, its signed list without the seat |
+//! | no quorum | the aggregator's signed quorum with too few votes |
+//! | wrong root | the aggregator's signed terms, the terms as the job states them (to be compared with the job) |
+//! | bad key | the offender's signed bundle |
+//! | bad sum | the aggregator's signed digest for other survivors: seen by the blaming seat only |
+//!
+//! The rest leaves no evidence that convicts: a missing message may be the network's fault.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tacit_crypto::SecretScalar;
+use tacit_crypto::shamir::Lagrange;
+use tacit_protocol::{Blame, Offence, Offender, Seating};
+use tacit_types::limits::MESSAGE_BYTES_MAX;
+use tacit_types::{Hash, Seat, wire};
+
+use crate::keys::{self, PeerKeys};
+use crate::merkle::{Place, Secret, climb, commitment};
+use crate::messages::{Bundle, Dealt, Opening, Quorum, Receipt, Root, Survivors, Terms, Unmask};
+use crate::round::is_vote;
+use crate::signed::{Kind, Signed};
+
+/// Whether the evidence convicts the offender to anyone who knows the seating.
+///
+/// `false` for blame without transferable evidence, which may still be true.
+pub fn verify_blame(seating: &Seating, blame: &Blame) -> bool {
+    let Offender::Seat(offender) = blame.offender else { return false };
+    let signed: Vec<Signed> = blame.evidence.iter().filter_map(|e| Signed::read(e)).collect();
+    if blame.offence == Offence::WrongRoot {
+        return wrong_root(seating, offender, blame).unwrap_or(false);
+    }
+    if signed.len() != blame.evidence.len() || !signed.iter().all(|s| s.verify(seating)) {
+        return false;
+    }
+    let convicted = match blame.offence {
+        Offence::Equivocation => equivocation(offender, &signed),
+        Offence::BadOpening => bad_opening(offender, &signed),
+        Offence::Inconsistent => inconsistent(offender, &signed),
+        Offence::LeftOut => left_out(offender, &signed),
+        Offence::NoQuorum => no_quorum(seating, offender, &signed),
+        Offence::BadKey => bad_key(offender, &signed),
+        _ => None,
+    };
+    convicted.unwrap_or(false)
+}
+
+fn equivocation(offender: Seat, signed: &[Signed]) -> Option<bool> {
+    let [a, b] = signed else { return None };
+    Some(b.claims(a.kind, &a.scope, a.slot, a.seat) && a.seat == offender && a.body != b.body)
+}
+
+fn wrong_root(seating: &Seating, offender: Seat, blame: &Blame) -> Option<bool> {
+    let [start, expected] = blame.evidence.as_slice() else { return None };
+    let signed = Signed::read(start)?;
+    let terms: Terms = signed.open()?;
+    let expected: Terms = wire::decode_capped(expected, MESSAGE_BYTES_MAX).ok()?;
+    let ours = signed.kind == Kind::Start && signed.seat == offender && signed.verify(seating);
+    Some(ours && terms.participants == expected.participants && terms != expected)
+}
+
+fn bad_opening(offender: Seat, signed: &[Signed]) -> Option<bool> {
+    let [dealt, unmask] = signed else { return None };
+    if dealt.kind != Kind::Dealt || unmask.kind != Kind::Unmask || [dealt.seat, unmask.seat] != [offender; 2] {
+        return None;
+    }
+    let (held, body): (Dealt, Unmask) = (dealt.open()?, unmask.open()?);
+    if body.epoch != dealt.scope {
+        return None;
+    }
+    let bad = |opening: &Opening| {
+        let root = held.roots.iter().find(|r| r.seat == opening.dealer && r.kind == Kind::Root);
+        // The place within the tree is not known here; an honest opening climbs from exactly one.
+        root.and_then(Signed::open::<Root>).is_some_and(|root| {
+            !places(&dealt.scope, opening.dealer, offender, opening).any(|(_, climbed)| climbed == root.root)
+        })
+    };
+    Some(body.openings.iter().any(bad))
+}
+
+/// Every (round key, kind) with the root that the opening would climb to, over all places.
+fn places<'a>(
+    t1: &'a Hash,
+    dealer: Seat,
+    holder: Seat,
+    opening: &'a Opening,
+) -> impl Iterator<Item = ((u16, Secret), Hash)> + 'a {
+    let height = opening.path.len().min(16);
+    (0..1usize << height).filter_map(move |index| {
+        // The kind is the lowest bit and the round key the next ones, in every shape of tree.
+        let secret = if index & 1 == 0 { Secret::Mask } else { Secret::Own };
+        let rho = ((index >> 1) % usize::from(crate::params::ROUND_KEYS_MAX)) as u16;
+        let leaf = commitment(t1, Place { dealer, holder, rho, secret }, &opening.share);
+        Some(((rho, secret), climb(leaf, index, &opening.path)))
+    })
+}
+
+fn inconsistent(offender: Seat, signed: &[Signed]) -> Option<bool> {
+    let [bundle, root, openers @ ..] = signed else { return None };
+    if bundle.kind != Kind::Bundle || root.kind != Kind::Root || [bundle.seat, root.seat] != [offender; 2] {
+        return None;
+    }
+    let keys: Bundle = bundle.open()?;
+    let Root { root: root_hash, bundle: bundle_hash } = root.open()?;
+    if bundle_hash != bundle.body_hash() {
+        return None;
+    }
+    let mut shares = BTreeMap::new();
+    let mut kinds = BTreeSet::new();
+    for signed in openers {
+        let body: Unmask = (signed.kind == Kind::Unmask).then(|| signed.open())??;
+        let opening = body.openings.iter().find(|o| o.dealer == offender)?;
+        let climbed = places(&root.scope, offender, signed.seat, opening).find(|(_, hash)| *hash == root_hash);
+        let ((rho, secret), _) = climbed?;
+        kinds.insert((rho, secret as u8));
+        shares.insert(signed.seat.0, SecretScalar::from_canonical(&opening.share)?);
+    }
+    let [(rho, kind)] = kinds.into_iter().collect::<Vec<_>>()[..] else { return None };
+    let indices: Vec<u16> = shares.keys().copied().collect();
+    let secret = Lagrange::new(&indices)?.combine(shares.values())?;
+    let public = keys.keys.get(usize::from(rho))?;
+    Some(if kind == Secret::Own as u8 {
+        keys::self_hash(offender, rho, &secret) != public.own
+    } else {
+        *secret.public().as_bytes() != public.mask
+    })
+}
+
+fn left_out(offender: Seat, signed: &[Signed]) -> Option<bool> {
+    let [receipt, list] = signed else { return None };
+    let body: Receipt = receipt.open()?;
+    let survivors: Survivors = list.open()?;
+    let both = receipt.kind == Kind::Receipt && list.kind == Kind::Survivors;
+    let ours = [receipt.seat, list.seat] == [offender; 2] && receipt.scope == list.scope;
+    let seat = Seat(u16::try_from(receipt.slot).ok()?);
+    let listed = survivors.headers.iter().any(|h| h.seat == seat && h.body_hash() == body.header);
+    Some(both && ours && !listed)
+}
+
+fn no_quorum(seating: &Seating, offender: Seat, signed: &[Signed]) -> Option<bool> {
+    let [quorum] = signed else { return None };
+    if quorum.kind != Kind::Quorum || quorum.seat != offender {
+        return None;
+    }
+    let body: Quorum = quorum.open()?;
+    let valid = |v: &&Signed| is_vote(v, &quorum.scope, &body.survivors) && v.verify(seating);
+    let voters: BTreeSet<Seat> = body.votes.iter().filter(valid).map(|v| v.seat).collect();
+    Some(voters.len() < usize::from(body.need))
+}
+
+fn bad_key(offender: Seat, signed: &[Signed]) -> Option<bool> {
+    let [bundle] = signed else { return None };
+    if bundle.kind != Kind::Bundle || bundle.seat != offender {
+        return None;
+    }
+    let keys: Bundle = bundle.open()?;
+    Some(keys.keys.iter().any(|k| PeerKeys::decode(k).is_none()))
+}

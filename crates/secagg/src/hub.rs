@@ -1,0 +1,336 @@
+//! The aggregator's part of a round: it contributes like every seat, adds what arrives, has the
+//! survivors agreed on, and takes the masks off with what they open.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tacit_protocol::{Abort, Blame, Concealed, Offence, Party};
+use tacit_types::wire::Blob;
+use tacit_types::{Hash, Millis, Seat, Step};
+
+use crate::blind::Blinded;
+use crate::epoch::Epoch;
+use crate::keys::RoundKeys;
+use crate::mask::{Masker, add_bytes, apply_masks};
+use crate::messages::{DIGEST_BYTES, Digest, HEADER_BYTES, Header, Quorum, Receipt, Survivors, Terms};
+use crate::params::Graph;
+use crate::plan::{Delivery, Outcome, Plan, Round, round_phase as phase};
+use crate::recover::Recovery;
+use crate::relay::{Collector, spread};
+use crate::round::{Agreed, Member, is_vote};
+use crate::signed::{Kind, Signed};
+use crate::vector::{Source, Vector};
+
+/// Bytes of vectors that are on their way in but not complete: beyond this, senders wait.
+pub const STAGING_BYTES_MAX: usize = 64 << 20;
+
+/// How many vectors may be on their way in at once.
+fn slots(round: &Round) -> usize {
+    (STAGING_BYTES_MAX / (round.len * round.width.bytes()).max(1)).max(1)
+}
+
+/// Milliseconds for all vectors to come in: one step for as many as fit at once.
+pub(crate) fn masked_ms(plan: &Plan, round: &Round) -> u64 {
+    let turns = usize::from(plan.params.seats()).div_ceil(slots(round)) as u64;
+    plan.step_ms.saturating_mul(turns)
+}
+
+/// Runs a round at the aggregator.
+pub(crate) async fn run(
+    party: &mut Party,
+    epoch: &mut Epoch,
+    round: &Round,
+    keys: RoundKeys,
+    input: impl Source,
+) -> Result<Outcome, Abort> {
+    let member = start(party, epoch, round, keys).await?;
+    let mut hub = Hub { member, sum: Vector::zeroes(round.width, round.len), headers: Vec::new(), blames: Vec::new() };
+    hub.add_own(party, epoch, input)?;
+    hub.add_others(party, epoch).await?;
+    let agreed = hub.settle(party, epoch).await?;
+    hub.unmask(party, epoch, &agreed).await?;
+    hub.deliver(party, epoch, agreed).await
+}
+
+/// Step 1: the terms, to all participants that are not known to be lost.
+async fn start<'a>(
+    party: &mut Party,
+    epoch: &mut Epoch,
+    round: &'a Round,
+    keys: RoundKeys,
+) -> Result<Member<'a>, Abort> {
+    let step = epoch.plan.round_step(round.index, phase::START);
+    party.progress(step);
+    let gone = party.gone();
+    let participants: Vec<Seat> = epoch.participants.iter().copied().filter(|s| !gone.contains(s)).collect();
+    let terms = Terms::new(round, participants.clone());
+    let signed = Signed::new(party, Kind::Start, &epoch.t1, u32::from(round.index), &terms);
+    let until = party.now().plus(epoch.plan.step_ms);
+    spread(party, step, participants.clone(), signed.bytes(), until).await?;
+    Member::with_terms(epoch, round, keys, &signed, participants)
+}
+
+struct Hub<'a> {
+    member: Member<'a>,
+    sum: Vector,
+    headers: Vec<Signed>,
+    blames: Vec<Blame>,
+}
+
+/// A vector on its way in. It is added to the sum only when it is complete and its signed header
+/// fits, because half of a lost sender's vector could never be taken out again.
+struct Staging {
+    chunks: Vec<(usize, Vec<u8>)>,
+    hasher: blake3::Hasher,
+    tail: Vec<u8>,
+    until: Millis,
+}
+
+impl Staging {
+    fn new(until: Millis) -> Self {
+        Self { chunks: Vec::new(), hasher: blake3::Hasher::new(), tail: Vec::with_capacity(HEADER_BYTES), until }
+    }
+
+    /// Takes a chunk in: what lies before `bytes` is the vector, the rest its header.
+    fn take(&mut self, offset: usize, mut chunk: Vec<u8>, bytes: usize) {
+        let body = chunk.len().min(bytes.saturating_sub(offset));
+        self.tail.extend_from_slice(chunk.get(body..).unwrap_or_default());
+        chunk.truncate(body);
+        self.hasher.update(&chunk);
+        self.chunks.push((offset, chunk));
+    }
+}
+
+impl Hub<'_> {
+    fn round(&self) -> &Round {
+        self.member.round
+    }
+
+    fn bytes(&self) -> usize {
+        self.round().len * self.round().width.bytes()
+    }
+
+    fn step(&self, epoch: &Epoch, number: u16) -> Step {
+        epoch.plan.round_step(self.round().index, number)
+    }
+
+    /// Adds this seat's own masked vector.
+    fn add_own(&mut self, party: &mut Party, epoch: &Epoch, input: impl Source) -> Result<(), Abort> {
+        let masks = self.member.masks(party, epoch)?;
+        let mut masker = Masker::new(input, masks);
+        let mut hasher = blake3::Hasher::new();
+        let chunk_bytes = party.seating().chunk_bytes();
+        let mut chunk = Vec::with_capacity(chunk_bytes.min(self.bytes()));
+        let mut offset = 0;
+        loop {
+            chunk.clear();
+            masker.next(&mut chunk, chunk_bytes)?;
+            if chunk.is_empty() {
+                break;
+            }
+            hasher.update(&chunk);
+            add_bytes(&mut self.sum, offset, &chunk);
+            offset += chunk.len();
+        }
+        let header = self.member.sign_header(party, Hash(hasher.finalize().into()));
+        self.headers.push(header);
+        Ok(())
+    }
+
+    /// Steps 2 and 3: adds each vector that is complete by the deadline, and gives a receipt for it.
+    async fn add_others(&mut self, party: &mut Party, epoch: &Epoch) -> Result<(), Abort> {
+        let step = self.step(epoch, phase::MASKED);
+        party.progress(step);
+        let deadline = party.now().plus(masked_ms(&epoch.plan, self.round()));
+        let me = party.seat();
+        let mut waiting: BTreeSet<Seat> = self.member.participants.iter().copied().filter(|s| *s != me).collect();
+        let mut staging: BTreeMap<Seat, Staging> = BTreeMap::new();
+        loop {
+            let gone = party.gone();
+            let now = party.now();
+            waiting.retain(|s| !gone.contains(s));
+            staging.retain(|s, vector| !gone.contains(s) && now < vector.until);
+            let mut from: BTreeSet<Seat> = staging.keys().copied().collect();
+            if staging.len() < slots(self.round()) {
+                from.extend(&waiting);
+            }
+            if from.is_empty() || now >= deadline {
+                break;
+            }
+            let until = staging.values().map(|v| v.until).min().unwrap_or(deadline).min(deadline);
+            let Some(chunk) = party.chunk(&from, step, until).await? else { continue };
+            let seat = chunk.from;
+            waiting.remove(&seat);
+            let turn = party.now().plus(epoch.plan.step_ms);
+            let vector = staging.entry(seat).or_insert_with(|| Staging::new(turn));
+            if chunk.total != (self.bytes() + HEADER_BYTES) as u64 {
+                self.blames.push(Blame::seat(seat, Offence::Malformed));
+                staging.remove(&seat);
+                continue;
+            }
+            vector.take(chunk.offset as usize, chunk.bytes, self.bytes());
+            if chunk.last
+                && let Some(vector) = staging.remove(&seat)
+            {
+                self.complete(party, epoch, seat, vector).await?;
+            }
+        }
+        self.headers.sort_by_key(|h| h.seat);
+        Ok(())
+    }
+
+    async fn complete(&mut self, party: &mut Party, epoch: &Epoch, seat: Seat, vector: Staging) -> Result<(), Abort> {
+        let root = Hash(vector.hasher.finalize().into());
+        let signed = Signed::read(&vector.tail);
+        let signed = signed.filter(|s| s.is(party.seating(), Kind::Header, &self.member.tr, 0, seat));
+        let Some(signed) = signed.filter(|s| s.open::<Header>().is_some_and(|h| h.root == root)) else {
+            self.blames.push(Blame::seat(seat, Offence::BadInput));
+            return Ok(());
+        };
+        for (offset, chunk) in &vector.chunks {
+            add_bytes(&mut self.sum, *offset, chunk);
+        }
+        let body = Receipt { header: signed.body_hash() };
+        let receipt = Signed::new(party, Kind::Receipt, &self.member.tr, u32::from(seat.0), &body);
+        self.headers.push(signed);
+        let now = party.now();
+        spread(party, self.step(epoch, phase::RECEIPT), [seat], receipt.bytes(), now).await
+    }
+
+    /// Steps 4 to 6: the list of survivors, the votes for it, and enough votes to everyone.
+    async fn settle(&mut self, party: &mut Party, epoch: &Epoch) -> Result<Agreed, Abort> {
+        let step = self.step(epoch, phase::SURVIVORS);
+        party.progress(step);
+        let agreed = Agreed::new(&self.member.tr, &self.headers);
+        let need = epoch.plan.params.survivors_min();
+        if agreed.seats.len() < usize::from(need) {
+            return Err(Abort::Quorum { step, have: agreed.seats.len() as u16, need });
+        }
+        let body = Survivors { headers: self.headers.clone() };
+        let signed = Signed::new(party, Kind::Survivors, &self.member.tr, 0, &body);
+        let until = party.now().plus(epoch.plan.step_ms);
+        spread(party, step, self.member.participants.clone(), signed.bytes(), until).await?;
+        let votes = self.collect_votes(party, epoch, &agreed).await?;
+        self.hand_out_votes(party, epoch, &agreed, &votes).await?;
+        Ok(agreed)
+    }
+
+    async fn collect_votes(
+        &mut self,
+        party: &mut Party,
+        epoch: &Epoch,
+        agreed: &Agreed,
+    ) -> Result<BTreeMap<Seat, Signed>, Abort> {
+        let (me, step) = (party.seat(), self.step(epoch, phase::VOTE));
+        party.progress(step);
+        let own = self.member.sign_vote(party, epoch, agreed).await?;
+        let mut votes = BTreeMap::from([(me, own)]);
+        let until = party.now().plus(epoch.plan.step_ms);
+        let from = agreed.seats.iter().copied().filter(|s| *s != me);
+        let mut collector = Collector::new(step, epoch.plan.caps().vote(), from, until);
+        let need = usize::from(epoch.plan.params.threshold());
+        // In a drawn graph each seat counts its own neighbours, so every vote is waited for.
+        let enough = |n: usize| epoch.plan.params.graph() == Graph::Complete && n >= need;
+        while !enough(votes.len()) {
+            let Some((seat, bytes)) = collector.next(party, &mut self.blames).await? else { break };
+            match Signed::read(&bytes) {
+                Some(v)
+                    if v.seat == seat && is_vote(&v, &self.member.tr, &agreed.hash) && v.verify(party.seating()) =>
+                {
+                    votes.insert(seat, v);
+                }
+                Some(v) => self.blames.push(Blame::seat(seat, Offence::Malformed).with(v.bytes())),
+                None => self.blames.push(Blame::seat(seat, Offence::Malformed)),
+            }
+        }
+        if votes.len() < need {
+            return Err(Abort::Quorum { step, have: votes.len() as u16, need: need as u16 });
+        }
+        Ok(votes)
+    }
+
+    async fn hand_out_votes(
+        &self,
+        party: &mut Party,
+        epoch: &Epoch,
+        agreed: &Agreed,
+        votes: &BTreeMap<Seat, Signed>,
+    ) -> Result<(), Abort> {
+        let step = self.step(epoch, phase::QUORUM);
+        party.progress(step);
+        let need = epoch.plan.params.threshold();
+        let mut messages: BTreeMap<Seat, Arc<[u8]>> = BTreeMap::new();
+        for seat in agreed.seats.iter().copied().filter(|s| *s != party.seat()) {
+            let holders = epoch.topology.holders(seat);
+            let votes: Vec<Signed> =
+                holders.iter().filter_map(|h| votes.get(h)).take(usize::from(need)).cloned().collect();
+            // A neighbourhood without enough votes opens nothing; its seats time out.
+            if votes.len() == usize::from(need) {
+                let body = Quorum { survivors: agreed.hash, need, votes };
+                let signed = Signed::new(party, Kind::Quorum, &self.member.tr, u32::from(seat.0), &body);
+                messages.insert(seat, signed.bytes().into());
+            }
+        }
+        let until = party.now().plus(epoch.plan.step_ms);
+        party.fan_out(step, &messages, until).await.map(|_| ())
+    }
+
+    /// Steps 7 and 8: collects openings until every mask is known, then takes all masks off.
+    async fn unmask(&mut self, party: &mut Party, epoch: &mut Epoch, agreed: &Agreed) -> Result<(), Abort> {
+        let step = self.step(epoch, phase::UNMASK);
+        party.progress(step);
+        let (me, rho) = (party.seat(), self.round().index);
+        let own = self.member.sign_openings(party, epoch, agreed).await?;
+        let mut recovery = Recovery::new(epoch, &self.member, agreed);
+        recovery.take(epoch, party.seating(), own, &mut self.blames);
+        let until = party.now().plus(epoch.plan.step_ms);
+        let from = agreed.seats.iter().copied().filter(|s| *s != me);
+        let mut collector = Collector::new(step, epoch.plan.caps().unmask(), from, until);
+        while !recovery.is_complete() {
+            let Some((seat, sealed)) = collector.next(party, &mut self.blames).await? else { break };
+            match recovery.unseal(epoch, me, seat, rho, &sealed) {
+                Some(signed) => recovery.take(epoch, party.seating(), signed, &mut self.blames),
+                None => self.blames.push(Blame::seat(seat, Offence::Malformed)),
+            }
+        }
+        let masks = recovery.masks(epoch, step)?;
+        apply_masks(&mut self.sum, &masks);
+        Ok(())
+    }
+
+    /// Step 8: opens the sum to the nodes, or keeps the blinded one for the recipient.
+    async fn deliver(self, party: &mut Party, epoch: &Epoch, agreed: Agreed) -> Result<Outcome, Abort> {
+        let step = self.step(epoch, phase::RESULT);
+        party.progress(step);
+        let round = self.member.round;
+        let (cells, until) = (round.len as u64, party.now().plus(epoch.plan.step_ms));
+        let others: Vec<Seat> = agreed.seats.iter().copied().filter(|s| *s != party.seat()).collect();
+        let survivors: Vec<Seat> = agreed.seats.iter().copied().collect();
+        let tr = self.member.tr;
+        let digest = |party: &Party, bytes: &[u8]| {
+            let root = Hash(blake3::hash(bytes).into());
+            Signed::new(party, Kind::Result, &tr, 0, &Digest { survivors: agreed.hash, root })
+        };
+        match &round.delivery {
+            Delivery::Nodes(disclosure) => {
+                let sum = party.reveal(disclosure, cells, Concealed::new(self.sum))?;
+                let mut bytes = sum.to_bytes();
+                let signed = digest(party, &bytes).bytes();
+                debug_assert_eq!(signed.len(), DIGEST_BYTES);
+                bytes.extend_from_slice(&signed);
+                spread(party, step, others, bytes, until).await?;
+                Ok(Outcome { survivors, sum: Some(sum), blames: self.blames, ..Outcome::default() })
+            }
+            Delivery::Recipient { key, disclosure } => {
+                let vector = Blob(self.sum.to_bytes());
+                let signed = digest(party, &vector);
+                spread(party, step, others, signed.bytes(), until).await?;
+                let blinded =
+                    Blinded { transcript: tr, recipient: *key, width: round.width, vector, headers: self.headers };
+                let opened = Concealed::new((blinded, self.member.release));
+                let (blinded, release) = party.reveal(disclosure, cells, opened)?;
+                Ok(Outcome { survivors, blinded: Some(blinded), release, blames: self.blames, ..Outcome::default() })
+            }
+        }
+    }
+}
