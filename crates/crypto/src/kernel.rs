@@ -134,9 +134,10 @@ macro_rules! lane {
             }
 
             fn write_bytes(lanes: &[Self], out: &mut Vec<u8>) {
-                out.reserve(lanes.len() * $bytes);
-                for lane in lanes {
-                    out.extend_from_slice(&lane.to_le_bytes());
+                if cfg!(target_endian = "little") {
+                    out.extend_from_slice(as_bytes(lanes));
+                } else {
+                    lanes.iter().for_each(|lane| out.extend_from_slice(&lane.to_le_bytes()));
                 }
             }
 
@@ -157,6 +158,12 @@ pub(crate) fn as_bytes_mut<L: Lane>(lanes: &mut [L]) -> &mut [u8] {
     // SAFETY: `Lane` is sealed to unsigned integers, which have no padding and allow every bit
     // pattern; the length is that of the borrowed slice, and a byte has the smallest alignment.
     unsafe { core::slice::from_raw_parts_mut(lanes.as_mut_ptr().cast::<u8>(), length) }
+}
+
+/// The elements as their bytes in memory, to be read.
+fn as_bytes<L: Lane>(lanes: &[L]) -> &[u8] {
+    // SAFETY: as for `as_bytes_mut`: no padding, and the length is that of the borrowed slice.
+    unsafe { core::slice::from_raw_parts(lanes.as_ptr().cast::<u8>(), core::mem::size_of_val(lanes)) }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -409,6 +409,11 @@ pub struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
+    /// The party that writes, to sign what the message ends with.
+    pub fn party(&self) -> &Party {
+        self.party
+    }
+
     /// Writes bytes; each full chunk goes out at once, or when the window has room for it.
     ///
     /// # Errors
