@@ -341,3 +341,121 @@ impl Builder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<Vec<Vec<String>>, Fault> {
+        let mut records = Records::new(bytes, "t.csv".into())?;
+        let mut rows = vec![records.header().to_vec()];
+        while records.next()? {
+            rows.push((0..records.header().len()).map(|i| records.field(i).to_owned()).collect());
+        }
+        Ok(rows)
+    }
+
+    fn refused(bytes: &[u8]) -> (Code, String) {
+        let fault = read(bytes).unwrap_err();
+        (fault.code, fault.what)
+    }
+
+    #[test]
+    fn quotes_line_ends_and_marks_are_read_as_rfc_4180_says() {
+        let rows = read(b"\xef\xbb\xbfa,b\r\n\"x,\"\"y\"\"\r\nz\",2\n\n,\"\"\r3,last").unwrap();
+        assert_eq!(rows, [["a", "b"], ["x,\"y\"\r\nz", "2"], ["", ""], ["3", "last"]]);
+    }
+
+    #[test]
+    fn a_reader_that_gives_one_byte_at_a_time_changes_nothing() {
+        struct Slow<'a>(&'a [u8]);
+        impl Read for Slow<'_> {
+            fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+                let n = self.0.len().min(1);
+                out[..n].copy_from_slice(&self.0[..n]);
+                self.0 = &self.0[n..];
+                Ok(n)
+            }
+        }
+        for text in ["\u{feff}é,b\n1,\"2\n3\"\n", "a\n", "a", "\u{feff}a\nb"] {
+            let mut records = Records::new(Slow(text.as_bytes()), "t.csv".into()).unwrap();
+            let whole = read(text.as_bytes()).unwrap();
+            assert_eq!(records.header(), whole[0]);
+            for row in &whole[1..] {
+                assert!(records.next().unwrap());
+                assert_eq!((0..row.len()).map(|i| records.field(i).to_owned()).collect::<Vec<_>>(), *row);
+            }
+            assert!(!records.next().unwrap());
+        }
+    }
+
+    #[test]
+    fn what_is_ragged_cut_or_not_utf8_is_named_by_row_and_line() {
+        let (code, what) = refused(b"a,b\n1,\"x\ny\"\n\n3\n");
+        assert_eq!(code, Code::DataRowRagged);
+        assert!(what.contains("row 2, line 5: 1 fields; the header has 2"), "{what}");
+        assert_eq!(refused(b"a,b\n1,2,3\n").0, Code::DataRowRagged);
+        let (code, what) = refused(b"a,b\n1,2\n3,\"4\n5,6\n");
+        assert_eq!(code, Code::DataFileMalformed);
+        assert!(what.contains("row 2, line 3: a quote is never closed"), "{what}");
+        let (code, what) = refused(b"a,b\n1,x\xff\n");
+        assert_eq!(code, Code::DataNotUtf8);
+        assert!(what.contains("row 1, line 2: field 2, byte 2"), "{what}");
+        // Two halves of one character in neighbouring fields.
+        assert_eq!(refused(b"a,b\n\xc3,\xa9\n").0, Code::DataNotUtf8);
+        assert_eq!(refused("a,b\n1,2\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>().as_slice()).0, {
+            // UTF-16 without a mark is ASCII with zero bytes between: control characters in a name.
+            Code::DataHeaderMalformed
+        });
+        assert_eq!(refused(b"\xff\xfea\0,\0b\0\n\0").0, Code::DataNotUtf8);
+    }
+
+    #[test]
+    fn nothing_but_line_ends_is_empty() {
+        for text in [&b""[..], b"\n\r\n\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"] {
+            assert_eq!(refused(text).0, Code::DataEmpty);
+        }
+    }
+
+    #[test]
+    fn a_line_may_have_16_mib_and_not_a_byte_more() {
+        let with = |n: usize| [b"a\n".as_slice(), &vec![b'x'; n], b"\n"].concat();
+        assert_eq!(read(&with(CSV_LINE_BYTES_MAX)).unwrap()[1][0].len(), CSV_LINE_BYTES_MAX);
+        assert_eq!(refused(&with(CSV_LINE_BYTES_MAX + 1)).0, Code::DataLineTooLong);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_given_up_early_and_in_bounded_memory() {
+        /// A file that never ends, and counts what is taken of it.
+        struct Endless(usize, &'static [u8]);
+        impl Read for Endless {
+            fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+                for (i, byte) in out.iter_mut().enumerate() {
+                    *byte = self.1.get(self.0 + i).copied().unwrap_or(b'y');
+                }
+                self.0 += out.len();
+                Ok(out.len())
+            }
+        }
+        for start in [&b"a,b\n1,"[..], b"a,b\n1,\"", b""] {
+            let mut input = Endless(0, start);
+            let outcome = Records::new(&mut input, "t.csv".into()).and_then(|mut records| {
+                let outcome = records.next();
+                assert!(records.text.capacity() <= 2 * CSV_LINE_BYTES_MAX);
+                outcome
+            });
+            assert_eq!(outcome.unwrap_err().code, Code::DataLineTooLong);
+            assert!(input.0 <= CSV_LINE_BYTES_MAX + 2 * READ_BYTES, "{} bytes were read", input.0);
+        }
+    }
+
+    #[test]
+    fn columns_are_bounded() {
+        let line = |n: usize| (0..n).map(|i| format!("c{i}")).collect::<Vec<_>>().join(",");
+        assert!(read(format!("{}\n", line(COLUMNS_MAX)).as_bytes()).is_ok());
+        for n in [COLUMNS_MAX + 1, COLUMNS_MAX + 2, 3 * COLUMNS_MAX] {
+            assert_eq!(refused(line(n).as_bytes()).0, Code::DataTooLarge, "{n}");
+            assert_eq!(refused(format!("a,b\n{}\n", line(n)).as_bytes()).0, Code::DataRowRagged, "{n}");
+        }
+    }
+}

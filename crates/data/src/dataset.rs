@@ -13,7 +13,7 @@ use crate::config::Sources;
 use crate::fault::from_datafusion;
 use crate::filter;
 use crate::inspect::Inspection;
-use crate::kind::{ColumnDef, Kind, check_header};
+use crate::kind::{ColumnDef, check_header};
 use crate::scan::{Scan, SourceTable};
 use crate::session::{self, DATA};
 use crate::source::Source;
@@ -133,8 +133,8 @@ impl Dataset {
             };
             match now.iter().find(|c| c.name == column.name) {
                 None => return changed("is gone"),
-                Some(found) if !names_only && found.kind != column.kind && column.kind != Kind::Text => {
-                    return changed(&format!("was {} and is {}", column.kind.word(), found.kind.word()));
+                Some(found) if !names_only && !found.serves(column.kind) => {
+                    return changed(&format!("was {} and is {}", column.kind.word(), found.native));
                 }
                 Some(_) => {}
             }

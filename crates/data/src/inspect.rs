@@ -14,7 +14,7 @@ use crate::config::Sources;
 use crate::csv::Records;
 use crate::fault::from_datafusion;
 use crate::infer::Guess;
-use crate::kind::{ColumnDef, Kind};
+use crate::kind::{ColumnDef, Kind, usable};
 use crate::postgres::Order;
 use crate::scan::{Scan, Sink, blocking};
 use crate::source::Source;
@@ -184,7 +184,7 @@ fn finish(columns: Vec<Inspected>, rows: u64, bytes: Option<u64>, commitment: Co
 
 async fn inspect_typed(source: &Source, scan: Scan, options: &Options) -> Result<Inspection, Fault> {
     let place = source.to_string();
-    let mut columns = scan.columns().await?;
+    let mut columns = usable(&scan.columns().await?, &place)?;
     check_text_columns(options, &columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), &place)?;
     for column in columns.iter_mut().filter(|c| options.text_columns.contains(&c.name)) {
         column.kind = Kind::Text;

@@ -74,6 +74,37 @@ impl ColumnDef {
     }
 }
 
+/// A column as a source has it now.
+pub(crate) struct Found {
+    pub(crate) name: String,
+    /// `None` for a type that has no kind: such a column cannot be registered, and does no harm when it came later.
+    pub(crate) kind: Option<Kind>,
+    /// The source's own word for the type.
+    pub(crate) native: String,
+}
+
+impl Found {
+    /// Whether the column can still be read as that kind: as its own, or as text.
+    pub(crate) fn serves(&self, registered: Kind) -> bool {
+        self.kind.is_some_and(|kind| kind == registered || registered == Kind::Text)
+    }
+}
+
+/// The columns as definitions, when each has a kind.
+///
+/// # Errors
+/// `data.column_type`, naming the first that has none.
+pub(crate) fn usable(found: &[Found], place: &str) -> Result<Vec<ColumnDef>, Fault> {
+    let def = |column: &Found| match column.kind {
+        Some(kind) => Ok(ColumnDef::new(&column.name, kind)),
+        None => {
+            let what = format!("{place}: column {:?} is of type {}", column.name, column.native);
+            Err(Fault::new(Code::DataColumnType, what))
+        }
+    };
+    found.iter().map(def).collect()
+}
+
 /// The schema of columns inside this crate: every column may hold NULL.
 pub(crate) fn schema_of(columns: &[ColumnDef]) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().map(|c| Field::new(&c.name, c.kind.arrow(), true)).collect::<Vec<_>>()))

@@ -28,6 +28,7 @@ mod scan;
 mod session;
 mod source;
 mod views;
+mod yielding;
 
 pub use config::{Password, PostgresConfig, Sources};
 pub use dataset::{Dataset, Registration};

@@ -4,13 +4,13 @@ use std::fs::File;
 use std::path::Path;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use tacit_types::limits::BATCH_ROWS;
 use tacit_types::{Code, Fault};
 
-use crate::kind::{ColumnDef, Kind, check_header, normalise, schema_of};
+use crate::kind::{ColumnDef, Found, Kind, check_header, normalise, schema_of};
 use crate::source::open_file;
 
 /// Bytes that a Parquet file ends with, and has at the least: magic, length of the footer, magic.
@@ -48,21 +48,17 @@ fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Fault> 
 /// The columns of the file.
 ///
 /// # Errors
-/// `data.file_absent`, `data.file_malformed`, those of a header, and `data.column_type` for a column of lists,
-/// structures or another type that has no kind.
-pub(crate) fn columns(path: &Path) -> Result<Vec<ColumnDef>, Fault> {
+/// `data.file_absent`, `data.file_malformed` and those of a header.
+pub(crate) fn columns(path: &Path) -> Result<Vec<Found>, Fault> {
     let builder = builder(path)?;
-    let place = path.display().to_string();
-    let schema = builder.schema();
-    check_header(schema.fields().iter().map(|f| f.name().as_str()), &place)?;
-    let kind = |f: &arrow::datatypes::FieldRef| {
-        let kind = Kind::of(f.data_type()).ok_or_else(|| {
-            let what = format!("{place}: column {:?} is of type {}", f.name(), f.data_type());
-            Fault::new(Code::DataColumnType, what)
-        })?;
-        Ok(ColumnDef::new(f.name(), kind))
+    let fields = builder.schema().fields();
+    check_header(fields.iter().map(|f| f.name().as_str()), &path.display().to_string())?;
+    let found = |f: &FieldRef| Found {
+        name: f.name().clone(),
+        kind: Kind::of(f.data_type()),
+        native: f.data_type().to_string(),
     };
-    schema.fields().iter().map(kind).collect()
+    Ok(fields.iter().map(found).collect())
 }
 
 /// The chosen columns of a Parquet file, batch by batch.

@@ -4,6 +4,7 @@
 //! is decoded here; filters run in this process, with the same rules as for files.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Float64Builder, Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder};
 use futures::TryStreamExt;
@@ -14,7 +15,7 @@ use tokio_postgres::{Client, Error, IsolationLevel, NoTls, Row, Transaction};
 
 use crate::config::PostgresConfig;
 use crate::fault::one_line;
-use crate::kind::{ColumnDef, Kind, check_header, normalise, schema_of};
+use crate::kind::{ColumnDef, Found, Kind, check_header, normalise, schema_of};
 use crate::scan::Sink;
 
 /// Bytes of text after which a batch is handed on even if it has fewer than [`BATCH_ROWS`] rows.
@@ -90,7 +91,16 @@ impl Drop for Connection {
 }
 
 async fn connect(config: &PostgresConfig, relation: Relation<'_>) -> Result<Connection, Fault> {
-    let (client, connection) = config.client(relation.name)?.connect(NoTls).await.map_err(|e| relation.fault(&e))?;
+    let client = config.client(relation.name)?;
+    // why: the client's own limit covers the socket alone, not a listener that accepts and then says nothing.
+    let seconds = config.connect_seconds;
+    let (client, connection) = tokio::time::timeout(Duration::from_secs(seconds.into()), client.connect(NoTls))
+        .await
+        .map_err(|_| {
+            let what = format!("{relation}: no answer within {seconds} s");
+            Fault::new(Code::DataSourceUnreachable, what)
+        })?
+        .map_err(|e| relation.fault(&e))?;
     // why: an error of the connection reaches the client's own calls.
     let task = tokio::spawn(async move { drop(connection.await) });
     Ok(Connection { client, task })
@@ -116,10 +126,9 @@ async fn begin<'a>(
     Ok(transaction)
 }
 
-/// A column with the server's name of its type.
-struct Typed {
-    def: ColumnDef,
-    native: String,
+/// Ends the transaction before the caller goes on, so that no lock outlives the read.
+async fn end(transaction: Transaction<'_>, relation: Relation<'_>) -> Result<(), Fault> {
+    transaction.rollback().await.map_err(|e| relation.fault(&e))
 }
 
 const CATALOG: &str = "SELECT a.attname::text, CASE WHEN t.typtype = 'e' THEN 'enum' ELSE t.typname END::text \
@@ -128,7 +137,7 @@ const CATALOG: &str = "SELECT a.attname::text, CASE WHEN t.typtype = 'e' THEN 'e
      WHERE n.nspname = $1::text AND c.relname = $2::text AND c.relkind IN ('r', 'v', 'm', 'p', 'f') \
      AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
-async fn typed_columns(transaction: &Transaction<'_>, relation: Relation<'_>) -> Result<Vec<Typed>, Fault> {
+async fn found_columns(transaction: &Transaction<'_>, relation: Relation<'_>) -> Result<Vec<Found>, Fault> {
     let rows =
         transaction.query(CATALOG, &[&relation.schema, &relation.table]).await.map_err(|e| relation.fault(&e))?;
     if rows.is_empty() {
@@ -140,33 +149,31 @@ async fn typed_columns(transaction: &Transaction<'_>, relation: Relation<'_>) ->
         .collect::<Result<Vec<_>, Error>>()
         .map_err(|e| relation.fault(&e))?;
     check_header(names_and_types.iter().map(|(name, _)| name.as_str()), &relation.to_string())?;
-    names_and_types
-        .into_iter()
-        .map(|(name, native)| {
-            let kind = match native.as_str() {
-                "bool" | "int2" | "int4" | "int8" => Kind::Int,
-                "float4" | "float8" | "numeric" => Kind::Float,
-                "text" | "varchar" | "bpchar" | "name" | "enum" | "uuid" | "date" | "time" | "timestamp"
-                | "timestamptz" => Kind::Text,
-                _ => {
-                    let what = format!("{relation}: column {name:?} is of type {native}");
-                    return Err(Fault::new(Code::DataColumnType, what));
-                }
-            };
-            Ok(Typed { def: ColumnDef::new(name, kind), native })
-        })
-        .collect()
+    let found = |(name, native): (String, String)| Found { name, kind: kind_of(&native), native };
+    Ok(names_and_types.into_iter().map(found).collect())
+}
+
+/// The kind of a type of the server's catalogue.
+fn kind_of(native: &str) -> Option<Kind> {
+    match native {
+        "bool" | "int2" | "int4" | "int8" => Some(Kind::Int),
+        "float4" | "float8" | "numeric" => Some(Kind::Float),
+        "text" | "varchar" | "bpchar" | "name" | "enum" | "uuid" => Some(Kind::Text),
+        "date" | "time" | "timestamp" | "timestamptz" => Some(Kind::Text),
+        _ => None,
+    }
 }
 
 /// The columns of a table.
 ///
 /// # Errors
-/// `data.source_unreachable`, `data.table_absent`, those of a header, and `data.column_type` for a column whose
-/// type has no kind (a database view without it can be registered instead).
-pub(crate) async fn columns(config: &PostgresConfig, relation: Relation<'_>) -> Result<Vec<ColumnDef>, Fault> {
+/// `data.source_unreachable`, `data.table_absent` and those of a header.
+pub(crate) async fn columns(config: &PostgresConfig, relation: Relation<'_>) -> Result<Vec<Found>, Fault> {
     let mut connection = connect(config, relation).await?;
     let transaction = begin(&mut connection.client, config, relation).await?;
-    Ok(typed_columns(&transaction, relation).await?.into_iter().map(|c| c.def).collect())
+    let found = found_columns(&transaction, relation).await?;
+    end(transaction, relation).await?;
+    Ok(found)
 }
 
 /// An identifier in double quotes, with those inside doubled.
@@ -189,18 +196,18 @@ fn expression(native: &str, column: &ColumnDef) -> String {
     }
 }
 
-fn select(relation: Relation<'_>, native: &[Typed], columns: &[ColumnDef], order: Order) -> Result<String, Fault> {
+fn select(relation: Relation<'_>, native: &[Found], columns: &[ColumnDef], order: Order) -> Result<String, Fault> {
     let mut list = Vec::with_capacity(columns.len());
     for column in columns {
-        let typed = native
+        let found = native
             .iter()
-            .find(|t| t.def.name == column.name)
-            .filter(|t| t.def.kind == column.kind || column.kind == Kind::Text)
+            .find(|found| found.name == column.name)
+            .filter(|found| found.serves(column.kind))
             .ok_or_else(|| {
                 let what = format!("{relation}: column {:?} is gone or of another type", column.name);
                 Fault::new(Code::DataChanged, what)
             })?;
-        list.push(expression(&typed.native, column));
+        list.push(expression(&found.native, column));
     }
     let mut sql = format!("SELECT {} FROM {}.{}", list.join(", "), quoted(relation.schema), quoted(relation.table));
     if order == Order::Canonical && !columns.is_empty() {
@@ -224,11 +231,11 @@ pub(crate) async fn read(
 ) -> Result<(), Fault> {
     let mut connection = connect(config, relation).await?;
     let transaction = begin(&mut connection.client, config, relation).await?;
-    let native = typed_columns(&transaction, relation).await?;
+    let native = found_columns(&transaction, relation).await?;
     let sql = select(relation, &native, columns, order)?;
     let parameters: [&str; 0] = [];
     let rows = transaction.query_raw(&sql, parameters).await.map_err(|e| relation.fault(&e))?;
-    let mut rows = std::pin::pin!(rows);
+    let mut rows = Box::pin(rows);
     let mut batch = Batch::new(columns);
     while let Some(row) = rows.try_next().await.map_err(|e| relation.fault(&e))? {
         batch.push(&row).map_err(|e| relation.fault(&e))?;
@@ -236,10 +243,11 @@ pub(crate) async fn read(
             return Ok(());
         }
     }
-    if batch.rows > 0 {
-        let _ = sink.send(batch.take(columns, relation)?).await;
+    if batch.rows > 0 && !sink.send(batch.take(columns, relation)?).await {
+        return Ok(());
     }
-    Ok(())
+    drop(rows);
+    end(transaction, relation).await
 }
 
 /// A column under construction.
@@ -318,7 +326,7 @@ mod tests {
         let name = Name::new("ehr").unwrap();
         let relation = Relation { name: &name, schema: "s", table: "t\"; DROP TABLE x; --" };
         let column = ColumnDef::new("a\", (SELECT 1)) --", Kind::Int);
-        let native = [Typed { def: column.clone(), native: "int4".into() }];
+        let native = [Found { name: column.name.clone(), kind: Some(Kind::Int), native: "int4".into() }];
         let sql = select(relation, &native, &[column], Order::Canonical).unwrap();
         assert_eq!(sql, "SELECT \"a\"\", (SELECT 1)) --\"::int8 FROM \"s\".\"t\"\"; DROP TABLE x; --\" ORDER BY 1");
         let gone = ColumnDef::new("b", Kind::Int);

@@ -7,10 +7,13 @@ use std::time::Duration;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type};
 use datafusion::dataframe::DataFrame;
+use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::lit;
 use futures::StreamExt;
 use tacit_types::limits::{COLUMNS_MAX, ROWS_MAX};
 use tacit_types::{Code, Column, Columns, Fault, LocalQuery, Predicate, Values};
+use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::task::JoinHandle;
 
 use crate::dataset::Dataset;
 use crate::fault::from_datafusion;
@@ -84,20 +87,18 @@ impl Dataset {
         let rows = Arc::new(AtomicU64::new(0));
         let rows_max = limits.rows_max.min(ROWS_MAX);
         let (frame, columns) = self.frame(query, consent, limits, rows_max, rows.clone()).await?;
-        let failed = |e| from_datafusion(&e, Code::DataQueryFailed, &place);
-        let mut stream = frame.execute_stream().await.map_err(failed)?;
+        let (mut batches, worker) = execute(frame);
         let mut rows_kept = 0u64;
-        while let Some(batch) = stream.next().await {
-            let batch = batch.map_err(failed)?;
-            if batch.num_rows() == 0 {
-                continue;
-            }
+        while let Some(batch) = batches.recv().await {
+            let batch = batch.map_err(|e| from_datafusion(&e, Code::DataQueryFailed, &place))?;
             rows_kept += batch.num_rows() as u64;
             if rows_kept > rows_max {
                 return Err(Fault::new(Code::DataTooLarge, format!("{place}: more than {rows_max} rows")));
             }
             on_batch(plain(&batch, &columns, &place)?)?;
         }
+        // why: a worker that ended by a panic has sent no error, and its rows are not all.
+        worker.await.map_err(|_| Fault::new(Code::Internal, format!("{place}: the query's thread was ended")))?;
         Ok(RunStats { rows_scanned: rows.load(Ordering::Relaxed), rows_kept })
     }
 
@@ -140,6 +141,42 @@ impl Dataset {
             columns.iter().map(|c| column(&c.name)).collect()
         };
         Ok((frame.select(list).map_err(failed)?, columns))
+    }
+}
+
+/// Executes a plan on a thread of its own, because a view may compute for long between two batches, and neither the
+/// caller's other tasks nor its time limit may wait for that. The thread ends when the receiver is dropped, at the
+/// plan's next batch or join.
+fn execute(frame: DataFrame) -> (Receiver<DataFusionResult<RecordBatch>>, JoinHandle<()>) {
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    let runtime = tokio::runtime::Handle::current();
+    let worker = tokio::task::spawn_blocking(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = sender.closed() => {}
+                () = send_all(frame, &sender) => {}
+            }
+        });
+    });
+    (receiver, worker)
+}
+
+async fn send_all(frame: DataFrame, sender: &Sender<DataFusionResult<RecordBatch>>) {
+    let mut stream = match frame.execute_stream().await {
+        Ok(stream) => stream,
+        Err(error) => {
+            // why: a receiver that has gone does not want the error either.
+            let _ = sender.send(Err(error)).await;
+            return;
+        }
+    };
+    while let Some(batch) = stream.next().await {
+        let failed = batch.is_err();
+        let empty = batch.as_ref().is_ok_and(|b| b.num_rows() == 0);
+        if !empty && sender.send(batch).await.is_err() || failed {
+            break;
+        }
     }
 }
 

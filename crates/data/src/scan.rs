@@ -23,7 +23,7 @@ use tokio::sync::mpsc::Sender;
 use crate::config::{PostgresConfig, Sources};
 use crate::csv::{CsvBatches, Records};
 use crate::fault::carry;
-use crate::kind::{ColumnDef, Kind, schema_of};
+use crate::kind::{ColumnDef, Found, Kind, schema_of};
 use crate::parquet::ParquetBatches;
 use crate::postgres::{self, Order};
 use crate::source::Source;
@@ -62,11 +62,12 @@ impl Scan {
     ///
     /// # Errors
     /// Those of opening the source, and of its header.
-    pub(crate) async fn columns(&self) -> Result<Vec<ColumnDef>, Fault> {
+    pub(crate) async fn columns(&self) -> Result<Vec<Found>, Fault> {
         match self.clone() {
             Scan::Csv { path } => {
                 let names = blocking(move || Ok(Records::open(&path)?.header().to_vec())).await?;
-                Ok(names.into_iter().map(|name| ColumnDef::new(name, Kind::Text)).collect())
+                let found = |name| Found { name, kind: Some(Kind::Text), native: "text".to_owned() };
+                Ok(names.into_iter().map(found).collect())
             }
             Scan::Parquet { path } => blocking(move || crate::parquet::columns(&path)).await,
             Scan::Postgres { name, config, schema, table } => {

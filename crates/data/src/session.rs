@@ -16,6 +16,8 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use tacit_types::limits::BATCH_ROWS;
 use tacit_types::{Code, Fault};
 
+use crate::yielding::YieldAtJoins;
+
 /// The name under which views know the dataset.
 pub(crate) const DATA: &str = "data";
 
@@ -45,6 +47,7 @@ pub(crate) fn new(memory_bytes: usize) -> Result<SessionContext, Fault> {
         .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
         .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
         .with_window_functions(SessionStateDefaults::default_window_functions())
+        .with_physical_optimizer_rule(Arc::new(YieldAtJoins))
         .build();
     Ok(SessionContext::new_with_state(state))
 }

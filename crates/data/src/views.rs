@@ -87,6 +87,9 @@ fn parse(sql: &str) -> Result<DataFusionStatement, String> {
     if tokens.contains(&Token::SemiColon) {
         return Err("a semicolon is not allowed".to_owned());
     }
+    if tokens.iter().any(|token| matches!(token, Token::Placeholder(_))) {
+        return Err("a placeholder has no value here".to_owned());
+    }
     let statements = DFParserBuilder::new(sql)
         .with_dialect(&dialect)
         .with_recursion_limit(VIEW_DEPTH_MAX)

@@ -1,0 +1,218 @@
+//! The owner's views: what they may be, and that consent stands beneath them.
+
+use std::time::Duration;
+
+use tacit_data::{Kind, Limits};
+use tacit_types::query::Compare;
+use tacit_types::{Code, Literal, Predicate};
+
+use crate::helpers::*;
+
+const CSV: &str = "id,Town,amount,consent\n1,x,10,1\n2,x,20,0\n3,y,5,1\n4,y,7,1\n5,x,1.5,1\n";
+
+#[tokio::test]
+async fn a_view_over_a_view_gives_its_columns_and_rows() {
+    let (_folder, path) = file("t.csv", CSV);
+    let views = [
+        ("large", "SELECT id, \"Town\", amount * 2 AS twice FROM data WHERE amount > 2"),
+        ("by-town", "SELECT Town, count(*) AS n, sum(twice) AS total FROM large GROUP BY Town ORDER BY Town"),
+        ("joined", "WITH a AS (SELECT id FROM data) SELECT a.id, b.n FROM a JOIN \"by-town\" b ON b.n = a.id"),
+    ];
+    let dataset = open(&path, &views).await.unwrap();
+    let kinds: Vec<_> = dataset.columns("by-town").unwrap().iter().map(|c| (c.name.as_str(), c.kind)).collect();
+    assert_eq!(kinds, [("Town", Kind::Text), ("n", Kind::Int), ("total", Kind::Float)]);
+    let q = query("by-town", &["n", "Town", "total"], None);
+    assert_eq!(rows(&run(&dataset, &q).await.ok().unwrap()), [["2", "x", "60.0"], ["2", "y", "24.0"]]);
+    assert_eq!(
+        rows(&run(&dataset, &query("joined", &["id", "n"], None)).await.ok().unwrap()),
+        [["2", "2"], ["2", "2"]]
+    );
+    let filter = Predicate::Compare { column: "total".into(), op: Compare::Lt, value: Literal::Int(30) };
+    let q = query("by-town", &["Town"], Some(filter));
+    assert_eq!(rows(&run(&dataset, &q).await.ok().unwrap()), [["y"]]);
+    // What the view leaves out cannot be asked for.
+    let q = query("large", &["consent"], None);
+    assert_eq!(run(&dataset, &q).await.err().unwrap().code, Code::DataColumnUnknown);
+}
+
+#[tokio::test]
+async fn no_aggregate_of_a_view_has_seen_a_row_without_consent() {
+    let (_folder, path) = file("t.csv", CSV);
+    let views = [("totals", "SELECT Town, sum(amount) AS total FROM data GROUP BY Town ORDER BY Town")];
+    let dataset = open(&path, &views).await.unwrap();
+    let consent = Predicate::Compare { column: "consent".into(), op: Compare::Eq, value: Literal::Int(1) };
+    let q = query("totals", &["Town", "total"], None);
+    let (batches, stats) = run_with(&dataset, &q, Some(&consent), &Limits::default()).await.ok().unwrap();
+    assert_eq!(rows(&batches), [["x", "11.5"], ["y", "12.0"]]);
+    assert_eq!((stats.rows_scanned, stats.rows_kept), (5, 2));
+    assert_eq!(rows(&run(&dataset, &q).await.ok().unwrap()), [["x", "31.5"], ["y", "12.0"]]);
+}
+
+#[tokio::test]
+async fn every_type_of_a_view_becomes_a_kind() {
+    let (_folder, path) = file("t.csv", "a,b,d\n1,0.5,2024-02-29\n-2,4,1999-12-31\n");
+    let sql = "SELECT a > 0 AS positive, CAST(a AS SMALLINT) AS small, CAST(d AS DATE) AS day, \
+               CAST(b AS DECIMAL(10, 2)) AS dec, -0.0 * b AS zero, arrow_cast(a, 'Float32') AS f FROM data";
+    let dataset = open(&path, &[("v", sql)]).await.unwrap();
+    let q = query("v", &["day", "positive", "small", "dec", "zero", "f"], None);
+    assert_eq!(
+        rows(&run(&dataset, &q).await.ok().unwrap()),
+        [["2024-02-29", "1", "1", "0.5", "0.0", "1.0"], ["1999-12-31", "0", "-2", "4.0", "0.0", "-2.0"]]
+    );
+    let filter = Predicate::Compare { column: "day".into(), op: Compare::Lt, value: Literal::Text("2000".into()) };
+    assert_eq!(rows(&run(&dataset, &query("v", &["positive"], Some(filter))).await.ok().unwrap()), [["0"]]);
+    let filter = Predicate::Compare { column: "zero".into(), op: Compare::Eq, value: Literal::Int(0) };
+    assert_eq!(rows(&run(&dataset, &query("v", &["small"], Some(filter))).await.ok().unwrap()), [["1"], ["-2"]]);
+}
+
+#[tokio::test]
+async fn anything_but_one_select_over_the_dataset_is_refused() {
+    let (_folder, path) = file("t.csv", CSV);
+    let (_other, other) = file("secret.csv", "k\n1\n");
+    let other = other.display();
+    let mut dataset = open(&path, &[("ok", "SELECT id FROM data")]).await.unwrap();
+    for sql in [
+        "",
+        "SELECT",
+        "SELECT 1",
+        "SELECT id FROM data;",
+        "SELECT id FROM data; SELECT id FROM data",
+        "SELECT id FROM data; DROP TABLE data",
+        "DROP TABLE data",
+        "DELETE FROM data",
+        "INSERT INTO data SELECT * FROM data",
+        "UPDATE data SET id = 1",
+        "CREATE VIEW w AS SELECT * FROM data",
+        "CREATE TABLE w AS SELECT * FROM data",
+        "CREATE EXTERNAL TABLE w STORED AS CSV LOCATION '/etc/passwd'",
+        "COPY data TO '/tmp/out.csv'",
+        "COPY (SELECT * FROM data) TO '/tmp/out.parquet'",
+        "SELECT id INTO w FROM data",
+        "EXPLAIN SELECT id FROM data",
+        "EXPLAIN ANALYZE SELECT id FROM data",
+        "SET datafusion.execution.batch_size = 1",
+        "SHOW TABLES",
+        "PREPARE p AS SELECT id FROM data",
+        "EXECUTE p",
+        "VALUES (1)",
+        "TABLE data",
+        "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT r.n FROM r, data",
+        "WITH data AS (SELECT 1 AS id) SELECT id FROM data",
+        "SELECT * FROM later",
+        "SELECT * FROM claims",
+        "SELECT * FROM public.data",
+        "SELECT * FROM datafusion.public.data",
+        "SELECT * FROM information_schema.tables",
+        "SELECT * FROM '/etc/passwd'",
+        &format!("SELECT * FROM '{other}'"),
+        &format!("SELECT * FROM \"{other}\""),
+        &format!("SELECT id FROM data WHERE id IN (SELECT k FROM '{other}')"),
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM read_parquet('/etc/passwd')",
+        "SELECT * FROM data, generate_series(1, 1000000000)",
+        "SELECT * FROM data, range(1, 10)",
+        "SELECT id, id FROM data",
+        "SELECT id AS a, amount AS a FROM data",
+        "SELECT age FROM data",
+        "SELECT town FROM data",
+        "SELECT id + 'x' FROM",
+        "SELECT id FROM data WHERE $1 = 1",
+    ] {
+        let fault = dataset.add_view(view("v", sql)).await.err().unwrap_or_else(|| panic!("accepted: {sql}"));
+        assert_eq!(fault.code, Code::DataViewMalformed, "{sql}: {fault}");
+        assert!(fault.what.starts_with("view v"), "{fault}");
+    }
+    for name in ["data", "claims", "ok"] {
+        let fault = dataset.add_view(view(name, "SELECT id FROM data")).await.err().unwrap();
+        assert_eq!(fault.code, Code::DataViewMalformed, "{name}");
+    }
+    let list = dataset.add_view(view("v", "SELECT array_agg(id) AS ids FROM data")).await.err().unwrap();
+    assert_eq!(list.code, Code::DataColumnType);
+    assert_eq!(dataset.registration().views.len(), 1);
+}
+
+#[tokio::test]
+async fn a_semicolon_in_a_text_is_no_second_statement() {
+    let (_folder, path) = file("t.csv", CSV);
+    let mut dataset = open(&path, &[]).await.unwrap();
+    dataset.add_view(view("v", "SELECT id FROM data WHERE Town <> 'a;b' -- c; d")).await.unwrap();
+}
+
+#[tokio::test]
+async fn length_depth_and_number_of_views_are_bounded() {
+    let (_folder, path) = file("t.csv", CSV);
+    let mut dataset = open(&path, &[]).await.unwrap();
+    let padded = |n: usize| format!("SELECT id FROM data{}", " ".repeat(n - 19));
+    assert!(dataset.add_view(view("v0", &padded(16 << 10))).await.is_ok());
+    let fault = dataset.add_view(view("v1", &padded((16 << 10) + 1))).await.unwrap_err();
+    assert_eq!(fault.code, Code::DataViewMalformed);
+    let deep = format!("SELECT {}id{} FROM data", "(".repeat(2000), ")".repeat(2000));
+    assert_eq!(dataset.add_view(view("v1", &deep)).await.unwrap_err().code, Code::DataViewMalformed);
+    for i in 1..64 {
+        dataset.add_view(view(&format!("v{i}"), "SELECT id FROM data")).await.unwrap();
+    }
+    let fault = dataset.add_view(view("v64", "SELECT id FROM data")).await.unwrap_err();
+    assert_eq!(fault.code, Code::DataTooLarge);
+}
+
+#[tokio::test]
+async fn a_view_that_fails_on_a_value_says_so_without_the_value() {
+    let (_folder, path) = file("t.csv", "id,word,x\n1,SECRET,0.0\n");
+    let views = [
+        ("cast", "SELECT CAST(word AS INT) AS n FROM data"),
+        ("zero", "SELECT 1 / (id - id) AS n FROM data"),
+        ("nan", "SELECT x / x AS n FROM data"),
+    ];
+    let dataset = open(&path, &views).await.unwrap();
+    for (name, code) in
+        [("cast", Code::DataQueryFailed), ("zero", Code::DataQueryFailed), ("nan", Code::DataValueNotFinite)]
+    {
+        let fault = run(&dataset, &query(name, &["n"], None)).await.err().unwrap();
+        assert_eq!(fault.code, code, "{name}: {fault}");
+        assert!(!fault.to_string().contains("SECRET"), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn memory_rows_and_time_of_a_view_are_bounded() {
+    let lines: String = (0..3000).map(|i| format!("{i},text number {i}\n")).collect();
+    let (_folder, path) = file("t.csv", format!("id,note\n{lines}"));
+    let views = [
+        ("sorted", "SELECT note FROM data ORDER BY note"),
+        ("product", "SELECT a.id FROM data a, data b"),
+        ("long", "SELECT sum(a.id * b.id % 7) AS n FROM data a, data b"),
+    ];
+    let dataset = open(&path, &views).await.unwrap();
+    let code = async |view: &str, column: &str, limits: Limits| {
+        let q = query(view, &[column], None);
+        run_with(&dataset, &q, None, &limits).await.err().map(|f| f.code)
+    };
+    let limits = Limits { memory_bytes: 16 << 20, rows_max: 1_000_000, time_max: Duration::from_secs(60) };
+    assert_eq!(code("sorted", "note", limits).await, None);
+    assert_eq!(code("sorted", "note", Limits { memory_bytes: 10_000, ..limits }).await, Some(Code::DataTooLarge));
+    assert_eq!(code("product", "id", limits).await, Some(Code::DataTooLarge));
+    let begun = std::time::Instant::now();
+    let short = Limits { time_max: Duration::from_millis(50), ..limits };
+    assert_eq!(code("long", "n", short).await, Some(Code::DataQueryFailed));
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_long_join_ends_soon_after_its_caller_has_gone() {
+    let lines: String = (0..30_000).map(|i| format!("{i}\n")).collect();
+    let (_folder, path) = file("t.csv", format!("id\n{lines}"));
+    // 900 million rows: minutes, if nobody could stop it.
+    let views = [("long", "SELECT sum(a.id * b.id % 7) AS n FROM data a, data b")];
+    let begun = std::time::Instant::now();
+    {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let dataset = open(&path, &views).await.unwrap();
+            let limits = Limits { time_max: Duration::from_millis(200), ..Limits::default() };
+            let outcome = run_with(&dataset, &query("long", &["n"], None), None, &limits).await;
+            assert_eq!(outcome.err().unwrap().code, Code::DataQueryFailed);
+        });
+        // why: dropping the runtime waits for its blocking threads.
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
