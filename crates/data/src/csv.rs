@@ -8,21 +8,18 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use arrow::array::{ArrayRef, Float64Builder, Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use csv_core::ReadRecordResult;
-use std::sync::Arc;
 use tacit_types::limits::{BATCH_ROWS, COLUMNS_MAX, CSV_LINE_BYTES_MAX};
 use tacit_types::{Code, Fault};
 
+use crate::builder::{BATCH_TEXT_BYTES, Builder};
 use crate::infer::{Place, Reading};
-use crate::kind::{ColumnDef, Kind, check_header, schema_of};
+use crate::kind::{ColumnDef, check_header, schema_of};
 
 /// Bytes read from the file at a time.
 const READ_BYTES: usize = 64 << 10;
-/// Bytes of text after which a batch is handed on even if it has fewer than [`BATCH_ROWS`] rows.
-const BATCH_TEXT_BYTES: usize = 8 << 20;
-
 /// The records of a CSV file, one at a time.
 pub(crate) struct Records<R> {
     input: R,
@@ -251,13 +248,6 @@ pub(crate) struct CsvBatches {
     schema: SchemaRef,
 }
 
-/// A column under construction.
-enum Builder {
-    Int(Int64Builder),
-    Float(Float64Builder),
-    Text(StringBuilder),
-}
-
 impl CsvBatches {
     /// Opens the file for those columns.
     ///
@@ -289,7 +279,7 @@ impl CsvBatches {
             for ((builder, position), column) in builders.iter_mut().zip(&self.positions).zip(&self.columns) {
                 let field = self.records.field(*position);
                 text_bytes += field.len();
-                if let Err((code, why)) = builder.push(field) {
+                if let Err((code, why)) = push(builder, field) {
                     return Err(self.records.fault(code, &format!("column {:?}{why}", column.name)));
                 }
             }
@@ -304,42 +294,25 @@ impl CsvBatches {
     }
 }
 
-impl Builder {
-    fn new(kind: Kind) -> Self {
-        match kind {
-            Kind::Int => Builder::Int(Int64Builder::new()),
-            Kind::Float => Builder::Float(Float64Builder::new()),
-            Kind::Text => Builder::Text(StringBuilder::new()),
-        }
+/// Appends a field, or says why its column's kind does not hold it.
+fn push(builder: &mut Builder, field: &str) -> Result<(), (Code, &'static str)> {
+    match (builder, field) {
+        (Builder::Int(b), "") => b.append_null(),
+        (Builder::Float(b), "") => b.append_null(),
+        (Builder::Text(b), "") => b.append_null(),
+        (Builder::Text(b), text) => b.append_value(text),
+        (Builder::Int(b), text) => match Reading::of(text) {
+            Reading::Int(value) => b.append_value(value),
+            _ => return Err((Code::DataValueType, ": not a whole number of 64 bits")),
+        },
+        (Builder::Float(b), text) => match Reading::of(text) {
+            Reading::Int(value) => b.append_value(value as f64),
+            Reading::Wide(value) | Reading::Float(value) => b.append_value(value),
+            Reading::NotFinite => return Err((Code::DataValueNotFinite, "")),
+            Reading::Text => return Err((Code::DataValueType, ": not a number")),
+        },
     }
-
-    fn push(&mut self, field: &str) -> Result<(), (Code, &'static str)> {
-        match (self, field) {
-            (Builder::Int(b), "") => b.append_null(),
-            (Builder::Float(b), "") => b.append_null(),
-            (Builder::Text(b), "") => b.append_null(),
-            (Builder::Text(b), text) => b.append_value(text),
-            (Builder::Int(b), text) => match Reading::of(text) {
-                Reading::Int(value) => b.append_value(value),
-                _ => return Err((Code::DataValueType, ": not a whole number of 64 bits")),
-            },
-            (Builder::Float(b), text) => match Reading::of(text) {
-                Reading::Int(value) => b.append_value(value as f64),
-                Reading::Wide(value) | Reading::Float(value) => b.append_value(value),
-                Reading::NotFinite => return Err((Code::DataValueNotFinite, "")),
-                Reading::Text => return Err((Code::DataValueType, ": not a number")),
-            },
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> ArrayRef {
-        match self {
-            Builder::Int(mut b) => Arc::new(b.finish()),
-            Builder::Float(mut b) => Arc::new(b.finish()),
-            Builder::Text(mut b) => Arc::new(b.finish()),
-        }
-    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub struct Inspection {
     pub rows: u64,
     /// The size of the file; `None` for a database.
     pub bytes: Option<u64>,
-    /// The commitment to every row, as the module `commit` defines it (BLAKE3 Merkle tree over keyed leaves).
+    /// The commitment to every row, as [`crate::commit`] defines it (BLAKE3 Merkle tree over keyed leaves).
     pub commitment: [u8; 32],
 }
 

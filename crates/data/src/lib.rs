@@ -12,7 +12,8 @@
 
 #![forbid(unsafe_code)]
 
-mod commit;
+mod builder;
+pub mod commit;
 mod config;
 mod csv;
 mod dataset;

@@ -3,23 +3,20 @@
 //! The server casts every column to one of three types (int8, float8, text), so that no other wire format
 //! is decoded here; filters run in this process, with the same rules as for files.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, Float64Builder, Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder};
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use futures::TryStreamExt;
 use tacit_types::limits::BATCH_ROWS;
 use tacit_types::{Code, Fault, Name};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, IsolationLevel, NoTls, Row, Transaction};
 
+use crate::builder::{BATCH_TEXT_BYTES, Builder};
 use crate::config::PostgresConfig;
 use crate::fault::one_line;
 use crate::kind::{ColumnDef, Found, Kind, check_header, normalise, schema_of};
 use crate::scan::Sink;
-
-/// Bytes of text after which a batch is handed on even if it has fewer than [`BATCH_ROWS`] rows.
-const BATCH_TEXT_BYTES: usize = 8 << 20;
 
 /// A table of a named database.
 #[derive(Clone, Copy)]
@@ -250,13 +247,6 @@ pub(crate) async fn read(
     end(transaction, relation).await
 }
 
-/// A column under construction.
-enum Builder {
-    Int(Int64Builder),
-    Float(Float64Builder),
-    Text(StringBuilder),
-}
-
 /// Rows under construction.
 struct Batch {
     builders: Vec<Builder>,
@@ -266,12 +256,8 @@ struct Batch {
 
 impl Batch {
     fn new(columns: &[ColumnDef]) -> Self {
-        let builder = |c: &ColumnDef| match c.kind {
-            Kind::Int => Builder::Int(Int64Builder::new()),
-            Kind::Float => Builder::Float(Float64Builder::new()),
-            Kind::Text => Builder::Text(StringBuilder::new()),
-        };
-        Self { builders: columns.iter().map(builder).collect(), rows: 0, text_bytes: 0 }
+        let builders = columns.iter().map(|c| Builder::new(c.kind)).collect();
+        Self { builders, rows: 0, text_bytes: 0 }
     }
 
     fn push(&mut self, row: &Row) -> Result<(), Error> {
@@ -301,15 +287,8 @@ impl Batch {
             .builders
             .into_iter()
             .zip(columns)
-            .map(|(builder, column)| {
-                let array: ArrayRef = match builder {
-                    Builder::Int(mut b) => Arc::new(b.finish()),
-                    Builder::Float(mut b) => Arc::new(b.finish()),
-                    Builder::Text(mut b) => Arc::new(b.finish()),
-                };
-                // why: a table's rows have no number of their own, so the fault names the column alone.
-                normalise(&array, column, &place, None)
-            })
+            // why: a table's rows have no number of their own, so the fault names the column alone.
+            .map(|(builder, column)| normalise(&builder.finish(), column, &place, None))
             .collect::<Result<Vec<_>, _>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(full.rows));
         RecordBatch::try_new_with_options(schema_of(columns), arrays, &options)
