@@ -106,6 +106,77 @@ fn a_receipt_of_a_hundred_and_twenty_eight_parties_is_a_leaf() {
     assert_eq!(too_large.code, Code::ReceiptTooLarge);
 }
 
+/// A record whose disclosures have texts of `bytes` in all, each of 30 to 250.
+fn wordy(world: &mut World, bytes: usize) -> UsageRecord {
+    let mut record = world.record(1);
+    let (full, rest) = ((bytes - 100) / 200, (bytes - 100) % 200);
+    let lengths = core::iter::repeat_n(200, full).chain([50, 50 + rest]);
+    let to = world.party(0).id();
+    record.disclosures = lengths.map(|n| Disclosure { what: "x".repeat(n), to, cardinality: 1 }).collect();
+    record
+}
+
+#[test]
+fn a_receipt_goes_by_hash_one_byte_past_the_inline_limit() {
+    let inline = |bytes: usize| {
+        let mut world = World::new(2);
+        let record = wordy(&mut world, bytes);
+        let attestations = world.attest_all(&record);
+        let assembled = assemble(record, &attestations, Vec::new()).unwrap();
+        (assembled.beside.is_empty(), tacit_crypto::cbor::encode(&assembled.receipt).len())
+    };
+    let limit = LEAF_BYTES_MAX - SIGNING_OVERHEAD_BYTES;
+    // Disclosures cost more than their text: approach the limit from below by what is left.
+    let mut bytes = 40_000;
+    while inline(bytes).1 < limit {
+        bytes += (limit - inline(bytes).1).div_ceil(2);
+    }
+    assert_eq!(inline(bytes), (true, limit));
+    assert!(!inline(bytes + 1).0);
+}
+
+#[test]
+fn a_leaf_is_signed_up_to_its_limit() {
+    let signed = |bytes: usize| {
+        let mut world = World::new(1);
+        let record = wordy(&mut world, bytes);
+        let absent = Vec::new();
+        let receipt = JointReceipt { record, attestations: Vec::new(), price_plan: None, charges: None, absent };
+        receipt.sign(&world.coordinator(), world.now).map(|leaf| leaf.bytes().len()).map_err(|fault| fault.code)
+    };
+    let mut bytes = 40_000;
+    while let Ok(len) = signed(bytes)
+        && len < LEAF_BYTES_MAX
+    {
+        bytes += (LEAF_BYTES_MAX - len).div_ceil(2);
+    }
+    assert_eq!(signed(bytes), Ok(LEAF_BYTES_MAX));
+    assert_eq!(signed(bytes + 1), Err(Code::ReceiptTooLarge));
+}
+
+#[test]
+fn an_attestation_is_taken_up_to_its_limit() {
+    let mut world = World::new(2);
+    let record = world.record(1);
+    let other = world.attest(1, &record);
+    // A line's number costs 1 byte below 24 and 2 from there: the length is tuned to the byte.
+    let attest = |entries: usize, wide: usize| {
+        let mut body = Attestation::agreeing(&record, Role::Result, None);
+        let own = |i| receipt::OwnQuantity { line: if i < wide { 24 } else { 0 }, commitment: Hash([1; 32]) };
+        body.own = (0..entries).map(own).collect();
+        body.sign(&world.party(0), &record, world.now, receipt::next_link(None))
+    };
+    let mut entries = 100;
+    while attest(entries + 1, 0).bytes().len() <= ATTESTATION_BYTES_MAX {
+        entries += 1;
+    }
+    let wide = ATTESTATION_BYTES_MAX - attest(entries, 0).bytes().len();
+    let (longest, longer) = (attest(entries, wide), attest(entries, wide + 1));
+    assert_eq!((longest.bytes().len(), longer.bytes().len()), (ATTESTATION_BYTES_MAX, ATTESTATION_BYTES_MAX + 1));
+    assert!(assemble(record.clone(), &[longest, other.clone()], Vec::new()).is_ok());
+    assert!(assemble(record.clone(), &[longer, other], Vec::new()).is_err());
+}
+
 #[test]
 fn the_coordinators_header_fits_the_overhead() {
     let mut world = World::new(3);
