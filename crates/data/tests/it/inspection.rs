@@ -102,3 +102,15 @@ async fn every_parquet_type_has_its_kind_in_a_run_too() {
         ]
     );
 }
+
+#[tokio::test]
+async fn a_node_can_spawn_an_inspection_and_a_run() {
+    let (_folder, path) = file("t.csv", "a\n4\n5\n");
+    let source = Source::parse(path.to_str().unwrap()).unwrap();
+    let sum = tokio::spawn(async move {
+        let dataset = open_source(source, &[], &Sources::default()).await?;
+        let batches = run(&dataset, &query("claims", &["a"], None)).await?;
+        Ok::<_, tacit_types::Fault>(rows(&batches).iter().map(|r| r[0].parse::<i64>().unwrap()).sum::<i64>())
+    });
+    assert_eq!(sum.await.unwrap().unwrap(), 9);
+}
