@@ -280,6 +280,11 @@ impl Job {
         matches!(self.state, State::Closed { .. }) && self.parties.iter().all(|p| p.closed)
     }
 
+    /// Whether it has its end; the parties may not have heard of it yet.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
+    }
+
     /// The receipt's place, leaf and proof.
     pub fn receipt(&self) -> Option<&(u64, Blob, Blob)> {
         self.receipt.as_ref()

@@ -1,0 +1,162 @@
+//! Enrolment: a one-time code and a card that its own root key signed make a party known.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tacit_engine::{FromCoordinator, RosterEntry};
+use tacit_governance::{PartyCard, PartyRole};
+use tacit_net::invite::{CODES_MAX, Grant, Invite, OneTimeCode, Role};
+use tacit_net::{Address, Connection};
+use tacit_types::wire::Blob;
+use tacit_types::{Code, Fault, Name};
+
+use crate::daemon::Shared;
+use crate::limits::{INVITE_TTL_MS_MAX, PARTIES_MAX};
+use crate::roster::Party;
+use crate::store::{Change, PartyRow};
+
+/// Makes an invitation. Its line is a secret until it is redeemed; only the code's hash is kept.
+///
+/// # Errors
+/// `args.invalid` for another role, a time out of bounds, or too many parties or invitations.
+pub(crate) async fn invite(shared: &Shared, name: Name, role: &str, ttl_ms: u64) -> Result<String, Fault> {
+    let role: Role = role.parse()?;
+    if ttl_ms == 0 || ttl_ms > INVITE_TTL_MS_MAX {
+        let what = format!("a life of {ttl_ms} ms, where 1 to {INVITE_TTL_MS_MAX} are allowed");
+        return Err(Fault::new(Code::ArgsInvalid, what));
+    }
+    if shared.roster().parties().len() >= PARTIES_MAX {
+        return Err(Fault::new(Code::ArgsInvalid, format!("{PARTIES_MAX} parties are enrolled; no more are taken")));
+    }
+    let now = shared.clock.now();
+    let code = OneTimeCode::generate(&mut crate::home::os_rng()?);
+    let grant = Grant { hash: code.hash(), expires: now.plus(ttl_ms), role, name: name.clone() };
+    let mut book = shared.invites.lock().await;
+    let expired = book.prune(now);
+    if !expired.is_empty() {
+        shared.store.write(Change::Uninvite(expired.into_iter().map(|g| g.hash).collect())).await?;
+    }
+    if book.open().count() >= CODES_MAX {
+        return Err(Fault::new(Code::ArgsInvalid, format!("{CODES_MAX} invitations are open already")));
+    }
+    shared.store.write(Change::Invite(grant.clone())).await?;
+    book.insert(grant)?;
+    drop(book);
+    tracing::info!(name = %name, role = role.text(), "invited");
+    Ok(Invite { address: shared.public.clone(), coordinator: shared.id, code }.to_string())
+}
+
+/// Says what a code invites to. It stays good.
+///
+/// # Errors
+/// `invite.*`; wrong codes count as they do in [`enrol`].
+pub(crate) async fn invitation(shared: &Shared, connection: &Connection, code: &str) -> Result<FromCoordinator, Fault> {
+    let from: IpAddr = connection.remote_addr().ip();
+    let mut book = shared.invites.lock().await;
+    let grant = book.redeem(code, from, shared.clock.now()).map_err(|code| Fault::new(code, from.to_string()))?;
+    let (name, role) = (grant.name.clone(), grant.role.text().to_owned());
+    // why: it was in the book a moment ago, so there is room for it.
+    let _ = book.insert(grant);
+    Ok(FromCoordinator::Invitation { name, role })
+}
+
+/// Redeems a code for a card.
+///
+/// # Errors
+/// `invite.*` for the code; `net.refused` when the card is not of the connection's key, or not what
+/// the invitation is for; then the code stays good.
+pub(crate) async fn enrol(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    code: &str,
+    card: Blob,
+    address: String,
+) -> Result<FromCoordinator, Fault> {
+    let refused = |what: String| Fault::new(Code::NetRefused, what);
+    let body = PartyCard::verify(&card)?.into_body();
+    if body.node != connection.peer() {
+        return Err(refused("the card is not of the key that holds this connection".into()));
+    }
+    check_address(&address)?;
+    let from: IpAddr = connection.remote_addr().ip();
+    // One enrolment at a time: what is checked against the roster still holds when it is stored.
+    let mut book = shared.invites.lock().await;
+    let grant = book.redeem(code, from, shared.clock.now()).map_err(|code| Fault::new(code, from.to_string()))?;
+    let hash = grant.hash;
+    let party = match admissible(shared, &grant, body, card, address) {
+        Ok(party) => party,
+        Err(fault) => {
+            // why: it was in the book a moment ago, so there is room for it.
+            let _ = book.insert(grant);
+            return Err(fault);
+        }
+    };
+    match shared.store.write(Change::Enrol { hash, party: party.row.clone() }).await {
+        Ok(true) => {}
+        Ok(false) => return Err(Fault::new(Code::InviteUnknown, from.to_string())),
+        Err(fault) => {
+            let _ = book.insert(grant);
+            return Err(fault);
+        }
+    }
+    tracing::info!(name = %party.row.name, role = party.card.role.word(), node = %party.row.node.short(), "enrolled");
+    let name = party.row.name.clone();
+    shared.replace_roster(|roster| roster.with(party));
+    drop(book);
+    Ok(FromCoordinator::Enrolled { name, roster: roster_entries(shared), log: shared.log_info() })
+}
+
+/// Checks the card against the invitation and the roster.
+fn admissible(shared: &Shared, grant: &Grant, card: PartyCard, bytes: Blob, address: String) -> Result<Party, Fault> {
+    let refused = |what: String| Err(Fault::new(Code::NetRefused, what));
+    if card.name != grant.name {
+        return refused(format!("the card is of {}, the invitation for {}", card.name, grant.name));
+    }
+    let role = match grant.role {
+        Role::Node => PartyRole::Partner,
+        Role::Operator => PartyRole::Operator,
+        Role::Regulator => PartyRole::Regulator,
+    };
+    if card.role != role {
+        return refused(format!("the card is of a {}, the invitation for a {}", card.role.word(), role.word()));
+    }
+    let roster = shared.roster();
+    let keys = [shared.id, shared.log_key.key()];
+    if keys.contains(&card.node) || keys.contains(&card.root) || keys.contains(&card.witness) {
+        return refused("the card has a key of the coordinator".into());
+    }
+    let row = PartyRow { name: card.name.clone(), root: card.root, node: card.node, card: bytes, address, slots: 0 };
+    for known in roster.parties() {
+        if known.row.card == row.card {
+            return Ok(Party { card, row: PartyRow { slots: known.row.slots, ..row } });
+        }
+        if known.row.name == row.name {
+            return refused(format!("the name {} is another party's", row.name));
+        }
+        let theirs = [known.card.root, known.card.node, known.card.witness];
+        if [card.root, card.node, card.witness].iter().any(|key| theirs.contains(key)) {
+            return refused(format!("a key of the card is {}'s", known.row.name));
+        }
+    }
+    if roster.parties().len() >= PARTIES_MAX {
+        return refused(format!("{PARTIES_MAX} parties are enrolled; no more are taken"));
+    }
+    Ok(Party { card, row })
+}
+
+/// An address is empty or `host:port`.
+pub(crate) fn check_address(address: &str) -> Result<(), Fault> {
+    let shown: String = address.chars().take(80).collect();
+    let wrong = || Fault::new(Code::ArgsInvalid, format!("the address {shown:?} is not host:port"));
+    if address.len() > crate::limits::ADDRESS_BYTES_MAX {
+        return Err(wrong());
+    }
+    if address.is_empty() { Ok(()) } else { address.parse::<Address>().map(|_| ()).map_err(|_| wrong()) }
+}
+
+/// Everyone, the coordinator first.
+pub(crate) fn roster_entries(shared: &Shared) -> Vec<RosterEntry> {
+    let own = RosterEntry { card: shared.card.clone(), address: shared.public.to_string(), online: true };
+    let others = shared.roster().entries(|node| shared.nodes.is_up(node));
+    std::iter::once(own).chain(others).collect()
+}

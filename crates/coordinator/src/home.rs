@@ -1,0 +1,134 @@
+//! The home folder: configuration, keys, database, log, and the lock that one daemon holds.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tacit_crypto::{Rng, Secret, SigningKey};
+use tacit_net::{Address, keyfile};
+use tacit_types::{Code, Fault, NodeId};
+
+use crate::config::{Config, check_origin};
+
+/// What a new home is told.
+#[derive(Clone, Debug)]
+pub struct InitOptions {
+    /// Where the daemon will listen, UDP.
+    pub listen: SocketAddr,
+    /// The address that invitations name; the listening address when absent.
+    pub public: Option<Address>,
+    /// The log's name, such as `tacit.local/usage/2026`.
+    pub origin: String,
+}
+
+/// A home that was made.
+#[derive(Clone, Debug)]
+pub struct Initialised {
+    /// The coordinator's key, to be compared out of band.
+    pub fingerprint: NodeId,
+    /// The key that signs checkpoints.
+    pub log_key: NodeId,
+    /// The configuration file.
+    pub config: PathBuf,
+}
+
+/// Makes a home: keys, configuration and an empty log folder. The configuration is written last, so
+/// that a home without it was not finished; nothing that exists is overwritten.
+///
+/// # Errors
+/// `config.exists`, `args.invalid` for an unusable origin, `store.full`, `io.failed`.
+pub fn init(home: &Path, options: InitOptions) -> Result<Initialised, Fault> {
+    let paths = Home::new(home);
+    check_origin(&options.origin).map_err(|f| Fault::new(Code::ArgsInvalid, format!("origin: {}", f.what)))?;
+    if paths.config().exists() {
+        return Err(Fault::new(Code::ConfigExists, paths.config().display().to_string()));
+    }
+    make_folder(home)?;
+    make_folder(&paths.log())?;
+    let mut rng = os_rng()?;
+    let mut key = |path: PathBuf| {
+        let key = SigningKey::generate(&mut rng);
+        keyfile::write_new(&path, &key.to_seed()).map(|()| key.id())
+    };
+    let (fingerprint, log_key) = (key(paths.root_key())?, key(paths.log_key())?);
+    // A debug-quoted string of these values is a TOML basic string: no control character passes the checks.
+    let mut text = format!("listen = \"{}\"\norigin = {:?}\n", options.listen, options.origin);
+    if let Some(public) = &options.public {
+        text.push_str(&format!("public = \"{public}\"\n"));
+    }
+    Config::parse("coordinator.toml", &text)?;
+    crate::log::files::write_durable(&paths.config(), text.as_bytes())?;
+    Ok(Initialised { fingerprint, log_key, config: paths.config() })
+}
+
+fn make_folder(path: &Path) -> Result<(), Fault> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt;
+        builder.mode(0o700);
+    }
+    builder.create(path).map_err(|e| io_fault(path, &e))
+}
+
+/// A generator seeded by the operating system.
+///
+/// # Errors
+/// `internal` when there is no randomness.
+pub(crate) fn os_rng() -> Result<Rng, Fault> {
+    let mut seed = [0u8; 32];
+    getrandom::fill(&mut seed).map_err(|e| Fault::new(Code::Internal, format!("randomness: {e}")))?;
+    Ok(Rng::from_seed(&Secret::new(seed)))
+}
+
+/// A file's failure with its path; a full disk has its own code.
+pub(crate) fn io_fault(path: &Path, error: &std::io::Error) -> Fault {
+    let code = match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::StoreFull,
+        _ => Code::IoFailed,
+    };
+    Fault::new(code, format!("{}: {error}", path.display()))
+}
+
+/// The paths of a home.
+#[derive(Clone, Debug)]
+pub(crate) struct Home(PathBuf);
+
+impl Home {
+    pub(crate) fn new(home: &Path) -> Self {
+        Self(home.to_owned())
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.0.join("coordinator.toml")
+    }
+
+    pub(crate) fn root_key(&self) -> PathBuf {
+        self.0.join("root.key")
+    }
+
+    pub(crate) fn log_key(&self) -> PathBuf {
+        self.0.join("log.key")
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.0.join("coordinator.db")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.0.join("log")
+    }
+
+    /// Takes the folder for this process until the file is dropped, a kill included.
+    pub(crate) fn lock(&self) -> Result<File, Fault> {
+        let path = self.0.join("lock");
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|e| io_fault(&path, &e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(Fault::new(Code::StoreLocked, path.display().to_string())),
+            Err(TryLockError::Error(e)) => Err(io_fault(&path, &e)),
+        }
+    }
+}

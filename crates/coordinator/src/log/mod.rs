@@ -1,0 +1,298 @@
+//! The transparency log: one task that appends, has cosigned, publishes, and only then hands out.
+//!
+//! The order of an append: tiles durable; head signed and durable in the database with the places of
+//! its leaves; witnesses asked; the cosigned checkpoint durable as a file; receipts handed out. A
+//! crash between any two leaves a log that goes on: files beyond the signed head are overwritten, a
+//! signed head that was not published is cosigned again and never replaced by another.
+
+mod append;
+pub(crate) mod files;
+mod resume;
+mod witnesses;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tacit_crypto::SigningKey;
+use tacit_engine::Input;
+use tacit_receipts::{Log, LogProof, Quorum, SignedCheckpoint, TileRead, TileReader, VerifierKey};
+use tacit_types::wire::Blob;
+use tacit_types::{Code, Fault, Hash, JobId, NodeId};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{Instant, sleep_until};
+
+use crate::clock::Clock;
+use crate::driver::Post;
+use crate::limits::{APPENDS_WAITING_MAX, FULL_RETRY, STRAGGLER_WAIT};
+use crate::nodes::Nodes;
+use crate::roster::Roster;
+use crate::store::{Fatal, Store};
+use files::Folder;
+use witnesses::{Asked, WitnessState};
+
+/// A job's receipt to be logged.
+pub(crate) struct AppendRequest {
+    pub job: JobId,
+    /// The job's nodes, whose witnesses must be among those who cosigned.
+    pub nodes: Vec<NodeId>,
+    pub record: Blob,
+    pub attestations: Vec<Blob>,
+    pub absent: Vec<(NodeId, Code)>,
+    pub reply: mpsc::Sender<Post>,
+}
+
+/// The keys of the log.
+pub(crate) struct LogKeys {
+    /// Signs receipts.
+    pub root: SigningKey,
+    /// Signs checkpoints.
+    pub log: SigningKey,
+    /// Under which name.
+    pub verifier: VerifierKey,
+}
+
+/// What the log's task is given.
+pub(crate) struct Parts {
+    pub keys: LogKeys,
+    pub folder: Folder,
+    pub store: Store,
+    pub fatal: Fatal,
+    pub clock: Arc<Clock>,
+    pub nodes: Arc<Nodes>,
+    pub roster: watch::Receiver<Arc<Roster>>,
+}
+
+/// What others see of the log.
+#[derive(Clone)]
+pub(crate) struct View {
+    /// The newest checkpoint with its quorum.
+    pub published: watch::Receiver<Option<Arc<SignedCheckpoint>>>,
+    /// Why nothing is appended any more.
+    pub refused: watch::Receiver<Option<Fault>>,
+}
+
+/// A receipt that is in the signed head and not handed out yet.
+struct Waiter {
+    place: u64,
+    leaf: Vec<u8>,
+    nodes: Vec<NodeId>,
+    /// After this, a proof without all of the job's own witnesses must do.
+    patient_until: Instant,
+    reply: mpsc::Sender<Post>,
+}
+
+/// The log's task.
+pub(crate) struct LogService {
+    parts: Parts,
+    requests: mpsc::Receiver<AppendRequest>,
+    log: Log,
+    /// The signed head with the cosignatures that came since the start.
+    head: SignedCheckpoint,
+    /// The key event in force, by the hash of its body.
+    keys_event: Option<Hash>,
+    published: watch::Sender<Option<Arc<SignedCheckpoint>>>,
+    refused: watch::Sender<Option<Fault>>,
+    pending: Vec<AppendRequest>,
+    waiting: Vec<Waiter>,
+    witnesses: BTreeMap<NodeId, WitnessState>,
+    asked: JoinSet<Asked>,
+    /// Since when the head has its quorum.
+    quorum_since: Option<Instant>,
+    /// Nothing is appended before this: the disk is full or the clock is behind.
+    not_before: Option<Instant>,
+}
+
+impl LogService {
+    /// Resumes the log from files and database.
+    ///
+    /// # Errors
+    /// `log.corrupt`, `log.fork`, `log.signature`, `store.corrupt` when they do not fit together.
+    pub(crate) async fn open(parts: Parts) -> Result<(Self, mpsc::Sender<AppendRequest>, View), Fault> {
+        let resumed = resume::resume(&parts).await?;
+        let (sender, requests) = mpsc::channel(1);
+        let (published, published_view) = watch::channel(resumed.published.map(Arc::new));
+        let (refused, refused_view) = watch::channel(None);
+        let view = View { published: published_view, refused: refused_view };
+        let service = Self {
+            parts,
+            requests,
+            log: resumed.log,
+            head: resumed.head,
+            keys_event: resumed.keys_event,
+            published,
+            refused,
+            pending: Vec::new(),
+            waiting: Vec::new(),
+            witnesses: BTreeMap::new(),
+            asked: JoinSet::new(),
+            quorum_since: None,
+            not_before: None,
+        };
+        Ok((service, sender, view))
+    }
+
+    fn origin(&self) -> &str {
+        self.parts.keys.verifier.name()
+    }
+
+    fn roster(&self) -> Arc<Roster> {
+        self.parts.roster.borrow().clone()
+    }
+
+    /// Runs until the process ends; a failure of the disk is reported as fatal.
+    pub(crate) async fn run(mut self) {
+        let mut changes = self.parts.nodes.changes();
+        loop {
+            if let Err(fault) = self.proceed().await {
+                match fault.code {
+                    Code::StoreFull | Code::StoreLocked | Code::LogClock => {
+                        tracing::warn!(%fault, "the log waits");
+                        self.not_before = Some(Instant::now() + FULL_RETRY);
+                    }
+                    _ => return self.parts.fatal.report(&fault),
+                }
+            }
+            let wake = self.wake();
+            let room = self.pending.len() + self.waiting.len() < APPENDS_WAITING_MAX;
+            tokio::select! {
+                request = self.requests.recv(), if room => match request {
+                    None => return,
+                    Some(request) => {
+                        self.pending.push(request);
+                        // What is queued goes together; nothing waits for more to come.
+                        while let Ok(request) = self.requests.try_recv() {
+                            self.pending.push(request);
+                        }
+                    }
+                },
+                Some(asked) = self.asked.join_next() => {
+                    if let Ok(asked) = asked {
+                        self.take_asked(asked);
+                    }
+                }
+                _ = changes.changed() => {}
+                _ = self.parts.roster.changed() => {}
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+            }
+        }
+    }
+
+    /// Whatever can be done now.
+    async fn proceed(&mut self) -> Result<(), Fault> {
+        if self.not_before.is_some_and(|at| Instant::now() < at) || self.refused.borrow().is_some() {
+            return Ok(());
+        }
+        self.not_before = None;
+        loop {
+            self.ask_witnesses();
+            let quorum = self.roster().quorum(self.origin());
+            if quorum.check(self.head.note()).is_err() {
+                self.quorum_since = None;
+                return Ok(());
+            }
+            let since = *self.quorum_since.get_or_insert_with(Instant::now);
+            if since.elapsed() < STRAGGLER_WAIT && self.expects_more() {
+                return Ok(());
+            }
+            if !self.is_published() {
+                self.publish().await?;
+            }
+            self.hand_out().await?;
+            if self.pending.is_empty() {
+                return Ok(());
+            }
+            self.append().await?;
+            self.quorum_since = None;
+        }
+    }
+
+    fn is_published(&self) -> bool {
+        self.published.borrow().as_deref() == Some(&self.head)
+    }
+
+    /// Makes the cosigned checkpoint durable and shows it.
+    async fn publish(&mut self) -> Result<(), Fault> {
+        let (folder, head) = (self.parts.folder.clone(), self.head.clone());
+        let trust = self.roster().trust(self.parts.keys.root.id(), &self.parts.keys.verifier).to_bytes();
+        let bytes = head.to_bytes();
+        blocking(move || {
+            if folder.read(tacit_receipts::tiles::TRUST_PATH).as_deref() != Some(&trust) {
+                files::write_durable(&folder.path().join(tacit_receipts::tiles::TRUST_PATH), &trust)?;
+            }
+            files::write_durable(&folder.path().join(tacit_receipts::tiles::CHECKPOINT_PATH), &bytes)
+        })
+        .await?;
+        tracing::debug!(size = head.checkpoint().size, "published");
+        self.published.send_replace(Some(Arc::new(head)));
+        Ok(())
+    }
+
+    /// Hands out the receipts that the published checkpoint covers with their own quorum.
+    async fn hand_out(&mut self) -> Result<(), Fault> {
+        let (roster, now) = (self.roster(), Instant::now());
+        let origin = self.origin().to_owned();
+        let mut quorums: BTreeMap<Vec<NodeId>, bool> = BTreeMap::new();
+        let note = self.head.note();
+        let ready: Vec<Waiter> = self
+            .waiting
+            .extract_if(.., |w| {
+                let own = |nodes: &Vec<NodeId>| covers(&roster.quorum_of(nodes, &origin), nodes.len(), note);
+                now >= w.patient_until || *quorums.entry(w.nodes.clone()).or_insert_with_key(own)
+            })
+            .collect();
+        if ready.is_empty() {
+            return Ok(());
+        }
+        let (folder, head) = (self.parts.folder.clone(), self.head.clone());
+        let proven = blocking(move || {
+            let files = Cached { folder: &folder, read: Default::default() };
+            let reader = TileReader::new(&files, head.checkpoint().size);
+            let proof = |w: Waiter| LogProof::build(&reader, w.place, &head).map(|p| (w, p.to_string().into_bytes()));
+            ready.into_iter().map(proof).collect::<Result<Vec<_>, Fault>>()
+        })
+        .await?;
+        for (waiter, proof) in proven {
+            let input = Input::Logged { index: waiter.place, leaf: Blob(waiter.leaf), proof: Blob(proof) };
+            // why: a closed inbox is of a job that asks again after the restart.
+            let _ = waiter.reply.send(Post::Input(input, None)).await;
+        }
+        Ok(())
+    }
+
+    /// When to look again without an event.
+    fn wake(&self) -> Option<Instant> {
+        let stragglers = self.quorum_since.filter(|_| !self.is_published()).map(|since| since + STRAGGLER_WAIT);
+        let retry = self.witnesses.values().filter_map(|w| w.not_before).min();
+        let patience = self.waiting.iter().map(|w| w.patient_until).min();
+        let times = [stragglers, retry, patience, self.not_before];
+        times.into_iter().flatten().filter(|at| *at > Instant::now()).min()
+    }
+}
+
+/// Whether a note satisfies the quorum of a job's parties, all of whom must be known.
+fn covers(own: &Quorum, parties: usize, note: &tacit_receipts::SignedNote) -> bool {
+    let needed = tacit_engine::record::witness_threshold(parties);
+    own.count(note).by.len() >= needed
+}
+
+/// Runs file work beside the async tasks.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(Fault::new(Code::Internal, e.to_string())),
+    }
+}
+
+/// Files read at most once while proofs are made.
+struct Cached<'a> {
+    folder: &'a Folder,
+    read: std::cell::RefCell<BTreeMap<String, Option<Vec<u8>>>>,
+}
+
+impl TileRead for Cached<'_> {
+    fn read(&self, path: &str) -> Option<Vec<u8>> {
+        let mut read = self.read.borrow_mut();
+        read.entry(path.to_owned()).or_insert_with(|| self.folder.read(path)).clone()
+    }
+}

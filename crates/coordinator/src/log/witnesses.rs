@@ -1,0 +1,139 @@
+//! Asking the witnesses. Each is asked for the newest head whenever it has not cosigned that yet,
+//! one request at a time, so a slow witness holds up nobody but itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tacit_engine::{FromNode, ToNode};
+use tacit_receipts::merkle::consistency_proof;
+use tacit_receipts::{AddCheckpoint, SignatureLine, TileReader, VerifierKey};
+use tacit_types::wire::{self, Blob};
+use tacit_types::{Code, Fault, Hash, NodeId};
+use tokio::time::Instant;
+
+use super::{Cached, LogService};
+use crate::limits::{COSIGN_DEADLINE, COSIGN_RETRY};
+use crate::nodes::ask;
+
+/// What is known of a witness since the start.
+#[derive(Default)]
+pub(super) struct WitnessState {
+    /// The size that it holds, as far as known.
+    held: u64,
+    /// Whether a request to it is under way.
+    busy: bool,
+    /// After a failure, when to ask again.
+    pub not_before: Option<Instant>,
+    /// It says that it has seen a log that does not fit this one.
+    claims: bool,
+}
+
+/// An answered request.
+pub(super) struct Asked {
+    node: NodeId,
+    old: u64,
+    size: u64,
+    answer: Result<FromNode, Fault>,
+}
+
+impl LogService {
+    /// The witnesses that have not cosigned the head.
+    fn missing(&self) -> Vec<(NodeId, VerifierKey)> {
+        let mut witnesses = self.roster().witnesses(self.origin());
+        witnesses.retain(|(_, key)| !self.head.note().signatures().iter().any(|line| key.owns(line)));
+        witnesses
+    }
+
+    /// Whether a cosignature may come in any moment.
+    pub(super) fn expects_more(&self) -> bool {
+        self.missing().iter().any(|(node, _)| self.witnesses.get(node).is_some_and(|w| w.busy))
+    }
+
+    /// Asks every connected witness that lacks the head.
+    pub(super) fn ask_witnesses(&mut self) {
+        let (now, size) = (Instant::now(), self.log.size());
+        let mut proofs: BTreeMap<u64, Option<Vec<Hash>>> = BTreeMap::new();
+        for (node, _) in self.missing() {
+            let state = self.witnesses.entry(node).or_default();
+            if state.busy || state.not_before.is_some_and(|at| now < at) {
+                continue;
+            }
+            let Some(connection) = self.parts.nodes.get(&node) else { continue };
+            let old = state.held.min(size);
+            let folder = &self.parts.folder;
+            let proof = proofs.entry(old).or_insert_with(|| {
+                let files = Cached { folder, read: Default::default() };
+                consistency_proof(&TileReader::new(&files, size), old, size)
+                    .inspect_err(|fault| tracing::error!(%fault, "no proof for a witness"))
+                    .ok()
+            });
+            let Some(proof) = proof.clone() else { continue };
+            (state.busy, state.not_before) = (true, None);
+            let body = AddCheckpoint { old, proof, note: self.head.to_bytes() }.to_bytes();
+            let frame = wire::encode(&ToNode::Cosign { request: Blob(body) });
+            self.asked.spawn(async move {
+                let answer = ask(&connection, &frame, COSIGN_DEADLINE).await;
+                Asked { node, old, size, answer }
+            });
+        }
+    }
+
+    /// Takes a witness's answer.
+    pub(super) fn take_asked(&mut self, asked: Asked) {
+        let ours = self.log.size();
+        let key = self.roster().witnesses(self.origin()).into_iter().find(|(n, _)| *n == asked.node).map(|(_, k)| k);
+        let (Some(state), Some(key)) = (self.witnesses.get_mut(&asked.node), key) else { return };
+        state.busy = false;
+        let failed = match asked.answer {
+            Ok(FromNode::Cosigned(line)) => {
+                state.held = asked.size;
+                // A line for an older head is no use any more, and no fault.
+                let line = SignatureLine::parse(&line).map_err(|f| f.what);
+                let added = line.and_then(|line| self.head.add_cosignature(&key, line).map_err(|f| f.what));
+                if asked.size == ours { added.err() } else { None }
+            }
+            Ok(FromNode::WitnessHolds(n)) if n > ours => {
+                state.claims = true;
+                Some(format!("it holds {n} leaves; here are {ours}"))
+            }
+            Ok(FromNode::WitnessHolds(n)) if n != asked.old => {
+                state.held = n;
+                None
+            }
+            Ok(FromNode::Failed(fault)) => {
+                state.claims |= matches!(fault.code, Code::LogRollback | Code::LogFork);
+                Some(fault.to_string())
+            }
+            Ok(other) => Some(format!("an answer of another kind: {}", kind(&other))),
+            Err(fault) => Some(fault.to_string()),
+        };
+        if let Some(what) = failed {
+            tracing::debug!(witness = key.name(), what, "not cosigned");
+            state.not_before = Some(Instant::now() + COSIGN_RETRY);
+        }
+        self.judge_claims();
+    }
+
+    /// One witness may lie; more than may lie do not. Then an old state was restored here, and
+    /// whatever would be signed next might be a second history.
+    fn judge_claims(&mut self) {
+        let witnesses: BTreeSet<NodeId> = self.roster().witnesses(self.origin()).into_iter().map(|(n, _)| n).collect();
+        let liars = witnesses.len().saturating_sub(1) / 3;
+        let claims = self.witnesses.iter().filter(|(node, w)| w.claims && witnesses.contains(node)).count();
+        if claims > liars && self.refused.borrow().is_none() {
+            let what = format!("{claims} witnesses have seen more of this log than its {} leaves", self.log.size());
+            let fault = Fault::new(Code::LogRollback, what);
+            tracing::error!(%fault, "nothing is appended any more: restore the newest state of the home folder");
+            self.refused.send_replace(Some(fault));
+        }
+    }
+}
+
+/// The word of an answer, for the log: answers themselves may hold signed statements.
+fn kind(answer: &FromNode) -> &'static str {
+    match answer {
+        FromNode::WitnessHolds(_) => "the same size again",
+        FromNode::Busy => "busy",
+        FromNode::Done => "done",
+        _ => "a statement",
+    }
+}

@@ -1,0 +1,141 @@
+//! Who is enrolled, as one immutable value that is replaced when somebody joins.
+
+use tacit_engine::record::witness_threshold;
+use tacit_engine::{Member, RosterEntry, Seated};
+use tacit_governance::{PartyCard, PartyRole};
+use tacit_receipts::bundle::{BUNDLE_VERSION, PartyKey, Trust};
+use tacit_receipts::checkpoint::WITNESSES_MAX;
+use tacit_receipts::{KeyCard, KeyEvent, KeyKind, Quorum, VerifierKey};
+use tacit_types::{Code, Fault, NodeId};
+
+use crate::store::PartyRow;
+
+/// A party with its checked card.
+#[derive(Clone, Debug)]
+pub(crate) struct Party {
+    pub row: PartyRow,
+    pub card: PartyCard,
+}
+
+/// The parties in the order of their enrolment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Roster(Vec<Party>);
+
+impl Roster {
+    /// Checks stored parties: a card that does not verify any more was altered on disk.
+    pub(crate) fn load(rows: Vec<PartyRow>) -> Result<Self, Fault> {
+        let party = |row: PartyRow| {
+            let card = PartyCard::verify(&row.card);
+            let card = card.map_err(|f| Fault::new(Code::StoreCorrupt, format!("party {}: {}", row.name, f.what)))?;
+            Ok(Party { card: card.into_body(), row })
+        };
+        rows.into_iter().map(party).collect::<Result<_, Fault>>().map(Self)
+    }
+
+    pub(crate) fn parties(&self) -> &[Party] {
+        &self.0
+    }
+
+    pub(crate) fn by_node(&self, node: &NodeId) -> Option<&Party> {
+        self.0.iter().find(|p| p.row.node == *node)
+    }
+
+    /// The operator that signs with this key, its root's or its node's.
+    pub(crate) fn operator(&self, signer: &NodeId) -> Option<&Party> {
+        let signs = |p: &&Party| p.row.node == *signer || p.row.root == *signer;
+        self.0.iter().filter(|p| p.card.role == PartyRole::Operator).find(signs)
+    }
+
+    /// With one more party, or another address of one that is there.
+    pub(crate) fn with(&self, party: Party) -> Self {
+        let mut parties = self.0.clone();
+        match parties.iter_mut().find(|p| p.row.name == party.row.name) {
+            Some(known) => *known = party,
+            None => parties.push(party),
+        }
+        Self(parties)
+    }
+
+    fn partners(&self) -> impl Iterator<Item = &Party> {
+        self.0.iter().filter(|p| p.card.role == PartyRole::Partner)
+    }
+
+    /// The partners as jobs seat them.
+    pub(crate) fn members(&self) -> Vec<Member> {
+        let member = |p: &Party| Member {
+            name: p.row.name.clone(),
+            root: p.row.root,
+            node: p.row.node,
+            seated: Seated { card: p.row.card.clone(), address: p.row.address.clone() },
+        };
+        self.partners().map(member).collect()
+    }
+
+    /// The partners that witness, the first [`WITNESSES_MAX`] of them.
+    pub(crate) fn witnesses(&self, origin: &str) -> Vec<(NodeId, VerifierKey)> {
+        let key = |p: &Party| Some((p.row.node, witness_key(&p.card, origin)?));
+        self.partners().take(WITNESSES_MAX).filter_map(key).collect()
+    }
+
+    /// The quorum of all witnesses.
+    pub(crate) fn quorum(&self, origin: &str) -> Quorum {
+        quorum(self.witnesses(origin).into_iter().map(|(_, key)| key).collect())
+    }
+
+    /// The quorum that the parties of one job ask for: that of their own witnesses.
+    pub(crate) fn quorum_of(&self, nodes: &[NodeId], origin: &str) -> Quorum {
+        let own = self.witnesses(origin).into_iter().filter(|(node, _)| nodes.contains(node));
+        quorum(own.map(|(_, key)| key).collect())
+    }
+
+    /// What a key event says of this roster.
+    pub(crate) fn key_event(&self, coordinator: NodeId, log_key: &VerifierKey) -> KeyEvent {
+        let quorum = self.quorum(log_key.name());
+        let parties = self.0.iter().map(|p| KeyCard { name: p.row.name.clone(), key: p.row.node });
+        KeyEvent {
+            version: 1,
+            coordinator,
+            log_key: log_key.to_string(),
+            witnesses: quorum.witnesses().iter().map(VerifierKey::to_string).collect(),
+            quorum: u32::try_from(quorum.threshold()).unwrap_or(u32::MAX),
+            parties: parties.collect(),
+        }
+    }
+
+    /// The log's own view of its keys, for readers of the folder.
+    pub(crate) fn trust(&self, coordinator: NodeId, log_key: &VerifierKey) -> Trust {
+        let event = self.key_event(coordinator, log_key);
+        let party = |c: KeyCard| PartyKey { name: c.name, key: c.key, from: 0, until: None };
+        Trust {
+            version: BUNDLE_VERSION,
+            origin: log_key.name().to_owned(),
+            coordinator,
+            log_key: event.log_key,
+            witnesses: event.witnesses,
+            quorum: event.quorum,
+            parties: event.parties.into_iter().map(party).collect(),
+        }
+    }
+
+    /// As listings show it.
+    pub(crate) fn entries(&self, online: impl Fn(&NodeId) -> bool) -> Vec<RosterEntry> {
+        let entry = |p: &Party| RosterEntry {
+            card: p.row.card.clone(),
+            address: p.row.address.clone(),
+            online: online(&p.row.node),
+        };
+        self.0.iter().map(entry).collect()
+    }
+}
+
+/// A witness's name is its party's under the log's host.
+fn witness_key(card: &PartyCard, origin: &str) -> Option<VerifierKey> {
+    let host = origin.split('/').next().unwrap_or(origin);
+    VerifierKey::new(&format!("{}.{host}", card.name), KeyKind::Cosignature, card.witness).ok()
+}
+
+fn quorum(keys: Vec<VerifierKey>) -> Quorum {
+    let threshold = if keys.is_empty() { 0 } else { witness_threshold(keys.len()) };
+    // Names and keys of a roster are unique, so this holds; otherwise nothing reaches the quorum.
+    Quorum::new(keys, threshold).unwrap_or_default()
+}

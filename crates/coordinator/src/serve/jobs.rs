@@ -1,0 +1,339 @@
+//! Jobs: submitting, planning, cancelling, reporting, reading.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tacit_crypto::Statement;
+use tacit_engine::api::{PAGE_MAX, WATCH_MS_MAX};
+use tacit_engine::{
+    CancelOrder, Finish, Finished, FromCoordinator, FromNode, Input, Job, JobView, PlanAnswer, SealedResult, ToNode,
+};
+use tacit_governance::{DatasetDescriptor, JobSpec};
+use tacit_net::Connection;
+use tacit_types::limits::CONTROL_FRAME_BYTES_MAX;
+use tacit_types::wire::{self, Blob};
+use tacit_types::{Code, DatasetVersionId, Fault, JobId, Step};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use crate::daemon::Shared;
+use crate::driver::{self, Post};
+use crate::enrol::check_address;
+use crate::limits::{
+    ANSWER_BYTES_MAX, DATASETS_PER_NODE_MAX, FINISH_BYTES_MAX, PACKAGE_BYTES_MAX, PLAN_DEADLINE, SLOTS_MAX,
+};
+use crate::roster::Party;
+use crate::store::Change;
+
+/// A node is there. From now on it is asked over this connection.
+pub(super) async fn register(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    mut party: Party,
+    address: String,
+    datasets: Vec<Blob>,
+    slots: u32,
+) -> Result<FromCoordinator, Fault> {
+    let invalid = |what: String| Fault::new(Code::ArgsInvalid, what);
+    check_address(&address)?;
+    if slots == 0 || slots > SLOTS_MAX {
+        return Err(invalid(format!("{slots} slots, where 1 to {SLOTS_MAX} are allowed")));
+    }
+    if datasets.len() > DATASETS_PER_NODE_MAX {
+        return Err(invalid(format!("{} datasets, at most {DATASETS_PER_NODE_MAX}", datasets.len())));
+    }
+    let mut rows = Vec::new();
+    for bytes in datasets {
+        let dataset = Statement::<DatasetDescriptor>::verify(&bytes).map_err(|e| invalid(format!("a dataset: {e}")))?;
+        if dataset.body().owner != party.row.root {
+            return Err(invalid(format!("dataset {} is of another owner", dataset.body().name)));
+        }
+        rows.push((DatasetVersionId(dataset.id().0), bytes));
+    }
+    let node = party.row.node;
+    shared.store.write(Change::Register { node, address: address.clone(), slots, datasets: rows }).await?;
+    (party.row.address, party.row.slots) = (address, slots);
+    shared.replace_roster(|roster| roster.with(party));
+    shared.slots.limit(node, slots);
+    if connection.end().is_none() && shared.nodes.up(connection) {
+        tracing::info!(node = %node.short(), slots, "a node is there");
+        shared.jobs.link(node).await;
+    }
+    // The connection may have ended before it was entered, and nobody would take it out.
+    if connection.end().is_some() && shared.nodes.down(connection) {
+        shared.jobs.link(node).await;
+    }
+    Ok(FromCoordinator::Done)
+}
+
+/// Brings an input to a job's task and waits until it is durable. `false` when the job is not open.
+async fn post(shared: &Shared, id: &JobId, input: Input) -> bool {
+    let Some(handle) = shared.jobs.get(id) else { return false };
+    let (done, stored) = oneshot::channel();
+    if handle.inbox.send(Post::Input(input, Some(done))).await.is_err() {
+        return false;
+    }
+    // why: a task that ended meanwhile has stored the job's end.
+    let _ = stored.await;
+    true
+}
+
+/// A node reports the end of an attempt. The answer is its acknowledgement, given once it is durable
+/// here; a report that comes late is acknowledged and changes nothing.
+pub(super) async fn report(shared: &Arc<Shared>, party: &Party, finish: Finish) -> Result<FromCoordinator, Fault> {
+    let id = finish.job;
+    let finish = bounded(finish);
+    if post(shared, &id, Input::Finish { node: party.row.node, finish }).await || shared.store.has_job(&id).await? {
+        return Ok(FromCoordinator::Done);
+    }
+    Err(unknown(&id))
+}
+
+/// A report as large as a job can keep. A result that no operator could fetch is a failed attempt.
+fn bounded(mut finish: Finish) -> Finish {
+    let failed = |hint: String, input_sent| Finished::Failed {
+        code: Code::ReceiptTooLarge,
+        step: None,
+        seat: None,
+        hint,
+        blame: None,
+        input_sent,
+    };
+    let bytes = match &finish.finished {
+        Finished::Ok { package: Some(package), .. } if package.len() > PACKAGE_BYTES_MAX => {
+            let hint = format!("the result has {} bytes; at most {PACKAGE_BYTES_MAX} are taken", package.len());
+            finish.finished = failed(hint, true);
+            return finish;
+        }
+        Finished::Ok { package, .. } => package.as_ref().map_or(0, |p| p.len()),
+        Finished::Failed { .. } => 0,
+    };
+    if wire::encode(&finish).len() - bytes <= FINISH_BYTES_MAX {
+        return finish;
+    }
+    match &mut finish.finished {
+        // What convicts a peer travels with the node's own evidence.
+        Finished::Failed { blame, hint, .. } => {
+            *blame = None;
+            hint.truncate(hint.floor_char_boundary(FINISH_BYTES_MAX / 2));
+        }
+        Finished::Ok { .. } => finish.finished = failed("the report is too long".into(), true),
+    }
+    finish
+}
+
+pub(super) async fn progress(
+    shared: &Arc<Shared>,
+    party: &Party,
+    id: &JobId,
+    step: Step,
+) -> Result<FromCoordinator, Fault> {
+    let handle = shared.jobs.get(id).ok_or_else(|| unknown(id))?;
+    if !handle.concerns(&party.row.node) {
+        return Err(unknown(id));
+    }
+    // why: a job that has just ended needs no step.
+    let _ = handle.inbox.send(Post::Input(Input::Progress { step }, None)).await;
+    Ok(FromCoordinator::Done)
+}
+
+fn unknown(id: &JobId) -> Fault {
+    Fault::new(Code::JobUnknown, format!("job {}", id.short()))
+}
+
+/// A job that was checked and can be asked of its owners.
+struct Checked {
+    job: Statement<JobSpec>,
+    contracts: Vec<Vec<Blob>>,
+}
+
+/// Checks form and signature, that its operator is enrolled, and that it fits a request. Whether it
+/// may run is for its owners to say.
+async fn check(shared: &Shared, bytes: &Blob) -> Result<Checked, Fault> {
+    let job = JobSpec::verify(bytes)?;
+    if shared.roster().operator(&job.signer()).is_none() {
+        let what = format!("its signer {} is no operator enrolled here", job.signer().short());
+        return Err(Fault::new(Code::RefusedParties, what));
+    }
+    let mut contracts = Vec::new();
+    for id in &job.body().contracts {
+        contracts.push(shared.store.contract(id).await?);
+    }
+    let frame = wire::encode(&ToNode::Admit { job: bytes.clone(), contracts: contracts.clone() });
+    if frame.is_empty() || frame.len() > CONTROL_FRAME_BYTES_MAX {
+        let what = format!("with its contracts the job takes {} bytes; at most {CONTROL_FRAME_BYTES_MAX}", frame.len());
+        return Err(Fault::new(Code::RefusedMalformed, what));
+    }
+    Ok(Checked { job, contracts })
+}
+
+/// Takes a job. The same bytes again give the same id, whatever has become of it.
+pub(super) async fn submit(shared: &Arc<Shared>, bytes: Blob) -> Result<FromCoordinator, Fault> {
+    let checked = check(shared, &bytes).await?;
+    let id = JobSpec::id(&checked.job);
+    if shared.jobs.get(&id).is_some() || shared.store.has_job(&id).await? {
+        return Ok(FromCoordinator::Submitted(id));
+    }
+    if let Some(fault) = shared.log.refused.borrow().clone() {
+        return Err(fault);
+    }
+    let now = shared.clock.now();
+    if now >= checked.job.body().expires_at {
+        let what = format!("it expired at {}", checked.job.body().expires_at);
+        return Err(Fault::new(Code::RefusedJobExpired, what));
+    }
+    let _room = shared.jobs.room(shared.config.open_jobs).ok_or_else(|| {
+        let what = format!("{} jobs are open; submit again once one has ended", shared.config.open_jobs);
+        Fault::new(Code::JobBusy, what)
+    })?;
+    let members = shared.roster().members();
+    let limits = shared.config.limits;
+    let job = Job::submit(bytes.0, members, checked.contracts, &shared.config.origin, limits, now)?;
+    let (signer, state, value) = (checked.job.signer(), job.state().to_owned(), wire::encode(&job));
+    if shared.store.write(Change::InsertJob { id, signer, state, at: now, value }).await? {
+        tracing::info!(job = %id.short(), "submitted");
+        driver::start(shared, job, false);
+    }
+    Ok(FromCoordinator::Submitted(id))
+}
+
+/// Asks every owner how it would decide.
+pub(super) async fn plan(shared: &Arc<Shared>, bytes: Blob) -> Result<FromCoordinator, Fault> {
+    let checked = check(shared, &bytes).await?;
+    let frame = wire::encode(&ToNode::Plan { job: bytes, contracts: checked.contracts });
+    let members = shared.roster().members();
+    let mut asked = JoinSet::new();
+    for provider in &checked.job.body().providers {
+        let Some(member) = members.iter().find(|m| m.root == provider.owner).cloned() else {
+            let what = format!("provider {} is not enrolled here", provider.owner.short());
+            return Err(Fault::new(Code::RefusedParties, what));
+        };
+        let (shared, frame) = (shared.clone(), frame.clone());
+        asked.spawn(async move {
+            let unreachable = |what: String| Some(Fault::new(Code::JobUnreachable, what));
+            let objection = match shared.nodes.ask(&member.node, &frame, PLAN_DEADLINE).await {
+                Ok(FromNode::Planned(objection)) => objection,
+                Ok(FromNode::Failed(fault)) => Some(fault),
+                Ok(_) => unreachable(format!("{} gave an answer of another kind", member.name)),
+                Err(fault) => unreachable(format!("{}: {}", member.name, fault.what)),
+            };
+            (member.node, PlanAnswer { party: member.name, objection })
+        });
+    }
+    let mut answers = asked.join_all().await;
+    answers.sort_by_key(|(node, _)| *node);
+    Ok(FromCoordinator::Planned(answers.into_iter().map(|(_, answer)| answer).collect()))
+}
+
+/// The job as it is now.
+async fn find(shared: &Shared, id: &JobId) -> Result<Arc<Job>, Fault> {
+    if let Some(handle) = shared.jobs.get(id) {
+        return Ok(handle.latest.borrow().clone());
+    }
+    shared.store.job(id).await?.map(Arc::new).ok_or_else(|| unknown(id))
+}
+
+/// The caller's own job.
+async fn own(shared: &Shared, party: &Party, id: &JobId) -> Result<Arc<Job>, Fault> {
+    let job = find(shared, id).await?;
+    let signer = JobSpec::verify(job.bytes())?.signer();
+    if signer != party.row.node && signer != party.row.root {
+        // Another operator learns no more than that it is not theirs.
+        return Err(Fault::new(Code::JobNotOurs, format!("job {}", id.short())));
+    }
+    Ok(job)
+}
+
+pub(super) async fn cancel(shared: &Arc<Shared>, party: &Party, order: &[u8]) -> Result<FromCoordinator, Fault> {
+    let order = Statement::<CancelOrder>::verify(order)
+        .map_err(|e| Fault::new(Code::RefusedUnsigned, format!("a cancel order: {e}")))?;
+    let id = order.body().job;
+    let job = own(shared, party, &id).await?;
+    if JobSpec::verify(job.bytes())?.signer() != order.signer() {
+        return Err(Fault::new(Code::JobNotOurs, format!("the order for job {} is signed by another key", id.short())));
+    }
+    tracing::info!(job = %id.short(), "cancel ordered");
+    post(shared, &id, Input::Cancel).await;
+    Ok(FromCoordinator::Done)
+}
+
+pub(super) async fn result(shared: &Arc<Shared>, party: &Party, id: &JobId) -> Result<FromCoordinator, Fault> {
+    let job = own(shared, party, id).await?;
+    let sealed = job.sealed_result().zip(job.receipt()).filter(|_| job.has_ended());
+    let Some(((package, releases), (_, leaf, proof))) = sealed else {
+        let (id, state) = (id.short(), job.state());
+        return Err(Fault::new(Code::JobNotFinished, format!("job {id} is {state}")));
+    };
+    let (leaf, proof) = (leaf.clone(), proof.clone());
+    let sealed = SealedResult { job: Blob(job.bytes().to_vec()), package, releases, leaf, proof };
+    Ok(FromCoordinator::Result(Box::new(sealed)))
+}
+
+pub(super) async fn job(shared: &Arc<Shared>, id: &JobId) -> Result<FromCoordinator, Fault> {
+    let job = find(shared, id).await?;
+    Ok(FromCoordinator::Job(Box::new(job.view(shared.clock.now()))))
+}
+
+/// A page, newest first, of as many jobs as an answer holds, at least one.
+pub(super) async fn page(shared: &Arc<Shared>, before: Option<JobId>, limit: u32) -> Result<FromCoordinator, Fault> {
+    let (mut left, mut views): (usize, Vec<JobView>) = (ANSWER_BYTES_MAX, Vec::new());
+    for id in shared.store.job_ids(before, limit.min(PAGE_MAX)).await? {
+        let view = find(shared, &id).await?.view(shared.clock.now());
+        match left.checked_sub(wire::encode(&view).len()) {
+            Some(rest) => left = rest,
+            None => break,
+        }
+        views.push(view);
+    }
+    Ok(FromCoordinator::Jobs(views))
+}
+
+/// Waits until the job's timeline is not as long as the caller has seen, or it has ended.
+pub(super) async fn watch(shared: &Arc<Shared>, id: &JobId, seen: u32, wait_ms: u64) -> Result<FromCoordinator, Fault> {
+    let until = Instant::now() + Duration::from_millis(wait_ms.min(WATCH_MS_MAX));
+    let Some(mut latest) = shared.jobs.get(id).map(|handle| handle.latest) else { return job(shared, id).await };
+    loop {
+        let now = latest.borrow_and_update().clone();
+        let view = now.view(shared.clock.now());
+        if view.timeline.len() as u64 != u64::from(seen) || now.has_ended() {
+            return Ok(FromCoordinator::Job(Box::new(view)));
+        }
+        match timeout_at(until, latest.changed()).await {
+            Ok(Ok(())) => {}
+            // The task has ended, and the job with it; or the time is over.
+            Ok(Err(_)) | Err(_) => return job(shared, id).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tacit_types::Attempt;
+
+    fn ok(package: usize, survivors: usize) -> Finish {
+        let finished = Finished::Ok {
+            package: Some(Blob(vec![0; package])),
+            survivors: vec![tacit_types::Seat(0); survivors],
+            cells_in: 1,
+            cells_out: 1,
+            cells_suppressed: 0,
+            opened: Vec::new(),
+        };
+        Finish { job: JobId([0; 32]), attempt: Attempt(1), finished }
+    }
+
+    #[test]
+    fn reports_are_bounded() {
+        assert_eq!(bounded(ok(PACKAGE_BYTES_MAX, 1024)), ok(PACKAGE_BYTES_MAX, 1024));
+        let too_large = |f: Finish| matches!(f.finished, Finished::Failed { code: Code::ReceiptTooLarge, .. });
+        assert!(too_large(bounded(ok(PACKAGE_BYTES_MAX + 1, 1))));
+        assert!(too_large(bounded(ok(1, FINISH_BYTES_MAX))));
+        let hint = "x".repeat(FINISH_BYTES_MAX);
+        let finished =
+            Finished::Failed { code: Code::JobLocal, step: None, seat: None, hint, blame: None, input_sent: false };
+        let long = Finish { finished, ..ok(0, 0) };
+        assert!(wire::encode(&bounded(long)).len() <= FINISH_BYTES_MAX);
+    }
+}

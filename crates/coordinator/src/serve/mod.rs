@@ -1,0 +1,217 @@
+//! Connections and the requests on them. What a caller may ask follows from its key alone: the
+//! roster's role for it, or the coordinator's own.
+
+mod jobs;
+mod reads;
+
+use std::sync::Arc;
+
+use tacit_engine::{FromCoordinator, ToCoordinator};
+use tacit_governance::PartyRole;
+use tacit_net::{CloseReason, Connection, Endpoint, Incoming, Purpose, Responder};
+use tacit_types::limits::CONTROL_FRAME_BYTES_MAX;
+use tacit_types::{Code, Fault, wire};
+use tokio::task::JoinSet;
+
+use crate::daemon::Shared;
+use crate::enrol;
+use crate::roster::Party;
+
+/// Who asks.
+pub(super) enum Caller {
+    /// The coordinator's own operator, with its key.
+    Own,
+    /// An enrolled party.
+    Party(Box<Party>),
+}
+
+impl Caller {
+    fn role(&self) -> PartyRole {
+        match self {
+            Caller::Own => PartyRole::Coordinator,
+            Caller::Party(party) => party.card.role,
+        }
+    }
+}
+
+/// Takes connections until the endpoint closes.
+pub(crate) async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            connection = endpoint.accept() => match connection {
+                Some(connection) => { connections.spawn(serve(shared.clone(), connection)); }
+                None => return,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn serve(shared: Arc<Shared>, connection: Connection) {
+    let mut requests = JoinSet::new();
+    loop {
+        tokio::select! {
+            incoming = connection.accept() => match incoming {
+                Ok(Incoming::Request { bytes, responder }) => {
+                    requests.spawn(handle(shared.clone(), connection.clone(), bytes, responder));
+                }
+                Ok(Incoming::Stream { receiver, .. }) => receiver.stop(),
+                Err(error) => {
+                    tracing::debug!(peer = %connection.peer().short(), %error, "a connection ended");
+                    break;
+                }
+            },
+            Some(_) = requests.join_next() => {}
+        }
+    }
+    requests.shutdown().await;
+    if shared.nodes.down(&connection) {
+        tracing::info!(node = %connection.peer().short(), "a node is away");
+        shared.jobs.link(connection.peer()).await;
+    }
+}
+
+async fn handle(shared: Arc<Shared>, connection: Connection, bytes: Vec<u8>, responder: Responder) {
+    let request: ToCoordinator = match wire::decode(&bytes) {
+        Ok(request) => request,
+        Err(_) => {
+            tracing::debug!(peer = %connection.peer().short(), "a request that cannot be read");
+            connection.close(CloseReason::Unknown);
+            return;
+        }
+    };
+    drop(bytes);
+    let answer = answer(&shared, &connection, request).await.unwrap_or_else(FromCoordinator::Failed);
+    let mut frame = wire::encode(&answer);
+    if frame.is_empty() || frame.len() > CONTROL_FRAME_BYTES_MAX {
+        let what = format!("the answer has {} bytes; a frame has at most {CONTROL_FRAME_BYTES_MAX}", frame.len());
+        frame = wire::encode(&FromCoordinator::Failed(Fault::new(Code::ReceiptTooLarge, what)));
+    }
+    if let Err(error) = responder.respond(&frame).await {
+        tracing::debug!(peer = %connection.peer().short(), %error, "an answer was not taken");
+    }
+}
+
+/// Which roles may ask this. Everything that is not named here is for nobody.
+fn allowed(request: &ToCoordinator, role: PartyRole) -> bool {
+    use PartyRole::{Coordinator, Operator, Partner, Regulator};
+    use ToCoordinator as To;
+    let roles: &[PartyRole] = match request {
+        To::Invitation { .. } | To::Enrol { .. } => &[],
+        To::Register { .. } | To::Report(_) | To::Progress { .. } => &[Partner],
+        To::Submit { .. } | To::Plan { .. } | To::Cancel(_) | To::Result(_) => &[Operator],
+        To::PutContract(_) => &[Partner, Operator],
+        To::Datasets | To::Contract(_) | To::Contracts => &[Partner, Operator, Coordinator],
+        To::Roster | To::LogInfo | To::Leaves { .. } | To::Checkpoint | To::Ping => {
+            &[Partner, Operator, Regulator, Coordinator]
+        }
+        To::Jobs { .. } | To::Job(_) | To::Watch { .. } => &[Partner, Operator, Regulator, Coordinator],
+        To::Invite { .. } => &[Coordinator],
+    };
+    roles.contains(&role)
+}
+
+async fn answer(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    request: ToCoordinator,
+) -> Result<FromCoordinator, Fault> {
+    let refused = |what: &str| Fault::new(Code::NetRefused, what);
+    if connection.purpose() == Purpose::Enrol {
+        return match request {
+            ToCoordinator::Invitation { code } => enrol::invitation(shared, connection, &code).await,
+            ToCoordinator::Enrol { code, card, address } => {
+                enrol::enrol(shared, connection, &code, card, address).await
+            }
+            _ => Err(refused("this connection may only enrol")),
+        };
+    }
+    let caller = match shared.roster().by_node(&connection.peer()) {
+        _ if connection.peer() == shared.id => Caller::Own,
+        Some(party) => Caller::Party(Box::new(party.clone())),
+        None => return Err(refused("this key is not enrolled")),
+    };
+    if !allowed(&request, caller.role()) {
+        return Err(refused(&format!("this is not for a {}", caller.role().word())));
+    }
+    match (request, caller) {
+        (ToCoordinator::Invite { name, role, ttl_ms }, Caller::Own) => {
+            enrol::invite(shared, name, &role, ttl_ms).await.map(FromCoordinator::Invited)
+        }
+        (ToCoordinator::Register { address, datasets, slots }, Caller::Party(party)) => {
+            jobs::register(shared, connection, *party, address, datasets, slots).await
+        }
+        (ToCoordinator::Report(finish), Caller::Party(party)) => jobs::report(shared, &party, finish).await,
+        (ToCoordinator::Progress { job, step }, Caller::Party(party)) => {
+            jobs::progress(shared, &party, &job, step).await
+        }
+        (ToCoordinator::Submit { job }, Caller::Party(_)) => jobs::submit(shared, job).await,
+        (ToCoordinator::Plan { job }, Caller::Party(_)) => jobs::plan(shared, job).await,
+        (ToCoordinator::Cancel(order), Caller::Party(party)) => jobs::cancel(shared, &party, &order).await,
+        (ToCoordinator::Result(job), Caller::Party(party)) => jobs::result(shared, &party, &job).await,
+        (ToCoordinator::PutContract(signatures), Caller::Party(_)) => reads::put_contract(shared, signatures).await,
+        (request, _) => reads::read(shared, request).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tacit_engine::{Finish, Finished};
+    use tacit_types::wire::Blob;
+    use tacit_types::{Attempt, ContractId, JobId, Name, Step};
+
+    /// One of each request, with the roles that may ask it: p partner, o operator, r regulator,
+    /// c coordinator.
+    fn table() -> Vec<(ToCoordinator, &'static str)> {
+        let id = JobId([0; 32]);
+        let finished = Finished::Ok {
+            package: None,
+            survivors: vec![],
+            cells_in: 0,
+            cells_out: 0,
+            cells_suppressed: 0,
+            opened: vec![],
+        };
+        vec![
+            (ToCoordinator::Invitation { code: String::new() }, ""),
+            (ToCoordinator::Enrol { code: String::new(), card: Blob::default(), address: String::new() }, ""),
+            (ToCoordinator::Register { address: String::new(), datasets: vec![], slots: 1 }, "p"),
+            (ToCoordinator::Report(Finish { job: id, attempt: Attempt(1), finished }), "p"),
+            (ToCoordinator::Progress { job: id, step: Step(1) }, "p"),
+            (ToCoordinator::Roster, "porc"),
+            (ToCoordinator::LogInfo, "porc"),
+            (ToCoordinator::Datasets, "poc"),
+            (ToCoordinator::PutContract(vec![]), "po"),
+            (ToCoordinator::Contract(ContractId([0; 32])), "poc"),
+            (ToCoordinator::Contracts, "poc"),
+            (ToCoordinator::Submit { job: Blob::default() }, "o"),
+            (ToCoordinator::Plan { job: Blob::default() }, "o"),
+            (ToCoordinator::Jobs { before: None, limit: 1 }, "porc"),
+            (ToCoordinator::Job(id), "porc"),
+            (ToCoordinator::Watch { job: id, seen: 0, wait_ms: 0 }, "porc"),
+            (ToCoordinator::Cancel(Blob::default()), "o"),
+            (ToCoordinator::Result(id), "o"),
+            (ToCoordinator::Leaves { from: 0, limit: 1 }, "porc"),
+            (ToCoordinator::Checkpoint, "porc"),
+            (ToCoordinator::Invite { name: Name::new("a").unwrap(), role: "node".into(), ttl_ms: 1 }, "c"),
+            (ToCoordinator::Ping, "porc"),
+        ]
+    }
+
+    #[test]
+    fn every_role_may_ask_exactly_what_the_table_says() {
+        let roles = [
+            ('p', PartyRole::Partner),
+            ('o', PartyRole::Operator),
+            ('r', PartyRole::Regulator),
+            ('c', PartyRole::Coordinator),
+        ];
+        for (request, who) in table() {
+            for (letter, role) in roles {
+                assert_eq!(allowed(&request, role), who.contains(letter), "{request:?} for a {}", role.word());
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What is read: roster, log, contracts, datasets. And contract signatures, which are only kept.
+
+use std::sync::Arc;
+
+use tacit_engine::api::PAGE_MAX;
+use tacit_engine::{FromCoordinator, ToCoordinator};
+use tacit_governance::SignedContract;
+use tacit_receipts::TileReader;
+use tacit_types::wire::Blob;
+use tacit_types::{Code, Fault};
+use tokio::task::spawn_blocking;
+
+use super::jobs;
+use crate::daemon::Shared;
+use crate::enrol::roster_entries;
+use crate::limits::{ANSWER_BYTES_MAX, CONTRACTS_MAX};
+use crate::store::Change;
+
+pub(super) async fn read(shared: &Arc<Shared>, request: ToCoordinator) -> Result<FromCoordinator, Fault> {
+    match request {
+        ToCoordinator::Ping => Ok(FromCoordinator::Done),
+        ToCoordinator::Roster => Ok(FromCoordinator::Roster(roster_entries(shared))),
+        ToCoordinator::LogInfo => Ok(FromCoordinator::LogInfo(shared.log_info())),
+        ToCoordinator::Datasets => shared.store.datasets().await.map(FromCoordinator::Datasets),
+        ToCoordinator::Contract(id) => shared.store.contract(&id).await.map(FromCoordinator::Contract),
+        ToCoordinator::Contracts => contracts(shared).await,
+        ToCoordinator::Jobs { before, limit } => jobs::page(shared, before, limit).await,
+        ToCoordinator::Job(id) => jobs::job(shared, &id).await,
+        ToCoordinator::Watch { job, seen, wait_ms } => jobs::watch(shared, &job, seen, wait_ms).await,
+        ToCoordinator::Leaves { from, limit } => leaves(shared, from, limit).await,
+        ToCoordinator::Checkpoint => match shared.log.published.borrow().as_deref() {
+            Some(checkpoint) => Ok(FromCoordinator::Checkpoint(Blob(checkpoint.to_bytes()))),
+            None => Err(Fault::new(Code::ReceiptPending, "no checkpoint has its quorum yet")),
+        },
+        _ => Err(Fault::new(Code::NetRefused, "this is not for this caller")),
+    }
+}
+
+/// Leaves below the published checkpoint, as many as an answer holds, at least one.
+async fn leaves(shared: &Arc<Shared>, from: u64, limit: u32) -> Result<FromCoordinator, Fault> {
+    let size = shared.log.published.borrow().as_deref().map_or(0, |c| c.checkpoint().size);
+    let to = size.min(from.saturating_add(u64::from(limit.min(PAGE_MAX))));
+    let folder = shared.folder.clone();
+    let work = move || {
+        let reader = TileReader::new(&folder, size);
+        let (mut left, mut leaves) = (ANSWER_BYTES_MAX, Vec::new());
+        let mut at = from;
+        while at < to {
+            let bundle = reader.entries(at / tacit_receipts::tiles::TILE_WIDTH)?;
+            let skip = (at % tacit_receipts::tiles::TILE_WIDTH) as usize;
+            for leaf in bundle.into_iter().skip(skip).take((to - at) as usize) {
+                match left.checked_sub(leaf.len() + 8) {
+                    Some(rest) => left = rest,
+                    None => return Ok(leaves),
+                }
+                leaves.push(Blob(leaf));
+                at += 1;
+            }
+        }
+        Ok(leaves)
+    };
+    let read = spawn_blocking(work).await.map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
+    read.map(FromCoordinator::Leaves)
+}
+
+/// All contracts, newest first, as many as an answer holds.
+async fn contracts(shared: &Arc<Shared>) -> Result<FromCoordinator, Fault> {
+    let mut left = ANSWER_BYTES_MAX;
+    let mut found = Vec::new();
+    for id in shared.store.contracts().await?.iter().rev() {
+        let signatures = shared.store.contract(id).await?;
+        let bytes: usize = signatures.iter().map(|s| s.len() + 8).sum();
+        let Some(rest) = left.checked_sub(bytes + 8) else {
+            tracing::warn!(shown = found.len(), "there are more contracts than an answer holds");
+            break;
+        };
+        left = rest;
+        found.push(signatures);
+    }
+    Ok(FromCoordinator::Contracts(found))
+}
+
+/// Keeps signatures over one contract. Whether the terms are good is for those to say who sign.
+pub(super) async fn put_contract(shared: &Arc<Shared>, signatures: Vec<Blob>) -> Result<FromCoordinator, Fault> {
+    let contract = SignedContract::collect(signatures.iter().map(|s| s.0.as_slice()))?;
+    let id = contract.id();
+    let mut bytes: usize = 0;
+    let kept = shared.store.contract(&id).await?;
+    let news = |s: &&tacit_crypto::Statement<tacit_governance::Contract>| !kept.iter().any(|k| k.0 == s.bytes());
+    let fresh: Vec<_> = contract.signatures().iter().filter(news).collect();
+    bytes += kept.iter().map(|k| k.len() + 8).sum::<usize>() + fresh.iter().map(|s| s.bytes().len() + 8).sum::<usize>();
+    if bytes > ANSWER_BYTES_MAX {
+        let what = format!("the signatures over it take {bytes} bytes; at most {ANSWER_BYTES_MAX} are kept");
+        return Err(Fault::new(Code::ArgsInvalid, what));
+    }
+    if kept.is_empty() && shared.store.contracts().await?.len() >= CONTRACTS_MAX {
+        return Err(Fault::new(Code::ArgsInvalid, format!("{CONTRACTS_MAX} contracts are kept; no more are taken")));
+    }
+    let rows = fresh.into_iter().map(|s| (id, s.signer(), Blob(s.bytes().to_vec()))).collect();
+    shared.store.write(Change::PutContract(rows)).await?;
+    Ok(FromCoordinator::Done)
+}

@@ -1,0 +1,203 @@
+//! The database: SQLite with a write-ahead log and a synchronous commit, one writer.
+//!
+//! Changes that wait at the same moment share one transaction, so a busy daemon pays one fsync for
+//! many jobs. A change is durable when its call returns.
+
+mod read;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, Row};
+use tacit_types::{Code, Fault};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::limits::{DB_BUSY, WRITES_TOGETHER_MAX, WRITES_WAITING_MAX};
+
+pub(crate) use read::PartyRow;
+pub(crate) use write::{Change, LeafRow};
+
+/// Connections that read at once.
+const READERS: u32 = 4;
+/// How often a change is tried again while another program holds the database.
+const BUSY_TRIES: u32 = 5;
+
+/// Where a failure that must end the process is reported.
+#[derive(Clone)]
+pub(crate) struct Fatal(mpsc::Sender<Fault>);
+
+impl Fatal {
+    pub(crate) fn channel() -> (Self, mpsc::Receiver<Fault>) {
+        let (sender, receiver) = mpsc::channel(4);
+        (Self(sender), receiver)
+    }
+
+    pub(crate) fn report(&self, fault: &Fault) {
+        tracing::error!(code = fault.code.text(), what = %fault.what, "this cannot go on");
+        // why: a full channel already holds the reason to stop.
+        let _ = self.0.try_send(fault.clone());
+    }
+}
+
+/// The open database.
+#[derive(Clone)]
+pub(crate) struct Store {
+    readers: SqlitePool,
+    writes: mpsc::Sender<Waiting>,
+}
+
+struct Waiting {
+    change: Change,
+    done: oneshot::Sender<Result<bool, Fault>>,
+}
+
+/// The task that writes. It ends once every handle of the store is gone.
+pub(crate) struct Writer(JoinHandle<()>);
+
+impl Writer {
+    /// Waits until what was begun is written and the database is closed.
+    pub(crate) async fn finish(self) {
+        let _ = self.0.await;
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(DB_BUSY)
+        .foreign_keys(true)
+        .disable_statement_logging()
+}
+
+impl Store {
+    /// Opens the database, checks it, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// `store.corrupt` when the check finds damage, `store.full`, `store.failed`.
+    pub(crate) async fn open(path: PathBuf, fatal: Fatal) -> Result<(Self, Writer), Fault> {
+        let shown = path.display().to_string();
+        let named = |e: sqlx::Error| named(&shown, fault(e));
+        let mut connection = SqliteConnection::connect_with(&options(&path)).await.map_err(named)?;
+        quick_check(&mut connection, &shown).await?;
+        sqlx::migrate!("./migrations").run(&mut connection).await.map_err(|e| match e {
+            sqlx::migrate::MigrateError::Execute(e) => named(e),
+            other => Fault::new(Code::StoreFailed, format!("{shown}: {other}")),
+        })?;
+        let readers = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(Duration::from_secs(10));
+        let readers = readers.connect_with(options(&path).read_only(true)).await.map_err(named)?;
+        let (writes, waiting) = mpsc::channel(WRITES_WAITING_MAX);
+        let pool = readers.clone();
+        let writer = tokio::spawn(async move {
+            write_all(connection, waiting, fatal).await;
+            pool.close().await;
+        });
+        Ok((Self { readers, writes }, Writer(writer)))
+    }
+
+    /// Makes a change durable. `false` when it was there already or had nothing to change.
+    ///
+    /// # Errors
+    /// `store.full`, after which the same change may be tried again; `store.failed` or
+    /// `store.corrupt` when the process is ending.
+    pub(crate) async fn write(&self, change: Change) -> Result<bool, Fault> {
+        let stopped = || Fault::new(Code::StoreFailed, "the database is closed");
+        let (done, result) = oneshot::channel();
+        self.writes.send(Waiting { change, done }).await.map_err(|_| stopped())?;
+        result.await.map_err(|_| stopped())?
+    }
+}
+
+async fn quick_check(connection: &mut SqliteConnection, shown: &str) -> Result<(), Fault> {
+    let rows = sqlx::query("PRAGMA quick_check(1)").fetch_all(connection).await.map_err(|e| named(shown, fault(e)))?;
+    let text: String = rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or_default();
+    if text == "ok" {
+        return Ok(());
+    }
+    let text: String = text.chars().take(200).collect();
+    Err(Fault::new(Code::StoreCorrupt, format!("{shown}: {text}")))
+}
+
+fn named(shown: &str, fault: Fault) -> Fault {
+    Fault::new(fault.code, format!("{shown}: {}", fault.what))
+}
+
+/// The code for a failure of the database. `store.full` passes; `internal` is a change that the
+/// tables refuse; every other code is fatal.
+fn fault(error: sqlx::Error) -> Fault {
+    let number = match &error {
+        sqlx::Error::Database(e) => e.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or_default(),
+        _ => 0,
+    };
+    /// Growing the shared index on a full disk.
+    const SHMSIZE: u32 = 4874;
+    let code = match (number, number & 0xff) {
+        (SHMSIZE, _) | (_, 13) => Code::StoreFull,
+        (_, 11 | 26) => Code::StoreCorrupt,
+        (_, 19) => Code::Internal,
+        (_, 5 | 6) => Code::StoreLocked,
+        _ => Code::StoreFailed,
+    };
+    Fault::new(code, error.to_string())
+}
+
+async fn write_all(mut connection: SqliteConnection, mut waiting: mpsc::Receiver<Waiting>, fatal: Fatal) {
+    let mut batch = Vec::new();
+    while waiting.recv_many(&mut batch, WRITES_TOGETHER_MAX).await > 0 {
+        let changes: Vec<&Change> = batch.iter().map(|w| &w.change).collect();
+        let mut results = match write_patiently(&mut connection, &changes).await {
+            Ok(done) => done.into_iter().map(Ok).collect::<Vec<_>>(),
+            // One that the tables refuse must not fail those beside it.
+            Err(f) if f.code == Code::Internal && batch.len() > 1 => {
+                let mut each = Vec::new();
+                for change in changes {
+                    let one = write_patiently(&mut connection, &[change]).await;
+                    each.push(one.map(|done| done.first().copied().unwrap_or_default()));
+                }
+                each
+            }
+            Err(f) => changes.iter().map(|_| Err(f.clone())).collect(),
+        };
+        let stop = results.iter().find_map(|r| r.as_ref().err().filter(|f| is_fatal(f)).cloned());
+        for (waiting, result) in batch.drain(..).zip(results.drain(..)) {
+            let _ = waiting.done.send(result);
+        }
+        if let Some(fault) = stop {
+            // After a failed fsync nobody knows what the disk holds: only a restart finds out.
+            fatal.report(&fault);
+            return;
+        }
+    }
+    let _ = connection.close().await;
+}
+
+fn is_fatal(fault: &Fault) -> bool {
+    matches!(fault.code, Code::StoreFailed | Code::StoreCorrupt)
+}
+
+async fn write_patiently(connection: &mut SqliteConnection, changes: &[&Change]) -> Result<Vec<bool>, Fault> {
+    let mut tries = 0;
+    loop {
+        match write_once(connection, changes).await.map_err(fault) {
+            Err(f) if f.code == Code::StoreLocked && tries < BUSY_TRIES => tries += 1,
+            other => return other,
+        }
+    }
+}
+
+async fn write_once(connection: &mut SqliteConnection, changes: &[&Change]) -> Result<Vec<bool>, sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let mut done = Vec::with_capacity(changes.len());
+    for change in changes {
+        done.push(change.apply(&mut transaction).await?);
+    }
+    transaction.commit().await?;
+    Ok(done)
+}
