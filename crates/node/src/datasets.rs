@@ -16,6 +16,8 @@ pub struct AddOptions {
     pub text_columns: Vec<String>,
     /// Levels of each column, by name; a column without any may be used for nothing.
     pub levels: Vec<(String, Vec<Level>)>,
+    /// Levels of every column that has none of its own.
+    pub all: Option<Vec<Level>>,
     /// Views.
     pub views: Vec<View>,
     /// The owner's rule that every row must satisfy before anything reads it.
@@ -67,6 +69,12 @@ pub async fn add(
             Fault::new(Code::DataColumnUnknown, format!("`{column}` is not a column of {name} or of its views"))
         })?;
         info.levels = levels.clone();
+    }
+    for info in &mut columns {
+        let named = options.levels.iter().any(|(column, _)| *column == info.name);
+        if let (false, Some(all)) = (named, &options.all) {
+            info.levels = all.clone();
+        }
         info.levels.sort_unstable();
         info.levels.dedup();
     }

@@ -11,6 +11,7 @@ pub mod config;
 pub mod daemon;
 pub mod datasets;
 pub mod store;
+pub mod trust;
 
 mod egress;
 mod link;

@@ -241,16 +241,7 @@ impl Inner {
         let listed = self.log.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let listed: Vec<VerifierKey> =
             listed.iter().flat_map(|l| &l.witnesses).filter_map(|text| VerifierKey::parse(text).ok()).collect();
-        let parties = self.store.parties().await?;
-        let witnesses: Vec<VerifierKey> = parsed
-            .body()
-            .providers
-            .iter()
-            .filter_map(|p| parties.iter().find(|(_, card, _)| card.root == p.owner))
-            .filter_map(|(_, card, _)| listed.iter().find(|key| key.key() == card.witness).cloned())
-            .collect();
-        let n = parsed.body().providers.len();
-        Quorum::new(witnesses, tacit_engine::record::witness_threshold(n))
+        crate::trust::provider_quorum(parsed.body(), &self.store.parties().await?, &listed)
     }
 
     async fn close(&self, id: &JobId, terminal: tacit_engine::Terminal) -> Result<FromNode, Fault> {

@@ -1,0 +1,25 @@
+//! Whom a receipt's checkpoint must have been shown to.
+
+use tacit_governance::{JobSpec, PartyCard};
+use tacit_receipts::{Quorum, VerifierKey};
+use tacit_types::Fault;
+
+/// The quorum of witnesses for a job: its own providers. Their witness keys come from their cards,
+/// whose root keys the job names, so that a coordinator cannot bring witnesses of its own; the list
+/// of the log adds only the names under which those keys sign.
+///
+/// # Errors
+/// `log.malformed` when fewer of them are known than the threshold needs.
+pub fn provider_quorum(
+    spec: &JobSpec,
+    parties: &[(Vec<u8>, PartyCard, String)],
+    listed: &[VerifierKey],
+) -> Result<Quorum, Fault> {
+    let witnesses: Vec<VerifierKey> = spec
+        .providers
+        .iter()
+        .filter_map(|p| parties.iter().find(|(_, card, _)| card.root == p.owner))
+        .filter_map(|(_, card, _)| listed.iter().find(|key| key.key() == card.witness).cloned())
+        .collect();
+    Quorum::new(witnesses, tacit_engine::record::witness_threshold(spec.providers.len()))
+}

@@ -1,0 +1,287 @@
+//! The commands, their arguments and their help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Organisations compute together; raw data stays home; every use leaves a receipt.
+#[derive(Parser)]
+#[command(
+    name = "tacit",
+    version,
+    about,
+    arg_required_else_help = true,
+    after_help = "Begin with `tacit demo`: three organisations on this machine, real data, verified receipts."
+)]
+pub struct Cli {
+    /// The folder of this party: keys, configuration, database.
+    #[arg(long, global = true, env = "TACIT_HOME", value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Print one JSON value instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Language of messages.
+    #[arg(long, global = true, env = "TACIT_LANG", value_enum, default_value = "en")]
+    pub lang: LangArg,
+    /// What to log to standard error: error, warn, info, debug, trace, or a filter.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log: Option<String>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum LangArg {
+    En,
+    Zh,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Show the whole product on this machine, with real data, in under a minute.
+    Demo(DemoArgs),
+    /// Make a coordinator's folder.
+    #[command(after_help = "Example: tacit --home /srv/tacit init --listen 0.0.0.0:7400 --public tacit.example:7400")]
+    Init(InitArgs),
+    /// Print an invitation for one party (at the coordinator).
+    #[command(after_help = "Example: tacit --home /srv/tacit invite --role node --name bank-a")]
+    Invite(InviteArgs),
+    /// Make this party's keys and enrol with an invitation.
+    #[command(after_help = "Example: tacit join 'tacit1:tacit.example:7400#3d40…#9f…' --listen 0.0.0.0:7402")]
+    Join(JoinArgs),
+    /// Check this installation and the path to the coordinator.
+    Doctor,
+    /// Serve as coordinator.
+    #[command(subcommand)]
+    Coordinator(CoordinatorCommand),
+    /// Serve as a party's node, or look at it.
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Register datasets in place; nothing is copied.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Write, sign and look at contracts.
+    #[command(subcommand)]
+    Contract(ContractCommand),
+    /// Write, submit and follow jobs, and open results.
+    #[command(subcommand)]
+    Job(JobCommand),
+    /// Look at receipts, verify and export them.
+    #[command(subcommand)]
+    Receipt(ReceiptCommand),
+    /// Check the coordinator's transparency log.
+    #[command(subcommand)]
+    Log(LogCommand),
+}
+
+#[derive(Args)]
+pub struct DemoArgs {
+    /// Leave everything running and print what to try.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+#[derive(Args)]
+pub struct InitArgs {
+    /// UDP address to listen on.
+    #[arg(long, default_value = "0.0.0.0:7400")]
+    pub listen: String,
+    /// Address that parties dial; it stands in invitations.
+    #[arg(long)]
+    pub public: Option<String>,
+    /// Name of the transparency log.
+    #[arg(long, default_value = "tacit.local/usage/2026")]
+    pub origin: String,
+}
+
+#[derive(Args)]
+pub struct InviteArgs {
+    /// node, operator or regulator.
+    #[arg(long)]
+    pub role: String,
+    /// The party's name: a-z, 0-9, - _ .
+    #[arg(long)]
+    pub name: String,
+    /// Hours until the invitation expires.
+    #[arg(long, default_value_t = 24)]
+    pub hours: u64,
+}
+
+#[derive(Args)]
+pub struct JoinArgs {
+    /// The invitation: the whole line that begins with tacit1:
+    pub invitation: String,
+    /// UDP address to listen on (nodes).
+    #[arg(long, default_value = "0.0.0.0:7402")]
+    pub listen: String,
+    /// Address that other nodes dial (nodes).
+    #[arg(long, default_value = "")]
+    pub public: String,
+}
+
+#[derive(Subcommand)]
+pub enum CoordinatorCommand {
+    /// Serve until interrupted.
+    Run,
+}
+
+#[derive(Subcommand)]
+pub enum NodeCommand {
+    /// Serve until interrupted.
+    Run,
+    /// What has left this node: payload bytes by job, peer and kind.
+    Egress,
+    /// Jobs as this node has them.
+    Jobs,
+}
+
+#[derive(Subcommand)]
+pub enum DataCommand {
+    /// Register a dataset, or a new version of it.
+    #[command(
+        after_help = "Example: tacit data add claims claims.csv --level 'amount=after_aggregate,after_compare' --level region=after_group_by"
+    )]
+    Add(DataAddArgs),
+    /// Datasets, or one with its columns.
+    Show {
+        /// The dataset's name.
+        name: Option<String>,
+    },
+    /// Whether a source can still be read and has its columns.
+    Check {
+        /// The dataset's name.
+        name: String,
+    },
+}
+
+#[derive(Args)]
+pub struct DataAddArgs {
+    /// The dataset's name.
+    pub name: String,
+    /// A .csv or .parquet file, or postgres://NAME/TABLE with NAME from node.toml.
+    pub source: String,
+    /// A column that is text though it looks like numbers.
+    #[arg(long, value_name = "COLUMN")]
+    pub text: Vec<String>,
+    /// Levels of a column: what may leave of it. COLUMN=LEVEL,LEVEL
+    #[arg(long, value_name = "COLUMN=LEVELS")]
+    pub level: Vec<String>,
+    /// Levels of every column without its own.
+    #[arg(long, value_name = "LEVELS")]
+    pub all: Option<String>,
+    /// A view: NAME=SELECT … FROM data
+    #[arg(long, value_name = "NAME=SQL")]
+    pub view: Vec<String>,
+    /// The rule that every row must satisfy before anything reads it.
+    #[arg(long, value_name = "FILTER")]
+    pub consent: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub enum ContractCommand {
+    /// Write a contract from a TOML file, sign it as this party, and offer it to the others.
+    #[command(after_help = "See examples/contract.toml.")]
+    Draft {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Contracts that concern this party.
+    List,
+    /// The terms of one contract and who has signed.
+    Show {
+        /// Name, id or the beginning of an id.
+        contract: String,
+    },
+    /// Sign a contract as this party.
+    Sign {
+        /// Name, id or the beginning of an id.
+        contract: String,
+    },
+    /// Revoke a contract at this party's node, at once and offline.
+    Revoke {
+        /// Name, id or the beginning of an id.
+        contract: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum JobCommand {
+    /// Print a job file to begin with.
+    #[command(after_help = "Example: tacit job template stats/v1 --contract health-2026 > job.toml")]
+    Template {
+        /// The kind; without it, the kinds are listed.
+        kind: Option<String>,
+        /// The contract to use.
+        #[arg(long)]
+        contract: Option<String>,
+    },
+    /// Say what a job would reveal and cost, and who would refuse it. Nothing is submitted.
+    Plan {
+        /// The job file.
+        file: PathBuf,
+    },
+    /// Sign and submit a job.
+    Submit {
+        /// The job file.
+        file: PathBuf,
+        /// Follow it to its end and open the result.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Follow a job to its end.
+    Watch {
+        /// Id or its beginning.
+        job: String,
+    },
+    /// Jobs, newest first.
+    List,
+    /// One job with its timeline.
+    Show {
+        /// Id or its beginning.
+        job: String,
+    },
+    /// Cancel a job.
+    Cancel {
+        /// Id or its beginning.
+        job: String,
+    },
+    /// Verify the receipt and open the result.
+    Result {
+        /// Id or its beginning.
+        job: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum ReceiptCommand {
+    /// Receipts in the log.
+    List,
+    /// One receipt in words.
+    Show {
+        /// Its place in the log, or a job's id or its beginning.
+        receipt: String,
+    },
+    /// Verify the log as the coordinator shows it, or a bundle.
+    Verify {
+        /// A bundle made by `receipt export`.
+        bundle: Option<PathBuf>,
+        /// The trust file to verify with.
+        #[arg(long)]
+        trust: Option<PathBuf>,
+    },
+    /// Write the log with all proofs to one file that `tacit-verify` checks offline.
+    Export {
+        /// The bundle to write.
+        #[arg(long)]
+        out: PathBuf,
+        /// The trust file to write beside it, for comparison by another channel.
+        #[arg(long)]
+        trust: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum LogCommand {
+    /// Read every tile and leaf and compare them with the signed checkpoint (at the coordinator).
+    Fsck,
+}

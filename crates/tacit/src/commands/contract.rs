@@ -1,0 +1,324 @@
+//! `contract draft`, `list`, `show`, `sign`, `revoke`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::json;
+use tacit_crypto::Statement;
+use tacit_engine::{FromCoordinator, ToCoordinator, api::dataset_id};
+use tacit_governance::contract::{Cohort, ColumnGrant, DatasetGrant, Quota};
+use tacit_governance::{Contract, ContractParty, DatasetDescriptor, Level, PartyCard, Role, SignedContract};
+use tacit_node::Client;
+use tacit_types::{Code, Fault, Name, UnixMillis, wire::Blob};
+
+use crate::cli::{Cli, ContractCommand};
+use crate::home::{Party, unexpected};
+use crate::output::Out;
+
+/// What a person writes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: Name,
+    purpose: String,
+    kinds: Vec<String>,
+    demander: Name,
+    /// Operators besides the demander.
+    #[serde(default)]
+    operators: Vec<Name>,
+    cohort: WrittenCohort,
+    quota_jobs: u64,
+    valid_days: u64,
+    datasets: Vec<WrittenDataset>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenCohort {
+    rows: u64,
+    contributors: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenDataset {
+    owner: Name,
+    dataset: Name,
+    /// Levels of each column; all that the owner offers when absent.
+    columns: Option<BTreeMap<String, Vec<Level>>>,
+}
+
+/// Runs a `contract` command.
+pub async fn run(cli: &Cli, out: &Out, command: &ContractCommand) -> Result<(), Fault> {
+    let party = Party::open(cli).await?;
+    let done = match command {
+        ContractCommand::Draft { file } => draft(&party, out, file).await,
+        ContractCommand::List => list(&party, out).await,
+        ContractCommand::Show { contract } => show(&party, out, contract).await,
+        ContractCommand::Sign { contract } => sign(&party, out, contract).await,
+        ContractCommand::Revoke { contract } => revoke(&party, out, contract).await,
+    };
+    party.store.close().await;
+    done
+}
+
+/// Signed descriptors of all dataset versions, with their ids; those that do not verify are left out.
+pub async fn descriptors(client: &Client) -> Result<Vec<(tacit_types::DatasetVersionId, DatasetDescriptor)>, Fault> {
+    let FromCoordinator::Datasets(list) = client.ask(&ToCoordinator::Datasets).await? else { return Err(unexpected()) };
+    Ok(list
+        .iter()
+        .filter_map(|bytes| {
+            let statement = Statement::<DatasetDescriptor>::verify(bytes).ok()?;
+            (statement.signer() == statement.body().owner).then(|| (dataset_id(bytes), statement.into_body()))
+        })
+        .collect())
+}
+
+/// Contracts kept at the coordinator, with what this party has of its own.
+pub async fn contracts(party: &Party, client: &Client) -> Result<Vec<SignedContract>, Fault> {
+    let FromCoordinator::Contracts(all) = client.ask(&ToCoordinator::Contracts).await? else {
+        return Err(unexpected());
+    };
+    let mut found: Vec<SignedContract> = Vec::new();
+    for signatures in &all {
+        if let Ok(contract) = SignedContract::collect(signatures.iter().map(|b| b.0.as_slice())) {
+            found.push(contract);
+        }
+    }
+    for own in party.store.contracts().await? {
+        match found.iter_mut().find(|c| c.id() == own.id()) {
+            Some(contract) => {
+                for statement in own.signatures() {
+                    contract.add(statement.clone())?;
+                }
+            }
+            None => found.push(own),
+        }
+    }
+    Ok(found)
+}
+
+/// The contract of that name or id.
+pub fn pick<'a>(contracts: &'a [SignedContract], wanted: &str) -> Result<&'a SignedContract, Fault> {
+    let matching: Vec<&SignedContract> = contracts
+        .iter()
+        .filter(|c| c.body().name.as_str() == wanted || (wanted.len() >= 4 && c.id().to_string().starts_with(wanted)))
+        .collect();
+    match matching.as_slice() {
+        [one] => Ok(one),
+        [] => Err(Fault::new(Code::RefusedContractUnknown, wanted.to_owned())),
+        several => {
+            let ids: Vec<String> = several.iter().map(|c| c.id().short()).collect();
+            Err(Fault::new(Code::ArgsInvalid, format!("`{wanted}` is one of {}", ids.join(", "))))
+        }
+    }
+}
+
+async fn draft(party: &Party, out: &Out, file: &Path) -> Result<(), Fault> {
+    let text =
+        std::fs::read_to_string(file).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", file.display())))?;
+    let written: Written = toml::from_str(&text)
+        .map_err(|e| Fault::new(Code::ArgsInvalid, format!("{}: {}", file.display(), e.to_string().trim())))?;
+    let client = party.connect().await?;
+    let roster = party.roster(&client).await?;
+    let offered = descriptors(&client).await?;
+    let body = resolve(&written, &roster.into_iter().map(|(card, _)| card).collect::<Vec<_>>(), &offered)?;
+    let mut contract = SignedContract::draft(body);
+    let faults = contract.body().faults();
+    if !faults.is_empty() {
+        return Err(Fault::new(Code::ArgsInvalid, format!("{}: {}", file.display(), faults.join("; "))));
+    }
+    let signature = contract.sign(&party.keys.root, tacit_node::now())?;
+    party.store.put_contract(&contract).await?;
+    client.ask(&ToCoordinator::PutContract(vec![Blob(signature)])).await?;
+    client.close().await;
+    terms(out, &contract);
+    out.value(&view(&contract));
+    Ok(())
+}
+
+fn resolve(
+    written: &Written,
+    roster: &[PartyCard],
+    offered: &[(tacit_types::DatasetVersionId, DatasetDescriptor)],
+) -> Result<Contract, Fault> {
+    let card = |name: &Name| {
+        roster
+            .iter()
+            .find(|c| c.name == *name)
+            .ok_or_else(|| Fault::new(Code::RefusedParties, format!("`{name}` is not enrolled")))
+    };
+    let demander = card(&written.demander)?;
+    let mut parties = vec![ContractParty { name: demander.name.clone(), root: demander.root, role: Role::Demander }];
+    let mut datasets = Vec::new();
+    for dataset in &written.datasets {
+        let owner = card(&dataset.owner)?;
+        let newest = offered
+            .iter()
+            .filter(|(_, d)| d.owner == owner.root && d.name == dataset.dataset)
+            .max_by_key(|(_, d)| d.version)
+            .ok_or_else(|| Fault::new(Code::DataUnknown, format!("{} offers no `{}`", owner.name, dataset.dataset)))?;
+        parties.push(ContractParty { name: owner.name.clone(), root: owner.root, role: Role::Provider });
+        let columns = match &dataset.columns {
+            Some(columns) => columns.iter().map(|(n, l)| ColumnGrant { name: n.clone(), levels: l.clone() }).collect(),
+            None => newest
+                .1
+                .columns
+                .iter()
+                .filter(|c| !c.levels.is_empty())
+                .map(|c| ColumnGrant { name: c.name.clone(), levels: c.levels.clone() })
+                .collect(),
+        };
+        datasets.push(DatasetGrant { owner: owner.root, dataset: newest.0, views: newest.1.views.clone(), columns });
+    }
+    let mut operators = vec![demander.node];
+    let mut recipients = vec![demander.seal];
+    for name in &written.operators {
+        let operator = card(name)?;
+        operators.push(operator.node);
+        recipients.push(operator.seal);
+    }
+    let now = tacit_node::now();
+    Ok(Contract {
+        version: 1,
+        name: written.name.clone(),
+        parties,
+        datasets,
+        kinds: written.kinds.clone(),
+        purpose: written.purpose.clone(),
+        recipients,
+        operators,
+        cohort: Cohort { rows: written.cohort.rows, contributors: written.cohort.contributors },
+        quota: Quota { jobs: written.quota_jobs },
+        // A little earlier than now, so that clocks that differ agree that it has begun.
+        valid_from: UnixMillis(now.0.saturating_sub(300_000)),
+        valid_until: now.plus(written.valid_days.saturating_mul(86_400_000)),
+    })
+}
+
+fn state(contract: &SignedContract) -> &'static str {
+    if contract.missing().is_empty() { "in force" } else { "unsigned" }
+}
+
+fn view(contract: &SignedContract) -> serde_json::Value {
+    let body = contract.body();
+    let missing: Vec<&str> = contract.missing().iter().map(|n| n.as_str()).collect();
+    let grants: Vec<_> = body
+        .datasets
+        .iter()
+        .map(|d| {
+            let owner = body.parties.iter().find(|p| p.root == d.owner).map(|p| p.name.as_str());
+            let columns: Vec<_> = d.columns.iter().map(|c| json!({"name": c.name, "levels": c.levels})).collect();
+            json!({"owner": owner, "dataset": d.dataset.to_string(), "views": d.views, "columns": columns})
+        })
+        .collect();
+    json!({
+        "id": contract.id().to_string(), "name": body.name.as_str(), "purpose": body.purpose, "kinds": body.kinds,
+        "parties": body.parties.iter().map(|p| json!({"name": p.name.as_str(), "root": p.root.to_string(),
+            "role": format!("{:?}", p.role).to_lowercase()})).collect::<Vec<_>>(),
+        "datasets": grants, "cohort": {"rows": body.cohort.rows, "contributors": body.cohort.contributors},
+        "quota_jobs": body.quota.jobs, "valid_from": body.valid_from.0, "valid_until": body.valid_until.0,
+        "state": state(contract), "missing": missing,
+    })
+}
+
+fn terms(out: &Out, contract: &SignedContract) {
+    let body = contract.body();
+    let rows = |label: &str, value: String| vec![label.to_owned(), value];
+    let mut lines = vec![
+        rows(out.say("id", "编号"), contract.id().to_string()),
+        rows(out.say("name", "名称"), body.name.to_string()),
+        rows(out.say("purpose", "用途"), body.purpose.clone()),
+        rows(out.say("job kinds", "作业类型"), body.kinds.join(", ")),
+        rows(
+            out.say("floor", "下限"),
+            format!(
+                "{} {}, {} {}",
+                body.cohort.rows,
+                out.say("rows", "行"),
+                body.cohort.contributors,
+                out.say("parties", "方")
+            ),
+        ),
+        rows(out.say("quota", "配额"), format!("{} {}", body.quota.jobs, out.say("jobs", "个作业"))),
+        rows(out.say("valid", "有效期"), format!("{} .. {}", body.valid_from, body.valid_until)),
+    ];
+    for party in &body.parties {
+        let signed = if contract.signed_by(&party.root) {
+            out.say("signed", "已签署")
+        } else {
+            out.say("not signed", "未签署")
+        };
+        lines.push(rows(
+            &format!("{:?}", party.role).to_lowercase(),
+            format!("{}  {}  {signed}", party.name, party.root.short()),
+        ));
+    }
+    for grant in &body.datasets {
+        let owner = body.parties.iter().find(|p| p.root == grant.owner).map_or("?", |p| p.name.as_str());
+        let columns: Vec<String> = grant
+            .columns
+            .iter()
+            .map(|c| format!("{} ({})", c.name, c.levels.iter().map(|l| l.word()).collect::<Vec<_>>().join(" ")))
+            .collect();
+        lines.push(rows(&format!("{} {owner}", out.say("from", "来自")), columns.join(", ")));
+    }
+    out.table(&[out.say("term", "条款"), ""], &lines);
+}
+
+async fn list(party: &Party, out: &Out) -> Result<(), Fault> {
+    let client = party.connect().await?;
+    let all = contracts(party, &client).await?;
+    client.close().await;
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .map(|c| {
+            let missing: Vec<&str> = c.missing().iter().map(|n| n.as_str()).collect();
+            vec![c.id().short(), c.body().name.to_string(), state(c).into(), missing.join(", ")]
+        })
+        .collect();
+    out.table(&["id", out.say("name", "名称"), out.say("state", "状态"), out.say("missing", "缺少签名")], &rows);
+    out.value(&all.iter().map(view).collect::<Vec<_>>());
+    Ok(())
+}
+
+async fn show(party: &Party, out: &Out, wanted: &str) -> Result<(), Fault> {
+    let client = party.connect().await?;
+    let all = contracts(party, &client).await?;
+    client.close().await;
+    let contract = pick(&all, wanted)?;
+    terms(out, contract);
+    out.value(&view(contract));
+    Ok(())
+}
+
+async fn sign(party: &Party, out: &Out, wanted: &str) -> Result<(), Fault> {
+    let client = party.connect().await?;
+    let all = contracts(party, &client).await?;
+    let mut contract = pick(&all, wanted)?.clone();
+    let roster = party.roster(&client).await?;
+    // The names in a contract are for people; that each stands for the key that this party knows
+    // under it is checked here, before the signature.
+    for p in &contract.body().parties {
+        if roster.iter().any(|(card, _)| card.name == p.name && card.root != p.root) {
+            return Err(Fault::new(Code::NetFingerprint, format!("the contract gives {} another key", p.name)));
+        }
+    }
+    let signature = contract.sign(&party.keys.root, tacit_node::now())?;
+    party.store.put_contract(&contract).await?;
+    client.ask(&ToCoordinator::PutContract(vec![Blob(signature)])).await?;
+    client.close().await;
+    terms(out, &contract);
+    out.value(&view(&contract));
+    Ok(())
+}
+
+async fn revoke(party: &Party, out: &Out, wanted: &str) -> Result<(), Fault> {
+    let own = party.store.contracts().await?;
+    let contract = pick(&own, wanted)?;
+    party.store.revoke(&contract.id(), tacit_node::now()).await?;
+    out.text(format!("{} {}", out.say("revoked at this node:", "已在本节点撤销："), contract.body().name));
+    out.value(&json!({"id": contract.id().to_string(), "state": "revoked"}));
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! `data add`, `data show`, `data check`.
+
+use serde_json::json;
+use tacit_data::{Source, View};
+use tacit_governance::Level;
+use tacit_node::datasets::{self, AddOptions};
+use tacit_types::{Code, Fault, Name};
+
+use crate::cli::{Cli, DataAddArgs, DataCommand};
+use crate::home::Party;
+use crate::output::Out;
+use crate::progress::Progress;
+
+/// Runs a `data` command.
+pub async fn run(cli: &Cli, out: &Out, command: &DataCommand) -> Result<(), Fault> {
+    let party = Party::open(cli).await?;
+    let done = match command {
+        DataCommand::Add(args) => add(&party, out, args).await,
+        DataCommand::Show { name } => show(&party, out, name.as_deref()).await,
+        DataCommand::Check { name } => check(&party, out, name).await,
+    };
+    party.store.close().await;
+    done
+}
+
+async fn add(party: &Party, out: &Out, args: &DataAddArgs) -> Result<(), Fault> {
+    let name = Name::new(&args.name)?;
+    let source = absolute(Source::parse(&args.source)?)?;
+    let mut options = AddOptions { text_columns: args.text.clone(), ..AddOptions::default() };
+    for level in &args.level {
+        let (column, levels) = split(level, "--level COLUMN=LEVELS")?;
+        options.levels.push((column.to_owned(), parse_levels(levels)?));
+    }
+    for view in &args.view {
+        let (name, sql) = split(view, "--view NAME=SQL")?;
+        options.views.push(View { name: Name::new(name)?, sql: sql.to_owned() });
+    }
+    options.consent = args.consent.as_deref().map(tacit_jobs::filter::parse).transpose()?;
+    let progress = Progress::new(out.json(), out.say("reading every row once", "正在逐行检查"));
+    if let Some(all) = &args.all {
+        let levels = parse_levels(all)?;
+        options.all = Some(levels);
+    }
+    let (row, inspection) =
+        datasets::add(&party.store, &party.keys, &name, source, &party.config.sources, options).await?;
+    drop(progress);
+    let descriptor = datasets::descriptor(&row)?;
+    out.text(format!(
+        "{} {} v{}  {}: {}  {}: {}",
+        out.say("registered", "已登记"),
+        row.name,
+        row.version,
+        out.say("rows", "行数"),
+        inspection.rows,
+        out.say("published as at most", "对外公布上限"),
+        descriptor.row_bucket
+    ));
+    out.text(format!("id {}", row.id));
+    columns(out, &descriptor);
+    out.value(&json!({
+        "name": row.name, "version": row.version, "id": row.id.to_string(), "rows": row.rows,
+        "row_bucket": descriptor.row_bucket, "columns": columns_json(&descriptor),
+    }));
+    Ok(())
+}
+
+/// A file is registered under its absolute path: the daemon may run elsewhere.
+fn absolute(source: Source) -> Result<Source, Fault> {
+    let full = |path: std::path::PathBuf| {
+        std::fs::canonicalize(&path).map_err(|e| Fault::new(Code::DataFileAbsent, format!("{}: {e}", path.display())))
+    };
+    Ok(match source {
+        Source::Csv { path } => Source::Csv { path: full(path)? },
+        Source::Parquet { path } => Source::Parquet { path: full(path)? },
+        other => other,
+    })
+}
+
+fn split<'a>(text: &'a str, form: &str) -> Result<(&'a str, &'a str), Fault> {
+    text.split_once('=').ok_or_else(|| Fault::new(Code::ArgsInvalid, format!("`{text}` is not {form}")))
+}
+
+fn parse_levels(text: &str) -> Result<Vec<Level>, Fault> {
+    text.split(',').map(|word| Level::parse(word.trim())).collect()
+}
+
+fn columns(out: &Out, descriptor: &tacit_governance::DatasetDescriptor) {
+    let rows: Vec<Vec<String>> = descriptor
+        .columns
+        .iter()
+        .map(|c| {
+            let levels: Vec<&str> = c.levels.iter().map(|l| l.word()).collect();
+            let levels = if levels.is_empty() { out.say("none", "无").to_owned() } else { levels.join(", ") };
+            vec![c.name.clone(), format!("{:?}", c.kind).to_lowercase(), levels]
+        })
+        .collect();
+    out.table(&[out.say("column", "列"), out.say("kind", "类型"), out.say("may leave", "可披露级别")], &rows);
+}
+
+fn columns_json(descriptor: &tacit_governance::DatasetDescriptor) -> serde_json::Value {
+    descriptor.columns.iter().map(|c| json!({"name": c.name, "kind": c.kind, "levels": c.levels})).collect()
+}
+
+async fn show(party: &Party, out: &Out, name: Option<&str>) -> Result<(), Fault> {
+    let rows = party.store.datasets().await?;
+    if let Some(name) = name {
+        let row = rows.iter().find(|r| r.name == name).ok_or_else(|| Fault::new(Code::DataUnknown, name))?;
+        let descriptor = datasets::descriptor(row)?;
+        let kept = datasets::kept(row)?;
+        out.text(format!("{} v{}  id {}", row.name, row.version, row.id));
+        out.text(format!("{}: {}", out.say("views", "视图"), descriptor.views.join(", ")));
+        columns(out, &descriptor);
+        out.value(&json!({
+            "name": row.name, "version": row.version, "id": row.id.to_string(), "rows": row.rows,
+            "row_bucket": descriptor.row_bucket, "views": descriptor.views, "columns": columns_json(&descriptor),
+            "source": kept.registration.source,
+        }));
+        return Ok(());
+    }
+    let lines: Vec<Vec<String>> = rows
+        .iter()
+        .map(|r| vec![r.name.clone(), r.version.to_string(), r.rows.to_string(), r.id.short(), r.added_at.to_string()])
+        .collect();
+    let head = [
+        out.say("dataset", "数据集"),
+        out.say("version", "版本"),
+        out.say("rows", "行数"),
+        "id",
+        out.say("registered", "登记时间"),
+    ];
+    out.table(&head, &lines);
+    let list: Vec<_> = rows
+        .iter()
+        .map(|r| json!({"name": r.name, "version": r.version, "rows": r.rows, "id": r.id.to_string()}))
+        .collect();
+    out.value(&list);
+    Ok(())
+}
+
+async fn check(party: &Party, out: &Out, name: &str) -> Result<(), Fault> {
+    let rows = party.store.datasets().await?;
+    let row = rows.iter().find(|r| r.name == name).ok_or_else(|| Fault::new(Code::DataUnknown, name))?;
+    let dataset = tacit_data::Dataset::open(datasets::kept(row)?.registration, &party.config.sources).await?;
+    dataset.check().await?;
+    out.text(format!("{name}: {}", out.say("readable, with the registered columns", "可读取，列与登记一致")));
+    out.value(&json!({"name": name, "ok": true}));
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! `init`, `invite`, `join`.
+
+use tacit_engine::{FromCoordinator, ToCoordinator};
+use tacit_governance::{PartyCard, PartyRole};
+use tacit_net::{Purpose, invite::Invite, keyfile};
+use tacit_node::config::{CONFIG_FILE, CoordinatorPin};
+use tacit_node::daemon::DATABASE_FILE;
+use tacit_node::{Client, Config, Keys, Store};
+use tacit_types::{Code, Fault, Name};
+
+use crate::cli::{Cli, InitArgs, InviteArgs, JoinArgs};
+use crate::home::{folder, unexpected};
+use crate::output::Out;
+use crate::progress::Progress;
+
+/// Makes a coordinator's folder.
+pub fn init(cli: &Cli, out: &Out, args: &InitArgs) -> Result<(), Fault> {
+    let home = folder(cli);
+    let listen = args.listen.parse().map_err(|_| Fault::new(Code::ArgsInvalid, format!("--listen {}", args.listen)))?;
+    let public = args.public.as_deref().map(str::parse).transpose()?;
+    let options = tacit_coordinator::InitOptions { listen, public, origin: args.origin.clone() };
+    let made = tacit_coordinator::init(&home, options)?;
+    out.text(format!("{}  {}", out.say("coordinator", "协调方"), home.display()));
+    out.text(format!("{}  {}", out.say("fingerprint", "指纹"), made.fingerprint));
+    out.text(out.say(
+        "Next: `tacit coordinator run`, then `tacit invite`.",
+        "下一步：`tacit coordinator run`，然后 `tacit invite`。",
+    ));
+    out.value(&serde_json::json!({
+        "home": home.display().to_string(), "fingerprint": made.fingerprint.to_string(), "log_key": made.log_key.to_string(),
+    }));
+    Ok(())
+}
+
+/// Asks the running coordinator for an invitation, with the coordinator's own key.
+pub async fn invite(cli: &Cli, out: &Out, args: &InviteArgs) -> Result<(), Fault> {
+    let home = folder(cli);
+    let config = tacit_coordinator::Config::read(&home.join("coordinator.toml"))?;
+    let key = keyfile::read_signing(&home.join("root.key"))?;
+    let name = Name::new(&args.name)?;
+    let role = PartyRole::parse(&args.role)?;
+    let address = local(config.listen);
+    let client = Client::connect(&key, &address, &key.id(), Purpose::Member).await?;
+    let request =
+        ToCoordinator::Invite { name, role: role.word().to_owned(), ttl_ms: args.hours.saturating_mul(3_600_000) };
+    let answer = client.ask(&request).await;
+    client.close().await;
+    let FromCoordinator::Invited(line) = answer? else { return Err(unexpected()) };
+    out.text(&line);
+    out.value(&serde_json::json!({"invitation": line}));
+    Ok(())
+}
+
+/// The address of a daemon on this machine.
+fn local(listen: std::net::SocketAddr) -> String {
+    let ip = match listen.ip() {
+        ip if !ip.is_unspecified() => ip,
+        std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+        std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+    };
+    std::net::SocketAddr::new(ip, listen.port()).to_string()
+}
+
+/// Makes keys here, proves their possession, receives and pins everyone's fingerprints.
+pub async fn join(cli: &Cli, out: &Out, args: &JoinArgs) -> Result<(), Fault> {
+    let invite: Invite = args.invitation.trim().parse()?;
+    args.listen
+        .parse::<std::net::SocketAddr>()
+        .map_err(|_| Fault::new(Code::ArgsInvalid, format!("--listen {}", args.listen)))?;
+    let home = folder(cli);
+    if home.join(CONFIG_FILE).exists() {
+        return Err(Fault::new(Code::ConfigExists, home.join(CONFIG_FILE).display().to_string()));
+    }
+    let progress = Progress::new(out.json(), out.say("enrolling", "正在加入"));
+    // Keys of a join that did not finish are used again: the coordinator has not seen them.
+    let keys = match Keys::create(&home) {
+        Err(fault) if fault.code == Code::ConfigExists => Keys::read(&home)?,
+        other => other?,
+    };
+    let address = invite.address.to_string();
+    let client = Client::connect(&keys.node, &address, &invite.coordinator, Purpose::Enrol).await?;
+    let joined = enrol(&client, &keys, &invite, args).await;
+    client.close().await;
+    let (name, role, roster, log) = joined?;
+    let config = Config {
+        name: name.clone(),
+        role: role.word().to_owned(),
+        listen: args.listen.clone(),
+        public: args.public.clone(),
+        slots: tacit_node::config::SLOTS_DEFAULT,
+        coordinator: CoordinatorPin {
+            address,
+            fingerprint: invite.coordinator.to_string(),
+            origin: log.origin,
+            log_key: log.log_key,
+        },
+        sources: tacit_data::Sources::default(),
+    };
+    let store = Store::open(&home.join(DATABASE_FILE)).await?;
+    let mut known = Vec::new();
+    for entry in &roster {
+        let card = PartyCard::verify(&entry.card)?.into_body();
+        store.put_party(&entry.card, &entry.address).await?;
+        known.push((card.name, card.role, card.root));
+    }
+    store.close().await;
+    // Written last: a folder without it has not joined.
+    let text = toml::to_string(&config).map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
+    let path = home.join(CONFIG_FILE);
+    std::fs::write(&path, text).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", path.display())))?;
+    drop(progress);
+    out.text(format!("{} {name} ({})", out.say("enrolled as", "已加入，名称"), role.word()));
+    out.text(format!("{}  {}", out.say("own fingerprint", "本方指纹"), keys.root.id()));
+    out.text(
+        out.say("Compare these fingerprints with each party by another channel:", "请通过其他渠道与各方核对以下指纹："),
+    );
+    out.text(format!("  coordinator  {}", invite.coordinator));
+    let rows: Vec<Vec<String>> =
+        known.iter().map(|(n, r, root)| vec![n.to_string(), r.word().into(), root.to_string()]).collect();
+    out.table(&[out.say("party", "参与方"), out.say("role", "角色"), out.say("root fingerprint", "根指纹")], &rows);
+    out.value(&serde_json::json!({
+        "name": name.as_str(), "role": role.word(), "root": keys.root.id().to_string(), "node": keys.node.id().to_string(),
+        "coordinator": invite.coordinator.to_string(),
+    }));
+    Ok(())
+}
+
+type Joined = (Name, PartyRole, Vec<tacit_engine::RosterEntry>, tacit_engine::LogInfo);
+
+/// The name and role are the inviter's; the card carries them once they are known. The coordinator
+/// tells them when it is asked with the code and a card of any name.
+async fn enrol(client: &Client, keys: &Keys, invite: &Invite, args: &JoinArgs) -> Result<Joined, Fault> {
+    let code = invite.code.expose_text();
+    let FromCoordinator::Invitation { name, role } =
+        client.ask(&ToCoordinator::Invitation { code: code.clone() }).await?
+    else {
+        return Err(unexpected());
+    };
+    let role = PartyRole::parse(&role)?;
+    let card = keys.card(&name, role, tacit_node::now());
+    let address = match (role, args.public.is_empty()) {
+        (PartyRole::Partner, true) => args.listen.clone(),
+        (PartyRole::Partner, false) => args.public.clone(),
+        _ => String::new(),
+    };
+    let request = ToCoordinator::Enrol { code, card: card.bytes().to_vec().into(), address };
+    let FromCoordinator::Enrolled { name, roster, log } = client.ask(&request).await? else { return Err(unexpected()) };
+    Ok((name, role, roster, log))
+}

@@ -1,0 +1,393 @@
+//! `job template`, `plan`, `submit`, `watch`, `list`, `show`, `cancel`, `result`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tacit_crypto::{Statement, sha256};
+use tacit_engine::{CancelOrder, FromCoordinator, JobView, SealedResult, Terminal, ToCoordinator};
+use tacit_governance::JobSpec;
+use tacit_jobs::Opened;
+use tacit_node::{Client, trust};
+use tacit_protocol::Audience;
+use tacit_receipts::{JointReceipt, LogProof, VerifierKey};
+use tacit_types::{Code, Fault, JobId, wire::Blob};
+
+use super::contract::{contracts, descriptors};
+use super::job_file::{self, Ready};
+use crate::cli::{Cli, JobCommand};
+use crate::home::{Party, unexpected};
+use crate::output::{Out, bytes};
+use crate::progress::Progress;
+
+/// Runs a `job` command.
+pub async fn run(cli: &Cli, out: &Out, command: &JobCommand) -> Result<u8, Fault> {
+    if let JobCommand::Template { kind, contract } = command {
+        return template(out, kind.as_deref(), contract.as_deref()).map(|()| 0);
+    }
+    let party = Party::open(cli).await?;
+    let client = party.connect().await?;
+    let done = match command {
+        JobCommand::Template { .. } => Ok(0),
+        JobCommand::Plan { file } => plan(&party, &client, out, file).await,
+        JobCommand::Submit { file, watch } => submit(&party, &client, out, file, *watch).await,
+        JobCommand::Watch { job } => watch(&client, out, job).await,
+        JobCommand::List => list(&client, out).await.map(|()| 0),
+        JobCommand::Show { job } => show(&client, out, job).await.map(|()| 0),
+        JobCommand::Cancel { job } => cancel(&party, &client, out, job).await.map(|()| 0),
+        JobCommand::Result { job } => result(&party, &client, out, job).await.map(|()| 0),
+    };
+    client.close().await;
+    party.store.close().await;
+    done
+}
+
+fn template(out: &Out, kind: Option<&str>, contract: Option<&str>) -> Result<(), Fault> {
+    let Some(kind) = kind else {
+        let rows: Vec<Vec<String>> =
+            tacit_jobs::CATALOG.iter().map(|k| vec![k.id().to_owned(), k.title(out.lang()).to_owned()]).collect();
+        out.table(&[out.say("kind", "类型"), out.say("what it does", "说明")], &rows);
+        let list: Vec<Value> =
+            tacit_jobs::CATALOG.iter().map(|k| json!({"kind": k.id(), "title": k.title(out.lang())})).collect();
+        out.value(&list);
+        return Ok(());
+    };
+    let kind = tacit_jobs::kind(kind)?;
+    let contract = contract.unwrap_or("CONTRACT");
+    let text = format!(
+        "kind = \"{}\"\ncontract = \"{contract}\"\n\n# Floor for this job; at least the contract's.\n# [cohort]\n# rows = 10\n# contributors = 2\n\n{}",
+        kind.id(),
+        kind.template()
+    );
+    out.text(text.trim_end());
+    out.value(&json!({"kind": kind.id(), "file": text}));
+    Ok(())
+}
+
+async fn ready(party: &Party, client: &Client, file: &Path) -> Result<Ready, Fault> {
+    let contracts = contracts(party, client).await?;
+    let offered = descriptors(client).await?;
+    job_file::prepare(file, party, &contracts, &offered)
+}
+
+async fn plan(party: &Party, client: &Client, out: &Out, file: &Path) -> Result<u8, Fault> {
+    let ready = ready(party, client, file).await?;
+    let progress = Progress::new(out.json(), out.say("asking every owner", "正在询问各所有者"));
+    let request = ToCoordinator::Plan { job: Blob(ready.job.bytes().to_vec()) };
+    let FromCoordinator::Planned(answers) = client.ask(&request).await? else { return Err(unexpected()) };
+    drop(progress);
+    let estimate = ready.plan.estimate(ready.providers.len());
+    let disclosures = ready.plan.disclosures();
+    let to = |audience: Audience| match audience {
+        Audience::Recipient => out.say("the recipient", "接收方"),
+        Audience::Nodes => out.say("the providers' nodes", "各提供方节点"),
+    };
+    let revealed: Vec<Vec<String>> =
+        disclosures.iter().map(|d| vec![d.what.clone(), to(d.to).to_owned(), d.cells_max.to_string()]).collect();
+    let head = [out.say("revealed", "披露内容"), out.say("to", "对象"), out.say("numbers at most", "数值上限")];
+    out.table(&head, &revealed);
+    let decisions: Vec<Vec<String>> = answers
+        .iter()
+        .map(|a| {
+            let decision = a.objection.as_ref().map_or_else(
+                || out.say("would admit", "将接受").to_owned(),
+                |f| format!("{}: {} ({})", f.code, f.code.title(out.lang()), f.what),
+            );
+            vec![a.party.to_string(), decision]
+        })
+        .collect();
+    out.table(&[out.say("owner", "所有者"), out.say("decision", "决定")], &decisions);
+    out.text(format!(
+        "{}: {} {}, {} {}, {}",
+        out.say("cost of each node", "各节点开销"),
+        estimate.cells,
+        out.say("masked cells", "掩码单元"),
+        estimate.rounds,
+        out.say("exchanges", "轮交换"),
+        bytes(estimate.bytes_up)
+    ));
+    let refused = answers.iter().filter(|a| a.objection.is_some()).count();
+    out.value(&json!({
+        "kind": ready.job.body().kind,
+        "disclosures": disclosures.iter().map(|d| json!({"what": d.what, "to": d.to, "cells_max": d.cells_max})).collect::<Vec<_>>(),
+        "owners": answers.iter().map(|a| json!({"party": a.party.as_str(), "admits": a.objection.is_none(),
+            "code": a.objection.as_ref().map(|f| f.code.text()), "reason": a.objection.as_ref().map(|f| &f.what)})).collect::<Vec<_>>(),
+        "estimate": {"cells": estimate.cells, "bytes_up": estimate.bytes_up, "rounds": estimate.rounds},
+    }));
+    Ok(if refused == 0 { 0 } else { 3 })
+}
+
+async fn submit(party: &Party, client: &Client, out: &Out, file: &Path, watching: bool) -> Result<u8, Fault> {
+    let ready = ready(party, client, file).await?;
+    let request = ToCoordinator::Submit { job: Blob(ready.job.bytes().to_vec()) };
+    let FromCoordinator::Submitted(id) = client.ask(&request).await? else { return Err(unexpected()) };
+    if !watching {
+        out.text(format!("{} {id}", out.say("submitted", "已提交")));
+        out.value(&json!({"id": id.to_string()}));
+        return Ok(0);
+    }
+    out.text(format!("{} {id}", out.say("submitted", "已提交")));
+    let view = follow(client, out, id).await?;
+    match &view.terminal {
+        Some(Terminal::Succeeded) => {
+            let opened = open(party, client, id).await?;
+            print_result(out, &view, &opened);
+            Ok(0)
+        }
+        _ => {
+            describe(out, &view);
+            out.value(&view_json(&view));
+            Ok(ended(&view))
+        }
+    }
+}
+
+/// The exit status of a job that has ended.
+fn ended(view: &JobView) -> u8 {
+    view.terminal.as_ref().and_then(Terminal::code).map_or(0, Code::exit_status)
+}
+
+/// Waits for the end of a job, showing each step.
+pub async fn follow(client: &Client, out: &Out, id: JobId) -> Result<JobView, Fault> {
+    let progress = Progress::new(out.json(), id.short());
+    let mut seen = 0;
+    loop {
+        let request = ToCoordinator::Watch { job: id, seen, wait_ms: 5_000 };
+        let FromCoordinator::Job(view) = client.ask(&request).await? else { return Err(unexpected()) };
+        for entry in view.timeline.iter().skip(seen as usize) {
+            let party = entry.party.as_ref().map_or(String::new(), |p| format!(" {p}"));
+            let detail = if entry.detail.is_empty() { String::new() } else { format!("  {}", entry.detail) };
+            out.text(format!(
+                "  {:>6} ms  {}{party}{detail}",
+                entry.at.0.saturating_sub(view.submitted_at.0),
+                entry.what
+            ));
+        }
+        seen = view.timeline.len() as u32;
+        let step = view.step.map_or(String::new(), |s| format!(" · {s} {}", tacit_jobs::session::phase_name(s)));
+        progress.set(format!("{} {}{step}", id.short(), view.state));
+        if view.terminal.is_some() && view.timeline.iter().any(|e| e.what == "ended") {
+            return Ok(*view);
+        }
+    }
+}
+
+/// The job whose id begins like this.
+pub async fn find(client: &Client, wanted: &str) -> Result<JobId, Fault> {
+    if wanted.len() == 64 {
+        return JobId::from_hex(wanted);
+    }
+    let FromCoordinator::Jobs(jobs) = client.ask(&ToCoordinator::Jobs { before: None, limit: 100 }).await? else {
+        return Err(unexpected());
+    };
+    let matching: Vec<JobId> =
+        jobs.iter().map(|j| j.id).filter(|id| wanted.len() >= 4 && id.to_string().starts_with(wanted)).collect();
+    match matching.as_slice() {
+        [one] => Ok(*one),
+        [] => Err(Fault::new(Code::JobUnknown, wanted.to_owned())),
+        _ => Err(Fault::new(Code::ArgsInvalid, format!("several jobs begin with `{wanted}`"))),
+    }
+}
+
+async fn one(client: &Client, wanted: &str) -> Result<JobView, Fault> {
+    let id = find(client, wanted).await?;
+    let FromCoordinator::Job(view) = client.ask(&ToCoordinator::Job(id)).await? else { return Err(unexpected()) };
+    Ok(*view)
+}
+
+async fn watch(client: &Client, out: &Out, wanted: &str) -> Result<u8, Fault> {
+    let id = find(client, wanted).await?;
+    let view = follow(client, out, id).await?;
+    describe(out, &view);
+    out.value(&view_json(&view));
+    Ok(ended(&view))
+}
+
+async fn list(client: &Client, out: &Out) -> Result<(), Fault> {
+    let FromCoordinator::Jobs(jobs) = client.ask(&ToCoordinator::Jobs { before: None, limit: 100 }).await? else {
+        return Err(unexpected());
+    };
+    let rows: Vec<Vec<String>> = jobs
+        .iter()
+        .map(|j| {
+            let code = j.terminal.as_ref().and_then(Terminal::code).map(|c| c.to_string()).unwrap_or_default();
+            let receipt = j.receipt.map(|r| r.to_string()).unwrap_or_default();
+            vec![
+                j.id.short(),
+                j.kind.clone(),
+                j.state.clone(),
+                code,
+                receipt,
+                j.submitted_at.to_string(),
+                format!("{} ms", j.elapsed_ms),
+            ]
+        })
+        .collect();
+    let head = [
+        out.say("job", "作业"),
+        out.say("kind", "类型"),
+        out.say("state", "状态"),
+        out.say("code", "代码"),
+        out.say("receipt", "凭证"),
+        out.say("submitted", "提交时间"),
+        out.say("took", "用时"),
+    ];
+    out.table(&head, &rows);
+    out.value(&jobs.iter().map(view_json).collect::<Vec<_>>());
+    Ok(())
+}
+
+async fn show(client: &Client, out: &Out, wanted: &str) -> Result<(), Fault> {
+    let view = one(client, wanted).await?;
+    describe(out, &view);
+    let rows: Vec<Vec<String>> = view
+        .timeline
+        .iter()
+        .map(|e| {
+            let after = e.at.0.saturating_sub(view.submitted_at.0);
+            vec![
+                format!("{after} ms"),
+                e.what.clone(),
+                e.party.as_ref().map(ToString::to_string).unwrap_or_default(),
+                e.detail.clone(),
+            ]
+        })
+        .collect();
+    out.table(&[out.say("after", "时刻"), out.say("what", "事件"), out.say("party", "参与方"), ""], &rows);
+    out.value(&view_json(&view));
+    Ok(())
+}
+
+/// A job in a few words: state, and for any end but success the code, who, where, and what to do.
+pub fn describe(out: &Out, view: &JobView) {
+    out.text(format!("{} {}  {}  {}", out.say("job", "作业"), view.id, view.kind, view.state));
+    let (party, step, text) = match &view.terminal {
+        Some(Terminal::Refused { party, reason, .. }) => (Some(party.to_string()), None, reason.clone()),
+        Some(Terminal::Failed { party, step, hint, .. }) => {
+            (party.as_ref().map(ToString::to_string), *step, hint.clone())
+        }
+        _ => (None, None, String::new()),
+    };
+    if let Some(code) = view.terminal.as_ref().and_then(Terminal::code) {
+        out.text(format!("  [{code}] {}", code.title(out.lang())));
+        if let Some(party) = party {
+            out.text(format!("  {}: {party}", out.say("party", "参与方")));
+        }
+        if let Some(step) = step {
+            out.text(format!("  {step} ({})", tacit_jobs::session::phase_name(step)));
+        }
+        if !text.is_empty() {
+            out.text(format!("  {}", crate::output::plain(&text)));
+        }
+        out.text(format!("  {}: {}", out.say("hint", "提示"), code.hint(out.lang())));
+    }
+    if let Some(place) = view.receipt {
+        out.text(format!("  {}: {} {place}", out.say("receipt", "凭证"), out.say("leaf", "叶")));
+    }
+}
+
+/// A job as JSON.
+pub fn view_json(view: &JobView) -> Value {
+    let (party, step, reason) = match &view.terminal {
+        Some(Terminal::Refused { party, reason, .. }) => (Some(party.to_string()), None, Some(reason.clone())),
+        Some(Terminal::Failed { party, step, hint, .. }) => {
+            (party.as_ref().map(ToString::to_string), step.map(|s| s.to_string()), Some(hint.clone()))
+        }
+        _ => (None, None, None),
+    };
+    json!({
+        "id": view.id.to_string(), "kind": view.kind, "purpose": view.purpose, "state": view.state,
+        "code": view.terminal.as_ref().and_then(Terminal::code).map(|c| c.text()),
+        "party": party, "step": step, "reason": reason, "attempt": view.attempt, "elapsed_ms": view.elapsed_ms,
+        "receipt": view.receipt,
+        "progress": view.step.map(|s| json!({"round": s.round(), "phase": tacit_jobs::session::phase_name(s)})),
+        "parties": view.parties.iter().map(|p| json!({"name": p.name.as_str(), "standing": p.standing})).collect::<Vec<_>>(),
+    })
+}
+
+async fn cancel(party: &Party, client: &Client, out: &Out, wanted: &str) -> Result<(), Fault> {
+    let id = find(client, wanted).await?;
+    let order = Statement::sign(&party.keys.node, &id.to_string(), tacit_node::now(), None, CancelOrder { job: id });
+    client.ask(&ToCoordinator::Cancel(Blob(order.bytes().to_vec()))).await?;
+    out.text(format!("{} {}", out.say("cancelling", "正在取消"), id.short()));
+    out.value(&json!({"id": id.to_string(), "cancelling": true}));
+    Ok(())
+}
+
+async fn result(party: &Party, client: &Client, out: &Out, wanted: &str) -> Result<(), Fault> {
+    let view = one(client, wanted).await?;
+    match &view.terminal {
+        None => return Err(Fault::new(Code::JobNotFinished, format!("job {} is {}", view.id.short(), view.state))),
+        Some(Terminal::Succeeded) => {}
+        Some(other) => {
+            let code = other.code().unwrap_or(Code::JobNotFinished);
+            return Err(Fault::new(code, format!("job {} {}; it has no result", view.id.short(), other.word())));
+        }
+    }
+    let opened = open(party, client, view.id).await?;
+    print_result(out, &view, &opened);
+    Ok(())
+}
+
+fn print_result(out: &Out, view: &JobView, opened: &(Opened, u64)) {
+    let (opened, receipt) = opened;
+    for table in &opened.tables {
+        out.text(format!("\n{}", table.title));
+        let head: Vec<&str> = table.head.iter().map(String::as_str).collect();
+        out.table(&head, &table.rows);
+    }
+    out.text(format!(
+        "{}: {} {receipt}  {}",
+        out.say("receipt", "凭证"),
+        out.say("leaf", "叶"),
+        out.say("verified: in a cosigned checkpoint, over this very result", "已验证：位于联署检查点内，对应此结果")
+    ));
+    let mut json = view_json(view);
+    json["result"] = opened.json.clone();
+    json["receipt"] = json!(receipt);
+    out.value(&json);
+}
+
+/// Fetches a sealed result, verifies its receipt, and only then opens it. Gives the result and the
+/// receipt's place.
+///
+/// # Errors
+/// `receipt.invalid` and the codes of the log; `job.not_ours`.
+pub async fn open(party: &Party, client: &Client, id: JobId) -> Result<(Opened, u64), Fault> {
+    let info = party.log_info(client).await?;
+    party.roster(client).await?;
+    let FromCoordinator::Result(sealed) = client.ask(&ToCoordinator::Result(id)).await? else {
+        return Err(unexpected());
+    };
+    let SealedResult { job, package, releases, leaf, proof } = *sealed;
+    let invalid = |what: &str| Fault::new(Code::ReceiptInvalid, what.to_owned());
+    let job = JobSpec::verify(&job)?;
+    if JobSpec::id(&job) != id {
+        return Err(invalid("the coordinator gave another job"));
+    }
+    let spec = job.body();
+    if spec.recipient != party.keys.seal_public() {
+        return Err(Fault::new(Code::JobNotOurs, format!("job {}", id.short())));
+    }
+    let receipt = Statement::<JointReceipt>::verify(&leaf).map_err(|e| invalid(&e.to_string()))?;
+    let record = &receipt.body().record;
+    if receipt.signer() != info.coordinator || record.job != id {
+        return Err(invalid("the receipt is of another job or not signed by the coordinator"));
+    }
+    if record.result != Some(sha256(&package)) {
+        return Err(invalid("the sealed result is not the one in the receipt"));
+    }
+    let attested = receipt.body().attested(&|_| None);
+    let signers = attested.held.iter().map(Statement::signer).collect();
+    if !attested.faults.is_empty() || !receipt.body().complete(&signers) {
+        return Err(invalid("an attestation is missing or broken"));
+    }
+    let listed: Vec<VerifierKey> = info.witnesses.iter().filter_map(|w| VerifierKey::parse(w).ok()).collect();
+    let quorum = trust::provider_quorum(spec, &party.store.parties().await?, &listed)?;
+    let log = VerifierKey::parse(&info.log_key)?;
+    let included = LogProof::parse(&proof)?.verify(&leaf, &info.origin, &log, &quorum)?;
+    let releases: BTreeMap<_, _> = releases.into_iter().map(|(seat, blob)| (seat, blob.0)).collect();
+    let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params)?;
+    let opened = plan.open(&package, &|package| tacit_jobs::session::unblind(&party.keys.seal, package, &releases))?;
+    Ok((opened, included.index()))
+}

@@ -1,0 +1,38 @@
+//! One file for each noun.
+
+mod contract;
+mod data;
+mod doctor;
+mod enrol;
+pub mod job;
+mod job_file;
+mod receipt;
+mod serve;
+
+use tacit_types::Fault;
+
+use crate::cli::{Cli, Command, CoordinatorCommand, NodeCommand};
+use crate::output::Out;
+
+/// Runs a command and gives the exit status.
+///
+/// # Errors
+/// The command's fault.
+pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Fault> {
+    match &cli.command {
+        Command::Demo(args) => crate::demo::run(cli, out, args).await,
+        Command::Init(args) => enrol::init(cli, out, args).map(|()| 0),
+        Command::Invite(args) => enrol::invite(cli, out, args).await.map(|()| 0),
+        Command::Join(args) => enrol::join(cli, out, args).await.map(|()| 0),
+        Command::Doctor => doctor::doctor(cli, out).await,
+        Command::Coordinator(CoordinatorCommand::Run) => serve::coordinator(cli, out).await.map(|()| 0),
+        Command::Node(NodeCommand::Run) => serve::node(cli, out).await.map(|()| 0),
+        Command::Node(NodeCommand::Egress) => serve::egress(cli, out).await.map(|()| 0),
+        Command::Node(NodeCommand::Jobs) => serve::jobs(cli, out).await.map(|()| 0),
+        Command::Data(command) => data::run(cli, out, command).await.map(|()| 0),
+        Command::Contract(command) => contract::run(cli, out, command).await.map(|()| 0),
+        Command::Job(command) => job::run(cli, out, command).await,
+        Command::Receipt(command) => receipt::run(cli, out, command).await,
+        Command::Log(_) => receipt::fsck(cli, out),
+    }
+}

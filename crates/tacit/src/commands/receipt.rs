@@ -1,0 +1,285 @@
+//! `receipt list`, `show`, `verify`, `export`, and `log fsck`.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tacit_crypto::Statement;
+use tacit_engine::{FromCoordinator, LogInfo, ToCoordinator};
+use tacit_governance::PartyRole;
+use tacit_node::Client;
+use tacit_receipts::{
+    Bundle, JointReceipt, Leaf, PartyKey, Quantity, Standing, Status, Trust, UsageRecord, verify_bundle,
+};
+use tacit_types::{Code, Fault};
+
+use crate::cli::{Cli, ReceiptCommand};
+use crate::home::{Party, folder, unexpected};
+use crate::output::Out;
+use crate::progress::Progress;
+
+/// Runs a `receipt` command and gives the exit status.
+pub async fn run(cli: &Cli, out: &Out, command: &ReceiptCommand) -> Result<u8, Fault> {
+    if let ReceiptCommand::Verify { bundle: Some(bundle), trust } = command {
+        return verify_file(out, bundle, trust.as_deref());
+    }
+    let party = Party::open(cli).await?;
+    let client = party.connect().await?;
+    let done = match command {
+        ReceiptCommand::List => list(&client, out).await.map(|()| 0),
+        ReceiptCommand::Show { receipt } => show(&client, out, receipt).await.map(|()| 0),
+        ReceiptCommand::Verify { .. } => verify_log(&party, &client, out).await,
+        ReceiptCommand::Export { out: file, trust } => {
+            export(&party, &client, out, file, trust.as_deref()).await.map(|()| 0)
+        }
+    };
+    client.close().await;
+    party.store.close().await;
+    done
+}
+
+/// All leaves that the newest cosigned checkpoint covers.
+async fn leaves(client: &Client) -> Result<(Vec<u8>, Vec<Vec<u8>>), Fault> {
+    let FromCoordinator::Checkpoint(checkpoint) = client.ask(&ToCoordinator::Checkpoint).await? else {
+        return Err(unexpected());
+    };
+    let text = String::from_utf8_lossy(&checkpoint).into_owned();
+    let size: u64 = text.lines().nth(1).and_then(|l| l.parse().ok()).ok_or_else(unexpected)?;
+    let mut leaves: Vec<Vec<u8>> = Vec::new();
+    while (leaves.len() as u64) < size {
+        let request = ToCoordinator::Leaves { from: leaves.len() as u64, limit: tacit_engine::api::PAGE_MAX };
+        let FromCoordinator::Leaves(page) = client.ask(&request).await? else { return Err(unexpected()) };
+        if page.is_empty() {
+            return Err(Fault::new(Code::LogCorrupt, format!("leaf {} of {size} is not to be had", leaves.len())));
+        }
+        leaves.extend(page.into_iter().map(|b| b.0));
+    }
+    leaves.truncate(size as usize);
+    Ok((checkpoint.0, leaves))
+}
+
+fn receipts(leaves: &[Vec<u8>]) -> Vec<(u64, Statement<JointReceipt>)> {
+    leaves
+        .iter()
+        .enumerate()
+        .filter_map(|(i, leaf)| match Leaf::read(leaf) {
+            Ok(Leaf::Receipt(receipt)) => Some((i as u64, *receipt)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn status(record: &UsageRecord) -> (&'static str, Option<Code>) {
+    match &record.status {
+        Status::Ok => ("ok", None),
+        Status::Aborted { code, .. } => ("aborted", Some(*code)),
+        Status::Refused { code } => ("refused", Some(*code)),
+    }
+}
+
+fn summary(place: u64, receipt: &JointReceipt) -> Value {
+    let record = &receipt.record;
+    let (state, code) = status(record);
+    json!({
+        "leaf": place, "job": record.job.to_string(), "kind": record.kind.as_str(), "status": state,
+        "code": code.map(|c| c.text()), "attempt": record.attempt.0,
+        "parties": record.parties.iter().map(|p| json!({"name": p.name.as_str(), "standing": standing(p.standing)})).collect::<Vec<_>>(),
+        "attestations": receipt.attestations.len(), "started": record.started.0, "ended": record.ended.0,
+        "lines": record.lines.iter().map(|l| json!({"unit": l.unit.word(), "party": record.parties.get(l.party.index()).map(|p| p.name.as_str()),
+            "quantity": match l.quantity { Quantity::Plain(n) => json!(n), Quantity::Committed(h) => json!(h.to_string()) }})).collect::<Vec<_>>(),
+        "disclosures": record.disclosures.iter().map(|d| json!({"what": d.what, "to": d.to.to_string(), "at_most": d.cardinality})).collect::<Vec<_>>(),
+        "result": record.result.map(|h| h.to_string()),
+    })
+}
+
+fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::TookPart => "took part",
+        Standing::Dropped { .. } => "dropped",
+        Standing::Silent => "silent",
+    }
+}
+
+async fn list(client: &Client, out: &Out) -> Result<(), Fault> {
+    let (_, leaves) = leaves(client).await?;
+    let all = receipts(&leaves);
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .map(|(place, r)| {
+            let record = &r.body().record;
+            let (state, code) = status(record);
+            let parties: Vec<&str> = record.parties.iter().map(|p| p.name.as_str()).collect();
+            vec![
+                place.to_string(),
+                record.job.short(),
+                record.kind.to_string(),
+                code.map_or_else(|| state.to_owned(), |c| format!("{state} {c}")),
+                parties.join(", "),
+                record.ended.to_string(),
+            ]
+        })
+        .collect();
+    let head = [
+        out.say("leaf", "叶"),
+        out.say("job", "作业"),
+        out.say("kind", "类型"),
+        out.say("status", "状态"),
+        out.say("parties", "参与方"),
+        out.say("ended", "结束时间"),
+    ];
+    out.table(&head, &rows);
+    out.value(&all.iter().map(|(place, r)| summary(*place, r.body())).collect::<Vec<_>>());
+    Ok(())
+}
+
+async fn show(client: &Client, out: &Out, wanted: &str) -> Result<(), Fault> {
+    let (_, leaves) = leaves(client).await?;
+    let all = receipts(&leaves);
+    let found = all.iter().find(|(place, r)| {
+        wanted.parse::<u64>() == Ok(*place)
+            || (wanted.len() >= 4 && r.body().record.job.to_string().starts_with(wanted))
+    });
+    let Some((place, receipt)) = found else { return Err(Fault::new(Code::ReceiptUnknown, wanted.to_owned())) };
+    let record = &receipt.body().record;
+    let (state, code) = status(record);
+    out.text(format!("{} {place}  {} {}", out.say("leaf", "叶"), out.say("job", "作业"), record.job));
+    out.text(format!("{}  {state} {}", record.kind, code.map(|c| c.to_string()).unwrap_or_default()));
+    out.text(format!("{} .. {}", record.started, record.ended));
+    let parties: Vec<Vec<String>> = record
+        .parties
+        .iter()
+        .map(|p| {
+            vec![
+                p.name.to_string(),
+                standing(p.standing).into(),
+                p.dataset.map(|d| d.short()).unwrap_or_default(),
+                p.party.short(),
+            ]
+        })
+        .collect();
+    let head =
+        [out.say("party", "参与方"), out.say("standing", "情况"), out.say("dataset", "数据集"), out.say("key", "密钥")];
+    out.table(&head, &parties);
+    let lines: Vec<Vec<String>> = record
+        .lines
+        .iter()
+        .map(|l| {
+            let party = record.parties.get(l.party.index()).map(|p| p.name.to_string()).unwrap_or_default();
+            let quantity = match l.quantity {
+                Quantity::Plain(n) => n.to_string(),
+                Quantity::Committed(h) => h.short(),
+            };
+            vec![l.unit.word().into(), party, quantity, format!("{:?}", l.class)]
+        })
+        .collect();
+    out.table(
+        &[
+            out.say("unit", "计量单位"),
+            out.say("party", "参与方"),
+            out.say("quantity", "数量"),
+            out.say("class", "类别"),
+        ],
+        &lines,
+    );
+    out.value(&summary(*place, receipt.body()));
+    Ok(())
+}
+
+/// The keys that a verification rests on, from what this party has pinned and from the cards.
+async fn trust(party: &Party, client: &Client) -> Result<Trust, Fault> {
+    let info: LogInfo = party.log_info(client).await?;
+    let roster = party.roster(client).await?;
+    let parties = roster
+        .iter()
+        .filter(|(card, _)| card.role == PartyRole::Partner)
+        .map(|(card, _)| PartyKey { name: card.name.clone(), key: card.node, from: 0, until: None })
+        .collect();
+    let trust = Trust {
+        version: 1,
+        origin: info.origin,
+        coordinator: info.coordinator,
+        log_key: info.log_key,
+        witnesses: info.witnesses,
+        quorum: info.quorum,
+        parties,
+    };
+    trust.check()?;
+    Ok(trust)
+}
+
+async fn bundle(party: &Party, client: &Client) -> Result<(Bundle, Trust), Fault> {
+    let (checkpoint, leaves) = leaves(client).await?;
+    let trust = trust(party, client).await?;
+    Ok((Bundle::whole(Some(trust.clone()), checkpoint, leaves), trust))
+}
+
+async fn export(
+    party: &Party,
+    client: &Client,
+    out: &Out,
+    file: &Path,
+    trust_file: Option<&Path>,
+) -> Result<(), Fault> {
+    let progress = Progress::new(out.json(), out.say("fetching the log", "正在获取日志"));
+    let (bundle, trust) = bundle(party, client).await?;
+    drop(progress);
+    write(file, &bundle.to_bytes())?;
+    if let Some(path) = trust_file {
+        write(path, &trust.to_bytes())?;
+    }
+    out.text(format!("{}: {} {}", file.display(), bundle.leaves.len(), out.say("leaves", "个叶")));
+    out.text(format!("{}: {}", out.say("fingerprint of the keys", "密钥指纹"), trust.fingerprint()));
+    out.value(&json!({
+        "bundle": file.display().to_string(), "leaves": bundle.leaves.len(), "trust_fingerprint": trust.fingerprint().to_string(),
+    }));
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
+    std::fs::write(path, bytes).map_err(|e| {
+        let code = if e.kind() == std::io::ErrorKind::StorageFull { Code::StoreFull } else { Code::IoFailed };
+        Fault::new(code, format!("{}: {e}", path.display()))
+    })
+}
+
+fn verify_file(out: &Out, bundle: &Path, trust: Option<&Path>) -> Result<u8, Fault> {
+    let read =
+        |path: &Path| std::fs::read(path).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", path.display())));
+    let trust = trust.map(|path| read(path).and_then(|bytes| Trust::parse(&bytes))).transpose()?;
+    report(out, &read(bundle)?, trust.as_ref())
+}
+
+async fn verify_log(party: &Party, client: &Client, out: &Out) -> Result<u8, Fault> {
+    let progress = Progress::new(out.json(), out.say("verifying", "正在验证"));
+    let (bundle, trust) = bundle(party, client).await?;
+    drop(progress);
+    report(out, &bundle.to_bytes(), Some(&trust))
+}
+
+fn report(out: &Out, bundle: &[u8], trust: Option<&Trust>) -> Result<u8, Fault> {
+    let report = verify_bundle(bundle, trust)?;
+    out.text(format!(
+        "{}: {}  {}: {}",
+        out.say("receipts", "凭证"),
+        report.receipts,
+        out.say("valid", "有效"),
+        report.valid
+    ));
+    for finding in &report.faults {
+        out.text(format!("  {}", finding.sentence(out.lang())));
+    }
+    for notice in &report.notices {
+        out.text(format!("  {}", notice.sentence(out.lang())));
+    }
+    out.value(&report);
+    Ok(if report.is_valid() { 0 } else { Code::ReceiptInvalid.exit_status() })
+}
+
+/// Reads every tile and leaf of the coordinator's log.
+pub fn fsck(cli: &Cli, out: &Out) -> Result<u8, Fault> {
+    let progress = Progress::new(out.json(), out.say("reading the log", "正在检查日志"));
+    let report = tacit_coordinator::fsck(&folder(cli))?;
+    drop(progress);
+    out.text(format!("{}: {report:?}", out.say("clean", "完好")));
+    out.value(&json!({"ok": true, "report": format!("{report:?}")}));
+    Ok(0)
+}

@@ -1,0 +1,87 @@
+//! `coordinator run`, `node run`, `node egress`, `node jobs`.
+
+use tacit_node::Node;
+use tacit_types::{Code, Fault};
+
+use crate::cli::Cli;
+use crate::home::{Party, folder};
+use crate::output::{Out, bytes};
+
+/// Resolves at an interrupt or a request to terminate.
+async fn interrupted() {
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Serves as coordinator.
+pub async fn coordinator(cli: &Cli, out: &Out) -> Result<(), Fault> {
+    let home = folder(cli);
+    out.text(format!("{} {}", out.say("serving as coordinator from", "协调方运行目录"), home.display()));
+    tacit_coordinator::run(&home, interrupted()).await
+}
+
+/// Serves as a party's node.
+pub async fn node(cli: &Cli, out: &Out) -> Result<(), Fault> {
+    let home = folder(cli);
+    let config = tacit_node::Config::read(&home)?;
+    if config.role()? != tacit_governance::PartyRole::Partner {
+        return Err(Fault::new(
+            Code::ArgsInvalid,
+            format!("{} is enrolled as {}, not as node", config.name, config.role),
+        ));
+    }
+    let node = Node::start(&home).await?;
+    out.text(format!(
+        "{} {} {} {}",
+        out.say("node", "节点"),
+        config.name,
+        out.say("listens on", "监听"),
+        node.local_addr()
+    ));
+    interrupted().await;
+    node.stop().await;
+    Ok(())
+}
+
+/// The egress ledger.
+pub async fn egress(cli: &Cli, out: &Out) -> Result<(), Fault> {
+    let party = Party::open(cli).await?;
+    let rows = party.store.egress().await?;
+    party.store.close().await;
+    let lines: Vec<Vec<String>> = rows
+        .iter()
+        .map(|r| vec![r.job.chars().take(8).collect(), r.peer.clone(), r.kind.clone(), bytes(r.bytes)])
+        .collect();
+    let head = [out.say("job", "作业"), out.say("to", "发往"), out.say("kind", "类别"), out.say("bytes", "字节")];
+    out.table(&head, &lines);
+    out.value(&rows);
+    Ok(())
+}
+
+/// Jobs as this node has them.
+pub async fn jobs(cli: &Cli, out: &Out) -> Result<(), Fault> {
+    let party = Party::open(cli).await?;
+    let jobs = party.store.jobs().await?;
+    party.store.close().await;
+    let (mut lines, mut list) = (Vec::new(), Vec::new());
+    for (id, job) in &jobs {
+        let kind = job.job().map(|j| j.into_body().kind).unwrap_or_default();
+        let state = job.terminal.as_ref().map_or("open", tacit_engine::Terminal::word);
+        let code = job.terminal.as_ref().and_then(tacit_engine::Terminal::code).map(|c| c.to_string());
+        lines.push(vec![id.short(), kind.clone(), state.into(), code.clone().unwrap_or_default()]);
+        list.push(serde_json::json!({
+            "id": id.to_string(), "kind": kind, "admitted": job.admitted, "state": state, "code": code,
+            "receipt": job.receipt.as_ref().map(|r| r.0),
+        }));
+    }
+    let head = [out.say("job", "作业"), out.say("kind", "类型"), out.say("state", "状态"), out.say("code", "代码")];
+    out.table(&head, &lines);
+    out.value(&list);
+    Ok(())
+}

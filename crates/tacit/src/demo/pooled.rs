@@ -1,0 +1,171 @@
+//! What pooling all rows in one place would give, computed here in plain floating point, for
+//! comparison. It shares no code with the protocols.
+
+use serde_json::{Value, json};
+
+/// All rows of several CSV files.
+pub struct Pool {
+    names: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Pool {
+    /// Reads texts without quoted fields.
+    pub fn new(texts: &[&str]) -> Self {
+        let mut pool = Self { names: Vec::new(), rows: Vec::new() };
+        for text in texts {
+            let mut lines = text.lines();
+            pool.names = lines.next().unwrap_or_default().split(',').map(str::to_owned).collect();
+            pool.rows.extend(lines.map(|l| l.split(',').map(str::to_owned).collect()));
+        }
+        pool
+    }
+
+    fn place(&self, name: &str) -> usize {
+        self.names.iter().position(|n| n == name).unwrap_or(usize::MAX)
+    }
+
+    fn numbers(&self, name: &str, group: Option<(&str, &str)>) -> Vec<f64> {
+        let place = self.place(name);
+        self.rows
+            .iter()
+            .filter(|r| group.is_none_or(|(column, value)| r.get(self.place(column)).is_some_and(|v| v == value)))
+            .filter_map(|r| r.get(place).and_then(|v| v.parse().ok()))
+            .collect()
+    }
+
+    fn count(&self, group: Option<(&str, &str)>) -> usize {
+        self.rows
+            .iter()
+            .filter(|r| group.is_none_or(|(column, value)| r.get(self.place(column)).is_some_and(|v| v == value)))
+            .count()
+    }
+
+    /// Counts, means and so on of columns, in all and by group.
+    pub fn measures(&self, columns: &[&str], group: Option<(&str, &[&str])>) -> Value {
+        let mut groups: Vec<(String, Option<(&str, &str)>)> = vec![("all".into(), None)];
+        if let Some((column, values)) = group {
+            groups.extend(values.iter().map(|v| ((*v).to_owned(), Some((column, *v)))));
+        }
+        let rows: Vec<Value> =
+            groups.iter().map(|(label, g)| json!({"group": label, "rows": self.count(*g)})).collect();
+        let measures: Vec<Value> = columns
+            .iter()
+            .map(|column| {
+                let list: Vec<Value> =
+                    groups.iter().map(|(label, g)| moments(label, &self.numbers(column, *g))).collect();
+                json!({"column": column, "groups": list})
+            })
+            .collect();
+        json!({"rows": rows, "measures": measures})
+    }
+
+    /// Order statistics: the least value with a share of at least p at or below it.
+    pub fn quantiles(&self, column: &str, shares: &[f64]) -> Value {
+        let mut values = self.numbers(column, None);
+        values.sort_by(f64::total_cmp);
+        let list: Vec<Value> = shares
+            .iter()
+            .map(|p| {
+                let rank = (p * values.len() as f64).ceil().max(1.0) as usize;
+                json!({"column": column, "probability": p, "value": values.get(rank - 1)})
+            })
+            .collect();
+        Value::Array(list)
+    }
+
+    /// Counts between edges.
+    pub fn histogram(&self, column: &str, edges: &[f64]) -> Value {
+        let values = self.numbers(column, None);
+        let last = edges.len() - 1;
+        let mut bins = vec![0u64; edges.len() + 1];
+        for v in values {
+            let below = edges.iter().filter(|e| **e <= v).count();
+            bins[if v >= edges[last] && v <= edges[last] { last } else { below }] += 1;
+        }
+        json!([{"column": column, "bins": bins.iter().map(|n| json!({"count": n})).collect::<Vec<_>>()}])
+    }
+
+    /// Sample covariances and correlations.
+    pub fn matrix(&self, columns: &[&str]) -> Value {
+        let data: Vec<Vec<f64>> = columns.iter().map(|c| self.numbers(c, None)).collect();
+        let means: Vec<f64> = data.iter().map(|d| d.iter().sum::<f64>() / d.len() as f64).collect();
+        let n = data.first().map_or(0, Vec::len);
+        let covariance: Vec<Vec<f64>> = (0..columns.len())
+            .map(|i| {
+                (0..columns.len())
+                    .map(|j| {
+                        (0..n).map(|r| (data[i][r] - means[i]) * (data[j][r] - means[j])).sum::<f64>() / (n - 1) as f64
+                    })
+                    .collect()
+            })
+            .collect();
+        let correlation: Vec<Vec<f64>> = (0..columns.len())
+            .map(|i| {
+                (0..columns.len()).map(|j| covariance[i][j] / (covariance[i][i] * covariance[j][j]).sqrt()).collect()
+            })
+            .collect();
+        json!({"rows": n, "covariance": covariance, "correlation": correlation})
+    }
+}
+
+fn moments(label: &str, values: &[f64]) -> Value {
+    let n = values.len();
+    let sum: f64 = values.iter().sum();
+    let mean = sum / n as f64;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n as f64 - 1.0);
+    json!({"group": label, "count": n, "sum": sum, "mean": mean, "variance": variance, "stddev": variance.sqrt()})
+}
+
+/// The largest relative difference between every number of `pooled` and the number at the same place
+/// of `joint`, and how many numbers were compared. A number that `joint` lacks where it is not
+/// suppressed counts as infinitely wrong.
+pub fn compare(pooled: &Value, joint: &Value) -> (f64, usize) {
+    match pooled {
+        Value::Number(expected) => match (expected.as_f64(), joint.as_f64()) {
+            (Some(e), Some(j)) => ((e - j).abs() / e.abs().max(1e-12), 1),
+            _ => (f64::INFINITY, 1),
+        },
+        Value::Array(list) => worst(list.iter().enumerate().map(|(i, p)| (p, joint.get(i).unwrap_or(&Value::Null)))),
+        Value::Object(map) => {
+            if joint.get("suppressed").and_then(Value::as_bool) == Some(true) {
+                return (0.0, 0);
+            }
+            worst(map.iter().filter(|(_, p)| !p.is_null()).filter_map(|(k, p)| {
+                let j = joint.get(k).unwrap_or(&Value::Null);
+                // Only what was asked for is there to compare.
+                (!(j.is_null() && p.is_number())).then_some((p, j))
+            }))
+        }
+        _ => (0.0, 0),
+    }
+}
+
+fn worst<'a>(pairs: impl Iterator<Item = (&'a Value, &'a Value)>) -> (f64, usize) {
+    pairs.map(|(p, j)| compare(p, j)).fold((0.0, 0), |(w, n), (e, m)| (w.max(e), n + m))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_found_at_any_depth() {
+        let pooled = json!({"a": [{"x": 100.0}, {"x": 2}], "text": "t"});
+        assert_eq!(compare(&pooled, &pooled), (0.0, 2));
+        let (worst, n) = compare(&pooled, &json!({"a": [{"x": 100.0}, {"x": 3}]}));
+        assert!((worst - 0.5).abs() < 1e-12 && n == 2);
+        assert!(compare(&json!([1]), &json!([])).0.is_infinite());
+        assert_eq!(compare(&json!({"x": 1}), &json!({"x": null, "suppressed": true})), (0.0, 0));
+    }
+
+    #[test]
+    fn pooled_statistics_of_a_small_table() {
+        let pool = Pool::new(&["g,x\na,1\nb,3\n", "g,x\na,5\n"]);
+        let all = pool.measures(&["x"], Some(("g", &["a"])));
+        assert_eq!(all["measures"][0]["groups"][0]["mean"], json!(3.0));
+        assert_eq!(all["measures"][0]["groups"][1]["variance"], json!(8.0));
+        assert_eq!(pool.quantiles("x", &[0.5])[0]["value"], json!(3.0));
+        assert_eq!(pool.histogram("x", &[0.0, 3.0, 5.0])[0]["bins"][2]["count"], json!(2));
+    }
+}

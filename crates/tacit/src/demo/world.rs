@@ -1,0 +1,184 @@
+//! Processes, folders and ports of the demo. Everything is stopped and removed when dropped, unless
+//! it is to be kept.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tacit_types::{Code, Fault};
+
+/// How long a daemon may take to answer after its start.
+const START_WAIT: Duration = Duration::from_secs(15);
+
+/// The demo's world.
+pub struct World {
+    folder: tempfile::TempDir,
+    program: PathBuf,
+    daemons: Vec<(String, Child)>,
+    keep: bool,
+    verbose: bool,
+}
+
+fn failed(what: impl Into<String>) -> Fault {
+    Fault::new(Code::Internal, what)
+}
+
+impl World {
+    /// An empty world in a folder of its own.
+    pub fn new(keep: bool, verbose: bool) -> Result<Self, Fault> {
+        let folder = tempfile::Builder::new()
+            .prefix("tacit-demo-")
+            .tempdir()
+            .map_err(|e| Fault::new(Code::IoFailed, format!("a temporary folder: {e}")))?;
+        let program = std::env::current_exe().map_err(|e| failed(format!("this program's path: {e}")))?;
+        Ok(Self { folder, program, daemons: Vec::new(), keep, verbose })
+    }
+
+    /// The folder of a party.
+    pub fn home(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The folder of all.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file into the world's folder.
+    pub fn write(&self, name: &str, text: &str) -> Result<PathBuf, Fault> {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", path.display())))?;
+        Ok(path)
+    }
+
+    /// Runs `tacit` as a party and gives its JSON and exit status.
+    pub fn try_run(&self, party: &str, args: &[&str]) -> Result<(Value, i32), Fault> {
+        if self.verbose {
+            println!("  {party}$ tacit {}", shown(args));
+        }
+        let output = Command::new(&self.program)
+            .arg("--home")
+            .arg(self.home(party))
+            .arg("--json")
+            .args(args)
+            .env_remove("TACIT_HOME")
+            .env_remove("TACIT_LANG")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|e| failed(format!("starting tacit: {e}")))?;
+        let value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        Ok((value, output.status.code().unwrap_or(-1)))
+    }
+
+    /// Runs `tacit` as a party; anything but success is the demo's failure.
+    pub fn run(&self, party: &str, args: &[&str]) -> Result<Value, Fault> {
+        match self.try_run(party, args)? {
+            (value, 0) => Ok(value),
+            (value, status) => Err(failed(format!("`tacit {}` as {party} ended with {status}: {value}", shown(args)))),
+        }
+    }
+
+    /// Runs `tacit` as a party until it succeeds or time is up: a daemon may still be starting.
+    pub fn run_soon(&self, party: &str, args: &[&str]) -> Result<Value, Fault> {
+        let begun = Instant::now();
+        loop {
+            match self.try_run(party, args)? {
+                (value, 0) => return Ok(value),
+                (value, _) if begun.elapsed() > START_WAIT => {
+                    return Err(failed(format!("`tacit {}` as {party}: {value}", shown(args))));
+                }
+                _ => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+
+    /// Starts a daemon of a party. Its log goes to a file in its folder.
+    pub fn daemon(&mut self, party: &str, args: &[&str]) -> Result<(), Fault> {
+        if self.verbose {
+            println!("  {party}$ tacit {} &", args.join(" "));
+        }
+        let log = self.home(party).join("daemon.log");
+        let file =
+            std::fs::File::create(&log).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", log.display())))?;
+        let child = Command::new(&self.program)
+            .arg("--home")
+            .arg(self.home(party))
+            .args(["--log", "info"])
+            .args(args)
+            .env_remove("TACIT_HOME")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .map_err(|e| failed(format!("starting tacit: {e}")))?;
+        self.daemons.push((party.to_owned(), child));
+        Ok(())
+    }
+
+    /// Kills a party's daemon without warning.
+    pub fn kill(&mut self, party: &str) -> Result<(), Fault> {
+        let child = self.daemons.iter_mut().find(|(name, _)| name == party).map(|(_, child)| child);
+        let child = child.ok_or_else(|| failed(format!("{party} has no daemon")))?;
+        child.kill().and_then(|()| child.wait()).map_err(|e| failed(format!("killing {party}: {e}")))?;
+        self.daemons.retain(|(name, _)| name != party);
+        Ok(())
+    }
+
+    /// Leaves processes and folder as they are and gives the folder.
+    pub fn leave(mut self) -> PathBuf {
+        self.keep = true;
+        let path = self.folder.path().to_owned();
+        self.folder.disable_cleanup(true);
+        path
+    }
+
+    /// The auditor's program beside this one; under cargo it is built when it is not there yet.
+    pub fn verifier(&self) -> Result<PathBuf, Fault> {
+        let path = self.program.with_file_name("tacit-verify");
+        if path.exists() {
+            return Ok(path);
+        }
+        let Some(cargo) = std::env::var_os("CARGO") else {
+            return Err(failed(format!("{} is missing: install it beside tacit", path.display())));
+        };
+        let release = self.program.components().any(|c| c.as_os_str() == "release");
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--locked", "-p", "tacit-verify"]).stdin(Stdio::null());
+        if release {
+            build.arg("--release");
+        }
+        let built = build.status().map_err(|e| failed(format!("building tacit-verify: {e}")))?;
+        if built.success() && path.exists() { Ok(path) } else { Err(failed("tacit-verify could not be built")) }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if self.keep {
+            return;
+        }
+        for (_, child) in &mut self.daemons {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Arguments as a person would type them.
+fn shown(args: &[&str]) -> String {
+    let quote = |a: &&str| {
+        let plain = a.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=,@".contains(c));
+        if plain && !a.is_empty() { (*a).to_owned() } else { format!("'{}'", a.replace('\'', "'\\''")) }
+    };
+    let text: Vec<String> = args.iter().map(quote).collect();
+    let text = text.join(" ");
+    if text.chars().count() > 140 { format!("{}…", text.chars().take(140).collect::<String>()) } else { text }
+}
+
+/// A UDP port of this machine that is free now.
+pub fn free_port() -> Result<u16, Fault> {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").map_err(|e| failed(format!("a free port: {e}")))?;
+    Ok(socket.local_addr().map_err(|e| failed(format!("a free port: {e}")))?.port())
+}
