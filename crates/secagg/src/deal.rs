@@ -59,7 +59,14 @@ pub(crate) fn deal_out(party: &mut Party, plan: &Plan, book: &AgreedBook, own: &
         .map(|(holder, list)| group_commitments(&book.t1, me, *holder, list, shape))
         .collect();
     let outer = Tree::new(groups.iter().map(|g| Tree::new(g.clone()).root()).collect());
-    let root = Signed::new(party, Kind::Root, &book.t1, 0, &Root { root: outer.root(), bundle: book.own_bundle });
+    let body = Root {
+        root: outer.root(),
+        bundle: book.own_bundle,
+        holders: holders.len() as u16,
+        keys: own.len() as u16,
+        threshold: t,
+    };
+    let root = Signed::new(party, Kind::Root, &book.t1, 0, &body);
     let (mut messages, mut opening_keys, mut mine) = (BTreeMap::new(), BTreeMap::new(), None);
     for (group, ((holder, commitments), shares)) in holders.iter().zip(groups).zip(shares).enumerate() {
         let path = outer.path(group);
@@ -149,9 +156,11 @@ pub(crate) fn take_deal(
         shares.push(Some((SecretScalar::from_canonical(mask)?, SecretScalar::from_canonical(own)?)));
     }
     let commitments = group_commitments(&book.t1, dealer, me, &shares, shape);
-    let root = climb(Tree::new(commitments.clone()).root(), group, &deal.path);
-    let signed = deal.root.is(party.seating(), Kind::Root, &book.t1, 0, dealer);
-    if !signed || deal.root.open::<Root>()?.root != root {
+    let climbed = climb(Tree::new(commitments.clone()).root(), group, &deal.path);
+    let body: Root = deal.root.open()?;
+    let stated = (body.root, usize::from(body.holders), body.keys, body.threshold);
+    let fits = stated == (climbed, holders.len(), plan.rounds, plan.params.threshold());
+    if !fits || !deal.root.is(party.seating(), Kind::Root, &book.t1, 0, dealer) {
         return None;
     }
     Some(HeldDeal { root: deal.root, held: Held { commitments, outer: deal.path, shares } })

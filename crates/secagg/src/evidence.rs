@@ -18,12 +18,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use tacit_crypto::SecretScalar;
 use tacit_crypto::shamir::Lagrange;
 use tacit_protocol::{Blame, Offence, Offender, Seating};
-use tacit_types::limits::MESSAGE_BYTES_MAX;
+use tacit_types::limits::{MESSAGE_BYTES_MAX, SEATS_MAX};
 use tacit_types::{Hash, Seat, wire};
 
 use crate::keys::{self, PeerKeys};
-use crate::merkle::{Place, Secret, climb, commitment};
+use crate::merkle::{Place, Secret, Shape};
 use crate::messages::{Bundle, Dealt, Opening, Quorum, Receipt, Root, Survivors, Terms, Unmask};
+use crate::params::ROUND_KEYS_MAX;
 use crate::round::is_vote;
 use crate::signed::{Kind, Signed};
 
@@ -76,28 +77,24 @@ fn bad_opening(offender: Seat, signed: &[Signed]) -> Option<bool> {
     }
     let bad = |opening: &Opening| {
         let root = held.roots.iter().find(|r| r.seat == opening.dealer && r.kind == Kind::Root);
-        // The place within the tree is not known here; an honest opening climbs from exactly one.
-        root.and_then(Signed::open::<Root>).is_some_and(|root| {
-            !places(&dealt.scope, opening.dealer, offender, opening).any(|(_, climbed)| climbed == root.root)
-        })
+        let root = root.and_then(Signed::open::<Root>);
+        root.is_some_and(|root| place_of(&dealt.scope, opening.dealer, offender, &root, opening).is_none())
     };
     Some(body.openings.iter().any(bad))
 }
 
-/// Every (round key, kind) with the root that the opening would climb to, over all places.
-fn places<'a>(
-    t1: &'a Hash,
-    dealer: Seat,
-    holder: Seat,
-    opening: &'a Opening,
-) -> impl Iterator<Item = ((u16, Secret), Hash)> + 'a {
-    let height = opening.path.len().min(16);
-    (0..1usize << height).filter_map(move |index| {
-        // The kind is the lowest bit and the round key the next ones, in every shape of tree.
-        let secret = if index & 1 == 0 { Secret::Mask } else { Secret::Own };
-        let rho = ((index >> 1) % usize::from(crate::params::ROUND_KEYS_MAX)) as u16;
-        let leaf = commitment(t1, Place { dealer, holder, rho, secret }, &opening.share);
-        Some(((rho, secret), climb(leaf, index, &opening.path)))
+/// The round key and kind under which an opening climbs to the root, from whichever place the graph
+/// gives its holder: an honest share climbs from its own place only.
+fn place_of(t1: &Hash, dealer: Seat, holder: Seat, root: &Root, opening: &Opening) -> Option<(u16, Secret)> {
+    let shape = Shape { holders: usize::from(root.holders), keys: usize::from(root.keys) };
+    if shape.holders > SEATS_MAX || shape.keys > usize::from(ROUND_KEYS_MAX) {
+        return None;
+    }
+    let kinds = [Secret::Mask, Secret::Own];
+    let mut leaves = (0..root.keys).flat_map(|rho| kinds.map(|secret| (rho, secret)));
+    leaves.find(|(rho, secret)| {
+        let place = Place { dealer, holder, rho: *rho, secret: *secret };
+        (0..shape.holders).any(|group| shape.opens(t1, place, group, &opening.share, &opening.path, &root.root))
     })
 }
 
@@ -107,23 +104,25 @@ fn inconsistent(offender: Seat, signed: &[Signed]) -> Option<bool> {
         return None;
     }
     let keys: Bundle = bundle.open()?;
-    let Root { root: root_hash, bundle: bundle_hash } = root.open()?;
-    if bundle_hash != bundle.body_hash() {
+    let body: Root = root.open()?;
+    if body.bundle != bundle.body_hash() {
         return None;
     }
     let mut shares = BTreeMap::new();
     let mut kinds = BTreeSet::new();
     for signed in openers {
-        let body: Unmask = (signed.kind == Kind::Unmask).then(|| signed.open())??;
-        let opening = body.openings.iter().find(|o| o.dealer == offender)?;
-        let climbed = places(&root.scope, offender, signed.seat, opening).find(|(_, hash)| *hash == root_hash);
-        let ((rho, secret), _) = climbed?;
+        let unmask: Unmask = (signed.kind == Kind::Unmask).then(|| signed.open())??;
+        let opening = unmask.openings.iter().find(|o| o.dealer == offender)?;
+        let (rho, secret) = place_of(&root.scope, offender, signed.seat, &body, opening)?;
         kinds.insert((rho, secret as u8));
         shares.insert(signed.seat.0, SecretScalar::from_canonical(&opening.share)?);
     }
     let [(rho, kind)] = kinds.into_iter().collect::<Vec<_>>()[..] else { return None };
     let indices: Vec<u16> = shares.keys().copied().collect();
     let secret = Lagrange::new(&indices)?.combine(shares.values())?;
+    if indices.len() < usize::from(body.threshold) {
+        return None;
+    }
     let public = keys.keys.get(usize::from(rho))?;
     Some(if kind == Secret::Own as u8 {
         keys::self_hash(offender, rho, &secret) != public.own

@@ -64,11 +64,16 @@ pub(crate) struct Book {
 }
 
 /// The body of a dealer's signed root.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Root {
     pub root: Hash,
     /// The hash of the dealer's bundle, so that the two convict together.
     pub bundle: Hash,
+    /// Holders and round keys, so that the shape of the tree is known without the graph.
+    pub holders: u16,
+    pub keys: u16,
+    /// Shares that give a secret: fewer convict nobody.
+    pub threshold: u16,
 }
 
 /// Set-up, step 5, from each dealer to each of its neighbours.
@@ -232,11 +237,11 @@ impl Caps {
     }
 
     pub fn deal(self) -> usize {
-        SIGNED_BYTES + 64 + 8 + 32 * PATH_MAX + 8 + self.keys * (8 + SEALED_SHARES_BYTES)
+        SIGNED_BYTES + 70 + 8 + 32 * PATH_MAX + 8 + self.keys * (8 + SEALED_SHARES_BYTES)
     }
 
     pub fn dealt(self) -> usize {
-        SIGNED_BYTES + 16 + self.seats * (SIGNED_BYTES + 64 + 3)
+        SIGNED_BYTES + 16 + self.seats * (SIGNED_BYTES + 70 + 3)
     }
 
     pub fn ready(self) -> usize {

@@ -28,37 +28,17 @@ use crate::signed::{Kind, Signed, first_forged};
 /// aggregator, or this seat's own message, was lost; [`Abort::Misbehaved`] with blame.
 pub async fn setup(party: &mut Party, plan: &Plan) -> Result<Epoch, Abort> {
     plan.check(party.seating().len())?;
-    let t0 = keys::t0(plan, party.seating());
-    let nonce: [u8; 32] = party.rng().bytes();
     let own: Vec<RoundKeys> = (0..plan.rounds).map(|_| RoundKeys::random(party.rng())).collect();
-    let mut setup = Setup { plan, t0, complaints: Vec::new() };
-    let roll = setup.agree_roll(party, &nonce).await?;
-    let book = setup.agree_book(party, &roll, nonce, &own).await?;
-    let held = setup.deal(party, &book, &own).await?;
-    let (participants, tally) = setup.agree_ready(party, &book, &held).await?;
-    let complaints = setup.complaints;
-    let is_aggregator = party.seat() == plan.aggregator;
-    Ok(Epoch {
-        plan: plan.clone(),
-        t1: book.t1,
-        topology: book.topology,
-        participants,
-        stages: vec![Stage::Fresh; own.len()],
-        own: own.into_iter().map(Some).collect(),
-        peers: book.peers,
-        bundles: if is_aggregator { book.bundles } else { BTreeMap::new() },
-        roots: tally.roots,
-        holders: tally.holders,
-        dealt: tally.dealt,
-        held: held.into_iter().map(|(seat, deal)| (seat, deal.held)).collect(),
-        complaints,
-    })
+    let mut setup = Setup { plan, t0: keys::t0(plan, party.seating()), complaints: Vec::new() };
+    let book = setup.agree_keys(party, &own).await?;
+    setup.share(party, book, own).await
 }
 
-struct Setup<'a> {
-    plan: &'a Plan,
-    t0: Hash,
-    complaints: Vec<Blame>,
+/// A set-up under way.
+pub(crate) struct Setup<'a> {
+    pub plan: &'a Plan,
+    pub t0: Hash,
+    pub complaints: Vec<Blame>,
 }
 
 /// Who accepted, with their commitments, in order of seat.
@@ -79,6 +59,34 @@ pub(crate) struct AgreedBook {
 }
 
 impl Setup<'_> {
+    /// Steps 1 to 4: who takes part, with which keys.
+    pub async fn agree_keys(&mut self, party: &mut Party, own: &[RoundKeys]) -> Result<AgreedBook, Abort> {
+        let nonce: [u8; 32] = party.rng().bytes();
+        let roll = self.agree_roll(party, &nonce).await?;
+        self.agree_book(party, &roll, nonce, own).await
+    }
+
+    /// Steps 5 to 7: the shares of the keys, and who holds enough of them.
+    pub async fn share(mut self, party: &mut Party, book: AgreedBook, own: Vec<RoundKeys>) -> Result<Epoch, Abort> {
+        let held = self.deal(party, &book, &own).await?;
+        let (participants, tally) = self.agree_ready(party, &book, &held).await?;
+        Ok(Epoch {
+            plan: self.plan.clone(),
+            t1: book.t1,
+            topology: book.topology,
+            participants,
+            stages: vec![Stage::Fresh; own.len()],
+            own: own.into_iter().map(Some).collect(),
+            peers: book.peers,
+            bundles: if party.seat() == self.hub() { book.bundles } else { BTreeMap::new() },
+            roots: tally.roots,
+            holders: tally.holders,
+            dealt: tally.dealt,
+            held: held.into_iter().map(|(seat, deal)| (seat, deal.held)).collect(),
+            complaints: self.complaints,
+        })
+    }
+
     fn hub(&self) -> Seat {
         self.plan.aggregator
     }
@@ -423,6 +431,7 @@ impl Setup<'_> {
             }
         }
         let participants = tally.participants(usize::from(plan.params.threshold()));
+        self.quorum(phase::DEALT, if participants.contains(&me) { participants.len() } else { 0 })?;
         Ok((participants.into_iter().collect(), tally))
     }
 }

@@ -71,7 +71,7 @@ fn a_round_key_is_consumed_before_use_and_never_used_again() {
         assert_eq!(done.unwrap_err().code(), Code::JobInternal, "{seat}");
     }
     for seat in (0..3).map(Seat) {
-        let records: Vec<&Vec<u8>> = world.records.iter().filter(|(s, _)| *s == seat).map(|(_, r)| r).collect();
+        let records: Vec<&Vec<u8>> = world.records.iter().filter(|(s, ..)| *s == seat).map(|(_, r, _)| r).collect();
         let order = ["consume", "vote", "open"];
         assert_eq!(records.len(), order.len());
         for (record, word) in records.iter().zip(order) {
@@ -84,17 +84,21 @@ fn a_round_key_is_consumed_before_use_and_never_used_again() {
 }
 
 #[test]
-fn nothing_is_masked_before_the_key_is_durably_consumed() {
+fn each_decision_is_durable_before_the_message_that_it_allows() {
     let plan = plan(Params::new(3).unwrap(), 1);
     let mut world = World::new(&plan, &script(vec![round(0, Width::W64, 4)]));
-    let masked = Step::new(BASE + 1, 2);
-    let opened = Step::new(BASE + 1, 7);
     world.log = true;
     world.run();
-    // In this world a record is durable only after the step that asked for it, so a send in the same
-    // step as its record would come first: compare with what each seat had persisted by then.
-    assert_eq!(world.records.len(), 9);
-    assert!(world.sent.iter().any(|m| m.address.step == masked) && world.sent.iter().any(|m| m.address.step == opened));
+    for (word, phase) in [("consume", 2), ("vote", 5), ("open", 7)] {
+        for seat in [Seat(1), Seat(2)] {
+            let prefix = format!("tacit-secagg/1/{word}/");
+            let asked =
+                world.records.iter().find(|(s, r, _)| *s == seat && r.starts_with(prefix.as_bytes())).unwrap().2;
+            let step = Step::new(BASE + 1, phase);
+            let first = world.sent.iter().position(|m| m.address.from == seat && m.address.step == step).unwrap();
+            assert!(asked <= first, "{word} {seat}");
+        }
+    }
 }
 
 fn blind_round(key: &SealKey) -> Round {

@@ -6,10 +6,11 @@ mod honest;
 mod sparse;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tacit_crypto::{Secret, SigningKey};
-use tacit_protocol::{Abort, Audience, Disclosure, Effect, Event, Machine, Message, Party, Seating, Setup};
+use tacit_protocol::{Abort, Audience, Blame, Disclosure, Effect, Event, Machine, Message, Party, Seating, Setup};
 use tacit_types::{Attempt, Hash, JobId, Millis, NodeId, Seat, Step};
 
 use crate::{Delivery, Epoch, Outcome, Params, Plan, Round, Vector, Width, aggregate, setup};
@@ -74,12 +75,12 @@ pub fn script(rounds: Vec<Round>) -> Script {
     Arc::new(move |seat| rounds.iter().map(|r| (r.clone(), input(seat, r.width, r.len))).collect())
 }
 
-async fn act(
-    mut party: Party,
-    plan: Plan,
-    script: Script,
-) -> Result<(Vec<Outcome>, Vec<tacit_protocol::Blame>), Abort> {
-    let mut epoch: Epoch = setup(&mut party, &plan).await?;
+async fn act(mut party: Party, plan: Plan, script: Script) -> Done {
+    let epoch = setup(&mut party, &plan).await?;
+    rounds(party, epoch, script).await
+}
+
+pub async fn rounds(mut party: Party, mut epoch: Epoch, script: Script) -> Done {
     let mut outcomes = Vec::new();
     for (round, vector) in script(party.seat()) {
         outcomes.push(aggregate(&mut party, &mut epoch, &round, vector).await?);
@@ -87,12 +88,15 @@ async fn act(
     Ok((outcomes, epoch.complaints().to_vec()))
 }
 
-pub type Done = Result<(Vec<Outcome>, Vec<tacit_protocol::Blame>), Abort>;
-/// Sees every message on its way; may change it, drop it (`None`), or send more.
+pub type Output = (Vec<Outcome>, Vec<Blame>);
+pub type Done = Result<Output, Abort>;
+/// What a seat runs.
+pub type Protocol<T> = Box<dyn Fn(Party) -> Pin<Box<dyn Future<Output = Result<T, Abort>> + Send>>>;
+/// Sees every message on its way; may change it, drop it, or send more.
 pub type Hook<'a> = Box<dyn FnMut(Message) -> Vec<Message> + 'a>;
 
-pub struct World<'a> {
-    pub machines: Vec<Machine<(Vec<Outcome>, Vec<tacit_protocol::Blame>)>>,
+pub struct World<'a, T: 'static = Output> {
+    pub machines: Vec<Machine<T>>,
     pub now: Millis,
     queue: VecDeque<(usize, Event)>,
     timers: BTreeMap<usize, Millis>,
@@ -102,19 +106,30 @@ pub struct World<'a> {
     /// Whether the others are told of a death or have to wait.
     pub tell: bool,
     pub hook: Hook<'a>,
-    pub records: Vec<(Seat, Vec<u8>)>,
+    /// What was persisted, with the number of messages that had been sent by then.
+    pub records: Vec<(Seat, Vec<u8>, usize)>,
     pub sent: Vec<Message>,
     /// Keep copies of what was sent.
     pub log: bool,
 }
 
-impl<'a> World<'a> {
+impl World<'_> {
     pub fn new(plan: &Plan, script: &Script) -> Self {
         Self::with_plans(&vec![plan.clone(); usize::from(plan.params.seats())], script)
     }
 
     pub fn with_plans(plans: &[Plan], script: &Script) -> Self {
-        let n = plans.len() as u16;
+        Self::custom(plans.len() as u16, |seat| honest(plans[seat.index()].clone(), script.clone()))
+    }
+}
+
+/// What an honest seat runs.
+pub fn honest(plan: Plan, script: Script) -> Protocol<Output> {
+    Box::new(move |party| Box::pin(act(party, plan.clone(), script.clone())))
+}
+
+impl<T: 'static> World<'_, T> {
+    pub fn custom(n: u16, protocol: impl Fn(Seat) -> Protocol<T>) -> Self {
         let (keys, seating) = (keys(n), seating(n));
         let machine = |seat: u16| {
             let setup = Setup {
@@ -127,9 +142,7 @@ impl<'a> World<'a> {
             };
             let mut seed = [0x51; 32];
             seed[..2].copy_from_slice(&seat.to_le_bytes());
-            let (plan, script) = (plans[usize::from(seat)].clone(), script.clone());
-            let key = keys[usize::from(seat)].clone();
-            Machine::new(setup, &Secret::new(seed), key, Millis(0), move |party| act(party, plan, script))
+            Machine::new(setup, &Secret::new(seed), keys[usize::from(seat)].clone(), Millis(0), protocol(Seat(seat)))
         };
         Self {
             machines: (0..n).map(machine).collect(),
@@ -186,13 +199,16 @@ impl<'a> World<'a> {
                     }
                 }
                 Effect::Credit { to: sender, consumed } => {
+                    // A hook may have made a message longer than its sender knows.
+                    let sent = self.machines[sender.index()].usage().sent.get(&me).copied().unwrap_or(0);
+                    let consumed = consumed.min(sent);
                     self.queue.push_back((sender.index(), Event::Credit { from: me, consumed }));
                 }
                 Effect::SetTimer(at) => {
                     self.timers.insert(to, at);
                 }
                 Effect::Persist { ticket, record } => {
-                    self.records.push((me, record));
+                    self.records.push((me, record, self.sent.len()));
                     self.queue.push_back((to, Event::Persisted { ticket }));
                 }
                 Effect::Progress(step) if self.kills.get(&me) == Some(&step) => return self.kill(me),
@@ -202,7 +218,7 @@ impl<'a> World<'a> {
     }
 
     /// Every living seat's outcome.
-    pub fn outcomes(&mut self) -> BTreeMap<Seat, Done> {
+    pub fn outcomes(&mut self) -> BTreeMap<Seat, Result<T, Abort>> {
         let dead = self.dead.clone();
         let living = self.machines.iter_mut().enumerate().map(|(i, m)| (Seat(i as u16), m));
         living
