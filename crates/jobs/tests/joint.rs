@@ -1,0 +1,325 @@
+//! Joint halves of real kinds between real machines, against a computation that shares no code.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tacit_crypto::{SealKey, Secret, SigningKey};
+use tacit_governance::{Cohort, ColumnKind};
+use tacit_jobs::{ColumnKinds, JointContext, JointOutput, Plan};
+use tacit_protocol::{Abort, Effect, Event, Machine, Seating, Setup};
+use tacit_types::{Attempt, Column, Columns, Hash, JobId, Millis, Seat, Values};
+
+/// One party's rows: a group, a whole number, a real number; `None` is NULL.
+type Row = (Option<&'static str>, Option<i64>, Option<f64>);
+
+fn columns(rows: &[Row]) -> Columns {
+    let valid = |f: &dyn Fn(&Row) -> bool| Some(rows.iter().map(f).collect());
+    Columns {
+        rows: rows.len(),
+        columns: vec![
+            Column {
+                name: "region".into(),
+                values: Values::Text(rows.iter().map(|r| r.0.unwrap_or("").to_owned()).collect()),
+                valid: valid(&|r| r.0.is_some()),
+            },
+            Column {
+                name: "n".into(),
+                values: Values::Int(rows.iter().map(|r| r.1.unwrap_or(0)).collect()),
+                valid: valid(&|r| r.1.is_some()),
+            },
+            Column {
+                name: "x".into(),
+                values: Values::Float(rows.iter().map(|r| r.2.unwrap_or(f64::NAN)).collect()),
+                valid: valid(&|r| r.2.is_some()),
+            },
+        ],
+    }
+}
+
+fn kinds() -> ColumnKinds {
+    [("region", ColumnKind::Text), ("n", ColumnKind::Int), ("x", ColumnKind::Float)]
+        .into_iter()
+        .map(|(n, k)| (n.to_owned(), k))
+        .collect()
+}
+
+struct World {
+    keys: Vec<Arc<SigningKey>>,
+    recipient: SealKey,
+    floor: Cohort,
+}
+
+impl World {
+    fn new(parties: usize) -> Self {
+        let mut keys: Vec<_> = (0..parties).map(|i| SigningKey::from_seed(&Secret::new([i as u8 + 1; 32]))).collect();
+        keys.sort_by_key(SigningKey::id);
+        let recipient = SealKey::from_bytes(&Secret::new(core::array::from_fn(|i| u8::from(i == 0) * 9))).unwrap();
+        Self { keys: keys.into_iter().map(Arc::new).collect(), recipient, floor: Cohort { rows: 3, contributors: 2 } }
+    }
+
+    fn machine(&self, plan: &dyn Plan, seat: usize, rows: &[Row]) -> Machine<JointOutput> {
+        let mut fold = plan.fold();
+        for batch in rows.chunks(7) {
+            fold.take(&columns(batch)).unwrap();
+        }
+        let setup = Setup {
+            job: JobId([1; 32]),
+            attempt: Attempt(1),
+            seat: Seat(seat as u16),
+            seating: Seating::new(self.keys.iter().map(|k| k.id()).collect()).unwrap(),
+            disclosures: plan.disclosures(),
+            stream_bytes_max: 1 << 30,
+        };
+        let context = JointContext {
+            session: Hash([5; 32]),
+            aggregator: Seat(0),
+            step_ms: 1000,
+            cohort: self.floor,
+            recipient: self.recipient.public(),
+        };
+        let half = fold.finish();
+        Machine::new(setup, &Secret::new([40 + seat as u8; 32]), self.keys[seat].clone(), Millis(0), |party| {
+            half.run(party, context)
+        })
+    }
+
+    /// Runs to the end. `lose` names a seat and the number of effects after which it is lost.
+    fn run(&self, plan: &dyn Plan, rows: &[Vec<Row>], lose: Option<(usize, usize)>) -> Vec<Result<JointOutput, Abort>> {
+        let mut machines: Vec<_> = rows.iter().enumerate().map(|(i, r)| self.machine(plan, i, r)).collect();
+        let mut events: VecDeque<(usize, Event)> = (0..rows.len()).map(|i| (i, Event::Start)).collect();
+        let mut timers: Vec<Option<Millis>> = vec![None; rows.len()];
+        let (mut now, mut effects_of_lost, mut lost) = (Millis(0), 0, None);
+        loop {
+            let Some((to, event)) = events.pop_front() else {
+                let waiting = (0..rows.len()).filter(|i| Some(*i) != lost && !machines[*i].is_finished());
+                let Some(at) = waiting.filter_map(|i| timers[i]).min() else { break };
+                now = now.max(at);
+                for i in 0..rows.len() {
+                    if timers[i].is_some_and(|t| t <= now) && Some(i) != lost {
+                        timers[i] = None;
+                        events.push_back((i, Event::Timer));
+                    }
+                }
+                continue;
+            };
+            if lost == Some(to) {
+                continue;
+            }
+            for effect in machines[to].step(now, event) {
+                if lose.is_some_and(|(seat, _)| seat == to) {
+                    effects_of_lost += 1;
+                    if lose.is_some_and(|(_, after)| effects_of_lost > after) && lost.is_none() {
+                        lost = Some(to);
+                        let gone = (0..rows.len()).filter(|i| *i != to);
+                        events.extend(gone.map(|i| (i, Event::Gone(Seat(to as u16)))));
+                    }
+                }
+                if lost == Some(to) {
+                    break;
+                }
+                match effect {
+                    Effect::Send(m) => events.push_back((m.address.to.index(), Event::Received(m))),
+                    Effect::Credit { to: sender, consumed } => {
+                        events.push_back((sender.index(), Event::Credit { from: Seat(to as u16), consumed }));
+                    }
+                    Effect::Persist { ticket, .. } => events.push_back((to, Event::Persisted { ticket })),
+                    Effect::SetTimer(at) => timers[to] = Some(at),
+                    _ => {}
+                }
+            }
+        }
+        machines
+            .iter_mut()
+            .map(|m| m.take_outcome().unwrap_or(Err(Abort::Quorum { step: tacit_types::Step(0), have: 0, need: 0 })))
+            .collect()
+    }
+
+    fn open(&self, plan: &dyn Plan, outputs: &[Result<JointOutput, Abort>]) -> Value {
+        let good: Vec<(usize, &JointOutput)> =
+            outputs.iter().enumerate().filter_map(|(i, o)| o.as_ref().ok().map(|o| (i, o))).collect();
+        let package = good.iter().find_map(|(_, o)| o.package.clone()).expect("the aggregator finished");
+        let survivors = &good[0].1.survivors;
+        let releases: BTreeMap<Seat, Vec<u8>> = good
+            .iter()
+            .filter(|(i, _)| survivors.contains(&Seat(*i as u16)))
+            .map(|(i, o)| (Seat(*i as u16), o.release.clone()))
+            .collect();
+        let open = |p: &[u8]| tacit_jobs::session::unblind(&self.recipient, p, &releases);
+        plan.open(&package, &open).unwrap().json
+    }
+}
+
+fn plan(kind: &str, params: Value) -> Box<dyn Plan> {
+    let kind = tacit_jobs::kind(kind).unwrap();
+    kind.plan(&kind.params(params, &kinds()).unwrap()).unwrap()
+}
+
+/// Uneven parties with negatives, NULLs, an unlisted group, an empty group and a party without rows.
+fn rows() -> Vec<Vec<Row>> {
+    let region = |i: usize| [Some("north"), Some("south"), Some("west"), None][i % 4];
+    let party = |from: usize, count: usize| -> Vec<Row> {
+        (from..from + count)
+            .map(|i| {
+                let n = (i % 5 != 0).then_some((i as i64 * 7919) % 2001 - 1000);
+                let x = (i % 7 != 3).then_some(((i * 31) % 97) as f64 * 0.37 - 11.0);
+                (region(i), n, x)
+            })
+            .collect()
+    };
+    vec![party(0, 40), party(40, 25), Vec::new(), party(65, 31)]
+}
+
+fn full_job() -> Value {
+    json!({
+        "group_by": {"column": "region", "values": ["north", "south", "east"]},
+        "measures": [
+            {"column": "n", "statistics": ["count", "sum", "mean", "variance", "stddev"]},
+            {"column": "x", "statistics": ["count", "sum", "mean", "variance"]},
+        ],
+        "histograms": [{"column": "n", "edges": ["-1000", "-200", "0", "400", "1000"]}],
+        "quantiles": [
+            {"column": "n", "probabilities": ["0.25", "0.5", "0.9"], "low": "-1000", "high": "1000"},
+            {"column": "x", "probabilities": ["0.5"], "low": "-20", "high": "50"},
+        ],
+        "matrix": {"columns": ["n", "x"], "correlation": true},
+    })
+}
+
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-6 * b.abs().max(1e-9)
+}
+
+fn check_moments(joint: &Value, values: &[f64]) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    assert_eq!(joint["count"], json!(values.len()));
+    assert!(close(joint["sum"].as_f64().unwrap(), values.iter().sum()), "{joint}");
+    assert!(close(joint["mean"].as_f64().unwrap(), mean), "{joint} {mean}");
+    assert!(close(joint["variance"].as_f64().unwrap(), variance), "{joint} {variance}");
+}
+
+fn check_all(result: &Value, pooled: &[Row]) {
+    let in_group = |r: &&Row, g: &str| {
+        g == "all"
+            || (g == "(other)" && !["north", "south", "east"].map(Some).contains(&r.0))
+            || r.0 == Some(g).filter(|g| !g.is_empty())
+    };
+    for (g, label) in ["all", "north", "south", "east", "(other)"].into_iter().enumerate() {
+        let group: Vec<&Row> = pooled.iter().filter(|r| in_group(r, label)).collect();
+        if label == "east" {
+            assert_eq!(result["rows"][g]["rows"], Value::Null, "an empty group is suppressed");
+            assert_eq!(result["measures"][0]["groups"][g]["suppressed"], json!(true));
+            continue;
+        }
+        assert_eq!(result["rows"][g]["rows"], json!(group.len()), "{label}");
+        let n: Vec<f64> = group.iter().filter_map(|r| r.1.map(|v| v as f64)).collect();
+        let x: Vec<f64> = group.iter().filter_map(|r| r.2).collect();
+        check_moments(&result["measures"][0]["groups"][g], &n);
+        check_moments(&result["measures"][1]["groups"][g], &x);
+        let exact: i64 = group.iter().filter_map(|r| r.1).sum();
+        assert_eq!(result["measures"][0]["groups"][g]["sum"], json!(exact), "whole sums are exact");
+    }
+    let mut n: Vec<i64> = pooled.iter().filter_map(|r| r.1).collect();
+    n.sort_unstable();
+    let mut x: Vec<f64> = pooled.iter().filter_map(|r| r.2).collect();
+    x.sort_by(f64::total_cmp);
+    for (i, p) in [0.25, 0.5, 0.9].into_iter().enumerate() {
+        let rank = (p * n.len() as f64).ceil() as usize;
+        assert_eq!(result["quantiles"][i]["value"].as_f64().unwrap(), n[rank - 1] as f64, "{p}");
+    }
+    let rank = (0.5 * x.len() as f64).ceil() as usize;
+    assert!(close(result["quantiles"][3]["value"].as_f64().unwrap(), x[rank - 1]));
+    let bins = [(i64::MIN, -1000), (-1000, -200), (-200, 0), (0, 400), (400, 1001), (1001, i64::MAX)];
+    for (i, (from, to)) in bins.into_iter().enumerate() {
+        let count = n.iter().filter(|v| **v >= from && **v < to).count();
+        let shown = &result["histograms"][0]["bins"][i]["count"];
+        if count >= 3 {
+            assert_eq!(*shown, json!(count), "bin {i}");
+        } else {
+            assert!(shown.is_null(), "bin {i}");
+        }
+    }
+    let pairs: Vec<(f64, f64)> = pooled.iter().filter_map(|r| Some((r.1? as f64, r.2?))).collect();
+    let m = pairs.len() as f64;
+    let (mx, my) = (pairs.iter().map(|p| p.0).sum::<f64>() / m, pairs.iter().map(|p| p.1).sum::<f64>() / m);
+    let cov = pairs.iter().map(|p| (p.0 - mx) * (p.1 - my)).sum::<f64>() / (m - 1.0);
+    assert_eq!(result["matrix"]["rows"], json!(pairs.len()));
+    assert!(close(result["matrix"]["covariance"][0][1].as_f64().unwrap(), cov));
+}
+
+#[test]
+fn statistics_equal_the_pooled_ones() {
+    let world = World::new(4);
+    let plan = plan("stats/v1", full_job());
+    let rows = rows();
+    let outputs = world.run(plan.as_ref(), &rows, None);
+    for output in &outputs {
+        assert_eq!(output.as_ref().map(|o| o.survivors.len()).map_err(ToString::to_string), Ok(4));
+    }
+    let pooled: Vec<Row> = rows.concat();
+    check_all(&world.open(plan.as_ref(), &outputs), &pooled);
+}
+
+/// A seat is lost after each possible number of its effects: either the result is that of the parties
+/// that are left, or of all, or there is none; never a mixture.
+#[test]
+fn a_seat_lost_anywhere_never_bends_the_result() {
+    let world = World::new(4);
+    let plan = plan("stats/v1", full_job());
+    let rows = rows();
+    let mut ends = BTreeMap::new();
+    for after in (0..400).step_by(5) {
+        let outputs = world.run(plan.as_ref(), &rows, Some((3, after)));
+        let survivors: Vec<usize> =
+            outputs.iter().take(3).map(|o| o.as_ref().map_or(0, |o| o.survivors.len())).collect();
+        assert!(survivors.iter().all(|s| *s == survivors[0]), "lost after {after}: {survivors:?}");
+        *ends.entry(survivors[0]).or_insert(0) += 1;
+        let pooled = match survivors[0] {
+            3 => rows[..3].concat(),
+            4 if outputs[3].is_ok() => rows.concat(),
+            // Lost after its last vote: its release is durable in its own database, not here.
+            4 => continue,
+            _ => continue,
+        };
+        check_all(&world.open(plan.as_ref(), &outputs), &pooled);
+    }
+    assert!(ends.contains_key(&3), "some were finished without the lost seat: {ends:?}");
+}
+
+#[test]
+fn nobody_opens_without_every_release_or_with_another_key() {
+    let world = World::new(3);
+    let plan = plan("count/v1", json!({}));
+    let rows: Vec<Vec<Row>> = rows().into_iter().take(3).collect();
+    let outputs = world.run(plan.as_ref(), &rows, None);
+    assert_eq!(world.open(plan.as_ref(), &outputs)["rows"], json!(65));
+    let package = outputs[0].as_ref().unwrap().package.clone().unwrap();
+    let release = |i: usize| (Seat(i as u16), outputs[i].as_ref().unwrap().release.clone());
+    let all: BTreeMap<Seat, Vec<u8>> = (0..3).map(release).collect();
+    assert!(tacit_jobs::session::unblind(&world.recipient, &package, &all).is_ok());
+    for missing in 0..3 {
+        let some: BTreeMap<Seat, Vec<u8>> = (0..3).filter(|i| *i != missing).map(release).collect();
+        assert!(tacit_jobs::session::unblind(&world.recipient, &package, &some).is_err());
+    }
+    let mut swapped = all.clone();
+    swapped.insert(Seat(0), all[&Seat(1)].clone());
+    assert!(tacit_jobs::session::unblind(&world.recipient, &package, &swapped).is_err());
+    let other = SealKey::from_bytes(&Secret::new(core::array::from_fn(|i| u8::from(i == 0) * 8))).unwrap();
+    let opened = tacit_jobs::session::unblind(&other, &package, &all);
+    assert!(opened.map_or(true, |o| o.cells != [1, 65]), "another key sees noise or nothing");
+}
+
+#[test]
+fn counts_below_the_floor_are_suppressed() {
+    let mut world = World::new(3);
+    world.floor = Cohort { rows: 66, contributors: 2 };
+    let rows: Vec<Vec<Row>> = rows().into_iter().take(3).collect();
+    let plan = plan("count/v1", json!({}));
+    assert_eq!(world.open(plan.as_ref(), &world.run(plan.as_ref(), &rows, None))["rows"], Value::Null);
+    world.floor = Cohort { rows: 65, contributors: 3 };
+    assert_eq!(world.open(plan.as_ref(), &world.run(plan.as_ref(), &rows, None))["rows"], Value::Null);
+    world.floor = Cohort { rows: 65, contributors: 2 };
+    assert_eq!(world.open(plan.as_ref(), &world.run(plan.as_ref(), &rows, None))["rows"], json!(65));
+}
