@@ -235,6 +235,8 @@ mod tests {
         let text = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
         let head = Checkpoint::parse(text).unwrap();
         assert_eq!((head.size, head.to_string().as_str()), (20_852_163, text));
+        let largest = text.replace("20852163", &TREE_SIZE_MAX.to_string());
+        assert_eq!(Checkpoint::parse(&largest).unwrap().size, TREE_SIZE_MAX);
         for bad in [
             "example.com/x\n5\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=",
             "example.com/x\n05\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n",

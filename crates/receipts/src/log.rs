@@ -213,8 +213,11 @@ mod tests {
         let plan = log.plan(&again, &known, UnixMillis(1)).unwrap();
         assert_eq!((plan.indices.as_slice(), plan.checkpoint.size), (&[3, 1, 3][..], 4));
         // A map that is ahead of the log, after a crash between its write and the checkpoint's.
-        let ahead = |h: &Hash| (*h == hash).then_some(17);
-        assert_eq!(log.plan(&again[1..2], &ahead, UnixMillis(1)).unwrap().indices, [3]);
+        for place in [3, 17] {
+            let ahead = |h: &Hash| (*h == hash).then_some(place);
+            let plan = log.plan(&again[1..2], &ahead, UnixMillis(1)).unwrap();
+            assert_eq!((plan.indices.as_slice(), plan.checkpoint.size), (&[3][..], 4));
+        }
     }
 
     #[test]
@@ -224,15 +227,23 @@ mod tests {
         let second = log.plan(&entries(3..5), &nothing, UnixMillis(60)).unwrap();
         log.commit(first).unwrap();
         assert_eq!(log.commit(second).unwrap_err().code, Code::LogRollback);
-        assert_eq!(log.plan(&entries(3..4), &nothing, UnixMillis(49)).unwrap_err().code, Code::LogClock);
+        // Plans of one size, but of another log or of an earlier time.
+        let mut other = Log::create("l.example/other").unwrap();
+        other.commit(other.plan(&entries(0..3), &nothing, UnixMillis(50)).unwrap()).unwrap();
+        let foreign = other.plan(&entries(3..4), &nothing, UnixMillis(50)).unwrap();
+        assert_eq!(log.commit(foreign).unwrap_err().code, Code::LogRollback);
+        let early = log.plan(&[], &nothing, UnixMillis(50)).unwrap();
+        log.commit(log.plan(&[], &nothing, UnixMillis(51)).unwrap()).unwrap();
+        assert_eq!(log.commit(early).unwrap_err().code, Code::LogRollback);
+        assert_eq!(log.plan(&entries(3..4), &nothing, UnixMillis(50)).unwrap_err().code, Code::LogClock);
         assert_eq!(log.check_seen(4, &Hash([0; 32])).unwrap_err().code, Code::LogRollback);
         assert_eq!(log.check_seen(3, &Hash([0; 32])).unwrap_err().code, Code::LogFork);
         log.check_seen(3, &log.checkpoint().root).unwrap();
         let big = vec![vec![0; LEAF_BYTES_MAX + 1]];
-        assert_eq!(log.plan(&big, &nothing, UnixMillis(50)).unwrap_err().code, Code::ReceiptTooLarge);
+        assert_eq!(log.plan(&big, &nothing, UnixMillis(51)).unwrap_err().code, Code::ReceiptTooLarge);
         let many = vec![vec![0]; APPEND_MAX + 1];
-        assert_eq!(log.plan(&many, &nothing, UnixMillis(50)).unwrap_err().code, Code::ReceiptTooLarge);
-        assert!(log.plan(&many[1..], &nothing, UnixMillis(50)).is_ok());
+        assert_eq!(log.plan(&many, &nothing, UnixMillis(51)).unwrap_err().code, Code::ReceiptTooLarge);
+        assert!(log.plan(&many[1..], &nothing, UnixMillis(51)).is_ok());
     }
 
     #[test]

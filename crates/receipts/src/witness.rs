@@ -362,7 +362,24 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_the_wrong_kind_make_no_witness() {
+        let cosigner = VerifierKey::new("w.example/a", KeyKind::Cosignature, key(2).id()).unwrap();
+        assert!(Witness::new(log_key(), log_key(), ORIGIN, None).is_err());
+        assert!(Witness::new(cosigner.clone(), cosigner.clone(), ORIGIN, None).is_err());
+        assert!(Witness::new(cosigner, log_key(), ORIGIN, None).is_ok());
+        let (tree, mut witness) = (tree(3, 0), witness());
+        let prepared = witness.prepare(&request(&tree, 0, 3), UnixMillis(1)).unwrap();
+        let state: Seen = tacit_crypto::cbor::decode(&tacit_crypto::cbor::encode(prepared.seen())).unwrap();
+        assert_eq!(&state, prepared.seen());
+        assert_eq!(witness.release(prepared, &key(9)).unwrap_err(), WitnessRefusal::Signature);
+        assert!(witness.seen().is_none());
+    }
+
+    #[test]
     fn requests_are_parsed_strictly() {
+        let longest = format!("old 5\n\n{}", "x".repeat(REQUEST_BYTES_MAX - 7));
+        assert!(longest.len() == REQUEST_BYTES_MAX && AddCheckpoint::parse(longest.as_bytes()).is_ok());
+        assert!(AddCheckpoint::parse(format!("{longest}x").as_bytes()).is_err());
         let hash = to_base64(&[7; 32]);
         let lines = |n: usize| format!("old 5\n{}\nnote", format!("{hash}\n").repeat(n));
         assert_eq!(AddCheckpoint::parse(lines(PROOF_HASHES_MAX).as_bytes()).unwrap().proof.len(), PROOF_HASHES_MAX);

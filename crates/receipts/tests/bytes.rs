@@ -259,6 +259,44 @@ fn the_record_has_the_keys_of_its_grammar_and_a_fixed_digest() {
 }
 
 #[test]
+fn records_hold_as_much_as_their_limits_and_no_more() {
+    let mut world = World::new(2);
+    let record = world.record(1);
+    let with = |change: &dyn Fn(&mut UsageRecord)| {
+        let mut changed = record.clone();
+        change(&mut changed);
+        changed.check().map_err(|fault| fault.code)
+    };
+    let refused = Err(Code::ReceiptRecord);
+    let party = |i: usize| {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&i.to_le_bytes());
+        PartyEntry { party: NodeId(key), ..record.parties[1].clone() }
+    };
+    let parties = |n: usize| with(&|r| r.parties = (0..n).map(party).collect());
+    assert_eq!((parties(limits::SEATS_MAX), parties(limits::SEATS_MAX + 1)), (Ok(()), refused));
+    assert_eq!(parties(0), refused);
+    let lines = |n: usize| with(&|r| r.lines = vec![record.lines[0].clone(); n]);
+    assert_eq!((lines(record::LINES_MAX), lines(record::LINES_MAX + 1)), (Ok(()), refused));
+    let (at, past) = (record::LIST_MAX, record::LIST_MAX + 1);
+    let lists: [fn(&mut UsageRecord, usize); 4] = [
+        |r, n| r.contracts = vec![r.contracts[0]; n],
+        |r, n| r.privacy = vec![r.privacy[0].clone(); n],
+        |r, n| r.transcripts = vec![Hash([1; 32]); n],
+        |r, n| r.disclosures = vec![r.disclosures[0].clone(); n],
+    ];
+    for list in lists {
+        assert_eq!((with(&|r| list(r, at)), with(&|r| list(r, past))), (Ok(()), refused));
+    }
+    let text = |n: usize| with(&|r| r.disclosures[0].what = "x".repeat(n));
+    let longest = record::DISCLOSURE_TEXT_BYTES_MAX;
+    assert_eq!((text(longest), text(longest + 1)), (Ok(()), refused));
+    assert_eq!(with(&|r| r.ended = r.started), Ok(()));
+    let named = |seat| Status::Aborted { code: Code::JobPeerLost, step: None, seat: Some(Seat(seat)) };
+    assert_eq!((with(&|r| r.status = named(1)), with(&|r| r.status = named(2))), (Ok(()), refused));
+}
+
+#[test]
 fn trust_files_are_checked() {
     let world = World::new(2);
     let good = world.trust();
@@ -292,4 +330,7 @@ fn trust_files_are_checked() {
     let world_bundle = Bundle { trust: None, ..world.bundle() };
     assert_eq!(verify_bundle(&world_bundle.to_bytes(), None).unwrap_err().code, Code::ReceiptBundle);
     assert!(verify_bundle(&[], Some(&good)).is_err());
+    let long = vec![0; bundle::BUNDLE_BYTES_MAX + 1];
+    assert!(verify_bundle(&long, Some(&good)).unwrap_err().what.contains("are allowed"));
+    assert!(!verify_bundle(&long[1..], Some(&good)).unwrap_err().what.contains("are allowed"));
 }
