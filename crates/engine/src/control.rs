@@ -282,6 +282,8 @@ pub struct JobView {
     pub elapsed_ms: u64,
     /// Parties.
     pub parties: Vec<PartyView>,
+    /// Whose node adds and unmasks in the present attempt.
+    pub aggregator: Option<Name>,
     /// Place of the receipt in the log.
     pub receipt: Option<u64>,
     /// Timeline.

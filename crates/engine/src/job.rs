@@ -341,6 +341,10 @@ impl Job {
             submitted_at: self.submitted_at,
             elapsed_ms: end.0.saturating_sub(self.submitted_at.0),
             parties: self.parties.iter().map(|p| self.party_view(p)).collect(),
+            aggregator: self
+                .aggregator
+                .and_then(|node| self.parties.iter().find(|p| p.member.node == node))
+                .map(|p| p.member.name.clone()),
             receipt: self.receipt.as_ref().map(|r| r.0),
             timeline: self.timeline.clone(),
             result: self.record().and_then(|r| r.result),

@@ -27,6 +27,9 @@ use crate::peers::PeerStream;
 /// The largest protocol message that a peer may stream to this node.
 const STREAM_BYTES_MAX: u64 = 1 << 34;
 
+/// How long a peer may refuse this node's key before it counts as lost.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Runs an attempt and stores how it ended.
 pub(crate) async fn run(
     inner: Arc<Inner>,
@@ -369,7 +372,7 @@ async fn write_link(
     events: mpsc::Sender<Event>,
 ) {
     let write = async {
-        let connection = inner.mesh.to(&node).await?;
+        let connection = reach(&inner, &node).await?;
         let mut stream = connection.open_stream(&wire::encode(&header)).await?;
         while let Some(frame) = frames.recv().await {
             stream.send(&frame).await?;
@@ -380,6 +383,20 @@ async fn write_link(
     if let Err(error) = result {
         tracing::debug!(peer = %node.short(), %error, "the stream to a seat ended");
         let _ = events.send(Event::Gone(seat)).await;
+    }
+}
+
+/// The connection with a seat's node. A node that was not told of the attempt yet may refuse a key
+/// that it does not know until then, so a first refusal is not the last word.
+async fn reach(inner: &Inner, node: &NodeId) -> Result<tacit_net::Connection, tacit_net::NetError> {
+    let begun = Instant::now();
+    loop {
+        match inner.mesh.to(node).await {
+            Err(error) if error.code() == Code::NetRefused && begun.elapsed() < REFUSAL_PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            other => return other,
+        }
     }
 }
 

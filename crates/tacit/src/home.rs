@@ -20,8 +20,6 @@ pub fn folder(cli: &Cli) -> PathBuf {
 
 /// A party's folder with its keys read and its database open.
 pub struct Party {
-    /// The folder.
-    pub home: PathBuf,
     /// The configuration.
     pub config: Config,
     /// The keys.
@@ -40,7 +38,7 @@ impl Party {
         let config = Config::read(&home)?;
         let keys = Keys::read(&home)?;
         let store = Store::open(&home.join(DATABASE_FILE)).await?;
-        Ok(Self { home, config, keys, store })
+        Ok(Self { config, keys, store })
     }
 
     /// Connects to the coordinator.

@@ -301,6 +301,7 @@ pub fn view_json(view: &JobView) -> Value {
         "party": party, "step": step, "reason": reason, "attempt": view.attempt, "elapsed_ms": view.elapsed_ms,
         "receipt": view.receipt,
         "progress": view.step.map(|s| json!({"round": s.round(), "phase": tacit_jobs::session::phase_name(s)})),
+        "aggregator": view.aggregator.as_ref().map(|n| n.as_str()),
         "parties": view.parties.iter().map(|p| json!({"name": p.name.as_str(), "standing": p.standing})).collect::<Vec<_>>(),
     })
 }

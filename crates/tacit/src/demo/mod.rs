@@ -274,16 +274,16 @@ impl Demo {
         for _ in 0..KILL_TRIES {
             let submitted = self.world.run_soon("institute", &["job", "submit", &path])?;
             let id = submitted["id"].as_str().unwrap_or_default().to_owned();
-            if !self.kill_in_time(&id, name)? {
+            let Some(killed) = self.kill_in_time(&id)? else {
                 self.say("    the job was faster than the kill; again");
                 continue;
-            }
-            self.say("    killed hospital-d (SIGKILL)");
+            };
+            self.say(format!("    killed {killed} (SIGKILL)"));
             let done = self.world.run("institute", &["job", "watch", &id])?;
             let opened = self.world.run("institute", &["job", "result", &id])?;
             let parties = opened["result"]["parties"].as_u64().unwrap_or(0) as usize;
             self.say(format!("    {} of 4 hospitals are in the result", parties));
-            let tables: Vec<&str> = TABLES.iter().take(parties).map(|t| t.1).collect();
+            let tables: Vec<&str> = TABLES.iter().filter(|t| parties == 4 || t.0 != killed).map(|t| t.1).collect();
             let pool = Pool::new(&tables);
             let mut pooled = pool.measures(&["mean_radius"], None);
             let quantiles: Vec<Value> = OFFERED[..4]
@@ -299,22 +299,24 @@ impl Demo {
         Err(Fault::new(Code::Internal, "the node could not be killed while a job ran"))
     }
 
-    /// Kills a node's process once its job is past its first joint sum. `false` when the job ended
+    /// Kills a node's process once a job is past its first joint sum, and gives its name. The node
+    /// that adds for all is left alone: without it an attempt has no end. `None` when the job ended
     /// first.
-    fn kill_in_time(&mut self, id: &str, name: &str) -> Result<bool, Fault> {
+    fn kill_in_time(&mut self, id: &str) -> Result<Option<&'static str>, Fault> {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(20) {
             let view = self.world.run("institute", &["job", "show", id])?;
             if view["receipt"].is_number() || view["state"] == json!("settling") {
-                return Ok(false);
+                return Ok(None);
             }
             let round = view["progress"]["round"].as_u64().unwrap_or(0);
             if view["state"] == json!("running") && round >= 2 {
-                self.world.kill(name)?;
-                return Ok(true);
+                let victim = if view["aggregator"] == json!(TABLES[3].0) { TABLES[2].0 } else { TABLES[3].0 };
+                self.world.kill(victim)?;
+                return Ok(Some(victim));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     fn verify(&mut self) -> Result<Value, Fault> {
