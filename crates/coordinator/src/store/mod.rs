@@ -96,8 +96,11 @@ impl Store {
         let (writes, waiting) = mpsc::channel(WRITES_WAITING_MAX);
         let pool = readers.clone();
         let writer = tokio::spawn(async move {
-            write_all(connection, waiting, fatal).await;
-            pool.close().await;
+            if write_all(&mut connection, waiting, fatal).await {
+                // The writer closes last: what is in the write-ahead log goes into the database.
+                pool.close().await;
+                let _ = connection.close().await;
+            }
         });
         Ok((Self { readers, writes }, Writer(writer)))
     }
@@ -148,17 +151,18 @@ fn fault(error: sqlx::Error) -> Fault {
     Fault::new(code, error.to_string())
 }
 
-async fn write_all(mut connection: SqliteConnection, mut waiting: mpsc::Receiver<Waiting>, fatal: Fatal) {
+/// Writes until every handle of the store is gone; `false` when the database failed before.
+async fn write_all(connection: &mut SqliteConnection, mut waiting: mpsc::Receiver<Waiting>, fatal: Fatal) -> bool {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, WRITES_TOGETHER_MAX).await > 0 {
         let changes: Vec<&Change> = batch.iter().map(|w| &w.change).collect();
-        let mut results = match write_patiently(&mut connection, &changes).await {
+        let mut results = match write_patiently(connection, &changes).await {
             Ok(done) => done.into_iter().map(Ok).collect::<Vec<_>>(),
             // One that the tables refuse must not fail those beside it.
             Err(f) if f.code == Code::Internal && batch.len() > 1 => {
                 let mut each = Vec::new();
                 for change in changes {
-                    let one = write_patiently(&mut connection, &[change]).await;
+                    let one = write_patiently(connection, &[change]).await;
                     each.push(one.map(|done| done.first().copied().unwrap_or_default()));
                 }
                 each
@@ -172,10 +176,10 @@ async fn write_all(mut connection: SqliteConnection, mut waiting: mpsc::Receiver
         if let Some(fault) = stop {
             // After a failed fsync nobody knows what the disk holds: only a restart finds out.
             fatal.report(&fault);
-            return;
+            return false;
         }
     }
-    let _ = connection.close().await;
+    true
 }
 
 fn is_fatal(fault: &Fault) -> bool {

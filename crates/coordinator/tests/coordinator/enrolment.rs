@@ -1,0 +1,165 @@
+//! Who comes in, and what each may ask.
+
+use tacit_engine::api::{FromCoordinator, ToCoordinator};
+use tacit_engine::{Finish, Finished};
+use tacit_governance::PartyRole;
+use tacit_net::{Address, Purpose};
+use tacit_types::wire::Blob;
+use tacit_types::{Attempt, Code, ContractId, JobId, Name, Step};
+
+use crate::support::*;
+
+fn code(result: Result<FromCoordinator, tacit_types::Fault>) -> Code {
+    result.unwrap_err().code
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_works_once_for_what_it_says() {
+    let mut world = World::new().await;
+    let keys = Keys::new("bank-a", PartyRole::Partner);
+    let invite = world.invite("bank-a", "node").await;
+    assert_eq!((&invite.address, invite.coordinator), (&Address::from(world.address), world.id));
+    let text = invite.code.expose_text();
+    assert_eq!(code(world.redeem(&keys, &"0".repeat(32), keys.card()).await), Code::InviteUnknown);
+
+    // Another name, another role, another's card: refused, and the code stays good.
+    let named = Keys::new("bank-b", PartyRole::Partner);
+    assert_eq!(code(world.redeem(&named, &text, named.card()).await), Code::NetRefused);
+    let roled = Keys::new("bank-a", PartyRole::Operator);
+    assert_eq!(code(world.redeem(&roled, &text, roled.card()).await), Code::NetRefused);
+    assert_eq!(code(world.redeem(&named, &text, keys.card()).await), Code::NetRefused);
+    let mut altered = keys.card();
+    *altered.last_mut().unwrap() ^= 1;
+    assert_eq!(code(world.redeem(&keys, &text, altered).await), Code::NetRefused);
+
+    // The code outlives a restart, its use too.
+    world.stop().await;
+    world.start().await;
+    let FromCoordinator::Enrolled { name, roster, log } = world.redeem(&keys, &text, keys.card()).await.unwrap() else {
+        panic!()
+    };
+    assert_eq!((name.as_str(), roster.len(), log.witnesses.len(), log.quorum), ("bank-a", 2, 1, 1));
+    let first = tacit_governance::PartyCard::verify(&roster[0].card).unwrap();
+    assert_eq!((first.body().role, first.body().node), (PartyRole::Coordinator, world.id));
+    assert_eq!(code(world.redeem(&keys, &text, keys.card()).await), Code::InviteUnknown);
+    world.stop().await;
+    world.start().await;
+    assert_eq!(code(world.redeem(&keys, &text, keys.card()).await), Code::InviteUnknown);
+
+    // The same card with a fresh code changes nothing; another key under the name is refused.
+    world.enrol(&keys).await;
+    let twin = Keys::new("bank-a", PartyRole::Partner);
+    let invite = world.invite("bank-a", "node").await;
+    assert_eq!(code(world.redeem(&twin, &invite.code.expose_text(), twin.card()).await), Code::NetRefused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codes_expire_and_wrong_ones_are_throttled() {
+    let world = World::new().await;
+    let keys = Keys::new("bank-a", PartyRole::Partner);
+    let running = world.running.as_ref().unwrap();
+    let line = running.invite(Name::new("bank-a").unwrap(), "node", 1).await.unwrap();
+    let invite: tacit_net::invite::Invite = line.parse().unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let text = invite.code.expose_text();
+    assert_eq!(code(world.redeem(&keys, &text, keys.card()).await), Code::InviteExpired);
+    let good = world.invite("bank-a", "node").await.code.expose_text();
+    let mut last = Code::InviteUnknown;
+    for _ in 0..2 * tacit_net::invite::WRONG_PER_MINUTE_MAX {
+        last = code(world.redeem(&keys, &"1".repeat(32), keys.card()).await);
+    }
+    assert_eq!(last, Code::InviteThrottled);
+    assert_eq!(code(world.redeem(&keys, &good, keys.card()).await), Code::InviteThrottled);
+    for (role, ttl) in [("coordinator", 1000), ("node", 0), ("node", tacit_coordinator::limits::INVITE_TTL_MS_MAX + 1)]
+    {
+        let fault = running.invite(Name::new("b").unwrap(), role, ttl).await.unwrap_err();
+        assert_eq!(fault.code, Code::ArgsInvalid);
+    }
+}
+
+/// One of each request, with the roles that may ask it: p partner, o operator, r regulator, c the
+/// coordinator's own key, e an enrolment connection.
+fn table() -> Vec<(ToCoordinator, &'static str)> {
+    let job = JobId([7; 32]);
+    let finished = Finished::Ok {
+        package: None,
+        survivors: vec![],
+        cells_in: 0,
+        cells_out: 0,
+        cells_suppressed: 0,
+        opened: vec![],
+    };
+    vec![
+        (ToCoordinator::Invitation { code: String::new() }, "e"),
+        (ToCoordinator::Enrol { code: String::new(), card: Blob::default(), address: String::new() }, "e"),
+        (ToCoordinator::Register { address: String::new(), datasets: vec![], slots: 1 }, "p"),
+        (ToCoordinator::Report(Finish { job, attempt: Attempt(1), finished }), "p"),
+        (ToCoordinator::Progress { job, step: Step(1) }, "p"),
+        (ToCoordinator::Roster, "porc"),
+        (ToCoordinator::LogInfo, "porc"),
+        (ToCoordinator::Datasets, "poc"),
+        (ToCoordinator::PutContract(vec![]), "po"),
+        (ToCoordinator::Contract(ContractId([0; 32])), "poc"),
+        (ToCoordinator::Contracts, "poc"),
+        (ToCoordinator::Submit { job: Blob::default() }, "o"),
+        (ToCoordinator::Plan { job: Blob::default() }, "o"),
+        (ToCoordinator::Jobs { before: None, limit: 1 }, "porc"),
+        (ToCoordinator::Job(job), "porc"),
+        (ToCoordinator::Watch { job, seen: 0, wait_ms: 0 }, "porc"),
+        (ToCoordinator::Cancel(Blob::default()), "o"),
+        (ToCoordinator::Result(job), "o"),
+        (ToCoordinator::Leaves { from: 0, limit: 1 }, "porc"),
+        (ToCoordinator::Checkpoint, "porc"),
+        (ToCoordinator::Invite { name: Name::new("z").unwrap(), role: "node".into(), ttl_ms: 1000 }, "c"),
+        (ToCoordinator::Ping, "porc"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_role_reaches_exactly_what_is_its_own() {
+    let world = World::new().await;
+    let root = tacit_net::keyfile::read_signing(&world.home().join("root.key")).unwrap();
+    let own = Keys { node: root, ..Keys::new("c", PartyRole::Coordinator) };
+    let mut callers = Vec::new();
+    for (letter, name, role) in
+        [('p', "p", PartyRole::Partner), ('o', "o", PartyRole::Operator), ('r', "r", PartyRole::Regulator)]
+    {
+        let keys = Keys::new(name, role);
+        world.enrol(&keys).await;
+        callers.push((letter, Client::new(keys, world.id, world.address).await));
+    }
+    callers.push(('c', Client::new(own, world.id, world.address).await));
+    for (request, who) in table() {
+        for (letter, client) in &callers {
+            // What passes the table may fail for its content, but then for that.
+            let refused = client.ask(&request).await.is_err_and(|f| f.code == Code::NetRefused);
+            assert_eq!(refused, !who.contains(*letter), "{request:?} by {letter}");
+        }
+        let newcomer = Keys::new("n", PartyRole::Partner);
+        let endpoint = newcomer.endpoint();
+        let connection = endpoint.connect(&world.address.into(), &world.id, Purpose::Enrol).await.unwrap();
+        let fault = ask(&connection, &request).await.unwrap_err();
+        let enrolling = matches!(request, ToCoordinator::Invitation { .. }) && fault.code == Code::InviteUnknown
+            || matches!(request, ToCoordinator::Enrol { .. }) && fault.what.contains("party card");
+        assert_eq!(enrolling || fault.code != Code::NetRefused, who.contains('e'), "{request:?}: {fault}");
+    }
+    // Who is not enrolled does not even come in.
+    let stranger = Keys::new("n", PartyRole::Partner);
+    let dial = stranger.endpoint().connect(&world.address.into(), &world.id, Purpose::Member).await;
+    assert_eq!(dial.unwrap_err().code(), Code::NetRefused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_says_what_it_is_for_and_stays_good() {
+    let world = World::new().await;
+    let keys = Keys::new("bank-a", PartyRole::Regulator);
+    let text = world.invite("bank-a", "regulator").await.code.expose_text();
+    let endpoint = keys.endpoint();
+    let connection = endpoint.connect(&world.address.into(), &world.id, Purpose::Enrol).await.unwrap();
+    for _ in 0..2 {
+        let answer = ask(&connection, &ToCoordinator::Invitation { code: text.clone() }).await.unwrap();
+        let FromCoordinator::Invitation { name, role } = answer else { panic!() };
+        assert_eq!((name.as_str(), role.as_str()), ("bank-a", "regulator"));
+    }
+    assert!(world.redeem(&keys, &text, keys.card()).await.is_ok());
+}

@@ -1,0 +1,165 @@
+//! The log at rest and restored.
+
+use std::path::{Path, PathBuf};
+
+use tacit_coordinator::fsck;
+use tacit_engine::Terminal;
+use tacit_types::Code;
+
+use crate::support::*;
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+async fn some_jobs(world: &World, nodes: &[Node], operator: &Client, nonces: std::ops::Range<u8>) {
+    for nonce in nonces {
+        let id = operator.submit(operator.job(nodes, nonce)).await.unwrap();
+        assert_eq!(operator.end(id).await.terminal, Some(Terminal::Succeeded));
+    }
+    let _ = world;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_flipped_byte_of_the_log_is_found_and_named() {
+    let mut world = World::new().await;
+    let nodes = world.nodes(3).await;
+    let operator = world.operator("o").await;
+    some_jobs(&world, &nodes, &operator, 0..3).await;
+    assert_eq!(fsck(world.home()).unwrap_err().code, Code::StoreLocked);
+    world.stop().await;
+    let good = fsck(world.home()).unwrap();
+    assert_eq!((good.leaves, good.receipts, good.unsigned_files), (5, 3, 0));
+    let trust = world.log().join("trust.cbor");
+    for path in files(&world.log()).into_iter().filter(|p| *p != trust) {
+        let bytes = std::fs::read(&path).unwrap();
+        let name = path.strip_prefix(world.log()).unwrap().display().to_string();
+        for at in (0..bytes.len()).step_by(bytes.len() / 12 + 1).chain([bytes.len() - 1]) {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1;
+            std::fs::write(&path, bad).unwrap();
+            let fault = fsck(world.home()).expect_err(&format!("{name}: byte {at}"));
+            assert_eq!(fault.code, Code::LogCorrupt, "{name}: byte {at}: {fault}");
+            assert!(fault.what.contains(&name), "{name}: byte {at}: {fault}");
+        }
+        std::fs::write(&path, bytes).unwrap();
+    }
+    assert_eq!(fsck(world.home()).unwrap(), good);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_database_or_log_is_not_served() {
+    let mut world = World::new().await;
+    let nodes = world.nodes(2).await;
+    let operator = world.operator("o").await;
+    some_jobs(&world, &nodes, &operator, 0..1).await;
+    world.stop().await;
+    let damage = |path: PathBuf, at: usize| {
+        let bytes = std::fs::read(&path).unwrap();
+        let mut bad = bytes.clone();
+        let end = bad.len().min(at + 200);
+        bad[at..end].iter_mut().for_each(|b| *b ^= 0x55);
+        std::fs::write(&path, bad).unwrap();
+        (path, bytes)
+    };
+    let (path, bytes) = damage(world.home().join("coordinator.db"), 4096);
+    let fault = start_again(world.home()).await.unwrap_err();
+    assert_eq!(fault.code, Code::StoreCorrupt, "{fault}");
+    std::fs::write(path, bytes).unwrap();
+    let (path, bytes) = damage(world.log().join("tile/entries/000.p/3"), 10);
+    assert_eq!(start_again(world.home()).await.unwrap_err().code, Code::LogCorrupt);
+    std::fs::write(path, bytes).unwrap();
+    world.start().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_state_that_was_restored_signs_nothing() {
+    let mut world = World::new().await;
+    let nodes = world.nodes(3).await;
+    let operator = world.operator("o").await;
+    some_jobs(&world, &nodes, &operator, 0..1).await;
+    world.stop().await;
+    let old = tempfile::TempDir::new().unwrap();
+    copy(world.home(), old.path());
+    world.start().await;
+    for node in &nodes {
+        node.up().await;
+    }
+    some_jobs(&world, &nodes, &operator, 1..3).await;
+    world.stop().await;
+    std::fs::remove_dir_all(world.home()).unwrap();
+    copy(old.path(), world.home());
+    let head = std::fs::read(world.log().join("checkpoint")).unwrap();
+    world.start().await;
+    within(10, "the refusal", async {
+        let mut nonce = 10;
+        loop {
+            nonce += 1;
+            match operator.submit(operator.job(&nodes, nonce)).await {
+                Err(fault) if fault.code == Code::LogRollback => return,
+                _ => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            }
+        }
+    })
+    .await;
+    world.stop().await;
+    assert_eq!(std::fs::read(world.log().join("checkpoint")).unwrap(), head);
+    assert_eq!(fsck(world.home()).unwrap().leaves, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_lying_witness_of_four_stops_nothing() {
+    let world = World::new().await;
+    let nodes = world.nodes(4).await;
+    let operator = world.operator("o").await;
+    nodes[0].script().lie = Some(u64::MAX);
+    let id = operator.submit(operator.job(&nodes, 1)).await.unwrap();
+    assert_eq!(operator.end(id).await.terminal, Some(Terminal::Succeeded));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leaves_that_only_the_files_have_are_entered_again() {
+    let mut world = World::new().await;
+    let nodes = world.nodes(3).await;
+    let operator = world.operator("o").await;
+    some_jobs(&world, &nodes, &operator, 0..1).await;
+    world.stop().await;
+    let database = std::fs::read(world.home().join("coordinator.db")).unwrap();
+    world.start().await;
+    for node in &nodes {
+        node.up().await;
+    }
+    some_jobs(&world, &nodes, &operator, 1..3).await;
+    world.stop().await;
+    for ending in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(world.home().join(format!("coordinator.db{ending}")));
+    }
+    std::fs::write(world.home().join("coordinator.db"), database).unwrap();
+    world.start().await;
+    for node in &nodes {
+        node.up().await;
+    }
+    some_jobs(&world, &nodes, &operator, 3..4).await;
+    world.stop().await;
+    let report = fsck(world.home()).unwrap();
+    assert_eq!((report.leaves, report.receipts, report.jobs), (6, 4, 2));
+}
