@@ -21,6 +21,8 @@ use crate::store::Store;
 
 /// The database's file name.
 pub const DATABASE_FILE: &str = "node.db";
+/// How often the node looks whether its owner has registered or changed a dataset.
+const DATASETS_PAUSE: Duration = Duration::from_secs(2);
 /// Pause between two tries to deliver a report.
 const REPORT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -217,6 +219,26 @@ impl Inner {
         Ok(())
     }
 
+    /// Registers again whenever the owner's datasets have changed, so that others learn of them without
+    /// a restart.
+    async fn follow_datasets(self: Arc<Self>) {
+        let mut published = self.dataset_ids().await;
+        loop {
+            tokio::time::sleep(DATASETS_PAUSE).await;
+            let now = self.dataset_ids().await;
+            let connection = self.to_coordinator.borrow().clone();
+            if let (true, Some(connection)) = (now != published, connection)
+                && self.register(&connection).await.is_ok()
+            {
+                published = now;
+            }
+        }
+    }
+
+    async fn dataset_ids(&self) -> Vec<tacit_types::DatasetVersionId> {
+        self.store.datasets().await.map(|rows| rows.into_iter().map(|r| r.id).collect()).unwrap_or_default()
+    }
+
     /// Pins and follows the log that the configuration names; another one is refused.
     async fn take_log(&self, info: LogInfo) -> Result<(), Fault> {
         let pin = &self.config.coordinator;
@@ -295,6 +317,7 @@ impl Inner {
 
 async fn serve(inner: Arc<Inner>, mut events: Events, mut stopped: watch::Receiver<bool>) {
     inner.spawn(inner.clone().deliver_reports());
+    inner.spawn(inner.clone().follow_datasets());
     loop {
         let event = tokio::select! {
             event = events.next() => event,

@@ -27,6 +27,8 @@ use crate::peers::PeerStream;
 /// The largest protocol message that a peer may stream to this node.
 const STREAM_BYTES_MAX: u64 = 1 << 34;
 
+/// How long what has left may be missing in the ledger on disk.
+const LEDGER_PAUSE: Duration = Duration::from_millis(200);
 /// How long a peer may refuse this node's key before it counts as lost.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -110,6 +112,7 @@ struct AttemptRun {
     header: StreamHeader,
     began: Instant,
     egress: Egress,
+    ledger_written: Instant,
     input_sent: bool,
     opened: Vec<(String, u64)>,
 }
@@ -122,6 +125,7 @@ impl AttemptRun {
             header: StreamHeader { job: assignment.job, attempt: assignment.attempt },
             began: Instant::now(),
             egress: Egress::default(),
+            ledger_written: Instant::now(),
             input_sent: false,
             opened: Vec::new(),
         }
@@ -159,6 +163,7 @@ impl AttemptRun {
             recipient: spec.recipient,
         };
         let machine = self.machine(plan.as_ref(), half, context)?;
+        tracing::debug!(job = %self.header.job.short(), ms = self.now().0, "the local half is done");
         let deadline = self.began + budget;
         self.drive(machine, received, writers, cancel, deadline).await
     }
@@ -240,6 +245,9 @@ impl AttemptRun {
                 let effects = machine.step(self.now(), event);
                 self.carry_out(effects, &mut writers, &mut pending, &mut timer).await?;
             }
+            if self.ledger_written.elapsed() >= LEDGER_PAUSE {
+                self.write_ledger().await?;
+            }
             if machine.is_finished() {
                 break;
             }
@@ -263,6 +271,7 @@ impl AttemptRun {
                 }
             }
         }
+        tracing::debug!(job = %self.header.job.short(), ms = self.now().0, "the joint half is done");
         self.opened = machine.usage().opened.into_iter().collect();
         finish_links(writers).await;
         machine.take_outcome().unwrap_or_else(|| Err(Abort::Local(Fault::new(Code::JobInternal, "no outcome"))))
@@ -292,7 +301,11 @@ impl AttemptRun {
                     self.inner.store.put_record(&job, attempt.0, ticket, &record).await?;
                     pending.push(Event::Persisted { ticket });
                 }
-                Effect::Progress(step) => self.report_progress(step),
+                Effect::Progress(step) => {
+                    let phase = tacit_jobs::session::phase_name(step);
+                    tracing::trace!(job = %self.header.job.short(), ms = self.now().0, %step, phase, "a step begins");
+                    self.report_progress(step);
+                }
                 Effect::Opened { .. } | Effect::Finish => {}
             }
         }
@@ -321,6 +334,12 @@ impl AttemptRun {
         tx.commit().await?;
         self.input_sent = true;
         Ok(())
+    }
+
+    async fn write_ledger(&mut self) -> Result<(), Fault> {
+        self.ledger_written = Instant::now();
+        let entries = self.egress.take();
+        if entries.is_empty() { Ok(()) } else { self.inner.store.add_egress(&self.header.job, &entries).await }
     }
 
     /// Progress is for people; it is sent once and not waited for.

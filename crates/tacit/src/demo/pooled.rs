@@ -81,7 +81,7 @@ impl Pool {
         let mut bins = vec![0u64; edges.len() + 1];
         for v in values {
             let below = edges.iter().filter(|e| **e <= v).count();
-            bins[if v >= edges[last] && v <= edges[last] { last } else { below }] += 1;
+            bins[if v.total_cmp(&edges[last]).is_eq() { last } else { below }] += 1;
         }
         json!([{"column": column, "bins": bins.iter().map(|n| json!({"count": n})).collect::<Vec<_>>()}])
     }

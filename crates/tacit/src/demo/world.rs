@@ -105,7 +105,7 @@ impl World {
         let child = Command::new(&self.program)
             .arg("--home")
             .arg(self.home(party))
-            .args(["--log", "info"])
+            .args(["--log", &std::env::var("TACIT_LOG").unwrap_or_else(|_| "info".into())])
             .args(args)
             .env_remove("TACIT_HOME")
             .stdin(Stdio::null())

@@ -1,0 +1,361 @@
+//! Every term of contract and job, changed one at a time: each change that widens use is refused with
+//! its own code, and the unchanged job is admitted.
+
+use tacit_crypto::{SealPublic, Secret, SigningKey, Statement};
+use tacit_governance::contract::{Cohort, ColumnGrant, DatasetGrant, Quota};
+use tacit_governance::{
+    Admission, ColumnInfo, ColumnKind, Contract, ContractParty, DatasetDescriptor, JobFacts, JobSpec, Ledger, Level,
+    ProviderRef, Request, Role, SignedContract, Use, admit,
+};
+use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, Name, NodeId, UnixMillis};
+
+const NOW: UnixMillis = UnixMillis(1_000_000_000);
+
+fn key(n: u8) -> SigningKey {
+    SigningKey::from_seed(&Secret::new([n; 32]))
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// Everything that a decision rests on, before it is signed.
+struct Case {
+    contract: Contract,
+    signers: Vec<u8>,
+    job: JobSpec,
+    operator: u8,
+    facts: Result<JobFacts, Fault>,
+    dataset: Option<DatasetDescriptor>,
+    known: bool,
+    revoked: bool,
+    used: u64,
+    consumed: bool,
+    now: UnixMillis,
+    high_water: UnixMillis,
+    coordinator: NodeId,
+}
+
+const OWNERS: [u8; 3] = [1, 2, 3];
+const DEMANDER: u8 = 4;
+const OPERATOR: u8 = 5;
+const STRANGER: u8 = 9;
+
+fn dataset_of(owner: u8) -> DatasetVersionId {
+    DatasetVersionId([owner + 100; 32])
+}
+
+impl Case {
+    fn new() -> Self {
+        let provider =
+            |o: u8| ContractParty { name: name(&format!("owner-{o}")), root: key(o).id(), role: Role::Provider };
+        let column = |n: &str, levels: &[Level]| ColumnGrant { name: n.into(), levels: levels.to_vec() };
+        let grant = |o: u8| DatasetGrant {
+            owner: key(o).id(),
+            dataset: dataset_of(o),
+            views: vec!["claims".into()],
+            columns: vec![
+                column("amount", &[Level::AfterAggregate]),
+                column("region", &[Level::AfterGroupBy, Level::AfterCompare]),
+            ],
+        };
+        let mut parties: Vec<ContractParty> = OWNERS.map(provider).to_vec();
+        parties.push(ContractParty { name: name("demander"), root: key(DEMANDER).id(), role: Role::Demander });
+        let contract = Contract {
+            version: 1,
+            name: name("claims-2026"),
+            parties,
+            datasets: OWNERS.map(grant).to_vec(),
+            kinds: vec!["stats/v1".into()],
+            purpose: "fraud research".into(),
+            recipients: vec![SealPublic([7; 32])],
+            operators: vec![key(OPERATOR).id()],
+            cohort: Cohort { rows: 10, contributors: 2 },
+            quota: Quota { jobs: 5 },
+            valid_from: UnixMillis(NOW.0 - 10),
+            valid_until: UnixMillis(NOW.0 + 10),
+        };
+        let id = contract.id();
+        let all_levels = Level::ALL.to_vec();
+        let info = |n: &str, kind| ColumnInfo { name: n.into(), kind, levels: all_levels.clone() };
+        Self {
+            contract,
+            signers: vec![1, 2, 3, DEMANDER],
+            job: JobSpec {
+                version: 1,
+                kind: "stats/v1".into(),
+                params: vec![1],
+                contracts: vec![id],
+                providers: OWNERS
+                    .map(|o| ProviderRef { owner: key(o).id(), dataset: dataset_of(o), view: "claims".into() })
+                    .to_vec(),
+                purpose: "fraud research".into(),
+                recipient: SealPublic([7; 32]),
+                cohort: Cohort { rows: 10, contributors: 2 },
+                nonce: vec![0; 16],
+                created_at: UnixMillis(NOW.0 - 1),
+                expires_at: UnixMillis(NOW.0 + 1),
+                attempt_ms: 1000,
+            },
+            operator: OPERATOR,
+            facts: Ok(JobFacts {
+                uses: vec![
+                    ("amount".into(), Use::Aggregate),
+                    ("region".into(), Use::GroupBy),
+                    ("region".into(), Use::Filter),
+                ],
+                providers_min: 3,
+            }),
+            dataset: Some(DatasetDescriptor {
+                format: 1,
+                owner: key(1).id(),
+                name: name("claims"),
+                version: 1,
+                columns: vec![
+                    info("amount", ColumnKind::Float),
+                    info("region", ColumnKind::Text),
+                    info("secret", ColumnKind::Text),
+                ],
+                row_bucket: 1024,
+                commitment: Hash([0; 32]),
+                views: vec!["claims".into(), "other".into()],
+            }),
+            known: true,
+            revoked: false,
+            used: 4,
+            consumed: false,
+            now: NOW,
+            high_water: NOW,
+            coordinator: key(8).id(),
+        }
+    }
+
+    /// Changes the contract and lets the job follow it.
+    fn contract(mut self, change: impl FnOnce(&mut Contract)) -> Self {
+        change(&mut self.contract);
+        self.job.contracts = vec![self.contract.id()];
+        self
+    }
+
+    fn job(mut self, change: impl FnOnce(&mut JobSpec)) -> Self {
+        change(&mut self.job);
+        self
+    }
+
+    fn other(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    fn uses(self, column: &str, usage: Use) -> Self {
+        let column = column.to_owned();
+        self.other(|c| {
+            if let Ok(facts) = &mut c.facts {
+                facts.uses.push((column, usage));
+            }
+        })
+    }
+
+    fn decide(self) -> Result<Admission, Fault> {
+        let mut signed = SignedContract::draft(self.contract.clone());
+        for signer in &self.signers {
+            // A contract with faulty terms cannot be signed with this tool; others' tools may.
+            let statement = Statement::sign(&key(*signer), "", NOW, None, self.contract.clone());
+            let _ = signed.add(statement);
+        }
+        let id = signed.id();
+        let contracts = if self.known { vec![signed] } else { Vec::new() };
+        let revoked: Vec<ContractId> = if self.revoked { vec![id] } else { Vec::new() };
+        let used = self.used;
+        let job = Statement::sign(&key(self.operator), "job", NOW, None, self.job);
+        let request = Request { job: &job, facts: self.facts, now: self.now };
+        admit(
+            &request,
+            &Ledger {
+                owner: key(1).id(),
+                contracts: &contracts,
+                revoked: &revoked,
+                dataset: self.dataset.as_ref(),
+                jobs_used: &|_| used,
+                consumed: self.consumed,
+                high_water: self.high_water,
+                coordinator: self.coordinator,
+            },
+        )
+    }
+}
+
+fn add_owner(c: &mut Contract, n: u8) {
+    c.parties.push(ContractParty { name: name("more"), root: key(n).id(), role: Role::Provider });
+}
+
+#[test]
+fn the_job_that_the_contract_describes_is_admitted() {
+    let admission = Case::new().decide().unwrap();
+    assert_eq!(admission.owner, key(1).id());
+    assert_eq!(admission.dataset, dataset_of(1));
+    // At the last moment, at the last place of the quota, with a higher floor: still within the terms.
+    assert!(Case::new().job(|j| j.cohort = Cohort { rows: 11, contributors: 3 }).decide().is_ok());
+    assert!(Case::new().other(|c| c.high_water = UnixMillis(NOW.0 + 300_000)).decide().is_ok());
+    assert!(Case::new().job(|j| j.created_at = UnixMillis(NOW.0 + 300_000)).decide().is_ok());
+}
+
+#[test]
+fn each_change_has_its_refusal() {
+    use Code::*;
+    let case = Case::new;
+    let table: Vec<(&str, Case, Code)> = vec![
+        ("clock behind", case().other(|c| c.high_water = UnixMillis(NOW.0 + 300_001)), RefusedClock),
+        ("job expired", case().job(|j| j.expires_at = NOW), RefusedJobExpired),
+        ("job of the future", case().job(|j| j.created_at = UnixMillis(NOW.0 + 300_001)), RefusedJobExpired),
+        ("another owner's job", case().job(|j| drop(j.providers.remove(0))), RefusedParties),
+        ("unknown contract", case().other(|c| c.known = false), RefusedContractUnknown),
+        ("another contract", case().job(|j| j.contracts = vec![ContractId([0; 32])]), RefusedContractUnknown),
+        (
+            "own signature missing",
+            case().other(|c| {
+                c.signers.remove(0);
+            }),
+            RefusedContractIncomplete,
+        ),
+        (
+            "other owner's signature missing",
+            case().other(|c| {
+                c.signers.remove(2);
+            }),
+            RefusedContractIncomplete,
+        ),
+        (
+            "demander's signature missing",
+            case().other(|c| {
+                c.signers.pop();
+            }),
+            RefusedContractIncomplete,
+        ),
+        ("a stranger's signature instead", case().other(|c| c.signers[1] = STRANGER), RefusedContractIncomplete),
+        ("a party more, unsigned", case().contract(|c| add_owner(c, STRANGER)), RefusedContractIncomplete),
+        (
+            "no purpose",
+            case().contract(|c| c.purpose = " ".into()).job(|j| j.purpose = " ".into()),
+            RefusedContractIncomplete,
+        ),
+        ("wildcard purpose", case().contract(|c| c.purpose = "*".into()), RefusedContractIncomplete),
+        ("wildcard kind", case().contract(|c| c.kinds.push("*".into())), RefusedContractIncomplete),
+        ("wildcard column", case().contract(|c| c.datasets[0].columns[0].name = "*".into()), RefusedContractIncomplete),
+        ("floor of rows below three", case().contract(|c| c.cohort.rows = 2), RefusedContractIncomplete),
+        ("floor of one contributor", case().contract(|c| c.cohort.contributors = 1), RefusedContractIncomplete),
+        ("version of the future", case().contract(|c| c.version = 2), RefusedContractIncomplete),
+        ("revoked", case().other(|c| c.revoked = true), RefusedContractRevoked),
+        ("not yet valid", case().contract(|c| c.valid_from = UnixMillis(NOW.0 + 1)), RefusedContractExpired),
+        ("no longer valid", case().contract(|c| c.valid_until = NOW), RefusedContractExpired),
+        ("another operator", case().other(|c| c.operator = STRANGER), RefusedOperator),
+        ("the demander's root key as operator", case().other(|c| c.operator = DEMANDER), RefusedOperator),
+        ("the coordinator demands", case().other(|c| c.coordinator = key(DEMANDER).id()), RefusedRoles),
+        ("the coordinator operates", case().other(|c| c.coordinator = key(OPERATOR).id()), RefusedRoles),
+        ("another dataset version", case().job(|j| j.providers[0].dataset = DatasetVersionId([1; 32])), RefusedDataset),
+        ("another owner's dataset", case().job(|j| j.providers[0].dataset = dataset_of(2)), RefusedDataset),
+        ("dataset not registered here", case().other(|c| c.dataset = None), RefusedDataset),
+        ("view not granted", case().job(|j| j.providers[0].view = "other".into()), RefusedDataset),
+        ("view granted but gone", case().other(|c| c.dataset.as_mut().unwrap().views.clear()), RefusedDataset),
+        ("another purpose", case().job(|j| j.purpose = "marketing".into()), RefusedPurpose),
+        ("purpose with a blank more", case().job(|j| j.purpose.push(' ')), RefusedPurpose),
+        ("another kind", case().job(|j| j.kind = "count/v1".into()), RefusedKind),
+        ("another version of the kind", case().job(|j| j.kind = "stats/v2".into()), RefusedKind),
+        (
+            "parameters that the kind refuses",
+            case().other(|c| c.facts = Err(Fault::new(RefusedParameters, "x"))),
+            RefusedParameters,
+        ),
+        ("sums that overflow", case().other(|c| c.facts = Err(Fault::new(RefusedOverflow, "x"))), RefusedOverflow),
+        ("column not granted", case().uses("secret", Use::Filter), RefusedColumn),
+        ("column not there", case().uses("ghost", Use::Filter), RefusedColumn),
+        (
+            "column granted but gone",
+            case().other(|c| drop(c.dataset.as_mut().unwrap().columns.remove(0))),
+            RefusedColumn,
+        ),
+        ("grouping by a summed column", case().uses("amount", Use::GroupBy), RefusedLevel),
+        ("filtering by a summed column", case().uses("amount", Use::Filter), RefusedLevel),
+        ("summing a grouping column", case().uses("region", Use::Aggregate), RefusedLevel),
+        (
+            "level withdrawn by the owner",
+            case().other(|c| c.dataset.as_mut().unwrap().columns[0].levels.clear()),
+            RefusedLevel,
+        ),
+        ("too few providers", case().job(|j| drop(j.providers.pop())), RefusedParties),
+        ("a provider outside the contract", case().job(|j| j.providers[2].owner = key(STRANGER).id()), RefusedParties),
+        ("the demander as provider", case().job(|j| j.providers[2].owner = key(DEMANDER).id()), RefusedParties),
+        ("lower floor of rows", case().job(|j| j.cohort.rows = 9), RefusedCohort),
+        ("lower floor of contributors", case().job(|j| j.cohort.contributors = 1), RefusedCohort),
+        ("another recipient", case().job(|j| j.recipient = SealPublic([8; 32])), RefusedRecipient),
+        ("consumed before", case().other(|c| c.consumed = true), RefusedReplayed),
+        ("quota used up", case().other(|c| c.used = 5), RefusedQuota),
+    ];
+    for (what, case, code) in table {
+        match case.decide() {
+            Err(fault) => assert_eq!(fault.code, code, "{what}: {fault}"),
+            Ok(_) => panic!("{what} was admitted"),
+        }
+    }
+}
+
+#[test]
+fn a_contract_says_everything_that_is_wrong_with_it() {
+    let mut contract = Case::new().contract;
+    contract.quota.jobs = 0;
+    contract.kinds.clear();
+    contract.recipients.clear();
+    contract.parties[1].root = contract.parties[0].root;
+    assert!(contract.faults().len() >= 4, "{:?}", contract.faults());
+    let mut draft = SignedContract::draft(contract);
+    assert_eq!(draft.sign(&key(1), NOW).unwrap_err().code, Code::ArgsInvalid);
+}
+
+#[test]
+fn signatures_over_other_bytes_are_not_collected() {
+    let contract = Case::new().contract;
+    let mut other = contract.clone();
+    other.quota.jobs += 1;
+    let mut signed = SignedContract::draft(contract);
+    let statement = Statement::sign(&key(1), "", NOW, None, other);
+    assert_eq!(signed.add(statement).unwrap_err().code, Code::RefusedContractIncomplete);
+    signed.sign(&key(1), NOW).unwrap();
+    signed.sign(&key(1), NOW).unwrap();
+    assert_eq!(signed.signatures().len(), 1, "one key counts once");
+    assert_eq!(signed.missing().len(), 3);
+}
+
+#[test]
+fn every_altered_byte_of_a_job_is_refused() {
+    let job = Statement::sign(&key(OPERATOR), "job", NOW, None, Case::new().job);
+    assert!(JobSpec::verify(job.bytes()).is_ok());
+    let mut codes = std::collections::BTreeSet::new();
+    for i in 0..job.bytes().len() {
+        for bit in [0x01, 0x80] {
+            let mut bytes = job.bytes().to_vec();
+            bytes[i] ^= bit;
+            codes.insert(JobSpec::verify(&bytes).unwrap_err().code);
+        }
+    }
+    assert_eq!(codes.into_iter().collect::<Vec<_>>(), [Code::RefusedMalformed, Code::RefusedUnsigned]);
+    assert!(JobSpec::verify(&vec![0; tacit_types::limits::JOB_BYTES_MAX + 1]).is_err());
+}
+
+#[test]
+fn a_job_with_a_field_out_of_range_is_malformed() {
+    let changes: [fn(&mut JobSpec); 7] = [
+        |j| j.version = 2,
+        |j| j.nonce.push(0),
+        |j| j.contracts.clear(),
+        |j| j.contracts = vec![ContractId([0; 32]); 17],
+        |j| j.providers[1] = j.providers[0].clone(),
+        |j| j.attempt_ms = 86_400_001,
+        |j| j.expires_at = j.created_at,
+    ];
+    for (i, change) in changes.into_iter().enumerate() {
+        let mut job = Case::new().job;
+        change(&mut job);
+        let signed = Statement::sign(&key(OPERATOR), "job", NOW, None, job);
+        assert_eq!(JobSpec::verify(signed.bytes()).unwrap_err().code, Code::RefusedMalformed, "{i}");
+    }
+}
