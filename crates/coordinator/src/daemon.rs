@@ -12,7 +12,7 @@ use tacit_net::invite::CodeBook;
 use tacit_net::{Address, Endpoint, Identity, Purpose, keyfile};
 use tacit_receipts::{KeyKind, VerifierKey};
 use tacit_types::wire::Blob;
-use tacit_types::{Code, Fault, Name, NodeId};
+use tacit_types::{Code, Fault, Name, NodeId, UnixMillis};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -124,7 +124,7 @@ impl Coordinator {
         let (fatal, fatal_receiver) = Fatal::channel();
         let (store, writer) = Store::open(paths.database(), fatal.clone()).await?;
         let roster = Arc::new(Roster::load(store.parties().await?)?);
-        let card = own_card(&store, &root, &clock).await?;
+        let card = own_card(store.clone(), root.share(), clock.now()).await?;
         let nodes = Arc::new(Nodes::new());
         let (roster, roster_view) = watch::channel(roster);
         let identity = Identity::from_signing_key(&root)?;
@@ -158,7 +158,7 @@ impl Coordinator {
             jobs: Jobs::default(),
             appends,
             log: view,
-            invites: tokio::sync::Mutex::new(code_book(&store).await?),
+            invites: tokio::sync::Mutex::new(code_book(store.clone()).await?),
             tasks: Mutex::new(Some(JoinSet::new())),
             store,
             config,
@@ -252,7 +252,7 @@ fn public_address(config: &Config, bound: SocketAddr) -> Address {
     config.public.clone().unwrap_or_else(|| reachable.into())
 }
 
-async fn code_book(store: &Store) -> Result<CodeBook, Fault> {
+async fn code_book(store: Store) -> Result<CodeBook, Fault> {
     let mut book = CodeBook::default();
     for grant in store.invitations().await? {
         book.insert(grant)?;
@@ -262,7 +262,7 @@ async fn code_book(store: &Store) -> Result<CodeBook, Fault> {
 
 /// The coordinator's card: made at the first start, the same ever after. Nobody holds the key to which
 /// its seal key would seal: a coordinator is sent nothing that is sealed.
-async fn own_card(store: &Store, root: &SigningKey, clock: &Clock) -> Result<Blob, Fault> {
+async fn own_card(store: Store, root: SigningKey, now: UnixMillis) -> Result<Blob, Fault> {
     if let Some(card) = store.meta(CARD).await? {
         let own = PartyCard::verify(&card).is_ok_and(|card| card.signer() == root.id());
         return if own {
@@ -271,7 +271,6 @@ async fn own_card(store: &Store, root: &SigningKey, clock: &Clock) -> Result<Blo
             Err(Fault::new(Code::StoreCorrupt, "coordinator.db: the coordinator's card is not signed by root.key"))
         };
     }
-    let now = clock.now();
     let card = PartyCard {
         version: 1,
         name: Name::new("coordinator")?,
@@ -282,7 +281,19 @@ async fn own_card(store: &Store, root: &SigningKey, clock: &Clock) -> Result<Blo
         role: PartyRole::Coordinator,
         issued_at: now,
     };
-    let bytes = Statement::sign(root, "coordinator", now, None, card).bytes().to_vec();
+    let bytes = Statement::sign(&root, "coordinator", now, None, card).bytes().to_vec();
     store.write(Change::PutMeta { key: CARD, value: bytes.clone() }).await?;
     Ok(Blob(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_can_be_spawned() {
+        fn spawnable(_: impl Send) {}
+        spawnable(Coordinator::start(Path::new("")));
+        spawnable(run(Path::new(""), std::future::pending()));
+    }
 }

@@ -71,10 +71,11 @@ impl Roster {
         self.partners().map(member).collect()
     }
 
-    /// The partners that witness, the first [`WITNESSES_MAX`] of them.
+    /// The partners that witness, the first [`WITNESSES_MAX`] of them. A partner witnesses from its
+    /// node's first registration on: one that has enrolled and never come holds up nobody.
     pub(crate) fn witnesses(&self, origin: &str) -> Vec<(NodeId, VerifierKey)> {
         let key = |p: &Party| Some((p.row.node, witness_key(&p.card, origin)?));
-        self.partners().take(WITNESSES_MAX).filter_map(key).collect()
+        self.partners().filter(|p| p.row.slots > 0).take(WITNESSES_MAX).filter_map(key).collect()
     }
 
     /// The quorum of all witnesses.

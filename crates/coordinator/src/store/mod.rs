@@ -87,7 +87,7 @@ impl Store {
         let named = |e: sqlx::Error| named(&shown, fault(e));
         let mut connection = SqliteConnection::connect_with(&options(&path)).await.map_err(named)?;
         quick_check(&mut connection, &shown).await?;
-        sqlx::migrate!("./migrations").run(&mut connection).await.map_err(|e| match e {
+        sqlx::migrate!("./migrations").run_direct(None, &mut connection, false).await.map_err(|e| match e {
             sqlx::migrate::MigrateError::Execute(e) => named(e),
             other => Fault::new(Code::StoreFailed, format!("{shown}: {other}")),
         })?;
@@ -197,11 +197,83 @@ async fn write_patiently(connection: &mut SqliteConnection, changes: &[&Change])
 }
 
 async fn write_once(connection: &mut SqliteConnection, changes: &[&Change]) -> Result<Vec<bool>, sqlx::Error> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+    let done = apply_all(connection, changes).await;
+    if done.is_err() {
+        // why: a full disk may have ended the transaction already; then there is nothing to roll back.
+        let _ = sqlx::query("ROLLBACK").execute(connection).await;
+    }
+    done
+}
+
+async fn apply_all(connection: &mut SqliteConnection, changes: &[&Change]) -> Result<Vec<bool>, sqlx::Error> {
     let mut done = Vec::with_capacity(changes.len());
     for change in changes {
-        done.push(change.apply(&mut transaction).await?);
+        done.push(change.apply(connection).await?);
     }
-    transaction.commit().await?;
+    sqlx::query("COMMIT").execute(connection).await?;
     Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tacit_types::{JobId, NodeId, UnixMillis};
+
+    fn job(n: u8, bytes: usize) -> Change {
+        let (id, signer) = (JobId([n; 32]), NodeId([0; 32]));
+        Change::InsertJob { id, signer, state: "admitting".into(), at: UnixMillis(1), value: vec![n; bytes] }
+    }
+
+    fn leaf(place: u64, hash: u8) -> Change {
+        let leaves = vec![LeafRow { place, hash: tacit_types::Hash([hash; 32]), job: None }];
+        Change::Append { leaves, head: vec![hash], at: UnixMillis(place), keys: None }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_apart_and_passes() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("coordinator.db");
+        let (fatal, mut reports) = Fatal::channel();
+        let (store, writer) = Store::open(path.clone(), fatal).await.unwrap();
+        store.write(job(1, 10)).await.unwrap();
+        drop(store);
+        writer.finish().await;
+        let mut connection = SqliteConnection::connect_with(&options(&path)).await.unwrap();
+        let pages = |n: u32| sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {n}")));
+        pages(1).execute(&mut connection).await.unwrap();
+        let change = job(2, 100_000);
+        let full = write_patiently(&mut connection, &[&change]).await.unwrap_err();
+        assert_eq!(full.code, Code::StoreFull);
+        assert!(!is_fatal(&full));
+        pages(1_000_000).execute(&mut connection).await.unwrap();
+        assert_eq!(write_patiently(&mut connection, &[&change, &job(1, 9)]).await.unwrap(), [true, false]);
+        assert!(reports.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn what_the_tables_refuse_fails_alone() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (fatal, mut reports) = Fatal::channel();
+        let (store, writer) = Store::open(folder.path().join("coordinator.db"), fatal).await.unwrap();
+        store.write(leaf(0, 1)).await.unwrap();
+        // One after the other into the queue, so that they share a transaction.
+        let changes = [job(1, 10), leaf(0, 2), job(2, 10), leaf(1, 3)];
+        let results: Vec<_> = {
+            let mut set = tokio::task::JoinSet::new();
+            for (i, change) in changes.into_iter().enumerate() {
+                let store = store.clone();
+                set.spawn(async move { (i, store.write(change).await.map_err(|f| f.code)) });
+            }
+            let mut all = set.join_all().await;
+            all.sort_by_key(|(i, _)| *i);
+            all.into_iter().map(|(_, result)| result).collect()
+        };
+        assert_eq!(results, [Ok(true), Err(Code::Internal), Ok(true), Ok(true)]);
+        assert_eq!(store.leaves().await.unwrap(), 2);
+        assert_eq!(store.head().await.unwrap(), Some((vec![3], UnixMillis(1))));
+        assert!(reports.try_recv().is_err());
+        drop(store);
+        writer.finish().await;
+    }
 }

@@ -1,11 +1,12 @@
 //! Who comes in, and what each may ask.
 
+use tacit_crypto::{SealPublic, Statement};
 use tacit_engine::api::{FromCoordinator, ToCoordinator};
 use tacit_engine::{Finish, Finished};
-use tacit_governance::PartyRole;
+use tacit_governance::{Cohort, Contract, ContractParty, PartyRole, Quota, Role};
 use tacit_net::{Address, Purpose};
 use tacit_types::wire::Blob;
-use tacit_types::{Attempt, Code, ContractId, JobId, Name, Step};
+use tacit_types::{Attempt, Code, ContractId, JobId, Name, NodeId, Step};
 
 use crate::support::*;
 
@@ -38,7 +39,8 @@ async fn a_code_works_once_for_what_it_says() {
     let FromCoordinator::Enrolled { name, roster, log } = world.redeem(&keys, &text, keys.card()).await.unwrap() else {
         panic!()
     };
-    assert_eq!((name.as_str(), roster.len(), log.witnesses.len(), log.quorum), ("bank-a", 2, 1, 1));
+    // A partner witnesses once its node has been there.
+    assert_eq!((name.as_str(), roster.len(), log.witnesses.len(), log.quorum), ("bank-a", 2, 0, 0));
     let first = tacit_governance::PartyCard::verify(&roster[0].card).unwrap();
     assert_eq!((first.body().role, first.body().node), (PartyRole::Coordinator, world.id));
     assert_eq!(code(world.redeem(&keys, &text, keys.card()).await), Code::InviteUnknown);
@@ -162,4 +164,81 @@ async fn an_invitation_says_what_it_is_for_and_stays_good() {
         assert_eq!((name.as_str(), role.as_str()), ("bank-a", "regulator"));
     }
     assert!(world.redeem(&keys, &text, keys.card()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contracts_and_datasets_are_kept_and_handed_on() {
+    let mut world = World::new().await;
+    let owner = Keys::new("owner", PartyRole::Partner);
+    world.enrol(&owner).await;
+    let operator = world.operator("o").await;
+    let root = owner.root.share();
+    let node = Client::new(owner, world.id, world.address).await;
+    let dataset = |owner| tacit_governance::DatasetDescriptor {
+        format: 1,
+        owner,
+        name: Name::new("d").unwrap(),
+        version: 1,
+        columns: vec![],
+        row_bucket: 8,
+        commitment: tacit_types::Hash([0; 32]),
+        views: vec!["d".into()],
+    };
+    let sign = |body| Blob(Statement::sign(&root, "d", now(), None, body).bytes().to_vec());
+    let register = async |address: &str, datasets: Vec<Blob>, slots| {
+        node.ask(&ToCoordinator::Register { address: address.into(), datasets, slots }).await
+    };
+    let (own, others) = (sign(dataset(root.id())), sign(dataset(operator.keys.root.id())));
+    assert_eq!(code(register("a.example:1", vec![others], 1).await), Code::ArgsInvalid);
+    assert_eq!(code(register("nowhere", vec![], 1).await), Code::ArgsInvalid);
+    assert_eq!(code(register("", vec![], 0).await), Code::ArgsInvalid);
+    assert_eq!(code(register("", vec![], tacit_coordinator::limits::SLOTS_MAX + 1).await), Code::ArgsInvalid);
+    let many = vec![own.clone(); tacit_coordinator::limits::DATASETS_PER_NODE_MAX + 1];
+    assert_eq!(code(register("", many, 1).await), Code::ArgsInvalid);
+    register("a.example:1", vec![own.clone()], 1).await.unwrap();
+
+    let contract = contract(&root.id(), &operator.keys.root.id(), operator.keys.seal);
+    let signature = |key| Blob(Statement::sign(key, "c", now(), None, contract.clone()).bytes().to_vec());
+    let (a, b) = (signature(&root), signature(&operator.keys.root));
+    let mut broken = a.clone();
+    *broken.0.last_mut().unwrap() ^= 1;
+    for bad in [vec![], vec![broken], vec![Blob(vec![1, 2, 3])], vec![signature(&operator.keys.node)]] {
+        assert_eq!(code(node.ask(&ToCoordinator::PutContract(bad)).await), Code::RefusedContractIncomplete);
+    }
+    node.ask(&ToCoordinator::PutContract(vec![a.clone()])).await.unwrap();
+    operator.ask(&ToCoordinator::PutContract(vec![a.clone(), b.clone()])).await.unwrap();
+    world.stop().await;
+    world.start().await;
+    let id = contract.id();
+    let FromCoordinator::Contract(mut kept) = operator.ask(&ToCoordinator::Contract(id)).await.unwrap() else {
+        panic!()
+    };
+    kept.sort();
+    let mut both = vec![a, b];
+    both.sort();
+    assert_eq!(kept, both);
+    let FromCoordinator::Contracts(all) = operator.ask(&ToCoordinator::Contracts).await.unwrap() else { panic!() };
+    assert_eq!((all.len(), all[0].len()), (1, 2));
+    let FromCoordinator::Datasets(all) = operator.ask(&ToCoordinator::Datasets).await.unwrap() else { panic!() };
+    assert_eq!(all, [own]);
+    let FromCoordinator::Roster(roster) = operator.ask(&ToCoordinator::Roster).await.unwrap() else { panic!() };
+    assert_eq!((roster[1].address.as_str(), roster[1].online), ("a.example:1", false));
+}
+
+fn contract(provider: &NodeId, demander: &NodeId, seal: SealPublic) -> Contract {
+    let party = |name: &str, root: &NodeId, role| ContractParty { name: Name::new(name).unwrap(), root: *root, role };
+    Contract {
+        version: 1,
+        name: Name::new("c").unwrap(),
+        parties: vec![party("owner", provider, Role::Provider), party("o", demander, Role::Demander)],
+        datasets: vec![],
+        kinds: vec!["count/v1".into()],
+        purpose: "test".into(),
+        recipients: vec![seal],
+        operators: vec![*demander],
+        cohort: Cohort { rows: 3, contributors: 2 },
+        quota: Quota { jobs: 1 },
+        valid_from: tacit_types::UnixMillis(1),
+        valid_until: tacit_types::UnixMillis(2),
+    }
 }

@@ -163,3 +163,66 @@ async fn leaves_that_only_the_files_have_are_entered_again() {
     let report = fsck(world.home()).unwrap();
     assert_eq!((report.leaves, report.receipts, report.jobs), (6, 4, 2));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_ends_the_process() {
+    let mut world = World::new().await;
+    let nodes = world.nodes(3).await;
+    let operator = world.operator("o").await;
+    world.stop().await;
+    // No folder for tiles can be made where a file is.
+    std::fs::write(world.log().join("tile"), b"in the way").unwrap();
+    let home = world.home().to_owned();
+    let running = tokio::spawn(async move { tacit_coordinator::run(&home, std::future::pending()).await });
+    for node in &nodes {
+        node.up().await;
+    }
+    let id = within(10, "submitting", async {
+        loop {
+            match operator.submit(operator.job(&nodes, 1)).await {
+                Ok(id) => return id,
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            }
+        }
+    })
+    .await;
+    let fault = within(10, "the end", running).await.unwrap().unwrap_err();
+    assert_eq!(fault.code, Code::IoFailed, "{fault}");
+    std::fs::remove_file(world.log().join("tile")).unwrap();
+    world.start().await;
+    assert_eq!(operator.end(id).await.terminal, Some(Terminal::Succeeded));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_quorum_no_receipt_is_handed_out() {
+    let world = World::new().await;
+    let nodes = world.nodes(3).await;
+    let operator = world.operator("o").await;
+    nodes[0].script().hold.insert("cosign");
+    nodes[1].script().hold.insert("cosign");
+    let id = operator.submit(operator.job(&nodes, 1)).await.unwrap();
+    nodes[2].came("attest").await;
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    let view = operator.view(id).await;
+    assert_eq!((view.state.as_str(), view.receipt), ("settling", None));
+    nodes[0].script().hold.clear();
+    assert_eq!(operator.end(id).await.terminal, Some(Terminal::Succeeded));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_waits_for_the_witnesses_of_its_own_parties() {
+    let world = World::new().await;
+    let nodes = world.nodes(4).await;
+    let operator = world.operator("o").await;
+    // Three of four are a quorum of the log, but this job's two parties ask for both of theirs.
+    nodes[0].script().hold.insert("cosign");
+    let id = operator.submit(operator.job(&nodes[..2], 1)).await.unwrap();
+    nodes[1].came("attest").await;
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    assert_eq!(operator.view(id).await.state, "settling");
+    let others = operator.submit(operator.job(&nodes[1..], 2)).await.unwrap();
+    assert_eq!(operator.end(others).await.terminal, Some(Terminal::Succeeded));
+    nodes[0].script().hold.clear();
+    let view = operator.end(id).await;
+    assert_eq!((view.terminal, view.receipt), (Some(Terminal::Succeeded), Some(2)));
+}

@@ -46,7 +46,11 @@ impl Job {
             return self.settle_cancelled(now);
         }
         match waiting {
-            None => self.state = State::Queued { from: now, until: now.plus(self.limits.queue_ms) },
+            None => {
+                // Every owner has what it needs of them; they need not be stored with every step.
+                self.contracts.clear();
+                self.state = State::Queued { from: now, until: now.plus(self.limits.queue_ms) };
+            }
             Some(party) => self.fail(now, Code::JobUnreachable, Some(party), None, "it did not decide in time".into()),
         }
     }
@@ -135,7 +139,8 @@ impl Job {
 
     /// A failed attempt is repeated when nobody's input had left and the cause may pass.
     fn attempt_failed(&mut self, now: UnixMillis) {
-        let failures: Vec<(usize, Code, Option<Step>, Option<Seat>, String, bool)> = self
+        type Failure = (usize, Code, Option<Step>, Option<Seat>, String, bool);
+        let failures: Vec<Failure> = self
             .parties
             .iter()
             .enumerate()
