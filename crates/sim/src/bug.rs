@@ -1,0 +1,105 @@
+//! Planted bugs. A simulator that does not find them is blind, so each has a test that does.
+
+use serde::{Deserialize, Serialize};
+
+/// A mistake that a driver or a party could make. None of them is in shipped code: the simulator's
+/// own drivers and wrappers make them when told to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bug {
+    /// A node answers an admission that is written but not synced.
+    AnswerBeforeSync,
+    /// A node sends its attestation before the chain's head is on disk.
+    AttestBeforeStore,
+    /// A restarted node begins its chain of attestations anew.
+    ForgetChain,
+    /// A node decides a repeated request again instead of giving the stored answer.
+    DropDedupe,
+    /// A node counts a job against its quota after it has answered.
+    QuotaAfterAnswer,
+    /// A restarted node runs an attempt again that it had begun.
+    RerunBurned,
+    /// A node seeds the attempts of a job alike.
+    ReuseSeed,
+    /// A node hands out its part of the key for a receipt that lacks an attestation.
+    AcceptIncomplete,
+    /// Coordinator and node are content with one cosignature.
+    ReleaseBeforeQuorum,
+    /// A masked input leaves before the disk says that it has.
+    ForgetInputSent,
+    /// A machine hears that its record is durable, and it is not.
+    SkipPersist,
+    /// A witness cosigns whatever it is shown.
+    WitnessCosignsFork,
+    /// A node makes up its own mind about how a job ended.
+    CloseByOwnVerdict,
+    /// A node's local half opens a number that the job does not list.
+    OpenUndisclosed,
+    /// A node meters something that follows from its data.
+    MeterByInput,
+    /// The coordinator asks before it has stored why.
+    AskBeforeStore,
+    /// The coordinator acknowledges a report that it has not stored.
+    AcknowledgeBeforeStore,
+    /// The coordinator signs a receipt anew each time it is asked to append it.
+    AppendTwice,
+    /// The coordinator publishes a checkpoint before the log's files are synced.
+    CheckpointBeforeFiles,
+    /// A restarted coordinator forgets when to wake.
+    ForgetWake,
+    /// The coordinator tells parties an end that may still change.
+    TellEarly,
+    /// A party's vector is counted twice.
+    DoubleCount,
+    /// A crashed party goes on with the attempt that it had begun, with the same seed.
+    ResumeAttempt,
+    /// A party of a round opens its shares before the decision is on disk.
+    OpenBeforeDecision,
+    /// The aggregator leaves a survivor out of the list that it sends to some.
+    ForgeSurvivors,
+    /// A party reports survivors whose input is not in the sum.
+    MisreportSurvivors,
+    /// A party signs what it did not check: its openings for a second set of survivors.
+    VoteTwice,
+    /// The bytes of a message are altered on their way and nobody notices.
+    UndetectedCorruption,
+}
+
+impl Bug {
+    /// Those of a job's life.
+    pub const LIFE: &[Bug] = &[
+        Bug::AnswerBeforeSync,
+        Bug::AttestBeforeStore,
+        Bug::ForgetChain,
+        Bug::DropDedupe,
+        Bug::QuotaAfterAnswer,
+        Bug::RerunBurned,
+        Bug::ReuseSeed,
+        Bug::AcceptIncomplete,
+        Bug::ReleaseBeforeQuorum,
+        Bug::ForgetInputSent,
+        Bug::SkipPersist,
+        Bug::WitnessCosignsFork,
+        Bug::CloseByOwnVerdict,
+        Bug::OpenUndisclosed,
+        Bug::MeterByInput,
+        Bug::AskBeforeStore,
+        Bug::AcknowledgeBeforeStore,
+        Bug::AppendTwice,
+        Bug::CheckpointBeforeFiles,
+        Bug::ForgetWake,
+        Bug::TellEarly,
+    ];
+
+    /// Those of secure aggregation alone.
+    pub const SECAGG: &[Bug] = &[
+        Bug::SkipPersist,
+        Bug::DoubleCount,
+        Bug::ResumeAttempt,
+        Bug::OpenBeforeDecision,
+        Bug::ForgeSurvivors,
+        Bug::MisreportSurvivors,
+        Bug::VoteTwice,
+        Bug::UndetectedCorruption,
+    ];
+}

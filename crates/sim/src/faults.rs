@@ -1,0 +1,370 @@
+//! What goes wrong in a run: drawn once from the seed, and a value that a failing run writes down.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::dice::Dice;
+use crate::run::Scenario;
+
+/// Milliseconds after which nothing new goes wrong, so that what hangs has no excuse.
+pub const CALM_AT_MS: u64 = 60_000;
+/// Milliseconds without a sign of life after which a connection counts as lost.
+pub const IDLE_MS: u64 = 3_000;
+
+/// The kinds of faults, for counting and for switching off.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// A message takes longer.
+    Delay,
+    /// A later message arrives before an earlier one.
+    Reorder,
+    /// A connection is lost with what is on its way, and comes back.
+    Lose,
+    /// A message arrives twice, the second time much later.
+    Duplicate,
+    /// A message breaks off; the connection is closed.
+    Truncate,
+    /// A message is altered; the connection's authentication notices and closes it.
+    Corrupt,
+    /// Nobody reaches anybody.
+    PartitionTotal,
+    /// Some pairs do not reach each other.
+    PartitionPartial,
+    /// One direction between two is cut.
+    PartitionOneWay,
+    /// A cut that comes and goes.
+    PartitionFlapping,
+    /// Everything of one process is slow.
+    Slow,
+    /// A process dies before it does its next thing.
+    CrashBefore,
+    /// A process dies right after it has done something.
+    CrashAfter,
+    /// A process that died stays away.
+    NeverBack,
+    /// A clock is wrong.
+    Skew,
+    /// An owner refuses the job.
+    Refuse,
+    /// The operator cancels.
+    Cancel,
+    /// An owner's local half fails.
+    LocalFault,
+    /// A party alters, drops, doubles or forges its own messages.
+    Cheat,
+    /// The coordinator comes back with an old state.
+    Backup,
+}
+
+impl FaultKind {
+    /// Every kind.
+    pub const ALL: &[FaultKind] = &[
+        FaultKind::Delay,
+        FaultKind::Reorder,
+        FaultKind::Lose,
+        FaultKind::Duplicate,
+        FaultKind::Truncate,
+        FaultKind::Corrupt,
+        FaultKind::PartitionTotal,
+        FaultKind::PartitionPartial,
+        FaultKind::PartitionOneWay,
+        FaultKind::PartitionFlapping,
+        FaultKind::Slow,
+        FaultKind::CrashBefore,
+        FaultKind::CrashAfter,
+        FaultKind::NeverBack,
+        FaultKind::Skew,
+        FaultKind::Refuse,
+        FaultKind::Cancel,
+        FaultKind::LocalFault,
+        FaultKind::Cheat,
+        FaultKind::Backup,
+    ];
+
+    /// The word, as in `--faults`.
+    pub fn word(self) -> String {
+        serde_json::to_value(self).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// The kind of that word.
+    pub fn parse(word: &str) -> Option<Self> {
+        serde_json::from_value(serde_json::Value::String(word.to_owned())).ok()
+    }
+}
+
+/// How often each kind of fault happened.
+pub type Coverage = BTreeMap<FaultKind, u64>;
+
+/// A time in which some cannot reach some.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Partition {
+    /// Which kind, for counting.
+    pub kind: FaultKind,
+    /// From, in milliseconds of the run.
+    pub from: u64,
+    /// Until.
+    pub until: u64,
+    /// Sender and receiver of every direction that is cut.
+    pub cut: Vec<(usize, usize)>,
+}
+
+/// The death of a process.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Crash {
+    /// Which process.
+    pub process: usize,
+    /// At which of its effects since the run began: a write, a sync or a message.
+    pub effect: u64,
+    /// Right after the effect, or just before.
+    pub after: bool,
+    /// Milliseconds until it is back; never when absent.
+    pub restart: Option<u64>,
+}
+
+/// What a dishonest party does to one of its messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deed {
+    /// Alters a byte.
+    Alter,
+    /// Keeps the message.
+    Drop,
+    /// Sends it and then another under the same address.
+    Equivocate,
+    /// Alters the signed body and signs it again.
+    Forge,
+    /// Sends some receivers another list than others, well signed.
+    Split,
+    /// Sends it late.
+    Late,
+}
+
+/// A dishonest party's plan.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Cheat {
+    /// Which party.
+    pub seat: usize,
+    /// The number of the phase among those of the protocol.
+    pub phase: usize,
+    /// What it does.
+    pub deed: Deed,
+}
+
+/// Everything that goes wrong in one run.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Faults {
+    /// The longest ordinary delay of a message, in milliseconds.
+    pub delay: u64,
+    /// Messages that take so long that later ones overtake them, in a thousand.
+    pub reorder: u32,
+    /// Messages that are lost with their connection, in a thousand.
+    pub lose: u32,
+    /// Messages that arrive twice, in a thousand.
+    pub duplicate: u32,
+    /// Messages that break off, in a thousand.
+    pub truncate: u32,
+    /// Messages that are altered and noticed, in a thousand.
+    pub corrupt: u32,
+    /// Cuts.
+    pub partitions: Vec<Partition>,
+    /// A slow process and its extra delay in milliseconds.
+    pub slow: Option<(usize, u64)>,
+    /// Deaths.
+    pub crashes: Vec<Crash>,
+    /// How far each process's clock is off, in milliseconds.
+    pub skew: Vec<i64>,
+    /// The party that refuses.
+    pub refuse: Option<usize>,
+    /// When the operator cancels.
+    pub cancel: Option<u64>,
+    /// The party whose local half fails.
+    pub local_fault: Option<usize>,
+    /// Dishonest parties.
+    pub cheats: Vec<Cheat>,
+    /// Whether the coordinator comes back from its first death with the state of an earlier moment.
+    pub backup: bool,
+}
+
+impl Faults {
+    /// Draws the faults of a run of `processes` processes, of which `parties` hold data. The first
+    /// process of a job's life is the coordinator.
+    pub fn draw(seed: u64, scenario: Scenario, processes: usize, parties: usize) -> Self {
+        let mut d = Dice::new(seed, "faults");
+        let mut faults = Self { delay: *d.pick(&[2, 10, 50, 200]), ..Self::default() };
+        // One run in eight is quiet: what fails there fails without an excuse.
+        if d.chance(125) {
+            return faults;
+        }
+        let mut rate = |likely: u32, rates: &[u32]| if d.chance(likely) { *d.pick(rates) } else { 0 };
+        faults.reorder = rate(400, &[50, 300]);
+        faults.duplicate = rate(400, &[20, 100, 400]);
+        faults.lose = rate(250, &[2, 8, 30]);
+        faults.truncate = rate(100, &[2, 10]);
+        faults.corrupt = rate(100, &[2, 10]);
+        if d.chance(300) {
+            faults.draw_partitions(&mut d, processes);
+        }
+        if d.chance(150) {
+            faults.slow = Some((d.below(processes as u64) as usize, *d.pick(&[100, 700, 2_500])));
+        }
+        if d.chance(550) {
+            faults.draw_crashes(&mut d, scenario, processes);
+        }
+        match scenario {
+            Scenario::Secagg => faults.draw_cheats(&mut d, parties),
+            Scenario::Life => faults.draw_life(&mut d, processes, parties),
+        }
+        faults
+    }
+
+    fn draw_partitions(&mut self, d: &mut Dice, processes: usize) {
+        let pairs: Vec<(usize, usize)> =
+            (0..processes).flat_map(|a| (0..processes).filter(move |b| *b != a).map(move |b| (a, b))).collect();
+        let kind = *d.pick(&[
+            FaultKind::PartitionTotal,
+            FaultKind::PartitionPartial,
+            FaultKind::PartitionOneWay,
+            FaultKind::PartitionFlapping,
+        ]);
+        let (a, b) = *d.pick(&pairs);
+        let cut = match kind {
+            FaultKind::PartitionTotal => pairs,
+            FaultKind::PartitionOneWay => vec![(a, b)],
+            _ => vec![(a, b), (b, a)],
+        };
+        let mut from = d.below(6_000);
+        let windows = if kind == FaultKind::PartitionFlapping { d.between(3, 8) } else { 1 };
+        for _ in 0..windows {
+            let until = from + if windows > 1 { d.between(50, 900) } else { d.between(100, 12_000) };
+            self.partitions.push(Partition { kind, from, until, cut: cut.clone() });
+            from = until + d.between(50, 1_500);
+        }
+    }
+
+    fn draw_crashes(&mut self, d: &mut Dice, scenario: Scenario, processes: usize) {
+        // The operator, the last process of a job's life, is a person: it asks again anyway.
+        let mortal = if scenario == Scenario::Life { processes - 1 } else { processes };
+        for _ in 0..d.between(1, 3) {
+            let process = d.below(mortal as u64) as usize;
+            let far = *d.pick(&[12, 60, 250]);
+            let restart = if d.chance(150) { None } else { Some(d.between(10, 8_000)) };
+            // The coordinator has no second; without it nothing ends and nothing is wrong.
+            let restart = if scenario == Scenario::Life && process == 0 { restart.or(Some(9_000)) } else { restart };
+            self.crashes.push(Crash { process, effect: d.between(1, far), after: d.chance(500), restart });
+        }
+    }
+
+    fn draw_cheats(&mut self, d: &mut Dice, parties: usize) {
+        if !d.chance(350) {
+            return;
+        }
+        let seats = colluders(parties).min(d.between(1, 3) as usize);
+        let first = d.below(parties as u64) as usize;
+        for i in 0..seats {
+            for _ in 0..d.between(1, 2) {
+                let deeds = [Deed::Alter, Deed::Drop, Deed::Equivocate, Deed::Forge, Deed::Split, Deed::Late];
+                let phase = d.below(tacit_secagg::PHASES.len() as u64) as usize;
+                self.cheats.push(Cheat { seat: (first + i) % parties, phase, deed: *d.pick(&deeds) });
+            }
+        }
+    }
+
+    fn draw_life(&mut self, d: &mut Dice, processes: usize, parties: usize) {
+        if d.chance(250) {
+            let sizes: [i64; 4] = [30, 4_000, 200_000, 400_000];
+            self.skew = (0..processes).map(|_| d.pick(&sizes) * (d.below(3) as i64 - 1)).collect();
+        }
+        if d.chance(80) {
+            self.refuse = Some(d.below(parties as u64) as usize);
+        }
+        if d.chance(120) {
+            self.cancel = Some(d.below(4_000));
+        }
+        if d.chance(60) {
+            self.local_fault = Some(d.below(parties as u64) as usize);
+        }
+        if d.chance(40) {
+            self.backup = true;
+            let effect = d.between(40, 120);
+            self.crashes.push(Crash { process: 0, effect, after: true, restart: Some(d.between(100, 2_000)) });
+        }
+    }
+
+    /// Switches off every kind that is not in the list.
+    pub fn only(&mut self, kinds: &[FaultKind]) {
+        let on = |kind: FaultKind| kinds.contains(&kind);
+        let keep = |value: &mut u32, kind| *value = if on(kind) { *value } else { 0 };
+        self.delay = if on(FaultKind::Delay) { self.delay } else { 1 };
+        keep(&mut self.reorder, FaultKind::Reorder);
+        keep(&mut self.duplicate, FaultKind::Duplicate);
+        keep(&mut self.lose, FaultKind::Lose);
+        keep(&mut self.truncate, FaultKind::Truncate);
+        keep(&mut self.corrupt, FaultKind::Corrupt);
+        self.partitions.retain(|p| on(p.kind));
+        self.crashes.retain(|c| on(if c.after { FaultKind::CrashAfter } else { FaultKind::CrashBefore }));
+        self.crashes.iter_mut().filter(|c| c.restart.is_none() && !on(FaultKind::NeverBack)).for_each(|c| {
+            c.restart = Some(1_000);
+        });
+        self.slow = self.slow.filter(|_| on(FaultKind::Slow));
+        self.refuse = self.refuse.filter(|_| on(FaultKind::Refuse));
+        self.cancel = self.cancel.filter(|_| on(FaultKind::Cancel));
+        self.local_fault = self.local_fault.filter(|_| on(FaultKind::LocalFault));
+        self.backup &= on(FaultKind::Backup);
+        if !on(FaultKind::Skew) {
+            self.skew.clear();
+        }
+        if !on(FaultKind::Cheat) {
+            self.cheats.clear();
+        }
+    }
+
+    /// The next death of a process, given how many effects it has had.
+    pub fn crash_at(&self, process: usize, effect: u64) -> Option<&Crash> {
+        self.crashes.iter().find(|c| c.process == process && c.effect == effect)
+    }
+
+    /// How far a process's clock is off.
+    pub fn skew_of(&self, process: usize) -> i64 {
+        self.skew.get(process).copied().unwrap_or(0)
+    }
+}
+
+/// How many of so many parties may collude.
+pub fn colluders(parties: usize) -> usize {
+    tacit_secagg::Params::new(parties as u16).map_or(0, |p| usize::from(p.corrupt()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_drawn_and_every_kind_can_be_switched_off() {
+        let quiet = Faults { delay: 1, ..Faults::default() };
+        let mut some = BTreeMap::new();
+        for seed in 0..2_000 {
+            for (scenario, processes) in [(Scenario::Life, 6), (Scenario::Secagg, 4)] {
+                let all = Faults::draw(seed, scenario, processes, 4);
+                assert_eq!(all, Faults::draw(seed, scenario, processes, 4));
+                for kind in FaultKind::ALL {
+                    let mut one = all.clone();
+                    one.only(&[*kind]);
+                    *some.entry(*kind).or_insert(0) += u32::from(one != quiet);
+                }
+                let mut none = all.clone();
+                none.only(&[]);
+                assert_eq!(none, quiet);
+                let mut same = all.clone();
+                same.only(FaultKind::ALL);
+                assert_eq!(same, all);
+            }
+        }
+        let never_alone = [FaultKind::NeverBack];
+        for kind in FaultKind::ALL.iter().filter(|k| !never_alone.contains(k)) {
+            assert!(some[kind] > 20, "{} was drawn {} times", kind.word(), some[kind]);
+            assert_eq!(FaultKind::parse(&kind.word()), Some(*kind));
+        }
+    }
+}

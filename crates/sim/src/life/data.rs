@@ -1,0 +1,136 @@
+//! The owners' rows, and what a result over them must be.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use tacit_governance::dataset::ColumnKind;
+use tacit_jobs::{Fold, Opened, Plan};
+use tacit_types::{Code, Column, Columns, Fault, Seat, Values};
+
+use super::cast::COHORT;
+use crate::dice::Dice;
+use crate::run::{Check, broken, holds};
+
+/// The groups that a job asks for; rows of others are in none of them.
+const GROUPS: [&str; 2] = ["a", "b"];
+
+/// What is asked and of which rows.
+pub struct Data {
+    pub kind: &'static str,
+    pub params: Vec<u8>,
+    /// Each owner's rows.
+    rows: Vec<Vec<(i64, &'static str)>>,
+}
+
+impl Data {
+    /// Draws a question and rows. `variant` changes every amount and nothing that is public.
+    pub fn draw(d: &mut Dice, owners: usize, variant: i64) -> Self {
+        let kind = *d.pick(&["stats/v1", "stats/v1", "count/v1"]);
+        let mut written = json!({});
+        if kind == "stats/v1" {
+            written = json!({"measures": [{"column": "amount", "statistics": ["count", "sum", "mean"]}]});
+            if d.chance(600) {
+                written["group_by"] = json!({"column": "grp", "values": GROUPS});
+            }
+        }
+        let columns =
+            BTreeMap::from([("amount".to_owned(), ColumnKind::Int), ("grp".to_owned(), ColumnKind::Text)]);
+        let params = tacit_jobs::kind(kind).and_then(|k| k.params(written, &columns)).expect("why: sound parameters");
+        let rows = (0..owners)
+            .map(|owner| {
+                // Row counts in digits of their own, where rows are all that is counted.
+                let n = if kind == "count/v1" { d.below(4) << (2 * owner) } else { *d.pick(&[0, 1, 2, 3, 5, 6]) };
+                (0..n).map(|_| row(d, owner, variant)).collect()
+            })
+            .collect();
+        Self { kind, params, rows }
+    }
+
+    /// An owner's local half.
+    pub fn fold(&self, plan: &dyn Plan, owner: usize, fails: bool) -> Result<Box<dyn tacit_jobs::JointHalf>, Fault> {
+        if fails {
+            return Err(Fault::new(Code::DataFileMalformed, "the owner's file cannot be read"));
+        }
+        let mut fold: Box<dyn Fold> = plan.fold();
+        let rows = &self.rows[owner];
+        // In two batches, as a file would come.
+        let (head, tail) = rows.split_at(rows.len() / 2);
+        for batch in [head, tail] {
+            fold.take(&columns(batch))?;
+        }
+        Ok(fold.finish())
+    }
+
+    /// Checks an opened result against the rows of the survivors.
+    pub fn the_output_equals_the_plaintext_oracle(&self, opened: &Opened, survivors: &[Seat]) -> Check {
+        let wrong = |what: String| broken("the_output_equals_the_plaintext_oracle", what);
+        if opened.json["parties"] != json!(survivors.len()) {
+            return wrong(format!("{} parties of {}", opened.json["parties"], survivors.len()));
+        }
+        if self.kind == "count/v1" {
+            let (rows, owners) = self.count(survivors, |_| true);
+            return check_cell(&opened.json["rows"], rows, owners, rows as i64, true);
+        }
+        for entry in opened.json["rows"].as_array().into_iter().flatten() {
+            let (rows, owners) = self.count(survivors, |g| in_group(g, &entry["group"]));
+            check_cell(&entry["rows"], rows, owners, rows as i64, entry["group"] == "all")?;
+        }
+        for entry in opened.json["measures"][0]["groups"].as_array().into_iter().flatten() {
+            let (rows, owners) = self.count(survivors, |g| in_group(g, &entry["group"]));
+            let all = entry["group"] == "all";
+            check_cell(&entry["count"], rows, owners, rows as i64, all)?;
+            check_cell(&entry["sum"], rows, owners, self.sum(survivors, &entry["group"]), all)?;
+        }
+        let cells = opened.json["rows"].as_array().map_or(0, Vec::len);
+        holds(cells == 1 || cells == 2 + GROUPS.len(), "the_output_equals_the_plaintext_oracle", || {
+            format!("{cells} cells")
+        })
+    }
+
+    fn of<'a>(&'a self, survivors: &'a [Seat]) -> impl Iterator<Item = &'a Vec<(i64, &'static str)>> {
+        survivors.iter().map(|s| &self.rows[s.index()])
+    }
+
+    /// Rows in a group and owners with at least one.
+    fn count(&self, survivors: &[Seat], listed: impl Fn(&str) -> bool) -> (u64, u64) {
+        let counts = self.of(survivors).map(|rows| rows.iter().filter(|(_, g)| listed(g)).count() as u64);
+        counts.fold((0, 0), |(rows, owners), n| (rows + n, owners + u64::from(n > 0)))
+    }
+
+    fn sum(&self, survivors: &[Seat], group: &Value) -> i64 {
+        self.of(survivors).flatten().filter(|(_, g)| in_group(g, group)).map(|(x, _)| x).sum()
+    }
+}
+
+/// Amounts of each owner in digits of their own, so that a sum tells whose rows are in it how often.
+fn row(d: &mut Dice, owner: usize, variant: i64) -> (i64, &'static str) {
+    let group = *d.pick(&["a", "a", "b", "c"]);
+    let digit = 1 + d.below(3) as i64;
+    (((digit + variant) % 7 + 1) << (7 * owner), group)
+}
+
+fn columns(rows: &[(i64, &'static str)]) -> Columns {
+    let amounts = Values::Int(rows.iter().map(|r| r.0).collect());
+    let groups = Values::Text(rows.iter().map(|r| r.1.to_owned()).collect());
+    let column = |name: &str, values| Column { name: name.into(), values, valid: None };
+    Columns { rows: rows.len(), columns: vec![column("amount", amounts), column("grp", groups)] }
+}
+
+fn in_group(group: &str, wanted: &Value) -> bool {
+    match wanted.as_str() {
+        Some("all") => true,
+        Some("(other)") => !GROUPS.contains(&group),
+        other => other == Some(group),
+    }
+}
+
+/// A cell is the number, or hidden; below the floor it must be hidden, and the total at or above it
+/// must not.
+fn check_cell(cell: &Value, rows: u64, owners: u64, expected: i64, total: bool) -> Check {
+    let passes = rows >= COHORT.rows && owners >= u64::from(COHORT.contributors);
+    if cell.is_null() {
+        return holds(!(passes && total), "a_total_above_the_floor_is_shown", || format!("{rows} rows of {owners}"));
+    }
+    holds(passes, "no_output_below_the_threshold", || format!("{rows} rows of {owners} owners are shown"))?;
+    holds(*cell == json!(expected), "the_output_equals_the_plaintext_oracle", || format!("{cell}, not {expected}"))
+}

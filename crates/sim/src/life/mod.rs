@@ -1,0 +1,39 @@
+//! Jobs from their submission to the opened result: the engine's values with drivers, disks and
+//! connections around them, real contracts, joint halves, log, witnesses and recipient.
+
+mod attempt;
+mod book;
+mod cast;
+mod coordinator;
+mod data;
+mod node;
+mod operator;
+mod process;
+mod watch;
+mod world;
+
+use crate::run::{Check, Options, Report, holds};
+
+/// One run in so many is made a second time over other data of equal public parameters.
+const TWIN_EVERY: u64 = 8;
+
+/// Runs.
+pub(crate) fn run(options: &Options) -> Report {
+    let mut report = world::World::new(options, 0).run();
+    if report.violation.is_none() && options.seed.is_multiple_of(TWIN_EVERY) {
+        let twin = world::World::new(&Options { trace: false, ..options.clone() }, 1).run();
+        let check = usage_is_equal_for_different_inputs_of_equal_public_parameters(&report.usage, &twin.usage);
+        report.violation = check.err();
+    }
+    report
+}
+
+fn usage_is_equal_for_different_inputs_of_equal_public_parameters(one: &[String], other: &[String]) -> Check {
+    let differing = one.iter().zip(other).find(|(a, b)| a != b);
+    holds(one.len() == other.len() && differing.is_none(), "usage_is_equal_for_different_inputs", || {
+        format!("{} and {} entries; {differing:?}", one.len(), other.len())
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,500 @@
+//! An owner's node: what it answers, what it has made durable before it does, and what it reports.
+
+use std::collections::BTreeMap;
+
+use tacit_engine::control::{Finished, FromNode, Terminal, ToNode};
+use tacit_engine::record::witness_threshold;
+use tacit_engine::{Assignment, FromCoordinator, ToCoordinator, Worker, WorkerContext, WorkerJob};
+use tacit_governance::{Admission, JobSpec, Ledger};
+use tacit_receipts::receipt::next_link;
+use tacit_receipts::{AddCheckpoint, Quorum, Seen, SeenCheckpoint, Witness, WitnessRefusal};
+use tacit_types::wire::{self, Blob};
+use tacit_types::{Attempt, Code, ContractId, Fault, JobId, StatementId, UnixMillis};
+
+use super::attempt::Run;
+use super::cast::{Cast, ORIGIN};
+use super::process::Alive;
+use super::world::{COORDINATOR, Frame, Wake, Wire, World};
+use crate::bug::Bug;
+use crate::disk::Disk;
+use crate::faults::FaultKind;
+
+/// What a node keeps.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Key {
+    Job(JobId),
+    /// The contract whose quota a job uses.
+    Charged(JobId),
+    /// The head of its chain of attestations.
+    Chain,
+    /// The latest time that it has acted at.
+    HighWater,
+    /// What its witness has cosigned last.
+    Seen,
+    /// A record of a protocol.
+    Record(JobId, u32, u64),
+}
+
+/// A slot that is kept for an attempt or used by it.
+pub(super) struct Slot {
+    attempt: Attempt,
+    until: UnixMillis,
+    running: bool,
+}
+
+pub(super) struct Node {
+    pub disk: Disk<Key, Vec<u8>>,
+    slots_max: usize,
+    slots: BTreeMap<JobId, Slot>,
+    pub runs: BTreeMap<JobId, Run>,
+    /// Frames for attempts that this node has not begun.
+    pub early: BTreeMap<(JobId, Attempt), Vec<(usize, Frame)>>,
+    witness: Witness,
+    /// The report under way.
+    telling: Option<(u64, JobId, Attempt)>,
+    /// Questions about how jobs ended, under way.
+    asking: BTreeMap<u64, JobId>,
+    next: u64,
+}
+
+fn witness(cast: &Cast, i: usize, seen: Option<Seen>) -> Witness {
+    Witness::new(cast.owners[i].witness_key.clone(), cast.log_key.clone(), ORIGIN, seen)
+        .expect("why: the keys are of their kinds")
+}
+
+fn unknown(job: &JobId) -> Fault {
+    Fault::new(Code::JobUnknown, job.short())
+}
+
+type Answered = Alive<Result<FromNode, Fault>>;
+
+impl Node {
+    pub fn new(cast: &'static Cast, i: usize, slots_max: usize) -> Self {
+        Self {
+            disk: Disk::default(),
+            slots_max,
+            slots: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            early: BTreeMap::new(),
+            witness: witness(cast, i, None),
+            telling: None,
+            asking: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
+    pub fn job(&self, id: &JobId) -> Option<WorkerJob> {
+        self.disk.read(&Key::Job(*id)).and_then(|row| wire::decode(row).ok())
+    }
+
+    /// Every job that this node has decided on.
+    pub fn jobs(&self) -> Vec<(JobId, WorkerJob)> {
+        let rows = self.disk.all().into_iter();
+        rows.filter_map(|(key, row)| match key {
+            Key::Job(id) => wire::decode(&row).ok().map(|job| (id, job)),
+            _ => None,
+        })
+        .collect()
+    }
+
+    fn get<T: serde::de::DeserializeOwned>(&self, key: &Key) -> Option<T> {
+        self.disk.read(key).and_then(|row| wire::decode(row).ok())
+    }
+
+    pub fn chain(&self) -> Option<(u64, StatementId)> {
+        self.get::<(u64, [u8; 32])>(&Key::Chain).map(|(seq, id)| (seq, StatementId(id)))
+    }
+
+    /// Jobs charged against a contract, by what is durable.
+    pub fn charged(&self, contract: &ContractId) -> u64 {
+        let row = wire::encode(contract);
+        let durable = self.disk.all_durable().iter();
+        durable.filter(|(key, value)| matches!(key, Key::Charged(_)) && **value == row).count() as u64
+    }
+
+    /// What its witness has made durable.
+    pub fn seen(&self) -> Option<Seen> {
+        self.disk.durable(&Key::Seen).and_then(|row| tacit_crypto::cbor::decode(row).ok())
+    }
+}
+
+pub(super) fn job_row(id: JobId, job: &WorkerJob) -> (Key, Vec<u8>) {
+    (Key::Job(id), wire::encode(job))
+}
+
+impl World {
+    pub fn context(&self, i: usize) -> WorkerContext<'static> {
+        let owner = &self.cast.owners[i];
+        WorkerContext {
+            key: &owner.node,
+            owner: owner.root.id(),
+            origin: ORIGIN,
+            coordinator: self.cast.coordinator.id(),
+            now: self.clock(i + 1),
+        }
+    }
+
+    pub fn node_dies(&mut self, i: usize) {
+        self.nodes[i].disk.crash(&mut self.dice);
+        let runs: Vec<JobId> = self.nodes[i].runs.keys().copied().collect();
+        for job in runs {
+            self.close_books(i, &job);
+        }
+        let node = &mut self.nodes[i];
+        node.slots.clear();
+        node.early.clear();
+        node.telling = None;
+        node.asking.clear();
+    }
+
+    pub fn node_starts(&mut self, i: usize) -> Alive {
+        let seen = self.nodes[i].seen();
+        self.nodes[i].witness = witness(self.cast, i, seen);
+        if self.has(Bug::ForgetChain) {
+            let mut kept = Disk::default();
+            kept.write(self.nodes[i].disk.all().into_iter().filter(|(key, _)| *key != Key::Chain).collect());
+            kept.sync();
+            self.nodes[i].disk = kept;
+        }
+        for (id, mut job) in self.nodes[i].jobs() {
+            if self.has(Bug::RerunBurned) && job.finished.is_none() && job.attempt > 0 {
+                job.attempt -= 1;
+                self.nodes[i].disk.write(vec![job_row(id, &job)]);
+            } else if job.burn() {
+                self.note(i + 1, || format!("burns its attempt at job {}", id.short()));
+                self.store(i, vec![job_row(id, &job)])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a transaction and makes it durable.
+    pub fn store(&mut self, i: usize, tx: Vec<(Key, Vec<u8>)>) -> Alive {
+        self.effect(i + 1, false)?;
+        self.nodes[i].disk.write(tx);
+        self.effect(i + 1, true)?;
+        self.sync(i)
+    }
+
+    fn sync(&mut self, i: usize) -> Alive {
+        self.effect(i + 1, false)?;
+        self.nodes[i].disk.sync();
+        self.effect(i + 1, true)
+    }
+
+    /// Answers a request of the coordinator.
+    pub fn answer(&mut self, process: usize, id: u64, request: &ToNode) -> Alive {
+        let i = process - 1;
+        let answered = match request {
+            ToNode::Admit { job, contracts } => self.admit(i, job, contracts),
+            ToNode::Reserve { job, attempt, ttl_ms } => Ok(self.reserve(i, *job, *attempt, *ttl_ms)),
+            ToNode::Start { assignment } => self.start(i, assignment),
+            ToNode::Cancel { job, code } => self.cancel_attempt(i, job, *code).map(|()| Ok(FromNode::Done)),
+            ToNode::Attest { job, record } => self.attest(i, job, record),
+            ToNode::Cosign { request } => self.cosign_at(i, request),
+            ToNode::Logged { job, leaf, proof } => self.logged(i, job, leaf, proof),
+            ToNode::Close { job, terminal } => self.close(i, job, terminal),
+            ToNode::Plan { .. } | ToNode::Ping => Ok(Ok(FromNode::Done)),
+        }?;
+        let answer = answered.unwrap_or_else(FromNode::Failed);
+        self.note(process, || format!("answers {}: {}", super::watch::word(request), super::watch::answer_word(&answer)));
+        let check = self.check_answer(i, request, &answer);
+        self.found(check);
+        self.send(process, COORDINATOR, Wire::Answer { id, answer })?;
+        if self.has(Bug::AnswerBeforeSync) || self.has(Bug::AttestBeforeStore) {
+            self.sync(i)?;
+        }
+        if self.has(Bug::QuotaAfterAnswer)
+            && let ToNode::Admit { job, .. } = request
+        {
+            return self.charge_late(i, job);
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, i: usize, bytes: &Blob, offered: &[Vec<Blob>]) -> Answered {
+        let parsed = match JobSpec::verify(bytes) {
+            Ok(parsed) => parsed,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let id = JobSpec::id(&parsed);
+        let known = self.nodes[i].job(&id);
+        if let Some(known) = &known
+            && !self.has(Bug::DropDedupe)
+        {
+            return Ok(Ok(known.decision()));
+        }
+        let contracts = Worker::contracts(offered);
+        let now = self.clock(i + 1);
+        let high_water: UnixMillis = self.nodes[i].get(&Key::HighWater).unwrap_or_default();
+        let revoked: Vec<ContractId> = match self.faults.refuse == Some(i) {
+            true => parsed.body().contracts.clone(),
+            false => Vec::new(),
+        };
+        let jobs_used = |contract: &ContractId| {
+            let row = wire::encode(contract);
+            let all = self.nodes[i].disk.all();
+            all.iter().filter(|(key, value)| matches!(key, Key::Charged(_)) && **value == row).count() as u64
+        };
+        let owner = &self.cast.owners[i];
+        let named = parsed.body().provider(&owner.root.id()).map(|p| p.dataset);
+        let ledger = Ledger {
+            owner: owner.root.id(),
+            contracts: &contracts,
+            revoked: &revoked,
+            dataset: named.filter(|id| *id == owner.dataset).map(|_| &owner.descriptor),
+            jobs_used: &jobs_used,
+            consumed: known.is_some(),
+            high_water,
+            coordinator: self.cast.coordinator.id(),
+        };
+        let job = match Worker::admit(bytes, &ledger, &self.context(i)) {
+            Ok(job) => job,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let mut tx = vec![job_row(id, &job), (Key::HighWater, wire::encode(&high_water.max(now)))];
+        if let Some(contract) = admitted_under(&job).filter(|_| !self.has(Bug::QuotaAfterAnswer)) {
+            tx.push((Key::Charged(id), wire::encode(&contract)));
+        }
+        if self.faults.refuse == Some(i) {
+            self.net.count(FaultKind::Refuse);
+        }
+        if self.has(Bug::AnswerBeforeSync) {
+            self.nodes[i].disk.write(tx);
+        } else {
+            self.store(i, tx)?;
+        }
+        Ok(Ok(job.decision()))
+    }
+
+    fn charge_late(&mut self, i: usize, bytes: &Blob) -> Alive {
+        let Ok(parsed) = JobSpec::verify(bytes) else { return Ok(()) };
+        let id = JobSpec::id(&parsed);
+        match self.nodes[i].job(&id).as_ref().and_then(admitted_under) {
+            Some(contract) => self.store(i, vec![(Key::Charged(id), wire::encode(&contract))]),
+            None => Ok(()),
+        }
+    }
+
+    fn reserve(&mut self, i: usize, id: JobId, attempt: Attempt, ttl_ms: u64) -> Result<FromNode, Fault> {
+        let known = self.nodes[i].job(&id).ok_or_else(|| unknown(&id))?;
+        if !known.admitted || attempt.0 <= known.attempt {
+            return Err(Fault::new(Code::RefusedReplayed, format!("{attempt} of job {}", id.short())));
+        }
+        let now = self.clock(i + 1);
+        let node = &mut self.nodes[i];
+        node.slots.retain(|_, slot| slot.running || slot.until > now);
+        let held = node.slots.get(&id).is_some_and(|slot| !slot.running);
+        if !held && node.slots.len() >= node.slots_max {
+            return Ok(FromNode::Busy);
+        }
+        if node.slots.get(&id).is_none_or(|slot| !slot.running) {
+            node.slots.insert(id, Slot { attempt, until: now.plus(ttl_ms.min(60_000)), running: false });
+        }
+        Ok(FromNode::Reserved)
+    }
+
+    /// Begins an attempt: its number is burned on disk before anything else happens.
+    fn start(&mut self, i: usize, assignment: &Assignment) -> Answered {
+        let (id, attempt) = (assignment.job, assignment.attempt);
+        let Some(mut job) = self.nodes[i].job(&id) else { return Ok(Err(unknown(&id))) };
+        if job.attempt == attempt.0 {
+            return Ok(Ok(FromNode::Started));
+        }
+        let checked = job.job().and_then(|parsed| {
+            let session = tacit_engine::session::check(&parsed, assignment, &self.cast.owners[i].node.id())?;
+            Ok((parsed, session))
+        });
+        let (parsed, session) = match checked {
+            Ok(checked) => checked,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let slot = self.nodes[i].slots.get_mut(&id).filter(|slot| slot.attempt == attempt && !slot.running);
+        let Some(slot) = slot else {
+            return Ok(Err(Fault::new(Code::JobBusy, format!("no slot is kept for {attempt}"))));
+        };
+        slot.running = true;
+        if let Err(fault) = job.begin(attempt) {
+            self.nodes[i].slots.remove(&id);
+            return Ok(Err(fault));
+        }
+        self.store(i, vec![job_row(id, &job)])?;
+        self.begin_attempt(i, parsed, assignment, session)?;
+        Ok(Ok(FromNode::Started))
+    }
+
+    /// An attempt has ended: it is stored, its slot is free, and the coordinator will hear of it.
+    pub fn finish(&mut self, i: usize, id: JobId, attempt: Attempt, finished: Finished, release: Option<Vec<u8>>) -> Alive {
+        let Some(mut job) = self.nodes[i].job(&id) else { return Ok(()) };
+        let own_verdict = self.has(Bug::CloseByOwnVerdict) && matches!(finished, Finished::Failed { .. });
+        job.finish(attempt, finished, release);
+        if own_verdict {
+            job.close(Terminal::Expired);
+        }
+        self.store(i, vec![job_row(id, &job)])?;
+        self.nodes[i].slots.remove(&id);
+        self.report(i)
+    }
+
+    fn attest(&mut self, i: usize, id: &JobId, record: &[u8]) -> Answered {
+        let Some(mut job) = self.nodes[i].job(id) else { return Ok(Err(unknown(id))) };
+        let seen = self.nodes[i].witness.seen().map(|s| SeenCheckpoint { size: s.size, root: s.root });
+        let link = next_link(self.nodes[i].chain());
+        let (answer, attested) = match job.attest(record, link, seen, &self.context(i)) {
+            Ok(done) => done,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        if let Some(attested) = attested {
+            let tx = vec![(Key::Chain, wire::encode(&(attested.seq, attested.id.0))), job_row(*id, &job)];
+            if self.has(Bug::AttestBeforeStore) {
+                self.nodes[i].disk.write(tx);
+            } else {
+                self.store(i, tx)?;
+            }
+        }
+        Ok(Ok(answer))
+    }
+
+    /// Cosigns what follows from what was seen; the new state is durable before the line leaves.
+    fn cosign_at(&mut self, i: usize, request: &[u8]) -> Answered {
+        let request = match AddCheckpoint::parse(request) {
+            Ok(request) => request,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        if self.has(Bug::WitnessCosignsFork) {
+            self.nodes[i].witness = witness(self.cast, i, None);
+            if request.old > 0 {
+                return Ok(Ok(FromNode::WitnessHolds(0)));
+            }
+        }
+        let prepared = match self.nodes[i].witness.prepare(&request, self.clock(i + 1)) {
+            Ok(prepared) => prepared,
+            Err(WitnessRefusal::Stale(size)) => return Ok(Ok(FromNode::WitnessHolds(size))),
+            Err(refusal) => return Ok(Err(Fault::new(refusal.code(), refusal.to_string()))),
+        };
+        self.store(i, vec![(Key::Seen, tacit_crypto::cbor::encode(prepared.seen()))])?;
+        let (size, root) = (prepared.seen().size, prepared.seen().root);
+        let line = self.nodes[i].witness.release(prepared, &self.cast.owners[i].witness);
+        let check = self.watch.cosigned(i, size, root);
+        self.found(check);
+        Ok(line.map(|line| FromNode::Cosigned(line.to_string())).map_err(|r| Fault::new(r.code(), r.to_string())))
+    }
+
+    fn logged(&mut self, i: usize, id: &JobId, leaf: &[u8], proof: &[u8]) -> Answered {
+        let Some(mut job) = self.nodes[i].job(id) else { return Ok(Err(unknown(id))) };
+        let threshold = witness_threshold(self.cast.owners.len());
+        let threshold = if self.has(Bug::ReleaseBeforeQuorum) { 1 } else { threshold };
+        let quorum = Quorum::new(self.cast.quorum.witnesses().to_vec(), threshold).expect("why: a smaller quorum");
+        let answer = match job.release(leaf, proof, &self.cast.log_key, &quorum, &self.context(i)) {
+            Err(fault) if self.has(Bug::AcceptIncomplete) && fault.what.contains("took part") => {
+                let release = job.release.clone();
+                release.map(FromNode::Released).ok_or(fault)
+            }
+            other => other,
+        };
+        match answer {
+            Ok(answer) => {
+                self.store(i, vec![job_row(*id, &job)])?;
+                Ok(Ok(answer))
+            }
+            Err(fault) => Ok(Err(fault)),
+        }
+    }
+
+    fn close(&mut self, i: usize, id: &JobId, terminal: &Terminal) -> Answered {
+        let Some(mut job) = self.nodes[i].job(id) else { return Ok(Ok(FromNode::Done)) };
+        job.close(terminal.clone());
+        self.store(i, vec![job_row(*id, &job)])?;
+        self.nodes[i].slots.retain(|job, slot| job != id || slot.running);
+        self.heard_of_an_end(i, id);
+        Ok(Ok(FromNode::Done))
+    }
+
+    fn heard_of_an_end(&mut self, i: usize, id: &JobId) {
+        let who = self.name(i + 1);
+        if let Some(terminal) = self.nodes[i].job(id).and_then(|job| job.terminal) {
+            let check = self.watch.ended(id, &who, &terminal, self.coordinator.restored);
+            self.found(check);
+        }
+    }
+
+    fn tell(&mut self, i: usize, request: ToCoordinator) -> Alive<u64> {
+        self.nodes[i].next += 1;
+        let id = self.nodes[i].next;
+        self.wake_after(i + 1, super::coordinator::ANSWER_MS, Wake::Unanswered(id));
+        self.send(i + 1, COORDINATOR, Wire::Tell { id, request: request.into() })?;
+        Ok(id)
+    }
+
+    /// Tells the coordinator which step runs; it is not waited for.
+    pub fn tell_progress(&mut self, i: usize, job: JobId, step: tacit_types::Step) -> Alive {
+        self.tell(i, ToCoordinator::Progress { job, step }).map(|_| ())
+    }
+
+    /// Delivers the next report that was not acknowledged.
+    pub fn report(&mut self, i: usize) -> Alive {
+        if self.nodes[i].telling.is_some() || self.net.connection(i + 1, COORDINATOR).is_none() {
+            return Ok(());
+        }
+        let open = self.nodes[i].jobs().into_iter().filter(|(_, job)| job.terminal.is_none());
+        let Some(finish) = open.into_iter().find_map(|(id, job)| job.report(id)) else { return Ok(()) };
+        let (job, attempt) = (finish.job, finish.attempt);
+        self.note(i + 1, || format!("reports {attempt} of job {}", job.short()));
+        let id = self.tell(i, ToCoordinator::Report(finish))?;
+        self.nodes[i].telling = Some((id, job, attempt));
+        Ok(())
+    }
+
+    pub fn report_unanswered(&mut self, i: usize, id: u64) -> Alive {
+        self.nodes[i].asking.remove(&id);
+        if self.nodes[i].telling.is_some_and(|t| t.0 == id) {
+            self.nodes[i].telling = None;
+            return self.report(i);
+        }
+        Ok(())
+    }
+
+    pub fn coordinator_is_lost_to_node(&mut self, i: usize) -> Alive {
+        self.nodes[i].telling = None;
+        self.nodes[i].asking.clear();
+        Ok(())
+    }
+
+    /// Connected again: asks how open jobs ended, delivers what is to be reported.
+    pub fn register(&mut self, i: usize) -> Alive {
+        for (id, job) in self.nodes[i].jobs() {
+            if job.terminal.is_none() {
+                let asked = self.tell(i, ToCoordinator::Job(id))?;
+                self.nodes[i].asking.insert(asked, id);
+            }
+        }
+        self.report(i)
+    }
+
+    pub fn told_node(&mut self, i: usize, id: u64, answer: FromCoordinator) -> Alive {
+        if let Some((_, job, attempt)) = self.nodes[i].telling.filter(|t| t.0 == id) {
+            self.nodes[i].telling = None;
+            if let Some(mut kept) = self.nodes[i].job(&job)
+                && kept.attempt == attempt.0
+            {
+                kept.reported = true;
+                self.store(i, vec![job_row(job, &kept)])?;
+            }
+            return self.report(i);
+        }
+        let Some(job) = self.nodes[i].asking.remove(&id) else { return Ok(()) };
+        let FromCoordinator::Job(view) = answer else { return Ok(()) };
+        if let (Some(terminal), Some(mut kept)) = (view.terminal, self.nodes[i].job(&job)) {
+            kept.close(terminal);
+            self.store(i, vec![job_row(job, &kept)])?;
+            self.heard_of_an_end(i, &job);
+        }
+        Ok(())
+    }
+}
+
+/// The contract that an admission rests on.
+pub(super) fn admitted_under(job: &WorkerJob) -> Option<ContractId> {
+    let admitted = tacit_crypto::Statement::<Admission>::verify(&job.answer).ok()?;
+    Some(admitted.body().contract)
+}

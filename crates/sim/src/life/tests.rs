@@ -1,0 +1,48 @@
+//! Jobs under faults.
+
+use crate::bug::Bug;
+use crate::faults::Faults;
+use crate::run::{Options, Scenario, run};
+
+#[test]
+fn jobs_hold_under_faults() {
+    let mut succeeded = 0;
+    for seed in 0..150 {
+        let report = run(&Options::new(Scenario::Life, seed));
+        assert_eq!(report.violation, None, "seed {seed}: cargo xtask sim --scenario life --seeds {seed}..{}", seed + 1);
+        succeeded += report.ends.iter().filter(|e| *e == "succeeded").count();
+    }
+    assert!(succeeded > 40, "only {succeeded} jobs succeeded");
+}
+
+#[test]
+fn without_faults_every_sound_job_succeeds() {
+    for seed in 0..20 {
+        let faults = Faults { delay: 20, ..Faults::default() };
+        let report = run(&Options { faults: Some(faults), ..Options::new(Scenario::Life, seed) });
+        assert_eq!(report.violation, None, "seed {seed}");
+        assert!(report.ends.iter().all(|end| end == "succeeded" || end == "refused"), "seed {seed}: {:?}", report.ends);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in 0..10 {
+        let options = Options { trace: true, ..Options::new(Scenario::Life, seed) };
+        let (one, two) = (run(&options), run(&options));
+        assert_eq!(one.lines, two.lines, "seed {seed}");
+        assert!(one.lines.len() > 20);
+    }
+}
+
+#[test]
+fn planted_bugs_are_found() {
+    for bug in Bug::LIFE {
+        let found = (0..400).find_map(|seed| {
+            let report = run(&Options { bug: Some(*bug), ..Options::new(Scenario::Life, seed) });
+            report.violation.map(|v| (seed, v))
+        });
+        let (seed, violation) = found.unwrap_or_else(|| panic!("{bug:?} was not found in 400 seeds"));
+        println!("{bug:?}: seed {seed}, {}: {}", violation.invariant, violation.what);
+    }
+}

@@ -1,0 +1,96 @@
+//! What a dishonest seat makes of its messages. It holds its own key, so it can sign anything.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tacit_crypto::{SealPublic, SigningKey, Transcript};
+use tacit_protocol::Message;
+use tacit_secagg::{Signed, Width};
+use tacit_types::wire::{self, Blob};
+use tacit_types::{Hash, Seat};
+
+use crate::dice::Dice;
+use crate::wiretap::phase_of;
+
+/// The message with one byte altered.
+pub fn altered(dice: &mut Dice, mut message: Message) -> Message {
+    let at = dice.below(message.body.len() as u64) as usize;
+    if let Some(byte) = message.body.get_mut(at) {
+        *byte ^= 1 << dice.below(8);
+    }
+    message
+}
+
+/// The message with one byte of its signed body altered, under a good signature; altered plainly
+/// when it is not a signed body.
+pub fn resigned(dice: &mut Dice, key: &SigningKey, mut message: Message) -> Message {
+    let Ok(mut signed) = wire::decode::<Signed>(&message.body) else { return altered(dice, message) };
+    let at = dice.below(signed.body.len() as u64) as usize;
+    if let Some(byte) = signed.body.0.get_mut(at) {
+        *byte ^= 1 << dice.below(8);
+    }
+    sign(key, &mut signed);
+    message.body = wire::encode(&signed);
+    message
+}
+
+/// The bodies of lists, as they stand on the wire.
+#[derive(Serialize, Deserialize)]
+struct Survivors {
+    headers: Vec<Signed>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Ready {
+    participants: Vec<Seat>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Terms {
+    query: Hash,
+    model_root: Option<Hash>,
+    width: Width,
+    len: u64,
+    recipient: Option<SealPublic>,
+    participants: Vec<Seat>,
+}
+
+/// The message with one seat fewer in its list, well signed; the same when it has no list.
+pub fn shortened(key: &SigningKey, mut message: Message) -> Message {
+    let Ok(mut signed) = wire::decode::<Signed>(&message.body) else { return message };
+    let not = signed.seat;
+    let body = match phase_of(message.address.step) {
+        "survivors" => edited(&signed.body, |list: &mut Survivors| drop_last(&mut list.headers, |h| h.seat != not)),
+        "ready" => edited(&signed.body, |list: &mut Ready| drop_last(&mut list.participants, |s| *s != not)),
+        "start" => edited(&signed.body, |terms: &mut Terms| drop_last(&mut terms.participants, |s| *s != not)),
+        _ => None,
+    };
+    let Some(body) = body else { return message };
+    signed.body = Blob(body);
+    sign(key, &mut signed);
+    message.body = wire::encode(&signed);
+    message.total = message.body.len() as u64;
+    message
+}
+
+fn edited<T: Serialize + DeserializeOwned>(body: &[u8], edit: impl FnOnce(&mut T)) -> Option<Vec<u8>> {
+    let mut value: T = wire::decode(body).ok()?;
+    edit(&mut value);
+    Some(wire::encode(&value))
+}
+
+fn drop_last<T>(list: &mut Vec<T>, may_go: impl Fn(&T) -> bool) {
+    if let Some(at) = list.iter().rposition(may_go) {
+        list.remove(at);
+    }
+}
+
+fn sign(key: &SigningKey, signed: &mut Signed) {
+    let message = Transcript::new("tacit-secagg/1/signed")
+        .u64(signed.kind as u64)
+        .fixed(&signed.scope.0)
+        .u64(u64::from(signed.slot))
+        .u64(u64::from(signed.seat.0))
+        .bytes(&signed.body)
+        .finish();
+    signed.signature = key.sign(message.as_bytes());
+}
