@@ -1,21 +1,52 @@
-//! Tasks of the repository: `cargo xtask TASK`.
+//! The project's own tasks: `cargo xtask <task>`.
 
+mod bench;
+mod ci;
+mod fuzz;
+mod pages;
 mod sim;
 
-use clap::Parser;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Tasks of the repository")]
-enum Task {
-    /// Runs the simulator over many seeds.
-    Sim(sim::Sim),
-    /// Steps through a recorded run of the simulator.
-    Replay(sim::Replay),
+#[command(about = "Tasks of this repository")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Task::parse() {
-        Task::Sim(task) => task.run(),
-        Task::Replay(task) => task.run(),
+#[derive(Subcommand)]
+enum Task {
+    /// Measure a part against the limit of this machine, or check its exact counts.
+    Bench(bench::Arguments),
+    /// Fuzz every decoder for a while.
+    Fuzz(fuzz::Arguments),
+    /// Run the simulator over many seeds.
+    Sim(sim::Sim),
+    /// Step through a recorded run of the simulator.
+    Replay(sim::Replay),
+    /// Write the pages of docs/ that come from the code.
+    Codes,
+    /// Run what the build server runs.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().task {
+        Task::Bench(arguments) => bench::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
+        Task::Sim(task) => sim::exit(task.run()),
+        Task::Replay(task) => sim::exit(task.run()),
+        Task::Codes => pages::run(),
+        Task::Ci => ci::run(),
     }
+}
+
+/// The folder of the repository.
+fn root() -> &'static Path {
+    // why: the manifest of this package lies one folder below it.
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }

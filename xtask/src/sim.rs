@@ -65,7 +65,10 @@ fn scenario(text: &str) -> Result<Scenario, String> {
 fn faults(text: &str) -> Result<Kinds, String> {
     let words = text.split(',').filter(|word| *word != "none");
     let known = || FaultKind::ALL.iter().map(|k| k.word()).collect::<Vec<_>>().join(", ");
-    words.map(|w| FaultKind::parse(w).ok_or_else(|| format!("`{w}`: none or {}", known()))).collect::<Result<_, _>>().map(Kinds)
+    words
+        .map(|w| FaultKind::parse(w).ok_or_else(|| format!("`{w}`: none or {}", known())))
+        .collect::<Result<_, _>>()
+        .map(Kinds)
 }
 
 fn bug(text: &str) -> Result<Bug, String> {
@@ -193,4 +196,15 @@ impl Replay {
 fn read(path: &Path) -> anyhow::Result<Recording> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     Recording::parse(&text).map_err(|fault| anyhow::anyhow!("{}: {fault}", path.display()))
+}
+
+/// How the process ends.
+pub fn exit(done: anyhow::Result<()>) -> std::process::ExitCode {
+    match done {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
 }
