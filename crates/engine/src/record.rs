@@ -121,6 +121,7 @@ pub fn kind_name(kind: &str) -> Name {
         .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' { c } else { '.' })
         .take(tacit_types::limits::NAME_LEN_MAX)
         .collect();
+    // proof: the constant is a name.
     Name::new(&plain).or_else(|_| Name::new("unknown")).unwrap_or_else(|_| unreachable!("a constant name is a name"))
 }
 
