@@ -62,7 +62,7 @@ mod tests {
         let mut out = [0u32; 10];
         scale.encode(&values, &mut out).unwrap();
         assert_eq!(out.map(|q| q as i32), [0, 2, 0, -2, 2, 8, -8, 8, 0, 0]);
-        assert_eq!(scale.decode(-3), -1.5);
+        assert_eq!(scale.decode(-3).to_bits(), (-1.5f64).to_bits());
     }
 
     #[test]

@@ -7,7 +7,6 @@
 
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use aes::{Aes256, Block};
-use zeroize::Zeroize;
 
 use crate::kernel::{self, Backend, Lane, Op, STRIDE, Schedule};
 use crate::secret::Secret;
@@ -67,28 +66,38 @@ impl Prg {
         match &self.cipher {
             Cipher::Native(backend, schedule) => self.fused(*backend, schedule, Op::Store, position, out),
             Cipher::Portable(cipher) => {
-                let mut blocks = [Block::default(); PORTABLE_BLOCKS];
-                let mut counter = position / BLOCK as u64;
-                let mut skip = (position % BLOCK as u64) as usize;
                 let mut rest = out;
-                while !rest.is_empty() {
-                    let wanted = (skip + rest.len()).div_ceil(BLOCK).min(PORTABLE_BLOCKS);
-                    for block in &mut blocks[..wanted] {
-                        block[..8].copy_from_slice(&counter.to_le_bytes());
-                        block[8..].copy_from_slice(&self.nonce.to_le_bytes());
-                        counter = counter.wrapping_add(1);
-                    }
-                    cipher.encrypt_blocks(&mut blocks[..wanted]);
-                    let stream = Block::slice_as_flattened(&blocks[..wanted]);
-                    let take = rest.len().min(stream.len() - skip);
-                    let (now, later) = rest.split_at_mut(take);
-                    now.copy_from_slice(&stream[skip..skip + take]);
+                self.portable(cipher, position, rest.len(), |stream| {
+                    let (now, later) = core::mem::take(&mut rest).split_at_mut(stream.len());
+                    now.copy_from_slice(stream);
                     rest = later;
-                    skip = 0;
-                }
-                blocks.iter_mut().for_each(|b| b.as_mut_slice().zeroize());
+                });
             }
         }
+    }
+
+    /// Hands out `length` bytes of keystream from `position` on, piece by piece. Each piece but the
+    /// first begins at a block.
+    fn portable(&self, cipher: &Aes256, position: u64, length: usize, mut take: impl FnMut(&[u8])) {
+        let mut blocks = [Block::default(); PORTABLE_BLOCKS];
+        let mut counter = position / BLOCK as u64;
+        let mut skip = (position % BLOCK as u64) as usize;
+        let mut left = length;
+        while left > 0 {
+            let wanted = (skip + left).div_ceil(BLOCK).min(PORTABLE_BLOCKS);
+            for block in &mut blocks[..wanted] {
+                let words = (u128::from(self.nonce) << 64) | u128::from(counter);
+                *block = words.to_le_bytes().into();
+                counter = counter.wrapping_add(1);
+            }
+            cipher.encrypt_blocks(&mut blocks[..wanted]);
+            let stream = Block::slice_as_flattened(&blocks[..wanted]);
+            let piece = left.min(stream.len() - skip);
+            take(&stream[skip..skip + piece]);
+            left -= piece;
+            skip = 0;
+        }
+        kernel::wipe(Block::slice_as_flattened_mut(&mut blocks));
     }
 
     /// The kernel over bytes from any position: whole strides in place, a ragged beginning and end
@@ -114,20 +123,33 @@ impl Prg {
         scratch[0][within.clone()].copy_from_slice(bytes);
         kernel::run(backend, schedule, self.nonce, counter, op, &mut scratch);
         bytes.copy_from_slice(&scratch[0][within]);
-        scratch[0].zeroize();
+        kernel::wipe(&mut scratch[0]);
     }
 
-    /// Keystream in pieces, added apart: for 128-bit elements and the portable path.
+    /// Keystream in pieces, added apart: for 128-bit elements and the portable path. Elements never
+    /// straddle pieces, because their width divides a block's.
     fn by_stream<L: Lane>(&self, position: u64, lanes: &mut [L], subtract: bool) {
-        let mut stream = [0u8; PORTABLE_BLOCKS * BLOCK];
-        let mut position = position;
-        for piece in lanes.chunks_mut(stream.len() / L::BYTES) {
-            let bytes = piece.len() * L::BYTES;
-            self.keystream(position, &mut stream[..bytes]);
-            L::apply_stream(piece, &stream[..bytes], subtract);
-            position = position.wrapping_add(bytes as u64);
+        let length = core::mem::size_of_val(lanes);
+        let mut rest = lanes;
+        let mut add = |stream: &[u8]| {
+            let (now, later) = core::mem::take(&mut rest).split_at_mut(stream.len() / L::BYTES);
+            L::apply_stream(now, stream, subtract);
+            rest = later;
+        };
+        match &self.cipher {
+            Cipher::Portable(cipher) => self.portable(cipher, position, length, add),
+            Cipher::Native(backend, schedule) => {
+                let mut stream = [0u8; PORTABLE_BLOCKS * BLOCK];
+                let mut at = 0;
+                while at < length {
+                    let take = (length - at).min(stream.len());
+                    self.fused(*backend, schedule, Op::Store, position.wrapping_add(at as u64), &mut stream[..take]);
+                    add(&stream[..take]);
+                    at += take;
+                }
+                kernel::wipe(&mut stream);
+            }
         }
-        stream.zeroize();
     }
 }
 

@@ -43,8 +43,7 @@ impl Lagrange {
         let points: Vec<Scalar> = indices.iter().map(|i| point(*i)).collect();
         let product: Scalar = points.iter().product();
         // weight_i = prod_{j != i} x_j / (x_j - x_i) = product / (x_i prod_{j != i} (x_j - x_i)).
-        let mut weights: Vec<Scalar> =
-            points.iter().map(|xi| points.iter().filter(|xj| *xj != xi).fold(*xi, |acc, xj| acc * (xj - xi))).collect();
+        let mut weights: Vec<Scalar> = indices.iter().map(|i| denominator(*i, indices)).collect();
         Scalar::invert_batch_alloc(&mut weights);
         weights.iter_mut().for_each(|w| *w *= product);
         Some(Self { indices: indices.to_vec(), weights })
@@ -65,6 +64,17 @@ impl Lagrange {
         sum.zeroize();
         Some(secret)
     }
+}
+
+/// `x_i prod_{j != i} (x_j - x_i)`. The differences have 17 bits with their sign, so that three of
+/// them multiply in a machine word before a scalar multiplication is needed. Indices are public.
+fn denominator(index: u16, indices: &[u16]) -> Scalar {
+    let others: Vec<i64> = indices.iter().filter(|j| **j != index).map(|j| i64::from(*j) - i64::from(index)).collect();
+    let small = |n: i64| {
+        let magnitude = Scalar::from(n.unsigned_abs());
+        if n < 0 { -magnitude } else { magnitude }
+    };
+    others.chunks(3).fold(point(index), |acc, three| acc * small(three.iter().product()))
 }
 
 fn point(index: u16) -> Scalar {

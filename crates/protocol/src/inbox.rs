@@ -93,6 +93,11 @@ impl Inbox {
         Some((offset, body, message.total, message.finished()))
     }
 
+    /// Whether the next chunk in order is there.
+    pub fn has_next(&self, step: Step) -> bool {
+        self.messages.get(&step).is_some_and(|m| m.chunks.contains_key(&m.next))
+    }
+
     /// The stated length of a message of which something has arrived.
     pub fn total(&self, step: Step) -> Option<u64> {
         self.messages.get(&step).map(|m| m.total)

@@ -118,6 +118,7 @@ impl<T> Machine<T> {
             sent: vec![0; seats],
             credited: vec![0; seats],
             gone: Default::default(),
+            ready: Default::default(),
             persisted: 0,
             next_ticket: 0,
             stopped: None,
@@ -213,7 +214,12 @@ impl Core {
             inbox.accept(step, address.sequence, total, body, chunk_bytes, window)
         };
         match accepted {
-            Ok(true) => *self.usage.received.entry(address.from).or_insert(0) += length,
+            Ok(true) => {
+                if inbox.has_next(step) {
+                    self.ready.entry(step).or_default().insert(address.from);
+                }
+                *self.usage.received.entry(address.from).or_insert(0) += length;
+            }
             Ok(false) => {}
             Err(offence) => self.stop(Blame::seat(address.from, offence).at(step)),
         }

@@ -71,6 +71,9 @@ pub(crate) struct Core {
     pub(crate) sent: Vec<u64>,
     pub(crate) credited: Vec<u64>,
     pub(crate) gone: BTreeSet<Seat>,
+    /// Seats of which the next chunk of a step is there, so that a wait among many seats looks at
+    /// those alone.
+    pub(crate) ready: BTreeMap<Step, BTreeSet<Seat>>,
     pub(crate) persisted: u64,
     pub(crate) next_ticket: u64,
     pub(crate) stopped: Option<Abort>,
@@ -119,6 +122,14 @@ impl Core {
         let inbox = self.inboxes.get_mut(from.index())?;
         let (offset, bytes, total, last) = inbox.next_chunk(step, chunk_bytes)?;
         let consumed = inbox.credit();
+        if !inbox.has_next(step)
+            && let Some(seats) = self.ready.get_mut(&step)
+        {
+            seats.remove(&from);
+            if seats.is_empty() {
+                self.ready.remove(&step);
+            }
+        }
         if !bytes.is_empty() {
             self.effects.push(Effect::Credit { to: from, consumed });
         }
@@ -375,20 +386,25 @@ impl Party {
     /// # Errors
     /// The abort that stopped the machine.
     pub async fn chunk(&mut self, from: &BTreeSet<Seat>, step: Step, until: Millis) -> Result<Option<Chunk>, Abort> {
+        // Who is finished changes only by taking chunks, so between those only a loss needs another look.
+        let mut looked_at_gone = None;
         poll_fn(|_| {
             let mut core = self.core();
             if let Some(abort) = &core.stopped {
                 return Poll::Ready(Err(abort.clone()));
             }
-            let mut open = false;
-            for seat in from {
-                if let Some(chunk) = core.take_chunk(*seat, step) {
-                    return Poll::Ready(Ok(Some(chunk)));
-                }
-                let finished = core.inboxes.get(seat.index()).is_none_or(|i| i.finished(step));
-                open |= !finished && !core.gone.contains(seat);
+            let next = core.ready.get(&step).and_then(|ready| ready.iter().find(|s| from.contains(s)).copied());
+            if let Some(chunk) = next.and_then(|seat| core.take_chunk(seat, step)) {
+                return Poll::Ready(Ok(Some(chunk)));
             }
-            if !open || core.now >= until {
+            if looked_at_gone != Some(core.gone.len()) {
+                looked_at_gone = Some(core.gone.len());
+                let finished = |s: &Seat| core.inboxes.get(s.index()).is_none_or(|i| i.finished(step));
+                if from.iter().all(|s| finished(s) || core.gone.contains(s)) {
+                    return Poll::Ready(Ok(None));
+                }
+            }
+            if core.now >= until {
                 return Poll::Ready(Ok(None));
             }
             core.want_timer(until);
@@ -430,6 +446,18 @@ impl Outgoing<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Writes a buffer that is one chunk without copying it; any other as [`Outgoing::write`] does.
+    ///
+    /// # Errors
+    /// Those of [`Outgoing::write`].
+    pub async fn write_chunk(&mut self, bytes: Vec<u8>, until: Millis) -> Result<(), Abort> {
+        if self.pending.is_empty() && bytes.len() == self.party.seating.chunk_bytes() {
+            self.pending = bytes;
+            return self.flush(until).await;
+        }
+        self.write(&bytes, until).await
     }
 
     /// Writes the last chunk.

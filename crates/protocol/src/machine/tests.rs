@@ -110,9 +110,12 @@ fn a_full_window_suspends_the_sender_until_credit_comes() {
     let sender = |p: Party| async move {
         let mut p = p;
         let mut message = p.open(Seat(1), STEP, 5 * chunk as u64);
-        for i in 0..5u8 {
-            message.write(&vec![i; chunk], FAR).await?;
+        for i in 0..4u8 {
+            message.write_chunk(vec![i; chunk], FAR).await?;
         }
+        // Other sizes are cut to chunks.
+        message.write_chunk(vec![4; chunk - 1], FAR).await?;
+        message.write_chunk(vec![4], FAR).await?;
         message.finish(FAR).await?;
         Ok(0)
     };
