@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tacit_crypto::prg::TILE_BYTES;
 use tacit_protocol::{Abort, Blame, Concealed, Offence, Party};
 use tacit_types::wire::Blob;
 use tacit_types::{Hash, Millis, Seat, Step};
@@ -44,7 +45,8 @@ pub(crate) async fn run(
     input: impl Source,
 ) -> Result<Outcome, Abort> {
     let member = start(party, epoch, round, keys).await?;
-    let mut hub = Hub { member, sum: Vector::zeroes(round.width, round.len), headers: Vec::new(), blames: Vec::new() };
+    let sum = Vector::zeroes(round.width, round.len);
+    let mut hub = Hub { member, sum, pile: Vec::new(), headers: Vec::new(), blames: Vec::new() };
     hub.add_own(party, epoch, input)?;
     hub.add_others(party, epoch).await?;
     let agreed = hub.settle(party, epoch).await?;
@@ -67,12 +69,15 @@ async fn start<'a>(
     let signed = Signed::new(party, Kind::Start, &epoch.t1, u32::from(round.index), &terms);
     let until = party.now().plus(epoch.plan.step_ms);
     spread(party, step, participants.clone(), signed.bytes(), until).await?;
-    Member::with_terms(epoch, round, keys, &signed, participants)
+    Member::with_terms(party, epoch, round, keys, &signed, participants)
 }
 
 struct Hub<'a> {
     member: Member<'a>,
     sum: Vector,
+    /// Complete vectors that are not added yet: adding several at a time reads and writes each part
+    /// of the sum once for all of them.
+    pile: Vec<Vec<(usize, Vec<u8>)>>,
     headers: Vec<Signed>,
     blames: Vec<Blame>,
 }
@@ -145,38 +150,69 @@ impl Hub<'_> {
         let me = party.seat();
         let mut waiting: BTreeSet<Seat> = self.member.participants.iter().copied().filter(|s| *s != me).collect();
         let mut staging: BTreeMap<Seat, Staging> = BTreeMap::new();
-        loop {
-            let gone = party.gone();
-            let now = party.now();
-            waiting.retain(|s| !gone.contains(s));
-            staging.retain(|s, vector| !gone.contains(s) && now < vector.until);
-            let mut from: BTreeSet<Seat> = staging.keys().copied().collect();
-            if staging.len() < slots(self.round()) {
-                from.extend(&waiting);
-            }
-            if from.is_empty() || now >= deadline {
-                break;
-            }
-            let until = staging.values().map(|v| v.until).min().unwrap_or(deadline).min(deadline);
-            let Some(chunk) = party.chunk(&from, step, until).await? else { continue };
-            let seat = chunk.from;
-            waiting.remove(&seat);
-            let turn = party.now().plus(epoch.plan.step_ms);
-            let vector = staging.entry(seat).or_insert_with(|| Staging::new(turn));
-            if chunk.total != (self.bytes() + HEADER_BYTES) as u64 {
-                self.blames.push(Blame::seat(seat, Offence::Malformed));
-                staging.remove(&seat);
-                continue;
-            }
-            vector.take(chunk.offset as usize, chunk.bytes, self.bytes());
-            if chunk.last
-                && let Some(vector) = staging.remove(&seat)
-            {
-                self.complete(party, epoch, seat, vector).await?;
+        while let Some((from, until)) = self.admit(party, &mut waiting, &mut staging, deadline) {
+            // Who may send stays the same until a vector begins, ends or runs out of time.
+            while let Some(chunk) = party.chunk(&from, step, until).await? {
+                let seat = chunk.from;
+                let begins = waiting.remove(&seat);
+                let turn = party.now().plus(epoch.plan.step_ms);
+                let fits = chunk.total == (self.bytes() + HEADER_BYTES) as u64;
+                let vector = staging.entry(seat).or_insert_with(|| Staging::new(turn));
+                vector.take(chunk.offset as usize, chunk.bytes, self.bytes());
+                if !fits {
+                    self.blames.push(Blame::seat(seat, Offence::Malformed));
+                }
+                let ended = if fits && !chunk.last { None } else { staging.remove(&seat) };
+                let ends = ended.is_some();
+                if let Some(vector) = ended.filter(|_| fits) {
+                    self.complete(party, epoch, seat, vector).await?;
+                }
+                if begins || ends {
+                    break;
+                }
             }
         }
+        self.add_pile();
         self.headers.sort_by_key(|h| h.seat);
         Ok(())
+    }
+
+    /// Who may send now, and until when: those whose vectors are on their way, and others while there
+    /// is room for another. `None` when nobody is left or the time is over.
+    fn admit(
+        &mut self,
+        party: &Party,
+        waiting: &mut BTreeSet<Seat>,
+        staging: &mut BTreeMap<Seat, Staging>,
+        deadline: Millis,
+    ) -> Option<(BTreeSet<Seat>, Millis)> {
+        let (gone, now) = (party.gone(), party.now());
+        waiting.retain(|s| !gone.contains(s));
+        staging.retain(|s, vector| !gone.contains(s) && now < vector.until);
+        if staging.len() + self.pile.len() >= slots(self.round()) {
+            self.add_pile();
+        }
+        let mut from: BTreeSet<Seat> = staging.keys().copied().collect();
+        if staging.len() < slots(self.round()) {
+            from.extend(waiting.iter());
+        }
+        let until = staging.values().map(|v| v.until).min().unwrap_or(deadline).min(deadline);
+        (!from.is_empty() && now < deadline).then_some((from, until))
+    }
+
+    /// Adds the pile to the sum, tile by tile. All its vectors are cut into the same chunks.
+    fn add_pile(&mut self) {
+        let pile = core::mem::take(&mut self.pile);
+        let chunks = pile.first().map_or(0, Vec::len);
+        for index in 0..chunks {
+            let length = pile.first().and_then(|v| v.get(index)).map_or(0, |(_, chunk)| chunk.len());
+            for start in (0..length).step_by(TILE_BYTES) {
+                for (offset, chunk) in pile.iter().filter_map(|vector| vector.get(index)) {
+                    let tile = chunk.get(start..chunk.len().min(start + TILE_BYTES)).unwrap_or_default();
+                    add_bytes(&mut self.sum, offset + start, tile);
+                }
+            }
+        }
     }
 
     async fn complete(&mut self, party: &mut Party, epoch: &Epoch, seat: Seat, vector: Staging) -> Result<(), Abort> {
@@ -187,9 +223,7 @@ impl Hub<'_> {
             self.blames.push(Blame::seat(seat, Offence::BadInput));
             return Ok(());
         };
-        for (offset, chunk) in &vector.chunks {
-            add_bytes(&mut self.sum, *offset, chunk);
-        }
+        self.pile.push(vector.chunks);
         let body = Receipt { header: signed.body_hash() };
         let receipt = Signed::new(party, Kind::Receipt, &self.member.tr, u32::from(seat.0), &body);
         self.headers.push(signed);

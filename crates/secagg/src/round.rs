@@ -113,24 +113,28 @@ impl<'a> Member<'a> {
         if !terms.participants.contains(&party.seat()) {
             return Err(Abort::Missing { step, seats: vec![party.seat()] });
         }
-        Self::with_terms(epoch, round, keys, &signed, terms.participants)
+        Self::with_terms(party, epoch, round, keys, &signed, terms.participants)
     }
 
     /// Fixes the round's transcript.
     ///
     /// # Errors
-    /// [`Abort::Quorum`] below U_min.
+    /// [`Abort::Quorum`] below U_min, or when too few of this seat's own holders take part: in a drawn
+    /// graph the aggregator could otherwise leave out a seat's honest neighbours and keep the rest.
     pub fn with_terms(
+        party: &Party,
         epoch: &mut Epoch,
         round: &'a Round,
         keys: RoundKeys,
         signed: &Signed,
         participants: Vec<Seat>,
     ) -> Result<Self, Abort> {
-        let need = epoch.plan.params.survivors_min();
-        if participants.len() < usize::from(need) {
-            let step = epoch.plan.round_step(round.index, phase::START);
-            return Err(Abort::Quorum { step, have: participants.len() as u16, need });
+        let step = epoch.plan.round_step(round.index, phase::START);
+        let holders = epoch.topology.holders(party.seat());
+        let near = holders.iter().filter(|s| participants.binary_search(s).is_ok()).count();
+        let floors = [(participants.len(), epoch.plan.params.survivors_min()), (near, epoch.plan.params.threshold())];
+        if let Some((have, need)) = floors.into_iter().find(|(have, need)| *have < usize::from(*need)) {
+            return Err(Abort::Quorum { step, have: have as u16, need });
         }
         let tr = keys::round(&epoch.t1, round.index, &signed.body);
         epoch.set_stage(round.index, Stage::Used(Some(tr)));
@@ -202,7 +206,7 @@ impl<'a> Member<'a> {
                 break;
             }
             hasher.update(&chunk);
-            message.write(&chunk, until).await?;
+            message.write_chunk(chunk, until).await?;
         }
         let header = self.sign_header(message.party(), Hash(hasher.finalize().into()));
         message.write(&header.bytes(), until).await?;

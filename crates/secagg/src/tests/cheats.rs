@@ -312,7 +312,8 @@ fn two_sets_of_survivors_are_not_both_opened() {
 
 #[test]
 fn survivors_below_the_floor_or_with_forged_headers_are_refused() {
-    let cases: [(fn(&mut Survivors), Offence); 4] = [
+    type Cheat = fn(&mut Survivors);
+    let cases: [(Cheat, Offence); 4] = [
         (|list| list.headers.truncate(4), Offence::NoQuorum),
         (|list| list.headers[2].signature.0[5] ^= 1, Offence::Malformed),
         (|list| list.headers.swap(1, 2), Offence::Malformed),
