@@ -1,0 +1,450 @@
+//! Secure aggregation: masking against the raw cipher, whole rounds of 10, 50 and 1,000 parties by
+//! client and server, a vector of 10^8 elements in bounded memory, and exact counts of bytes.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde::Deserialize;
+use tacit_benches::case::{Case, Clock, SAMPLES, median, peak_mb, reset_peak, time};
+use tacit_benches::world::{Report, Work, run};
+use tacit_crypto::prg::{TILE_BYTES, apply_all};
+use tacit_crypto::{Backend, Lane, Prg, Rng, SealKey, Secret, SignedPrg};
+use tacit_protocol::{Abort, Audience, Disclosure, Party};
+use tacit_secagg::mask::{Masker, add_bytes, apply_masks};
+use tacit_secagg::{Delivery, FixedPoint, Outcome, PHASES, Params, Plan, Round, Slots, Source, Vector, Width};
+use tacit_types::{Fault, Hash, Seat, Step};
+
+#[derive(Parser)]
+struct Arguments {
+    /// Print JSON only. Without it the same lines are printed: they are made for both.
+    #[arg(long)]
+    json: bool,
+    /// Leave out the cases that take minutes, and shorten the rest.
+    #[arg(long)]
+    quick: bool,
+    /// Run only the groups of cases whose name has this in it: mask, 10, 50, stream, 1000.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Compare exact counts of bytes and rounds with this file, and time nothing.
+    #[arg(long, value_name = "FILE")]
+    check: Option<std::path::PathBuf>,
+}
+
+const CLIP: f32 = 8.0;
+const FRACTION_BITS: u8 = 16;
+const SETUP: u16 = 1;
+const ROUND: u16 = 2;
+const MASKED: Step = Step::new(ROUND, 2);
+const UNMASK: Step = Step::new(ROUND, 7);
+const RESULT: Step = Step::new(ROUND, 8);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(budgets) = &arguments.check {
+        return check(budgets);
+    }
+    let d = if arguments.quick { 100_000 } else { 1_000_000 };
+    let wanted = |group: &str| group.contains(&arguments.only);
+    let bytes = if arguments.quick { 1 << 22 } else { 1 << 26 };
+    let cipher = raw_cipher(bytes);
+    if wanted("mask") {
+        mask_cases(bytes, cipher);
+    }
+    for (n, dropped) in [(10, 0), (10, 2), (50, 0), (50, 10)] {
+        if wanted(&n.to_string()) {
+            round_case(n, d, dropped, cipher);
+        }
+    }
+    if wanted("stream") {
+        large_case(if arguments.quick { 1_000_000 } else { 100_000_000 }, cipher);
+    }
+    if !arguments.quick && wanted("1000") {
+        thousand_case(d, cipher);
+    }
+    ExitCode::SUCCESS
+}
+
+/// Seconds a byte of raw AES-256-CTR on this machine.
+type Cipher = f64;
+
+fn prg(i: usize, backend: Backend) -> Prg {
+    let mut seed = [7; 40];
+    seed[..8].copy_from_slice(&(i as u64).to_le_bytes());
+    Prg::with_backend(&Secret::new(seed), backend)
+}
+
+/// The cipher alone, on a tile that stays in the first cache.
+fn raw_cipher(bytes: usize) -> Cipher {
+    let tiles = bytes / TILE_BYTES;
+    let mut tile = vec![0u8; TILE_BYTES];
+    let prg = prg(0, Backend::detect());
+    let seconds = time(|| {
+        for i in 0..tiles {
+            prg.keystream((i * TILE_BYTES) as u64, &mut tile);
+            std::hint::black_box(&tile);
+        }
+    });
+    seconds / bytes as f64
+}
+
+/// Expansion and addition of one mask of `bytes` bytes against the cipher alone.
+fn mask_cases(bytes: usize, cipher: Cipher) {
+    let tiles = bytes / TILE_BYTES;
+    let raw = cipher * bytes as f64;
+    let print = |case: String, d: usize, seconds: f64| {
+        let note = format!("limit: raw AES-256-CTR of the same bytes, {:.1} GB/s", bytes as f64 / raw / 1e9);
+        Case { case, d, seconds, limit_seconds: raw, samples: SAMPLES, note, ..Case::default() }.print();
+    };
+    for backend in Backend::available() {
+        let name = format!("{backend:?}").to_lowercase();
+        print(format!("mask_add_32_{name}"), bytes / 4, add::<u32>(tiles, backend));
+        print(format!("mask_add_64_{name}"), bytes / 8, add::<u64>(tiles, backend));
+        print(format!("mask_add_128_{name}"), bytes / 16, add::<u128>(tiles, backend));
+    }
+}
+
+fn add<L: Lane>(tiles: usize, backend: Backend) -> f64 {
+    let mut lanes = vec![L::default(); TILE_BYTES / L::BYTES];
+    let masks = [SignedPrg { prg: prg(1, backend), subtract: false }];
+    time(|| {
+        for i in 0..tiles {
+            apply_all(&masks, (i * lanes.len()) as u64, &mut lanes);
+            std::hint::black_box(&lanes);
+        }
+    })
+}
+
+fn disclosure(d: usize) -> Disclosure {
+    Disclosure { what: "sum".into(), to: Audience::Recipient, cells_max: d as u64 }
+}
+
+/// Model-like numbers, made where they are read.
+struct Numbers(usize);
+
+impl Source for Numbers {
+    fn width(&self) -> Width {
+        Width::W32
+    }
+
+    fn len(&self) -> usize {
+        self.0
+    }
+
+    fn fill(&mut self, start: usize, out: Slots<'_>) -> Result<(), Fault> {
+        let value = |i: usize| (i.wrapping_mul(2_654_435_761) % 2001) as f32 * 1e-5 - 0.01;
+        let values: Vec<f32> = (start..start + out.len()).map(value).collect();
+        FixedPoint::new(&values, CLIP, FRACTION_BITS)?.fill(0, out)
+    }
+}
+
+fn numbers(d: usize) -> Vec<f32> {
+    (0..d).map(|i| (i.wrapping_mul(2_654_435_761) % 2001) as f32 * 1e-5 - 0.01).collect()
+}
+
+async fn one_round(
+    mut party: Party,
+    plan: Plan,
+    round: Round,
+    values: std::sync::Arc<Vec<f32>>,
+) -> Result<Outcome, Abort> {
+    let mut epoch = tacit_secagg::setup(&mut party, &plan).await?;
+    let input = FixedPoint::new(&values, CLIP, FRACTION_BITS)?;
+    tacit_secagg::aggregate(&mut party, &mut epoch, &round, input).await
+}
+
+/// Runs one set-up and one round with a recipient; the highest seats vanish before their vectors.
+fn run_round(params: Params, d: usize, dropped: usize) -> Report<Outcome> {
+    let n = usize::from(params.seats());
+    let plan = Plan { params, context: Hash([3; 32]), rounds: 1, aggregator: Seat(0), step_ms: 1000, step_base: SETUP };
+    let recipient = SealKey::generate(&mut Rng::from_seed(&Secret::new([9; 32])));
+    let delivery = Delivery::Recipient { key: recipient.public(), disclosure: disclosure(d) };
+    let round = Round { index: 0, query: Hash([4; 32]), model_root: None, width: Width::W32, len: d, delivery };
+    let kills: BTreeMap<Seat, Step> =
+        (0..dropped).map(|i| (Seat((n - 1 - i * (n / dropped.max(1) - 1).max(1)) as u16), MASKED)).collect();
+    let values = std::sync::Arc::new(numbers(d));
+    let protocol = |party| one_round(party, plan.clone(), round.clone(), values.clone());
+    let report = run(n, &[disclosure(d)], &kills, protocol);
+    for (seat, outcome) in &report.outcomes {
+        let outcome = outcome.as_ref().unwrap_or_else(|e| panic!("{seat}: {e}"));
+        assert_eq!(outcome.survivors.len(), n - dropped);
+    }
+    report
+}
+
+/// A client: everything up to its openings, set-up and round.
+fn client_seconds(work: &Work) -> f64 {
+    work.seconds_of(|s| s != RESULT)
+}
+
+fn client_online_seconds(work: &Work) -> f64 {
+    work.seconds_of(|s| s.round() == ROUND && s != RESULT)
+}
+
+/// The server: from the first masked chunk to the unmasked sum. The aggregator's own vector is a
+/// client's work and lies before.
+fn server_seconds(work: &Work) -> f64 {
+    work.seconds_of(|s| s >= MASKED && s <= UNMASK)
+}
+
+fn clients(report: &Report<Outcome>) -> impl Iterator<Item = &Work> {
+    report.outcomes.keys().filter(|s| **s != Seat(0)).map(|s| &report.work[s.index()])
+}
+
+fn online_bytes(work: &Work) -> u64 {
+    work.bytes_of(|s| s.round() == ROUND)
+}
+
+/// Steps of a round in which a client sends: each waits for the one before.
+fn online_rounds(work: &Work) -> u64 {
+    work.bytes.keys().filter(|s| s.round() == ROUND).count() as u64
+}
+
+/// Milliseconds of each step of the round, by the name of the step that an event found running.
+fn by_step(work: &Work) -> String {
+    let named = |s: &Step| PHASES.iter().find(|p| !p.setup && s.round() == ROUND && p.number == s.phase());
+    let steps = work.seconds.iter().filter_map(|(s, t)| named(s).map(|p| format!("{} {:.2}", p.name, t * 1e3)));
+    steps.collect::<Vec<_>>().join(", ")
+}
+
+/// Seconds to add `n` vectors that lie in memory, tile by tile: the plain work of a server.
+fn plain_sum_seconds(n: usize, d: usize) -> f64 {
+    let vector = vec![3u8; 4 * d];
+    let mut sum = Vector::zeroes(Width::W32, d);
+    time(|| {
+        for _ in 0..n {
+            add_bytes(&mut sum, 0, &vector);
+        }
+        std::hint::black_box(&sum);
+    })
+}
+
+fn round_case(n: usize, d: usize, dropped: usize, cipher: Cipher) {
+    let params = Params::new(n as u16).unwrap_or_else(|e| panic!("{e}"));
+    let bytes = 4.0 * d as f64;
+    reset_peak();
+    let reports: Vec<Report<Outcome>> = (0..SAMPLES).map(|_| run_round(params, d, dropped)).collect();
+    let peak = peak_mb();
+    let over = |f: fn(&Work) -> f64| median(reports.iter().flat_map(|r| clients(r).map(f)).collect());
+    let first = clients(&reports[0]).next().cloned().unwrap_or_default();
+    let case = Case {
+        n,
+        d,
+        parties: n - dropped,
+        bytes_sent: online_bytes(&first),
+        rounds: online_rounds(&first),
+        peak_mb: peak,
+        samples: SAMPLES,
+        ..Case::default()
+    };
+    // Its own mask, one with each other seat, one for the recipient.
+    let limit_seconds = (n + 1) as f64 * bytes * cipher;
+    let note = "limit: raw AES of its masks; with set-up; peak is that of all parties in one process".to_owned();
+    let name = |who: &str| format!("round_{n}x{d}_drop{dropped}_{who}");
+    Case { case: name("client"), seconds: over(client_seconds), limit_seconds, note, ..case.clone() }.print();
+    let note = "limit: raw AES of its masks; keys dealt ahead".to_owned();
+    Case { case: name("client_online"), seconds: over(client_online_seconds), limit_seconds, note, ..case.clone() }
+        .print();
+    let seconds = median(reports.iter().map(|r| server_seconds(&r.work[0])).collect());
+    let unmasks = (n - dropped) + dropped * (n - dropped);
+    let limit_seconds = plain_sum_seconds(n - dropped, d) + unmasks as f64 * bytes * cipher;
+    let note = format!(
+        "limit: plain sum of {} vectors and raw AES of {unmasks} masks; ms by step of one run: {}",
+        n - dropped,
+        by_step(&reports[0].work[0])
+    );
+    let bytes_sent = online_bytes(&reports[0].work[0]);
+    Case { case: name("server"), seconds, limit_seconds, bytes_sent, note, ..case }.print();
+}
+
+/// One client's vector that does not fit in memory, made, encoded, masked and hashed by chunks.
+fn large_case(d: usize, cipher: Cipher) {
+    let n = 10;
+    reset_peak();
+    let before = peak_mb();
+    let masked = || {
+        let masks = (0..=n).map(|i| SignedPrg { prg: prg(i, Backend::detect()), subtract: i % 2 == 0 }).collect();
+        let mut masker = Masker::new(Numbers(d), masks);
+        let mut hasher = blake3::Hasher::new();
+        let mut chunk = Vec::with_capacity(1 << 20);
+        loop {
+            chunk.clear();
+            masker.next(&mut chunk, 1 << 20).unwrap_or_else(|e| panic!("{e}"));
+            if chunk.is_empty() {
+                break;
+            }
+            hasher.update(&chunk);
+        }
+        std::hint::black_box(hasher.finalize());
+    };
+    let start = Clock::start();
+    masked();
+    let seconds = start.seconds();
+    let note = format!(
+        "limit: raw AES of {} masks; makes and encodes the numbers and hashes too; {before:.0} MB before",
+        n + 1
+    );
+    Case {
+        case: format!("mask_stream_{n}x{d}"),
+        n,
+        d,
+        parties: n,
+        seconds,
+        limit_seconds: (n + 1) as f64 * 4.0 * d as f64 * cipher,
+        peak_mb: peak_mb(),
+        samples: 1,
+        note,
+        ..Case::default()
+    }
+    .print();
+}
+
+/// A thousand parties on a drawn graph. The protocol runs whole with a short vector; the vector work
+/// of one client and of the server is done by the same functions on the full length and added.
+fn thousand_case(d: usize, cipher: Cipher) {
+    let (n, dropped, degree, threshold) = (1000usize, 50usize, 102u16, 72u16);
+    let params = Params::with_degree(n as u16, 50, dropped as u16, degree, threshold).unwrap_or_else(|e| panic!("{e}"));
+    let bytes = 4.0 * d as f64;
+    let short = 64;
+    let report = run_round(params, short, dropped);
+    let protocol_client = median(clients(&report).map(client_seconds).collect());
+    let first = clients(&report).next().cloned().unwrap_or_default();
+    let values = numbers(d);
+    let masks = usize::from(degree) + 2;
+    let vector_client = time(|| {
+        let masks = (0..masks).map(|i| SignedPrg { prg: prg(i, Backend::detect()), subtract: i % 2 == 0 }).collect();
+        let source = FixedPoint::new(&values, CLIP, FRACTION_BITS).unwrap_or_else(|e| panic!("{e}"));
+        let mut masker = Masker::new(source, masks);
+        let (mut hasher, mut chunk) = (blake3::Hasher::new(), Vec::with_capacity(32 << 10));
+        loop {
+            chunk.clear();
+            masker.next(&mut chunk, 32 << 10).unwrap_or_else(|e| panic!("{e}"));
+            if chunk.is_empty() {
+                break;
+            }
+            hasher.update(&chunk);
+        }
+        std::hint::black_box(hasher.finalize());
+    });
+    let case = Case { n, d, parties: n - dropped, rounds: online_rounds(&first), samples: SAMPLES, ..Case::default() };
+    Case {
+        case: format!("round_{n}x{d}_k{degree}_drop{dropped}_client"),
+        seconds: protocol_client + vector_client,
+        bytes_sent: online_bytes(&first) + 4 * (d - short) as u64,
+        limit_seconds: masks as f64 * bytes * cipher,
+        note: format!("limit: raw AES of {masks} masks; protocol {protocol_client:.4} s, vector {vector_client:.4} s"),
+        ..case.clone()
+    }
+    .print();
+
+    let protocol_server = server_seconds(&report.work[0]);
+    let lost = dropped * usize::from(degree) * (n - dropped) / n;
+    let unmasks = n - dropped + lost;
+    reset_peak();
+    let vector = vec![5u8; 4 * d];
+    let mut sum = Vector::zeroes(Width::W32, d);
+    let start = Clock::start();
+    for _ in 0..n - dropped {
+        let mut hasher = blake3::Hasher::new();
+        for (i, chunk) in vector.chunks(32 << 10).enumerate() {
+            hasher.update(chunk);
+            add_bytes(&mut sum, i * (32 << 10), chunk);
+        }
+        std::hint::black_box(hasher.finalize());
+    }
+    let adding = start.seconds();
+    let masks: Vec<SignedPrg> =
+        (0..unmasks).map(|i| SignedPrg { prg: prg(i, Backend::detect()), subtract: i % 2 == 0 }).collect();
+    let start = Clock::start();
+    apply_masks(&mut sum, &masks);
+    let unmasking = start.seconds();
+    std::hint::black_box(&sum);
+    Case {
+        case: format!("round_{n}x{d}_k{degree}_drop{dropped}_server"),
+        seconds: protocol_server + adding + unmasking,
+        bytes_sent: online_bytes(&report.work[0]),
+        limit_seconds: plain_sum_seconds(n - dropped, d) + unmasks as f64 * bytes * cipher,
+        peak_mb: peak_mb(),
+        samples: 1,
+        note: format!(
+            "limit: plain sum and raw AES of {unmasks} masks; protocol {protocol_server:.3} s, hash and add {adding:.3} s, unmask {unmasking:.3} s; ms by step of the protocol: {}",
+            by_step(&report.work[0])
+        ),
+        ..case
+    }
+    .print();
+}
+
+/// Bytes that a client may send in a round, as a multiple of its vector.
+const BYTES_RATIO_MAX: f64 = 1.02;
+
+/// Exact counts of one case.
+#[derive(Deserialize, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields)]
+struct Budget {
+    n: usize,
+    d: usize,
+    dropped: usize,
+    /// Payload bytes of one client in the set-up.
+    setup_bytes: u64,
+    /// Payload bytes of one client in the round.
+    online_bytes: u64,
+    /// Payload bytes of the aggregator in the round.
+    server_bytes: u64,
+    rounds: u64,
+}
+
+#[derive(Deserialize)]
+struct Budgets {
+    secagg: Vec<Budget>,
+}
+
+/// Runs each case of the file and compares exactly: more is a regression, less an outdated budget.
+fn check(path: &std::path::Path) -> ExitCode {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) => {
+            eprintln!("{}: {e}", path.display());
+            return ExitCode::FAILURE;
+        }
+    };
+    let budgets: Budgets = match toml::from_str(&text) {
+        Ok(budgets) => budgets,
+        Err(e) => {
+            eprintln!("{}: {e}", path.display());
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut kept = true;
+    for budget in budgets.secagg {
+        let params = Params::new(budget.n as u16).unwrap_or_else(|e| panic!("{e}"));
+        let report = run_round(params, budget.d, budget.dropped);
+        let client = clients(&report).next().cloned().unwrap_or_default();
+        let counted = Budget {
+            setup_bytes: client.bytes_of(|s| s.round() == SETUP),
+            online_bytes: online_bytes(&client),
+            server_bytes: online_bytes(&report.work[0]),
+            rounds: online_rounds(&client),
+            ..Budget {
+                n: budget.n,
+                d: budget.d,
+                dropped: budget.dropped,
+                setup_bytes: 0,
+                online_bytes: 0,
+                server_bytes: 0,
+                rounds: 0,
+            }
+        };
+        let ratio = counted.online_bytes as f64 / (4 * budget.d) as f64;
+        println!("{} x {}, {} dropped: {ratio:.4} of the vector", budget.n, budget.d, budget.dropped);
+        if ratio > BYTES_RATIO_MAX {
+            eprintln!("a client may send at most {BYTES_RATIO_MAX} times its vector");
+            kept = false;
+        }
+        if counted != budget {
+            eprintln!("counted {counted:?}\nbudget  {budget:?}");
+            kept = false;
+        }
+    }
+    if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
