@@ -71,22 +71,25 @@ impl Roster {
         self.partners().map(member).collect()
     }
 
-    /// The partners that witness, the first [`WITNESSES_MAX`] of them. A partner witnesses from its
-    /// node's first registration on: one that has enrolled and never come holds up nobody.
+    /// The partners that may witness, the first [`WITNESSES_MAX`] of them.
     pub(crate) fn witnesses(&self, origin: &str) -> Vec<(NodeId, VerifierKey)> {
         let key = |p: &Party| Some((p.row.node, witness_key(&p.card, origin)?));
-        self.partners().filter(|p| p.row.slots > 0).take(WITNESSES_MAX).filter_map(key).collect()
+        self.partners().take(WITNESSES_MAX).filter_map(key).collect()
     }
 
-    /// The quorum of all witnesses.
+    /// The quorum of all witnesses. A partner counts from its node's first registration on, so that
+    /// one that has enrolled and never come holds up nobody.
     pub(crate) fn quorum(&self, origin: &str) -> Quorum {
-        quorum(self.witnesses(origin).into_iter().map(|(_, key)| key).collect())
+        let come = self.partners().take(WITNESSES_MAX).filter(|p| p.row.slots > 0).count();
+        quorum(self.witnesses(origin).into_iter().map(|(_, key)| key).collect(), come)
     }
 
     /// The quorum that the parties of one job ask for: that of their own witnesses.
     pub(crate) fn quorum_of(&self, nodes: &[NodeId], origin: &str) -> Quorum {
         let own = self.witnesses(origin).into_iter().filter(|(node, _)| nodes.contains(node));
-        quorum(own.map(|(_, key)| key).collect())
+        let own: Vec<VerifierKey> = own.map(|(_, key)| key).collect();
+        let count = own.len();
+        quorum(own, count)
     }
 
     /// What a key event says of this roster.
@@ -135,8 +138,9 @@ fn witness_key(card: &PartyCard, origin: &str) -> Option<VerifierKey> {
     VerifierKey::new(&format!("{}.{host}", card.name), KeyKind::Cosignature, card.witness).ok()
 }
 
-fn quorum(keys: Vec<VerifierKey>) -> Quorum {
-    let threshold = if keys.is_empty() { 0 } else { witness_threshold(keys.len()) };
+/// The threshold of `count` witnesses over the keys that may sign.
+fn quorum(keys: Vec<VerifierKey>, count: usize) -> Quorum {
+    let threshold = if count == 0 { 0 } else { witness_threshold(count) };
     // Names and keys of a roster are unique, so this holds; otherwise nothing reaches the quorum.
     Quorum::new(keys, threshold).unwrap_or_default()
 }

@@ -39,8 +39,8 @@ async fn a_code_works_once_for_what_it_says() {
     let FromCoordinator::Enrolled { name, roster, log } = world.redeem(&keys, &text, keys.card()).await.unwrap() else {
         panic!()
     };
-    // A partner witnesses once its node has been there.
-    assert_eq!((name.as_str(), roster.len(), log.witnesses.len(), log.quorum), ("bank-a", 2, 0, 0));
+    // A partner counts as a witness once its node has been there.
+    assert_eq!((name.as_str(), roster.len(), log.witnesses.len(), log.quorum), ("bank-a", 2, 1, 0));
     let first = tacit_governance::PartyCard::verify(&roster[0].card).unwrap();
     assert_eq!((first.body().role, first.body().node), (PartyRole::Coordinator, world.id));
     assert_eq!(code(world.redeem(&keys, &text, keys.card()).await), Code::InviteUnknown);
