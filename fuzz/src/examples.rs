@@ -1,0 +1,472 @@
+//! Valid inputs to begin with, all from fixed keys: a fuzzer that starts from them reaches the depths at once.
+
+use tacit_crypto::{Rng, SealKey, Secret, SigningKey, Statement, cbor};
+use tacit_engine::{
+    Assignment, Finish, Finished, FromCoordinator, FromNode, LogInfo, PlanAnswer, RosterEntry, SealedResult, Seated,
+    Terminal, ToCoordinator, ToNode,
+};
+use tacit_governance::admission::{Admission, Refusal};
+use tacit_governance::{
+    Cohort, ColumnGrant, ColumnInfo, ColumnKind, Contract, ContractParty, DatasetDescriptor, DatasetGrant, JobSpec,
+    Level, PartyCard, PartyRole, ProviderRef, Quota, Role, SignedContract,
+};
+use tacit_jobs::ColumnKinds;
+use tacit_protocol::message::{Address, Message};
+use tacit_receipts::{AddCheckpoint, LogProof};
+use tacit_secagg::{Blinded, Release, Width};
+use tacit_types::wire::{Blob, encode};
+use tacit_types::{Attempt, Code, DatasetVersionId, Fault, Hash, JobId, Name, NodeId, Seat, Step, UnixMillis};
+
+use crate::world::World;
+
+const AT: UnixMillis = UnixMillis(1_795_000_000_000);
+
+fn key(seed: u8) -> SigningKey {
+    SigningKey::from_seed(&Secret::new([seed; 32]))
+}
+
+/// A recipient's key.
+pub fn seal_key(seed: u8) -> SealKey {
+    SealKey::generate(&mut Rng::from_seed(&Secret::new([seed; 32])))
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).expect("a plain name")
+}
+
+fn card() -> PartyCard {
+    PartyCard {
+        version: 1,
+        name: name("bank-a"),
+        root: key(1).id(),
+        node: key(2).id(),
+        seal: seal_key(9).public(),
+        witness: key(3).id(),
+        role: PartyRole::Partner,
+        issued_at: AT,
+    }
+}
+
+fn dataset() -> DatasetDescriptor {
+    let column = |name: &str, kind, levels: &[Level]| ColumnInfo { name: name.into(), kind, levels: levels.to_vec() };
+    DatasetDescriptor {
+        format: 1,
+        owner: key(1).id(),
+        name: name("claims"),
+        version: 1,
+        columns: vec![
+            column("amount", ColumnKind::Float, &[Level::AfterAggregate, Level::AfterCompare]),
+            column("region", ColumnKind::Text, &[Level::AfterGroupBy]),
+        ],
+        row_bucket: 1024,
+        commitment: Hash([4; 32]),
+        views: vec!["claims".into()],
+    }
+}
+
+fn contract() -> Contract {
+    let grant = |name: &str, level| ColumnGrant { name: name.into(), levels: vec![level] };
+    Contract {
+        version: 1,
+        name: name("health-2026"),
+        parties: vec![
+            ContractParty { name: name("insurer"), root: key(5).id(), role: Role::Demander },
+            ContractParty { name: name("bank-a"), root: key(1).id(), role: Role::Provider },
+        ],
+        datasets: vec![DatasetGrant {
+            owner: key(1).id(),
+            dataset: DatasetVersionId([6; 32]),
+            views: vec!["claims".into()],
+            columns: vec![grant("amount", Level::AfterAggregate), grant("region", Level::AfterGroupBy)],
+        }],
+        kinds: vec!["stats/v1".into()],
+        purpose: "cost of care".into(),
+        recipients: vec![seal_key(9).public()],
+        operators: vec![key(5).id()],
+        cohort: Cohort { rows: 10, contributors: 3 },
+        quota: Quota { jobs: 20 },
+        valid_from: AT,
+        valid_until: AT.plus(86_400_000),
+    }
+}
+
+fn job() -> JobSpec {
+    JobSpec {
+        version: 1,
+        kind: "stats/v1".into(),
+        params: stats_params().swap_remove(0),
+        contracts: vec![contract().id()],
+        providers: vec![ProviderRef { owner: key(1).id(), dataset: DatasetVersionId([6; 32]), view: "claims".into() }],
+        purpose: "cost of care".into(),
+        recipient: seal_key(9).public(),
+        cohort: Cohort { rows: 10, contributors: 3 },
+        nonce: vec![7; 16],
+        created_at: AT,
+        expires_at: AT.plus(3_600_000),
+        attempt_ms: 60_000,
+    }
+}
+
+fn signed_job() -> Vec<u8> {
+    Statement::sign(&key(5), "stats/v1", AT, None, job()).bytes().to_vec()
+}
+
+fn signed_card() -> Vec<u8> {
+    Statement::sign(&key(1), "bank-a", AT, None, card()).bytes().to_vec()
+}
+
+fn signature() -> Vec<u8> {
+    SignedContract::draft(contract()).sign(&key(1), AT).expect("a party of the contract signs")
+}
+
+fn signed_dataset() -> Vec<u8> {
+    Statement::sign(&key(1), "claims", AT, None, dataset()).bytes().to_vec()
+}
+
+/// Statements of several types.
+pub fn statements() -> Vec<Vec<u8>> {
+    vec![signed_job(), signed_card(), signature(), signed_dataset()]
+}
+
+/// Jobs.
+pub fn jobs() -> Vec<Vec<u8>> {
+    vec![cbor::encode(&job())]
+}
+
+/// Contracts.
+pub fn contracts() -> Vec<Vec<u8>> {
+    vec![cbor::encode(&contract())]
+}
+
+/// Dataset versions.
+pub fn datasets() -> Vec<Vec<u8>> {
+    vec![cbor::encode(&dataset())]
+}
+
+/// Cards.
+pub fn cards() -> Vec<Vec<u8>> {
+    vec![cbor::encode(&card())]
+}
+
+/// An admission and a refusal.
+pub fn decisions() -> Vec<Vec<u8>> {
+    let (job, owner) = (JobId([8; 32]), key(1).id());
+    let (contract, dataset) = (contract().id(), DatasetVersionId([6; 32]));
+    let refusal =
+        Refusal { job, owner, code: Code::RefusedQuota, reason: "20 of 20".into(), at: AT, offered: Hash(job.0) };
+    vec![cbor::encode(&Admission { job, owner, contract, dataset, at: AT }), cbor::encode(&refusal)]
+}
+
+const WRITTEN: [&str; 3] = [
+    r#"{"measures":[{"column":"amount","statistics":["count","sum","mean","variance","stddev"],"bound":"1000000"}],
+"group_by":{"column":"region","values":["north","south"]},"filter":"age >= 18 and region in ('north')"}"#,
+    r#"{"histograms":[{"column":"amount","edges":["0","10","99.5"]}],"quantiles":[{"column":"age",
+"probabilities":["0.25","0.5"],"low":"0","high":"120"}],"matrix":{"columns":["amount","age"],"correlation":true},
+"rows_max":4096}"#,
+    r#"{"filter":"not (age is null) or amount <> -1.5"}"#,
+];
+
+fn columns() -> ColumnKinds {
+    ColumnKinds::from([
+        ("amount".to_owned(), ColumnKind::Float),
+        ("age".to_owned(), ColumnKind::Int),
+        ("region".to_owned(), ColumnKind::Text),
+    ])
+}
+
+fn params(kind: &str, written: &str) -> Vec<u8> {
+    let written = serde_json::from_str(written).expect("JSON");
+    let kind = tacit_jobs::kind(kind).expect("a known kind");
+    kind.params(written, &columns()).expect("valid parameters")
+}
+
+/// Parameters as people write them, as JSON.
+pub fn written_params() -> Vec<Vec<u8>> {
+    WRITTEN.iter().map(|w| w.as_bytes().to_vec()).collect()
+}
+
+/// Parameters of `stats/v1`.
+pub fn stats_params() -> Vec<Vec<u8>> {
+    vec![params("stats/v1", WRITTEN[0]), params("stats/v1", WRITTEN[1])]
+}
+
+/// Parameters of `count/v1`.
+pub fn count_params() -> Vec<Vec<u8>> {
+    vec![params("count/v1", WRITTEN[2]), params("count/v1", "{}")]
+}
+
+/// Every request to a node.
+pub fn to_node() -> Vec<Vec<u8>> {
+    let (job, attempt) = (JobId([8; 32]), Attempt(1));
+    let seated = Seated { card: signed_card().into(), address: "bank-a.example:7402".into() };
+    let assignment =
+        Assignment { job, attempt, seats: vec![seated], aggregator: key(2).id(), budget_ms: 60_000, step_ms: 9_000 };
+    let contracts = vec![vec![Blob(signature())]];
+    let terminal = Terminal::Refused { code: Code::RefusedQuota, party: name("bank-a"), reason: "20 of 20".into() };
+    [
+        ToNode::Admit { job: signed_job().into(), contracts: contracts.clone() },
+        ToNode::Plan { job: signed_job().into(), contracts },
+        ToNode::Reserve { job, attempt, ttl_ms: 5_000 },
+        ToNode::Start { assignment },
+        ToNode::Cancel { job, code: Code::JobCancelled },
+        ToNode::Attest { job, record: records().swap_remove(0).into() },
+        ToNode::Cosign { request: add_checkpoints().swap_remove(0).into() },
+        ToNode::Logged { job, leaf: leaves().swap_remove(2).into(), proof: tlog_proofs().swap_remove(0).into() },
+        ToNode::Close { job, terminal },
+        ToNode::Ping,
+    ]
+    .iter()
+    .map(encode)
+    .collect()
+}
+
+/// Answers of a node.
+pub fn from_node() -> Vec<Vec<u8>> {
+    let fault = Fault::new(Code::RefusedColumn, "`age`");
+    [
+        FromNode::Admitted(Blob(decisions().swap_remove(0))),
+        FromNode::Refused(Blob(decisions().swap_remove(1))),
+        FromNode::Planned(None),
+        FromNode::Planned(Some(fault.clone())),
+        FromNode::Reserved,
+        FromNode::Busy,
+        FromNode::Started,
+        FromNode::Attested(Blob(attestations().swap_remove(0))),
+        FromNode::Cosigned("\u{2014} w.example/0 AAAA".into()),
+        FromNode::WitnessHolds(12),
+        FromNode::Released(Blob(encode(&Release { point: [3; 32] }))),
+        FromNode::Done,
+        FromNode::Failed(fault),
+    ]
+    .iter()
+    .map(encode)
+    .collect()
+}
+
+/// Requests to the coordinator.
+pub fn to_coordinator() -> Vec<Vec<u8>> {
+    let job = JobId([8; 32]);
+    let finish = |finished| Finish { job, attempt: Attempt(1), finished };
+    let ok = Finished::Ok {
+        package: Some(sealed_results().swap_remove(0).into()),
+        survivors: vec![Seat(0), Seat(1), Seat(2)],
+        cells_in: 12,
+        cells_out: 4,
+        cells_suppressed: 1,
+        opened: vec![("counts".into(), 6)],
+    };
+    let failed = Finished::Failed {
+        code: Code::JobPeerLost,
+        step: Some(Step::new(2, 3)),
+        seat: Some(Seat(1)),
+        hint: "bank-b".into(),
+        blame: None,
+        input_sent: true,
+    };
+    [
+        ToCoordinator::Invitation { code: "00112233445566778899aabbccddeeff".into() },
+        ToCoordinator::Enrol { code: "00".into(), card: signed_card().into(), address: "bank-a.example:7402".into() },
+        ToCoordinator::Register { address: String::new(), datasets: vec![signed_dataset().into()], slots: 4 },
+        ToCoordinator::Report(finish(ok)),
+        ToCoordinator::Report(finish(failed)),
+        ToCoordinator::Progress { job, step: Step::new(1, 1) },
+        ToCoordinator::PutContract(vec![signature().into()]),
+        ToCoordinator::Contract(contract().id()),
+        ToCoordinator::Submit { job: signed_job().into() },
+        ToCoordinator::Jobs { before: Some(job), limit: 100 },
+        ToCoordinator::Watch { job, seen: 3, wait_ms: 20_000 },
+        ToCoordinator::Leaves { from: 0, limit: 100 },
+        ToCoordinator::Invite { name: name("bank-b"), role: "node".into(), ttl_ms: 86_400_000 },
+        ToCoordinator::Ping,
+    ]
+    .iter()
+    .map(encode)
+    .collect()
+}
+
+/// Answers of the coordinator.
+pub fn from_coordinator() -> Vec<Vec<u8>> {
+    let trust = World::new(3).trust();
+    let log = LogInfo {
+        origin: trust.origin,
+        coordinator: trust.coordinator,
+        log_key: trust.log_key,
+        witnesses: trust.witnesses,
+        quorum: trust.quorum,
+    };
+    let entry = RosterEntry { card: signed_card().into(), address: String::new(), online: true };
+    let result = SealedResult {
+        job: signed_job().into(),
+        package: sealed_results().swap_remove(0).into(),
+        releases: vec![(Seat(0), Blob(encode(&Release { point: [3; 32] })))],
+        leaf: leaves().swap_remove(2).into(),
+        proof: tlog_proofs().swap_remove(0).into(),
+    };
+    let answer = PlanAnswer { party: name("bank-a"), objection: Some(Fault::new(Code::RefusedColumn, "`age`")) };
+    [
+        FromCoordinator::Done,
+        FromCoordinator::Invitation { name: name("bank-a"), role: "node".into() },
+        FromCoordinator::Enrolled { name: name("bank-a"), roster: vec![entry], log },
+        FromCoordinator::Planned(vec![answer]),
+        FromCoordinator::Result(Box::new(result)),
+        FromCoordinator::Leaves(leaves().into_iter().map(Blob).collect()),
+        FromCoordinator::Invited(invitation_line()),
+    ]
+    .iter()
+    .map(encode)
+    .collect()
+}
+
+/// Chunks between seats.
+pub fn message_frames() -> Vec<Vec<u8>> {
+    let address = Address {
+        job: JobId([8; 32]),
+        attempt: Attempt(1),
+        step: Step::new(1, 2),
+        from: Seat(0),
+        to: Seat(2),
+        sequence: 1,
+    };
+    vec![Message { address, total: 5, body: vec![1, 2, 3, 4, 5] }.to_frame()]
+}
+
+/// A result under the survivors' blinding, and a release.
+pub fn sealed_results() -> Vec<Vec<u8>> {
+    let blinded = Blinded {
+        transcript: Hash([1; 32]),
+        recipient: seal_key(9).public(),
+        width: Width::W128,
+        vector: Blob(vec![5; 64]),
+        headers: Vec::new(),
+    };
+    vec![encode(&blinded), encode(&Release { point: [3; 32] })]
+}
+
+/// Vector bytes.
+pub fn vectors() -> Vec<Vec<u8>> {
+    vec![(0..64).collect()]
+}
+
+fn world() -> World {
+    let mut world = World::new(3);
+    world.job(1);
+    world
+}
+
+/// Usage records.
+pub fn records() -> Vec<Vec<u8>> {
+    vec![cbor::encode(&World::new(3).record(1))]
+}
+
+/// Bodies of attestations.
+pub fn attestations() -> Vec<Vec<u8>> {
+    let mut world = World::new(3);
+    let record = world.record(1);
+    vec![cbor::encode(world.attest(0, &record).body())]
+}
+
+/// Bodies of receipts.
+pub fn joint_receipts() -> Vec<Vec<u8>> {
+    let mut world = World::new(3);
+    let record = world.record(1);
+    let attestations = world.attest_all(&record);
+    let assembled = tacit_receipts::assemble(record, &attestations, Vec::new()).expect("three attestations");
+    vec![cbor::encode(&assembled.receipt)]
+}
+
+/// Leaves: registration, keys, a receipt, a late attestation.
+pub fn leaves() -> Vec<Vec<u8>> {
+    let mut world = world();
+    let record = world.record(2);
+    let late = world.attest(1, &record).bytes().to_vec();
+    world.leaves.iter().cloned().chain([late]).collect()
+}
+
+/// Tiles of leaves, after their number.
+pub fn entry_bundles() -> Vec<Vec<u8>> {
+    let leaves = leaves();
+    let framed = leaves.iter().flat_map(|l| (l.len() as u16).to_be_bytes().into_iter().chain(l.iter().copied()));
+    vec![[leaves.len() as u8].into_iter().chain(framed).collect(), vec![0]]
+}
+
+/// Evidence: a whole log and a single leaf.
+pub fn bundles() -> Vec<Vec<u8>> {
+    vec![world().bundle().to_bytes(), world().single(&[2]).to_bytes()]
+}
+
+/// Trust files.
+pub fn trusts() -> Vec<Vec<u8>> {
+    vec![World::new(3).trust().to_bytes()]
+}
+
+/// Proof files.
+pub fn tlog_proofs() -> Vec<Vec<u8>> {
+    let world = world();
+    let checkpoint = world.signed_checkpoint(world.tree.size());
+    let proof = LogProof::build(&world.tree, 2, &checkpoint).expect("leaf 2 is in the tree");
+    vec![proof.to_string().into_bytes()]
+}
+
+/// Texts of checkpoints.
+pub fn checkpoints() -> Vec<Vec<u8>> {
+    let world = world();
+    vec![world.signed_checkpoint(world.tree.size()).checkpoint().to_string().into_bytes()]
+}
+
+/// Notes with and without cosignatures, and one line.
+pub fn notes() -> Vec<Vec<u8>> {
+    let world = world();
+    let signed = world.signed_checkpoint(world.tree.size());
+    let line = signed.note().signatures()[0].to_string();
+    vec![world.cosigned(0), world.cosigned(2), line.into_bytes()]
+}
+
+/// Keys in text form.
+pub fn verifier_keys() -> Vec<Vec<u8>> {
+    let trust = World::new(3).trust();
+    trust.witnesses.iter().take(1).chain([&trust.log_key]).map(|k| k.clone().into_bytes()).collect()
+}
+
+/// Requests to cosign.
+pub fn add_checkpoints() -> Vec<Vec<u8>> {
+    let note = world().cosigned(0);
+    let proof = vec![Hash([1; 32]), Hash([2; 32])];
+    vec![
+        AddCheckpoint { old: 1, proof, note: note.clone() }.to_bytes(),
+        AddCheckpoint { old: 0, proof: Vec::new(), note }.to_bytes(),
+    ]
+}
+
+fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
+    texts.iter().map(|t| t.as_bytes().to_vec()).collect()
+}
+
+/// Filters.
+pub fn filters() -> Vec<Vec<u8>> {
+    texts(&["age >= 18 and (region in ('north', 'south') or not vip is null)", "\"a b\" != -1.25", "x is not null"])
+}
+
+/// Decimals.
+pub fn decimals() -> Vec<Vec<u8>> {
+    texts(&["-12.50", "0", "9223372036854775807", "0.000000000000000001"])
+}
+
+/// Addresses.
+pub fn addresses() -> Vec<Vec<u8>> {
+    texts(&["tacit.bank-a.example:7402", "[2001:db8::1]:7402", "192.0.2.1:1"])
+}
+
+fn invitation_line() -> String {
+    let fingerprint = NodeId(key(2).id().0);
+    format!("tacit1:tacit.example:7400#{fingerprint}#00112233445566778899aabbccddeeff")
+}
+
+/// Invitations.
+pub fn invitations() -> Vec<Vec<u8>> {
+    vec![invitation_line().into_bytes()]
+}
+
+/// Names, ids, codes.
+pub fn names() -> Vec<Vec<u8>> {
+    vec![b"bank-a".to_vec(), JobId([0xab; 32]).to_string().into_bytes(), b"refused.quota".to_vec()]
+}

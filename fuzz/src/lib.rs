@@ -1,0 +1,64 @@
+//! One target per decoder that remote bytes or other people's files reach. Beside "does not panic, hang or
+//! allocate past its cap", each target holds a law of its decoder: what was read, written again, gives the
+//! same bytes or the same value.
+
+mod examples;
+mod receipts;
+mod signed;
+mod text;
+mod wire;
+/// Logs made from fixed keys, shared with the tests of the receipts crate.
+#[path = "../../crates/receipts/tests/common/mod.rs"]
+mod world;
+
+/// A decoder under test.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// Name, also that of its corpus folder.
+    pub name: &'static str,
+    /// Feeds bytes to the decoder and checks its law.
+    pub run: fn(&[u8]),
+    /// Valid inputs to begin with.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    Target { name: "statement", run: signed::statement, seeds: examples::statements },
+    Target { name: "signed_job", run: signed::job, seeds: examples::statements },
+    Target { name: "party_card", run: signed::card, seeds: examples::statements },
+    Target { name: "contract_signatures", run: signed::contract, seeds: examples::statements },
+    Target { name: "cbor_job", run: signed::cbor_job, seeds: examples::jobs },
+    Target { name: "cbor_contract", run: signed::cbor_contract, seeds: examples::contracts },
+    Target { name: "cbor_dataset", run: signed::cbor_dataset, seeds: examples::datasets },
+    Target { name: "cbor_card", run: signed::cbor_card, seeds: examples::cards },
+    Target { name: "cbor_decision", run: signed::cbor_decision, seeds: examples::decisions },
+    Target { name: "stats_params", run: signed::stats_params, seeds: examples::stats_params },
+    Target { name: "count_params", run: signed::count_params, seeds: examples::count_params },
+    Target { name: "to_node", run: wire::to_node, seeds: examples::to_node },
+    Target { name: "from_node", run: wire::from_node, seeds: examples::from_node },
+    Target { name: "to_coordinator", run: wire::to_coordinator, seeds: examples::to_coordinator },
+    Target { name: "from_coordinator", run: wire::from_coordinator, seeds: examples::from_coordinator },
+    Target { name: "message_frame", run: wire::message_frame, seeds: examples::message_frames },
+    Target { name: "sealed_result", run: wire::sealed_result, seeds: examples::sealed_results },
+    Target { name: "vector", run: wire::vector, seeds: examples::vectors },
+    Target { name: "usage_record", run: receipts::usage_record, seeds: examples::records },
+    Target { name: "attestation", run: receipts::attestation, seeds: examples::attestations },
+    Target { name: "joint_receipt", run: receipts::joint_receipt, seeds: examples::joint_receipts },
+    Target { name: "leaf", run: receipts::leaf, seeds: examples::leaves },
+    Target { name: "entry_bundle", run: receipts::entry_bundle, seeds: examples::entry_bundles },
+    Target { name: "bundle", run: receipts::bundle, seeds: examples::bundles },
+    Target { name: "verify_bundle", run: receipts::verify, seeds: examples::bundles },
+    Target { name: "trust", run: receipts::trust, seeds: examples::trusts },
+    Target { name: "tlog_proof", run: receipts::tlog_proof, seeds: examples::tlog_proofs },
+    Target { name: "checkpoint", run: receipts::checkpoint, seeds: examples::checkpoints },
+    Target { name: "note", run: receipts::note, seeds: examples::notes },
+    Target { name: "verifier_key", run: receipts::verifier_key, seeds: examples::verifier_keys },
+    Target { name: "add_checkpoint", run: receipts::add_checkpoint, seeds: examples::add_checkpoints },
+    Target { name: "filter", run: text::filter, seeds: examples::filters },
+    Target { name: "decimal", run: text::decimal, seeds: examples::decimals },
+    Target { name: "written_params", run: text::written_params, seeds: examples::written_params },
+    Target { name: "address", run: text::address, seeds: examples::addresses },
+    Target { name: "invitation", run: text::invitation, seeds: examples::invitations },
+    Target { name: "name_and_id", run: text::name_and_id, seeds: examples::names },
+];

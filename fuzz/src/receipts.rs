@@ -1,0 +1,108 @@
+//! Everything that a verifier reads.
+
+use tacit_crypto::cbor;
+use tacit_receipts::tiles::decode_bundle;
+use tacit_receipts::{
+    AddCheckpoint, Attestation, Bundle, Checkpoint, JointReceipt, Leaf, LogProof, SignatureLine, SignedNote, Trust,
+    UsageRecord, VerifierKey, verify_bundle,
+};
+
+use crate::signed::canonical;
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    core::str::from_utf8(bytes).ok()
+}
+
+/// A usage record.
+pub fn usage_record(bytes: &[u8]) {
+    canonical::<UsageRecord>(bytes);
+}
+
+/// An attestation's body. Codes of a later version read as `unknown`, so it need not be its own encoding.
+pub fn attestation(bytes: &[u8]) {
+    if let Ok(attestation) = cbor::decode::<Attestation>(bytes) {
+        assert_eq!(cbor::encode(&attestation), bytes);
+    }
+}
+
+/// A joint receipt's body.
+pub fn joint_receipt(bytes: &[u8]) {
+    if let Ok(receipt) = cbor::decode::<JointReceipt>(bytes) {
+        assert_eq!(cbor::encode(&receipt), bytes);
+    }
+}
+
+/// A leaf of the log.
+pub fn leaf(bytes: &[u8]) {
+    let _ = Leaf::read(bytes);
+}
+
+/// The leaves of one tile: they are all of its bytes.
+pub fn entry_bundle(bytes: &[u8]) {
+    let Some((width, rest)) = bytes.split_first() else { return };
+    if let Ok(leaves) = decode_bundle(rest, u64::from(*width)) {
+        assert_eq!(leaves.len(), usize::from(*width));
+        assert_eq!(leaves.iter().map(|l| l.len() + 2).sum::<usize>(), rest.len());
+    }
+}
+
+/// An evidence bundle, parsed.
+pub fn bundle(bytes: &[u8]) {
+    if let Ok(bundle) = Bundle::parse(bytes) {
+        assert_eq!(bundle.to_bytes(), bytes);
+    }
+}
+
+/// An evidence bundle, verified with the keys that it brings itself.
+pub fn verify(bytes: &[u8]) {
+    let _ = verify_bundle(bytes, None);
+}
+
+/// A trust file.
+pub fn trust(bytes: &[u8]) {
+    if let Ok(trust) = Trust::parse(bytes) {
+        assert_eq!(trust.to_bytes(), bytes);
+        assert!(trust.log().is_ok() && trust.witness_quorum().is_ok());
+    }
+}
+
+/// A `.tlog-proof` file.
+pub fn tlog_proof(bytes: &[u8]) {
+    if let Ok(proof) = LogProof::parse(bytes) {
+        let again = proof.to_string();
+        assert_eq!(LogProof::parse(again.as_bytes()).as_ref().map(ToString::to_string), Ok(again));
+    }
+}
+
+/// The text of a checkpoint.
+pub fn checkpoint(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    if let Ok(checkpoint) = Checkpoint::parse(text) {
+        assert_eq!(checkpoint.to_string(), text);
+    }
+}
+
+/// A signed note and its lines.
+pub fn note(bytes: &[u8]) {
+    if let Ok(note) = SignedNote::parse(bytes) {
+        assert_eq!(note.to_string().as_bytes(), bytes);
+    }
+    if let Some(Ok(line)) = text(bytes).map(SignatureLine::parse) {
+        assert_eq!(line.to_string().as_bytes(), bytes);
+    }
+}
+
+/// A verifier key in text form.
+pub fn verifier_key(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    if let Ok(key) = VerifierKey::parse(text) {
+        assert_eq!(key.to_string(), text);
+    }
+}
+
+/// A witness's request.
+pub fn add_checkpoint(bytes: &[u8]) {
+    if let Ok(request) = AddCheckpoint::parse(bytes) {
+        assert_eq!(request.to_bytes(), bytes);
+    }
+}

@@ -1,0 +1,112 @@
+//! Statements and the bodies in them.
+
+use tacit_crypto::statement::Envelope;
+use tacit_crypto::{Body, Statement, cbor};
+use tacit_governance::admission::{Admission, Refusal};
+use tacit_governance::{Contract, DatasetDescriptor, JobSpec, PartyCard, SignedContract};
+use tacit_types::{Code, LocalQuery};
+
+/// The law of canonical CBOR: what decodes is its own encoding, and stays so.
+pub fn canonical<T>(bytes: &[u8])
+where
+    T: minicbor::Encode<()> + for<'b> minicbor::Decode<'b, ()> + PartialEq + core::fmt::Debug,
+{
+    if let Ok(value) = cbor::decode::<T>(bytes) {
+        assert_eq!(cbor::encode(&value), bytes);
+        assert_eq!(cbor::decode::<T>(&cbor::encode(&value)).as_ref(), Ok(&value));
+    }
+}
+
+/// A statement of any type: one that verifies is the only encoding of its parts.
+pub fn statement(bytes: &[u8]) {
+    if let Ok(envelope) = Envelope::verify(bytes) {
+        assert!(bytes.windows(32).any(|w| w == envelope.signer.0), "the signer is in the bytes");
+        assert!(bytes.windows(envelope.body.len().max(1)).any(|w| w == envelope.body || envelope.body.is_empty()));
+    }
+}
+
+fn keeps_bytes<T: Body>(bytes: &[u8], read: Option<&Statement<T>>) {
+    if let Some(statement) = read {
+        assert_eq!(statement.bytes(), bytes);
+        assert_eq!(statement.id().0, tacit_crypto::sha256(bytes).0);
+    }
+}
+
+/// A signed job.
+pub fn job(bytes: &[u8]) {
+    keeps_bytes(bytes, JobSpec::verify(bytes).ok().as_ref());
+}
+
+/// A party's card.
+pub fn card(bytes: &[u8]) {
+    keeps_bytes(bytes, PartyCard::verify(bytes).ok().as_ref());
+}
+
+/// One signature over a contract, twice the same: it counts once.
+pub fn contract(bytes: &[u8]) {
+    if let Ok(contract) = SignedContract::collect([bytes, bytes]) {
+        assert_eq!(contract.signatures().len(), 1);
+        assert_eq!(contract.id(), contract.body().id());
+        let _ = contract.body().faults();
+        assert!(contract.missing().len() < contract.body().signers().count());
+    }
+}
+
+/// A job's body.
+pub fn cbor_job(bytes: &[u8]) {
+    canonical::<JobSpec>(bytes);
+}
+
+/// A contract's body; its faults can be named whatever it holds.
+pub fn cbor_contract(bytes: &[u8]) {
+    canonical::<Contract>(bytes);
+    if let Ok(contract) = cbor::decode::<Contract>(bytes) {
+        let _ = contract.faults();
+    }
+}
+
+/// A dataset version's body.
+pub fn cbor_dataset(bytes: &[u8]) {
+    canonical::<DatasetDescriptor>(bytes);
+}
+
+/// A party card's body.
+pub fn cbor_card(bytes: &[u8]) {
+    canonical::<PartyCard>(bytes);
+}
+
+/// An owner's decision.
+pub fn cbor_decision(bytes: &[u8]) {
+    canonical::<Admission>(bytes);
+    // A code of a later version reads as `unknown`, so a refusal need not encode to its own bytes.
+    let _ = cbor::decode::<Refusal>(bytes);
+}
+
+fn plans(kind: &str, params: &[u8]) {
+    // proof: both kinds are in the catalogue.
+    let Ok(plan) = tacit_jobs::kind(kind).expect("a known kind").plan(params) else { return };
+    let facts = plan.facts();
+    assert!(facts.providers_min >= 3);
+    assert!(!plan.disclosures().is_empty());
+    assert!(plan.disclosures().iter().any(|d| d.what == "result" && d.cells_max > 0), "a job has a result");
+    let query: LocalQuery = plan.local_query("data");
+    assert!(query.columns.iter().all(|c| facts.uses.iter().any(|(used, _)| used == c)), "every column read is decided");
+    assert!(plan.estimate(3).cells > 0);
+    let _ = plan.fold();
+}
+
+/// Parameters of `stats/v1`: what is planned is bounded.
+pub fn stats_params(bytes: &[u8]) {
+    plans("stats/v1", bytes);
+}
+
+/// Parameters of `count/v1`.
+pub fn count_params(bytes: &[u8]) {
+    plans("count/v1", bytes);
+}
+
+/// Stable codes: any text is a code, and one that is known has that very text.
+pub fn code(text: &str) {
+    let code = Code::parse(text);
+    assert!(code == Code::Unknown || code.text() == text);
+}

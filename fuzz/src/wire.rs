@@ -1,0 +1,64 @@
+//! What travels between daemons.
+
+use serde::{Serialize, de::DeserializeOwned};
+use tacit_engine::{FromCoordinator, FromNode, ToCoordinator, ToNode};
+use tacit_protocol::Message;
+use tacit_secagg::{Blinded, Release, Vector, Width};
+use tacit_types::limits::MESSAGE_BYTES_MAX;
+use tacit_types::wire;
+
+/// What was read, written and read again is the same value.
+fn round_trip<T: Serialize + DeserializeOwned + PartialEq + core::fmt::Debug>(bytes: &[u8]) {
+    if let Ok(value) = wire::decode::<T>(bytes) {
+        let again = wire::encode(&value);
+        assert_eq!(wire::decode::<T>(&again).as_ref(), Ok(&value));
+    }
+}
+
+/// Coordinator to node.
+pub fn to_node(bytes: &[u8]) {
+    round_trip::<ToNode>(bytes);
+}
+
+/// Node to coordinator, in answer.
+pub fn from_node(bytes: &[u8]) {
+    round_trip::<FromNode>(bytes);
+}
+
+/// Anyone to the coordinator.
+pub fn to_coordinator(bytes: &[u8]) {
+    round_trip::<ToCoordinator>(bytes);
+}
+
+/// The coordinator, in answer.
+pub fn from_coordinator(bytes: &[u8]) {
+    round_trip::<FromCoordinator>(bytes);
+}
+
+/// One chunk between seats: a frame is its own encoding.
+pub fn message_frame(bytes: &[u8]) {
+    if let Ok(message) = Message::from_frame(bytes) {
+        assert_eq!(message.to_frame(), bytes);
+    }
+}
+
+/// A sealed result and a release, as the operator's tool reads them.
+pub fn sealed_result(bytes: &[u8]) {
+    if let Ok(blinded) = wire::decode_capped::<Blinded>(bytes, MESSAGE_BYTES_MAX) {
+        assert_eq!(blinded.survivors().len(), blinded.headers.len());
+        assert_eq!(wire::decode_capped::<Blinded>(&wire::encode(&blinded), MESSAGE_BYTES_MAX).as_ref(), Ok(&blinded));
+        let key = crate::examples::seal_key(9);
+        assert!(tacit_secagg::unblind(&key, &blinded, &Default::default()).is_err() || blinded.headers.is_empty());
+    }
+    round_trip::<Release>(bytes);
+}
+
+/// Vector elements: all bytes count.
+pub fn vector(bytes: &[u8]) {
+    for width in [Width::W32, Width::W64, Width::W128] {
+        match Vector::from_bytes(width, bytes) {
+            Some(vector) => assert_eq!(vector.to_bytes(), bytes),
+            None => assert!(!bytes.len().is_multiple_of(width.bytes())),
+        }
+    }
+}
