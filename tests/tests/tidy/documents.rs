@@ -1,0 +1,174 @@
+//! Pages say what is true: links lead somewhere, samples parse with the real parsers, and what is written from the
+//! code is as the code has it.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use tacit_governance::{ColumnKind, Level};
+use tacit_jobs::ColumnKinds;
+use tacit_tests::{pages, repo};
+use tacit_types::Name;
+
+fn documents() -> Vec<PathBuf> {
+    repo::with_extension("", "md")
+}
+
+#[test]
+fn every_relative_link_leads_to_a_file() {
+    let mut links = 0;
+    for path in documents() {
+        for target in targets(&repo::text(&path)) {
+            if target.contains("://") || target.starts_with('#') || target.starts_with("mailto:") {
+                continue;
+            }
+            let file = target.split('#').next().unwrap_or_default();
+            let from = repo::root().join(path.parent().unwrap_or(Path::new("")));
+            assert!(from.join(file).exists(), "{}: {target} leads nowhere", path.display());
+            links += 1;
+        }
+    }
+    assert!(links > 20, "only {links} links were found");
+}
+
+/// The targets of `[text](target)` outside code.
+fn targets(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut fenced = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        }
+        if fenced {
+            continue;
+        }
+        // Parts between backticks are code.
+        let prose: String = line.split('`').step_by(2).collect::<Vec<_>>().join("`");
+        for (at, _) in prose.match_indices("](") {
+            if let Some(end) = prose[at + 2..].find(')') {
+                found.push(prose[at + 2..at + 2 + end].to_owned());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn pages_from_the_code_are_as_the_code_has_them() {
+    for (name, text) in [("CODES.md", pages::codes()), ("LIMITS.md", pages::limits())] {
+        let path = format!("docs/{name}");
+        assert!(repo::text(path.as_ref()) == text, "{path} is not as the code has it: run `cargo xtask codes`");
+    }
+}
+
+#[test]
+fn every_sample_configuration_is_read_by_its_own_parser() {
+    let mut samples: Vec<(String, String)> = Vec::new();
+    for path in documents() {
+        let blocks = toml_blocks(&repo::text(&path));
+        samples.extend(blocks.into_iter().map(|b| (path.display().to_string(), b)));
+    }
+    for folder in ["examples", "deploy"] {
+        let files = repo::with_extension(folder, "toml");
+        samples.extend(files.iter().map(|p| (p.display().to_string(), repo::text(p))));
+    }
+    assert!(samples.len() >= 5, "only {} samples were found", samples.len());
+    for (place, text) in samples {
+        check(&place, &text);
+    }
+}
+
+fn toml_blocks(text: &str) -> Vec<String> {
+    let after = text.split("```toml\n").skip(1);
+    after.filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect()
+}
+
+/// A sample begins with a comment that names the file it is a sample of.
+fn check(place: &str, text: &str) {
+    let first = text.lines().next().unwrap_or_default();
+    let of = first.strip_prefix("# ").and_then(|l| l.split([':', ' ']).next()).unwrap_or_default();
+    let wrong = |what: &str| -> ! { panic!("{place}, `{first}`: {what}") };
+    match of {
+        "node.toml" => drop(tacit_node::Config::parse(text).unwrap_or_else(|f| wrong(&f.to_string()))),
+        "coordinator.toml" => {
+            drop(tacit_coordinator::Config::parse(place, text).unwrap_or_else(|f| wrong(&f.to_string())));
+        }
+        "contract.toml" => drop(toml::from_str::<ContractFile>(text).unwrap_or_else(|e| wrong(&e.to_string()))),
+        "job.toml" => {
+            let job: JobFile = toml::from_str(text).unwrap_or_else(|e| wrong(&e.to_string()));
+            let kind = tacit_jobs::kind(&job.kind).unwrap_or_else(|f| wrong(&f.to_string()));
+            let params = serde_json::to_value(&job.params).expect("TOML is JSON");
+            let params = kind.params(params, &columns()).unwrap_or_else(|f| wrong(&f.to_string()));
+            assert!(kind.plan(&params).is_ok(), "{place}");
+        }
+        _ => wrong("a sample begins with `# node.toml`, `# coordinator.toml`, `# contract.toml` or `# job.toml`"),
+    }
+}
+
+/// The file that `tacit contract draft` reads.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct ContractFile {
+    name: Name,
+    purpose: String,
+    kinds: Vec<String>,
+    demander: Name,
+    #[serde(default)]
+    operators: Vec<Name>,
+    cohort: CohortPart,
+    quota_jobs: u64,
+    valid_days: u64,
+    datasets: Vec<DatasetPart>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct CohortPart {
+    rows: u64,
+    contributors: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct DatasetPart {
+    owner: Name,
+    dataset: Name,
+    columns: Option<std::collections::BTreeMap<String, Vec<Level>>>,
+}
+
+/// The file that `tacit job submit` reads.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct JobFile {
+    kind: String,
+    contract: String,
+    purpose: Option<String>,
+    view: Option<String>,
+    cohort: Option<CohortPart>,
+    attempt_seconds: Option<u64>,
+    expires_minutes: Option<u64>,
+    #[serde(default)]
+    params: toml::Table,
+}
+
+/// The columns of the data in `examples/data`.
+fn columns() -> ColumnKinds {
+    let table = repo::text("examples/data/hospital-a.csv".as_ref());
+    let mut lines = table.lines();
+    let head = lines.next().expect("a header").split(',');
+    let rows: Vec<Vec<&str>> = lines.map(|l| l.split(',').collect()).collect();
+    head.enumerate()
+        .map(|(i, name)| {
+            let all = |f: &dyn Fn(&str) -> bool| rows.iter().all(|r| r.get(i).is_none_or(|v| v.is_empty() || f(v)));
+            let kind = match () {
+                () if all(&|v| v.parse::<i64>().is_ok()) => ColumnKind::Int,
+                () if all(&|v| v.parse::<f64>().is_ok()) => ColumnKind::Float,
+                () => ColumnKind::Text,
+            };
+            (name.to_owned(), kind)
+        })
+        .collect()
+}
