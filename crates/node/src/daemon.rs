@@ -266,6 +266,16 @@ impl Inner {
         Ok(())
     }
 
+    /// Asks the coordinator for the log's keys again: its list of witnesses grows with the parties.
+    pub(crate) async fn refresh_log(&self) -> Result<(), Fault> {
+        let connection = self.to_coordinator.borrow().clone();
+        let connection = connection.ok_or_else(|| Fault::new(Code::NetUnreachable, "the coordinator"))?;
+        match client::ask(&connection, &ToCoordinator::LogInfo).await? {
+            FromCoordinator::LogInfo(info) => self.take_log(info).await,
+            _ => Err(Fault::new(Code::NetFrame, "the coordinator answered something else than was asked")),
+        }
+    }
+
     /// Asks how jobs ended that are open here.
     async fn catch_up(&self, connection: &Connection) {
         let Ok(open) = self.store.open_jobs().await else { return };

@@ -201,6 +201,9 @@ impl Inner {
     /// Cosigns what follows from what it has seen; the new state is durable before the line leaves.
     async fn cosign(&self, request: &[u8]) -> Result<FromNode, Fault> {
         let request = AddCheckpoint::parse(request)?;
+        if self.witness.lock().await.is_none() {
+            self.refresh_log().await?;
+        }
         let mut held = self.witness.lock().await;
         let Some(witness) = held.as_mut() else {
             return Err(Fault::new(Code::LogUnknown, "this node's witness key is not in the log's list yet"));
@@ -238,10 +241,18 @@ impl Inner {
     /// so that a coordinator cannot bring its own.
     async fn quorum(&self, job: &WorkerJob) -> Result<Quorum, Fault> {
         let parsed = job.job()?;
-        let listed = self.log.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let listed: Vec<VerifierKey> =
-            listed.iter().flat_map(|l| &l.witnesses).filter_map(|text| VerifierKey::parse(text).ok()).collect();
-        crate::trust::provider_quorum(parsed.body(), &self.store.parties().await?, &listed)
+        let parties = self.store.parties().await?;
+        // The list may be older than a party of this job: then it is fetched once more.
+        if let Ok(quorum) = crate::trust::provider_quorum(parsed.body(), &parties, &self.listed_witnesses()) {
+            return Ok(quorum);
+        }
+        self.refresh_log().await?;
+        crate::trust::provider_quorum(parsed.body(), &parties, &self.listed_witnesses())
+    }
+
+    fn listed_witnesses(&self) -> Vec<VerifierKey> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().flat_map(|l| &l.witnesses).filter_map(|text| VerifierKey::parse(text).ok()).collect()
     }
 
     async fn close(&self, id: &JobId, terminal: tacit_engine::Terminal) -> Result<FromNode, Fault> {

@@ -2,14 +2,14 @@
 
 use tacit_governance::{JobSpec, PartyCard};
 use tacit_receipts::{Quorum, VerifierKey};
-use tacit_types::Fault;
+use tacit_types::{Code, Fault};
 
 /// The quorum of witnesses for a job: its own providers. Their witness keys come from their cards,
 /// whose root keys the job names, so that a coordinator cannot bring witnesses of its own; the list
 /// of the log adds only the names under which those keys sign.
 ///
 /// # Errors
-/// `log.malformed` when fewer of them are known than the threshold needs.
+/// `log.unknown` when the witness key of a provider is not known or not in the list.
 pub fn provider_quorum(
     spec: &JobSpec,
     parties: &[(Vec<u8>, PartyCard, String)],
@@ -21,5 +21,9 @@ pub fn provider_quorum(
         .filter_map(|p| parties.iter().find(|(_, card, _)| card.root == p.owner))
         .filter_map(|(_, card, _)| listed.iter().find(|key| key.key() == card.witness).cloned())
         .collect();
+    let missing = spec.providers.len() - witnesses.len();
+    if missing > 0 {
+        return Err(Fault::new(Code::LogUnknown, format!("the witness keys of {missing} providers are not in its list")));
+    }
     Quorum::new(witnesses, tacit_engine::record::witness_threshold(spec.providers.len()))
 }

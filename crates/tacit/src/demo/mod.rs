@@ -39,8 +39,18 @@ pub async fn run(_cli: &Cli, out: &Out, args: &DemoArgs) -> Result<u8, Fault> {
     let (json, keep) = (out.json(), args.keep);
     let outcome = tokio::task::spawn_blocking(move || {
         let mut demo = Demo { world: World::new(keep, !json)?, json, began: Instant::now(), jobs: Vec::new() };
-        let summary = demo.play()?;
-        Ok::<_, Fault>((demo, summary))
+        match demo.play() {
+            Ok(summary) => Ok((demo, summary)),
+            Err(fault) if keep => {
+                let Demo { world, json, .. } = demo;
+                let folder = world.leave();
+                if !json {
+                    println!("\nLeft as it is, for a look: {}", folder.display());
+                }
+                Err(fault)
+            }
+            Err(fault) => Err(fault),
+        }
     });
     let (demo, summary) = outcome.await.map_err(|e| Fault::new(Code::Internal, e.to_string()))??;
     out.value(&summary);
