@@ -1,0 +1,192 @@
+//! A party's connection to its coordinator, without the command line.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use tacit_crypto::{SealKey, SigningKey};
+use tacit_engine::{FromCoordinator, JobView, ToCoordinator};
+use tacit_net::{Closed, Config, Connection, Endpoint, Identity, Purpose, keyfile};
+use tacit_types::{Code, Fault, JobId, NodeId, wire};
+use tokio::runtime::Runtime;
+
+/// How long a job of a test may take.
+const JOB_WAIT: Duration = Duration::from_secs(90);
+
+/// A connection.
+pub struct Wire {
+    // why: dropped last, after what lives in it.
+    endpoint: Endpoint,
+    connection: Connection,
+    runtime: Runtime,
+    home: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Written {
+    coordinator: Pin,
+}
+
+#[derive(Deserialize)]
+struct Pin {
+    address: String,
+    fingerprint: String,
+}
+
+impl Wire {
+    /// Connects as the party whose folder this is.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub fn open(home: &Path) -> Result<Self, Fault> {
+        Self::open_as(home, &signing_key(home, "node.key"))
+    }
+
+    /// Connects to the coordinator of a folder with another key.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub fn open_as(home: &Path, key: &SigningKey) -> Result<Self, Fault> {
+        let text =
+            std::fs::read_to_string(home.join("node.toml")).unwrap_or_else(|e| panic!("{}: {e}", home.display()));
+        let pin = toml::from_str::<Written>(&text).unwrap_or_else(|e| panic!("{e}")).coordinator;
+        let runtime = Runtime::new().map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
+        let connecting = async {
+            let config = Config { gate: Arc::new(Closed), ..Config::default() };
+            let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+            let endpoint = Endpoint::bind(any, Identity::from_signing_key(key)?, config)?;
+            let coordinator = NodeId::from_hex(&pin.fingerprint)?;
+            let connection = endpoint.connect(&pin.address.parse()?, &coordinator, Purpose::Member).await?;
+            Ok::<_, Fault>((endpoint, connection))
+        };
+        let (endpoint, connection) = runtime.block_on(connecting)?;
+        Ok(Self { endpoint, connection, runtime, home: home.to_owned() })
+    }
+
+    /// Asks and waits for the answer.
+    ///
+    /// # Errors
+    /// Those of the connection; the fault that the coordinator answers with.
+    pub fn ask(&self, request: &ToCoordinator) -> Result<FromCoordinator, Fault> {
+        self.runtime.block_on(ask(&self.connection, request))
+    }
+
+    /// Asks all at once; answers in the order of the requests.
+    pub fn ask_all(&self, requests: &[ToCoordinator]) -> Vec<Result<FromCoordinator, Fault>> {
+        let asking = requests.iter().cloned().map(|request| {
+            let connection = self.connection.clone();
+            self.runtime.spawn(async move { ask(&connection, &request).await })
+        });
+        let asking: Vec<_> = asking.collect();
+        let ended = |e| Err(Fault::new(Code::Internal, format!("{e}")));
+        asking.into_iter().map(|task| self.runtime.block_on(task).unwrap_or_else(ended)).collect()
+    }
+
+    /// How many nodes are connected and offer a dataset.
+    ///
+    /// # Errors
+    /// As [`Wire::ask`].
+    pub fn offering(&self) -> Result<usize, Fault> {
+        let FromCoordinator::Roster(roster) = self.ask(&ToCoordinator::Roster)? else { return Err(other()) };
+        let FromCoordinator::Datasets(datasets) = self.ask(&ToCoordinator::Datasets)? else { return Err(other()) };
+        let online = roster.iter().filter(|entry| entry.online && !entry.address.is_empty()).count();
+        Ok(online.min(datasets.len()))
+    }
+
+    /// Submits signed bytes.
+    ///
+    /// # Errors
+    /// As [`Wire::ask`].
+    pub fn submit(&self, job: &[u8]) -> Result<JobId, Fault> {
+        match self.ask(&ToCoordinator::Submit { job: wire::Blob(job.to_vec()) })? {
+            FromCoordinator::Submitted(id) => Ok(id),
+            _ => Err(other()),
+        }
+    }
+
+    /// A job as it is now.
+    ///
+    /// # Errors
+    /// As [`Wire::ask`].
+    pub fn job(&self, id: JobId) -> Result<JobView, Fault> {
+        match self.ask(&ToCoordinator::Job(id))? {
+            FromCoordinator::Job(view) => Ok(*view),
+            _ => Err(other()),
+        }
+    }
+
+    /// Every job, newest first.
+    ///
+    /// # Errors
+    /// As [`Wire::ask`].
+    pub fn jobs(&self) -> Result<Vec<JobView>, Fault> {
+        let mut all: Vec<JobView> = Vec::new();
+        loop {
+            let before = all.last().map(|j| j.id);
+            let FromCoordinator::Jobs(page) = self.ask(&ToCoordinator::Jobs { before, limit: 100 })? else {
+                return Err(other());
+            };
+            if page.is_empty() {
+                return Ok(all);
+            }
+            all.extend(page);
+        }
+    }
+
+    /// Waits until a job has ended and been receipted, or not.
+    ///
+    /// # Errors
+    /// As [`Wire::ask`]; `job.deadline` when it takes longer than a job of a test may.
+    pub fn ended(&self, id: JobId) -> Result<JobView, Fault> {
+        let (begun, mut seen) = (Instant::now(), 0);
+        loop {
+            let FromCoordinator::Job(view) = self.ask(&ToCoordinator::Watch { job: id, seen, wait_ms: 5_000 })? else {
+                return Err(other());
+            };
+            if view.terminal.is_some() && view.timeline.iter().any(|e| e.what == "ended") {
+                return Ok(*view);
+            }
+            if begun.elapsed() > JOB_WAIT {
+                return Err(Fault::new(Code::JobDeadline, format!("{view:?}")));
+            }
+            seen = view.timeline.len() as u32;
+        }
+    }
+
+    /// The key that signs this party's jobs.
+    pub fn key(&self) -> SigningKey {
+        signing_key(&self.home, "node.key")
+    }
+
+    /// The key to which this party's results are sealed.
+    pub fn seal(&self) -> SealKey {
+        let path = self.home.join("seal.key");
+        let seed = keyfile::read(&path).unwrap_or_else(|f| panic!("{f}"));
+        SealKey::from_bytes(&seed).unwrap_or_else(|| panic!("{}: no scalar", path.display()))
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.connection.close(tacit_net::CloseReason::Done);
+        self.runtime.block_on(self.endpoint.close());
+    }
+}
+
+/// A signing key of a folder.
+pub fn signing_key(home: &Path, file: &str) -> SigningKey {
+    keyfile::read_signing(&home.join(file)).unwrap_or_else(|f| panic!("{f}"))
+}
+
+async fn ask(connection: &Connection, request: &ToCoordinator) -> Result<FromCoordinator, Fault> {
+    let answer = connection.request_within(&wire::encode(request), Duration::from_secs(20)).await?;
+    match wire::decode(&answer).map_err(|e| Fault::new(Code::NetFrame, e.to_string()))? {
+        FromCoordinator::Failed(fault) => Err(fault),
+        answer => Ok(answer),
+    }
+}
+
+fn other() -> Fault {
+    Fault::new(Code::NetFrame, "an answer of another kind")
+}
