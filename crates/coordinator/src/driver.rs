@@ -159,6 +159,8 @@ impl Driver {
                 return;
             }
             if self.job.is_over() {
+                let code = self.job.terminal().and_then(tacit_engine::Terminal::code);
+                tracing::info!(job = %self.job.id().short(), state = self.job.state(), code = ?code, "over");
                 return;
             }
             let wake = self.act();
