@@ -5,7 +5,6 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tacit_crypto::Statement;
 use tacit_engine::{FromCoordinator, LogInfo, ToCoordinator};
-use tacit_governance::PartyRole;
 use tacit_node::Client;
 use tacit_receipts::{
     Bundle, JointReceipt, Leaf, PartyKey, Quantity, Standing, Status, Trust, UsageRecord, verify_bundle,
@@ -190,7 +189,6 @@ async fn trust(party: &Party, client: &Client) -> Result<Trust, Fault> {
     let roster = party.roster(client).await?;
     let parties = roster
         .iter()
-        .filter(|(card, _)| card.role == PartyRole::Partner)
         .map(|(card, _)| PartyKey { name: card.name.clone(), key: card.node, from: 0, until: None })
         .collect();
     let trust = Trust {
