@@ -270,7 +270,7 @@ impl Job {
         &self.bytes
     }
 
-    /// The end, once there is one.
+    /// How it will end, or has ended: final once [`Job::has_ended`].
     pub fn terminal(&self) -> Option<&Terminal> {
         self.terminal.as_ref()
     }
@@ -290,9 +290,9 @@ impl Job {
         self.receipt.as_ref()
     }
 
-    /// The sealed result, for a job that succeeded: the package and each survivor's release by seat.
+    /// The sealed result, for a job that has succeeded: the package and each survivor's release by seat.
     pub fn sealed_result(&self) -> Option<(Blob, Vec<(Seat, Blob)>)> {
-        if self.terminal != Some(Terminal::Succeeded) {
+        if !self.has_ended() || self.terminal != Some(Terminal::Succeeded) {
             return None;
         }
         let package = self.parties.iter().find_map(|p| match &p.finished {
@@ -315,6 +315,20 @@ impl Job {
         order
     }
 
+    /// The owner that decides before the others. Concurrent jobs reach it in some order and reach the
+    /// others only once it has admitted them, so that a quota that runs out does so for the same jobs
+    /// at every owner, and no owner's quota is spent on a job that the first refuses.
+    fn first(&self) -> Option<&PartyState> {
+        self.parties.iter().min_by_key(|p| p.member.node)
+    }
+
+    /// Whether an owner is to be asked for its decision now.
+    fn may_decide(&self, p: &PartyState) -> bool {
+        let is_first = |first: &PartyState| first.member.node == p.member.node;
+        p.decision == Decision::Waiting
+            && self.first().is_some_and(|first| is_first(first) || first.decision == Decision::Admitted)
+    }
+
     /// The nodes that take part.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
         self.parties.iter().map(|p| p.member.node)
@@ -335,7 +349,8 @@ impl Job {
             kind: spec.as_ref().map(|s| s.kind.clone()).unwrap_or_default(),
             purpose: spec.map(|s| s.purpose).unwrap_or_default(),
             state: self.word().to_owned(),
-            terminal: self.terminal.clone(),
+            // why: until then it may still turn out otherwise, and nobody unlearns an end.
+            terminal: self.terminal.clone().filter(|_| self.has_ended()),
             attempt: self.attempt,
             step: self.step,
             submitted_at: self.submitted_at,

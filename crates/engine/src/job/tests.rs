@@ -214,3 +214,64 @@ fn a_receipt_that_no_leaf_can_hold_ends_the_job() {
     assert!(matches!(job.terminal(), Some(Terminal::Failed { code: Code::ReceiptTooLarge, .. })));
     assert_eq!((job.state(), job.sealed_result()), ("failed", None));
 }
+
+#[test]
+fn an_end_that_may_still_change_is_told_to_nobody() {
+    let (mut job, aggregator, others) = running(&[1, 2, 3]);
+    let ok = |package: Option<Blob>| Finished::Ok {
+        package,
+        survivors: vec![Seat(0), Seat(1), Seat(2)],
+        cells_in: 1,
+        cells_out: 1,
+        cells_suppressed: 0,
+        opened: Vec::new(),
+    };
+    finish(&mut job, aggregator, 3, ok(Some(Blob(vec![1; 9]))));
+    others.iter().for_each(|other| finish(&mut job, *other, 3, ok(None)));
+    job.state = State::Releasing { until: T0.plus(9_000) };
+    answer(&mut job, aggregator, 4, FromNode::Released(Blob(vec![2])));
+    assert_eq!(job.terminal(), Some(&Terminal::Succeeded));
+    assert_eq!((job.view(T0).terminal, job.sealed_result()), (None, None), "two releases are still out");
+    job.step(T0.plus(9_000), Input::Tick);
+    let end = job.view(T0).terminal;
+    assert!(matches!(end, Some(Terminal::Failed { code: Code::JobPeerLost, .. })), "{end:?}");
+    assert_eq!(job.sealed_result(), None);
+}
+
+#[test]
+fn one_owner_decides_first_and_the_others_on_what_it_admitted() {
+    let seeds = [1, 2, 3];
+    let asked = |job: &Job| -> Vec<NodeId> {
+        let asked = job.outstanding().into_iter().filter_map(|c| match c {
+            Command::Ask { node, request: ToNode::Admit { .. } } => Some(node),
+            _ => None,
+        });
+        asked.collect()
+    };
+    let mut order = seeds;
+    order.sort_by_key(|seed| key(seed + 100).id());
+    let nodes = order.map(|seed| key(seed + 100).id());
+    let mut admitted = job(&seeds);
+    assert_eq!(asked(&admitted), [nodes[0]]);
+    admit(&mut admitted, &order[..1]);
+    let mut others = asked(&admitted);
+    others.sort();
+    assert_eq!(others, nodes[1..]);
+    admit(&mut admitted, &order[1..]);
+    assert_eq!((asked(&admitted), admitted.state()), (Vec::new(), "reserving"));
+
+    // What the first refuses, the others never hear of.
+    let mut refused = job(&seeds);
+    let body = Refusal {
+        job: refused.id(),
+        owner: key(order[0]).id(),
+        code: Code::RefusedQuota,
+        reason: "10 of 10 jobs used".into(),
+        at: T0,
+        offered: Hash(refused.id().0),
+    };
+    let signed = Statement::sign(&key(order[0] + 100), "r", T0, None, body).bytes().to_vec().into();
+    answer(&mut refused, order[0], 1, FromNode::Refused(signed));
+    assert_eq!((asked(&refused), refused.state()), (Vec::new(), "settling"));
+    assert_eq!(refused.terminal().and_then(Terminal::code), Some(Code::RefusedQuota));
+}
