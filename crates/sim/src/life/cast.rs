@@ -57,7 +57,6 @@ pub struct Cast {
 pub struct Terms {
     pub id: ContractId,
     pub jobs: u64,
-    pub signed: SignedContract,
     pub statements: Vec<Blob>,
 }
 
@@ -173,7 +172,7 @@ fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64
     let mut signed = SignedContract::draft(contract);
     let keys = owners.iter().map(|o| &o.root).chain([operator]);
     let statements = keys.map(|k| Blob(signed.sign(k, T0).expect("why: the terms are sound"))).collect();
-    Terms { id: signed.id(), jobs, statements, signed }
+    Terms { id: signed.id(), jobs, statements }
 }
 
 /// The two leaves with which a log begins.

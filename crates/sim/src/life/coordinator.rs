@@ -1,7 +1,7 @@
 //! The coordinator's driver: stores a job after each step, asks what the job asks for, keeps at most
 //! one request to a node for a job under way, and asks again after a pause.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tacit_crypto::Statement;
@@ -63,6 +63,9 @@ pub(super) struct Coordinator {
     /// What was answered last, to tell a repeat from the next question.
     answered: BTreeMap<(JobId, usize), Arc<ToNode>>,
     wakes: BTreeMap<JobId, u64>,
+    /// Jobs that have a slot on every node by the coordinator's own count, and those that wait.
+    tickets: BTreeSet<JobId>,
+    turns: VecDeque<JobId>,
     pub book: Book,
     next: u64,
     /// The disk of an earlier moment, and whether it was put back.
@@ -82,6 +85,8 @@ impl Coordinator {
             resting: BTreeSet::new(),
             answered: BTreeMap::new(),
             wakes: BTreeMap::new(),
+            tickets: BTreeSet::new(),
+            turns: VecDeque::new(),
             book,
             next: 0,
             backup: None,
@@ -126,6 +131,9 @@ impl World {
         c.resting.clear();
         c.answered.clear();
         c.wakes.clear();
+        c.turns.clear();
+        let holds_slots = |job: &Job| matches!(job.state(), "reserving" | "running");
+        c.tickets = c.jobs.iter().filter(|(_, job)| holds_slots(job)).map(|(id, _)| *id).collect();
         let book = Book::resume(self.cast, &c.disk);
         match book {
             Ok(book) => self.coordinator.book = book,
@@ -159,16 +167,61 @@ impl World {
         let Some(job) = self.coordinator.jobs.get_mut(&id) else { return Ok(()) };
         let before = job.clone();
         job.step(now, input);
+        self.count_slots(id);
+        let Some(job) = self.coordinator.jobs.get(&id) else { return Ok(()) };
         let (state, changed) = (job.state(), *job != before);
         if changed {
             self.note(COORDINATOR, || format!("job {} is {state}", id.short()));
         }
         if self.has(Bug::AskBeforeStore) {
             self.pursue(id)?;
-            return self.store_job(id, changed);
+            self.store_job(id, changed)?;
+        } else {
+            self.store_job(id, changed)?;
+            self.pursue(id)?;
         }
-        self.store_job(id, changed)?;
-        self.pursue(id)
+        self.grant()
+    }
+
+    /// Jobs that may run at a time: every job takes a slot on every node.
+    fn slots(&self) -> usize {
+        self.nodes.iter().map(|node| node.slots_max).min().unwrap_or(0)
+    }
+
+    /// No node hears of an attempt for which the coordinator itself counts no slot.
+    fn count_slots(&mut self, id: JobId) {
+        let (now, slots) = (self.clock(COORDINATOR), self.slots());
+        let c = &mut self.coordinator;
+        let Some(job) = c.jobs.get_mut(&id) else { return };
+        match job.state() {
+            "reserving" | "running" if !c.tickets.contains(&id) => {
+                if !c.turns.contains(&id) {
+                    c.turns.push_back(id);
+                }
+                if c.tickets.len() < slots && c.turns.front() == Some(&id) {
+                    c.turns.pop_front();
+                    c.tickets.insert(id);
+                } else {
+                    job.step(now, Input::Capacity(false));
+                }
+            }
+            "reserving" | "running" => {}
+            "queued" => drop(c.tickets.remove(&id)),
+            _ => {
+                c.tickets.remove(&id);
+                c.turns.retain(|waiting| *waiting != id);
+            }
+        }
+    }
+
+    /// Gives free slots to whoever waits longest.
+    fn grant(&mut self) -> Alive {
+        if self.coordinator.tickets.len() >= self.slots() {
+            return Ok(());
+        }
+        let Some(next) = self.coordinator.turns.pop_front() else { return Ok(()) };
+        self.coordinator.tickets.insert(next);
+        self.input(next, Input::Capacity(true))
     }
 
     fn store_job(&mut self, id: JobId, changed: bool) -> Alive {

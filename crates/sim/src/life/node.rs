@@ -44,7 +44,7 @@ pub(super) struct Slot {
 
 pub(super) struct Node {
     pub disk: Disk<Key, Vec<u8>>,
-    slots_max: usize,
+    pub slots_max: usize,
     slots: BTreeMap<JobId, Slot>,
     pub runs: BTreeMap<JobId, Run>,
     /// Frames for attempts that this node has not begun.

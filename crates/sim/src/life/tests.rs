@@ -46,3 +46,12 @@ fn planted_bugs_are_found() {
         println!("{bug:?}: seed {seed}, {}: {}", violation.invariant, violation.what);
     }
 }
+
+#[test]
+#[ignore]
+fn show() {
+    let faults = Faults { delay: 20, ..Faults::default() };
+    let report = run(&Options { faults: Some(faults), trace: true, ..Options::new(Scenario::Life, 10) });
+    for line in report.lines { println!("{} {} {} {}", line.n, line.at, line.who, line.what); }
+    println!("{:?}", report.ends);
+}
