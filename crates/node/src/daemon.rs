@@ -283,7 +283,8 @@ impl Inner {
             let Ok(FromCoordinator::Job(view)) = client::ask(connection, &ToCoordinator::Job(id)).await else {
                 continue;
             };
-            let Some(terminal) = view.terminal.filter(|_| view.receipt.is_some()) else { continue };
+            let ended = view.timeline.iter().any(|e| e.what == "ended");
+            let Some(terminal) = view.terminal.filter(|_| ended) else { continue };
             job.close(terminal);
             let Ok(mut tx) = self.store.begin().await else { return };
             if tx.put_job(&id, &job, None, crate::now()).await.is_ok() {

@@ -23,7 +23,10 @@ pub fn provider_quorum(
         .collect();
     let missing = spec.providers.len() - witnesses.len();
     if missing > 0 {
-        return Err(Fault::new(Code::LogUnknown, format!("the witness keys of {missing} providers are not in its list")));
+        return Err(Fault::new(
+            Code::LogUnknown,
+            format!("the witness keys of {missing} providers are not in its list"),
+        ));
     }
     Quorum::new(witnesses, tacit_engine::record::witness_threshold(spec.providers.len()))
 }
