@@ -35,7 +35,8 @@ impl Job {
             Decision::Refused { code, reason } => Some((*code, p.member.name.clone(), reason.clone())),
             _ => None,
         });
-        if waiting.is_some() && now < until && !self.cancelled {
+        let may_decide = self.parties.iter().any(|p| self.may_decide(p));
+        if may_decide && now < until && !self.cancelled {
             return;
         }
         if let Some((code, party, reason)) = refused {

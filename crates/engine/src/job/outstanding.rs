@@ -12,7 +12,7 @@ impl Job {
         };
         match &self.state {
             State::Admitting { until } => {
-                for p in self.parties.iter().filter(|p| p.decision == Decision::Waiting) {
+                for p in self.parties.iter().filter(|p| self.may_decide(p)) {
                     ask(p, ToNode::Admit { job: self.bytes.clone(), contracts: self.contracts.clone() });
                 }
                 commands.push(Command::WakeAt(*until));

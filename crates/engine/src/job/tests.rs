@@ -268,7 +268,7 @@ fn one_owner_decides_first_and_the_others_on_what_it_admitted() {
         code: Code::RefusedQuota,
         reason: "10 of 10 jobs used".into(),
         at: T0,
-        offered: Hash(refused.id().0),
+        offered: tacit_types::Hash(refused.id().0),
     };
     let signed = Statement::sign(&key(order[0] + 100), "r", T0, None, body).bytes().to_vec().into();
     answer(&mut refused, order[0], 1, FromNode::Refused(signed));
