@@ -35,10 +35,18 @@ pub struct Case {
 }
 
 impl Case {
-    /// Fills in the ratio and prints the case.
-    pub fn print(mut self) {
+    /// Fills in the ratio and prints the case: as JSON, or as a line for people.
+    pub fn print(mut self, json: bool) {
         self.ratio_to_limit = if self.limit_seconds > 0.0 { self.seconds / self.limit_seconds } else { 0.0 };
-        println!("{}", serde_json::to_string(&self).unwrap_or_default());
+        if json {
+            return println!("{}", serde_json::to_string(&self).unwrap_or_default());
+        }
+        let Case { case, seconds, limit_seconds, ratio_to_limit, bytes_sent, rounds, peak_mb, note, .. } = self;
+        println!(
+            "{case:40} {:10.3} ms, {ratio_to_limit:5.2} x {:.3} ms; {bytes_sent} B in {rounds} rounds; {peak_mb:.0} MB\n    {note}",
+            seconds * 1e3,
+            limit_seconds * 1e3
+        );
     }
 }
 

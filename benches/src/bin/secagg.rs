@@ -17,7 +17,7 @@ use tacit_types::{Fault, Hash, Seat, Step};
 
 #[derive(Parser)]
 struct Arguments {
-    /// Print JSON only. Without it the same lines are printed: they are made for both.
+    /// Print one JSON object a case instead of lines for people.
     #[arg(long)]
     json: bool,
     /// Leave out the cases that take minutes, and shorten the rest.
@@ -47,26 +47,31 @@ fn main() -> ExitCode {
     let d = if arguments.quick { 100_000 } else { 1_000_000 };
     let wanted = |group: &str| group.contains(&arguments.only);
     let bytes = if arguments.quick { 1 << 22 } else { 1 << 26 };
-    let cipher = raw_cipher(bytes);
+    let bench = Bench { json: arguments.json, cipher: raw_cipher(bytes) };
     if wanted("mask") {
-        mask_cases(bytes, cipher);
+        mask_cases(bytes, bench);
     }
     for (n, dropped) in [(10, 0), (10, 2), (50, 0), (50, 10)] {
         if wanted(&n.to_string()) {
-            round_case(n, d, dropped, cipher);
+            round_case(n, d, dropped, bench);
         }
     }
     if wanted("stream") {
-        large_case(if arguments.quick { 1_000_000 } else { 100_000_000 }, cipher);
+        large_case(if arguments.quick { 1_000_000 } else { 100_000_000 }, bench);
     }
     if !arguments.quick && wanted("1000") {
-        thousand_case(d, cipher);
+        thousand_case(d, bench);
     }
     ExitCode::SUCCESS
 }
 
-/// Seconds a byte of raw AES-256-CTR on this machine.
-type Cipher = f64;
+/// How to print, and what to measure against.
+#[derive(Clone, Copy)]
+struct Bench {
+    json: bool,
+    /// Seconds a byte of raw AES-256-CTR on this machine.
+    cipher: f64,
+}
 
 fn prg(i: usize, backend: Backend) -> Prg {
     let mut seed = [7; 40];
@@ -75,7 +80,7 @@ fn prg(i: usize, backend: Backend) -> Prg {
 }
 
 /// The cipher alone, on a tile that stays in the first cache.
-fn raw_cipher(bytes: usize) -> Cipher {
+fn raw_cipher(bytes: usize) -> f64 {
     let tiles = bytes / TILE_BYTES;
     let mut tile = vec![0u8; TILE_BYTES];
     let prg = prg(0, Backend::detect());
@@ -89,12 +94,12 @@ fn raw_cipher(bytes: usize) -> Cipher {
 }
 
 /// Expansion and addition of one mask of `bytes` bytes against the cipher alone.
-fn mask_cases(bytes: usize, cipher: Cipher) {
+fn mask_cases(bytes: usize, bench: Bench) {
     let tiles = bytes / TILE_BYTES;
-    let raw = cipher * bytes as f64;
+    let raw = bench.cipher * bytes as f64;
     let print = |case: String, d: usize, seconds: f64| {
         let note = format!("limit: raw AES-256-CTR of the same bytes, {:.1} GB/s", bytes as f64 / raw / 1e9);
-        Case { case, d, seconds, limit_seconds: raw, samples: SAMPLES, note, ..Case::default() }.print();
+        Case { case, d, seconds, limit_seconds: raw, samples: SAMPLES, note, ..Case::default() }.print(bench.json);
     };
     for backend in Backend::available() {
         let name = format!("{backend:?}").to_lowercase();
@@ -219,7 +224,7 @@ fn plain_sum_seconds(n: usize, d: usize) -> f64 {
     })
 }
 
-fn round_case(n: usize, d: usize, dropped: usize, cipher: Cipher) {
+fn round_case(n: usize, d: usize, dropped: usize, bench: Bench) {
     let params = Params::new(n as u16).unwrap_or_else(|e| panic!("{e}"));
     let bytes = 4.0 * d as f64;
     reset_peak();
@@ -238,48 +243,33 @@ fn round_case(n: usize, d: usize, dropped: usize, cipher: Cipher) {
         ..Case::default()
     };
     // Its own mask, one with each other seat, one for the recipient.
-    let limit_seconds = (n + 1) as f64 * bytes * cipher;
+    let limit_seconds = (n + 1) as f64 * bytes * bench.cipher;
     let note = "limit: raw AES of its masks; with set-up; peak is that of all parties in one process".to_owned();
     let name = |who: &str| format!("round_{n}x{d}_drop{dropped}_{who}");
-    Case { case: name("client"), seconds: over(client_seconds), limit_seconds, note, ..case.clone() }.print();
+    Case { case: name("client"), seconds: over(client_seconds), limit_seconds, note, ..case.clone() }.print(bench.json);
     let note = "limit: raw AES of its masks; keys dealt ahead".to_owned();
     Case { case: name("client_online"), seconds: over(client_online_seconds), limit_seconds, note, ..case.clone() }
-        .print();
+        .print(bench.json);
     let seconds = median(reports.iter().map(|r| server_seconds(&r.work[0])).collect());
     let unmasks = (n - dropped) + dropped * (n - dropped);
-    let limit_seconds = plain_sum_seconds(n - dropped, d) + unmasks as f64 * bytes * cipher;
+    let limit_seconds = plain_sum_seconds(n - dropped, d) + unmasks as f64 * bytes * bench.cipher;
     let note = format!(
         "limit: plain sum of {} vectors and raw AES of {unmasks} masks; ms by step of one run: {}",
         n - dropped,
         by_step(&reports[0].work[0])
     );
     let bytes_sent = online_bytes(&reports[0].work[0]);
-    Case { case: name("server"), seconds, limit_seconds, bytes_sent, note, ..case }.print();
+    Case { case: name("server"), seconds, limit_seconds, bytes_sent, note, ..case }.print(bench.json);
 }
 
 /// One client's vector that does not fit in memory, made, encoded, masked and hashed by chunks.
-fn large_case(d: usize, cipher: Cipher) {
+fn large_case(d: usize, bench: Bench) {
     let n = 10;
     reset_peak();
     let before = peak_mb();
-    let masked = || {
-        let masks = (0..=n).map(|i| SignedPrg { prg: prg(i, Backend::detect()), subtract: i % 2 == 0 }).collect();
-        let mut masker = Masker::new(Numbers(d), masks);
-        let mut hasher = blake3::Hasher::new();
-        let mut chunk = Vec::with_capacity(1 << 20);
-        loop {
-            chunk.clear();
-            masker.next(&mut chunk, 1 << 20).unwrap_or_else(|e| panic!("{e}"));
-            if chunk.is_empty() {
-                break;
-            }
-            hasher.update(&chunk);
-        }
-        std::hint::black_box(hasher.finalize());
-    };
-    let start = Clock::start();
-    masked();
-    let seconds = start.seconds();
+    let clock = Clock::start();
+    mask_and_hash(Numbers(d), n + 1, 1 << 20);
+    let seconds = clock.seconds();
     let note = format!(
         "limit: raw AES of {} masks; makes and encodes the numbers and hashes too; {before:.0} MB before",
         n + 1
@@ -290,61 +280,64 @@ fn large_case(d: usize, cipher: Cipher) {
         d,
         parties: n,
         seconds,
-        limit_seconds: (n + 1) as f64 * 4.0 * d as f64 * cipher,
+        limit_seconds: (n + 1) as f64 * 4.0 * d as f64 * bench.cipher,
         peak_mb: peak_mb(),
         samples: 1,
         note,
         ..Case::default()
     }
-    .print();
+    .print(bench.json);
 }
+
+const THOUSAND: usize = 1000;
+const THOUSAND_DROPPED: usize = 50;
+const THOUSAND_DEGREE: u16 = 102;
+const THOUSAND_THRESHOLD: u16 = 72;
+/// Elements of the vector with which the whole protocol runs.
+const THOUSAND_SHORT: usize = 64;
 
 /// A thousand parties on a drawn graph. The protocol runs whole with a short vector; the vector work
 /// of one client and of the server is done by the same functions on the full length and added.
-fn thousand_case(d: usize, cipher: Cipher) {
-    let (n, dropped, degree, threshold) = (1000usize, 50usize, 102u16, 72u16);
-    let params = Params::with_degree(n as u16, 50, dropped as u16, degree, threshold).unwrap_or_else(|e| panic!("{e}"));
-    let bytes = 4.0 * d as f64;
-    let short = 64;
-    let report = run_round(params, short, dropped);
-    let protocol_client = median(clients(&report).map(client_seconds).collect());
-    let first = clients(&report).next().cloned().unwrap_or_default();
-    let values = numbers(d);
-    let masks = usize::from(degree) + 2;
-    let vector_client = time(|| {
-        let masks = (0..masks).map(|i| SignedPrg { prg: prg(i, Backend::detect()), subtract: i % 2 == 0 }).collect();
-        let source = FixedPoint::new(&values, CLIP, FRACTION_BITS).unwrap_or_else(|e| panic!("{e}"));
-        let mut masker = Masker::new(source, masks);
-        let (mut hasher, mut chunk) = (blake3::Hasher::new(), Vec::with_capacity(32 << 10));
-        loop {
-            chunk.clear();
-            masker.next(&mut chunk, 32 << 10).unwrap_or_else(|e| panic!("{e}"));
-            if chunk.is_empty() {
-                break;
-            }
-            hasher.update(&chunk);
-        }
-        std::hint::black_box(hasher.finalize());
-    });
-    let case = Case { n, d, parties: n - dropped, rounds: online_rounds(&first), samples: SAMPLES, ..Case::default() };
-    Case {
-        case: format!("round_{n}x{d}_k{degree}_drop{dropped}_client"),
-        seconds: protocol_client + vector_client,
-        bytes_sent: online_bytes(&first) + 4 * (d - short) as u64,
-        limit_seconds: masks as f64 * bytes * cipher,
-        note: format!("limit: raw AES of {masks} masks; protocol {protocol_client:.4} s, vector {vector_client:.4} s"),
-        ..case.clone()
-    }
-    .print();
+fn thousand_case(d: usize, bench: Bench) {
+    let (n, dropped) = (THOUSAND as u16, THOUSAND_DROPPED as u16);
+    let params = Params::with_degree(n, dropped, dropped, THOUSAND_DEGREE, THOUSAND_THRESHOLD);
+    let report = run_round(params.unwrap_or_else(|e| panic!("{e}")), THOUSAND_SHORT, THOUSAND_DROPPED);
+    let parties = THOUSAND - THOUSAND_DROPPED;
+    let case = Case { n: THOUSAND, d, parties, samples: SAMPLES, ..Case::default() };
+    thousand_client(d, bench, &report, case.clone());
+    thousand_server(d, bench, &report, Case { samples: 1, ..case });
+}
 
-    let protocol_server = server_seconds(&report.work[0]);
-    let lost = dropped * usize::from(degree) * (n - dropped) / n;
-    let unmasks = n - dropped + lost;
-    reset_peak();
+fn thousand_client(d: usize, bench: Bench, report: &Report<Outcome>, case: Case) {
+    let protocol = median(clients(report).map(client_seconds).collect());
+    let first = clients(report).next().cloned().unwrap_or_default();
+    let values = numbers(d);
+    let masks = usize::from(THOUSAND_DEGREE) + 2;
+    let vector = time(|| {
+        let source = FixedPoint::new(&values, CLIP, FRACTION_BITS).unwrap_or_else(|e| panic!("{e}"));
+        mask_and_hash(source, masks, 32 << 10);
+    });
+    Case {
+        case: format!("round_{}x{d}_k{THOUSAND_DEGREE}_drop{THOUSAND_DROPPED}_client", case.n),
+        seconds: protocol + vector,
+        bytes_sent: online_bytes(&first) + 4 * (d - THOUSAND_SHORT) as u64,
+        rounds: online_rounds(&first),
+        limit_seconds: masks as f64 * 4.0 * d as f64 * bench.cipher,
+        note: format!("limit: raw AES of {masks} masks; protocol {protocol:.4} s, vector {vector:.4} s"),
+        ..case
+    }
+    .print(bench.json);
+}
+
+fn thousand_server(d: usize, bench: Bench, report: &Report<Outcome>, case: Case) {
+    let protocol = server_seconds(&report.work[0]);
+    let rounds = clients(report).next().map_or(0, online_rounds);
+    let lost = THOUSAND_DROPPED * usize::from(THOUSAND_DEGREE) * case.parties / THOUSAND;
+    let unmasks = case.parties + lost;
     let vector = vec![5u8; 4 * d];
     let mut sum = Vector::zeroes(Width::W32, d);
-    let start = Clock::start();
-    for _ in 0..n - dropped {
+    let clock = Clock::start();
+    for _ in 0..case.parties {
         let mut hasher = blake3::Hasher::new();
         for (i, chunk) in vector.chunks(32 << 10).enumerate() {
             hasher.update(chunk);
@@ -352,27 +345,45 @@ fn thousand_case(d: usize, cipher: Cipher) {
         }
         std::hint::black_box(hasher.finalize());
     }
-    let adding = start.seconds();
-    let masks: Vec<SignedPrg> =
-        (0..unmasks).map(|i| SignedPrg { prg: prg(i, Backend::detect()), subtract: i % 2 == 0 }).collect();
-    let start = Clock::start();
+    let adding = clock.seconds();
+    let masks = some_masks(unmasks);
+    let clock = Clock::start();
     apply_masks(&mut sum, &masks);
-    let unmasking = start.seconds();
+    let unmasking = clock.seconds();
     std::hint::black_box(&sum);
     Case {
-        case: format!("round_{n}x{d}_k{degree}_drop{dropped}_server"),
-        seconds: protocol_server + adding + unmasking,
+        case: format!("round_{}x{d}_k{THOUSAND_DEGREE}_drop{THOUSAND_DROPPED}_server", case.n),
+        seconds: protocol + adding + unmasking,
         bytes_sent: online_bytes(&report.work[0]),
-        limit_seconds: plain_sum_seconds(n - dropped, d) + unmasks as f64 * bytes * cipher,
-        peak_mb: peak_mb(),
-        samples: 1,
+        rounds,
+        limit_seconds: plain_sum_seconds(case.parties, d) + unmasks as f64 * 4.0 * d as f64 * bench.cipher,
         note: format!(
-            "limit: plain sum and raw AES of {unmasks} masks; protocol {protocol_server:.3} s, hash and add {adding:.3} s, unmask {unmasking:.3} s; ms by step of the protocol: {}",
+            "limit: plain sum and raw AES of {unmasks} masks; protocol {protocol:.3} s, hash and add {adding:.3} s, \
+             unmask {unmasking:.3} s; ms by step of the protocol: {}",
             by_step(&report.work[0])
         ),
         ..case
     }
-    .print();
+    .print(bench.json);
+}
+
+/// What a client does with its vector, a chunk at a time.
+fn mask_and_hash(source: impl Source, masks: usize, chunk_bytes: usize) {
+    let mut masker = Masker::new(source, some_masks(masks));
+    let (mut hasher, mut chunk) = (blake3::Hasher::new(), Vec::with_capacity(chunk_bytes));
+    loop {
+        chunk.clear();
+        masker.next(&mut chunk, chunk_bytes).unwrap_or_else(|e| panic!("{e}"));
+        if chunk.is_empty() {
+            break;
+        }
+        hasher.update(&chunk);
+    }
+    std::hint::black_box(hasher.finalize());
+}
+
+fn some_masks(count: usize) -> Vec<SignedPrg> {
+    (0..count).map(|i| SignedPrg { prg: prg(i, Backend::detect()), subtract: i % 2 == 0 }).collect()
 }
 
 /// Bytes that a client may send in a round, as a multiple of its vector.

@@ -17,7 +17,7 @@ pub const TILE_BYTES: usize = 16 << 10;
 /// Bytes of a block.
 const BLOCK: usize = 16;
 /// Blocks of keystream that the portable path makes at a time.
-const PORTABLE_BLOCKS: usize = 128;
+const PORTABLE_BLOCKS: usize = 256;
 
 /// Key and nonce of a [`Prg`]: 32 bytes of AES-256 key, 8 bytes of nonce.
 pub type PrgSeed = Secret<[u8; 40]>;
@@ -85,6 +85,7 @@ impl Prg {
         let mut left = length;
         while left > 0 {
             let wanted = (skip + left).div_ceil(BLOCK).min(PORTABLE_BLOCKS);
+            // proof: `wanted` is at most the number of blocks, here and below.
             for block in &mut blocks[..wanted] {
                 let words = (u128::from(self.nonce) << 64) | u128::from(counter);
                 *block = words.to_le_bytes().into();
@@ -93,7 +94,7 @@ impl Prg {
             cipher.encrypt_blocks(&mut blocks[..wanted]);
             let stream = Block::slice_as_flattened(&blocks[..wanted]);
             let piece = left.min(stream.len() - skip);
-            take(&stream[skip..skip + piece]);
+            take(&stream[skip..skip + piece]); // proof: `piece` is at most what is left of the stream.
             left -= piece;
             skip = 0;
         }
@@ -119,7 +120,7 @@ impl Prg {
             return;
         }
         let mut scratch = [[0u8; STRIDE]];
-        let within = skip..skip + bytes.len();
+        let within = skip..skip + bytes.len(); // proof: a head is within a block, a tail below a stride.
         scratch[0][within.clone()].copy_from_slice(bytes);
         kernel::run(backend, schedule, self.nonce, counter, op, &mut scratch);
         bytes.copy_from_slice(&scratch[0][within]);
@@ -142,6 +143,7 @@ impl Prg {
                 let mut stream = [0u8; PORTABLE_BLOCKS * BLOCK];
                 let mut at = 0;
                 while at < length {
+                    // proof: `take` is at most the length of the stream, so that slicing cannot fail.
                     let take = (length - at).min(stream.len());
                     self.fused(*backend, schedule, Op::Store, position.wrapping_add(at as u64), &mut stream[..take]);
                     add(&stream[..take]);
