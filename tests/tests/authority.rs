@@ -1,12 +1,14 @@
 //! No authority, no run: whatever is wrong with a job, the owner's node refuses it with its code, even
 //! when it does not come from the command line.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
-use tacit_engine::{FromCoordinator, Terminal, ToCoordinator};
+use tacit_engine::{FromCoordinator, PlanAnswer, Terminal, ToCoordinator};
 use tacit_governance::{ColumnKind, JobSpec};
 use tacit_tests::craft::{self, Offer};
 use tacit_tests::wire::signing_key;
-use tacit_tests::world::shown;
+use tacit_tests::world::{START_WAIT, shown};
 use tacit_tests::{Wire, World};
 use tacit_types::wire::Blob;
 use tacit_types::{Code, ContractId, DatasetVersionId, JobId};
@@ -58,12 +60,27 @@ impl Lab {
         craft::sign(&self.wire.key(), &spec)
     }
 
+    /// How every owner would decide, once each of them is there: one that was just killed and started
+    /// again may still be taken for its dead self.
+    #[track_caller]
+    fn plan(&self, job: &[u8]) -> Vec<PlanAnswer> {
+        let request = ToCoordinator::Plan { job: Blob(job.to_vec()) };
+        let begun = Instant::now();
+        loop {
+            let FromCoordinator::Planned(answers) = self.wire.ask(&request).unwrap() else { panic!("no plan") };
+            let away = answers.iter().any(|a| a.objection.as_ref().is_some_and(|f| f.code == Code::JobUnreachable));
+            if !away || begun.elapsed() > START_WAIT {
+                return answers;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// Every owner that is asked says so beforehand; submitted all the same, the job ends refused by an
     /// owner, with this code and a receipt, and never runs.
     #[track_caller]
     fn refused(&self, job: &[u8], code: Code) -> (String, String) {
-        let request = ToCoordinator::Plan { job: Blob(job.to_vec()) };
-        let FromCoordinator::Planned(answers) = self.wire.ask(&request).unwrap() else { panic!("no plan") };
+        let answers = self.plan(job);
         let objections: Vec<Code> = answers.iter().filter_map(|a| a.objection.as_ref()).map(|f| f.code).collect();
         assert!(!objections.is_empty() && objections.iter().all(|c| *c == code), "{code}: {answers:?}");
         let view = self.wire.ended(self.wire.submit(job).unwrap()).unwrap();
@@ -219,9 +236,7 @@ fn the_same_bytes_are_one_job_and_its_id_is_spent() {
         world.start(owner);
     }
     world.wait_online("lab", OWNERS.len());
-    let request = ToCoordinator::Plan { job: Blob(job.clone()) };
-    let FromCoordinator::Planned(answers) = lab.wire.ask(&request).unwrap() else { panic!("no plan") };
-    for answer in answers {
+    for answer in lab.plan(&job) {
         assert_eq!(answer.objection.map(|f| f.code), Some(Code::RefusedReplayed), "{}", answer.party);
     }
 }
