@@ -85,7 +85,7 @@ fn toml_blocks(text: &str) -> Vec<String> {
 /// A sample begins with a comment that names the file it is a sample of.
 fn check(place: &str, text: &str) {
     let first = text.lines().next().unwrap_or_default();
-    let of = first.strip_prefix("# ").and_then(|l| l.split([':', ' ']).next()).unwrap_or_default();
+    let of = first.strip_prefix("# ").and_then(|l| l.split([':', ' ', ',']).next()).unwrap_or_default();
     let wrong = |what: &str| -> ! { panic!("{place}, `{first}`: {what}") };
     match of {
         "node.toml" => drop(tacit_node::Config::parse(text).unwrap_or_else(|f| wrong(&f.to_string()))),
