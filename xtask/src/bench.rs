@@ -25,12 +25,15 @@ pub struct Arguments {
 enum Name {
     /// Secure aggregation.
     Secagg,
+    /// A round of secure aggregation over QUIC on loopback.
+    SecaggQuic,
 }
 
 impl Name {
     fn binary(self) -> &'static str {
         match self {
             Name::Secagg => "secagg",
+            Name::SecaggQuic => "secagg_quic",
         }
     }
 }

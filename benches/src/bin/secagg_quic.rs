@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use clap::Parser;
 use tacit_benches::case::{Case, median};
-use tacit_crypto::{Secret, SigningKey};
+use tacit_crypto::{Rng, SealKey, Secret, SigningKey};
 use tacit_net::{Config, Connection, DataReceiver, DataSender, Endpoint, Identity, Incoming, Purpose};
 use tacit_protocol::{Audience, Disclosure, Effect, Event, Machine, Message, Seating, Setup};
-use tacit_secagg::{Delivery, Params, Plan, Round, Slots, Source, Vector, Width};
+use tacit_secagg::{Delivery, Params, Plan, Round, Slots, Source, Width};
 use tacit_types::{Attempt, Fault, Hash, JobId, Millis, Seat};
 use tokio::sync::mpsc;
 
@@ -159,7 +159,7 @@ impl Mesh {
     }
 
     fn machine(&self, seat: usize, d: usize, ends: Arc<Mutex<Vec<Instant>>>) -> Machine<()> {
-        let disclosure = Disclosure { what: "sum".into(), to: Audience::Nodes, cells_max: u64::MAX };
+        let disclosure = Disclosure { what: "sum".into(), to: Audience::Recipient, cells_max: u64::MAX };
         let setup = Setup {
             job: JobId([1; 32]),
             attempt: Attempt(1),
@@ -170,6 +170,8 @@ impl Mesh {
             stream_bytes_max: 1 << 32,
         };
         let seed = Secret::new([seat as u8 + 50; 32]);
+        // The sum goes to a recipient without a seat: the aggregator ends with a vector that it cannot read.
+        let recipient = SealKey::generate(&mut Rng::from_seed(&Secret::new([9; 32]))).public();
         Machine::new(setup, &seed, self.keys[seat].clone(), Millis(0), move |mut party| async move {
             let params = Params::new(PARTIES as u16)?;
             let plan = Plan {
@@ -188,7 +190,7 @@ impl Mesh {
                     model_root: None,
                     width: Width::W32,
                     len: d,
-                    delivery: Delivery::Nodes(disclosure.clone()),
+                    delivery: Delivery::Recipient { key: recipient, disclosure: disclosure.clone() },
                 };
                 let outcome = tacit_secagg::aggregate(&mut party, &mut epoch, &round, Ones(d)).await?;
                 if party.seat() == Seat(0)
@@ -196,7 +198,8 @@ impl Mesh {
                 {
                     ends.push(Instant::now());
                 }
-                assert!(matches!(&outcome.sum, Some(Vector::W32(sum)) if sum[d - 1] == PARTIES as u32));
+                assert_eq!(outcome.survivors.len(), PARTIES);
+                assert_eq!(outcome.blinded.is_some(), party.seat() == Seat(0));
             }
             Ok(())
         })
