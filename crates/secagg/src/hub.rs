@@ -368,3 +368,40 @@ impl Hub<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tacit_protocol::Disclosure;
+
+    use super::*;
+    use crate::params::Params;
+    use crate::vector::Width;
+
+    #[test]
+    fn vectors_take_turns_beyond_the_staging_limit() {
+        let disclosure = Disclosure { what: "sum".into(), to: tacit_protocol::Audience::Nodes, cells_max: 1 };
+        let round = |len| Round {
+            index: 0,
+            query: Hash([0; 32]),
+            model_root: None,
+            width: Width::W64,
+            len,
+            delivery: Delivery::Nodes(disclosure.clone()),
+        };
+        let plan = Plan {
+            params: Params::new(7).unwrap(),
+            context: Hash([0; 32]),
+            rounds: 1,
+            aggregator: Seat(0),
+            step_ms: 10,
+            step_base: 0,
+        };
+        let most = STAGING_BYTES_MAX / 8;
+        for (len, at_once) in [(1, most), (most / 2, 2), (most / 2 + 1, 1), (most, 1), (most + 1, 1)] {
+            assert_eq!(slots(&round(len)), at_once, "{len}");
+        }
+        assert_eq!(masked_ms(&plan, &round(most / 2)), 40);
+        assert_eq!(masked_ms(&plan, &round(most + 1)), 70);
+        assert_eq!(masked_ms(&plan, &round(10)), 10);
+    }
+}

@@ -105,7 +105,6 @@ mod tests {
     fn the_smallest_graph_is_safe_and_no_smaller_one_is() {
         for (n, c, d) in [(129, 6, 6), (300, 15, 15), (1000, 50, 50), (1000, 100, 100), (1024, 0, 51)] {
             let (k, t) = smallest(n, c, d).unwrap();
-            println!("n {n} c {c} d {d}: k {k} t {t}");
             assert!(is_safe(n, c, d, k, t));
             assert!((k / 2..k).all(|t| !is_safe(n, c, d, k - 2, t)), "{n}");
             assert!(2 * t > k + 1);

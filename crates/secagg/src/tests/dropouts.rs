@@ -121,3 +121,30 @@ fn a_seat_lost_in_one_round_is_left_out_of_the_next() {
         }
     }
 }
+
+#[test]
+fn stalled_senders_lose_their_turn_and_the_others_are_served() {
+    // 22 MB each: two vectors may be on their way at once, and seats 1 and 2 stall with theirs.
+    let len = 1_400_000;
+    let params = Params::new(7).unwrap();
+    let mut world = World::new(&plan(params, 1), &script(vec![round(0, Width::W128, len)]));
+    world.tell = false;
+    let masked = Step::new(BASE + 1, 2);
+    world.hook = Box::new(move |m| {
+        let cut = m.address.step == masked && [1, 2].contains(&m.address.from.0) && m.address.sequence > 3;
+        if cut { vec![] } else { vec![m] }
+    });
+    world.run();
+    let served: Vec<Seat> = [0, 3, 4, 5, 6].map(Seat).to_vec();
+    let sum = plain_sum(&served, Width::W128, len);
+    for (seat, done) in world.outcomes() {
+        match done {
+            Ok((outcomes, _)) => {
+                assert_eq!(outcomes[0].survivors, served);
+                assert!(outcomes[0].sum.as_ref() == Some(&sum), "{seat}");
+            }
+            Err(Abort::Missing { seats, .. }) => assert!([vec![seat], vec![Seat(0)]].contains(&seats), "{seat}"),
+            Err(other) => panic!("{seat}: {other}"),
+        }
+    }
+}
