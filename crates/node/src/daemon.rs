@@ -21,8 +21,8 @@ use crate::store::Store;
 
 /// The database's file name.
 pub const DATABASE_FILE: &str = "node.db";
-/// How often the node looks whether its owner has registered or changed a dataset.
-const DATASETS_PAUSE: Duration = Duration::from_secs(2);
+/// How often the node looks whether its owner has registered a dataset or revoked a contract.
+const OWNER_PAUSE: Duration = Duration::from_secs(1);
 /// Pause between two tries to deliver a report.
 const REPORT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -220,11 +220,14 @@ impl Inner {
     }
 
     /// Registers again whenever the owner's datasets have changed, so that others learn of them without
-    /// a restart.
-    async fn follow_datasets(self: Arc<Self>) {
+    /// a restart, and ends running attempts whose contract the owner has revoked.
+    async fn follow_owner(self: Arc<Self>) {
         let mut published = self.dataset_ids().await;
         loop {
-            tokio::time::sleep(DATASETS_PAUSE).await;
+            tokio::time::sleep(OWNER_PAUSE).await;
+            for job in self.store.revoked_jobs().await.unwrap_or_default() {
+                self.cancel(&job, Code::RefusedContractRevoked);
+            }
             let now = self.dataset_ids().await;
             let connection = self.to_coordinator.borrow().clone();
             if let (true, Some(connection)) = (now != published, connection)
@@ -328,7 +331,7 @@ impl Inner {
 
 async fn serve(inner: Arc<Inner>, mut events: Events, mut stopped: watch::Receiver<bool>) {
     inner.spawn(inner.clone().deliver_reports());
-    inner.spawn(inner.clone().follow_datasets());
+    inner.spawn(inner.clone().follow_owner());
     loop {
         let event = tokio::select! {
             event = events.next() => event,

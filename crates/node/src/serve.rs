@@ -117,6 +117,9 @@ impl Inner {
 
     async fn reserve(&self, job: JobId, attempt: Attempt, ttl_ms: u64) -> Result<FromNode, Fault> {
         let Some(known) = self.store.job(&job).await? else { return Err(unknown(&job)) };
+        if self.store.revoked_jobs().await?.contains(&job) {
+            return Err(Fault::new(Code::RefusedContractRevoked, format!("job {}", job.short())));
+        }
         if !known.admitted || attempt.0 <= known.attempt {
             return Err(Fault::new(Code::RefusedReplayed, format!("{attempt} of job {}", job.short())));
         }
@@ -174,7 +177,7 @@ impl Inner {
         Ok(receiver)
     }
 
-    fn cancel(&self, job: &JobId, code: Code) -> FromNode {
+    pub(crate) fn cancel(&self, job: &JobId, code: Code) -> FromNode {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cancel) = slots.get(job).and_then(|slot| slot.cancel.as_ref()) {
             let _ = cancel.send(code);

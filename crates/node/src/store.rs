@@ -278,6 +278,20 @@ impl Store {
             .map_err(|e| fault(&e))
     }
 
+    /// Open jobs that rest on a contract which the owner has revoked since.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn revoked_jobs(&self) -> Result<Vec<JobId>> {
+        let rows: Vec<Vec<u8>> = sqlx::query_scalar(
+            "SELECT j.id FROM jobs j JOIN revocations r ON r.contract = j.contract WHERE j.open = 1",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|e| fault(&e))?;
+        rows.iter().map(|bytes| id32(bytes, "a job's id").map(JobId)).collect()
+    }
+
     /// A job.
     ///
     /// # Errors
