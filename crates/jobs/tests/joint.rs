@@ -177,7 +177,7 @@ fn full_job() -> Value {
             {"column": "n", "statistics": ["count", "sum", "mean", "variance", "stddev"]},
             {"column": "x", "statistics": ["count", "sum", "mean", "variance"]},
         ],
-        "histograms": [{"column": "n", "edges": ["-1000", "-200", "0", "400", "1000"]}],
+        "histograms": [{"column": "n", "edges": ["-1000", "-200", "350", "1000"]}],
         "quantiles": [
             {"column": "n", "probabilities": ["0.25", "0.5", "0.9"], "low": "-1000", "high": "1000"},
             {"column": "x", "probabilities": ["0.5"], "low": "-20", "high": "50"},
@@ -231,7 +231,7 @@ fn check_all(result: &Value, pooled: &[Row]) {
     }
     let rank = (0.5 * x.len() as f64).ceil() as usize;
     assert!(close(result["quantiles"][3]["value"].as_f64().unwrap(), x[rank - 1]));
-    let bins = [(i64::MIN, -1000), (-1000, -200), (-200, 0), (0, 400), (400, 1001), (1001, i64::MAX)];
+    let bins = [(i64::MIN, -1000), (-1000, -200), (-200, 350), (350, 1001), (1001, i64::MAX)];
     for (i, (from, to)) in bins.into_iter().enumerate() {
         let count = n.iter().filter(|v| **v >= from && **v < to).count();
         let shown = &result["histograms"][0]["bins"][i]["count"];

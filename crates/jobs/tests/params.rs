@@ -102,6 +102,29 @@ fn what_people_write_wrongly_is_named() {
     }
 }
 
+/// Two tables over one column cut it in different places, and the rows between two cuts may be one person.
+#[test]
+fn tables_that_could_be_subtracted_are_refused() {
+    let histogram = |column: &str, edge: &str| json!({"column": column, "edges": ["0", edge, "100"]});
+    let quantile = |p: &str| json!({"column": "x", "probabilities": [p], "low": "0", "high": "9"});
+    let groups = json!({"column": "c0", "values": [1, 2, 3]});
+    for params in [
+        json!({"histograms": [histogram("x", "50"), histogram("c1", "5"), histogram("x", "51")]}),
+        json!({"quantiles": [quantile("0.5"), quantile("0.500001")]}),
+        json!({"group_by": groups, "histograms": [histogram("c0", "2")]}),
+        json!({"group_by": groups, "quantiles": [{"column": "c0", "probabilities": ["0.5"], "low": "0", "high": "9"}]}),
+        json!({"group_by": groups, "measures": [measure("c0")]}),
+        json!({"group_by": groups, "matrix": {"columns": ["c0", "c1"]}}),
+    ] {
+        assert_eq!(stats(params.clone()), Err(Code::RefusedParameters), "{params}");
+    }
+    let apart = json!({
+        "group_by": groups, "measures": [measure("c1")], "matrix": {"columns": ["c1", "x"]},
+        "histograms": [histogram("x", "50"), histogram("c1", "50")], "quantiles": [quantile("0.5")],
+    });
+    assert!(stats(apart).is_ok());
+}
+
 #[test]
 fn a_node_checks_what_a_tool_signed() {
     let good = stats(json!({"measures": [measure("x")], "quantiles": [{"column": "x", "probabilities": ["0.5"], "low": "-3", "high": "2"}]})).unwrap();

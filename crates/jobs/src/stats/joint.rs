@@ -56,6 +56,7 @@ impl Run {
         let counts = Vector::W64(self.half.local.counts(&params));
         let counted = self.sum("counts", &counts, Delivery::Nodes(counts_disclosure(&params))).await?;
         let joint = words(&counted)?;
+        possible(&joint, counted.survivors.len() as u64, params.rows_max)?;
         let mut mask = Mask::new(&params, &joint, self.context.cohort);
         let Some(values) = self.search(&params, &mut mask, &counted.survivors).await? else { return Ok(None) };
         let release = Vector::W128(self.half.local.release(&params, &mask, &values));
@@ -124,6 +125,17 @@ fn words(outcome: &Outcome) -> Result<Vec<u64>, Abort> {
         Some(Vector::W64(words)) => Ok(words.clone()),
         _ => Err(Abort::Local(Fault::new(Code::JobInternal, "the joint counts were not opened"))),
     }
+}
+
+/// Checks that the joint counts are some that `parties` can have. A sum of masked words can be any
+/// word: a party that lies about its counts must not decide with it how the others' floor is computed.
+fn possible(joint: &[u64], parties: u64, rows_max: u64) -> Result<(), Abort> {
+    let good = |c: &[u64]| c[0] <= rows_max.saturating_mul(parties) && c[1] <= parties && c[1] <= c[0];
+    if joint.chunks_exact(2).all(good) {
+        return Ok(());
+    }
+    let what = "the joint counts are none that the parties can have: one of them states wrong counts";
+    Err(Abort::Local(Fault::new(Code::JobValueOutOfRange, what)))
 }
 
 impl Local {
@@ -197,20 +209,24 @@ impl Mask {
         };
         let rows = table(&take(params.cells()));
         // A measure's cell is shown only where the group itself may be.
-        let measures = params
-            .measures
-            .iter()
-            .map(|_| table(&take(params.cells())).iter().zip(&rows).map(|(a, b)| *a && *b).collect())
-            .collect();
-        let histograms = params.histograms.iter().map(|h| bins(&take(StatsParams::bins(h)), floor)).collect();
+        let measured: Vec<Vec<CellCount>> = params.measures.iter().map(|_| take(params.cells())).collect();
+        let totals: Vec<u64> = measured.iter().map(|counts| counts.first().map_or(0, |c| c.rows)).collect();
+        let measures =
+            measured.iter().map(|counts| table(counts).iter().zip(&rows).map(|(a, b)| *a && *b).collect()).collect();
+        let binned: Vec<Vec<CellCount>> = params.histograms.iter().map(|h| take(StatsParams::bins(h))).collect();
+        let histograms = binned.iter().map(|counts| bins(counts, floor)).collect();
         let columns = take(params.quantiles.len());
         let quantiles = params
             .quantiles
             .iter()
             .zip(&columns)
-            .map(|(q, n)| q.probabilities.iter().map(|p| quantile_passes(*n, *p, floor)).collect())
+            .map(|(q, n)| {
+                let same = params.histograms.iter().zip(&binned).filter(|(h, _)| h.column == q.value.column);
+                quantiles_open(*n, &q.probabilities, same.flat_map(|(_, counts)| cuts(counts)).collect(), floor)
+            })
             .collect();
-        let matrix = take(usize::from(params.matrix.is_some())).iter().any(|c| c.passes(floor));
+        let complete = take(usize::from(params.matrix.is_some()));
+        let matrix = complete.iter().any(|c| c.passes(floor) && matrix_apart(params, &totals, *c, floor));
         Self { rows, measures, histograms, quantiles, quantile_rows: columns.iter().map(|c| c.rows).collect(), matrix }
     }
 
@@ -228,7 +244,7 @@ impl Mask {
 /// A histogram's total is released with it, so its bins are suppressed like the cells of a table.
 fn bins(counts: &[CellCount], floor: Cohort) -> Vec<bool> {
     let total = CellCount {
-        rows: counts.iter().map(|c| c.rows).sum(),
+        rows: counts.iter().fold(0, |sum, c| sum.saturating_add(c.rows)),
         contributors: counts.iter().map(|c| c.contributors).max().unwrap_or(0),
     };
     released(total, counts, floor).1
@@ -237,6 +253,42 @@ fn bins(counts: &[CellCount], floor: Cohort) -> Vec<bool> {
 /// The rank of a quantile among `n` values, from 1.
 fn rank(n: u64, probability: u32) -> u64 {
     (u128::from(n) * u128::from(probability)).div_ceil(u128::from(MILLION)).max(1) as u64
+}
+
+/// The rows below each edge of a histogram.
+fn cuts(counts: &[CellCount]) -> Vec<u64> {
+    let mut below = 0u64;
+    let sums = counts.iter().map(|c| {
+        below = below.saturating_add(c.rows);
+        below
+    });
+    sums.take(counts.len().saturating_sub(1)).collect()
+}
+
+/// Which quantiles of one column are released, with ascending probabilities: those that pass and lie
+/// at least the floor of rows from the last one, and from every cut of the column that a histogram
+/// makes. Many quantiles close together would list the rows between them.
+fn quantiles_open(n: CellCount, probabilities: &[u32], cuts: Vec<u64>, floor: Cohort) -> Vec<bool> {
+    let mut taken = cuts;
+    let mut open = |probability: &u32| {
+        let rank = rank(n.rows, *probability);
+        let apart = taken.iter().all(|at| rank == *at || rank.abs_diff(*at) >= floor.rows);
+        let open = apart && quantile_passes(n, *probability, floor);
+        if open {
+            taken.push(rank);
+        }
+        open
+    };
+    probabilities.iter().map(&mut open).collect()
+}
+
+/// Whether no sum of a column of the matrix follows for fewer rows than the floor: a measure sums the
+/// rows with a value in its column, the matrix those with a value in all of its columns.
+fn matrix_apart(params: &StatsParams, totals: &[u64], complete: CellCount, floor: Cohort) -> bool {
+    let columns = params.matrix.iter().flat_map(|m| &m.values);
+    let summed = params.measures.iter().zip(totals).filter(|(m, _)| m.needs_sum());
+    let shared = summed.filter(|(m, _)| columns.clone().any(|v| v.column == m.value.column));
+    shared.map(|(_, total)| total.abs_diff(complete.rows)).all(|rest| rest == 0 || rest >= floor.rows)
 }
 
 /// A quantile is released with at least the floor of rows on either side of it.
@@ -326,6 +378,69 @@ mod tests {
             assert_eq!(target.low, i128::from(sorted[rank as usize - 1]), "{probability}");
             assert_eq!(rounds, 3, "200,001 values, 256-fold a round");
         }
+    }
+
+    fn floor() -> Cohort {
+        Cohort { rows: 5, contributors: 2 }
+    }
+
+    fn value(column: &str) -> super::super::params::Scaled {
+        super::super::params::Scaled { column: column.into(), whole: true, bound: crate::Decimal::whole(100) }
+    }
+
+    fn job() -> StatsParams {
+        use super::super::params::{Histogram, Matrix, Measure, Quantiles, Statistic};
+        let edge = crate::Decimal::whole;
+        StatsParams {
+            group_by: None,
+            measures: vec![Measure { value: value("a"), statistics: vec![Statistic::Sum] }],
+            histograms: vec![Histogram { column: "a".into(), edges: vec![edge(0), edge(50)] }],
+            quantiles: vec![Quantiles {
+                value: value("a"),
+                probabilities: vec![400_000, 410_000, 420_000, 450_000, 520_000, 600_000],
+                low: edge(0),
+                high: edge(100),
+            }],
+            matrix: Some(Matrix { values: vec![value("a"), value("b")], correlation: false }),
+            filter: None,
+            rows_max: 1000,
+        }
+    }
+
+    /// Joint counts of [`job`]: rows, the measure, three bins, the quantile column, the matrix.
+    fn joint(complete: u64) -> Vec<u64> {
+        [100, 100, 0, 50, 50, 100, complete].into_iter().flat_map(|rows| [rows, 3.min(rows)]).collect()
+    }
+
+    #[test]
+    fn quantiles_of_one_column_keep_their_distance() {
+        let mask = Mask::new(&job(), &joint(100), floor());
+        // Ranks 40, 41, 42, 45, 52 and 60, with a cut of the histogram at 50.
+        assert_eq!(mask.quantiles[0], [true, false, false, true, false, true]);
+    }
+
+    #[test]
+    fn a_matrix_that_leaves_few_rows_out_is_suppressed() {
+        for (complete, open) in [(100, true), (99, false), (96, false), (95, true)] {
+            assert_eq!(
+                Mask::new(&job(), &joint(complete), floor()).matrix,
+                open,
+                "{complete} of 100 rows are complete"
+            );
+        }
+    }
+
+    #[test]
+    fn impossible_counts_end_the_job_and_nothing_else() {
+        assert!(possible(&joint(100), 3, 1000).is_ok());
+        assert!(possible(&[3000, 3], 3, 1000).is_ok());
+        for counts in [[3001, 3], [5, 4], [0, 1], [u64::MAX, 3], [1 << 63, 3], [5, u64::MAX]] {
+            let Err(abort) = possible(&counts, 3, 1000) else { panic!("{counts:?}") };
+            assert_eq!(abort.code(), Code::JobValueOutOfRange);
+        }
+        // And no sum of them overflows on the way.
+        let huge: Vec<u64> = joint(100).iter().map(|_| u64::MAX - 1).collect();
+        Mask::new(&job(), &huge, floor());
     }
 
     #[test]

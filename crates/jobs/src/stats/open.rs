@@ -1,6 +1,7 @@
 //! The recipient's half: exact sums in, statistics out.
 
 use serde_json::{Value, json};
+use tacit_types::limits::{ROWS_MAX, SEATS_MAX};
 use tacit_types::{Code, Fault, Literal};
 
 use super::params::{GroupBy, Matrix, Measure, Scaled, Statistic, StatsParams};
@@ -10,6 +11,9 @@ use crate::kind::{Opened, OpenedVector, Table};
 fn invalid(what: &str) -> Fault {
     Fault::new(Code::ReceiptInvalid, format!("the opened result: {what}"))
 }
+
+/// Rows of every seat of the largest job.
+const COUNT_MAX: i128 = (ROWS_MAX * SEATS_MAX as u64) as i128;
 
 /// Reads a release vector cell by cell.
 struct Reader<'a> {
@@ -28,6 +32,16 @@ impl Reader<'_> {
             0 => Ok(false),
             all if all == self.survivors => Ok(true),
             _ => Err(invalid("the parties did not suppress the same cells")),
+        }
+    }
+
+    /// As [`Reader::cell`], for a cell whose first value counts its rows.
+    fn counted(&mut self, n: usize) -> Result<Option<Vec<i128>>, Fault> {
+        let cell = self.cell(n)?;
+        match cell.as_ref().and_then(|c| c.first()) {
+            // A count that no rows can have is a provider's doing, and arithmetic on it would fail.
+            Some(count) if !(1..=COUNT_MAX).contains(count) => Err(invalid("a count is out of its range")),
+            _ => Ok(cell),
         }
     }
 
@@ -64,7 +78,7 @@ pub fn open(params: &StatsParams, opened: &OpenedVector) -> Result<Opened, Fault
     for histogram in &params.histograms {
         let (mut bins, mut lines) = (Vec::new(), Vec::new());
         for label in bin_labels(&histogram.edges) {
-            let count = reader.cell(1)?.map(|v| v[0]);
+            let count = reader.counted(1)?.map(|v| v[0]);
             suppressed += u64::from(count.is_none());
             bins.push(json!({"bin": label, "count": count.map(number)}));
             lines.push(vec![label, shown(count)]);
@@ -152,7 +166,7 @@ fn open_rows(
 ) -> Result<Value, Fault> {
     let (mut list, mut lines) = (Vec::new(), Vec::new());
     for label in labels {
-        let count = reader.cell(1)?.map(|v| v[0]);
+        let count = reader.counted(1)?.map(|v| v[0]);
         *suppressed += u64::from(count.is_none());
         list.push(json!({"group": label, "rows": count.map(number)}));
         lines.push(vec![label.clone(), shown(count)]);
@@ -172,7 +186,7 @@ fn open_measure(
     let fraction = params.fraction_bits(&measure.value)?;
     let (mut list, mut lines) = (Vec::new(), Vec::new());
     for label in labels {
-        let cell = reader.cell(measure.words() - 1)?;
+        let cell = reader.counted(measure.words() - 1)?;
         *suppressed += u64::from(cell.is_none());
         let mut entry = json!({"group": label, "suppressed": cell.is_none()});
         let mut line = vec![label.clone()];
@@ -253,7 +267,7 @@ fn open_matrix(
 ) -> Result<Value, Fault> {
     let k = matrix.values.len();
     let columns: Vec<&str> = matrix.values.iter().map(|v| v.column.as_str()).collect();
-    let Some(cell) = reader.cell(matrix.words() - 1)? else {
+    let Some(cell) = reader.counted(matrix.words() - 1)? else {
         *suppressed += 1;
         return Ok(json!({"columns": columns, "suppressed": true}));
     };
@@ -295,6 +309,29 @@ fn square(title: &str, columns: &[&str], values: &[Vec<f64>]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_that_no_rows_can_have_are_refused() {
+        let value = |column: &str| Scaled { column: column.into(), whole: true, bound: Decimal::whole(9) };
+        let params = StatsParams {
+            group_by: None,
+            measures: vec![Measure { value: value("a"), statistics: vec![Statistic::Count, Statistic::Variance] }],
+            histograms: vec![],
+            quantiles: vec![],
+            matrix: Some(Matrix { values: vec![value("a"), value("b")], correlation: false }),
+            filter: None,
+            rows_max: 100,
+        };
+        let with = |n: u128| {
+            let measure = [3, n, 7, 9];
+            let matrix = [3, n, 7, 7, 9, 9, 9];
+            OpenedVector { cells: [&[3, 5][..], &measure, &matrix].concat(), survivors: 3 }
+        };
+        assert!(open(&params, &with(5)).is_ok());
+        for count in [0, (-1i128) as u128, (-5i128) as u128, COUNT_MAX as u128 + 1, i128::MAX as u128, 1 << 127] {
+            assert_eq!(open(&params, &with(count)).map(|_| ()).unwrap_err().code, Code::ReceiptInvalid, "{count}");
+        }
+    }
 
     #[test]
     fn deviations_do_not_cancel() {

@@ -214,6 +214,7 @@ impl StatsParams {
         if let Some(group) = &self.group_by {
             check_groups(group)?;
         }
+        self.check_repeats()?;
         for measure in &self.measures {
             let ascending = measure.statistics.windows(2).all(|w| w[0] < w[1]);
             ensure(!measure.statistics.is_empty() && ascending, || {
@@ -236,6 +237,21 @@ impl StatsParams {
         }
         ensure(self.filter.as_ref().is_none_or(Predicate::within_limits), || "filter: too large".into())?;
         ensure(self.release_cells() <= CELLS_MAX, || format!("more than {CELLS_MAX} cells"))
+    }
+
+    /// The floor holds within one table. Tables that cut one column in different places would give the
+    /// rows between two cuts away, and sums of the column that groups the rows the size of a group.
+    fn check_repeats(&self) -> Result<(), Fault> {
+        let mut histograms: Vec<&str> = self.histograms.iter().map(|h| h.column.as_str()).collect();
+        let mut quantiles: Vec<&str> = self.quantiles.iter().map(|q| q.value.column.as_str()).collect();
+        for (what, columns) in [("histograms", &mut histograms), ("quantiles", &mut quantiles)] {
+            columns.sort_unstable();
+            let twice = columns.windows(2).find(|w| w[0] == w[1]);
+            ensure(twice.is_none(), || format!("{what}: `{}` stands twice", twice.map_or("", |w| w[0])))?;
+        }
+        let Some(group) = &self.group_by else { return Ok(()) };
+        let measured = self.measured_columns().any(|column| column == group.column);
+        ensure(!measured, || format!("group_by: `{}` is measured in the same job", group.column))
     }
 
     /// Digits after the binary point for a column: as many as leave room for the sum of squares of

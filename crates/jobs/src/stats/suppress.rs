@@ -3,7 +3,8 @@
 //! Primary suppression hides a cell below the floor of rows or of contributors. Complementary
 //! suppression then hides further cells, smallest first, until what a reader can derive by taking
 //! the released cells from the released total is itself at or above the floor and spread over at
-//! least two cells.
+//! least two cells that hold rows. An empty cell covers for nothing: the last cell of a table, for
+//! values that the job does not list, is empty in most jobs, and its reader knows that.
 
 use tacit_governance::Cohort;
 
@@ -31,10 +32,14 @@ pub fn released(total: CellCount, cells: &[CellCount], floor: Cohort) -> (bool, 
     }
     let mut open: Vec<bool> = cells.iter().map(|c| c.passes(floor)).collect();
     loop {
-        let shown: u64 = cells.iter().zip(&open).filter(|(_, o)| **o).map(|(c, _)| c.rows).sum();
-        let hidden_cells = open.iter().filter(|o| !**o).count();
+        let shown = cells.iter().zip(&open).filter(|(_, o)| **o).fold(0u64, |sum, (c, _)| sum.saturating_add(c.rows));
+        let hidden: Vec<&CellCount> =
+            cells.iter().zip(&open).filter(|(c, o)| !**o && c.rows > 0).map(|(c, _)| c).collect();
         let remainder = total.rows.saturating_sub(shown);
-        let derivable = hidden_cells > 0 && remainder > 0 && (remainder < floor.rows || hidden_cells == 1);
+        // No fewer parties than its widest cell has stand behind the remainder; maybe no more.
+        let contributors = hidden.iter().map(|c| c.contributors).max().unwrap_or(0);
+        let passes = CellCount { rows: remainder, contributors }.passes(floor);
+        let derivable = remainder > 0 && (!passes || hidden.len() == 1);
         if !derivable {
             return (true, open);
         }
@@ -86,6 +91,20 @@ mod tests {
         let lone = CellCount { rows: 100, contributors: 1 };
         assert_eq!(released(cell(150), &[lone, cell(20), cell(30)], FLOOR), (true, vec![false, false, true]));
         assert_eq!(released(CellCount { rows: 100, contributors: 1 }, &[lone], FLOOR), (false, vec![false]));
+    }
+
+    #[test]
+    fn an_empty_cell_covers_for_no_other() {
+        let lone = CellCount { rows: 100, contributors: 1 };
+        let none = CellCount { rows: 0, contributors: 0 };
+        assert_eq!(released(cell(150), &[lone, none, cell(20), cell(30)], FLOOR).1, [false, false, false, true]);
+    }
+
+    #[test]
+    fn two_hidden_cells_of_one_party_do_not_cover_for_each_other() {
+        let lone = |rows| CellCount { rows, contributors: 1 };
+        let cells = [lone(100), lone(60), cell(20), cell(30)];
+        assert_eq!(released(cell(210), &cells, FLOOR).1, [false, false, false, true], "160 rows could be one party's");
     }
 
     #[test]
