@@ -112,7 +112,10 @@ impl World {
         let plan = match self.coordinator.book.log.plan(core::slice::from_ref(&leaf), &known, now) {
             Ok(plan) => plan,
             // The clock is behind the log's: it cannot be now, and it must not be never.
-            Err(fault) if fault.code == Code::LogClock => return Ok(self.wake_after(COORDINATOR, 1_000, Wake::Job(id))),
+            Err(fault) if fault.code == Code::LogClock => {
+                self.wake_after(COORDINATOR, 1_000, Wake::Job(id));
+                return Ok(());
+            }
             Err(fault) => return self.input(id, Input::NotLogged(fault)),
         };
         let index = plan.indices.first().copied().unwrap_or(0);

@@ -135,6 +135,7 @@ impl World {
         while self.violation.is_none() {
             let Some(event) = self.queue.pop() else { break };
             self.take(event);
+            self.found(self.queue.nothing_spins());
             let done = self.queue.now() > begin + 60
                 && self.members.iter().all(|m| m.machine.as_ref().is_none_or(|m| m.is_finished()));
             if done {
@@ -196,7 +197,7 @@ impl World {
             Event::Break { a, b, connection } => self.break_off(a, b, connection),
             Event::Join { a, b } => {
                 let both = self.members[a].up && self.members[b].up;
-                if !(both && self.net.join(self.queue.now(), a, b)) && self.net.connection(a, b).is_none() && both {
+                if both && !self.net.join(self.queue.now(), a, b) && self.net.connection(a, b).is_none() {
                     self.queue.after(200, Event::Join { a, b });
                 }
             }
@@ -313,7 +314,7 @@ impl World {
         let what = super::check::record_kind(&record);
         self.note(seat, || format!("persists {what}"));
         let skip = self.options.has(Bug::SkipPersist)
-            || (self.options.has(Bug::OpenBeforeDecision) && what == "open" && seat % 2 == 0);
+            || (self.options.has(Bug::OpenBeforeDecision) && what == "open" && seat.is_multiple_of(2));
         if skip {
             return true;
         }
@@ -440,7 +441,7 @@ impl World {
                 send(self, forged);
             }
             Deed::Split => {
-                let forged = if to % 2 == 0 { forge::shortened(&key, message) } else { message };
+                let forged = if to.is_multiple_of(2) { forge::shortened(&key, message) } else { message };
                 send(self, forged);
             }
             Deed::Late => {
@@ -460,7 +461,7 @@ impl World {
             Some(Bug::ForgeSurvivors) if phase == "survivors" && to % 2 == 0 => {
                 forge::shortened(&self.members[seat].key, message)
             }
-            Some(Bug::VoteTwice) if phase == "vote" && seat % 2 == 0 => {
+            Some(Bug::VoteTwice) if phase == "vote" && seat.is_multiple_of(2) => {
                 let other = forge::resigned(&mut self.dice, &self.members[seat].key, message.clone());
                 self.tap(seat, &other);
                 message
