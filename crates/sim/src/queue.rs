@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::dice::Dice;
+use crate::run::{Check, EVENTS_MAX, holds};
 
 /// The clock and everything that is yet to happen.
 pub struct Queue<E> {
@@ -21,6 +22,11 @@ impl<E> Queue<E> {
     /// Milliseconds since the run began.
     pub fn now(&self) -> u64 {
         self.now
+    }
+
+    /// Checks that the run does not go round in circles.
+    pub fn nothing_spins(&self) -> Check {
+        holds(self.next < EVENTS_MAX, "nothing_spins", || format!("{} events in {} ms", self.next, self.now))
     }
 
     /// Adds an event, now at the earliest.

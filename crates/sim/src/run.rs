@@ -16,6 +16,9 @@ pub enum Scenario {
     Life,
 }
 
+/// Events of one run: beyond, something spins.
+pub(crate) const EVENTS_MAX: u64 = 200_000;
+
 /// How to run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
