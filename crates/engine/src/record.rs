@@ -166,6 +166,13 @@ pub fn check(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
     if entry.role != Role::Input || entry.dataset != own.dataset {
         return wrong("this party's role or dataset differs".into());
     }
+    // What this product does not meter yet stands in no record: nobody could have checked it.
+    if !record.privacy.is_empty() || record.algorithm.is_some() || !record.transcripts.is_empty() {
+        return wrong("it states budgets, an algorithm or transcripts that no party has metered".into());
+    }
+    if let Some(other) = record.disclosures.iter().find(|d| d.to != own.job.signer()) {
+        return wrong(format!("{} to {}, who is not the job's operator", other.what, other.to.short()));
+    }
     if record.ended > own.now.plus(tacit_governance::admission::CLOCK_SKEW_MAX_MS) {
         return wrong(format!("it ended at {}, in the future", record.ended));
     }
@@ -177,6 +184,37 @@ pub fn check(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
         }
         Status::Aborted { .. } | Status::Refused { .. } => Ok(()),
     }
+}
+
+/// Checks that a record's parties are the providers of the job, each under the key that this node has
+/// pinned for it and with its dataset. Otherwise a coordinator could put keys of its own in their places,
+/// attest for them, and call the receipt complete. `node_of` gives the pinned node key of a root.
+///
+/// # Errors
+/// `receipt.record`. A provider that is not known here is let pass where there is no result.
+pub fn check_parties(
+    record: &UsageRecord,
+    spec: &JobSpec,
+    node_of: impl Fn(&NodeId) -> Option<NodeId>,
+) -> Result<(), Fault> {
+    let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
+    if record.parties.len() != spec.providers.len() {
+        let (found, named) = (record.parties.len(), spec.providers.len());
+        return wrong(format!("it has {found} parties, the job names {named}"));
+    }
+    for provider in &spec.providers {
+        let entry = match node_of(&provider.owner) {
+            Some(node) => record.party(&node),
+            None if record.status != Status::Ok => continue,
+            None => None,
+        };
+        match entry {
+            Some(entry) if entry.dataset == Some(provider.dataset) => {}
+            Some(entry) => return wrong(format!("{} has another dataset than in the job", entry.name)),
+            None => return wrong(format!("provider {} is not in it under its key", provider.owner.short())),
+        }
+    }
+    Ok(())
 }
 
 fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>) -> Result<(), Fault> {
@@ -211,10 +249,15 @@ fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>) -> Result<(
             return wrong(format!("{} is {:?}, counted {expected}", line.unit.word(), line.quantity));
         }
     }
-    let inputs = record.lines.iter().filter(|l| l.unit == Unit::CellIn).count();
-    let others = record.lines.iter().filter(|l| matches!(l.unit, Unit::CellOut | Unit::CellSuppressed)).count();
-    if inputs != took_part.len() || others != 2 {
-        return wrong("a usage line is missing or stands twice".into());
+    let of = |unit: Unit| record.lines.iter().filter(move |l| l.unit == unit);
+    let mut inputs: Vec<Seat> = of(Unit::CellIn).map(|l| l.party).collect();
+    inputs.sort_unstable();
+    let others = [Unit::Job, Unit::Party, Unit::CellOut, Unit::CellSuppressed];
+    if inputs != took_part || others.iter().any(|unit| of(*unit).count() != 1) {
+        return wrong("a usage line is missing, stands twice or is another party's".into());
+    }
+    if record.lines.iter().any(|l| !l.observers.is_empty()) {
+        return wrong("a usage line names observers".into());
     }
     // A party that is not the aggregator may have opened less itself; what it opened must be listed.
     let listed = |what: &str, cells: u64| {
@@ -244,6 +287,143 @@ mod tests {
             let (k, liars) = (witness_threshold(n), (n - 1) / 3);
             assert!(2 * k > n + liars && k <= n - liars, "{n}");
         }
+    }
+
+    use tacit_crypto::{SealPublic, Secret, SigningKey};
+    use tacit_governance::{Cohort, ProviderRef};
+
+    fn key(n: u8) -> SigningKey {
+        SigningKey::from_seed(&Secret::new([n; 32]))
+    }
+
+    const NOW: UnixMillis = UnixMillis(1_000_000);
+
+    fn job() -> Statement<JobSpec> {
+        let provider = |n: u8| ProviderRef { owner: key(n).id(), dataset: DatasetVersionId([n; 32]), view: "v".into() };
+        let spec = JobSpec {
+            version: 1,
+            kind: "count/v1".into(),
+            params: Vec::new(),
+            contracts: vec![tacit_types::ContractId([1; 32])],
+            providers: [1, 2, 3].map(provider).to_vec(),
+            purpose: "test".into(),
+            recipient: SealPublic([7; 32]),
+            cohort: Cohort { rows: 3, contributors: 2 },
+            nonce: vec![7; 16],
+            created_at: NOW,
+            expires_at: NOW.plus(1000),
+            attempt_ms: 1000,
+        };
+        Statement::sign(&key(90), "job", NOW, None, spec)
+    }
+
+    fn finished(package: Option<Vec<u8>>) -> Finished {
+        Finished::Ok {
+            package: package.map(Into::into),
+            survivors: vec![Seat(0), Seat(1), Seat(2)],
+            cells_in: 4,
+            cells_out: 1,
+            cells_suppressed: 0,
+            opened: vec![("counts".into(), 2)],
+        }
+    }
+
+    fn record(job: &Statement<JobSpec>) -> UsageRecord {
+        let part = |n: u8| Part {
+            name: Name::new(&format!("p{n}")).unwrap(),
+            node: key(n + 100).id(),
+            root: key(n).id(),
+            standing: Standing::TookPart,
+            finished: Some(finished((n == 1).then(|| vec![1, 2, 3]))),
+        };
+        assemble(Ended {
+            job,
+            origin: "log.example",
+            attempt: Attempt(1),
+            status: Status::Ok,
+            parties: [1, 2, 3].map(part).into(),
+            span: (NOW, NOW.plus(5)),
+        })
+    }
+
+    fn pinned(root: &NodeId) -> Option<NodeId> {
+        (1..=3).find(|n| key(*n).id() == *root).map(|n| key(n + 100).id())
+    }
+
+    /// What the node that holds the second dataset says to a record.
+    fn verdict(job: &Statement<JobSpec>, record: &UsageRecord) -> Result<(), Fault> {
+        let finished = finished(None);
+        let own = Own {
+            job,
+            origin: "log.example",
+            node: key(102).id(),
+            dataset: Some(DatasetVersionId([2; 32])),
+            attempt: Attempt(1),
+            finished: Some(&finished),
+            admitted: true,
+            now: NOW.plus(9),
+        };
+        check(record, &own)?;
+        check_parties(record, job.body(), pinned)
+    }
+
+    /// Every place where a coordinator could write something else into the record of a job that ended well.
+    #[test]
+    fn a_node_attests_only_what_it_can_know() {
+        type Change = fn(&mut UsageRecord);
+        let job = job();
+        let good = record(&job);
+        assert!(verdict(&job, &good).is_ok(), "{:?}", verdict(&job, &good));
+        let changes: [(&str, Change); 14] = [
+            ("another's key", |r| {
+                r.parties.iter_mut().find(|p| p.party == key(101).id()).unwrap().party = key(66).id()
+            }),
+            ("another's dataset", |r| {
+                let other = r.parties.iter_mut().find(|p| p.party == key(103).id()).unwrap();
+                other.dataset = Some(DatasetVersionId([2; 32]));
+            }),
+            ("no dataset", |r| r.parties.iter_mut().find(|p| p.party == key(103).id()).unwrap().dataset = None),
+            ("a party more", |r| {
+                let entry = PartyEntry { party: key(66).id(), standing: Standing::Silent, ..r.parties[0].clone() };
+                r.parties.push(entry);
+            }),
+            ("to another", |r| r.disclosures[0].to = key(66).id()),
+            ("a disclosure to another", |r| {
+                let more = Disclosure { what: "rows".into(), to: key(66).id(), cardinality: 1 };
+                r.disclosures.push(more);
+            }),
+            ("an algorithm", |r| r.algorithm = Some(Hash([1; 32]))),
+            ("a transcript", |r| r.transcripts.push(Hash([1; 32]))),
+            ("one's input twice", |r| {
+                r.lines.iter_mut().filter(|l| l.unit == Unit::CellIn).for_each(|l| l.party = Seat(0));
+            }),
+            ("cells released twice", |r| {
+                r.lines.iter_mut().find(|l| l.unit == Unit::CellSuppressed).unwrap().unit = Unit::CellOut;
+            }),
+            ("no job", |r| r.lines.retain(|l| l.unit != Unit::Job)),
+            ("two jobs", |r| {
+                let line = r.lines.iter().find(|l| l.unit == Unit::Job).unwrap().clone();
+                r.lines.push(line);
+            }),
+            ("observers", |r| r.lines[0].observers.push(Seat(0))),
+            ("another log", |r| r.origin = "other.example".into()),
+        ];
+        for (what, change) in changes {
+            let mut record = good.clone();
+            change(&mut record);
+            assert_eq!(verdict(&job, &record).map_err(|f| f.code), Err(Code::ReceiptRecord), "{what}");
+        }
+    }
+
+    /// A party that was never heard of may be unknown here; then there is no result either.
+    #[test]
+    fn a_provider_that_is_not_known_gives_no_result() {
+        let job = job();
+        let mut record = record(&job);
+        let without_one = |root: &NodeId| pinned(root).filter(|_| *root != key(3).id());
+        assert!(check_parties(&record, job.body(), without_one).is_err());
+        record.status = Status::Refused { code: Code::RefusedKind };
+        assert!(check_parties(&record, job.body(), without_one).is_ok());
     }
 
     #[test]
