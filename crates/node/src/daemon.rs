@@ -39,7 +39,7 @@ pub(crate) struct Slot {
     pub(crate) attempt: Attempt,
     pub(crate) until: UnixMillis,
     /// To the running attempt, once it runs.
-    pub(crate) cancel: Option<mpsc::UnboundedSender<Code>>,
+    pub(crate) cancel: Option<mpsc::Sender<Code>>,
 }
 
 pub(crate) struct Inner {
@@ -111,6 +111,11 @@ impl Node {
         let (stop, stopped) = watch::channel(false);
         let done = tokio::spawn(serve(inner.clone(), events, stopped));
         Ok(Self { inner, stop, done, _lock: lock })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
     }
 
     /// Where it listens.
@@ -282,16 +287,16 @@ impl Inner {
     /// Asks how jobs ended that are open here.
     async fn catch_up(&self, connection: &Connection) {
         let Ok(open) = self.store.open_jobs().await else { return };
-        for (id, mut job) in open {
+        for (id, _) in open {
             let Ok(FromCoordinator::Job(view)) = client::ask(connection, &ToCoordinator::Job(id)).await else {
                 continue;
             };
             let ended = view.timeline.iter().any(|e| e.what == "ended");
             let Some(terminal) = view.terminal.filter(|_| ended) else { continue };
-            job.close(terminal);
-            let Ok(mut tx) = self.store.begin().await else { return };
-            if tx.put_job(&id, &job, None, crate::now()).await.is_ok() {
-                let _ = tx.commit().await;
+            // The answer may come when the job has gone on here.
+            if let Err(fault) = self.store.close_job(&id, terminal, crate::now()).await {
+                tracing::error!(%fault, job = %id.short(), "the end of a job could not be stored");
+                return;
             }
         }
     }

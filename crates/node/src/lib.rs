@@ -18,6 +18,8 @@ mod link;
 mod peers;
 mod runner;
 mod serve;
+#[cfg(test)]
+mod tests;
 
 pub use client::Client;
 pub use config::{Config, Keys};

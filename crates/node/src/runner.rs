@@ -38,9 +38,10 @@ pub(crate) async fn run(
     job: Statement<JobSpec>,
     assignment: Assignment,
     session: Session,
-    mut cancel: mpsc::UnboundedReceiver<Code>,
+    mut cancel: mpsc::Receiver<Code>,
 ) {
     let (id, attempt) = (assignment.job, assignment.attempt);
+    let _held = Held { inner: inner.clone(), job: id };
     let mut attempt_run = AttemptRun::new(inner.clone(), &assignment, session);
     let outcome = attempt_run.run(&job, &assignment, &mut cancel).await;
     let input_sent = attempt_run.input_sent;
@@ -55,8 +56,19 @@ pub(crate) async fn run(
     if let Err(fault) = store(&inner, &id, attempt, finished, release, attempt_run.egress.take()).await {
         tracing::error!(%fault, job = %id.short(), "the end of an attempt could not be stored");
     }
-    inner.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-    inner.reports.notify_one();
+}
+
+/// The slot of a running attempt. It is free again however the attempt ends.
+struct Held {
+    inner: Arc<Inner>,
+    job: tacit_types::JobId,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.job);
+        self.inner.reports.notify_one();
+    }
 }
 
 async fn store(
@@ -139,7 +151,7 @@ impl AttemptRun {
         &mut self,
         job: &Statement<JobSpec>,
         assignment: &Assignment,
-        cancel: &mut mpsc::UnboundedReceiver<Code>,
+        cancel: &mut mpsc::Receiver<Code>,
     ) -> Result<JointOutput, Abort> {
         let spec = job.body();
         let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params)?;
@@ -148,7 +160,9 @@ impl AttemptRun {
         let writers = self.open_links(&events);
         let incoming = tokio::spawn(take_streams(streams, self.seats(), events.clone()));
         let _guard = AbortOnDrop(incoming);
-        let budget = Duration::from_millis(assignment.budget_ms);
+        // The operator has signed how long an attempt may take; who schedules it may only ask for less.
+        let budget_ms = assignment.budget_ms.min(spec.attempt_ms);
+        let budget = Duration::from_millis(budget_ms);
         let local = self.local_half(spec, plan.as_ref());
         let half = tokio::select! {
             half = local => half?,
@@ -158,7 +172,7 @@ impl AttemptRun {
         let context = JointContext {
             session: self.session.hash,
             aggregator: self.session.aggregator,
-            step_ms: assignment.step_ms,
+            step_ms: assignment.step_ms.min(budget_ms),
             cohort: spec.cohort,
             recipient: spec.recipient,
         };
@@ -234,7 +248,7 @@ impl AttemptRun {
         mut machine: Machine<JointOutput>,
         mut received: mpsc::Receiver<Event>,
         mut writers: Vec<Option<Writer>>,
-        cancel: &mut mpsc::UnboundedReceiver<Code>,
+        cancel: &mut mpsc::Receiver<Code>,
         deadline: Instant,
     ) -> Result<JointOutput, Abort> {
         let mut pending = vec![Event::Start];

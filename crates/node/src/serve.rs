@@ -3,11 +3,11 @@
 use std::sync::{Arc, PoisonError};
 
 use tacit_engine::control::{FromNode, ToNode};
-use tacit_engine::{Assignment, Worker, WorkerJob};
+use tacit_engine::{Assignment, Worker, WorkerJob, record};
 use tacit_governance::{JobSpec, Ledger, SignedContract};
-use tacit_receipts::{AddCheckpoint, Quorum, SeenCheckpoint, VerifierKey, WitnessRefusal};
+use tacit_receipts::{AddCheckpoint, Quorum, SeenCheckpoint, UsageRecord, VerifierKey, WitnessRefusal};
 use tacit_types::wire::{self, Blob};
-use tacit_types::{Attempt, Code, ContractId, Fault, JobId, UnixMillis};
+use tacit_types::{Attempt, Code, ContractId, Fault, JobId, NodeId, UnixMillis};
 
 use crate::daemon::{Inner, Slot};
 use crate::runner;
@@ -40,15 +40,14 @@ impl Inner {
     async fn admit(&self, job: Blob, offered: &[Vec<Blob>]) -> Result<FromNode, Fault> {
         let parsed = JobSpec::verify(&job)?;
         let id = JobSpec::id(&parsed);
-        self.take_contracts(offered).await?;
         let now = crate::now();
         let mut tx = self.store.begin().await?;
         if let Some(known) = tx.job(&id).await? {
             return Ok(known.decision());
         }
-        let record = self
-            .with_ledger(&mut tx, parsed.body(), false, now, |ledger| Worker::admit(&job, ledger, &self.context(now)));
-        let record: WorkerJob = record.await??;
+        let offered = Worker::contracts(offered);
+        let decide = |ledger: &Ledger<'_>| Worker::admit(&job, ledger, &self.context(now));
+        let record: WorkerJob = self.with_ledger(&mut tx, parsed.body(), offered, false, now, decide).await??;
         let contract = if record.admitted { admitted_under(&record) } else { None };
         tx.put_job(&id, &record, contract, now).await?;
         tx.commit().await?;
@@ -56,42 +55,47 @@ impl Inner {
         Ok(record.decision())
     }
 
+    /// Decides and forgets: nothing of a plan is kept.
     async fn plan(&self, job: &Blob, offered: &[Vec<Blob>]) -> Result<FromNode, Fault> {
         let parsed = match JobSpec::verify(job) {
             Ok(parsed) => parsed,
             Err(fault) => return Ok(FromNode::Planned(Some(fault))),
         };
-        self.take_contracts(offered).await?;
         let now = crate::now();
         let mut tx = self.store.begin().await?;
         let consumed = tx.job(&JobSpec::id(&parsed)).await?.is_some();
-        let decision =
-            self.with_ledger(&mut tx, parsed.body(), consumed, now, |l| Worker::decide(&parsed, l, now)).await?;
+        let offered = Worker::contracts(offered);
+        let decide = |ledger: &Ledger<'_>| Worker::decide(&parsed, ledger, now);
+        let decision = self.with_ledger(&mut tx, parsed.body(), offered, consumed, now, decide).await?;
         Ok(FromNode::Planned(decision.err()))
     }
 
-    /// Keeps contracts that this owner has signed: the others' signatures come with the request.
-    async fn take_contracts(&self, offered: &[Vec<Blob>]) -> Result<(), Fault> {
-        for contract in Worker::contracts(offered) {
-            let ours = contract.body().parties.iter().any(|p| p.root == self.keys.root.id());
-            if ours {
-                self.store.put_contract(&contract).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads what the owner's store knows and decides over it.
+    /// Reads what the owner's store knows and decides over it and the signatures that came with the
+    /// request. They are kept, with the transaction, where this owner has signed too: of other
+    /// contracts anybody can make as many as there is room for.
     async fn with_ledger<T>(
         &self,
         tx: &mut Tx<'_>,
         spec: &JobSpec,
+        offered: Vec<SignedContract>,
         consumed: bool,
         now: UnixMillis,
         decide: impl FnOnce(&Ledger<'_>) -> T,
     ) -> Result<T, Fault> {
         let owner = self.keys.root.id();
-        let contracts: Vec<SignedContract> = tx.contracts().await?;
+        let mut contracts: Vec<SignedContract> = tx.contracts().await?;
+        for contract in offered {
+            let known = match contracts.iter_mut().find(|c| c.id() == contract.id()) {
+                Some(known) => {
+                    contract.signatures().iter().try_for_each(|s| known.add(s.clone()))?;
+                    known
+                }
+                None => contracts.push_mut(contract),
+            };
+            if known.signed_by(&owner) {
+                tx.put_contract(known).await?;
+            }
+        }
         let revoked = tx.revoked().await?;
         let high_water = tx.high_water(now).await?;
         let mut used: Vec<(ContractId, u64)> = Vec::new();
@@ -140,14 +144,26 @@ impl Inner {
     async fn start(self: &Arc<Self>, assignment: Assignment) -> Result<FromNode, Fault> {
         let (id, attempt) = (assignment.job, assignment.attempt);
         let now = crate::now();
-        let mut tx = self.store.begin().await?;
-        let Some(mut job) = tx.job(&id).await? else { return Err(unknown(&id)) };
-        if job.attempt == attempt.0 {
+        let Some(known) = self.store.job(&id).await? else { return Err(unknown(&id)) };
+        if known.attempt == attempt.0 {
             // A repeat: it runs, or has run and its report is on the way.
             return Ok(FromNode::Started);
         }
-        let parsed = job.job()?;
+        let Some(contract) = admitted_under(&known) else {
+            return Err(Fault::new(Code::RefusedReplayed, format!("job {} was refused here", id.short())));
+        };
+        let parsed = known.job()?;
         let session = tacit_engine::session::check(&parsed, &assignment, &self.signing.id())?;
+        // Before a slot or a number is taken: a card may show another key than the one that is pinned.
+        for seated in &assignment.seats {
+            self.store.put_party(&seated.card, &seated.address).await?;
+        }
+        let mut tx = self.store.begin().await?;
+        let Some(mut job) = tx.job(&id).await? else { return Err(unknown(&id)) };
+        if job.attempt == attempt.0 {
+            return Ok(FromNode::Started);
+        }
+        in_force(&mut tx, &contract, now).await?;
         let cancel = self.occupy(&id, attempt)?;
         let begun = async {
             job.begin(attempt)?;
@@ -158,21 +174,18 @@ impl Inner {
             self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             return Err(fault);
         }
-        for seated in &assignment.seats {
-            self.store.put_party(&seated.card, &seated.address).await?;
-        }
         self.spawn(runner::run(self.clone(), parsed, assignment, session, cancel));
         Ok(FromNode::Started)
     }
 
     /// Turns the reservation into a running slot.
-    fn occupy(&self, job: &JobId, attempt: Attempt) -> Result<tokio::sync::mpsc::UnboundedReceiver<Code>, Fault> {
+    fn occupy(&self, job: &JobId, attempt: Attempt) -> Result<tokio::sync::mpsc::Receiver<Code>, Fault> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let slot =
             slots.get_mut(job).filter(|slot| slot.attempt == attempt && slot.cancel.is_none()).ok_or_else(|| {
                 Fault::new(Code::JobBusy, format!("no slot is kept for {attempt} of job {}", job.short()))
             })?;
-        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
         slot.cancel = Some(sender);
         Ok(receiver)
     }
@@ -180,19 +193,26 @@ impl Inner {
     pub(crate) fn cancel(&self, job: &JobId, code: Code) -> FromNode {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cancel) = slots.get(job).and_then(|slot| slot.cancel.as_ref()) {
-            let _ = cancel.send(code);
+            // why: a full channel holds an order to stop already.
+            let _ = cancel.try_send(code);
         }
         FromNode::Done
     }
 
-    async fn attest(&self, id: &JobId, record: &[u8]) -> Result<FromNode, Fault> {
+    async fn attest(&self, id: &JobId, bytes: &[u8]) -> Result<FromNode, Fault> {
         let now = crate::now();
         let seen = self.witness.lock().await.as_ref().and_then(|w| w.seen().map(|s| (s.size, s.root)));
         let seen = seen.map(|(size, root)| SeenCheckpoint { size, root });
+        let parties = self.store.parties().await?;
         let mut tx = self.store.begin().await?;
         let Some(mut job) = tx.job(id).await? else { return Err(unknown(id)) };
+        let parsed: UsageRecord =
+            tacit_crypto::cbor::decode(bytes).map_err(|e| Fault::new(Code::ReceiptRecord, format!("it is {e}")))?;
+        let node_of =
+            |root: &NodeId| parties.iter().find(|(_, card, _)| card.root == *root).map(|(_, card, _)| card.node);
+        record::check_parties(&parsed, job.job()?.body(), node_of)?;
         let link = tacit_receipts::receipt::next_link(tx.chain().await?);
-        let (answer, attested) = job.attest(record, link, seen, &self.context(now))?;
+        let (answer, attested) = job.attest(bytes, link, seen, &self.context(now))?;
         if let Some(attested) = attested {
             tx.set_chain(attested.seq, attested.id).await?;
             tx.put_job(id, &job, None, now).await?;
@@ -259,12 +279,11 @@ impl Inner {
     }
 
     async fn close(&self, id: &JobId, terminal: tacit_engine::Terminal) -> Result<FromNode, Fault> {
-        let mut tx = self.store.begin().await?;
-        let Some(mut job) = tx.job(id).await? else { return Ok(FromNode::Done) };
-        tracing::info!(job = %id.short(), state = terminal.word(), "ended");
-        job.close(terminal);
-        tx.put_job(id, &job, None, crate::now()).await?;
-        tx.commit().await?;
+        let state = terminal.word();
+        if !self.store.close_job(id, terminal, crate::now()).await? {
+            return Ok(FromNode::Done);
+        }
+        tracing::info!(job = %id.short(), state, "ended");
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).retain(|job, s| job != id || s.cancel.is_some());
         Ok(FromNode::Done)
     }
@@ -274,7 +293,22 @@ fn unknown(job: &JobId) -> Fault {
     Fault::new(Code::JobUnknown, format!("job {}", job.short()))
 }
 
-/// The contract that an admission rests on.
+/// An admission is good for as long as its contract: whoever schedules does not choose when.
+async fn in_force(tx: &mut Tx<'_>, id: &ContractId, now: UnixMillis) -> Result<(), Fault> {
+    let contracts = tx.contracts().await?;
+    let terms = contracts.iter().find(|c| c.id() == *id).map(SignedContract::body);
+    let terms = terms.ok_or_else(|| Fault::new(Code::RefusedContractUnknown, format!("contract {}", id.short())))?;
+    if tx.revoked().await?.contains(id) {
+        return Err(Fault::new(Code::RefusedContractRevoked, format!("contract {}", id.short())));
+    }
+    if now >= terms.valid_until {
+        let what = format!("contract {} was valid until {}", id.short(), terms.valid_until);
+        return Err(Fault::new(Code::RefusedContractExpired, what));
+    }
+    Ok(())
+}
+
+/// The contract that an admission rests on; `None` for a job that was refused.
 fn admitted_under(job: &WorkerJob) -> Option<ContractId> {
     tacit_crypto::Statement::<tacit_governance::Admission>::verify(&job.answer).ok().map(|a| a.body().contract)
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, Sqlite, Transaction};
 use tacit_crypto::Statement;
-use tacit_engine::WorkerJob;
+use tacit_engine::{Terminal, WorkerJob};
 use tacit_governance::{DatasetDescriptor, PartyCard, SignedContract};
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, JobId, NodeId, StatementId, UnixMillis, wire};
 
+/// Parties that a node keeps. Its coordinator names them; the node does not let it fill the disk.
+pub const PARTIES_MAX: i64 = 8192;
 /// Bytes of one stored job.
 const JOB_STATE_BYTES_MAX: usize = 64 << 20;
 
@@ -163,7 +165,7 @@ impl Store {
     /// Takes a party in. A root that is known keeps its keys: other keys under it are refused.
     ///
     /// # Errors
-    /// `net.fingerprint` for other keys under a known root.
+    /// `net.fingerprint` for other keys under a known root; `net.refused` past [`PARTIES_MAX`].
     pub async fn put_party(&self, card: &[u8], address: &str) -> Result<()> {
         let body = PartyCard::verify(card)?.into_body();
         let mut tx = self.begin().await?;
@@ -172,6 +174,15 @@ impl Store {
             .fetch_optional(&mut *tx.0)
             .await
             .map_err(|e| fault(&e))?;
+        if known.is_none() {
+            let count: i64 = sqlx::query_scalar("SELECT count(*) FROM parties")
+                .fetch_one(&mut *tx.0)
+                .await
+                .map_err(|e| fault(&e))?;
+            if count >= PARTIES_MAX {
+                return Err(Fault::new(Code::NetRefused, format!("{PARTIES_MAX} parties are kept; no more are taken")));
+            }
+        }
         if known.is_some_and(|node| node != body.node.0) {
             return Err(Fault::new(Code::NetFingerprint, format!("{} shows another node key than before", body.name)));
         }
@@ -243,15 +254,7 @@ impl Store {
     /// Those of the database.
     pub async fn put_contract(&self, contract: &SignedContract) -> Result<()> {
         let mut tx = self.begin().await?;
-        for statement in contract.signatures() {
-            sqlx::query("INSERT OR IGNORE INTO contract_signatures (contract, signer, statement) VALUES (?, ?, ?)")
-                .bind(contract.id().0.as_slice())
-                .bind(statement.signer().0.as_slice())
-                .bind(statement.bytes())
-                .execute(&mut *tx.0)
-                .await
-                .map_err(|e| fault(&e))?;
-        }
+        tx.put_contract(contract).await?;
         tx.commit().await
     }
 
@@ -299,6 +302,20 @@ impl Store {
     pub async fn job(&self, id: &JobId) -> Result<Option<WorkerJob>> {
         let mut tx = self.begin().await?;
         tx.job(id).await
+    }
+
+    /// Takes the end of a job. The job is read where it is written, so that nothing which happened to it
+    /// since the end was asked for is undone. Whether the job is known here.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn close_job(&self, id: &JobId, terminal: Terminal, now: UnixMillis) -> Result<bool> {
+        let mut tx = self.begin().await?;
+        let Some(mut job) = tx.job(id).await? else { return Ok(false) };
+        job.close(terminal);
+        tx.put_job(id, &job, None, now).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Jobs that have not ended here.
@@ -536,6 +553,23 @@ impl Tx<'_> {
             .iter()
             .map(|(_, list)| SignedContract::collect(list.iter().map(Vec::as_slice)).map_err(|f| corrupt(&f.what)))
             .collect()
+    }
+
+    /// Keeps signatures over a contract; repeats change nothing.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn put_contract(&mut self, contract: &SignedContract) -> Result<()> {
+        for statement in contract.signatures() {
+            sqlx::query("INSERT OR IGNORE INTO contract_signatures (contract, signer, statement) VALUES (?, ?, ?)")
+                .bind(contract.id().0.as_slice())
+                .bind(statement.signer().0.as_slice())
+                .bind(statement.bytes())
+                .execute(&mut *self.0)
+                .await
+                .map_err(|e| fault(&e))?;
+        }
+        Ok(())
     }
 
     /// The issuer's chain: number and id of the last attestation.

@@ -1,0 +1,306 @@
+//! What a coordinator that keeps to no rule gets out of a node: requests as they come over the wire,
+//! to a node whose coordinator never answers.
+
+use std::path::PathBuf;
+
+use tacit_crypto::{SealPublic, Secret, SigningKey, Statement};
+use tacit_engine::control::{Seated, ToNode};
+use tacit_engine::{Assignment, FromNode, Terminal};
+use tacit_governance::{
+    Cohort, ColumnGrant, Contract, ContractParty, DatasetDescriptor, DatasetGrant, JobSpec, Level, PartyCard,
+    PartyRole, ProviderRef, Quota, Role, SignedContract,
+};
+use tacit_receipts::{KeyKind, VerifierKey};
+use tacit_types::wire::{self, Blob};
+use tacit_types::{Attempt, Code, DatasetVersionId, Fault, Hash, JobId, Name, NodeId, UnixMillis};
+
+use crate::daemon::DATABASE_FILE;
+use crate::store::{DatasetRow, PARTIES_MAX, Store};
+use crate::{Config, Keys, Node};
+
+const OPERATOR: u8 = 5;
+const COORDINATOR: u8 = 9;
+
+fn key(n: u8) -> SigningKey {
+    SigningKey::from_seed(&Secret::new([n; 32]))
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// A node in a folder of its own, with one dataset.
+struct World {
+    home: PathBuf,
+    node: Node,
+    keys: Keys,
+    dataset: DatasetVersionId,
+    serial: u8,
+}
+
+impl World {
+    async fn new(test: &str) -> Self {
+        let home = std::env::temp_dir().join(format!("tacit-node-{}-{test}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&home);
+        let keys = Keys::create(&home).unwrap();
+        let log_key = VerifierKey::new("log.example", KeyKind::Ed25519, key(8).id()).unwrap();
+        let config = format!(
+            "name = \"a\"\nrole = \"node\"\nlisten = \"127.0.0.1:0\"\n[coordinator]\naddress = \"127.0.0.1:9\"\n\
+             fingerprint = \"{}\"\norigin = \"log.example\"\nlog_key = \"{log_key}\"\n",
+            key(COORDINATOR).id()
+        );
+        std::fs::write(home.join(crate::config::CONFIG_FILE), &config).unwrap();
+        Config::read(&home).unwrap();
+        let node = Node::start(&home).await.unwrap();
+        let descriptor = DatasetDescriptor {
+            format: 1,
+            owner: keys.root.id(),
+            name: name("data"),
+            version: 1,
+            columns: Vec::new(),
+            row_bucket: 1000,
+            commitment: Hash([0; 32]),
+            views: vec!["data".into()],
+        };
+        let signed = Statement::sign(&keys.root, "data", crate::now(), None, descriptor);
+        let dataset = DatasetVersionId(tacit_crypto::sha256(signed.bytes()).0);
+        let row = DatasetRow {
+            name: "data".into(),
+            version: 1,
+            id: dataset,
+            registration: "{}".into(),
+            descriptor: signed.bytes().to_vec(),
+            rows: 1000,
+            added_at: crate::now(),
+        };
+        node.inner().store.put_dataset(&row).await.unwrap();
+        Self { home, node, keys, dataset, serial: 0 }
+    }
+
+    fn store(&self) -> &Store {
+        &self.node.inner().store
+    }
+
+    async fn ask(&self, request: &ToNode) -> FromNode {
+        self.node.inner().answer(&wire::encode(request)).await.unwrap()
+    }
+
+    fn owners(&self) -> [NodeId; 3] {
+        [self.keys.root.id(), key(1).id(), key(2).id()]
+    }
+
+    /// A contract that everybody has signed, this owner too if it is asked to.
+    fn contract(&self, called: &str, valid_ms: u64, ours: bool) -> SignedContract {
+        let now = crate::now();
+        let party = |(i, root): (usize, NodeId)| ContractParty {
+            name: name(&format!("p{i}")),
+            root,
+            role: if i < 3 { Role::Provider } else { Role::Demander },
+        };
+        let roots = self.owners().into_iter().chain([key(4).id()]);
+        let grant = |owner: NodeId| DatasetGrant {
+            owner,
+            dataset: self.dataset,
+            views: vec!["data".into()],
+            columns: vec![ColumnGrant { name: "n".into(), levels: vec![Level::AfterAggregate] }],
+        };
+        let mut contract = SignedContract::draft(Contract {
+            version: 1,
+            name: name(called),
+            parties: roots.enumerate().map(party).collect(),
+            datasets: self.owners().map(grant).to_vec(),
+            kinds: vec!["count/v1".into()],
+            purpose: "tests".into(),
+            recipients: vec![SealPublic([7; 32])],
+            operators: vec![key(OPERATOR).id()],
+            cohort: Cohort { rows: 10, contributors: 2 },
+            quota: Quota { jobs: 9 },
+            valid_from: UnixMillis(now.0 - 10_000),
+            valid_until: now.plus(valid_ms),
+        });
+        for n in [1, 2, 4] {
+            contract.sign(&key(n), now).unwrap();
+        }
+        if ours {
+            contract.sign(&self.keys.root, now).unwrap();
+        }
+        contract
+    }
+
+    /// A job under a contract, as its id, its bytes and what comes with it.
+    fn job(&mut self, contract: &SignedContract) -> (JobId, Blob, Vec<Vec<Blob>>) {
+        self.serial += 1;
+        let now = crate::now();
+        let params = tacit_jobs::kind("count/v1").unwrap().params(serde_json::json!({}), &Default::default()).unwrap();
+        let provider = |owner| ProviderRef { owner, dataset: self.dataset, view: "data".into() };
+        let spec = JobSpec {
+            version: 1,
+            kind: "count/v1".into(),
+            params,
+            contracts: vec![contract.id()],
+            providers: self.owners().map(provider).to_vec(),
+            purpose: "tests".into(),
+            recipient: SealPublic([7; 32]),
+            cohort: Cohort { rows: 10, contributors: 2 },
+            nonce: vec![self.serial; 16],
+            created_at: now,
+            expires_at: now.plus(60_000),
+            attempt_ms: 60_000,
+        };
+        let job = Statement::sign(&key(OPERATOR), "job", now, None, spec);
+        let signatures = contract.signatures().iter().map(|s| Blob(s.bytes().to_vec())).collect();
+        (JobSpec::id(&job), Blob(job.bytes().to_vec()), vec![signatures])
+    }
+
+    async fn admit(&mut self, contract: &SignedContract) -> JobId {
+        let (id, job, contracts) = self.job(contract);
+        let answer = self.ask(&ToNode::Admit { job, contracts }).await;
+        assert!(matches!(answer, FromNode::Admitted(_)), "{answer:?}");
+        id
+    }
+
+    async fn start(&self, job: JobId, attempt: u32, first_node: u8) -> FromNode {
+        let attempt = Attempt(attempt);
+        assert_eq!(self.ask(&ToNode::Reserve { job, attempt, ttl_ms: 60_000 }).await, FromNode::Reserved);
+        let own = self.keys.card(&name("a"), PartyRole::Partner, crate::now());
+        let cards = [own.bytes().to_vec(), card(1, first_node), card(2, 102)];
+        let assignment = Assignment {
+            job,
+            attempt,
+            seats: cards.into_iter().map(|c| Seated { card: Blob(c), address: "127.0.0.1:9".into() }).collect(),
+            aggregator: self.keys.node.id(),
+            budget_ms: u64::MAX,
+            step_ms: u64::MAX,
+        };
+        self.ask(&ToNode::Start { assignment }).await
+    }
+
+    async fn end(self) {
+        self.node.stop().await;
+        std::fs::remove_dir_all(&self.home).unwrap();
+    }
+}
+
+/// The card of another party, with the node key that it likes.
+fn card(root: u8, node: u8) -> Vec<u8> {
+    let card = PartyCard {
+        version: 1,
+        name: name(&format!("p{root}")),
+        root: key(root).id(),
+        node: key(node).id(),
+        seal: SealPublic([7; 32]),
+        witness: key(root + 200).id(),
+        role: PartyRole::Partner,
+        issued_at: UnixMillis(1),
+    };
+    Statement::sign(&key(root), "card", UnixMillis(1), None, card).bytes().to_vec()
+}
+
+fn code(answer: &FromNode) -> Option<Code> {
+    match answer {
+        FromNode::Failed(Fault { code, .. }) => Some(*code),
+        _ => None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contracts_that_the_owner_has_not_signed_are_not_kept() {
+    let mut world = World::new("contracts").await;
+    let good = world.contract("good", 60_000, true);
+    let (_, job, contracts) = world.job(&good);
+    assert_eq!(world.ask(&ToNode::Plan { job, contracts }).await, FromNode::Planned(None));
+    assert!(world.store().contracts().await.unwrap().is_empty(), "a plan keeps nothing");
+    let forged = world.contract("forged", 60_000, false);
+    let (_, job, contracts) = world.job(&forged);
+    let FromNode::Refused(refusal) = world.ask(&ToNode::Admit { job, contracts }).await else { panic!("admitted") };
+    let refusal = Statement::<tacit_governance::Refusal>::verify(&refusal).unwrap().into_body();
+    assert_eq!(refusal.code, Code::RefusedContractIncomplete);
+    assert!(world.store().contracts().await.unwrap().is_empty());
+    world.admit(&good).await;
+    let kept = world.store().contracts().await.unwrap();
+    assert_eq!(kept.iter().map(|c| (c.id(), c.signatures().len())).collect::<Vec<_>>(), [(good.id(), 4)]);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_with_another_key_of_a_party_takes_nothing() {
+    let mut world = World::new("start").await;
+    let contract = world.contract("good", 60_000, true);
+    world.store().put_party(&card(1, 101), "").await.unwrap();
+    for _ in 0..=crate::config::SLOTS_DEFAULT {
+        let job = world.admit(&contract).await;
+        assert_eq!(code(&world.start(job, 1, 77).await), Some(Code::NetFingerprint));
+        assert_eq!(world.store().job(&job).await.unwrap().unwrap().attempt, 0, "the number is not spent");
+        let end = ToNode::Close { job, terminal: Terminal::Expired };
+        assert_eq!(world.ask(&end).await, FromNode::Done);
+    }
+    // Every slot is still there: the next one runs, and ends here because the dataset is broken.
+    let job = world.admit(&contract).await;
+    assert_eq!(world.start(job, 1, 101).await, FromNode::Started);
+    for _ in 0..400 {
+        if world.store().job(&job).await.unwrap().unwrap().finished.is_some() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    assert!(world.store().job(&job).await.unwrap().unwrap().finished.is_some());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_admission_is_good_for_as_long_as_its_contract() {
+    let mut world = World::new("expired").await;
+    let short = world.contract("short", 1_500, true);
+    let job = world.admit(&short).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_600)).await;
+    assert_eq!(code(&world.start(job, 1, 101).await), Some(Code::RefusedContractExpired));
+    let long = world.contract("long", 60_000, true);
+    let job = world.admit(&long).await;
+    assert_eq!(world.ask(&ToNode::Reserve { job, attempt: Attempt(1), ttl_ms: 9_000 }).await, FromNode::Reserved);
+    world.store().revoke(&long.id(), crate::now()).await.unwrap();
+    let answer = world.ask(&ToNode::Reserve { job, attempt: Attempt(1), ttl_ms: 9_000 }).await;
+    assert_eq!(code(&answer), Some(Code::RefusedContractRevoked));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_job_undoes_nothing_of_it() {
+    let mut world = World::new("end").await;
+    let contract = world.contract("good", 60_000, true);
+    let job = world.admit(&contract).await;
+    let store = world.store();
+    let mut kept = store.job(&job).await.unwrap().unwrap();
+    kept.attempt = 1;
+    kept.input_sent = true;
+    kept.attested = Some((Hash([3; 32]), Blob(vec![4])));
+    let mut tx = store.begin().await.unwrap();
+    tx.put_job(&job, &kept, None, crate::now()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(store.close_job(&job, Terminal::Expired, crate::now()).await.unwrap());
+    let closed = store.job(&job).await.unwrap().unwrap();
+    assert_eq!((closed.attempt, closed.input_sent, closed.attested), (1, true, kept.attested));
+    assert_eq!(closed.terminal, Some(Terminal::Expired));
+    assert!(!store.close_job(&JobId([1; 32]), Terminal::Expired, crate::now()).await.unwrap());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parties_are_kept_up_to_a_limit() {
+    let world = World::new("parties").await;
+    world.store().put_party(&card(1, 101), "").await.unwrap();
+    let url = format!("sqlite://{}", world.home.join(DATABASE_FILE).display());
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    sqlx::query(
+        "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?) \
+         INSERT INTO parties SELECT randomblob(32), randomblob(32), 'x', x'00', '' FROM n",
+    )
+    .bind(PARTIES_MAX)
+    .execute(&pool)
+    .await
+    .unwrap();
+    pool.close().await;
+    assert_eq!(world.store().put_party(&card(2, 102), "").await.unwrap_err().code, Code::NetRefused);
+    // One that is known may still move.
+    world.store().put_party(&card(1, 101), "127.0.0.1:1").await.unwrap();
+    world.end().await;
+}
