@@ -2,11 +2,11 @@
 //! The smallest kind; `docs/ADDING_A_JOB.md` walks through it.
 
 use serde::Deserialize;
-use tacit_crypto::cbor;
+use tacit_crypto::{Transcript, cbor};
 use tacit_governance::{JobFacts, Use};
 use tacit_protocol::{Abort, Audience, Disclosure, Party};
 use tacit_secagg::{Delivery, Round, Vector};
-use tacit_types::{Code, Columns, Fault, Hash, Lang, LocalQuery, Predicate, Unit};
+use tacit_types::{Code, Columns, Fault, Hash, Lang, LocalQuery, Predicate, Seat, Unit};
 
 use crate::filter;
 use crate::kind::{
@@ -149,27 +149,41 @@ impl JointHalf for CountJoint {
     }
 }
 
+/// The hash of a query. That of the release covers what the floor was checked on, so that parties who
+/// were told different counts share no mask.
+fn query(joint: &[u64], survivors: &[Seat]) -> Hash {
+    let seats: Vec<u64> = survivors.iter().map(|s| u64::from(s.0)).collect();
+    let list = |hash: Transcript, words: &[u64]| words.iter().fold(hash.u64(words.len() as u64), |h, w| h.u64(*w));
+    list(list(Transcript::new("tacit-count/1/query"), joint), &seats).finish()
+}
+
 async fn count(rows: u64, mut party: Party, context: JointContext) -> Result<JointOutput, Abort> {
     let mut epoch = session::begin(&mut party, &context, 2).await?;
     let mine = Vector::W64(vec![rows, u64::from(rows > 0)]);
-    let round = |index, input: &Vector, delivery| Round {
+    let round = |index, query, input: &Vector, delivery| Round {
         index,
-        query: Hash([index as u8; 32]),
+        query,
         model_root: None,
         width: input.width(),
         len: input.len(),
         delivery,
     };
-    let counting = round(0, &mine, Delivery::Nodes(floor_disclosure()));
+    let counting = round(0, query(&[], &[]), &mine, Delivery::Nodes(floor_disclosure()));
     let counted = tacit_secagg::aggregate(&mut party, &mut epoch, &counting, &mine).await?;
     let floor = context.cohort;
-    let passes = match &counted.sum {
-        Some(Vector::W64(sum)) => sum[0] >= floor.rows && sum[1] >= u64::from(floor.contributors),
-        _ => false,
+    let Some(Vector::W64(joint)) = &counted.sum else {
+        return Err(Abort::Local(Fault::new(Code::JobInternal, "the joint count was not opened")));
     };
+    let passes = matches!(joint[..], [n, parties] if n >= floor.rows && parties >= u64::from(floor.contributors));
     let release = Vector::W128(if passes { vec![1, u128::from(rows)] } else { vec![0, 0] });
     let delivery = Delivery::Recipient { key: context.recipient, disclosure: result_disclosure() };
-    let outcome = tacit_secagg::aggregate(&mut party, &mut epoch, &round(1, &release, delivery), &release).await?;
+    let outcome = tacit_secagg::aggregate(
+        &mut party,
+        &mut epoch,
+        &round(1, query(joint, &counted.survivors), &release, delivery),
+        &release,
+    )
+    .await?;
     let confirmed = session::confirm(&mut party, &context, 0, &outcome).await?;
     if outcome.survivors != counted.survivors || !confirmed {
         return Err(Abort::Local(Fault::new(Code::JobPeerLost, "a party was lost between counting and releasing")));
@@ -179,4 +193,19 @@ async fn count(rows: u64, mut party: Party, context: JointContext) -> Result<Joi
     party.meter(Unit::CellOut, out)?;
     party.meter(Unit::CellSuppressed, suppressed)?;
     session::output(outcome, 4, out, suppressed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_is_bound_to_the_count_that_passed_the_floor() {
+        let seats = [Seat(0), Seat(1), Seat(2)];
+        let good = query(&[9, 3], &seats);
+        assert_eq!(good, query(&[9, 3], &seats));
+        for other in [query(&[3, 9], &seats), query(&[8, 3], &seats), query(&[9, 3], &seats[..2]), query(&[], &[])] {
+            assert_ne!(good, other);
+        }
+    }
 }

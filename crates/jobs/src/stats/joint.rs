@@ -54,14 +54,17 @@ impl Run {
     async fn attempt(&mut self) -> Result<Option<JointOutput>, Abort> {
         let params = self.half.params.clone();
         let counts = Vector::W64(self.half.local.counts(&params));
-        let counted = self.sum("counts", &counts, Delivery::Nodes(counts_disclosure(&params))).await?;
+        let counted =
+            self.sum(self.query("counts").finish(), &counts, Delivery::Nodes(counts_disclosure(&params))).await?;
         let joint = words(&counted)?;
         possible(&joint, counted.survivors.len() as u64, params.rows_max)?;
         let mut mask = Mask::new(&params, &joint, self.context.cohort);
-        let Some(values) = self.search(&params, &mut mask, &counted.survivors).await? else { return Ok(None) };
+        let told = Told { joint: &joint, survivors: &counted.survivors };
+        let Some(values) = self.search(&params, &mut mask, &told).await? else { return Ok(None) };
         let release = Vector::W128(self.half.local.release(&params, &mask, &values));
         let delivery = Delivery::Recipient { key: self.context.recipient, disclosure: result_disclosure(&params) };
-        let outcome = self.sum("release", &release, delivery).await?;
+        let query = told.bind(self.query("release"), values.iter().copied());
+        let outcome = self.sum(query, &release, delivery).await?;
         let again = u16::from(self.retried);
         self.retried = true;
         let confirmed = session::confirm(&mut self.party, &self.context, again, &outcome).await?;
@@ -75,13 +78,17 @@ impl Run {
         session::output(outcome, self.cells_in, cells_out, cells_suppressed).map(Some)
     }
 
-    async fn sum(&mut self, phase: &str, input: &Vector, delivery: Delivery) -> Result<Outcome, Abort> {
+    async fn sum(&mut self, query: Hash, input: &Vector, delivery: Delivery) -> Result<Outcome, Abort> {
         let index = self.next_round;
         self.next_round += 1;
         self.cells_in += input.len() as u64;
-        let query = query_hash(phase, index, &self.half.params);
         let round = Round { index, query, model_root: None, width: input.width(), len: input.len(), delivery };
         tacit_secagg::aggregate(&mut self.party, &mut self.epoch, &round, input).await
+    }
+
+    /// The hash of the next round's query.
+    fn query(&self, phase: &str) -> Transcript {
+        query(phase, self.next_round, &self.half.params)
     }
 
     /// Narrows the bracket of every quantile, all of them in each round. Gives the fixed-point
@@ -90,7 +97,7 @@ impl Run {
         &mut self,
         params: &StatsParams,
         mask: &mut Mask,
-        survivors: &[Seat],
+        told: &Told<'_>,
     ) -> Result<Option<Vec<i128>>, Abort> {
         let mut targets = Target::all(params, mask);
         for _ in 0..params.quantile_rounds() {
@@ -99,8 +106,10 @@ impl Run {
                 .flat_map(|t| t.count(self.half.local.quantiles.get(t.column).map_or(&[], Vec::as_slice)))
                 .collect();
             let delivery = Delivery::Nodes(quantile_disclosure(params));
-            let outcome = self.sum("quantiles", &Vector::W64(counts), delivery).await?;
-            if outcome.survivors != survivors {
+            let brackets = targets.iter().flat_map(|t| [t.low, t.high, i128::from(t.rank)]);
+            let query = told.bind(self.query("quantiles"), brackets);
+            let outcome = self.sum(query, &Vector::W64(counts), delivery).await?;
+            if outcome.survivors != told.survivors {
                 return Ok(None);
             }
             for (target, bins) in targets.iter_mut().zip(words(&outcome)?.chunks(QUANTILE_BINS)) {
@@ -111,12 +120,26 @@ impl Run {
     }
 }
 
-fn query_hash(phase: &str, index: u16, params: &StatsParams) -> Hash {
-    Transcript::new("tacit-stats/1/query")
-        .bytes(phase.as_bytes())
-        .u64(u64::from(index))
-        .bytes(&cbor::encode(params))
-        .finish()
+fn query(phase: &str, index: u16, params: &StatsParams) -> Transcript {
+    Transcript::new("tacit-stats/1/query").bytes(phase.as_bytes()).u64(u64::from(index)).bytes(&cbor::encode(params))
+}
+
+/// What a party was told by the aggregator, and chooses by what it gives.
+struct Told<'a> {
+    joint: &'a [u64],
+    survivors: &'a [Seat],
+}
+
+impl Told<'_> {
+    /// Binds a query to it, and to what came of the quantiles so far. An aggregator that tells one party
+    /// other counts than the rest could have it answer for a cell or a bracket alone; so the parties share
+    /// no mask unless they were told alike.
+    fn bind(&self, query: Transcript, quantiles: impl Iterator<Item = i128>) -> Hash {
+        let joint: Vec<u8> = self.joint.iter().flat_map(|w| w.to_le_bytes()).collect();
+        let survivors: Vec<u8> = self.survivors.iter().flat_map(|s| s.0.to_le_bytes()).collect();
+        let quantiles: Vec<u8> = quantiles.flat_map(i128::to_le_bytes).collect();
+        query.bytes(&joint).bytes(&survivors).bytes(&quantiles).finish()
+    }
 }
 
 /// The opened counts.
@@ -427,6 +450,27 @@ mod tests {
                 open,
                 "{complete} of 100 rows are complete"
             );
+        }
+    }
+
+    #[test]
+    fn a_release_is_bound_to_the_counts_that_chose_its_cells() {
+        let seats = [Seat(0), Seat(1), Seat(2)];
+        let hash = |joint: &[u64], seats: &[Seat], values: &[i128]| {
+            Told { joint, survivors: seats }.bind(query("release", 1, &job()), values.iter().copied())
+        };
+        let good = hash(&[9, 3, 4, 1], &seats, &[7]);
+        assert_eq!(good, hash(&[9, 3, 4, 1], &seats, &[7]));
+        // Two cells the other way round leave every tally as it was.
+        for other in [
+            hash(&[4, 1, 9, 3], &seats, &[7]),
+            hash(&[9, 3, 5, 1], &seats, &[7]),
+            hash(&[9, 3, 4, 1], &seats[..2], &[7]),
+            hash(&[9, 3, 4, 1], &seats, &[8]),
+            hash(&[9, 3, 4], &seats, &[1, 7]),
+            query("release", 1, &job()).finish(),
+        ] {
+            assert_ne!(good, other);
         }
     }
 
