@@ -405,7 +405,7 @@ async fn accept(mesh: Arc<Inner>) {
 }
 
 async fn dial(mesh: Arc<Inner>, peer: NodeId) {
-    let mut failed = 0;
+    let (mut failed, mut told) = (0, None);
     while let Some(address) = mesh.next_address(&peer) {
         match mesh.endpoint.connect(&address, &peer, Purpose::Member).await {
             Ok(connection) => {
@@ -418,7 +418,14 @@ async fn dial(mesh: Arc<Inner>, peer: NodeId) {
                 return;
             }
             Err(error) => {
-                tracing::debug!(peer = %peer.short(), %address, %error, "a dial failed");
+                let code = error.code();
+                // Whoever reads the log learns the cause, once and not with every try.
+                if told == Some(code) {
+                    tracing::debug!(peer = %peer.short(), %address, %error, "a dial failed");
+                } else {
+                    tracing::warn!(peer = %peer.short(), %address, %code, %error, "a dial failed; it is tried again");
+                    told = Some(code);
+                }
                 let Some(wanted) = mesh.dial_failed(&peer, error) else { return };
                 pause(failed, &wanted).await;
                 failed += 1;
