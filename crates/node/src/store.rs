@@ -55,8 +55,11 @@ pub struct EgressRow {
 
 /// Turns a database error into a fault: full disk, damage, or another failure.
 pub fn fault(error: &sqlx::Error) -> Fault {
+    /// Growing the shared index on a full disk.
+    const SHMSIZE: &str = "4874";
     let text = error.to_string();
     let code = match error.as_database_error().and_then(|e| e.code().map(|c| c.into_owned())).as_deref() {
+        Some(SHMSIZE) => Code::StoreFull,
         // The low byte is the primary result code: 13 full, 11 corrupt, 26 not a database.
         Some(code) => match code.parse::<u32>().unwrap_or(0) & 0xff {
             13 => Code::StoreFull,
