@@ -1,0 +1,439 @@
+//! Whatever is wrong with what a person gives, there is one clear error with a stable code, and
+//! everything is afterwards as it was before.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tacit_governance::ColumnKind;
+use tacit_tests::craft::{self, Offer};
+use tacit_tests::program::program;
+use tacit_tests::world::{COORDINATOR, START_WAIT, shown};
+use tacit_tests::{Wire, World, free_port, skipped};
+use tacit_types::Code;
+
+const OWNERS: [&str; 3] = ["a", "b", "c"];
+const LEVELS: &str = "after_compare,after_aggregate,after_group_by";
+const TABLE: &str = "age,region\n31,north\n42,south\n53,north\n64,south\n";
+
+/// A world with one enrolled node, `a`, that does not run.
+fn lone() -> World {
+    let world = World::with_coordinator();
+    world.join("a", "node");
+    world
+}
+
+/// A world whose three nodes run under the contract `good`.
+fn running() -> World {
+    let world = World::with_nodes(&OWNERS.map(|name| (name, TABLE)), LEVELS);
+    world.agree("good", &OWNERS, 50, "");
+    world
+}
+
+/// Replaces a text in a file and gives the file's old content.
+fn edit(path: &Path, from: &str, to: &str) -> String {
+    let old = fs::read_to_string(path).unwrap();
+    assert!(old.contains(from), "{}: no `{from}`", path.display());
+    fs::write(path, old.replacen(from, to, 1)).unwrap();
+    old
+}
+
+#[test]
+fn a_bad_table_is_named_and_not_registered() {
+    let world = lone();
+    let good = world.write("good.csv", TABLE);
+    world.run("a", &["data", "add", "kept", &shown(&good), "--all", LEVELS]).ok();
+    let before = world.run("a", &["data", "show"]).ok();
+    let add = |name: &str, bytes: &[u8], code: &str, place: &str| {
+        let file = world.write(name, bytes);
+        let what = world.run("a", &["data", "add", "bad", &shown(&file)]).fails(code);
+        assert!(what.contains(place), "{name}: `{what}` does not name `{place}`");
+        assert_eq!(world.run("a", &["data", "show"]).ok(), before, "{name} left something behind");
+    };
+    add("empty.csv", b"", "data.empty", "empty.csv");
+    add("header.csv", b"age,region\n", "data.empty", "header.csv");
+    add("ragged.csv", b"age,region\n1,north\n2\n", "data.row_ragged", "line 3");
+    add("wide.csv", b"age,region\n1,north\n2,south,east\n", "data.row_ragged", "line 3");
+    add("nan.csv", b"x\n1.5\nNaN\n", "data.value_not_finite", "line 3");
+    add("infinite.csv", b"x\n1.5\n2.5\n-inf\n", "data.value_not_finite", "line 4");
+    add("twice.csv", b"age,age\n1,2\n", "data.header_duplicate", "age");
+    add("latin.csv", b"name\nM\xfcller\n", "data.not_utf8", "line 2");
+    let mut mixed = String::from("age\n");
+    (0..5000).for_each(|i| mixed.push_str(&format!("{i}\n")));
+    add("type.csv", (mixed + "unknown\n").as_bytes(), "data.value_type", "line 5002");
+    add("table.xlsx", b"PK", "data.format_unknown", "table.xlsx");
+    add("broken.parquet", b"PAR1 and nothing else", "data.file_malformed", "broken.parquet");
+    let absent = world.folder().join("absent.csv");
+    let what = world.run("a", &["data", "add", "bad", &shown(&absent)]).fails("data.file_absent");
+    assert!(what.contains("absent.csv"), "{what}");
+    let file = shown(&good);
+    let arguments = ["data", "add", "bad", &file, "--level", "income=after_aggregate"];
+    let what = world.run("a", &arguments).fails("data.column_unknown");
+    assert!(what.contains("income"), "{what}");
+    world.run("a", &["data", "add", "bad", &file, "--level", "age=everything"]).fails("args.invalid");
+    world.run("a", &["data", "add", "Bad Name", &file]).fails("args.name_malformed");
+    world.run("a", &["data", "add", "bad", &file, "--view", "v=DELETE FROM data"]).fails("data.view_malformed");
+    world.run("a", &["data", "add", "bad", "postgres://nowhere/t"]).fails("data.source_unknown");
+    world.run("a", &["data", "check", "absent"]).fails("data.unknown");
+    assert_eq!(world.run("a", &["data", "show"]).ok(), before);
+    // A registered file that disappears or changes is noticed, too.
+    fs::remove_file(&good).unwrap();
+    world.run("a", &["data", "check", "kept"]).fails("data.file_absent");
+    fs::write(&good, "other\n1\n").unwrap();
+    world.run("a", &["data", "check", "kept"]).fails("data.changed");
+}
+
+#[test]
+fn a_line_of_a_gigabyte_costs_neither_time_nor_memory() {
+    let world = lone();
+    let path = world.write("endless.csv", "age,region\n1,");
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(1 << 30).unwrap();
+    let begun = Instant::now();
+    // An address space of 2 GB would hold two copies of the line, and nothing near what reading it would take.
+    let mut command = world.command("a", &["--json", "data", "add", "bad", &shown(&path)]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let watcher = std::thread::spawn(move || {
+        let mut peak = 0;
+        while let Ok(text) = fs::read_to_string(&status) {
+            let line = text.lines().find(|l| l.starts_with("VmHWM:"));
+            let Some(kb) = line.and_then(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok()) else { break };
+            peak = peak.max(kb);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        peak
+    });
+    let output = child.wait_with_output().unwrap();
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["error"]["code"], "data.line_too_long", "{json}");
+    assert!(json["error"]["what"].as_str().unwrap().contains("line 2"), "{json}");
+    let peak = watcher.join().unwrap();
+    assert!(peak < 400_000, "{peak} kB");
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn unusable_configuration_names_file_line_and_key() {
+    let mut world = lone();
+    let config = world.home("a").join("node.toml");
+    let unknown = format!("colour = \"red\"\n{}", fs::read_to_string(&config).unwrap());
+    let old = fs::read_to_string(&config).unwrap();
+    fs::write(&config, unknown).unwrap();
+    let what = world.run("a", &["data", "show"]).fails("config.malformed");
+    assert!(what.contains("node.toml") && what.contains("line 1") && what.contains("colour"), "{what}");
+    fs::write(&config, &old).unwrap();
+    for (from, to) in
+        [("slots = 4", "slots = 0"), ("fingerprint = \"", "fingerprint = \"z"), ("role = \"node\"", "role = \"king\"")]
+    {
+        edit(&config, from, to);
+        let what = world.run("a", &["node", "run"]).fails("config.malformed");
+        assert!(what.contains("node.toml"), "{what}");
+        fs::write(&config, &old).unwrap();
+    }
+    world.run("nobody", &["data", "show"]).fails("config.absent");
+    world.run("nobody", &["coordinator", "run"]).fails("config.absent");
+    // Keys that others can read are not used.
+    let key = world.home("a").join("node.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let what = world.run("a", &["data", "show"]).fails("config.key_permissions");
+    assert!(what.contains("node.key"), "{what}");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    world.run("a", &["data", "show"]).ok();
+    // The coordinator's.
+    assert_eq!(world.stop(COORDINATOR), 0);
+    let config = world.home(COORDINATOR).join("coordinator.toml");
+    let old = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{old}colour = \"red\"\n")).unwrap();
+    let what = world.run(COORDINATOR, &["coordinator", "run"]).fails("config.malformed");
+    assert!(what.contains("coordinator.toml:") && what.contains("colour"), "{what}");
+    fs::write(&config, &old).unwrap();
+    let key = world.home(COORDINATOR).join("root.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+    world.run(COORDINATOR, &["coordinator", "run"]).fails("config.key_permissions");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    world.run(COORDINATOR, &["init", "--listen", "127.0.0.1:1"]).fails("config.exists");
+    world.start(COORDINATOR);
+    world.run_soon("a", &["contract", "list"]);
+}
+
+#[test]
+fn invitations_and_peers_that_are_not_what_they_seem() {
+    let mut world = lone();
+    world.run("b", &["join", "hello"]).fails("invite.malformed");
+    let line = world.invite("b", "node");
+    world.run("b", &["join", &line[..line.len() - 1]]).fails("invite.malformed");
+    assert!(!world.home("b").join("node.toml").exists());
+    // A code that nobody gave; then the good one still works, once.
+    let last = if line.ends_with('0') { '1' } else { '0' };
+    let wrong = format!("{}{last}", &line[..line.len() - 1]);
+    world.run("b", &["join", &wrong]).fails("invite.unknown");
+    assert!(!world.home("b").join("node.toml").exists());
+    let address = format!("127.0.0.1:{}", free_port());
+    world.run("b", &["join", &line, "--listen", &address]).ok();
+    world.run("b2", &["join", &line]).fails("invite.unknown");
+    world.run("b", &["join", &line]).fails("config.exists");
+    let expired = world.run(COORDINATOR, &["invite", "--role", "node", "--name", "late", "--hours", "0"]);
+    if expired.status == 0 {
+        let line = expired.json["invitation"].as_str().unwrap().to_owned();
+        world.run("late", &["join", &line]).fails("invite.expired");
+    } else {
+        expired.fails("args.invalid");
+    }
+    world.run(COORDINATOR, &["invite", "--role", "king", "--name", "k"]).fails("args.invalid");
+    // Another key than the pinned one.
+    let config = world.home("a").join("node.toml");
+    let pinned = craft_pin(&config);
+    let mut other = pinned.clone();
+    other.replace_range(..1, if pinned.starts_with('a') { "b" } else { "a" });
+    edit(&config, &pinned, &other);
+    world.run("a", &["contract", "list"]).fails("net.fingerprint");
+    edit(&config, &other, &pinned);
+    world.run("a", &["contract", "list"]).ok();
+    // Nobody there.
+    world.kill(COORDINATOR);
+    let begun = Instant::now();
+    world.run("a", &["contract", "list"]).fails("net.unreachable");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    world.run(COORDINATOR, &["invite", "--role", "node", "--name", "x"]).fails("net.unreachable");
+}
+
+/// The coordinator's fingerprint in a configuration.
+fn craft_pin(config: &Path) -> String {
+    let text = fs::read_to_string(config).unwrap();
+    let line = text.lines().find(|l| l.starts_with("fingerprint")).unwrap();
+    line.split('"').nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn one_folder_has_one_daemon_and_one_port_one_user() {
+    let mut world = lone();
+    world.start("a");
+    let begun = Instant::now();
+    while !world.log("a").contains("connected to the coordinator") {
+        assert!(begun.elapsed() < START_WAIT, "{}", world.log("a"));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    world.run("a", &["node", "run"]).fails("store.locked");
+    world.run(COORDINATOR, &["coordinator", "run"]).fails("store.locked");
+    world.run(COORDINATOR, &["log", "fsck"]).fails("store.locked");
+    world.join("b", "node");
+    let port = |party: &str| {
+        let text = fs::read_to_string(world.home(party).join("node.toml")).unwrap();
+        text.lines().find(|l| l.starts_with("listen")).unwrap().to_owned()
+    };
+    edit(&world.home("b").join("node.toml"), &port("b"), &port("a"));
+    let what = world.run("b", &["node", "run"]).fails("net.port_taken");
+    assert!(what.contains("127.0.0.1:"), "{what}");
+    assert!(world.runs("a") && world.runs(COORDINATOR));
+    world.run("a", &["contract", "list"]).ok();
+}
+
+#[test]
+fn a_damaged_database_stops_what_needs_it() {
+    let mut world = lone();
+    let file = world.write("t.csv", TABLE);
+    world.run("a", &["data", "add", "data", &shown(&file), "--all", LEVELS]).ok();
+    assert_eq!(world.stop(COORDINATOR), 0);
+    for (party, name, command) in
+        [("a", "node.db", &["data", "show"][..]), (COORDINATOR, "coordinator.db", &["coordinator", "run"][..])]
+    {
+        let path = world.home(party).join(name);
+        let good = fs::read(&path).unwrap();
+        // The header; the pages after it; half of the file gone.
+        let mut header = good.clone();
+        header[..16].fill(0x55);
+        let mut pages = good.clone();
+        let end = pages.len();
+        pages[4096..end].iter_mut().for_each(|b| *b ^= 0xa5);
+        for (what, bytes) in [("header", header), ("pages", pages), ("half", good[..good.len() / 2].to_vec())] {
+            fs::write(&path, &bytes).unwrap();
+            let told = world.run(party, command).fails("store.corrupt");
+            assert!(!told.is_empty(), "{party} {what}");
+            // Nobody repairs or overwrites it unasked.
+            assert_eq!(fs::read(&path).unwrap()[..16], bytes[..16], "{party} {what}");
+        }
+        fs::write(&path, &good).unwrap();
+    }
+    world.start(COORDINATOR);
+    world.run_soon("a", &["contract", "list"]);
+    assert_eq!(world.run("a", &["data", "show"]).ok()[0]["name"], "data");
+}
+
+#[test]
+fn a_bad_job_or_contract_file_names_its_line() {
+    let world = running();
+    let state = || (world.run("lab", &["job", "list"]).ok(), world.run("lab", &["contract", "list"]).ok());
+    let before = state();
+    let head = "kind = \"stats/v1\"\ncontract = \"good\"\n";
+    let measure = "[[params.measures]]\ncolumn = \"age\"\nstatistics = [\"sum\"]\n";
+    let cases: [(String, &str, &str); 9] = [
+        ("kind = \"stats/v1\"\ncontract \"good\"\n".into(), "args.invalid", "line 2"),
+        (format!("{head}colour = 1\n{measure}"), "args.invalid", "colour"),
+        (format!("{head}{measure}colour = 1\n"), "refused.parameters", "colour"),
+        (format!("{head}{}", measure.replace("age", "income")), "data.column_unknown", "income"),
+        (format!("{head}{}", measure.replace("age", "region")), "data.column_type", "region"),
+        (format!("{head}{}", measure.replace("sum", "mode")), "refused.parameters", "mode"),
+        ("kind = \"magic/v1\"\ncontract = \"good\"\n".into(), "refused.kind", "magic"),
+        ("kind = \"count/v1\"\ncontract = \"nothing\"\n".into(), "refused.contract_unknown", "nothing"),
+        (
+            "kind = \"count/v1\"\ncontract = \"good\"\n[params]\nfilter = \"age >>= 3\"\n".into(),
+            "refused.parameters",
+            "filter",
+        ),
+    ];
+    for (text, code, place) in cases {
+        let file = world.write("bad.toml", &text);
+        for command in [&["job", "submit"][..], &["job", "plan"]] {
+            let what = world.run("lab", &[command, &[&shown(&file)]].concat()).fails(code);
+            assert!(what.contains(place), "{text}: `{what}` does not name `{place}`");
+        }
+    }
+    world.run("lab", &["job", "submit", "/nowhere/job.toml"]).fails("io.failed");
+    world.run("lab", &["job", "show", &"ab".repeat(32)]).fails("job.unknown");
+    world.run("lab", &["job", "show", "zzzz"]).fails("job.unknown");
+    world.run("lab", &["job", "watch", &"z".repeat(64)]).fails("args.id_malformed");
+    world.run("lab", &["receipt", "show", "99999"]).fails("receipt.unknown");
+    world.run("lab", &["contract", "show", "nothing"]).fails("refused.contract_unknown");
+    world.run("a", &["contract", "sign", "nothing"]).fails("refused.contract_unknown");
+    world.run("a", &["contract", "revoke", "nothing"]).fails("refused.contract_unknown");
+    let contract = fs::read_to_string(world.folder().join("good.contract.toml")).unwrap();
+    for (from, to, code, place) in [
+        ("quota_jobs = 50", "quota_jobs = 50\ncolour = 1", "args.invalid", "colour"),
+        ("quota_jobs = 50", "quota_jobs = \"many\"", "args.invalid", "line 5"),
+        ("quota_jobs = 50", "quota_jobs = 0", "args.invalid", "quota"),
+        ("rows = 3", "rows = 2", "args.invalid", "floor"),
+        ("owner = \"b\"", "owner = \"x\"", "refused.parties", "x"),
+        ("dataset = \"data\"", "dataset = \"other\"", "data.unknown", "other"),
+    ] {
+        let file = world.write("bad.toml", contract.replacen(from, to, 1));
+        let what = world.run("lab", &["contract", "draft", &shown(&file)]).fails(code);
+        assert!(what.contains(place), "{to}: `{what}` does not name `{place}`");
+    }
+    assert_eq!(state(), before, "something was submitted or drafted");
+}
+
+#[test]
+fn an_altered_or_unsigned_job_is_never_a_job() {
+    let world = running();
+    let wire = Wire::open(&world.home("lab")).unwrap();
+    let offer = Offer::of(&world, "good", &[("age", ColumnKind::Int), ("region", ColumnKind::Text)]);
+    let spec = offer.spec("count/v1", serde_json::json!({"filter": "age >= 18"}), wire.seal().public(), 1);
+    let good = craft::sign(&wire.key(), &spec);
+    let mut bad: Vec<Vec<u8>> = (0..good.len())
+        .map(|i| {
+            let mut bytes = good.clone();
+            bytes[i] ^= 1 << (i % 8);
+            bytes
+        })
+        .collect();
+    bad.extend([Vec::new(), good[..good.len() - 1].to_vec(), [&good[..], &[0]].concat(), vec![0xff; 70_000]]);
+    let requests: Vec<_> = bad
+        .iter()
+        .map(|job| tacit_engine::ToCoordinator::Submit { job: tacit_types::wire::Blob(job.clone()) })
+        .collect();
+    for (i, answer) in requests.chunks(16).flat_map(|some| wire.ask_all(some)).enumerate() {
+        let fault = answer.expect_err("an altered job was taken");
+        let allowed = [Code::RefusedUnsigned, Code::RefusedMalformed, Code::RefusedParties];
+        assert!(allowed.contains(&fault.code), "byte {i}: {fault}");
+    }
+    assert!(wire.jobs().unwrap().is_empty());
+    for owner in OWNERS {
+        assert_eq!(world.run(owner, &["node", "jobs"]).ok(), serde_json::json!([]));
+    }
+    // The unaltered bytes run.
+    let view = wire.ended(wire.submit(&good).unwrap()).unwrap();
+    assert_eq!(view.terminal, Some(tacit_engine::Terminal::Succeeded), "{view:?}");
+}
+
+/// A file system of two megabytes, unmounted when dropped.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(path: PathBuf) -> Option<Self> {
+        fs::create_dir_all(&path).ok()?;
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+            .arg(&path)
+            .stderr(Stdio::null())
+            .status();
+        mount.is_ok_and(|s| s.success()).then_some(Self(path))
+    }
+
+    /// Fills it to the last byte.
+    fn fill(&self) {
+        let mut file = fs::File::create(self.0.join("ballast")).unwrap();
+        while file.write_all(&[0; 512]).is_ok() {}
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.0.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_loses_nothing() {
+    let world = World::with_coordinator();
+    let Some(disk) = Small::mount(world.home("a")) else {
+        return skipped("a full disk: no file system could be mounted here (this needs root)");
+    };
+    world.join("a", "node");
+    let file = world.write("t.csv", TABLE);
+    world.run("a", &["data", "add", "data", &shown(&file), "--all", LEVELS]).ok();
+    let before = world.run("a", &["data", "show"]).ok();
+    disk.fill();
+    world.run("a", &["data", "add", "more", &shown(&file), "--all", LEVELS]).fails("store.full");
+    disk.free();
+    assert_eq!(world.run("a", &["data", "show"]).ok(), before);
+    world.run("a", &["data", "add", "more", &shown(&file), "--all", LEVELS]).ok();
+}
+
+#[test]
+fn a_clock_that_is_a_day_off_is_named() {
+    let library =
+        ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"];
+    let Some(library) = library.into_iter().find(|l| Path::new(l).exists()) else {
+        return skipped("a clock that is a day off: apt-get install -y faketime");
+    };
+    let mut world = lone();
+    let mut command = world.command("a", &["--json", "contract", "list"]);
+    command.env("LD_PRELOAD", library).env("FAKETIME", "-24h").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let what = World::finish(&mut command).fails("clock.skew");
+    assert!(!what.is_empty());
+    // A daemon says so in its log and goes on trying; with the clock right it connects.
+    let mut daemon = world.command("a", &["--log", "info", "node", "run"]);
+    daemon.env("LD_PRELOAD", library).env("FAKETIME", "+24h").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    world.spawn("a", &mut daemon);
+    let begun = Instant::now();
+    while !world.log("a").contains("clock.skew") {
+        assert!(begun.elapsed() < START_WAIT, "{}", world.log("a"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(world.runs("a"));
+    world.run("a", &["contract", "list"]).ok();
+}
+
+#[test]
+fn the_verifier_refuses_what_is_no_bundle() {
+    let world = World::new();
+    for (name, bytes) in [("empty.bundle", &b""[..]), ("noise.bundle", &[0xa5; 4096])] {
+        let file = world.write(name, bytes);
+        let mut verify = Command::new(program("tacit-verify"));
+        let done = World::finish(verify.arg(&file).arg("--json"));
+        assert!(matches!(done.status, 1 | 6), "{name}: {done:?}");
+        assert!(!done.stderr.contains("panicked"), "{}", done.stderr);
+        world.run("nobody", &["receipt", "verify", &shown(&file)]).fails("receipt.bundle");
+    }
+    assert_ne!(free_port(), 0);
+}
