@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use tacit_crypto::{SealKey, SigningKey};
 use tacit_engine::{FromCoordinator, JobView, ToCoordinator};
+use tacit_governance::JobSpec;
 use tacit_net::{Closed, Config, Connection, Endpoint, Identity, Purpose, keyfile};
 use tacit_types::{Code, Fault, JobId, NodeId, wire};
 use tokio::runtime::Runtime;
@@ -152,6 +153,20 @@ impl Wire {
             }
             seen = view.timeline.len() as u32;
         }
+    }
+
+    /// Opens the result of a job that succeeded. The receipt is not verified here: the command line does that.
+    ///
+    /// # Errors
+    /// As [`Wire::ask`]; those of opening.
+    pub fn result(&self, id: JobId) -> Result<serde_json::Value, Fault> {
+        let FromCoordinator::Result(sealed) = self.ask(&ToCoordinator::Result(id))? else { return Err(other()) };
+        let job = JobSpec::verify(&sealed.job)?;
+        let releases = sealed.releases.into_iter().map(|(seat, blob)| (seat, blob.0)).collect();
+        let plan = tacit_jobs::kind(&job.body().kind)?.plan(&job.body().params)?;
+        let seal = self.seal();
+        let open = |package: &[u8]| tacit_jobs::session::unblind(&seal, package, &releases);
+        Ok(plan.open(&sealed.package, &open)?.json)
     }
 
     /// The key that signs this party's jobs.

@@ -1,5 +1,6 @@
 //! `cargo xtask bench NAME`: builds the bench in release and runs it.
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::ValueEnum;
@@ -27,6 +28,9 @@ enum Name {
     Secagg,
     /// A round of secure aggregation over QUIC on loopback.
     SecaggQuic,
+    /// A small job from submission to opened result, through processes.
+    #[value(name = "end_to_end")]
+    EndToEnd,
 }
 
 impl Name {
@@ -34,17 +38,29 @@ impl Name {
         match self {
             Name::Secagg => "secagg",
             Name::SecaggQuic => "secagg_quic",
+            Name::EndToEnd => "end_to_end",
         }
     }
+}
+
+/// The folder of release programs, if they are built: beside the folder of this program.
+fn released() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    let folder = own.parent()?.parent()?.join("release");
+    ["tacit", "tacit-verify"].iter().all(|name| folder.join(name).is_file()).then_some(folder)
 }
 
 /// Runs the bench.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["run", "--quiet", "--package", "tacit-benches", "--bin", arguments.name.binary()]);
-    // Counts are the same in every profile, and the development one is built already.
-    if !arguments.check {
-        cargo.arg("--release");
+    // Counts are the same in every profile, and the development one is built already. What runs through
+    // processes takes the release programs where there are some: building them takes a quarter of an hour.
+    let processes = matches!(arguments.name, Name::EndToEnd);
+    match released().filter(|_| processes) {
+        Some(folder) => drop(cargo.arg("--release").env("TACIT_PROGRAMS", folder)),
+        None if arguments.check || processes => {}
+        None => drop(cargo.arg("--release")),
     }
     cargo.arg("--");
     if arguments.json {

@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod fuzz;
+mod kill;
 mod pages;
 mod sim;
 
@@ -24,6 +25,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Fuzz every decoder for a while.
     Fuzz(fuzz::Arguments),
+    /// Kill daemons under load and check that nothing is lost or done twice.
+    Kill(kill::Arguments),
     /// Run the simulator over many seeds.
     Sim(sim::Sim),
     /// Step through a recorded run of the simulator.
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     match Arguments::parse().task {
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
+        Task::Kill(arguments) => kill::run(&arguments),
         Task::Sim(task) => sim::exit(task.run()),
         Task::Replay(task) => sim::exit(task.run()),
         Task::Codes => pages::run(),
