@@ -18,6 +18,8 @@ pub struct JobFacts {
     pub uses: Vec<(String, Use)>,
     /// The fewest providers that the kind works with.
     pub providers_min: usize,
+    /// Rows that one provider may have at most, where the job states it.
+    pub rows_max: Option<u64>,
 }
 
 /// What this owner's own store knows.
@@ -143,6 +145,12 @@ pub fn admit(request: &Request<'_>, ledger: &Ledger<'_>) -> Result<Admission, Fa
     let facts = request.facts.as_ref().map_err(Clone::clone)?;
     for (column, usage) in &facts.uses {
         check_column(terms, grant, dataset, column, *usage)?;
+    }
+    // By the published size and before anything is read: a job that failed on more rows than it allows
+    // would tell whether a filter finds one row or two.
+    if let Some(rows_max) = facts.rows_max.filter(|max| *max < dataset.row_bucket) {
+        let what = format!("rows_max is {rows_max}, the dataset has up to {} rows", dataset.row_bucket);
+        return refuse(Code::RefusedParameters, what);
     }
     check_parties(spec, terms, facts)?;
     if spec.cohort.rows < terms.cohort.rows || spec.cohort.contributors < terms.cohort.contributors {

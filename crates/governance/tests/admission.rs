@@ -105,6 +105,7 @@ impl Case {
                     ("region".into(), Use::Filter),
                 ],
                 providers_min: 3,
+                rows_max: Some(1024),
             }),
             dataset: Some(DatasetDescriptor {
                 format: 1,
@@ -267,6 +268,11 @@ fn each_change_has_its_refusal() {
             RefusedParameters,
         ),
         ("sums that overflow", case().other(|c| c.facts = Err(Fault::new(RefusedOverflow, "x"))), RefusedOverflow),
+        (
+            "fewer rows than the dataset may have",
+            case().other(|c| c.facts.as_mut().unwrap().rows_max = Some(1023)),
+            RefusedParameters,
+        ),
         ("column not granted", case().uses("secret", Use::Filter), RefusedColumn),
         ("column not there", case().uses("ghost", Use::Filter), RefusedColumn),
         (

@@ -88,7 +88,7 @@ fn result_disclosure() -> Disclosure {
 impl Plan for CountPlan {
     fn facts(&self) -> JobFacts {
         let columns = self.params.filter.iter().flat_map(Predicate::columns);
-        JobFacts { uses: columns.map(|c| (c.to_owned(), Use::Filter)).collect(), providers_min: 3 }
+        JobFacts { uses: columns.map(|c| (c.to_owned(), Use::Filter)).collect(), providers_min: 3, rows_max: None }
     }
 
     fn disclosures(&self) -> Vec<Disclosure> {

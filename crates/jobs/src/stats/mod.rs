@@ -95,7 +95,7 @@ impl Plan for StatsPlan {
             add(&group.column, Use::GroupBy);
         }
         p.filter.iter().flat_map(Predicate::columns).for_each(|c| add(c, Use::Filter));
-        JobFacts { uses, providers_min: 3 }
+        JobFacts { uses, providers_min: 3, rows_max: Some(p.rows_max) }
     }
 
     fn disclosures(&self) -> Vec<Disclosure> {
