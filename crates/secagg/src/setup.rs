@@ -306,9 +306,12 @@ impl Setup<'_> {
         for seat in wanted {
             let signed = bundles.get(&seat).ok_or_else(malformed)?;
             let entry = book.entries.iter().find(|e| e.seat == seat).ok_or_else(malformed)?;
-            let (decoded, keys) = self
-                .decode_bundle(roll, seat, signed)
-                .map_err(|o| if o == Offence::BadKey { self.blame_key(seat, signed) } else { malformed() })?;
+            // A key is its owner's fault only in a bundle that the owner signed.
+            let theirs = || signed.is(party.seating(), Kind::Bundle, &self.t0, 0, seat);
+            let (decoded, keys) = self.decode_bundle(roll, seat, signed).map_err(|offence| match offence {
+                Offence::BadKey if theirs() => self.blame_key(seat, signed),
+                _ => malformed(),
+            })?;
             if decoded != *entry || !signed.claims(Kind::Bundle, &self.t0, 0, seat) {
                 return Err(malformed());
             }

@@ -453,6 +453,22 @@ fn keys_swapped_by_the_aggregator_stop_every_seat_before_its_input() {
 }
 
 #[test]
+fn a_key_spoilt_by_the_aggregator_is_not_its_owners_fault() {
+    let outcomes = run(HUB, setup_step(setup_phase::BOOK), |mut m| {
+        let mut book: Book = wire::decode(&m.body).unwrap();
+        let victim = book.bundles.iter_mut().find(|b| b.seat == Seat(2)).unwrap();
+        let mut body: Bundle = victim.open().unwrap();
+        body.keys[0].mask = [0; 32];
+        victim.body = Blob(wire::encode(&body));
+        m.body = wire::encode(&book);
+        vec![m]
+    });
+    for seat in (1..N).map(Seat).filter(|s| *s != Seat(2)) {
+        assert_eq!(blame_of(&outcomes, seat), Blame::seat(HUB, Offence::Malformed), "{seat}");
+    }
+}
+
+#[test]
 fn a_seat_hidden_from_another_leaves_them_without_common_keys() {
     // Seat 4 is shown a roll without seat 3: its later keys fit nobody's, so it drops out.
     let outcomes = run(HUB, setup_step(setup_phase::ROLL), |mut m| {
