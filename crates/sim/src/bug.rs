@@ -45,14 +45,12 @@ pub enum Bug {
     AppendTwice,
     /// The coordinator publishes a checkpoint before the log's files are synced.
     CheckpointBeforeFiles,
-    /// A restarted coordinator forgets when to wake.
+    /// The coordinator forgets when to wake.
     ForgetWake,
     /// The coordinator tells parties an end that may still change.
     TellEarly,
     /// A party's vector is counted twice.
     DoubleCount,
-    /// A crashed party goes on with the attempt that it had begun, with the same seed.
-    ResumeAttempt,
     /// A party of a round opens its shares before the decision is on disk.
     OpenBeforeDecision,
     /// The aggregator leaves a survivor out of the list that it sends to some.
@@ -95,7 +93,7 @@ impl Bug {
     pub const SECAGG: &[Bug] = &[
         Bug::SkipPersist,
         Bug::DoubleCount,
-        Bug::ResumeAttempt,
+        Bug::ReuseSeed,
         Bug::OpenBeforeDecision,
         Bug::ForgeSurvivors,
         Bug::MisreportSurvivors,

@@ -52,11 +52,6 @@ impl<K: Ord + Clone, V: Clone> Disk<K, V> {
         self.durable.extend(self.pending.drain(..).flatten());
     }
 
-    /// Whether something is written and not durable.
-    pub fn is_dirty(&self) -> bool {
-        !self.pending.is_empty()
-    }
-
     /// The process died: any subset of the unsynced transactions is kept.
     pub fn crash(&mut self, dice: &mut Dice) {
         for tx in core::mem::take(&mut self.pending) {
@@ -80,7 +75,7 @@ mod tests {
             disk.sync();
             disk.write(vec![(1, 'b'), (2, 'c')]);
             disk.write(vec![(3, 'd')]);
-            assert_eq!((disk.read(&2), disk.durable(&2), disk.is_dirty()), (Some(&'c'), None, true));
+            assert_eq!((disk.read(&2), disk.durable(&2)), (Some(&'c'), None));
             disk.crash(&mut Dice::new(seed, "crash"));
             assert_eq!(disk.read(&0), Some(&'a'));
             assert_eq!(disk.read(&1).is_some(), disk.read(&2).is_some(), "a transaction is kept whole");

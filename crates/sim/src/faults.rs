@@ -12,6 +12,13 @@ pub const CALM_AT_MS: u64 = 60_000;
 /// Milliseconds without a sign of life after which a connection counts as lost.
 pub const IDLE_MS: u64 = 3_000;
 
+/// Chapters of a coordinator's life: the state of the job that it moves on.
+const COORDINATOR_CHAPTERS: &[&str] =
+    &["admitting", "reserving", "running", "settling", "settling", "log", "log", "succeeded", "failed"];
+/// Chapters of a node's life: the request that it answers, or the attempt that it runs.
+const NODE_CHAPTERS: &[&str] =
+    &["admit", "start", "attempt", "attempt", "attest", "attest", "cosign", "cosign", "logged", "close", "report"];
+
 /// The kinds of faults, for counting and for switching off.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -115,7 +122,10 @@ pub struct Partition {
 pub struct Crash {
     /// Which process.
     pub process: usize,
-    /// At which of its effects since the run began: a write, a sync or a message.
+    /// In which chapter of its life its effects are counted, such as `settling` or `attest`; over all
+    /// when absent.
+    pub chapter: Option<String>,
+    /// At which of its effects there: a write, a sync or a message.
     pub effect: u64,
     /// Right after the effect, or just before.
     pub after: bool,
@@ -248,11 +258,17 @@ impl Faults {
         let mortal = if scenario == Scenario::Life { processes - 1 } else { processes };
         for _ in 0..d.between(1, 3) {
             let process = d.below(mortal as u64) as usize;
-            let far = *d.pick(&[12, 60, 250]);
+            let chapters = match (scenario, process) {
+                (Scenario::Secagg, _) => &[][..],
+                (Scenario::Life, 0) => COORDINATOR_CHAPTERS,
+                (Scenario::Life, _) => NODE_CHAPTERS,
+            };
+            let chapter = (!chapters.is_empty() && d.chance(600)).then(|| (*d.pick(chapters)).to_owned());
+            let far = if chapter.is_some() { *d.pick(&[6, 25]) } else { *d.pick(&[12, 60, 250]) };
             let restart = if d.chance(150) { None } else { Some(d.between(10, 8_000)) };
             // The coordinator has no second; without it nothing ends and nothing is wrong.
             let restart = if scenario == Scenario::Life && process == 0 { restart.or(Some(9_000)) } else { restart };
-            self.crashes.push(Crash { process, effect: d.between(1, far), after: d.chance(500), restart });
+            self.crashes.push(Crash { process, chapter, effect: d.between(1, far), after: d.chance(500), restart });
         }
     }
 
@@ -288,7 +304,8 @@ impl Faults {
         if d.chance(40) {
             self.backup = true;
             let effect = d.between(40, 120);
-            self.crashes.push(Crash { process: 0, effect, after: true, restart: Some(d.between(100, 2_000)) });
+            let restart = Some(d.between(100, 2_000));
+            self.crashes.push(Crash { process: 0, chapter: None, effect, after: true, restart });
         }
     }
 
@@ -320,9 +337,16 @@ impl Faults {
         }
     }
 
-    /// The next death of a process, given how many effects it has had.
-    pub fn crash_at(&self, process: usize, effect: u64) -> Option<&Crash> {
-        self.crashes.iter().find(|c| c.process == process && c.effect == effect)
+    /// The death of a process that is due, given how many effects it has had in all and in a chapter.
+    pub fn crash_at(&self, process: usize, all: u64, chapter: &str, there: u64) -> Option<&Crash> {
+        self.crashes.iter().find(|c| {
+            let effects = match &c.chapter {
+                None => all,
+                Some(name) if name == chapter => there,
+                Some(_) => return false,
+            };
+            c.process == process && c.effect == effects
+        })
     }
 
     /// How far a process's clock is off.

@@ -234,6 +234,7 @@ impl World {
     }
 
     fn machine_step(&mut self, i: usize, job: JobId, event: MachineEvent) -> Alive {
+        self.chapter(i + 1, "attempt");
         let mut pending = vec![event];
         while !pending.is_empty() {
             let now = self.queue.now();

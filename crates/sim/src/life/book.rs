@@ -100,15 +100,15 @@ impl World {
         if self.coordinator.book.waiting.contains_key(&id) || self.coordinator.book.wedged {
             return Ok(());
         }
+        self.chapter(COORDINATOR, "log");
         let leaf = match self.receipt_of(id, record, attested, absent)? {
             Ok(leaf) => leaf,
             Err(fault) => return self.input(id, Input::NotLogged(fault)),
         };
         let now = self.clock(COORDINATOR);
         let disk = &self.coordinator.disk;
-        let known = |hash: &tacit_types::Hash| {
-            disk.read(&Key::Place(*hash)).and_then(|row| wire::decode::<u64>(row).ok())
-        };
+        let known =
+            |hash: &tacit_types::Hash| disk.read(&Key::Place(*hash)).and_then(|row| wire::decode::<u64>(row).ok());
         let plan = match self.coordinator.book.log.plan(core::slice::from_ref(&leaf), &known, now) {
             Ok(plan) => plan,
             // The clock is behind the log's: it cannot be now, and it must not be never.
@@ -248,6 +248,7 @@ impl World {
     }
 
     fn publish(&mut self) -> Alive {
+        self.chapter(COORDINATOR, "log");
         let head = self.coordinator.book.head.clone();
         let (size, root) = (head.checkpoint().size, head.checkpoint().root);
         self.write(vec![(Key::Published, head.to_bytes())])?;

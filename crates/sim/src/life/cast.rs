@@ -9,9 +9,7 @@ use tacit_engine::{Member, record::witness_threshold};
 use tacit_governance::contract::{ColumnGrant, ContractParty, DatasetGrant, Quota, Role};
 use tacit_governance::dataset::{ColumnInfo, ColumnKind, Level};
 use tacit_governance::{Cohort, Contract, DatasetDescriptor, PartyCard, PartyRole, SignedContract};
-use tacit_receipts::{
-    Genesis, KeyCard, KeyEvent, KeyKind, PartyKey, Quorum, Trust, VerifierKey,
-};
+use tacit_receipts::{Genesis, KeyCard, KeyEvent, KeyKind, PartyKey, Quorum, Trust, VerifierKey};
 use tacit_types::wire::Blob;
 use tacit_types::{ContractId, DatasetVersionId, Hash, Name, UnixMillis};
 

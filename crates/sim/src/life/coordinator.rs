@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use tacit_crypto::Statement;
 use tacit_engine::control::ToNode;
-use tacit_engine::{
-    CancelOrder, Command, FromCoordinator, FromNode, Input, Job, Limits, SealedResult, ToCoordinator,
-};
+use tacit_engine::{CancelOrder, Command, FromCoordinator, FromNode, Input, Job, Limits, SealedResult, ToCoordinator};
 use tacit_governance::JobSpec;
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Code, Fault, Hash, JobId, NodeId};
@@ -107,7 +105,10 @@ impl World {
     pub fn coordinator_dies(&mut self) {
         let c = &mut self.coordinator;
         c.disk.crash(&mut self.dice);
-        if self.faults.backup && !c.restored && let Some(old) = c.backup.take() {
+        if self.faults.backup
+            && !c.restored
+            && let Some(old) = c.backup.take()
+        {
             c.disk = old;
             c.restored = true;
             self.net.count(FaultKind::Backup);
@@ -144,9 +145,6 @@ impl World {
             }
         }
         let ids: Vec<JobId> = self.coordinator.jobs.keys().copied().collect();
-        if self.has(Bug::ForgetWake) {
-            return Ok(());
-        }
         for id in ids {
             // Nobody is connected yet.
             for node in 0..self.nodes.len() {
@@ -170,6 +168,7 @@ impl World {
         self.count_slots(id);
         let Some(job) = self.coordinator.jobs.get(&id) else { return Ok(()) };
         let (state, changed) = (job.state(), *job != before);
+        self.chapter(COORDINATOR, state);
         if changed {
             self.note(COORDINATOR, || format!("job {} is {state}", id.short()));
         }
@@ -268,11 +267,11 @@ impl World {
         Ok(())
     }
 
+    /// Wakes a job in time; for a time that is past it was awake already.
     fn wake_job(&mut self, id: JobId, at: u64) {
         let now = self.queue.now();
         let set = self.coordinator.wakes.get(&id).copied().filter(|set| *set > now);
-        if set.is_none_or(|set| at < set) {
-            let at = at.max(now + 1);
+        if at > now && set.is_none_or(|set| at < set) && !self.has(Bug::ForgetWake) {
             self.coordinator.wakes.insert(id, at);
             self.wake(COORDINATOR, at, Wake::Job(id));
         }

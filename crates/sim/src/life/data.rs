@@ -33,8 +33,7 @@ impl Data {
                 written["group_by"] = json!({"column": "grp", "values": GROUPS});
             }
         }
-        let columns =
-            BTreeMap::from([("amount".to_owned(), ColumnKind::Int), ("grp".to_owned(), ColumnKind::Text)]);
+        let columns = BTreeMap::from([("amount".to_owned(), ColumnKind::Int), ("grp".to_owned(), ColumnKind::Text)]);
         let params = tacit_jobs::kind(kind).and_then(|k| k.params(written, &columns)).expect("why: sound parameters");
         let rows = (0..owners)
             .map(|owner| {

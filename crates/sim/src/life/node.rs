@@ -55,6 +55,8 @@ pub(super) struct Node {
     /// Questions about how jobs ended, under way.
     asking: BTreeMap<u64, JobId>,
     next: u64,
+    /// What [`Bug::RerunBurned`] goes on with after a restart.
+    rerun: Option<Assignment>,
 }
 
 fn witness(cast: &Cast, i: usize, seen: Option<Seen>) -> Witness {
@@ -80,6 +82,7 @@ impl Node {
             telling: None,
             asking: BTreeMap::new(),
             next: 0,
+            rerun: None,
         }
     }
 
@@ -158,8 +161,14 @@ impl World {
         }
         for (id, mut job) in self.nodes[i].jobs() {
             if self.has(Bug::RerunBurned) && job.finished.is_none() && job.attempt > 0 {
-                job.attempt -= 1;
-                self.nodes[i].disk.write(vec![job_row(id, &job)]);
+                let Some(kept) = self.nodes[i].rerun.clone() else { continue };
+                let session = job.job().and_then(|parsed| {
+                    let node = self.cast.owners[i].node.id();
+                    Ok((tacit_engine::session::check(&parsed, &kept, &node)?, parsed))
+                });
+                if let Ok((session, parsed)) = session {
+                    self.begin_attempt(i, parsed, &kept, session)?;
+                }
             } else if job.burn() {
                 self.note(i + 1, || format!("burns its attempt at job {}", id.short()));
                 self.store(i, vec![job_row(id, &job)])?;
@@ -185,6 +194,7 @@ impl World {
     /// Answers a request of the coordinator.
     pub fn answer(&mut self, process: usize, id: u64, request: &ToNode) -> Alive {
         let i = process - 1;
+        self.chapter(process, super::watch::word(request));
         let answered = match request {
             ToNode::Admit { job, contracts } => self.admit(i, job, contracts),
             ToNode::Reserve { job, attempt, ttl_ms } => Ok(self.reserve(i, *job, *attempt, *ttl_ms)),
@@ -197,7 +207,9 @@ impl World {
             ToNode::Plan { .. } | ToNode::Ping => Ok(Ok(FromNode::Done)),
         }?;
         let answer = answered.unwrap_or_else(FromNode::Failed);
-        self.note(process, || format!("answers {}: {}", super::watch::word(request), super::watch::answer_word(&answer)));
+        self.note(process, || {
+            format!("answers {}: {}", super::watch::word(request), super::watch::answer_word(&answer))
+        });
         let check = self.check_answer(i, request, &answer);
         self.found(check);
         self.send(process, COORDINATOR, Wire::Answer { id, answer })?;
@@ -319,12 +331,20 @@ impl World {
             return Ok(Err(fault));
         }
         self.store(i, vec![job_row(id, &job)])?;
+        self.nodes[i].rerun = Some(assignment.clone());
         self.begin_attempt(i, parsed, assignment, session)?;
         Ok(Ok(FromNode::Started))
     }
 
     /// An attempt has ended: it is stored, its slot is free, and the coordinator will hear of it.
-    pub fn finish(&mut self, i: usize, id: JobId, attempt: Attempt, finished: Finished, release: Option<Vec<u8>>) -> Alive {
+    pub fn finish(
+        &mut self,
+        i: usize,
+        id: JobId,
+        attempt: Attempt,
+        finished: Finished,
+        release: Option<Vec<u8>>,
+    ) -> Alive {
         let Some(mut job) = self.nodes[i].job(&id) else { return Ok(()) };
         let own_verdict = self.has(Bug::CloseByOwnVerdict) && matches!(finished, Finished::Failed { .. });
         job.finish(attempt, finished, release);
@@ -439,6 +459,7 @@ impl World {
         let open = self.nodes[i].jobs().into_iter().filter(|(_, job)| job.terminal.is_none());
         let Some(finish) = open.into_iter().find_map(|(id, job)| job.report(id)) else { return Ok(()) };
         let (job, attempt) = (finish.job, finish.attempt);
+        self.chapter(i + 1, "report");
         self.note(i + 1, || format!("reports {attempt} of job {}", job.short()));
         let id = self.tell(i, ToCoordinator::Report(finish))?;
         self.nodes[i].telling = Some((id, job, attempt));

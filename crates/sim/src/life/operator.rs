@@ -129,11 +129,8 @@ impl World {
         let now = self.clock(me);
         let order = &mut self.operator.orders[i];
         let bytes = order.bytes.get_or_insert_with(|| {
-            let provider = |o: &super::cast::Owner| ProviderRef {
-                owner: o.root.id(),
-                dataset: o.dataset,
-                view: "v".into(),
-            };
+            let provider =
+                |o: &super::cast::Owner| ProviderRef { owner: o.root.id(), dataset: o.dataset, view: "v".into() };
             let spec = JobSpec {
                 version: 1,
                 kind: order.data.kind.into(),
@@ -244,16 +241,17 @@ impl World {
         };
         proof.verify(&sealed.leaf, ORIGIN, &cast.log_key, &quorum)?;
         let record = &receipt.body().record;
-        if receipt.signer() != cast.coordinator.id() || record.job != *id || record.result != Some(sha256(&sealed.package))
+        if receipt.signer() != cast.coordinator.id()
+            || record.job != *id
+            || record.result != Some(sha256(&sealed.package))
         {
             return Err(invalid("another result than the receipt's"));
         }
         let job = JobSpec::verify(&sealed.job)?;
         let plan = tacit_jobs::kind(&job.body().kind)?.plan(&job.body().params)?;
         let releases: BTreeMap<Seat, Vec<u8>> = sealed.releases.iter().map(|(s, b)| (*s, b.0.clone())).collect();
-        let opened = plan.open(&sealed.package, &|package| {
-            tacit_jobs::session::unblind(&cast.recipient, package, &releases)
-        })?;
+        let opened =
+            plan.open(&sealed.package, &|package| tacit_jobs::session::unblind(&cast.recipient, package, &releases))?;
         let took_part = |(i, p): (usize, &tacit_receipts::PartyEntry)| {
             (p.standing == tacit_receipts::Standing::TookPart).then_some(Seat(i as u16))
         };

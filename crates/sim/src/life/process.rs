@@ -1,5 +1,7 @@
 //! A process as such: whether it lives, and how often it has.
 
+use std::collections::BTreeMap;
+
 /// A process.
 pub(super) struct Life {
     pub up: bool,
@@ -7,11 +9,14 @@ pub(super) struct Life {
     pub number: u32,
     /// Effects since the run began.
     pub effects: u64,
+    /// What it is doing, in a word, and its effects while it did that.
+    pub chapter: &'static str,
+    pub chapters: BTreeMap<&'static str, u64>,
 }
 
 impl Default for Life {
     fn default() -> Self {
-        Self { up: true, number: 0, effects: 0 }
+        Self { up: true, number: 0, effects: 0, chapter: "", chapters: BTreeMap::new() }
     }
 }
 

@@ -4,6 +4,9 @@ use crate::bug::Bug;
 use crate::faults::Faults;
 use crate::run::{Options, Scenario, run};
 
+/// Seeds within which each planted bug is found.
+const BUG_SEEDS: u64 = 400;
+
 #[test]
 fn jobs_hold_under_faults() {
     let mut succeeded = 0;
@@ -21,7 +24,11 @@ fn without_faults_every_sound_job_succeeds() {
         let faults = Faults { delay: 20, ..Faults::default() };
         let report = run(&Options { faults: Some(faults), ..Options::new(Scenario::Life, seed) });
         assert_eq!(report.violation, None, "seed {seed}");
-        assert!(report.ends.iter().all(|end| end == "succeeded" || end == "refused"), "seed {seed}: {:?}", report.ends);
+        assert!(
+            report.ends.iter().all(|end| end == "succeeded" || end.starts_with("refused")),
+            "seed {seed}: {:?}",
+            report.ends
+        );
     }
 }
 
@@ -38,20 +45,11 @@ fn the_same_seed_gives_the_same_run() {
 #[test]
 fn planted_bugs_are_found() {
     for bug in Bug::LIFE {
-        let found = (0..400).find_map(|seed| {
+        let found = (0..BUG_SEEDS).find_map(|seed| {
             let report = run(&Options { bug: Some(*bug), ..Options::new(Scenario::Life, seed) });
             report.violation.map(|v| (seed, v))
         });
-        let (seed, violation) = found.unwrap_or_else(|| panic!("{bug:?} was not found in 400 seeds"));
+        let (seed, violation) = found.unwrap_or_else(|| panic!("{bug:?} was not found in {BUG_SEEDS} seeds"));
         println!("{bug:?}: seed {seed}, {}: {}", violation.invariant, violation.what);
     }
-}
-
-#[test]
-#[ignore]
-fn show() {
-    let faults = Faults { delay: 20, ..Faults::default() };
-    let report = run(&Options { faults: Some(faults), trace: true, ..Options::new(Scenario::Life, 10) });
-    for line in report.lines { println!("{} {} {} {}", line.n, line.at, line.who, line.what); }
-    println!("{:?}", report.ends);
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tacit_crypto::Statement;
-use tacit_engine::control::{FromNode, ToNode};
 use tacit_engine::Terminal;
+use tacit_engine::control::{FromNode, ToNode};
 use tacit_governance::JobSpec;
 use tacit_jobs::JointOutput;
 use tacit_protocol::{Abort, Message};
@@ -158,7 +158,12 @@ impl World {
         }
     }
 
-    fn a_repeated_request_gets_the_answer_of_the_first(&mut self, i: usize, request: &ToNode, answer: &FromNode) -> Check {
+    fn a_repeated_request_gets_the_answer_of_the_first(
+        &mut self,
+        i: usize,
+        request: &ToNode,
+        answer: &FromNode,
+    ) -> Check {
         let key = match request {
             ToNode::Admit { job, .. } => tacit_crypto::sha256(job),
             other => tacit_crypto::sha256(&wire::encode(other)),
@@ -186,7 +191,9 @@ impl World {
 
     fn attestation_chains_are_gap_free(&mut self, i: usize, bytes: &[u8]) -> Check {
         let wrong = |what: String| broken("attestation_chains_are_gap_free", what);
-        let Ok(statement) = Statement::<Attestation>::verify(bytes) else { return wrong(format!("node {i}: unreadable")) };
+        let Ok(statement) = Statement::<Attestation>::verify(bytes) else {
+            return wrong(format!("node {i}: unreadable"));
+        };
         let Some(link) = statement.envelope().link else { return wrong(format!("node {i}: no link")) };
         let id = Hash(statement.id().0);
         let first = *self.watch.attested.entry((i, link.seq)).or_insert(id);
@@ -197,7 +204,9 @@ impl World {
             // An attestation that died with its answer is in the chain and was never seen.
             Some(before) => before.is_none_or(|before| before == link.prev),
         };
-        holds(fits, "attestation_chains_are_gap_free", || format!("node {i}: number {} has another before it", link.seq))?;
+        holds(fits, "attestation_chains_are_gap_free", || {
+            format!("node {i}: number {} has another before it", link.seq)
+        })?;
         let chain = self.nodes[i].disk.durable(&Key::Chain).and_then(|row| wire::decode::<(u64, [u8; 32])>(row).ok());
         holds(chain.is_some_and(|(seq, _)| seq >= link.seq), "what_is_answered_is_durable_first", || {
             format!("node {i}: attestation {}", link.seq)
@@ -276,7 +285,11 @@ impl World {
         }
         self.no_round_key_is_used_twice()?;
         self.the_log_only_grows_and_every_issued_receipt_is_in_it()?;
-        if self.coordinator.restored || self.coordinator.book.published < 3 { Ok(()) } else { self.the_auditor_finds_nothing() }
+        if self.coordinator.restored || self.coordinator.book.published < 3 {
+            Ok(())
+        } else {
+            self.the_auditor_finds_nothing()
+        }
     }
 
     fn everything_ends_within_its_bound(&self) -> Check {
@@ -288,9 +301,11 @@ impl World {
         for order in &self.operator.orders {
             let coordinator = order.id.and_then(|id| self.coordinator.job(&id));
             let end = coordinator.and_then(|job| job.terminal());
-            holds(order.refused || (end.is_some() && end == order.ended.as_ref()), "each_job_ends_in_one_terminal_state", || {
-                format!("{end:?} at the coordinator, {:?} at the operator", order.ended)
-            })?;
+            holds(
+                order.refused || (end.is_some() && end == order.ended.as_ref()),
+                "each_job_ends_in_one_terminal_state",
+                || format!("{end:?} at the coordinator, {:?} at the operator", order.ended),
+            )?;
         }
         Ok(())
     }
@@ -313,7 +328,8 @@ impl World {
         }
         for (id, job) in self.coordinator.jobs() {
             let count = receipts.get(id).copied().unwrap_or(0);
-            let silent = job.terminal().and_then(Terminal::code) == Some(Code::JobUnreachable) || job.receipt().is_none();
+            let silent =
+                job.terminal().and_then(Terminal::code) == Some(Code::JobUnreachable) || job.receipt().is_none();
             if count > 1 || (count == 0 && !silent) {
                 return wrong(format!("job {} has {count} receipts", id.short()));
             }

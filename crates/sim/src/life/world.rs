@@ -187,6 +187,7 @@ impl World {
         while self.violation.is_none() {
             let Some(event) = self.queue.pop() else { break };
             self.take(event);
+            self.found(self.queue.nothing_spins());
             if self.queue.now() > BOUND_MS {
                 break;
             }
@@ -263,15 +264,21 @@ impl World {
         let _ = done;
     }
 
+    /// What a process does from here on, for its faults.
+    pub fn chapter(&mut self, process: usize, chapter: &'static str) {
+        self.lives[process].chapter = chapter;
+    }
+
     /// Counts an effect of a process, before and after it happens; the process may die of it.
     pub fn effect(&mut self, process: usize, after: bool) -> Alive {
+        let life = &mut self.lives[process];
+        let there = life.chapters.entry(life.chapter).or_default();
         if !after {
-            self.lives[process].effects += 1;
+            life.effects += 1;
+            *there += 1;
         }
-        let effects = self.lives[process].effects;
-        let Some(crash) = self.faults.crash_at(process, effects).filter(|c| c.after == after).cloned() else {
-            return Ok(());
-        };
+        let crash = self.faults.crash_at(process, life.effects, life.chapter, *there).filter(|c| c.after == after);
+        let Some(crash) = crash.cloned() else { return Ok(()) };
         self.net.count(if after { FaultKind::CrashAfter } else { FaultKind::CrashBefore });
         self.die(process, crash.restart);
         Err(Dead)
@@ -372,8 +379,7 @@ impl World {
         }
         let carried = self.net.carry(self.queue.now(), from, to);
         let copies = carried.arrives.len();
-        let ledger =
-            key.map_or(0, |(job, attempt, bytes)| self.ledger.launch((job, attempt, from, to), bytes, copies));
+        let ledger = key.map_or(0, |(job, attempt, bytes)| self.ledger.launch((job, attempt, from, to), bytes, copies));
         let connection = carried.connection;
         for at in carried.arrives {
             self.queue.at(at, Event::Deliver { from, to, connection, ledger, wire: wire.clone() });
@@ -387,7 +393,10 @@ impl World {
     /// How each job ended, in words.
     fn ends(&self) -> Vec<String> {
         let words = self.operator.orders.iter().map(|order| match order.id.and_then(|id| self.coordinator.job(&id)) {
-            Some(job) => job.state().to_owned(),
+            Some(job) => match job.terminal().filter(|_| job.has_ended()).and_then(|end| end.code()) {
+                Some(code) => format!("{} [{code}]", job.state()),
+                None => job.state().to_owned(),
+            },
             None if order.refused => "not_taken".into(),
             None => "not_submitted".into(),
         });
@@ -401,7 +410,8 @@ impl World {
             let record = &receipt.body().record;
             usage.push(format!("{:?} {:?} {:?}", record.status, record.lines, record.disclosures));
         }
-        let flows: BTreeMap<_, u64> = self.ledger.flows().iter().map(|((_, a, f, t), flow)| ((*a, *f, *t), flow.sent)).collect();
+        let flows: BTreeMap<_, u64> =
+            self.ledger.flows().iter().map(|((_, a, f, t), flow)| ((*a, *f, *t), flow.sent)).collect();
         usage.extend(flows.iter().map(|(key, sent)| format!("{key:?}: {sent} bytes")));
         usage
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tacit_crypto::{SealKey, Secret, SigningKey};
-use tacit_protocol::{Abort, Audience, Blame, Disclosure, Machine, Party, Seating, Setup, Usage};
+use tacit_protocol::{Abort, Audience, Blame, Disclosure, Machine, Party, Seating, Setup};
 use tacit_secagg::{Blinded, Delivery, Params, Plan, Release, Round, Vector, Width, aggregate, setup};
 use tacit_types::{Attempt, Hash, JobId, Millis, Seat};
 
@@ -148,8 +148,6 @@ pub struct Member {
     pub machine: Option<Machine<()>>,
     /// The attempts that this seat has begun.
     pub runs: Vec<Run>,
-    /// What the last machine metered.
-    pub usage: Usage,
     pub honest: bool,
 }
 
@@ -164,7 +162,6 @@ impl Member {
             timer: None,
             machine: None,
             runs: Vec::new(),
-            usage: Usage::default(),
             honest,
         }
     }

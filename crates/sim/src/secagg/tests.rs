@@ -5,12 +5,20 @@ use crate::bug::Bug;
 use crate::faults::Faults;
 use crate::run::{Options, Scenario, run};
 
+/// Seeds within which each planted bug is found.
+const BUG_SEEDS: u64 = 400;
+
 #[test]
 fn aggregations_hold_under_faults() {
     let mut sums = 0;
     for seed in 0..300 {
         let report = run(&Options::new(Scenario::Secagg, seed));
-        assert_eq!(report.violation, None, "seed {seed}: cargo xtask sim --scenario secagg --seeds {seed}..{}", seed + 1);
+        assert_eq!(
+            report.violation,
+            None,
+            "seed {seed}: cargo xtask sim --scenario secagg --seeds {seed}..{}",
+            seed + 1
+        );
         sums += report.ends.iter().filter(|e| *e == "sum").count();
     }
     assert!(sums > 100, "only {sums} aggregations gave a sum");
@@ -38,11 +46,11 @@ fn the_same_seed_gives_the_same_run() {
 #[test]
 fn planted_bugs_are_found() {
     for bug in Bug::SECAGG {
-        let found = (0..400).find_map(|seed| {
+        let found = (0..BUG_SEEDS).find_map(|seed| {
             let report = run(&Options { bug: Some(*bug), ..Options::new(Scenario::Secagg, seed) });
             report.violation.map(|v| (seed, v))
         });
-        let (seed, violation) = found.unwrap_or_else(|| panic!("{bug:?} was not found in 400 seeds"));
+        let (seed, violation) = found.unwrap_or_else(|| panic!("{bug:?} was not found in {BUG_SEEDS} seeds"));
         println!("{bug:?}: seed {seed}, {}: {}", violation.invariant, violation.what);
     }
 }

@@ -126,7 +126,6 @@ impl World {
         self.attempt += 1;
         let (attempt, begin) = (self.attempt, self.queue.now());
         self.early.clear();
-        self.members.iter_mut().for_each(|m| m.usage = Default::default());
         for seat in 0..self.members.len() {
             let at = begin + self.dice.between(0, 60);
             self.queue.at(at, Event::Begin { seat, attempt });
@@ -153,28 +152,31 @@ impl World {
     }
 
     fn end_attempt(&mut self) {
-        let attempt = self.attempt;
         let mut sums = 0;
         for seat in 0..self.members.len() {
-            let member = &mut self.members[seat];
-            if let Some(mut machine) = member.machine.take() {
-                member.usage = machine.usage();
-                match (machine.take_outcome(), member.runs.last_mut()) {
-                    (Some(Err(abort)), Some(run)) => run.abort = Some(abort),
-                    _ => sums += 1,
-                }
+            let outcome = self.members[seat].machine.as_mut().map(|machine| machine.take_outcome());
+            match (outcome, self.members[seat].runs.last_mut()) {
+                (Some(Some(Err(abort))), Some(run)) => run.abort = Some(abort),
+                (Some(_), _) => sums += 1,
+                (None, _) => {}
             }
-            let usage = self.members[seat].usage.clone();
-            for (to, bytes) in usage.sent {
-                self.ledger.sent((attempt, seat, to.index()), bytes);
-            }
-            // What a dishonest seat sends beside its protocol is in nobody's books.
-            let honest = |from: &Seat| self.members[from.index()].honest;
-            let received = usage.received.into_iter().filter(|(from, _)| honest(from)).collect();
-            let check = self.watch.received_fits(&self.ledger, attempt, seat, &received);
-            self.found(check);
+            self.close_books(seat);
         }
         self.ends.push(if sums == 0 { "abort".into() } else { "sum".into() });
+    }
+
+    /// Takes a seat's machine away and enters into the books what it says that it sent.
+    fn close_books(&mut self, seat: usize) {
+        let Some(machine) = self.members[seat].machine.take() else { return };
+        let (attempt, usage) = (self.attempt, machine.usage());
+        for (to, bytes) in usage.sent {
+            self.ledger.sent((attempt, seat, to.index()), bytes);
+        }
+        // What a dishonest seat sends beside its protocol is in nobody's books.
+        let honest = |from: &Seat| self.members[from.index()].honest;
+        let received = usage.received.into_iter().filter(|(from, _)| honest(from)).collect();
+        let check = self.watch.received_fits(&self.ledger, attempt, seat, &received);
+        self.found(check);
     }
 
     fn take(&mut self, event: Event) {
@@ -209,7 +211,7 @@ impl World {
         if attempt != self.attempt || !self.members[seat].up {
             return;
         }
-        let seed = self.seed(seat, attempt);
+        let seed = self.seed(seat);
         let double = self.options.has(Bug::DoubleCount) && seat == 1;
         let now = self.queue.now();
         self.note(seat, || format!("begins attempt {attempt}"));
@@ -225,9 +227,9 @@ impl World {
         }
     }
 
-    fn seed(&mut self, seat: usize, attempt: u32) -> tacit_crypto::Seed {
-        if self.options.has(Bug::ResumeAttempt) {
-            return Dice::new(self.options.seed, &format!("machine {seat} {attempt}")).seed();
+    fn seed(&mut self, seat: usize) -> tacit_crypto::Seed {
+        if self.options.has(Bug::ReuseSeed) {
+            return Dice::new(self.options.seed, &format!("machine {seat}")).seed();
         }
         self.dice.seed()
     }
@@ -336,7 +338,8 @@ impl World {
         if !after {
             member.effects += 1;
         }
-        let Some(crash) = self.faults.crash_at(seat, member.effects).filter(|c| c.after == after).cloned() else {
+        let Some(crash) = self.faults.crash_at(seat, member.effects, "", 0).filter(|c| c.after == after).cloned()
+        else {
             return true;
         };
         self.net.count(if after { FaultKind::CrashAfter } else { FaultKind::CrashBefore });
@@ -350,9 +353,7 @@ impl World {
         member.up = false;
         member.disk.crash(&mut self.dice);
         member.timer = None;
-        if let Some(machine) = member.machine.take() {
-            member.usage = machine.usage();
-        }
+        self.close_books(seat);
         for peer in (0..self.members.len()).filter(|p| *p != seat) {
             let noticed = self.net.pause(5, 300);
             self.queue.after(noticed, Event::Break { a: seat, b: peer, connection: None });
@@ -369,11 +370,6 @@ impl World {
         for peer in (0..self.members.len()).filter(|p| *p != seat) {
             let pause = self.net.pause(1, 200);
             self.queue.after(pause, Event::Join { a: seat, b: peer });
-        }
-        let begun = self.members[seat].runs.last().is_some_and(|r| r.attempt == self.attempt);
-        if self.options.has(Bug::ResumeAttempt) && begun {
-            let attempt = self.attempt;
-            self.begin(seat, attempt);
         }
     }
 
