@@ -68,15 +68,21 @@ pub(super) async fn register(
 }
 
 /// Brings an input to a job's task and waits until it is durable. `false` when the job is not open.
-async fn post(shared: &Shared, id: &JobId, input: Input) -> bool {
-    let Some(handle) = shared.jobs.get(id) else { return false };
+///
+/// # Errors
+/// `store.failed` when the task could not store it: what is not durable is not acknowledged.
+async fn post(shared: &Shared, id: &JobId, input: Input) -> Result<bool, Fault> {
+    let Some(handle) = shared.jobs.get(id) else { return Ok(false) };
     let (done, stored) = oneshot::channel();
-    if handle.inbox.send(Post::Input(input, Some(done))).await.is_err() {
-        return false;
+    let sent = handle.inbox.send(Post::Input(input, Some(done))).await.is_ok();
+    if sent && stored.await.is_ok() {
+        return Ok(true);
     }
-    // why: a task that ended meanwhile has stored the job's end.
-    let _ = stored.await;
-    true
+    // The task has ended meanwhile: with the job, whose end is durable then, or because it cannot store.
+    match shared.store.job(id).await? {
+        Some(job) if !job.is_over() => Err(Fault::new(Code::StoreFailed, format!("job {} is not stored", id.short()))),
+        _ => Ok(false),
+    }
 }
 
 /// A node reports the end of an attempt. The answer is its acknowledgement, given once it is durable
@@ -84,7 +90,7 @@ async fn post(shared: &Shared, id: &JobId, input: Input) -> bool {
 pub(super) async fn report(shared: &Arc<Shared>, party: &Party, finish: Finish) -> Result<FromCoordinator, Fault> {
     let id = finish.job;
     let finish = bounded(finish);
-    if post(shared, &id, Input::Finish { node: party.row.node, finish }).await || shared.store.has_job(&id).await? {
+    if post(shared, &id, Input::Finish { node: party.row.node, finish }).await? || shared.store.has_job(&id).await? {
         return Ok(FromCoordinator::Done);
     }
     Err(unknown(&id))
@@ -254,7 +260,7 @@ pub(super) async fn cancel(shared: &Arc<Shared>, party: &Party, order: &[u8]) ->
         return Err(Fault::new(Code::JobNotOurs, format!("the order for job {} is signed by another key", id.short())));
     }
     tracing::info!(job = %id.short(), "cancel ordered");
-    post(shared, &id, Input::Cancel).await;
+    post(shared, &id, Input::Cancel).await?;
     Ok(FromCoordinator::Done)
 }
 
