@@ -36,9 +36,9 @@ impl<K: Ord + Clone, V: Clone> Disk<K, V> {
     }
 
     /// Everything that the process reads.
-    pub fn all(&self) -> BTreeMap<K, V> {
-        let mut all = self.durable.clone();
-        all.extend(self.pending.iter().flatten().cloned());
+    pub fn all(&self) -> BTreeMap<&K, &V> {
+        let mut all: BTreeMap<&K, &V> = self.durable.iter().collect();
+        all.extend(self.pending.iter().flatten().map(|(key, value)| (key, value)));
         all
     }
 

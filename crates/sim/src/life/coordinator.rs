@@ -123,7 +123,7 @@ impl World {
             .all()
             .into_iter()
             .filter_map(|(key, bytes)| match key {
-                Key::Job(id) => wire::decode::<Job>(&bytes).ok().map(|job| (id, job)),
+                Key::Job(id) => wire::decode::<Job>(bytes).ok().map(|job| (*id, job)),
                 _ => None,
             })
             .collect();

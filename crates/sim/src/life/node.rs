@@ -94,7 +94,7 @@ impl Node {
     pub fn jobs(&self) -> Vec<(JobId, WorkerJob)> {
         let rows = self.disk.all().into_iter();
         rows.filter_map(|(key, row)| match key {
-            Key::Job(id) => wire::decode(&row).ok().map(|job| (id, job)),
+            Key::Job(id) => wire::decode(row).ok().map(|job| (*id, job)),
             _ => None,
         })
         .collect()
@@ -155,7 +155,8 @@ impl World {
         self.nodes[i].witness = witness(self.cast, i, seen);
         if self.has(Bug::ForgetChain) {
             let mut kept = Disk::default();
-            kept.write(self.nodes[i].disk.all().into_iter().filter(|(key, _)| *key != Key::Chain).collect());
+            let rest = self.nodes[i].disk.all().into_iter().filter(|(key, _)| **key != Key::Chain);
+            kept.write(rest.map(|(key, row)| (key.clone(), row.clone())).collect());
             kept.sync();
             self.nodes[i].disk = kept;
         }
@@ -246,7 +247,7 @@ impl World {
         let jobs_used = |contract: &ContractId| {
             let row = wire::encode(contract);
             let all = self.nodes[i].disk.all();
-            all.iter().filter(|(key, value)| matches!(key, Key::Charged(_)) && **value == row).count() as u64
+            all.iter().filter(|(key, value)| matches!(key, Key::Charged(_)) && ***value == row).count() as u64
         };
         let owner = &self.cast.owners[i];
         let named = parsed.body().provider(&owner.root.id()).map(|p| p.dataset);
