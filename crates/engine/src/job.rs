@@ -103,7 +103,8 @@ enum State {
 /// What the driver is to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
-    /// Ask a node and bring its answer.
+    /// Ask a node and bring its answer, as long as the same request is outstanding. The answer to a
+    /// request that is not any more must be dropped: it would be taken for that to the next.
     Ask {
         /// Whom.
         node: NodeId,
