@@ -252,6 +252,7 @@ impl World {
         let Some(job) = self.coordinator.jobs.get(&id) else { return Ok(()) };
         let durable = self.coordinator.disk.durable(&Key::Job(id)).is_some_and(|row| *row == wire::encode(job));
         let commands = job.outstanding();
+        self.abandon(id, &commands);
         for command in commands {
             match command {
                 Command::Ask { node, request } => {
@@ -265,6 +266,25 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A request that is not wanted any more is not waited for: its answer would be taken for that of
+    /// the next.
+    fn abandon(&mut self, id: JobId, commands: &[Command]) {
+        let owners = &self.cast.owners;
+        let wanted = |asked: &Asked| {
+            let is = |c: &Command| {
+                matches!(c, Command::Ask { node, request }
+                    if *node == owners[asked.node].node.id() && *request == *asked.request)
+            };
+            commands.iter().any(is)
+        };
+        let c = &mut self.coordinator;
+        let unwanted = |asked: &Asked| asked.job == Some(id) && !wanted(asked);
+        let gone: Vec<u64> = c.asks.iter().filter(|(_, asked)| unwanted(asked)).map(|(ask, _)| *ask).collect();
+        for asked in gone.iter().filter_map(|ask| c.asks.remove(ask)) {
+            c.busy.remove(&(id, asked.node));
+        }
     }
 
     /// Wakes a job in time; for a time that is past it was awake already.

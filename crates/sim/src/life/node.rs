@@ -19,6 +19,10 @@ use crate::bug::Bug;
 use crate::disk::Disk;
 use crate::faults::FaultKind;
 
+/// Milliseconds between two questions about jobs that are open here. A request may overtake the one
+/// before it, so a node may admit a job whose end it was told before.
+pub(super) const CATCH_UP_MS: u64 = 10_000;
+
 /// What a node keeps.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Key {
@@ -151,6 +155,7 @@ impl World {
     }
 
     pub fn node_starts(&mut self, i: usize) -> Alive {
+        self.wake_after(i + 1, CATCH_UP_MS, Wake::CatchUp);
         let seen = self.nodes[i].seen();
         self.nodes[i].witness = witness(self.cast, i, seen);
         if self.has(Bug::ForgetChain) {
@@ -484,13 +489,23 @@ impl World {
 
     /// Connected again: asks how open jobs ended, delivers what is to be reported.
     pub fn register(&mut self, i: usize) -> Alive {
+        self.catch_up(i)?;
+        self.report(i)
+    }
+
+    pub fn catch_up_again(&mut self, i: usize) -> Alive {
+        self.wake_after(i + 1, CATCH_UP_MS, Wake::CatchUp);
+        self.catch_up(i)
+    }
+
+    fn catch_up(&mut self, i: usize) -> Alive {
         for (id, job) in self.nodes[i].jobs() {
-            if job.terminal.is_none() {
+            if job.terminal.is_none() && !self.nodes[i].asking.values().any(|asked| *asked == id) {
                 let asked = self.tell(i, ToCoordinator::Job(id))?;
                 self.nodes[i].asking.insert(asked, id);
             }
         }
-        self.report(i)
+        Ok(())
     }
 
     pub fn told_node(&mut self, i: usize, id: u64, answer: FromCoordinator) -> Alive {

@@ -10,12 +10,12 @@ const BUG_SEEDS: u64 = 400;
 #[test]
 fn jobs_hold_under_faults() {
     let mut succeeded = 0;
-    for seed in 0..150 {
+    for seed in 0..100 {
         let report = run(&Options::new(Scenario::Life, seed));
         assert_eq!(report.violation, None, "seed {seed}: cargo xtask sim --scenario life --seeds {seed}..{}", seed + 1);
         succeeded += report.ends.iter().filter(|e| *e == "succeeded").count();
     }
-    assert!(succeeded > 40, "only {succeeded} jobs succeeded");
+    assert!(succeeded > 30, "only {succeeded} jobs succeeded");
 }
 
 #[test]
@@ -43,13 +43,20 @@ fn the_same_seed_gives_the_same_run() {
 }
 
 #[test]
-fn planted_bugs_are_found() {
-    for bug in Bug::LIFE {
-        let found = (0..BUG_SEEDS).find_map(|seed| {
-            let report = run(&Options { bug: Some(*bug), ..Options::new(Scenario::Life, seed) });
-            report.violation.map(|v| (seed, v))
-        });
-        let (seed, violation) = found.unwrap_or_else(|| panic!("{bug:?} was not found in {BUG_SEEDS} seeds"));
-        println!("{bug:?}: seed {seed}, {}: {}", violation.invariant, violation.what);
-    }
+fn one_half_of_the_planted_bugs_is_found() {
+    Bug::LIFE.iter().step_by(2).for_each(|bug| is_found(*bug));
+}
+
+#[test]
+fn the_other_half_of_the_planted_bugs_is_found() {
+    Bug::LIFE.iter().skip(1).step_by(2).for_each(|bug| is_found(*bug));
+}
+
+fn is_found(bug: Bug) {
+    let found = (0..BUG_SEEDS).find_map(|seed| {
+        let report = run(&Options { bug: Some(bug), ..Options::new(Scenario::Life, seed) });
+        report.violation.map(|v| (seed, v))
+    });
+    let (seed, violation) = found.unwrap_or_else(|| panic!("{bug:?} was not found in {BUG_SEEDS} seeds"));
+    println!("{bug:?}: seed {seed}, {}: {}", violation.invariant, violation.what);
 }

@@ -292,11 +292,24 @@ impl World {
         }
     }
 
+    /// Who has not heard of an end, for people.
+    fn who_waits(&self) -> String {
+        for (i, node) in self.nodes.iter().enumerate().filter(|(i, _)| self.lives[i + 1].up) {
+            if let Some((id, _)) = node.jobs().iter().find(|(_, job)| job.terminal.is_none()) {
+                return format!("node {i} does not know the end of job {}", id.short());
+            }
+            if let Some(id) = node.runs.keys().next() {
+                return format!("node {i} still runs job {}", id.short());
+            }
+        }
+        "the operator waits".into()
+    }
+
     fn everything_ends_within_its_bound(&self) -> Check {
         let stuck = self.coordinator.jobs().find(|(_, job)| !job.is_over());
         holds(self.is_over(), "everything_ends_within_its_bound", || match stuck {
             Some((id, job)) => format!("job {} is {} after {} ms", id.short(), job.state(), self.queue.now()),
-            None => format!("someone does not know the end after {} ms", self.queue.now()),
+            None => format!("{} after {} ms", self.who_waits(), self.queue.now()),
         })?;
         for order in &self.operator.orders {
             let coordinator = order.id.and_then(|id| self.coordinator.job(&id));

@@ -65,6 +65,8 @@ pub(super) enum Wake {
     Machine(JobId, u32, u64),
     /// A node: an attempt's time is over.
     Deadline(JobId, u32),
+    /// A node: asks how jobs ended that are open here.
+    CatchUp,
     /// The operator: submits its next job.
     Submit(usize),
     /// The operator: looks again.
@@ -183,6 +185,9 @@ impl World {
             self.queue.at(at, Event::Break { a, b, connection: None });
         }
         self.start_operator();
+        for i in 0..self.nodes.len() {
+            self.wake(i + 1, super::node::CATCH_UP_MS, Wake::CatchUp);
+        }
         let mut checked = 0;
         while self.violation.is_none() {
             let Some(event) = self.queue.pop() else { break };
@@ -257,6 +262,7 @@ impl World {
             Wake::Local(job, attempt) => self.local_half_is_done(process - 1, job, attempt),
             Wake::Machine(job, attempt, at) => self.machine_timer(process - 1, job, attempt, at),
             Wake::Deadline(job, attempt) => self.deadline(process - 1, job, attempt),
+            Wake::CatchUp => self.catch_up_again(process - 1),
             Wake::Submit(job) => self.submit(job),
             Wake::Look => self.look(),
             Wake::Cancel => self.cancel(),
