@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tacit_crypto::Statement;
 use tacit_engine::control::ToNode;
 use tacit_engine::{FromNode, Input};
-use tacit_receipts::merkle::{consistency_proof, leaf_hash};
+use tacit_receipts::merkle::{consistency_proof, leaf_hash, root};
 use tacit_receipts::receipt::{Absent, assemble};
 use tacit_receipts::{
     AddCheckpoint, Attestation, JointReceipt, Log, LogProof, SignatureLine, SignedCheckpoint, TileRead, TileReader,
@@ -21,6 +21,7 @@ use super::process::Alive;
 use super::world::{COORDINATOR, Wake, World};
 use crate::bug::Bug;
 use crate::disk::Disk;
+use crate::run::{Check, holds};
 
 /// Milliseconds before a witness that did not cosign is asked again.
 const AGAIN_MS: u64 = 500;
@@ -47,6 +48,15 @@ pub(super) struct Files<'a>(pub &'a Disk<Key, Vec<u8>>);
 impl TileRead for Files<'_> {
     fn read(&self, path: &str) -> Option<Vec<u8>> {
         self.0.read(&Key::File(path.to_owned())).cloned()
+    }
+}
+
+/// The files that a crash cannot take.
+struct DurableFiles<'a>(&'a Disk<Key, Vec<u8>>);
+
+impl TileRead for DurableFiles<'_> {
+    fn read(&self, path: &str) -> Option<Vec<u8>> {
+        self.0.durable(&Key::File(path.to_owned())).cloned()
     }
 }
 
@@ -186,6 +196,8 @@ impl World {
         if book.published >= book.log.size() {
             return self.settle_waiting();
         }
+        let check = self.a_checkpoint_leaves_after_its_files_are_durable();
+        self.found(check);
         for node in 0..self.nodes.len() {
             let book = &self.coordinator.book;
             let key = &self.cast.owners[node].witness_key;
@@ -202,6 +214,15 @@ impl World {
             self.ask(None, node, ToNode::Cosign { request: Blob(request.to_bytes()) })?;
         }
         Ok(())
+    }
+
+    fn a_checkpoint_leaves_after_its_files_are_durable(&self) -> Check {
+        let head = self.coordinator.book.head.checkpoint();
+        let files = DurableFiles(&self.coordinator.disk);
+        let found = root(&TileReader::new(&files, head.size), head.size);
+        holds(found.is_ok_and(|root| root == head.root), "a_checkpoint_leaves_after_its_files_are_durable", || {
+            format!("{} leaves", head.size)
+        })
     }
 
     pub fn not_cosigned(&mut self, node: usize) -> Alive {
@@ -242,7 +263,7 @@ impl World {
         self.note(COORDINATOR, || format!("signs no more: {why}"));
         self.coordinator.book.wedged = true;
         let restored = self.coordinator.restored;
-        let check = crate::run::holds(restored, "a_log_that_never_went_back_is_never_refused", || why.to_owned());
+        let check = holds(restored, "a_log_that_never_went_back_is_never_refused", || why.to_owned());
         self.found(check);
         Ok(())
     }
