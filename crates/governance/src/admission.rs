@@ -2,11 +2,12 @@
 //! failure is the refusal, so the same job gives the same code at every owner with the same terms.
 
 use tacit_crypto::{Body, Statement};
-use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, JobId, NodeId, UnixMillis};
+use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, JobId, ModelVersionId, NodeId, UnixMillis};
 
-use crate::contract::{Contract, Role, SignedContract};
+use crate::contract::{Contract, DatasetGrant, Role, SignedContract};
 use crate::dataset::{DatasetDescriptor, Use};
-use crate::job::JobSpec;
+use crate::job::{JobSpec, ProviderRef};
+use crate::model::{ModelDescriptor, ScoreFacts};
 
 /// How far a job's time of signing may lie ahead of this node's clock.
 pub const CLOCK_SKEW_MAX_MS: u64 = 5 * 60 * 1000;
@@ -20,6 +21,8 @@ pub struct JobFacts {
     pub providers_min: usize,
     /// Rows that one provider may have at most, where the job states it.
     pub rows_max: Option<u64>,
+    /// What the job scores, if it does.
+    pub score: Option<ScoreFacts>,
 }
 
 /// What this owner's own store knows.
@@ -32,8 +35,12 @@ pub struct Ledger<'a> {
     pub revoked: &'a [ContractId],
     /// The dataset version that the job names, as registered here.
     pub dataset: Option<&'a DatasetDescriptor>,
+    /// The model versions that this owner holds.
+    pub models: &'a [(ModelVersionId, ModelDescriptor)],
     /// Jobs already counted against each contract.
     pub jobs_used: &'a dyn Fn(&ContractId) -> u64,
+    /// Rows already scored under each contract.
+    pub rows_used: &'a dyn Fn(&ContractId) -> u64,
     /// Whether this job id was consumed before.
     pub consumed: bool,
     /// The latest time that this node has ever acted at.
@@ -65,12 +72,21 @@ pub struct Admission {
     /// The contract that covers it.
     #[n(3)]
     pub contract: ContractId,
-    /// The dataset version that will be read.
+    /// The dataset version that will be read, if this owner has one in the job.
     #[n(4)]
-    pub dataset: DatasetVersionId,
+    pub dataset: Option<DatasetVersionId>,
     /// When.
     #[n(5)]
     pub at: UnixMillis,
+    /// Rows that are taken from the contract's allowance of scores; 0 for other jobs.
+    #[n(6)]
+    #[cbor(default, skip_if = "is_zero")]
+    pub rows: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that the derive asks for")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Body for Admission {
@@ -114,9 +130,9 @@ pub fn admit(request: &Request<'_>, ledger: &Ledger<'_>) -> Result<Admission, Fa
     let spec = request.job.body();
     let refuse = |code: Code, what: String| Err(Fault::new(code, what));
     check_time(spec, request.now, ledger.high_water)?;
-    let Some(provider) = spec.provider(&ledger.owner) else {
-        return refuse(Code::RefusedParties, "this owner is not one of the job's providers".into());
-    };
+    if !spec.seated().contains(&ledger.owner) {
+        return refuse(Code::RefusedParties, "this owner has no part in the job".into());
+    }
     let contract = find_contract(spec, ledger)?;
     check_signatures(contract, request.now, ledger)?;
     let terms = contract.body();
@@ -124,18 +140,8 @@ pub fn admit(request: &Request<'_>, ledger: &Ledger<'_>) -> Result<Admission, Fa
         return refuse(Code::RefusedOperator, format!("operator {}", request.job.signer().short()));
     }
     check_roles(terms, ledger)?;
-    let Some(grant) = terms.grant(&ledger.owner, &provider.dataset) else {
-        return refuse(Code::RefusedDataset, format!("dataset version {}", provider.dataset.short()));
-    };
-    let Some(dataset) = ledger.dataset else {
-        return refuse(
-            Code::RefusedDataset,
-            format!("dataset version {} is not registered here", provider.dataset.short()),
-        );
-    };
-    if !grant.views.contains(&provider.view) || !dataset.views.contains(&provider.view) {
-        return refuse(Code::RefusedDataset, format!("view `{}`", provider.view));
-    }
+    let provided = spec.provider(&ledger.owner).map(|p| check_dataset(p, terms, ledger)).transpose()?;
+    check_models(spec, terms, ledger)?;
     if spec.purpose != terms.purpose {
         return refuse(Code::RefusedPurpose, format!("`{}` is not `{}`", spec.purpose, terms.purpose));
     }
@@ -143,14 +149,16 @@ pub fn admit(request: &Request<'_>, ledger: &Ledger<'_>) -> Result<Admission, Fa
         return refuse(Code::RefusedKind, format!("`{}`; the contract allows {}", spec.kind, terms.kinds.join(", ")));
     }
     let facts = request.facts.as_ref().map_err(Clone::clone)?;
-    for (column, usage) in &facts.uses {
-        check_column(terms, grant, dataset, column, *usage)?;
-    }
-    // By the published size and before anything is read: a job that failed on more rows than it allows
-    // would tell whether a filter finds one row or two.
-    if let Some(rows_max) = facts.rows_max.filter(|max| *max < dataset.row_bucket) {
-        let what = format!("rows_max is {rows_max}, the dataset has up to {} rows", dataset.row_bucket);
-        return refuse(Code::RefusedParameters, what);
+    if let Some((grant, dataset)) = provided {
+        for (column, usage) in &facts.uses {
+            check_column(terms, grant, dataset, column, *usage)?;
+        }
+        // By the published size and before anything is read: a job that failed on more rows than it allows
+        // would tell whether a filter finds one row or two.
+        if let Some(rows_max) = facts.rows_max.filter(|max| *max < dataset.row_bucket) {
+            let what = format!("rows_max is {rows_max}, the dataset has up to {} rows", dataset.row_bucket);
+            return refuse(Code::RefusedParameters, what);
+        }
     }
     check_parties(spec, terms, facts)?;
     if spec.cohort.rows < terms.cohort.rows || spec.cohort.contributors < terms.cohort.contributors {
@@ -172,13 +180,86 @@ pub fn admit(request: &Request<'_>, ledger: &Ledger<'_>) -> Result<Admission, Fa
     if used >= terms.quota.jobs {
         return refuse(Code::RefusedQuota, format!("{used} of {} jobs used", terms.quota.jobs));
     }
+    let rows = check_score(spec, terms, facts, ledger, (ledger.rows_used)(&contract.id()))?;
     Ok(Admission {
         job: JobSpec::id(request.job),
         owner: ledger.owner,
         contract: contract.id(),
-        dataset: provider.dataset,
+        dataset: spec.provider(&ledger.owner).map(|p| p.dataset),
         at: request.now,
+        rows,
     })
+}
+
+fn check_dataset<'a>(
+    provider: &ProviderRef,
+    terms: &'a Contract,
+    ledger: &Ledger<'a>,
+) -> Result<(&'a DatasetGrant, &'a DatasetDescriptor), Fault> {
+    let refuse = |what: String| Fault::new(Code::RefusedDataset, what);
+    let version = provider.dataset.short();
+    let grant = terms.grant(&ledger.owner, &provider.dataset);
+    let grant = grant.ok_or_else(|| refuse(format!("dataset version {version}")))?;
+    let dataset = ledger.dataset.ok_or_else(|| refuse(format!("dataset version {version} is not registered here")))?;
+    if !grant.views.contains(&provider.view) || !dataset.views.contains(&provider.view) {
+        return Err(refuse(format!("view `{}`", provider.view)));
+    }
+    Ok((grant, dataset))
+}
+
+/// Every model of the job is one of the contract's, and this owner holds its own.
+fn check_models(spec: &JobSpec, terms: &Contract, ledger: &Ledger<'_>) -> Result<(), Fault> {
+    let refuse = |what: String| Err(Fault::new(Code::RefusedModel, what));
+    for model in &spec.models {
+        if !terms.models.iter().any(|g| g.owner == model.owner && g.model == model.model) {
+            return refuse(format!("model version {} is not in contract `{}`", model.model.short(), terms.name));
+        }
+        if model.owner == ledger.owner && !ledger.models.iter().any(|(id, _)| *id == model.model) {
+            return refuse(format!("model version {} is not held here", model.model.short()));
+        }
+    }
+    Ok(())
+}
+
+/// What a job scores is within the contract's terms; gives the rows to be taken from its allowance.
+fn check_score(
+    spec: &JobSpec,
+    terms: &Contract,
+    facts: &JobFacts,
+    ledger: &Ledger<'_>,
+    used: u64,
+) -> Result<u64, Fault> {
+    let Some(score) = facts.score else {
+        return if spec.models.is_empty() && spec.dealer.is_none() {
+            Ok(0)
+        } else {
+            Err(Fault::new(Code::RefusedParameters, "a kind that uses no model has one, or a dealer"))
+        };
+    };
+    let refuse = |code: Code, what: String| Err(Fault::new(code, what));
+    let Some(allowed) = terms.scoring else {
+        return refuse(Code::RefusedPrecision, format!("contract `{}` has no terms of scoring", terms.name));
+    };
+    if score.precision > allowed.precision {
+        let (asked, most) = (score.precision.word(), allowed.precision.word());
+        return refuse(Code::RefusedPrecision, format!("the job asks for `{asked}`, the contract allows `{most}`"));
+    }
+    let own = |m: &&crate::job::ModelRef| m.owner == ledger.owner;
+    let families = spec.models.iter().filter(own).filter_map(|m| ledger.models.iter().find(|(id, _)| *id == m.model));
+    if let Some((id, model)) = families.into_iter().find(|(_, model)| model.family != score.family) {
+        let what =
+            format!("model version {} is {}, the kind uses {}", id.short(), model.family.word(), score.family.word());
+        return refuse(Code::RefusedModel, what);
+    }
+    let left = allowed.rows.saturating_sub(used);
+    if score.rows > allowed.rows_per_job || score.rows > left {
+        let what = format!(
+            "{} rows to score; {} a job and {left} of {} are left",
+            score.rows, allowed.rows_per_job, allowed.rows
+        );
+        return refuse(Code::RefusedQuota, what);
+    }
+    Ok(score.rows)
 }
 
 fn check_time(spec: &JobSpec, now: UnixMillis, high_water: UnixMillis) -> Result<(), Fault> {
@@ -239,7 +320,7 @@ fn check_roles(terms: &Contract, ledger: &Ledger<'_>) -> Result<(), Fault> {
 
 fn check_column(
     terms: &Contract,
-    grant: &crate::contract::DatasetGrant,
+    grant: &DatasetGrant,
     dataset: &DatasetDescriptor,
     column: &str,
     usage: Use,
@@ -262,12 +343,13 @@ fn check_parties(spec: &JobSpec, terms: &Contract, facts: &JobFacts) -> Result<(
         let what = format!("{} providers; the kind needs {}", spec.providers.len(), facts.providers_min);
         return Err(Fault::new(Code::RefusedParties, what));
     }
-    let stranger =
-        spec.providers.iter().find(|p| !terms.parties.iter().any(|c| c.root == p.owner && c.role == Role::Provider));
-    match stranger {
-        Some(p) => {
-            Err(Fault::new(Code::RefusedParties, format!("provider {} is not in the contract", p.owner.short())))
-        }
+    let has = |root: &NodeId, role: Role| terms.parties.iter().any(|c| c.root == *root && c.role == role);
+    let owners = spec.providers.iter().map(|p| &p.owner).chain(spec.models.iter().map(|m| &m.owner));
+    if let Some(owner) = owners.into_iter().find(|o| !has(o, Role::Provider)) {
+        return Err(Fault::new(Code::RefusedParties, format!("provider {} is not in the contract", owner.short())));
+    }
+    match spec.dealer.filter(|d| !has(d, Role::Dealer)) {
+        Some(d) => Err(Fault::new(Code::RefusedParties, format!("{} is no dealer in the contract", d.short()))),
         None => Ok(()),
     }
 }

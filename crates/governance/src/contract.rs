@@ -6,6 +6,7 @@ use tacit_crypto::{Body, SealPublic, SigningKey, Statement, cbor, sha256};
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Name, NodeId, UnixMillis};
 
 use crate::dataset::Level;
+use crate::model::{ModelGrant, ScoringTerms};
 
 /// A party's role in a contract.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, minicbor::Encode, minicbor::Decode)]
@@ -20,6 +21,9 @@ pub enum Role {
     /// Schedules and keeps the log; may be nothing else.
     #[n(2)]
     Coordinator,
+    /// Deals correlated randomness to jobs on shares; owns nothing in them.
+    #[n(3)]
+    Dealer,
 }
 
 /// A party of a contract, named by its root key.
@@ -129,6 +133,13 @@ pub struct Contract {
     /// Until when, exclusive.
     #[n(12)]
     pub valid_until: UnixMillis,
+    /// Models that may be used.
+    #[n(20)]
+    #[cbor(default, skip_if = "Vec::is_empty")]
+    pub models: Vec<ModelGrant>,
+    /// What may be scored with them.
+    #[n(21)]
+    pub scoring: Option<ScoringTerms>,
 }
 
 impl Body for Contract {
@@ -137,6 +148,8 @@ impl Body for Contract {
 
 /// Parties of one contract.
 pub const CONTRACT_PARTIES_MAX: usize = 256;
+/// Models of one contract.
+pub const CONTRACT_MODELS_MAX: usize = 64;
 /// Bytes of a purpose.
 pub const PURPOSE_BYTES_MAX: usize = 256;
 /// The least cohort of rows that a contract may state.
@@ -166,13 +179,19 @@ impl Contract {
         check(self.parties.iter().any(|p| p.role == Role::Demander), "no demander");
         check(self.datasets.iter().all(|d| role(&d.owner, Role::Provider)), "a dataset's owner is not a provider");
         check(
-            self.parties
-                .iter()
-                .filter(|p| p.role == Role::Provider)
-                .all(|p| self.datasets.iter().any(|d| d.owner == p.root)),
-            "a provider grants no dataset",
+            self.parties.iter().filter(|p| p.role == Role::Provider).all(|p| {
+                self.datasets.iter().any(|d| d.owner == p.root) || self.models.iter().any(|m| m.owner == p.root)
+            }),
+            "a provider grants neither dataset nor model",
         );
         check(!self.datasets.is_empty(), "no dataset");
+        check(self.models.len() <= CONTRACT_MODELS_MAX, "more than 64 models");
+        check(self.models.iter().all(|m| role(&m.owner, Role::Provider)), "a model's owner is not a provider");
+        check(self.models.is_empty() || self.scoring.is_some(), "models without terms of scoring");
+        check(
+            self.scoring.is_none_or(|s| s.rows > 0 && s.rows_per_job > 0 && s.rows_per_job <= s.rows),
+            "the rows that may be scored are 0, or fewer than those of one job",
+        );
         check(!self.kinds.is_empty() && self.kinds.iter().all(|k| k != "*"), "no job kind, or a wildcard");
         check(
             !self.purpose.trim().is_empty() && self.purpose.len() <= PURPOSE_BYTES_MAX && self.purpose != "*",
@@ -191,9 +210,9 @@ impl Contract {
         faults
     }
 
-    /// Whose signatures are needed: every provider and every demander.
+    /// Whose signatures are needed: every provider's, every dealer's and every demander's.
     pub fn signers(&self) -> impl Iterator<Item = &ContractParty> {
-        self.parties.iter().filter(|p| matches!(p.role, Role::Provider | Role::Demander))
+        self.parties.iter().filter(|p| matches!(p.role, Role::Provider | Role::Dealer | Role::Demander))
     }
 
     /// The grant of an owner's dataset version.
@@ -243,7 +262,7 @@ impl SignedContract {
         if !self.body.signers().any(|p| p.root == statement.signer()) {
             return Err(Fault::new(
                 Code::RefusedContractIncomplete,
-                format!("{} is not a provider or demander of it", statement.signer().short()),
+                format!("{} is not a party that signs it", statement.signer().short()),
             ));
         }
         if !self.signatures.iter().any(|s| s.signer() == statement.signer()) {

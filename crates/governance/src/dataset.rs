@@ -96,6 +96,10 @@ pub enum Use {
     GroupBy,
     /// To filter rows.
     Filter,
+    /// As a feature of a score.
+    Score,
+    /// To find the rows that a list of keys names.
+    Key,
 }
 
 impl Use {
@@ -105,6 +109,8 @@ impl Use {
             Use::Aggregate => Level::AfterAggregate,
             Use::GroupBy => Level::AfterGroupBy,
             Use::Filter => Level::AfterCompare,
+            Use::Score => Level::ScoreOnly,
+            Use::Key => Level::AlignKey,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use tacit_crypto::{Body, SealPublic, Statement};
 use tacit_types::limits::JOB_BYTES_MAX;
-use tacit_types::{Code, ContractId, DatasetVersionId, Fault, JobId, NodeId, UnixMillis};
+use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, JobId, ModelVersionId, NodeId, UnixMillis};
 
 use crate::contract::Cohort;
 
@@ -19,6 +19,36 @@ pub struct ProviderRef {
     /// The view to read.
     #[n(3)]
     pub view: String,
+}
+
+/// One model in a job: which owner's node brings which version of it.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct ModelRef {
+    /// The owner's root key.
+    #[n(1)]
+    pub owner: NodeId,
+    /// The exact version.
+    #[n(2)]
+    pub model: ModelVersionId,
+}
+
+/// Something that came with the job, sealed to the parties: its bytes are not in the job, their hash is.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct AttachmentRef {
+    /// What it is to the kind, such as `keys`.
+    #[n(1)]
+    pub name: String,
+    /// The hash of the plain bytes, which begin with thirty-two random ones: the hash tells nothing of the rest.
+    #[n(2)]
+    pub plain: Hash,
+    /// The hash of the sealed bytes, by which they are asked for.
+    #[n(3)]
+    pub sealed: Hash,
+    /// Plain bytes, without the random ones.
+    #[n(4)]
+    pub bytes: u64,
 }
 
 /// The job. Its id is the hash of the signed bytes.
@@ -63,6 +93,17 @@ pub struct JobSpec {
     /// Milliseconds that one attempt may take.
     #[n(12)]
     pub attempt_ms: u64,
+    /// Models, each at its owner's node.
+    #[n(13)]
+    #[cbor(default, skip_if = "Vec::is_empty")]
+    pub models: Vec<ModelRef>,
+    /// Who deals correlated randomness and has no data in the job: its root key.
+    #[n(14)]
+    pub dealer: Option<NodeId>,
+    /// What came with the job under seal.
+    #[n(15)]
+    #[cbor(default, skip_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachmentRef>,
 }
 
 impl Body for JobSpec {
@@ -73,6 +114,10 @@ impl Body for JobSpec {
 pub const JOB_CONTRACTS_MAX: usize = 16;
 /// The longest attempt: one day.
 pub const ATTEMPT_MS_MAX: u64 = 86_400_000;
+/// Models of one job.
+pub const JOB_MODELS_MAX: usize = 16;
+/// Attachments of one job.
+pub const JOB_ATTACHMENTS_MAX: usize = 4;
 
 impl JobSpec {
     /// Parses a signed job and checks its form and signature, not its terms.
@@ -96,6 +141,9 @@ impl JobSpec {
             && spec.contracts.len() <= JOB_CONTRACTS_MAX
             && owners.len() == spec.providers.len()
             && spec.providers.len() <= tacit_types::limits::SEATS_MAX
+            && spec.models.len() <= JOB_MODELS_MAX
+            && spec.attachments.len() <= JOB_ATTACHMENTS_MAX
+            && spec.dealer.is_none_or(|d| !owners.contains(&d) && spec.models.iter().all(|m| m.owner != d))
             && (1..=ATTEMPT_MS_MAX).contains(&spec.attempt_ms)
             && spec.created_at < spec.expires_at;
         if ok { Ok(job) } else { Err(malformed("a field is out of its range".into())) }
@@ -104,6 +152,17 @@ impl JobSpec {
     /// The id of a signed job.
     pub fn id(job: &Statement<JobSpec>) -> JobId {
         JobId(job.id().0)
+    }
+
+    /// Root keys of everyone with a seat: data owners, model owners, the dealer.
+    pub fn seated(&self) -> std::collections::BTreeSet<NodeId> {
+        let owners = self.providers.iter().map(|p| p.owner).chain(self.models.iter().map(|m| m.owner));
+        owners.chain(self.dealer).collect()
+    }
+
+    /// The attachment of that name.
+    pub fn attachment(&self, name: &str) -> Option<&AttachmentRef> {
+        self.attachments.iter().find(|a| a.name == name)
     }
 
     /// This owner's part.

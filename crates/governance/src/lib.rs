@@ -9,10 +9,12 @@ pub mod admission;
 pub mod contract;
 pub mod dataset;
 pub mod job;
+pub mod model;
 pub mod party;
 
 pub use admission::{Admission, JobFacts, Ledger, Refusal, Request, admit};
 pub use contract::{Cohort, ColumnGrant, Contract, ContractParty, DatasetGrant, Quota, Role, SignedContract};
 pub use dataset::{ColumnInfo, ColumnKind, DatasetDescriptor, Level, Use};
-pub use job::{JobSpec, ProviderRef};
+pub use job::{AttachmentRef, JobSpec, ModelRef, ProviderRef};
+pub use model::{ModelDescriptor, ModelFamily, ModelGrant, Precision, ScoreFacts, ScoringTerms};
 pub use party::{PartyCard, PartyRole};

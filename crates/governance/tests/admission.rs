@@ -5,9 +5,10 @@ use tacit_crypto::{SealPublic, Secret, SigningKey, Statement};
 use tacit_governance::contract::{Cohort, ColumnGrant, DatasetGrant, Quota};
 use tacit_governance::{
     Admission, ColumnInfo, ColumnKind, Contract, ContractParty, DatasetDescriptor, JobFacts, JobSpec, Ledger, Level,
-    ProviderRef, Request, Role, SignedContract, Use, admit,
+    ModelDescriptor, ModelFamily, ModelGrant, ModelRef, Precision, ProviderRef, Request, Role, ScoreFacts,
+    ScoringTerms, SignedContract, Use, admit,
 };
-use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, Name, NodeId, UnixMillis};
+use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, ModelVersionId, Name, NodeId, UnixMillis};
 
 const NOW: UnixMillis = UnixMillis(1_000_000_000);
 
@@ -27,6 +28,8 @@ struct Case {
     operator: u8,
     facts: Result<JobFacts, Fault>,
     dataset: Option<DatasetDescriptor>,
+    models: Vec<(ModelVersionId, ModelDescriptor)>,
+    rows_used: u64,
     known: bool,
     revoked: bool,
     used: u64,
@@ -74,6 +77,8 @@ impl Case {
             quota: Quota { jobs: 5 },
             valid_from: UnixMillis(NOW.0 - 10),
             valid_until: UnixMillis(NOW.0 + 10),
+            models: Vec::new(),
+            scoring: None,
         };
         let id = contract.id();
         let all_levels = Level::ALL.to_vec();
@@ -96,6 +101,9 @@ impl Case {
                 created_at: UnixMillis(NOW.0 - 1),
                 expires_at: UnixMillis(NOW.0 + 1),
                 attempt_ms: 1000,
+                models: Vec::new(),
+                dealer: None,
+                attachments: Vec::new(),
             },
             operator: OPERATOR,
             facts: Ok(JobFacts {
@@ -106,6 +114,7 @@ impl Case {
                 ],
                 providers_min: 3,
                 rows_max: Some(1024),
+                score: None,
             }),
             dataset: Some(DatasetDescriptor {
                 format: 1,
@@ -121,6 +130,8 @@ impl Case {
                 commitment: Hash([0; 32]),
                 views: vec!["claims".into(), "other".into()],
             }),
+            models: Vec::new(),
+            rows_used: 0,
             known: true,
             revoked: false,
             used: 4,
@@ -167,7 +178,7 @@ impl Case {
         let id = signed.id();
         let contracts = if self.known { vec![signed] } else { Vec::new() };
         let revoked: Vec<ContractId> = if self.revoked { vec![id] } else { Vec::new() };
-        let used = self.used;
+        let (used, rows_used) = (self.used, self.rows_used);
         let job = Statement::sign(&key(self.operator), "job", NOW, None, self.job);
         let request = Request { job: &job, facts: self.facts, now: self.now };
         admit(
@@ -177,7 +188,9 @@ impl Case {
                 contracts: &contracts,
                 revoked: &revoked,
                 dataset: self.dataset.as_ref(),
+                models: &self.models,
                 jobs_used: &|_| used,
+                rows_used: &|_| rows_used,
                 consumed: self.consumed,
                 high_water: self.high_water,
                 coordinator: self.coordinator,
@@ -194,7 +207,7 @@ fn add_owner(c: &mut Contract, n: u8) {
 fn the_job_that_the_contract_describes_is_admitted() {
     let admission = Case::new().decide().unwrap();
     assert_eq!(admission.owner, key(1).id());
-    assert_eq!(admission.dataset, dataset_of(1));
+    assert_eq!(admission.dataset, Some(dataset_of(1)));
     // At the last moment, at the last place of the quota, with a higher floor: still within the terms.
     assert!(Case::new().job(|j| j.cohort = Cohort { rows: 11, contributors: 3 }).decide().is_ok());
     assert!(Case::new().other(|c| c.high_water = UnixMillis(NOW.0 + 300_000)).decide().is_ok());
@@ -364,4 +377,136 @@ fn a_job_with_a_field_out_of_range_is_malformed() {
         let signed = Statement::sign(&key(OPERATOR), "job", NOW, None, job);
         assert_eq!(JobSpec::verify(signed.bytes()).unwrap_err().code, Code::RefusedMalformed, "{i}");
     }
+}
+
+const DEALER: u8 = 6;
+
+fn model_of(owner: u8) -> ModelVersionId {
+    ModelVersionId([owner + 200; 32])
+}
+
+/// A bank's model over two others' features, with a dealer; seen by the owner with key 1, who brings data and the model.
+fn scoring() -> Case {
+    let mut case = Case::new().contract(|c| {
+        c.kinds.push("score-linear/v1".into());
+        c.parties.push(ContractParty { name: name("dealer"), root: key(DEALER).id(), role: Role::Dealer });
+        c.models.push(ModelGrant { owner: key(1).id(), model: model_of(1) });
+        c.scoring = Some(ScoringTerms { rows: 1000, rows_per_job: 100, precision: Precision::Rounded });
+        for grant in &mut c.datasets {
+            grant.columns.push(ColumnGrant { name: "income".into(), levels: vec![Level::ScoreOnly] });
+            grant.columns.push(ColumnGrant { name: "id".into(), levels: vec![Level::AlignKey] });
+        }
+    });
+    case.signers.push(DEALER);
+    case.job.kind = "score-linear/v1".into();
+    case.job.models = vec![ModelRef { owner: key(1).id(), model: model_of(1) }];
+    case.job.dealer = Some(key(DEALER).id());
+    let descriptor = ModelDescriptor {
+        format: 1,
+        owner: key(1).id(),
+        name: name("credit"),
+        version: 1,
+        family: ModelFamily::Linear,
+        features: vec!["income".into()],
+        commitment: Hash([1; 32]),
+    };
+    case.models = vec![(model_of(1), descriptor)];
+    case.rows_used = 900;
+    if let Some(dataset) = &mut case.dataset {
+        for column in ["income", "id"] {
+            let levels = Level::ALL.to_vec();
+            dataset.columns.push(ColumnInfo { name: column.into(), kind: ColumnKind::Float, levels });
+        }
+    }
+    case.facts = Ok(JobFacts {
+        uses: vec![("income".into(), Use::Score), ("id".into(), Use::Key)],
+        providers_min: 2,
+        rows_max: None,
+        score: Some(ScoreFacts { rows: 100, precision: Precision::Rounded, family: ModelFamily::Linear }),
+    });
+    case
+}
+
+fn score(case: &mut Case, change: impl FnOnce(&mut ScoreFacts)) {
+    if let Ok(JobFacts { score: Some(score), .. }) = &mut case.facts {
+        change(score);
+    }
+}
+
+#[test]
+fn a_score_within_the_terms_takes_its_rows_from_the_allowance() {
+    let admission = scoring().decide().unwrap();
+    assert_eq!((admission.rows, admission.dataset), (100, Some(dataset_of(1))));
+    assert!(scoring().other(|c| score(c, |s| s.precision = Precision::Decision)).decide().is_ok());
+}
+
+#[test]
+fn each_change_of_a_score_has_its_refusal() {
+    use Code::*;
+    let held_by = |owner| vec![ModelRef { owner: key(owner).id(), model: model_of(1) }];
+    let table: Vec<(&str, Case, Code)> = vec![
+        ("another version", scoring().job(|j| j.models[0].model = model_of(2)), RefusedModel),
+        ("another owner's", scoring().job(|j| j.models = held_by(2)), RefusedModel),
+        ("a model that is not held", scoring().other(|c| c.models.clear()), RefusedModel),
+        ("a model of another family", scoring().other(|c| c.models[0].1.family = ModelFamily::Network), RefusedModel),
+        ("no terms of scoring", scoring().contract(|c| c.scoring = None), RefusedContractIncomplete),
+        (
+            "no terms and no models",
+            scoring()
+                .contract(|c| {
+                    c.scoring = None;
+                    c.models.clear();
+                })
+                .job(|j| j.models.clear()),
+            RefusedPrecision,
+        ),
+        ("more precise", scoring().other(|c| score(c, |s| s.precision = Precision::Score)), RefusedPrecision),
+        ("one row too many for a job", scoring().other(|c| score(c, |s| s.rows = 101)), RefusedQuota),
+        ("one row too many in all", scoring().other(|c| c.rows_used = 901), RefusedQuota),
+        ("a dealer without that role", scoring().job(|j| j.dealer = Some(key(STRANGER).id())), RefusedParties),
+        ("the demander as dealer", scoring().job(|j| j.dealer = Some(key(DEMANDER).id())), RefusedParties),
+        ("the dealer has not signed", scoring().other(|c| c.signers.truncate(4)), RefusedContractIncomplete),
+        ("a feature that may be summed only", scoring().uses("amount", Use::Score), RefusedLevel),
+        ("a feature as key", scoring().uses("income", Use::Key), RefusedLevel),
+        (
+            "a dealer in a job that scores nothing",
+            scoring().other(|c| c.facts.as_mut().unwrap().score = None),
+            RefusedParameters,
+        ),
+        ("the kind is not allowed", scoring().contract(|c| c.kinds.truncate(1)), RefusedKind),
+    ];
+    for (what, case, code) in table {
+        assert_eq!(case.decide().map_err(|f| f.code).map(|_| ()), Err(code), "{what}");
+    }
+}
+
+#[test]
+fn who_deals_needs_no_data_and_who_has_no_part_refuses() {
+    let mut case = scoring();
+    let mut signed = SignedContract::draft(case.contract.clone());
+    for signer in &case.signers {
+        signed.add(Statement::sign(&key(*signer), "", NOW, None, case.contract.clone())).unwrap();
+    }
+    let contracts = [signed];
+    let facts = core::mem::replace(&mut case.facts, Err(Fault::new(Code::JobInternal, "")));
+    let job = Statement::sign(&key(OPERATOR), "job", NOW, None, case.job);
+    let decide = |owner: u8| {
+        let request = Request { job: &job, facts: facts.clone(), now: NOW };
+        let ledger = Ledger {
+            owner: key(owner).id(),
+            contracts: &contracts,
+            revoked: &[],
+            dataset: None,
+            models: &[],
+            jobs_used: &|_| 0,
+            rows_used: &|_| 0,
+            consumed: false,
+            high_water: NOW,
+            coordinator: key(8).id(),
+        };
+        admit(&request, &ledger)
+    };
+    assert_eq!(decide(DEALER).unwrap().dataset, None);
+    assert_eq!(decide(DEMANDER).unwrap_err().code, Code::RefusedParties);
+    assert_eq!(decide(2).unwrap_err().code, Code::RefusedDataset);
 }

@@ -134,6 +134,10 @@ codes! {
         "submit as another party", "请以其他参与方身份提交";
     RefusedDataset = "refused.dataset", "the dataset version is not the one of the contract", "数据集版本与合同不符",
         "name the contract's dataset version", "请使用合同载明的数据集版本";
+    RefusedModel = "refused.model", "the model version is not one of the contract, or not held here", "模型版本与合同不符，或本节点没有该模型",
+        "name the contract's model version; its owner imports it with `tacit model import`", "请使用合同载明的模型版本；由其所有者通过 `tacit model import` 导入";
+    RefusedPrecision = "refused.precision", "the output says more than the contract allows", "输出精度超过合同允许的范围",
+        "ask for a decision, a band or a rounded score as the contract states", "请按合同要求输出判定、分段或舍入后的分数";
     RefusedPurpose = "refused.purpose", "the purpose differs from the contract's", "用途与合同不符",
         "use the contract's purpose", "请使用合同载明的用途";
     RefusedKind = "refused.kind", "the contract does not allow this job kind", "合同不允许此类作业",

@@ -93,6 +93,10 @@ id32!(
     DatasetVersionId
 );
 id32!(
+    /// The hash of the exact signed bytes of a model version's descriptor.
+    ModelVersionId
+);
+id32!(
     /// The hash of the exact signed bytes of any other statement.
     StatementId
 );

@@ -17,7 +17,7 @@ pub mod wire;
 
 pub use code::{Code, Fault, Lang};
 pub use columns::{Column, Columns, Values};
-pub use id::{ContractId, DatasetVersionId, Hash, JobId, Name, NodeId, StatementId};
+pub use id::{ContractId, DatasetVersionId, Hash, JobId, ModelVersionId, Name, NodeId, StatementId};
 pub use query::{Literal, LocalQuery, Predicate};
 pub use seat::{Attempt, Seat, Step};
 pub use time::{Millis, UnixMillis};

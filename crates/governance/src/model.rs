@@ -1,0 +1,137 @@
+//! Model versions as others see them, and what a contract says about scoring with them.
+
+use tacit_crypto::Body;
+use tacit_types::{Hash, ModelVersionId, Name, NodeId};
+
+/// The family of a model, which decides the job kinds that can use it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
+pub enum ModelFamily {
+    /// A weighted sum with a link: linear and logistic regression, scorecards.
+    #[n(0)]
+    Linear,
+    /// An ensemble of decision trees.
+    #[n(1)]
+    Trees,
+    /// Layers of weighted sums with activations.
+    #[n(2)]
+    Network,
+}
+
+impl ModelFamily {
+    /// The word used on the command line and in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            ModelFamily::Linear => "linear",
+            ModelFamily::Trees => "trees",
+            ModelFamily::Network => "network",
+        }
+    }
+}
+
+/// Features of one model.
+pub const MODEL_FEATURES_MAX: usize = 4096;
+
+/// A model version, signed by its owner. It names the inputs; no weight, threshold or category is in it or can be
+/// guessed from it.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct ModelDescriptor {
+    /// Version of this format, 1.
+    #[n(1)]
+    pub format: u8,
+    /// The owner's root key.
+    #[n(2)]
+    pub owner: NodeId,
+    /// The model's name at the owner.
+    #[n(3)]
+    pub name: Name,
+    /// Version, from 1.
+    #[n(4)]
+    pub version: u32,
+    /// The family.
+    #[n(5)]
+    pub family: ModelFamily,
+    /// The features' names, in the model's order.
+    #[n(6)]
+    pub features: Vec<String>,
+    /// The hash of thirty-two random bytes and the model: commits to it, tells nothing of it.
+    #[n(7)]
+    pub commitment: Hash,
+}
+
+impl Body for ModelDescriptor {
+    const TYPE: &'static str = "model-version";
+}
+
+/// A model version in a contract.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct ModelGrant {
+    /// The owner's root key.
+    #[n(1)]
+    pub owner: NodeId,
+    /// The exact version.
+    #[n(2)]
+    pub model: ModelVersionId,
+}
+
+/// What the recipient of a score learns, from least to most.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
+pub enum Precision {
+    /// Yes or no against a threshold.
+    #[n(0)]
+    Decision,
+    /// Which of a few bands.
+    #[n(1)]
+    Band,
+    /// The score, rounded.
+    #[n(2)]
+    Rounded,
+    /// The score.
+    #[n(3)]
+    Score,
+}
+
+impl Precision {
+    /// Every precision.
+    pub const ALL: [Precision; 4] = [Precision::Decision, Precision::Band, Precision::Rounded, Precision::Score];
+
+    /// The word used in files and in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Precision::Decision => "decision",
+            Precision::Band => "band",
+            Precision::Rounded => "rounded",
+            Precision::Score => "score",
+        }
+    }
+}
+
+/// What a contract allows of scoring. Without it no job scores.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct ScoringTerms {
+    /// Rows over all jobs of the contract, each call and each repetition counted: what an extraction of the
+    /// model or of a feature is limited by.
+    #[n(1)]
+    pub rows: u64,
+    /// Rows of one job.
+    #[n(2)]
+    pub rows_per_job: u64,
+    /// The most that a result may say.
+    #[n(3)]
+    pub precision: Precision,
+}
+
+/// What a job says about the scores that it asks for, for the decision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ScoreFacts {
+    /// Rows.
+    pub rows: u64,
+    /// What the recipient learns of each.
+    pub precision: Precision,
+    /// The family that each of the job's models must have.
+    pub family: ModelFamily,
+}
