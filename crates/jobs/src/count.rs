@@ -6,12 +6,12 @@ use tacit_crypto::{Transcript, cbor};
 use tacit_governance::{JobFacts, Use};
 use tacit_protocol::{Abort, Audience, Disclosure, Party};
 use tacit_secagg::{Delivery, Round, Vector};
-use tacit_types::{Code, Columns, Fault, Hash, Lang, LocalQuery, Predicate, Seat, Unit};
+use tacit_types::{Code, Columns, Fault, Hash, Lang, LocalQuery, NodeId, Predicate, Seat, Unit};
 
 use crate::filter;
 use crate::kind::{
-    ColumnKinds, Estimate, Fold, JointContext, JointFuture, JointHalf, JointOutput, Kind, Opened, OpenedVector, Plan,
-    Table,
+    ColumnKinds, Estimate, Fold, JointContext, JointFuture, JointHalf, JointOutput, Kind, Material, Opened,
+    OpenedVector, Parts, Plan, Table,
 };
 use crate::session;
 
@@ -61,7 +61,7 @@ impl Kind for Count {
         }
     }
 
-    fn plan(&self, params: &[u8]) -> Result<Box<dyn Plan>, Fault> {
+    fn plan(&self, params: &[u8], _: &Parts<'_>) -> Result<Box<dyn Plan>, Fault> {
         let params: CountParams = cbor::decode(params)
             .map_err(|e| Fault::new(Code::RefusedParameters, format!("the parameters of count/v1 are {e}")))?;
         if params.filter.as_ref().is_some_and(|f| !f.within_limits()) {
@@ -86,21 +86,26 @@ fn result_disclosure() -> Disclosure {
 }
 
 impl Plan for CountPlan {
-    fn facts(&self) -> JobFacts {
+    fn facts(&self, _: &NodeId) -> JobFacts {
         let columns = self.params.filter.iter().flat_map(Predicate::columns);
-        JobFacts { uses: columns.map(|c| (c.to_owned(), Use::Filter)).collect(), providers_min: 3, rows_max: None }
+        JobFacts {
+            uses: columns.map(|c| (c.to_owned(), Use::Filter)).collect(),
+            providers_min: 3,
+            rows_max: None,
+            score: None,
+        }
     }
 
     fn disclosures(&self) -> Vec<Disclosure> {
         vec![floor_disclosure(), result_disclosure()]
     }
 
-    fn local_query(&self, view: &str) -> LocalQuery {
+    fn local_query(&self, _: &NodeId, view: &str) -> LocalQuery {
         LocalQuery { view: view.to_owned(), columns: Vec::new(), filter: self.params.filter.clone() }
     }
 
-    fn fold(&self) -> Box<dyn Fold> {
-        Box::new(CountFold { rows: 0 })
+    fn fold(&self, _: &NodeId, _: Material) -> Result<Box<dyn Fold>, Fault> {
+        Ok(Box::new(CountFold { rows: 0 }))
     }
 
     fn estimate(&self, parties: usize) -> Estimate {

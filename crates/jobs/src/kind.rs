@@ -5,9 +5,9 @@ use core::pin::Pin;
 use std::collections::BTreeMap;
 
 use tacit_crypto::SealPublic;
-use tacit_governance::{Cohort, ColumnKind, JobFacts};
+use tacit_governance::{AttachmentRef, Cohort, ColumnKind, JobFacts, JobSpec, ModelDescriptor, ModelRef, ProviderRef};
 use tacit_protocol::{Abort, Disclosure, Party};
-use tacit_types::{Columns, Fault, Hash, Lang, LocalQuery, Seat};
+use tacit_types::{Columns, Fault, Hash, Lang, LocalQuery, NodeId, Seat};
 
 /// The kind of each column that every provider of a job has in common; `Float` where they differ
 /// between whole and real numbers.
@@ -30,26 +30,110 @@ pub trait Kind: Sync {
     /// `refused.parameters` naming the field.
     fn params(&self, written: serde_json::Value, columns: &ColumnKinds) -> Result<Vec<u8>, Fault>;
 
+    /// As [`Kind::params`], for kinds in which each provider has columns of its own.
+    ///
+    /// # Errors
+    /// `refused.parameters` naming the field.
+    fn draft(&self, written: serde_json::Value, draft: &Draft) -> Result<Vec<u8>, Fault> {
+        self.params(written, &draft.common())
+    }
+
     /// Checks canonical parameters and plans the job. A node does this before anything else.
     ///
     /// # Errors
     /// `refused.parameters` or `refused.overflow`.
-    fn plan(&self, params: &[u8]) -> Result<Box<dyn Plan>, Fault>;
+    fn plan(&self, params: &[u8], parts: &Parts<'_>) -> Result<Box<dyn Plan>, Fault>;
+}
+
+/// What a job is written with: who provides what.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    /// The providers, in the order of the job.
+    pub providers: Vec<DraftProvider>,
+    /// The models that the job names.
+    pub models: Vec<(ModelRef, ModelDescriptor)>,
+    /// The dealer.
+    pub dealer: Option<NodeId>,
+    /// Rows of the list of keys, where the job has one.
+    pub keys: Option<u64>,
+}
+
+/// One provider of a job that is being written.
+#[derive(Clone, Debug)]
+pub struct DraftProvider {
+    /// The party's name.
+    pub name: String,
+    /// The owner's root key.
+    pub owner: NodeId,
+    /// Its columns.
+    pub columns: ColumnKinds,
+}
+
+impl Draft {
+    /// The columns that all providers have: whole numbers only where all have whole numbers.
+    pub fn common(&self) -> ColumnKinds {
+        let mut all = self.providers.iter().map(|p| &p.columns);
+        let Some(first) = all.next() else { return ColumnKinds::new() };
+        all.fold(first.clone(), |common, own| {
+            let merged = |name: String, kind: ColumnKind| {
+                let kind = match (kind, *own.get(&name)?) {
+                    (a, b) if a == b => a,
+                    (ColumnKind::Text, _) | (_, ColumnKind::Text) => ColumnKind::Text,
+                    _ => ColumnKind::Float,
+                };
+                Some((name, kind))
+            };
+            common.into_iter().filter_map(|(name, kind)| merged(name, kind)).collect()
+        })
+    }
+}
+
+/// What a plan rests on beside its parameters: the parts of the signed job that say who brings what.
+#[derive(Clone, Copy, Default)]
+pub struct Parts<'a> {
+    /// Who has data.
+    pub providers: &'a [ProviderRef],
+    /// Who has a model.
+    pub models: &'a [ModelRef],
+    /// Who deals.
+    pub dealer: Option<NodeId>,
+    /// What came under seal.
+    pub attachments: &'a [AttachmentRef],
+}
+
+impl<'a> Parts<'a> {
+    /// Those of a job.
+    pub fn of(spec: &'a JobSpec) -> Self {
+        let JobSpec { providers, models, dealer, attachments, .. } = spec;
+        Self { providers, models, dealer: *dealer, attachments }
+    }
+}
+
+/// What an owner's node brings to its local half beside rows.
+#[derive(Clone, Default)]
+pub struct Material {
+    /// This owner's model, in its canonical bytes.
+    pub model: Option<Vec<u8>>,
+    /// The job's attachments, opened, by name.
+    pub attachments: BTreeMap<String, Vec<u8>>,
 }
 
 /// A checked job of one kind.
 pub trait Plan: Send + Sync {
-    /// Columns and parties, for the owner's decision.
-    fn facts(&self) -> JobFacts;
+    /// Columns and parties, for this owner's decision.
+    fn facts(&self, owner: &NodeId) -> JobFacts;
 
     /// Everything that the job opens, to whom, and how much of it at most.
     fn disclosures(&self) -> Vec<Disclosure>;
 
-    /// What the owner's node reads.
-    fn local_query(&self, view: &str) -> LocalQuery;
+    /// What this owner's node reads. Asked of data owners alone.
+    fn local_query(&self, owner: &NodeId, view: &str) -> LocalQuery;
 
-    /// The local half: takes batches of rows, gives the joint half.
-    fn fold(&self) -> Box<dyn Fold>;
+    /// This owner's local half: takes batches of rows, gives the joint half.
+    ///
+    /// # Errors
+    /// What is wrong with the material.
+    fn fold(&self, owner: &NodeId, material: Material) -> Result<Box<dyn Fold>, Fault>;
 
     /// The cost, from public parameters alone.
     fn estimate(&self, parties: usize) -> Estimate;
@@ -105,6 +189,8 @@ pub struct JointContext {
     pub cohort: Cohort,
     /// The recipient's key.
     pub recipient: SealPublic,
+    /// The root keys of the seats' owners, by seat.
+    pub owners: Vec<NodeId>,
 }
 
 /// The future of a joint half.

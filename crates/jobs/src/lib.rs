@@ -13,7 +13,10 @@ pub mod session;
 pub mod stats;
 
 pub use decimal::Decimal;
-pub use kind::{ColumnKinds, Estimate, Fold, JointContext, JointHalf, JointOutput, Kind, Opened, Plan, Table};
+pub use kind::{
+    ColumnKinds, Draft, DraftProvider, Estimate, Fold, JointContext, JointHalf, JointOutput, Kind, Material, Opened,
+    Parts, Plan, Table,
+};
 
 /// Every job kind of this version.
 pub const CATALOG: &[&dyn Kind] = &[&stats::Stats, &count::Count];

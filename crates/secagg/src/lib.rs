@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod blind;
+mod collect;
 mod deal;
 mod epoch;
 pub mod evidence;
@@ -33,6 +34,7 @@ pub mod tails;
 pub mod vector;
 
 pub use blind::{Blinded, Release, unblind};
+pub use collect::{Collection, collect};
 pub use epoch::Epoch;
 pub use evidence::verify_blame;
 pub use params::{Bound, Graph, Params, TwoParty};

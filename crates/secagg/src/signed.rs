@@ -42,6 +42,8 @@ pub enum Kind {
     Result,
     /// A seat's promise never to open anything for a round.
     NoUnmask,
+    /// A seat's one-time point for a sum without drop-out.
+    Point,
 }
 
 /// A body with its signature.

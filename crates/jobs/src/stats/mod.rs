@@ -16,9 +16,9 @@ pub mod suppress;
 use tacit_crypto::cbor;
 use tacit_governance::{JobFacts, Use};
 use tacit_protocol::{Audience, Disclosure};
-use tacit_types::{Code, Fault, Lang, LocalQuery, Predicate};
+use tacit_types::{Code, Fault, Lang, LocalQuery, NodeId, Predicate};
 
-use crate::kind::{ColumnKinds, Estimate, Fold, Kind, Opened, OpenedVector, Plan};
+use crate::kind::{ColumnKinds, Estimate, Fold, Kind, Material, Opened, OpenedVector, Parts, Plan};
 use params::StatsParams;
 
 /// The kind.
@@ -52,7 +52,7 @@ impl Kind for Stats {
         Ok(cbor::encode(&params))
     }
 
-    fn plan(&self, params: &[u8]) -> Result<Box<dyn Plan>, Fault> {
+    fn plan(&self, params: &[u8], _: &Parts<'_>) -> Result<Box<dyn Plan>, Fault> {
         let params: StatsParams = cbor::decode(params)
             .map_err(|e| Fault::new(Code::RefusedParameters, format!("the parameters of stats/v1 are {e}")))?;
         params.check()?;
@@ -82,7 +82,7 @@ pub fn result_disclosure(params: &StatsParams) -> Disclosure {
 }
 
 impl Plan for StatsPlan {
-    fn facts(&self) -> JobFacts {
+    fn facts(&self, _: &NodeId) -> JobFacts {
         let p = &self.params;
         let mut uses: Vec<(String, Use)> = Vec::new();
         let mut add = |column: &str, usage: Use| {
@@ -95,7 +95,7 @@ impl Plan for StatsPlan {
             add(&group.column, Use::GroupBy);
         }
         p.filter.iter().flat_map(Predicate::columns).for_each(|c| add(c, Use::Filter));
-        JobFacts { uses, providers_min: 3, rows_max: Some(p.rows_max) }
+        JobFacts { uses, providers_min: 3, rows_max: Some(p.rows_max), score: None }
     }
 
     fn disclosures(&self) -> Vec<Disclosure> {
@@ -107,7 +107,7 @@ impl Plan for StatsPlan {
         all
     }
 
-    fn local_query(&self, view: &str) -> LocalQuery {
+    fn local_query(&self, _: &NodeId, view: &str) -> LocalQuery {
         let mut columns: Vec<String> = Vec::new();
         let grouped = self.params.group_by.iter().map(|g| g.column.as_str());
         for column in self.params.measured_columns().chain(grouped) {
@@ -118,8 +118,8 @@ impl Plan for StatsPlan {
         LocalQuery { view: view.to_owned(), columns, filter: self.params.filter.clone() }
     }
 
-    fn fold(&self) -> Box<dyn Fold> {
-        Box::new(fold::StatsFold::new(self.params.clone()))
+    fn fold(&self, _: &NodeId, _: Material) -> Result<Box<dyn Fold>, Fault> {
+        Ok(Box::new(fold::StatsFold::new(self.params.clone())))
     }
 
     fn estimate(&self, parties: usize) -> Estimate {

@@ -1,6 +1,7 @@
 //! A world of in-process parties with a virtual clock, one of which may be killed or made to cheat.
 
 mod cheats;
+mod collect;
 mod dropouts;
 mod honest;
 mod sparse;
