@@ -87,6 +87,8 @@ fn contract() -> Contract {
         quota: Quota { jobs: 20 },
         valid_from: AT,
         valid_until: AT.plus(86_400_000),
+        models: Vec::new(),
+        scoring: None,
     }
 }
 
@@ -104,6 +106,9 @@ fn job() -> JobSpec {
         created_at: AT,
         expires_at: AT.plus(3_600_000),
         attempt_ms: 60_000,
+            models: Vec::new(),
+            dealer: None,
+            attachments: Vec::new(),
     }
 }
 

@@ -82,17 +82,19 @@ pub fn cbor_decision(bytes: &[u8]) {
     let _ = cbor::decode::<Refusal>(bytes);
 }
 
+const OWNER: tacit_types::NodeId = tacit_types::NodeId([1; 32]);
+
 fn plans(kind: &str, params: &[u8]) {
     // proof: both kinds are in the catalogue.
-    let Ok(plan) = tacit_jobs::kind(kind).expect("a known kind").plan(params) else { return };
-    let facts = plan.facts();
+    let Ok(plan) = tacit_jobs::kind(kind).expect("a known kind").plan(params, &tacit_jobs::Parts::default()) else { return };
+    let facts = plan.facts(&OWNER);
     assert!(facts.providers_min >= 3);
     assert!(!plan.disclosures().is_empty());
     assert!(plan.disclosures().iter().any(|d| d.what == "result" && d.cells_max > 0), "a job has a result");
-    let query: LocalQuery = plan.local_query("data");
+    let query: LocalQuery = plan.local_query(&OWNER, "data");
     assert!(query.columns.iter().all(|c| facts.uses.iter().any(|(used, _)| used == c)), "every column read is decided");
     assert!(plan.estimate(3).cells > 0);
-    let _ = plan.fold();
+    let _ = plan.fold(&OWNER, tacit_jobs::Material::default());
 }
 
 /// Parameters of `stats/v1`: what is planned is bounded.

@@ -79,6 +79,9 @@ impl Offer {
             created_at: now,
             expires_at: now.plus(3_600_000),
             attempt_ms: 60_000,
+            models: Vec::new(),
+            dealer: None,
+            attachments: Vec::new(),
         }
     }
 }

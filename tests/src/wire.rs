@@ -163,7 +163,7 @@ impl Wire {
         let FromCoordinator::Result(sealed) = self.ask(&ToCoordinator::Result(id))? else { return Err(other()) };
         let job = JobSpec::verify(&sealed.job)?;
         let releases = sealed.releases.into_iter().map(|(seat, blob)| (seat, blob.0)).collect();
-        let plan = tacit_jobs::kind(&job.body().kind)?.plan(&job.body().params)?;
+        let plan = tacit_jobs::kind(&job.body().kind)?.plan(&job.body().params, &tacit_jobs::Parts::of(job.body()))?;
         let seal = self.seal();
         let open = |package: &[u8]| tacit_jobs::session::unblind(&seal, package, &releases);
         Ok(plan.open(&sealed.package, &open)?.json)

@@ -201,7 +201,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// A submitted job. `members` are the providers that the roster knows; a provider it does not
+    /// A submitted job. `members` are the parties that the roster knows; a party it does not
     /// know makes the job fail at once.
     ///
     /// # Errors
@@ -215,15 +215,16 @@ impl Job {
         now: UnixMillis,
     ) -> Result<Self, Fault> {
         let job = JobSpec::verify(&bytes)?;
-        if let Some(p) = job.body().providers.iter().find(|p| !members.iter().any(|m| m.root == p.owner)) {
-            return Err(Fault::new(Code::RefusedParties, format!("provider {} is not enrolled here", p.owner.short())));
+        let seated = job.body().seated();
+        if let Some(root) = seated.iter().find(|root| !members.iter().any(|m| m.root == **root)) {
+            return Err(Fault::new(Code::RefusedParties, format!("provider {} is not enrolled here", root.short())));
         }
         if job.body().providers.is_empty() {
             return Err(Fault::new(Code::RefusedParties, "the job names no provider"));
         }
         let parties = members
             .into_iter()
-            .filter(|m| job.body().provider(&m.root).is_some())
+            .filter(|m| seated.contains(&m.root))
             .map(|member| PartyState {
                 member,
                 decision: Decision::Waiting,

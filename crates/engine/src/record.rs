@@ -186,32 +186,33 @@ pub fn check(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
     }
 }
 
-/// Checks that a record's parties are the providers of the job, each under the key that this node has
+/// Checks that a record's parties are those of the job, each under the key that this node has
 /// pinned for it and with its dataset. Otherwise a coordinator could put keys of its own in their places,
 /// attest for them, and call the receipt complete. `node_of` gives the pinned node key of a root.
 ///
 /// # Errors
-/// `receipt.record`. A provider that is not known here is let pass where there is no result.
+/// `receipt.record`. A party that is not known here is let pass where there is no result.
 pub fn check_parties(
     record: &UsageRecord,
     spec: &JobSpec,
     node_of: impl Fn(&NodeId) -> Option<NodeId>,
 ) -> Result<(), Fault> {
     let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
-    if record.parties.len() != spec.providers.len() {
-        let (found, named) = (record.parties.len(), spec.providers.len());
+    let seated = spec.seated();
+    if record.parties.len() != seated.len() {
+        let (found, named) = (record.parties.len(), seated.len());
         return wrong(format!("it has {found} parties, the job names {named}"));
     }
-    for provider in &spec.providers {
-        let entry = match node_of(&provider.owner) {
+    for root in &seated {
+        let entry = match node_of(root) {
             Some(node) => record.party(&node),
             None if record.status != Status::Ok => continue,
             None => None,
         };
         match entry {
-            Some(entry) if entry.dataset == Some(provider.dataset) => {}
+            Some(entry) if entry.dataset == spec.provider(root).map(|p| p.dataset) => {}
             Some(entry) => return wrong(format!("{} has another dataset than in the job", entry.name)),
-            None => return wrong(format!("provider {} is not in it under its key", provider.owner.short())),
+            None => return wrong(format!("party {} is not in it under its key", root.short())),
         }
     }
     Ok(())
@@ -313,6 +314,9 @@ mod tests {
             created_at: NOW,
             expires_at: NOW.plus(1000),
             attempt_ms: 1000,
+            models: Vec::new(),
+            dealer: None,
+            attachments: Vec::new(),
         };
         Statement::sign(&key(90), "job", NOW, None, spec)
     }

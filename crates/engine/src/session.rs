@@ -21,7 +21,7 @@ pub struct Session {
     pub hash: Hash,
 }
 
-/// Checks an assignment against the admitted job: each provider of the job has exactly one seat, and
+/// Checks an assignment against the admitted job: each party of the job has exactly one seat, and
 /// its card is signed by the root key that the job names. So whoever relays the assignment can
 /// neither swap a key nor add a node.
 ///
@@ -29,12 +29,12 @@ pub struct Session {
 /// `refused.parties`.
 pub fn check(job: &Statement<JobSpec>, assignment: &Assignment, node: &NodeId) -> Result<Session, Fault> {
     let wrong = |what: &str| Fault::new(Code::RefusedParties, format!("assignment: {what}"));
-    let spec = job.body();
+    let named = job.body().seated();
     let mut parties = Vec::new();
     for seated in &assignment.seats {
         let card = PartyCard::verify(&seated.card)?.into_body();
-        if spec.provider(&card.root).is_none() {
-            return Err(wrong("a party that is not a provider of the job"));
+        if !named.contains(&card.root) {
+            return Err(wrong("a party that has no part in the job"));
         }
         parties.push((card, seated.address.clone()));
     }
@@ -42,8 +42,8 @@ pub fn check(job: &Statement<JobSpec>, assignment: &Assignment, node: &NodeId) -
     let mut roots: Vec<NodeId> = parties.iter().map(|(card, _)| card.root).collect();
     roots.sort_unstable();
     roots.dedup();
-    if roots.len() != spec.providers.len() || parties.len() != spec.providers.len() {
-        return Err(wrong("not every provider has exactly one seat"));
+    if roots.len() != named.len() || parties.len() != named.len() {
+        return Err(wrong("not every party of the job has exactly one seat"));
     }
     let seating = Seating::new(parties.iter().map(|(card, _)| card.node).collect()).ok_or(wrong("a node twice"))?;
     let seat = seating.seat_of(node).ok_or(wrong("no seat for this node"))?;

@@ -113,7 +113,9 @@ impl Worker {
     /// The refusal.
     pub fn decide(job: &Statement<JobSpec>, ledger: &Ledger<'_>, now: UnixMillis) -> Result<Admission, Fault> {
         let spec = job.body();
-        let facts = tacit_jobs::kind(&spec.kind).and_then(|k| k.plan(&spec.params)).map(|plan| plan.facts());
+        let parts = tacit_jobs::Parts::of(spec);
+        let plan = tacit_jobs::kind(&spec.kind).and_then(|k| k.plan(&spec.params, &parts));
+        let facts = plan.map(|plan| plan.facts(&ledger.owner));
         admit(&Request { job, facts, now }, ledger)
     }
 

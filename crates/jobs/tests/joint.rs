@@ -59,7 +59,7 @@ impl World {
     }
 
     fn machine(&self, plan: &dyn Plan, seat: usize, rows: &[Row]) -> Machine<JointOutput> {
-        let mut fold = plan.fold();
+        let mut fold = plan.fold(&tacit_types::NodeId([0; 32]), tacit_jobs::Material::default()).unwrap();
         for batch in rows.chunks(7) {
             fold.take(&columns(batch)).unwrap();
         }
@@ -77,6 +77,7 @@ impl World {
             step_ms: 1000,
             cohort: self.floor,
             recipient: self.recipient.public(),
+            owners: self.keys.iter().map(|k| k.id()).collect(),
         };
         let half = fold.finish();
         Machine::new(setup, &Secret::new([40 + seat as u8; 32]), self.keys[seat].clone(), Millis(0), |party| {
@@ -152,7 +153,7 @@ impl World {
 
 fn plan(kind: &str, params: Value) -> Box<dyn Plan> {
     let kind = tacit_jobs::kind(kind).unwrap();
-    kind.plan(&kind.params(params, &kinds()).unwrap()).unwrap()
+    kind.plan(&kind.params(params, &kinds()).unwrap(), &tacit_jobs::Parts::default()).unwrap()
 }
 
 /// Uneven parties with negatives, NULLs, an unlisted group, an empty group and a party without rows.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tacit_governance::ColumnKind;
 use tacit_jobs::stats::params::{EDGES_MAX, GROUPS_MAX, ITEMS_MAX, StatsParams};
-use tacit_jobs::{ColumnKinds, kind};
+use tacit_jobs::{ColumnKinds, Parts, kind};
 use tacit_types::Code;
 
 fn kinds() -> ColumnKinds {
@@ -129,18 +129,18 @@ fn tables_that_could_be_subtracted_are_refused() {
 fn a_node_checks_what_a_tool_signed() {
     let good = stats(json!({"measures": [measure("x")], "quantiles": [{"column": "x", "probabilities": ["0.5"], "low": "-3", "high": "2"}]})).unwrap();
     let kind = kind("stats/v1").unwrap();
-    assert!(kind.plan(&good).is_ok());
+    assert!(kind.plan(&good, &Parts::default()).is_ok());
     for i in 0..good.len() {
         for bit in 0..8 {
             let mut bytes = good.clone();
             bytes[i] ^= 1 << bit;
             // Another valid job, or a refusal; never a panic, and never two encodings of one job.
-            if let Err(fault) = kind.plan(&bytes) {
+            if let Err(fault) = kind.plan(&bytes, &Parts::default()) {
                 assert!(fault.code.text().starts_with("refused."), "{fault}");
             }
         }
-        assert!(kind.plan(&good[..i]).is_err());
+        assert!(kind.plan(&good[..i], &Parts::default()).is_err());
     }
-    assert!(kind.plan(&[good.as_slice(), &[0]].concat()).is_err());
+    assert!(kind.plan(&[good.as_slice(), &[0]].concat(), &Parts::default()).is_err());
     assert_eq!(tacit_jobs::kind("stats/v9").map(|_| ()).unwrap_err().code, Code::RefusedKind);
 }

@@ -154,7 +154,7 @@ impl AttemptRun {
         cancel: &mut mpsc::Receiver<Code>,
     ) -> Result<JointOutput, Abort> {
         let spec = job.body();
-        let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params)?;
+        let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params, &tacit_jobs::Parts::of(spec))?;
         let (streams, _seat) = self.inner.board.open(self.header.job, self.header.attempt);
         let (events, received) = mpsc::channel(64);
         let writers = self.open_links(&events);
@@ -175,6 +175,7 @@ impl AttemptRun {
             step_ms: assignment.step_ms.min(budget_ms),
             cohort: spec.cohort,
             recipient: spec.recipient,
+            owners: self.session.parties.iter().map(|(card, _)| card.root).collect(),
         };
         let machine = self.machine(plan.as_ref(), half, context)?;
         tracing::debug!(job = %self.header.job.short(), ms = self.now().0, "the local half is done");
@@ -217,9 +218,9 @@ impl AttemptRun {
         let kept = datasets::kept(&row)?;
         let dataset = tacit_data::Dataset::open(kept.registration, &self.inner.config.sources).await?;
         dataset.check().await?;
-        let query = plan.local_query(&provider.view);
+        let query = plan.local_query(&owner, &provider.view);
         let limits = tacit_data::Limits::default();
-        let mut fold = plan.fold();
+        let mut fold = plan.fold(&owner, tacit_jobs::Material::default())?;
         dataset.run(&query, kept.consent.as_ref(), &limits, |batch| fold.take(&batch)).await?;
         Ok(fold.finish())
     }

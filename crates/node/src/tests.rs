@@ -117,6 +117,8 @@ impl World {
             quota: Quota { jobs: 9 },
             valid_from: UnixMillis(now.0 - 10_000),
             valid_until: now.plus(valid_ms),
+            models: Vec::new(),
+            scoring: None,
         });
         for n in [1, 2, 4] {
             contract.sign(&key(n), now).unwrap();
@@ -146,6 +148,9 @@ impl World {
             created_at: now,
             expires_at: now.plus(60_000),
             attempt_ms: 60_000,
+            models: Vec::new(),
+            dealer: None,
+            attachments: Vec::new(),
         };
         let job = Statement::sign(&key(OPERATOR), "job", now, None, spec);
         let signatures = contract.signatures().iter().map(|s| Blob(s.bytes().to_vec())).collect();

@@ -66,20 +66,30 @@ fn what_is_signed_for_a_kind_stays_the_same_bytes() {
         let columns: ColumnKinds = vector.columns.into_iter().collect();
         for case in vector.cases {
             let params = kind.params(case.written, &columns).unwrap_or_else(|f| panic!("{path}, {}: {f}", case.name));
-            let plan = kind.plan(&params).unwrap_or_else(|f| panic!("{path}, {}: {f}", case.name));
+            let plan = kind
+                .plan(&params, &tacit_jobs::Parts::default())
+                .unwrap_or_else(|f| panic!("{path}, {}: {f}", case.name));
             let opened: Vec<(String, String, u64)> = plan
                 .disclosures()
                 .into_iter()
                 .map(|d| (d.what.to_string(), format!("{:?}", d.to).to_lowercase(), d.cells_max))
                 .collect();
-            let uses: Vec<(String, String)> =
-                plan.facts().uses.into_iter().map(|(c, u)| (c, format!("{u:?}").to_lowercase())).collect();
+            let uses: Vec<(String, String)> = plan
+                .facts(&tacit_types::NodeId([0; 32]))
+                .uses
+                .into_iter()
+                .map(|(c, u)| (c, format!("{u:?}").to_lowercase()))
+                .collect();
             assert_eq!(hex::encode(&params), case.params_hex, "{path}, {}", case.name);
             assert_eq!(opened, case.disclosures, "{path}, {}", case.name);
             assert_eq!(uses, case.uses, "{path}, {}", case.name);
             let mut longer = params.clone();
             longer.push(0);
-            assert!(kind.plan(&longer).is_err(), "{path}, {}: a trailing byte is refused", case.name);
+            assert!(
+                kind.plan(&longer, &tacit_jobs::Parts::default()).is_err(),
+                "{path}, {}: a trailing byte is refused",
+                case.name
+            );
         }
     }
 }
@@ -92,6 +102,6 @@ fn the_template_of_every_kind_is_a_job_that_can_be_planned() {
         let template: toml::Table = kind.template().parse().unwrap_or_else(|e| panic!("{}: {e}", kind.id()));
         let params = serde_json::to_value(&template["params"]).expect("TOML is JSON");
         let params = kind.params(params, &columns).unwrap_or_else(|f| panic!("{}: {f}", kind.id()));
-        assert!(kind.plan(&params).is_ok(), "{}", kind.id());
+        assert!(kind.plan(&params, &tacit_jobs::Parts::default()).is_ok(), "{}", kind.id());
     }
 }

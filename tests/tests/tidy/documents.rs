@@ -98,7 +98,7 @@ fn check(place: &str, text: &str) {
             let kind = tacit_jobs::kind(&job.kind).unwrap_or_else(|f| wrong(&f.to_string()));
             let params = serde_json::to_value(&job.params).expect("TOML is JSON");
             let params = kind.params(params, &columns()).unwrap_or_else(|f| wrong(&f.to_string()));
-            assert!(kind.plan(&params).is_ok(), "{place}");
+            assert!(kind.plan(&params, &tacit_jobs::Parts::default()).is_ok(), "{place}");
         }
         _ => wrong("a sample begins with `# node.toml`, `# coordinator.toml`, `# contract.toml` or `# job.toml`"),
     }

@@ -210,9 +210,9 @@ pub(super) async fn plan(shared: &Arc<Shared>, bytes: Blob) -> Result<FromCoordi
     let frame = wire::encode(&ToNode::Plan { job: bytes, contracts: checked.contracts });
     let members = shared.roster().members();
     let mut asked = JoinSet::new();
-    for provider in &checked.job.body().providers {
-        let Some(member) = members.iter().find(|m| m.root == provider.owner).cloned() else {
-            let what = format!("provider {} is not enrolled here", provider.owner.short());
+    for root in checked.job.body().seated() {
+        let Some(member) = members.iter().find(|m| m.root == root).cloned() else {
+            let what = format!("provider {} is not enrolled here", root.short());
             return Err(Fault::new(Code::RefusedParties, what));
         };
         let (shared, frame) = (shared.clone(), frame.clone());

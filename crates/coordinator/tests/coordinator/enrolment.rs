@@ -240,5 +240,7 @@ fn contract(provider: &NodeId, demander: &NodeId, seal: SealPublic) -> Contract 
         quota: Quota { jobs: 1 },
         valid_from: tacit_types::UnixMillis(1),
         valid_until: tacit_types::UnixMillis(2),
+        models: Vec::new(),
+        scoring: None,
     }
 }

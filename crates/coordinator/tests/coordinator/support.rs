@@ -243,6 +243,9 @@ impl Client {
             created_at: now(),
             expires_at: now().plus(3_600_000),
             attempt_ms: 20_000,
+            models: Vec::new(),
+            dealer: None,
+            attachments: Vec::new(),
         };
         Statement::sign(&self.keys.node, "job", now(), None, spec).bytes().to_vec()
     }
@@ -583,7 +586,7 @@ impl Inner {
 
     /// As a node asks for it: the witnesses of the job's own parties.
     fn quorum(&self, job: &WorkerJob, log: &LogInfo) -> Result<Quorum, Fault> {
-        let n = job.job()?.body().providers.len();
+        let n = job.job()?.body().seated().len();
         let keys: Vec<VerifierKey> = log.witnesses.iter().map(|text| VerifierKey::parse(text).unwrap()).collect();
         Quorum::new(keys, witness_threshold(n))
     }

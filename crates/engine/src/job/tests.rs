@@ -44,6 +44,9 @@ fn spec(providers: &[u8]) -> Vec<u8> {
         created_at: T0,
         expires_at: T0.plus(3_600_000),
         attempt_ms: 60_000,
+        models: Vec::new(),
+        dealer: None,
+        attachments: Vec::new(),
     };
     Statement::sign(&key(90), "job", T0, None, spec).bytes().to_vec()
 }
@@ -63,7 +66,8 @@ fn admit(job: &mut Job, seeds: &[u8]) {
             job: job.id(),
             owner: key(*seed).id(),
             contract: ContractId([1; 32]),
-            dataset: DatasetVersionId([*seed; 32]),
+            dataset: Some(DatasetVersionId([*seed; 32])),
+            rows: 0,
             at: T0,
         };
         let signed = Statement::sign(&key(seed + 100), "a", T0, None, body).bytes().to_vec().into();

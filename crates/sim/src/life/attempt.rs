@@ -79,6 +79,7 @@ impl World {
             step_ms: assignment.step_ms,
             cohort: body.cohort,
             recipient: body.recipient,
+            owners: session.parties.iter().map(|(card, _)| card.root).collect(),
         };
         self.note(i + 1, || format!("begins {attempt} of job {}", id.short()));
         let run = Run {
@@ -118,7 +119,7 @@ impl World {
         }
         let run = &self.nodes[i].runs[&id];
         let (body, context) = (run.spec.body(), run.context.clone());
-        let plan = tacit_jobs::kind(&body.kind).and_then(|kind| kind.plan(&body.params));
+        let plan = tacit_jobs::kind(&body.kind).and_then(|kind| kind.plan(&body.params, &tacit_jobs::Parts::of(body)));
         let made = plan.and_then(|plan| {
             let half = self.operator.data(&id).fold(plan.as_ref(), i, fails)?;
             Ok((plan.disclosures(), half))

@@ -166,6 +166,8 @@ fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64
         quota: Quota { jobs },
         valid_from: UnixMillis(T0.0 - 86_400_000),
         valid_until: T0.plus(86_400_000),
+        models: Vec::new(),
+        scoring: None,
     };
     let mut signed = SignedContract::draft(contract);
     let keys = owners.iter().map(|o| &o.root).chain([operator]);

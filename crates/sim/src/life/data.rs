@@ -50,7 +50,7 @@ impl Data {
         if fails {
             return Err(Fault::new(Code::DataFileMalformed, "the owner's file cannot be read"));
         }
-        let mut fold: Box<dyn Fold> = plan.fold();
+        let mut fold: Box<dyn Fold> = plan.fold(&tacit_types::NodeId([0; 32]), tacit_jobs::Material::default())?;
         let rows = &self.rows[owner];
         // In two batches, as a file would come.
         let (head, tail) = rows.split_at(rows.len() / 2);

@@ -144,6 +144,9 @@ impl World {
                 created_at: now,
                 expires_at: now.plus(if order.short_lived { 300 } else { 3_600_000 }),
                 attempt_ms: 20_000,
+                models: Vec::new(),
+                dealer: None,
+                attachments: Vec::new(),
             };
             let job = Statement::sign(&cast.operator, "job", now, None, spec);
             order.id = Some(JobSpec::id(&job));
@@ -248,7 +251,7 @@ impl World {
             return Err(invalid("another result than the receipt's"));
         }
         let job = JobSpec::verify(&sealed.job)?;
-        let plan = tacit_jobs::kind(&job.body().kind)?.plan(&job.body().params)?;
+        let plan = tacit_jobs::kind(&job.body().kind)?.plan(&job.body().params, &tacit_jobs::Parts::of(job.body()))?;
         let releases: BTreeMap<Seat, Vec<u8>> = sealed.releases.iter().map(|(s, b)| (*s, b.0.clone())).collect();
         let opened =
             plan.open(&sealed.package, &|package| tacit_jobs::session::unblind(&cast.recipient, package, &releases))?;

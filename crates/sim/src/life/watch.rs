@@ -99,7 +99,7 @@ impl Watch {
         what: &str,
         cells: u64,
     ) -> Check {
-        let plan = tacit_jobs::kind(&spec.kind).and_then(|kind| kind.plan(&spec.params));
+        let plan = tacit_jobs::kind(&spec.kind).and_then(|kind| kind.plan(&spec.params, &tacit_jobs::Parts::of(spec)));
         let listed = plan.map(|plan| plan.disclosures()).unwrap_or_default();
         let total = self.opened.entry((node, job, attempt, what.to_owned())).or_default();
         *total += cells;

@@ -194,6 +194,8 @@ fn resolve(
         // A little earlier than now, so that clocks that differ agree that it has begun.
         valid_from: UnixMillis(now.0.saturating_sub(300_000)),
         valid_until: now.plus(written.valid_days.saturating_mul(86_400_000)),
+        models: Vec::new(),
+        scoring: None,
     })
 }
 

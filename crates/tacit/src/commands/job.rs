@@ -388,7 +388,7 @@ pub async fn open(party: &Party, client: &Client, id: JobId) -> Result<(Opened, 
     let log = VerifierKey::parse(&info.log_key)?;
     let included = LogProof::parse(&proof)?.verify(&leaf, &info.origin, &log, &quorum)?;
     let releases: BTreeMap<_, _> = releases.into_iter().map(|(seat, blob)| (seat, blob.0)).collect();
-    let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params)?;
+    let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params, &tacit_jobs::Parts::of(spec))?;
     let opened = plan.open(&package, &|package| tacit_jobs::session::unblind(&party.keys.seal, package, &releases))?;
     Ok((opened, included.index()))
 }

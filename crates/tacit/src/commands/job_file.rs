@@ -95,7 +95,7 @@ pub fn prepare(
     let kind = tacit_jobs::kind(&written.kind)?;
     let params = serde_json::to_value(&written.params).map_err(|e| Fault::new(Code::ArgsInvalid, e.to_string()))?;
     let params = kind.params(params, &kinds.unwrap_or_default())?;
-    let plan = kind.plan(&params)?;
+    let plan = kind.plan(&params, &Parts::default())?;
     let now = tacit_node::now();
     let spec = JobSpec {
         version: 1,
@@ -110,6 +110,9 @@ pub fn prepare(
         created_at: now,
         expires_at: now.plus(written.expires_minutes.saturating_mul(60_000)),
         attempt_ms: written.attempt_seconds.saturating_mul(1000),
+        models: Vec::new(),
+        dealer: None,
+        attachments: Vec::new(),
     };
     let job = Statement::sign(&party.keys.node, &spec.kind.clone(), now, None, spec);
     // What this tool signs, it must itself be able to read.
