@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod attachment;
 pub mod contract;
 pub mod dataset;
 pub mod job;

@@ -9,6 +9,7 @@ pub mod count;
 pub mod decimal;
 pub mod filter;
 pub mod kind;
+pub mod score;
 pub mod session;
 pub mod stats;
 
@@ -19,7 +20,7 @@ pub use kind::{
 };
 
 /// Every job kind of this version.
-pub const CATALOG: &[&dyn Kind] = &[&stats::Stats, &count::Count];
+pub const CATALOG: &[&dyn Kind] = &[&stats::Stats, &count::Count, &score::ScoreLinear];
 
 /// The kind of that name.
 ///

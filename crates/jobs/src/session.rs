@@ -81,6 +81,7 @@ pub fn unblind(key: &SealKey, package: &[u8], releases: &BTreeMap<Seat, Vec<u8>>
     let survivors = blinded.survivors().len();
     match tacit_secagg::unblind(key, &blinded, &releases)? {
         Vector::W128(cells) => Ok(OpenedVector { cells, survivors }),
+        Vector::W64(cells) => Ok(OpenedVector { cells: cells.into_iter().map(u128::from).collect(), survivors }),
         _ => Err(invalid("another width")),
     }
 }
@@ -94,8 +95,14 @@ pub fn is_confirmation(step: Step) -> bool {
     step.round() >= CONFIRM_ROUND
 }
 
+/// The round number of a sum without drop-out.
+pub const COLLECT_ROUND: u16 = 0x6000;
+
 /// The name of an aggregation's phase, for progress and for the egress ledger.
 pub fn phase_name(step: Step) -> &'static str {
+    if step.round() == COLLECT_ROUND {
+        return tacit_secagg::COLLECT_PHASES.get(usize::from(step.phase())).copied().unwrap_or("protocol");
+    }
     let setup = step.round() == FIRST_ROUND;
     tacit_secagg::PHASES.iter().find(|p| p.setup == setup && p.number == step.phase()).map_or("protocol", |p| p.name)
 }

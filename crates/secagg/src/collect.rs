@@ -53,6 +53,9 @@ pub(crate) mod phase {
     pub const RESULT: u16 = 3;
 }
 
+/// The names of the phases by number, for progress and for the egress ledger.
+pub const COLLECT_PHASES: [&str; 4] = ["protocol", "point", "share", "collected"];
+
 /// Bytes of a signed body of 32 bytes.
 const SIGNED_HASH_BYTES: usize = HEADER_BYTES - 32;
 

@@ -34,7 +34,7 @@ pub mod tails;
 pub mod vector;
 
 pub use blind::{Blinded, Release, unblind};
-pub use collect::{Collection, collect};
+pub use collect::{COLLECT_PHASES, Collection, collect};
 pub use epoch::Epoch;
 pub use evidence::verify_blame;
 pub use params::{Bound, Graph, Params, TwoParty};

@@ -1,0 +1,9 @@
+//! Scoring: the rows that a list of keys names, by a model of which no party learns more than its own part.
+
+pub mod keys;
+pub mod linear;
+pub mod open;
+pub mod params;
+mod split;
+
+pub use linear::ScoreLinear;

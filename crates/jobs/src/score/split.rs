@@ -1,0 +1,164 @@
+//! The halves of a split linear model: each owner's partial scores, and their sum.
+
+use tacit_crypto::Transcript;
+use tacit_models::{Frame, Kind, Model};
+use tacit_protocol::{Abort, Party};
+use tacit_secagg::{Collection, Vector};
+use tacit_types::{Code, Columns, Fault, Unit};
+
+use super::keys::Wanted;
+use super::linear::result_disclosure;
+use super::params::{OwnerColumns, ScoreParams, Unknown};
+use crate::kind::{Fold, JointContext, JointFuture, JointHalf, JointOutput};
+use crate::session;
+
+/// Bits after the point of a partial score: each owner's rounding adds at most 2^-29.
+pub const FRACTION_BITS: u32 = 28;
+/// The greatest partial score, as a power of two: with 16 owners the sum stays below 2^63. What lies beyond is
+/// clamped.
+pub const PARTIAL_BITS: u32 = 30;
+
+/// What an owner has for a wanted key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// No row.
+    Nothing,
+    /// A partial score.
+    Partial(i64),
+    /// More than one row, or a row that the model has no rule for: as good as none.
+    Unusable,
+}
+
+/// The local half: looks the keys up and scores their rows.
+pub(super) struct SplitFold {
+    params: ScoreParams,
+    key: String,
+    model: Model,
+    wanted: Wanted,
+    found: Vec<Found>,
+}
+
+impl SplitFold {
+    /// # Errors
+    /// `refused.model` when the model is no part for these columns.
+    pub fn new(params: ScoreParams, columns: &OwnerColumns, wanted: Wanted, model: &[u8]) -> Result<Self, Fault> {
+        let refused = |what: String| Fault::new(Code::RefusedModel, what);
+        let model = Model::decode(model)?;
+        if !matches!(model.kind(), Kind::Additive(_)) {
+            return Err(refused("it is not a linear model".into()));
+        }
+        let mut features: Vec<&str> = model.features().iter().map(|f| f.name.as_str()).collect();
+        features.sort_unstable();
+        if !features.iter().eq(columns.features.iter()) {
+            let what = format!("its features are {}, the job names {}", features.join(", "), columns.features.join(", "));
+            return Err(refused(what));
+        }
+        let found = vec![Found::Nothing; wanted.rows()];
+        Ok(Self { params, key: columns.key.clone(), model, wanted, found })
+    }
+}
+
+/// A partial score in fixed point.
+fn fixed(partial: f64) -> i64 {
+    let most = f64::from(1u32 << PARTIAL_BITS);
+    // why: within the clamp the product is far below 2^63.
+    (partial.clamp(-most, most) * (1u64 << FRACTION_BITS) as f64).round_ties_even() as i64
+}
+
+impl Fold for SplitFold {
+    fn take(&mut self, batch: &Columns) -> Result<(), Fault> {
+        let Some(column) = batch.get(&self.key) else {
+            return Err(Fault::new(Code::DataColumnUnknown, format!("`{}`", self.key)));
+        };
+        let rows: Vec<usize> = (0..batch.rows).filter(|row| !self.wanted.places(column, *row).is_empty()).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let Kind::Additive(additive) = self.model.kind() else { return Ok(()) };
+        let frame = Frame::new(self.model.features(), batch)?;
+        for row in rows {
+            let partial = match additive.margin(|feature| frame.value(row, feature)) {
+                Ok(partial) => Found::Partial(fixed(partial)),
+                Err(_) => Found::Unusable,
+            };
+            for place in self.wanted.places(column, row) {
+                if let Some(slot) = self.found.get_mut(*place as usize) {
+                    *slot = if *slot == Found::Nothing { partial } else { Found::Unusable };
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Box<dyn JointHalf> {
+        Box::new(SplitJoint { params: self.params, found: self.found })
+    }
+}
+
+struct SplitJoint {
+    params: ScoreParams,
+    found: Vec<Found>,
+}
+
+impl JointHalf for SplitJoint {
+    fn run(self: Box<Self>, party: Party, context: JointContext) -> JointFuture {
+        Box::pin(sum(*self, party, context))
+    }
+}
+
+/// This owner's vector: partial scores, then what tells unknown keys apart.
+///
+/// An owner that lacks a row adds a random number to its score and to its flag. So a flag that is zero means that
+/// every owner has the row, but for one chance in 2^64, and one that is not says neither who lacks it nor how many.
+fn vector(half: &SplitJoint, party: &mut Party) -> Vec<u64> {
+    let mut random = || u64::from_le_bytes(party.rng().bytes());
+    let mut flags = Vec::new();
+    let mut missing = false;
+    let mut cells: Vec<u64> = Vec::with_capacity(half.found.len() * 2);
+    for found in &half.found {
+        // Two draws for every row, so that time tells nothing of which rows there are.
+        let (noise, mark) = (random(), random());
+        let (partial, absent) = match found {
+            Found::Partial(partial) => (*partial as u64, false),
+            Found::Nothing | Found::Unusable => (0, true),
+        };
+        missing |= absent;
+        let spoiled = absent && half.params.unknown == Unknown::Flag;
+        cells.push(partial.wrapping_add(if spoiled { noise } else { 0 }));
+        flags.push(if spoiled { mark } else { 0 });
+    }
+    match half.params.unknown {
+        Unknown::Default => {}
+        Unknown::Flag => cells.extend(flags),
+        Unknown::Refuse => {
+            if missing {
+                cells.iter_mut().for_each(|cell| *cell = random());
+            }
+            cells.push(if missing { random() } else { 0 });
+        }
+    }
+    cells
+}
+
+async fn sum(half: SplitJoint, mut party: Party, context: JointContext) -> Result<JointOutput, Abort> {
+    session::agree(&mut party, &context.session, context.step_ms).await?;
+    let cells = vector(&half, &mut party);
+    let plan = Collection {
+        context: context.session,
+        query: Transcript::new("tacit-score/1/split").u64(cells.len() as u64).finish(),
+        collector: context.aggregator,
+        step_ms: context.step_ms,
+        round: session::COLLECT_ROUND,
+        recipient: context.recipient,
+        disclosure: result_disclosure(&half.params),
+    };
+    let count = cells.len() as u64;
+    let outcome = tacit_secagg::collect(&mut party, &plan, &Vector::W64(cells)).await?;
+    if !session::confirm(&mut party, &context, 0, &outcome).await? {
+        return Err(Abort::Local(Fault::new(Code::JobPeerLost, "a party was lost before its release was durable")));
+    }
+    party.meter(Unit::CellIn, count)?;
+    party.meter(Unit::CellOut, half.params.rows)?;
+    party.meter(Unit::CellSuppressed, 0)?;
+    session::output(outcome, count, half.params.rows, 0)
+}
