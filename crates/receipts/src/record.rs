@@ -299,6 +299,7 @@ impl UsageRecord {
         }
         match &self.status {
             Status::Ok if self.attempt.0 == 0 => wrong("a job ended well without an attempt".into()),
+            Status::Refused { .. } if self.attempt.0 > 0 => wrong(format!("{} of a refused job", self.attempt)),
             Status::Aborted { seat: Some(seat), .. } if !seated(seat) => {
                 wrong(format!("the status names {seat}, which no party has"))
             }
