@@ -117,7 +117,7 @@ pub enum Status {
 #[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
 pub struct PartyEntry {
-    /// The root key of the party's node, which signs its attestation.
+    /// The key of the party's node, which signs its attestation. Contracts name the root key; this is the other one.
     #[n(1)]
     pub party: NodeId,
     /// What it does in the job.
