@@ -2,6 +2,7 @@
 
 mod cheats;
 mod dropouts;
+mod framed;
 mod honest;
 mod sparse;
 
