@@ -37,21 +37,23 @@ pub(super) fn gemm(level: Level, k: usize, n: usize, bound: Bound, a: &[u64], b:
 
 #[cfg(target_arch = "x86_64")]
 fn wide(level: Level, k: usize, n: usize, bound: Bound, a: &[u64], b: &[u64], out: &mut [u64]) {
-    use super::{blocked, tiles};
+    use super::{amx, blocked, tiles};
     let bound = match bound {
         Bound::Left(bits) | Bound::Right(bits) if bits == 0 || bits > BOUND_BITS_MAX || level > Level::Ifma => {
             Bound::None
         }
         kept => kept,
     };
+    let level = if level == Level::Amx && !fills_tiles(k, n, a.len() / k) { Level::Ifma } else { level };
     // SAFETY: the level runs here, and its instructions are those of the tile.
     unsafe {
         match (level, bound) {
-            (Level::Amx | Level::Ifma, Bound::None) => blocked::gemm(tiles::Ifma, k, n, a, b, out),
-            (Level::Amx | Level::Ifma, Bound::Left(bits)) => {
+            (Level::Amx, bound) => amx::gemm(k, n, bound, a, b, out),
+            (Level::Ifma, Bound::None) => blocked::gemm(tiles::Ifma, k, n, a, b, out),
+            (Level::Ifma, Bound::Left(bits)) => {
                 blocked::gemm(tiles::IfmaNarrowLeft(bias(bits)), k, n, a, b, out);
             }
-            (Level::Amx | Level::Ifma, Bound::Right(bits)) => {
+            (Level::Ifma, Bound::Right(bits)) => {
                 blocked::gemm(tiles::IfmaNarrowRight(bias(bits)), k, n, a, b, out);
             }
             (Level::Avx512, _) => blocked::gemm(tiles::Avx512, k, n, a, b, out),
@@ -66,8 +68,14 @@ fn wide(level: Level, k: usize, n: usize, bound: Bound, a: &[u64], b: &[u64], ou
     }
 }
 
+/// Whether tiles of bytes have enough to do: they multiply by sixteen and sixty-four, wanted or not.
+#[cfg(target_arch = "x86_64")]
+fn fills_tiles(k: usize, n: usize, m: usize) -> bool {
+    m >= 16 && n >= 8 && k >= 16
+}
+
 /// What makes a signed integer of `bits` bits one without a sign.
-fn bias(bits: u32) -> u64 {
+pub(super) fn bias(bits: u32) -> u64 {
     1 << (bits - 1)
 }
 

@@ -40,14 +40,14 @@ fn lanes(count: usize) -> u8 {
 /// Up to eight words, zero from there on. `words` has eight or fewer.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-fn load(words: &[u64]) -> __m512i {
+pub(super) fn load(words: &[u64]) -> __m512i {
     // SAFETY: lanes beyond the slice are masked off, and a masked lane is not read.
     unsafe { _mm512_maskz_loadu_epi64(lanes(words.len()), words.as_ptr().cast()) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-fn store(words: &mut [u64], value: __m512i) {
+pub(super) fn store(words: &mut [u64], value: __m512i) {
     // SAFETY: lanes beyond the slice are masked off, and a masked lane is not written.
     unsafe { _mm512_mask_storeu_epi64(words.as_mut_ptr().cast(), lanes(words.len()), value) }
 }
