@@ -216,7 +216,7 @@ pub fn to_node() -> Vec<Vec<u8>> {
         ToNode::Cancel { job, code: Code::JobCancelled },
         ToNode::Attest { job, record: records().swap_remove(0).into() },
         ToNode::Cosign { request: add_checkpoints().swap_remove(0).into() },
-        ToNode::Logged { job, leaf: leaves().swap_remove(2).into(), proof: tlog_proofs().swap_remove(0).into() },
+        ToNode::Logged { job, leaf: leaves().swap_remove(2).into(), proof: tlog_proofs().swap_remove(0).into(), beside: vec![Vec::new().into()] },
         ToNode::Close { job, terminal },
         ToNode::Ping,
     ]

@@ -90,6 +90,8 @@ pub enum ToNode {
         leaf: Blob,
         /// The `.tlog-proof`.
         proof: Blob,
+        /// The attestations that the leaf carries by hash alone; empty when it carries them itself.
+        beside: Vec<Blob>,
     },
     /// The job has ended like this.
     Close {

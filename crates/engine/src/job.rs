@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tacit_crypto::Statement;
 use tacit_governance::{Admission, JobSpec, Refusal};
 use tacit_receipts::record::{Standing, Status};
-use tacit_receipts::{Attestation, UsageRecord};
+use tacit_receipts::{Attestation, JointReceipt, UsageRecord};
 use tacit_types::wire::Blob;
 use tacit_types::{Attempt, Code, Fault, JobId, Name, NodeId, Seat, Step, UnixMillis};
 
@@ -48,8 +48,11 @@ impl Default for Limits {
     }
 }
 
-/// Attempts at one job before it fails for good.
+/// Attempts at one job that ran and failed, before it fails for good. One for which a slot was lost
+/// before it ran is repeated, with growing pauses, as long as the job is valid.
 pub const ATTEMPTS_MAX: u32 = 3;
+/// The longest pause before slots are asked for again, in milliseconds.
+pub const BUSY_PAUSE_MS_MAX: u64 = 4_000;
 /// Entries of a timeline.
 pub const TIMELINE_MAX: usize = 256;
 /// Bytes of a timeline entry's detail, and of a hint that a node gives.
@@ -187,6 +190,10 @@ pub struct Job {
     ended_at: Option<UnixMillis>,
     state: State,
     attempt: u32,
+    /// The last attempt that ran: the records name it.
+    ran: u32,
+    /// Attempts that ran and failed.
+    failures: u32,
     began_at: UnixMillis,
     aggregator: Option<NodeId>,
     parties: Vec<PartyState>,
@@ -197,6 +204,8 @@ pub struct Job {
     terminal: Option<Terminal>,
     record: Option<Blob>,
     receipt: Option<(u64, Blob, Blob)>,
+    /// Whether the receipt carries its attestations by hash: the parties then need them beside it.
+    by_hash: bool,
     timeline: Vec<TimelineEntry>,
 }
 
@@ -247,6 +256,8 @@ impl Job {
             ended_at: None,
             state: State::Admitting { until: now.plus(limits.admit_ms) },
             attempt: 0,
+            ran: 0,
+            failures: 0,
             began_at: now,
             aggregator: None,
             parties,
@@ -256,6 +267,7 @@ impl Job {
             terminal: None,
             record: None,
             receipt: None,
+            by_hash: false,
             timeline: Vec::new(),
         };
         this.note(now, "submitted", None, "");
@@ -418,6 +430,7 @@ impl Job {
             }
             Input::Logged { index, leaf, proof } => {
                 if matches!(self.state, State::Logging) {
+                    self.by_hash = carries_hashes(&leaf);
                     self.receipt = Some((index, leaf, proof));
                     self.note(now, "receipted", None, format!("leaf {index}"));
                     self.state = State::Releasing { until: now.plus(self.limits.settle_ms) };
@@ -550,6 +563,11 @@ impl Job {
     fn record(&self) -> Option<UsageRecord> {
         self.record.as_ref().and_then(|bytes| tacit_crypto::cbor::decode(bytes).ok())
     }
+}
+
+/// Whether the attestations of a receipt stand beside it.
+fn carries_hashes(leaf: &[u8]) -> bool {
+    Statement::<JointReceipt>::verify(leaf).is_ok_and(|receipt| receipt.body().by_hash())
 }
 
 /// Cuts a text of a node's to [`DETAIL_BYTES_MAX`].

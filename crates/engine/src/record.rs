@@ -31,7 +31,7 @@ pub struct Ended<'a> {
     pub job: &'a Statement<JobSpec>,
     /// The log's origin.
     pub origin: &'a str,
-    /// The attempt, 0 when none began.
+    /// The last attempt that ran, 0 when none did.
     pub attempt: Attempt,
     /// How.
     pub status: Status,
@@ -139,6 +139,8 @@ pub struct Own<'a> {
     pub attempt: Attempt,
     /// How that ended here.
     pub finished: Option<&'a Finished>,
+    /// Whether its masked input has left it.
+    pub input_sent: bool,
     /// Whether it admitted the job.
     pub admitted: bool,
     /// The time, and how far a record's times may lie from it.
@@ -176,6 +178,7 @@ pub fn check(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
     if record.ended > own.now.plus(tacit_governance::admission::CLOCK_SKEW_MAX_MS) {
         return wrong(format!("it ended at {}, in the future", record.ended));
     }
+    check_attempt(record, own)?;
     match &record.status {
         Status::Ok => check_ok(record, entry, own),
         Status::Aborted { .. } if !own.admitted => wrong("an aborted attempt of a job that was not admitted".into()),
@@ -183,6 +186,23 @@ pub fn check(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
             wrong("usage in an attempt without result".into())
         }
         Status::Aborted { .. } | Status::Refused { .. } => Ok(()),
+    }
+}
+
+/// Checks the number of the attempt as far as this node knows it. One that it did not begin may have run
+/// at the others; but none runs after an attempt in which this node's input left it or which went well
+/// here, and a refused job has none at all.
+fn check_attempt(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
+    let wrong = |what: &str| {
+        let what = format!("{what}: it says {}, the last one here was {}", record.attempt, own.attempt);
+        Err(Fault::new(Code::ReceiptRecord, what))
+    };
+    let last = own.input_sent || matches!(own.finished, Some(Finished::Ok { .. }));
+    match &record.status {
+        Status::Refused { .. } if own.attempt.0 > 0 => wrong("a refusal of a job that has run here"),
+        _ if record.attempt < own.attempt => wrong("an attempt before the last one here"),
+        _ if last && record.attempt != own.attempt => wrong("an attempt after the one with this party's input"),
+        _ => Ok(()),
     }
 }
 
@@ -364,6 +384,7 @@ mod tests {
             dataset: Some(DatasetVersionId([2; 32])),
             attempt: Attempt(1),
             finished: Some(&finished),
+            input_sent: true,
             admitted: true,
             now: NOW.plus(9),
         };
@@ -417,6 +438,58 @@ mod tests {
             change(&mut record);
             assert_eq!(verdict(&job, &record).map_err(|f| f.code), Err(Code::ReceiptRecord), "{what}");
         }
+    }
+
+    /// An attempt's number is held to what this node knows: never below its own last one, never above the
+    /// one with its input, and none for a refusal.
+    #[test]
+    fn the_number_of_an_attempt_is_checked() {
+        let job = job();
+        let verdict = |status: Status, said: u32, own: u32, input_sent: bool, admitted: bool| {
+            let mut record = record(&job);
+            (record.status, record.attempt, record.result) = (status, Attempt(said), None);
+            record.lines.clear();
+            let failed = Finished::Failed {
+                code: Code::JobPeerLost,
+                step: None,
+                seat: None,
+                hint: String::new(),
+                blame: None,
+                input_sent,
+            };
+            let own = Own {
+                job: &job,
+                origin: "log.example",
+                node: key(102).id(),
+                dataset: Some(DatasetVersionId([2; 32])),
+                attempt: Attempt(own),
+                finished: Some(&failed).filter(|_| own > 0),
+                input_sent,
+                admitted,
+                now: NOW.plus(9),
+            };
+            check(&record, &own).is_ok()
+        };
+        let aborted = || Status::Aborted { code: Code::JobPeerLost, step: None, seat: None };
+        let refused = || Status::Refused { code: Code::RefusedQuota };
+        // Said, own, input left, attested.
+        for (said, own, input_sent, good) in [
+            (1, 1, false, true),
+            (1, 1, true, true),
+            (3, 3, true, true),
+            (2, 1, false, true),
+            (0, 0, false, true),
+            (4, 0, false, true),
+            (0, 1, false, false),
+            (2, 3, false, false),
+            (2, 1, true, false),
+            (u32::MAX, 2, true, false),
+        ] {
+            assert_eq!(verdict(aborted(), said, own, input_sent, true), good, "{said} {own} {input_sent}");
+        }
+        assert!(verdict(refused(), 0, 0, false, false) && verdict(refused(), 0, 0, false, true));
+        assert!(!verdict(refused(), 1, 0, false, false), "a refused job has no attempt");
+        assert!(!verdict(refused(), 0, 1, false, true), "a job that ran here was not refused");
     }
 
     /// A party that was never heard of may be unknown here; then there is no result either.

@@ -1,9 +1,11 @@
 //! The part of one node in a job: what it answers, and what it must have made durable before it
 //! answers. Every request can be repeated and gets the answer that the first one got.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tacit_crypto::statement::Link;
-use tacit_crypto::{SigningKey, Statement};
+use tacit_crypto::{SigningKey, Statement, sha256};
 use tacit_governance::{Admission, JobSpec, Ledger, ProviderRef, Refusal, Request, SignedContract, admit};
 use tacit_receipts::record::Role;
 use tacit_receipts::{Attestation, JointReceipt, LogProof, Quorum, SeenCheckpoint, Status, UsageRecord, VerifierKey};
@@ -239,6 +241,7 @@ impl WorkerJob {
                 dataset: job.body().provider(&context.owner).map(|p| p.dataset),
                 attempt: Attempt(self.attempt),
                 finished: self.finished.as_ref(),
+                input_sent: self.input_sent,
                 admitted: self.admitted,
                 now: context.now,
             },
@@ -251,7 +254,8 @@ impl WorkerJob {
     }
 
     /// Checks that the receipt is in a cosigned checkpoint and gives this party's part of the
-    /// result's key: the only place where it leaves the node.
+    /// result's key: the only place where it leaves the node. `beside` are the attestations of a receipt
+    /// that carries them by hash.
     ///
     /// # Errors
     /// `receipt.invalid` and the codes of the log when the leaf is not the coordinator's receipt
@@ -260,6 +264,7 @@ impl WorkerJob {
         &mut self,
         leaf: &[u8],
         proof: &[u8],
+        beside: &[Blob],
         log: &VerifierKey,
         quorum: &Quorum,
         context: &WorkerContext<'_>,
@@ -280,7 +285,8 @@ impl WorkerJob {
         if record.status != Status::Ok {
             return Ok(FromNode::Done);
         }
-        let held = receipt.body().attested(&|_| None);
+        let beside: BTreeMap<StatementId, &Blob> = beside.iter().map(|b| (StatementId(sha256(b).0), b)).collect();
+        let held = receipt.body().attested(&|id| beside.get(id).map(|b| b.0.clone()));
         let signers = held.held.iter().map(Statement::signer).collect();
         if !receipt.body().complete(&signers) {
             return Err(invalid("a party that took part has not attested"));

@@ -1,6 +1,19 @@
-//! Secret-shared computation `dm2k`: additive shares in Z_2^64 and XOR-shared bits among n >= 2
-//! parties, with correlated randomness from a dealer that sees shapes alone.
+//! Secret-shared computation `dm2k`: additive shares in Z_2^64 and bits shared under exclusive or, among
+//! n >= 2 parties, with correlated randomness from a dealer that sees shapes alone.
 
 #![deny(unsafe_code)]
 
+pub mod fx;
+pub mod group;
 pub mod kernel;
+pub mod ops;
+pub mod pack;
+pub mod prep;
+pub mod value;
+pub mod wire;
+
+pub use fx::Fx;
+pub use group::Group;
+pub use prep::{Dealing, Place, Preprocessing, Stock};
+pub use value::{BitShare, Blinded, Masked, Owned, Pad, Public, Released, Share};
+pub use wire::{Flow, Lane};

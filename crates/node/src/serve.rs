@@ -25,7 +25,7 @@ impl Inner {
             ToNode::Cancel { job, code } => Ok(self.cancel(&job, code)),
             ToNode::Attest { job, record } => self.attest(&job, &record).await,
             ToNode::Cosign { request } => self.cosign(&request).await,
-            ToNode::Logged { job, leaf, proof } => self.logged(&job, &leaf, &proof).await,
+            ToNode::Logged { job, leaf, proof, beside } => self.logged(&job, &leaf, &proof, &beside).await,
             ToNode::Close { job, terminal } => self.close(&job, terminal).await,
             ToNode::Ping => Ok(FromNode::Done),
         };
@@ -250,13 +250,13 @@ impl Inner {
     }
 
     /// Checks receipt, proof and quorum, stores them, and hands out this node's part of the key.
-    async fn logged(&self, id: &JobId, leaf: &[u8], proof: &[u8]) -> Result<FromNode, Fault> {
+    async fn logged(&self, id: &JobId, leaf: &[u8], proof: &[u8], beside: &[Blob]) -> Result<FromNode, Fault> {
         let now = crate::now();
         let Some(known) = self.store.job(id).await? else { return Err(unknown(id)) };
         let quorum = self.quorum(&known).await?;
         let mut tx = self.store.begin().await?;
         let Some(mut job) = tx.job(id).await? else { return Err(unknown(id)) };
-        let answer = job.release(leaf, proof, &self.log_key, &quorum, &self.context(now))?;
+        let answer = job.release(leaf, proof, beside, &self.log_key, &quorum, &self.context(now))?;
         tx.put_job(id, &job, None, now).await?;
         tx.commit().await?;
         Ok(answer)

@@ -31,6 +31,8 @@ impl Arriving {
 #[derive(Default)]
 pub struct Inbox {
     messages: BTreeMap<Step, Arriving>,
+    /// Messages of earlier steps were read and are forgotten.
+    floor: Option<Step>,
     /// Bytes accepted and not consumed.
     held: u64,
     /// Bytes consumed since the start, the credit that the sender is told.
@@ -52,6 +54,9 @@ impl Inbox {
         chunk_bytes: usize,
         window: u64,
     ) -> Result<bool, Offence> {
+        if self.floor.is_some_and(|floor| step < floor) {
+            return Ok(false);
+        }
         let chunk = chunk_bytes as u64;
         let start = u64::from(sequence) * chunk;
         let length = total.saturating_sub(start).min(chunk);
@@ -106,6 +111,16 @@ impl Inbox {
     /// Whether the message was consumed to its end.
     pub fn finished(&self, step: Step) -> bool {
         self.messages.get(&step).is_some_and(Arriving::finished)
+    }
+
+    /// Drops the messages of every step before this one, and whatever comes of them later.
+    pub fn forget(&mut self, before: Step) {
+        let kept = self.messages.split_off(&before);
+        let dropped = core::mem::replace(&mut self.messages, kept);
+        let unread: u64 = dropped.values().flat_map(|m| m.chunks.values()).map(|c| c.len() as u64).sum();
+        self.held -= unread;
+        self.credit += unread;
+        self.floor = self.floor.max(Some(before));
     }
 
     /// Bytes consumed since the start.
@@ -166,6 +181,21 @@ mod tests {
         assert_eq!(put(&mut inbox, 2, 12, b"abcd"), Err(Offence::Flow));
         inbox.next_chunk(STEP, 4).unwrap();
         assert_eq!(put(&mut inbox, 2, 12, b"abcd"), Ok(true));
+    }
+
+    #[test]
+    fn what_is_forgotten_leaves_room_and_does_not_come_back() {
+        let mut inbox = Inbox::default();
+        for i in 0..STEPS_MAX as u32 {
+            assert_eq!(inbox.accept(Step(i), 0, 0, vec![], 4, 8), Ok(true));
+        }
+        inbox.forget(Step(2));
+        assert_eq!(inbox.accept(Step(1), 0, 0, vec![], 4, 8), Ok(false), "a repeat of what is forgotten");
+        assert_eq!(inbox.accept(Step(9999), 0, 4, b"abcd".to_vec(), 4, 4), Ok(true));
+        assert_eq!(inbox.accept(Step(9998), 0, 4, b"abcd".to_vec(), 4, 4), Err(Offence::Flow), "the window is full");
+        inbox.forget(Step(10_000));
+        assert_eq!(inbox.credit(), 4);
+        assert_eq!(inbox.accept(Step(10_000), 0, 4, b"abcd".to_vec(), 4, 4), Ok(true));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod disclosure;
 pub mod inbox;
 pub mod machine;
 pub mod message;
+mod outbox;
 pub mod party;
 pub mod seating;
 

@@ -12,6 +12,7 @@ use crate::abort::{Abort, Blame, Offence};
 use crate::disclosure::Disclosure;
 use crate::inbox::Inbox;
 use crate::message::Message;
+use crate::outbox::Outbox;
 use crate::party::{Core, Party, Usage};
 use crate::seating::Seating;
 
@@ -115,6 +116,7 @@ impl<T> Machine<T> {
             now,
             effects: Vec::new(),
             inboxes: (0..seats).map(|_| Inbox::default()).collect(),
+            outboxes: (0..seats).map(|_| Outbox::default()).collect(),
             sent: vec![0; seats],
             credited: vec![0; seats],
             gone: Default::default(),
@@ -145,6 +147,7 @@ impl<T> Machine<T> {
                 core.timer = None;
             }
             core.take_in(event);
+            core.pump();
         }
         let polled = self.future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         let mut core = self.core();

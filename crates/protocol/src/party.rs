@@ -14,6 +14,7 @@ use crate::disclosure::{Concealed, Disclosure};
 use crate::inbox::Inbox;
 use crate::machine::{Effect, Setup};
 use crate::message::{Address, Message};
+use crate::outbox::Outbox;
 use crate::seating::Seating;
 
 /// What a party metered in one attempt.
@@ -67,6 +68,7 @@ pub(crate) struct Core {
     pub(crate) now: Millis,
     pub(crate) effects: Vec<Effect>,
     pub(crate) inboxes: Vec<Inbox>,
+    pub(crate) outboxes: Vec<Outbox>,
     /// Bytes sent to each seat and bytes it said it consumed.
     pub(crate) sent: Vec<u64>,
     pub(crate) credited: Vec<u64>,
@@ -82,7 +84,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    fn want_timer(&mut self, at: Millis) {
+    pub(crate) fn want_timer(&mut self, at: Millis) {
         if self.timer.is_none_or(|set| set > at || set <= self.now) {
             self.timer = Some(at);
             self.effects.push(Effect::SetTimer(at));
@@ -99,14 +101,14 @@ impl Core {
 
     /// Whether a seat's window has room for so many bytes more. There is none for a seat that does
     /// not exist.
-    fn has_room(&self, to: Seat, bytes: u64) -> bool {
+    pub(crate) fn has_room(&self, to: Seat, bytes: u64) -> bool {
         let (Some(sent), Some(credited)) = (self.sent.get(to.index()), self.credited.get(to.index())) else {
             return false;
         };
         sent - credited + bytes <= self.setup.seating.window_bytes()
     }
 
-    fn send_chunk(&mut self, to: Seat, step: Step, sequence: u32, total: u64, body: Vec<u8>) {
+    pub(crate) fn send_chunk(&mut self, to: Seat, step: Step, sequence: u32, total: u64, body: Vec<u8>) {
         let length = body.len() as u64;
         if let Some(sent) = self.sent.get_mut(to.index()) {
             *sent += length;
@@ -155,7 +157,7 @@ impl Party {
         Self { core, seating, seat, rng, key }
     }
 
-    fn core(&self) -> MutexGuard<'_, Core> {
+    pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

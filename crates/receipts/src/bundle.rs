@@ -46,7 +46,7 @@ pub struct Trust {
     pub parties: Vec<PartyKey>,
 }
 
-/// A party's root key and the leaves for which it holds.
+/// The key with which a party's node attests, and the leaves for which it holds.
 #[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
 pub struct PartyKey {

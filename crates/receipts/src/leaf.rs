@@ -48,12 +48,12 @@ pub struct KeyEvent {
     /// Cosignatures that a checkpoint needs.
     #[n(5)]
     pub quorum: u32,
-    /// The parties' root keys.
+    /// The keys with which the parties' nodes attest.
     #[n(6)]
     pub parties: Vec<KeyCard>,
 }
 
-/// A party's name and root key.
+/// A party's name and the key with which its node attests.
 #[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
 pub struct KeyCard {

@@ -317,6 +317,11 @@ impl JointReceipt {
         Ok(statement)
     }
 
+    /// Whether the attestations are carried by hash alone and the statements stand beside the log.
+    pub fn by_hash(&self) -> bool {
+        self.attestations.iter().any(|carried| carried.len() == 32)
+    }
+
     /// Checks every attestation and that no party is missing or listed twice. `beside` gives the
     /// statement of a hash, for receipts that carry attestations by hash.
     pub fn attested(&self, beside: &dyn Fn(&StatementId) -> Option<Vec<u8>>) -> Attested {

@@ -117,7 +117,7 @@ pub enum Status {
 #[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
 pub struct PartyEntry {
-    /// The root key of the party's node, which signs its attestation.
+    /// The key of the party's node, which signs its attestation. Contracts name the root key; this is the other one.
     #[n(1)]
     pub party: NodeId,
     /// What it does in the job.
@@ -299,6 +299,7 @@ impl UsageRecord {
         }
         match &self.status {
             Status::Ok if self.attempt.0 == 0 => wrong("a job ended well without an attempt".into()),
+            Status::Refused { .. } if self.attempt.0 > 0 => wrong(format!("{} of a refused job", self.attempt)),
             Status::Aborted { seat: Some(seat), .. } if !seated(seat) => {
                 wrong(format!("the status names {seat}, which no party has"))
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tacit_crypto::seal::{open_once, seal_once};
 use tacit_crypto::{Secret as Hidden, SecretScalar, shamir};
-use tacit_protocol::Party;
+use tacit_protocol::{Offence, Party};
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Hash, Seat};
 
@@ -131,7 +131,11 @@ fn seal_shares(
     (sealed, opening)
 }
 
-/// Opens a dealer's shares and checks them against its signed root; `None` when anything is amiss.
+/// Opens a dealer's shares and checks them against its signed root.
+///
+/// # Errors
+/// `MissingDeal` for a deal that its dealer signed under another transcript: either of the two was
+/// shown another book, and which of them nobody can tell. `BadDeal` when anything else is amiss.
 pub(crate) fn take_deal(
     party: &Party,
     plan: &Plan,
@@ -139,9 +143,25 @@ pub(crate) fn take_deal(
     dealer: Seat,
     bytes: &[u8],
     opening_keys: &[Hidden<[u8; 32]>],
+) -> Result<HeldDeal, Offence> {
+    let deal: Deal = wire::decode_capped(bytes, plan.caps().deal()).map_err(|_| Offence::BadDeal)?;
+    let root = &deal.root;
+    let elsewhere = root.scope != book.t1 && root.claims(Kind::Root, &root.scope, 0, dealer);
+    if elsewhere && root.verify(party.seating()) {
+        return Err(Offence::MissingDeal);
+    }
+    open_deal(party, plan, book, dealer, deal, opening_keys).ok_or(Offence::BadDeal)
+}
+
+fn open_deal(
+    party: &Party,
+    plan: &Plan,
+    book: &AgreedBook,
+    dealer: Seat,
+    deal: Deal,
+    opening_keys: &[Hidden<[u8; 32]>],
 ) -> Option<HeldDeal> {
     let me = party.seat();
-    let deal: Deal = wire::decode_capped(bytes, plan.caps().deal()).ok()?;
     let holders = book.topology.holders(dealer);
     let group = holders.iter().position(|s| *s == me)?;
     let shape = Shape { holders: holders.len(), keys: usize::from(plan.rounds) };
@@ -158,8 +178,10 @@ pub(crate) fn take_deal(
     let commitments = group_commitments(&book.t1, dealer, me, &shares, shape);
     let climbed = climb(Tree::new(commitments.clone()).root(), group, &deal.path);
     let body: Root = deal.root.open()?;
-    let stated = (body.root, usize::from(body.holders), body.keys, body.threshold);
-    let fits = stated == (climbed, holders.len(), plan.rounds, plan.params.threshold());
+    // Keys and shares that do not fit convict their dealer only if its root names the bundle.
+    let bundle = book.bundles.get(&dealer).map(Signed::body_hash);
+    let stated = (body.root, Some(body.bundle), usize::from(body.holders), body.keys, body.threshold);
+    let fits = stated == (climbed, bundle, holders.len(), plan.rounds, plan.params.threshold());
     if !fits || !deal.root.is(party.seating(), Kind::Root, &book.t1, 0, dealer) {
         return None;
     }

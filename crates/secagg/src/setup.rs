@@ -133,8 +133,12 @@ impl Setup<'_> {
         let mut differing = Vec::new();
         while let Some((seat, bytes)) = collector.next(party, &mut self.complaints).await? {
             match Signed::read(&bytes) {
-                Some(s) if s.is(party.seating(), Kind::Accept, &self.t0, 0, seat) => {
+                // Every seat reads the body, and would blame the aggregator for one that is none.
+                Some(s) if s.is(party.seating(), Kind::Accept, &self.t0, 0, seat) && s.open::<Accept>().is_some() => {
                     accepts.insert(seat, s);
+                }
+                Some(s) if s.claims(Kind::Accept, &self.t0, 0, seat) => {
+                    self.complaints.push(Blame::seat(seat, Offence::Malformed).with(s.bytes()));
                 }
                 Some(s) if s.kind == Kind::Accept && s.seat == seat && s.verify(party.seating()) => {
                     differing.push(seat)
@@ -348,10 +352,10 @@ impl Setup<'_> {
         while let Some((dealer, bytes)) = collector.next(party, &mut self.complaints).await? {
             let keys = dealing.opening_keys.get(&dealer).map_or(&[][..], Vec::as_slice);
             match take_deal(party, plan, book, dealer, &bytes, keys) {
-                Some(deal) => {
+                Ok(deal) => {
                     held.insert(dealer, deal);
                 }
-                None => self.complaints.push(Blame::seat(dealer, Offence::BadDeal)),
+                Err(offence) => self.complaints.push(Blame::seat(dealer, offence)),
             }
         }
         self.complaints.extend(collector.missing().into_iter().map(|s| Blame::seat(s, Offence::MissingDeal)));
@@ -424,11 +428,11 @@ impl Setup<'_> {
         let until = party.now().plus(2 * plan.step_ms);
         let mut collector = Collector::new(plan.setup_step(phase::DEALT), plan.caps().dealt(), from, until);
         let mut tally = Tally::default();
-        tally.count(party, &book.t1, mine, &mut self.complaints);
+        tally.count(party, book, mine, &mut self.complaints);
         while let Some((seat, bytes)) = collector.next(party, &mut self.complaints).await? {
             match Signed::read(&bytes) {
                 Some(s) if s.is(party.seating(), Kind::Dealt, &book.t1, 0, seat) => {
-                    tally.count(party, &book.t1, s, &mut self.complaints);
+                    tally.count(party, book, s, &mut self.complaints);
                 }
                 _ => self.complaints.push(Blame::seat(seat, Offence::Malformed)),
             }
@@ -458,8 +462,11 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, party: &Party, t1: &Hash, signed: Signed, blames: &mut Vec<Blame>) {
-        let Some(dealt) = signed.open::<Dealt>() else {
+    /// A seat speaks of its neighbours, of each once: each complaint is kept with all that was said.
+    fn count(&mut self, party: &Party, book: &AgreedBook, signed: Signed, blames: &mut Vec<Blame>) {
+        let most = book.topology.holders(signed.seat).len();
+        let fits = |dealt: &Dealt| dealt.roots.len() <= most && dealt.complaints.len() <= most;
+        let Some(dealt) = signed.open::<Dealt>().filter(fits) else {
             return blames.push(Blame::seat(signed.seat, Offence::Malformed).with(signed.bytes()));
         };
         for root in dealt.roots {
@@ -468,7 +475,7 @@ impl Tally {
             if known.is_none_or(|(k, _)| *k != root) {
                 let Some(body) = root.open::<Root>() else { continue };
                 // A root that its dealer never signed is the holder's invention and counts for nothing.
-                if !root.is(party.seating(), Kind::Root, t1, 0, dealer) {
+                if !root.is(party.seating(), Kind::Root, &book.t1, 0, dealer) {
                     continue;
                 }
                 if let Some((first, hash)) = known {

@@ -492,11 +492,11 @@ impl Inner {
                 Ok(answer)
             }
             ToNode::Cosign { request } => self.cosign(&mut state, &request),
-            ToNode::Logged { job, leaf, proof } => {
+            ToNode::Logged { job, leaf, proof, beside } => {
                 let job = state.jobs.get_mut(&job).ok_or_else(unknown)?;
                 let log = self.log.lock().unwrap().clone();
                 let quorum = self.quorum(job, &log)?;
-                job.release(&leaf, &proof, &VerifierKey::parse(&log.log_key)?, &quorum, &self.context())
+                job.release(&leaf, &proof, &beside, &VerifierKey::parse(&log.log_key)?, &quorum, &self.context())
             }
             ToNode::Close { job, terminal } => {
                 if let Some(job) = state.jobs.get_mut(&job) {

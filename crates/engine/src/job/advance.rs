@@ -87,6 +87,7 @@ impl Job {
             let order = self.seat_order();
             let turn = (self.attempt as usize - 1) % order.len().max(1);
             self.aggregator = order.get(turn).map(|i| self.parties[*i].member.node);
+            self.ran = self.attempt;
             self.began_at = now;
             self.step = None;
             self.note(now, "running", None, format!("attempt {}", self.attempt));
@@ -175,13 +176,29 @@ impl Job {
             }
             (None, None) => (Code::JobInternal, None, None, "the parties' reports do not fit together".into()),
         };
-        let passing = matches!(code, Code::JobPeerLost | Code::JobDeadline | Code::JobBusy);
-        if passing && !input_sent && self.attempt < ATTEMPTS_MAX && silent.is_none() {
+        // A slot that was lost before the attempt began, as in a restart, is asked for again as long as the
+        // job is valid; what failed while it ran, a few times.
+        let busy = code == Code::JobBusy && now < self.expires_at();
+        self.failures += u32::from(!busy);
+        let passing = busy || (matches!(code, Code::JobPeerLost | Code::JobDeadline) && self.failures < ATTEMPTS_MAX);
+        if passing && !input_sent && silent.is_none() {
             self.note(now, "again", party, format!("{code}: {hint}"));
-            self.state = State::Queued { from: now.plus(100), until: now.plus(self.limits.queue_ms) };
+            let from = now.plus(if busy { self.busy_pause() } else { 100 });
+            self.state = State::Queued { from, until: now.plus(self.limits.queue_ms) };
             return;
         }
         self.fail(now, code, party, step, hint);
+    }
+
+    /// Doubles with each attempt, spread by the job's own id.
+    fn busy_pause(&self) -> u64 {
+        let whole = (100u64 << self.attempt.min(16)).min(BUSY_PAUSE_MS_MAX);
+        whole / 2 + whole / 2 * u64::from(self.id.0[2]) / 255
+    }
+
+    fn expires_at(&self) -> UnixMillis {
+        // why: the bytes were verified when the job was submitted.
+        JobSpec::verify(&self.bytes).map_or(UnixMillis(0), |job| job.body().expires_at)
     }
 
     fn fail(&mut self, now: UnixMillis, code: Code, party: Option<Name>, step: Option<Step>, hint: String) {
@@ -230,7 +247,7 @@ impl Job {
         let record = record::assemble(Ended {
             job: &job,
             origin: &self.origin,
-            attempt: Attempt(self.attempt),
+            attempt: Attempt(self.ran),
             status,
             parties: parts,
             span: (self.began_at, now),
@@ -270,11 +287,19 @@ impl Job {
         }
     }
 
-    /// Why the others need not go on: the operator cancelled, or there is no result without the
-    /// aggregator.
+    /// Why the others need not go on: the operator cancelled, a seat could not be taken, or there is no
+    /// result without the aggregator.
     fn hopeless(&self, now: UnixMillis) -> Option<Code> {
         if self.cancelled {
             return Some(Code::JobCancelled);
+        }
+        // The seats agree before any input moves: one that never began keeps all of them waiting.
+        let refused = self.parties.iter().filter(|p| !p.started).find_map(|p| match &p.finished {
+            Some(Finished::Failed { code, .. }) => Some(*code),
+            _ => None,
+        });
+        if refused.is_some() {
+            return refused;
         }
         let aggregator = self.parties.iter().find(|p| Some(p.member.node) == self.aggregator)?;
         match &aggregator.finished {

@@ -62,8 +62,10 @@ impl Job {
             }
             State::Releasing { until } => {
                 let Some((_, leaf, proof)) = &self.receipt else { return commands };
+                let beside = || self.parties.iter().filter_map(|p| p.attestation.clone()).filter(|_| self.by_hash);
                 for p in self.parties.iter().filter(|p| p.release.is_none() && self.must_attest(p)) {
-                    ask(p, ToNode::Logged { job: self.id, leaf: leaf.clone(), proof: proof.clone() });
+                    let (leaf, proof, beside) = (leaf.clone(), proof.clone(), beside().collect());
+                    ask(p, ToNode::Logged { job: self.id, leaf, proof, beside });
                 }
                 commands.push(Command::WakeAt(*until));
             }

@@ -279,3 +279,60 @@ fn one_owner_decides_first_and_the_others_on_what_it_admitted() {
     assert_eq!((asked(&refused), refused.state()), (Vec::new(), "settling"));
     assert_eq!(refused.terminal().and_then(Terminal::code), Some(Code::RefusedQuota));
 }
+
+/// A node that lost its slot in a restart says so when it is to begin. The others stop at once, and all
+/// slots are asked for again, with growing pauses, until the job expires.
+#[test]
+fn a_lost_slot_is_asked_for_again_until_the_job_expires() {
+    let (mut job, ..) = running(&[1, 2, 3]);
+    let lost = || FromNode::Failed(Fault::new(Code::JobBusy, "no slot is kept"));
+    let (mut at, mut pauses) = (10, Vec::new());
+    for round in 1..=u64::from(ATTEMPTS_MAX) + 2 {
+        assert_eq!((job.state(), u64::from(job.attempt)), ("running", round));
+        answer(&mut job, 2, at, lost());
+        let stopped = asked(&job);
+        assert_eq!(stopped.len(), 2);
+        assert!(stopped.iter().all(|(_, r)| matches!(r, ToNode::Cancel { code: Code::JobBusy, .. })), "{stopped:?}");
+        answer(&mut job, 1, at, FromNode::Done);
+        answer(&mut job, 3, at, FromNode::Done);
+        let State::Queued { from, .. } = job.state else { panic!("{:?}", job.state) };
+        pauses.push(from.0 - T0.0 - at);
+        at = from.0 - T0.0;
+        job.step(T0.plus(at), Input::Tick);
+        [1, 2, 3].iter().for_each(|seed| answer(&mut job, *seed, at, FromNode::Reserved));
+    }
+    assert!(pauses.is_sorted() && pauses[0] >= 100 && pauses[4] > 1_000, "{pauses:?}");
+    assert!(*pauses.last().unwrap() <= BUSY_PAUSE_MS_MAX);
+    // A loss while it runs still counts as one of a few tries.
+    for seed in [1, 2, 3] {
+        answer(&mut job, seed, at, FromNode::Started);
+        finish(&mut job, seed, at, failed(Code::JobPeerLost, ""));
+    }
+    assert_eq!(job.state(), "queued");
+    job.step(T0.plus(at + 100), Input::Tick);
+    [1, 2, 3].iter().for_each(|seed| answer(&mut job, *seed, at + 100, FromNode::Reserved));
+    let expired = 3_600_000;
+    answer(&mut job, 2, expired, lost());
+    answer(&mut job, 1, expired, FromNode::Done);
+    answer(&mut job, 3, expired, FromNode::Done);
+    assert!(matches!(job.terminal(), Some(Terminal::Failed { code: Code::JobBusy, .. })), "{:?}", job.terminal());
+}
+
+/// What was only reserved has not run, and no record says that it has.
+#[test]
+fn a_record_names_the_last_attempt_that_ran() {
+    let mut job = job(&[1, 2]);
+    admit(&mut job, &[1, 2]);
+    answer(&mut job, 1, 3, FromNode::Reserved);
+    answer(&mut job, 2, 3, FromNode::Busy);
+    job.step(T0.plus(5_000), Input::Tick);
+    assert_eq!((job.state(), job.attempt), ("reserving", 2));
+    job.step(T0.plus(5_001), Input::Cancel);
+    assert_eq!(job.record().unwrap().attempt, Attempt(0));
+
+    let (mut job, ..) = running(&[1, 2]);
+    for seed in [1, 2] {
+        finish(&mut job, seed, 4, failed(Code::JobLocal, ""));
+    }
+    assert_eq!(job.record().unwrap().attempt, Attempt(1));
+}

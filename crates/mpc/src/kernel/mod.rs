@@ -1,23 +1,64 @@
-//! The arithmetic that runs over every element: products in Z_2^64 and inner products with packed bits.
+//! The arithmetic that runs over every element: products in Z_2^64 and inner products with packed bits. The only module
+//! of this crate with unsafe code.
+//!
+//! Unsafe is needed to call a function compiled for instructions that were found at run time, and to load and store
+//! registers. Every kernel has a plain twin in [`portable`] that the tests hold it to, bit for bit, at each [`Level`] of
+//! the processor. Nothing here branches on an element or indexes by one: shapes and bounds are public, and the
+//! instructions used take the same time for all operands.
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod blocked;
+mod gemm;
+mod gemv;
+mod level;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
+
+pub use gemm::{BOUND_BITS_MAX, Bound};
+pub use level::Level;
 
 /// `out += a * b` for row-major matrices of m x k, k x n and m x n elements, wrapping.
 pub fn gemm(m: usize, k: usize, n: usize, a: &[u64], b: &[u64], out: &mut [u64]) {
+    gemm_at(Level::detect(), m, k, n, Bound::None, a, b, out);
+}
+
+/// As [`gemm`], faster by what is publicly known of an operand. If an element lies outside its bound the result is
+/// another, and nothing else happens.
+pub fn gemm_bounded(m: usize, k: usize, n: usize, bound: Bound, a: &[u64], b: &[u64], out: &mut [u64]) {
+    gemm_at(Level::detect(), m, k, n, bound, a, b, out);
+}
+
+/// As [`gemm_bounded`] with chosen instructions; the best ones here if those are absent.
+#[allow(clippy::too_many_arguments)] // why: the shape, the bound and the operands of one product, as in every such library.
+pub fn gemm_at(level: Level, m: usize, k: usize, n: usize, bound: Bound, a: &[u64], b: &[u64], out: &mut [u64]) {
     assert!(a.len() == m * k && b.len() == k * n && out.len() == m * n, "shapes"); // why: shapes come from the plan.
-    if k == 0 || n == 0 {
-        return;
-    }
-    for (row, out) in a.chunks_exact(k).zip(out.chunks_exact_mut(n)) {
-        for (x, line) in row.iter().zip(b.chunks_exact(n)) {
-            for (o, y) in out.iter_mut().zip(line) {
-                *o = o.wrapping_add(x.wrapping_mul(*y));
-            }
-        }
-    }
+    gemm::gemm(level.max(Level::detect()), k, n, bound, a, b, out);
 }
 
 /// `out += a * x` for a row-major matrix of m x k elements, wrapping.
 pub fn gemv(m: usize, k: usize, a: &[u64], x: &[u64], out: &mut [u64]) {
-    gemm(m, k, 1, a, x, out);
+    gemv_at(Level::detect(), m, k, a, x, out);
+}
+
+/// As [`gemv`] with chosen instructions; the best ones here if those are absent.
+pub fn gemv_at(level: Level, m: usize, k: usize, a: &[u64], x: &[u64], out: &mut [u64]) {
+    assert!(a.len() == m * k && x.len() == k && out.len() == m, "shapes"); // why: shapes come from the plan.
+    gemv::gemv(level.max(Level::detect()), k, a, x, out);
+}
+
+/// `out += transpose(a) * x` for a row-major matrix of m x k elements, wrapping: `x` has m, `out` k.
+pub fn gemv_transposed(m: usize, k: usize, a: &[u64], x: &[u64], out: &mut [u64]) {
+    gemv_transposed_at(Level::detect(), m, k, a, x, out);
+}
+
+/// As [`gemv_transposed`] with chosen instructions; the best ones here if those are absent.
+pub fn gemv_transposed_at(level: Level, m: usize, k: usize, a: &[u64], x: &[u64], out: &mut [u64]) {
+    assert!(a.len() == m * k && x.len() == m && out.len() == k, "shapes"); // why: shapes come from the plan.
+    gemv::gemv_transposed(level.max(Level::detect()), k, a, x, out);
 }
 
 /// The sum of those words of `w` whose bit is set, wrapping. Bit i is bit `i % 64` of word `i / 64`.
@@ -25,3 +66,6 @@ pub fn dot_bits(bits: &[u64], w: &[u64]) -> u64 {
     let select = |(i, w): (usize, &u64)| (bits[i / 64] >> (i % 64) & 1).wrapping_neg() & w; // why: callers give a bit for each word.
     w.iter().enumerate().map(select).fold(0, u64::wrapping_add)
 }
+
+#[cfg(test)]
+mod tests;

@@ -207,3 +207,42 @@ fn nothing_goes_on_before_it_is_durable() {
     let effects = m.step(Millis(2), Event::Persisted { ticket: 1 });
     assert!(matches!(effects[..], [Effect::Send(_), Effect::Finish]));
 }
+
+#[test]
+fn two_seats_post_more_than_a_window_to_each_other_and_neither_waits_for_ever() {
+    let length = 9 * setup(2, 0).seating.chunk_bytes() + 5;
+    let protocol = move |mut p: Party| async move {
+        let other = p.others()[0];
+        for i in 0..3u8 {
+            p.post(other, Step::new(1, u16::from(i)), vec![p.seat().0 as u8 + i; length])?;
+        }
+        let mut sum = 0u64;
+        for i in 0..3u8 {
+            let step = Step::new(1, u16::from(i));
+            let body = p.receive(other, step, 1 << 30, FAR).await?;
+            p.forget(Step(step.0 + 1));
+            assert!(body.len() == length && body.iter().all(|b| *b == other.0 as u8 + i));
+            sum += 1;
+        }
+        p.flush(FAR).await?;
+        Ok(sum)
+    };
+    let mut machines: Vec<_> = (0..2).map(|i| machine(2, i, protocol)).collect();
+    run(&mut machines);
+    for machine in &mut machines {
+        assert_eq!(machine.take_outcome().expect("an outcome").unwrap(), 3);
+    }
+}
+
+#[test]
+fn a_flush_names_the_seat_whose_window_stays_full() {
+    let length = 3 * setup(2, 0).seating.chunk_bytes();
+    let mut m = machine(2, 0, move |mut p: Party| async move {
+        assert!(p.post(Seat(7), STEP, vec![]).is_err());
+        p.post(Seat(1), STEP, vec![1; length])?;
+        p.flush(Millis(50)).await
+    });
+    m.step(Millis(0), Event::Start);
+    m.step(Millis(50), Event::Timer);
+    assert_eq!(m.take_outcome().unwrap(), Err(Abort::Missing { step: STEP, seats: vec![Seat(1)] }));
+}

@@ -16,11 +16,11 @@ use crate::setup::Setup as KeySetup;
 use crate::signed::{Kind, Signed};
 use crate::verify_blame;
 
-const N: u16 = 7;
-const CHEAT: Seat = Seat(3);
-const HUB: Seat = Seat(0);
+pub(super) const N: u16 = 7;
+pub(super) const CHEAT: Seat = Seat(3);
+pub(super) const HUB: Seat = Seat(0);
 
-fn setup_step(phase: u16) -> Step {
+pub(super) fn setup_step(phase: u16) -> Step {
     Step::new(BASE, phase)
 }
 
@@ -28,16 +28,16 @@ fn round_step(phase: u16) -> Step {
     Step::new(BASE + 1, phase)
 }
 
-fn params() -> Params {
+pub(super) fn params() -> Params {
     Params::new(N).unwrap()
 }
 
-fn one_round() -> Script {
+pub(super) fn one_round() -> Script {
     script(vec![round(0, Width::W64, 20)])
 }
 
 /// Alters the body of a signed message and signs it again as its sender.
-fn edit<T: Serialize + DeserializeOwned>(mut m: Message, f: impl FnOnce(&mut T)) -> Message {
+pub(super) fn edit<T: Serialize + DeserializeOwned>(mut m: Message, f: impl FnOnce(&mut T)) -> Message {
     let signed = Signed::read(&m.body).unwrap();
     let mut body: T = signed.open().unwrap();
     f(&mut body);
@@ -48,7 +48,7 @@ fn edit<T: Serialize + DeserializeOwned>(mut m: Message, f: impl FnOnce(&mut T))
 }
 
 /// Runs a round in which `hook` sees the messages of `step` from `from`.
-fn run(from: Seat, step: Step, mut hook: impl FnMut(Message) -> Vec<Message>) -> BTreeMap<Seat, Done> {
+pub(super) fn run(from: Seat, step: Step, mut hook: impl FnMut(Message) -> Vec<Message>) -> BTreeMap<Seat, Done> {
     let mut world = World::new(&plan(params(), 1), &one_round());
     world.hook = Box::new(move |m| if m.address.from == from && m.address.step == step { hook(m) } else { vec![m] });
     world.run();
@@ -56,7 +56,7 @@ fn run(from: Seat, step: Step, mut hook: impl FnMut(Message) -> Vec<Message>) ->
 }
 
 /// Everyone but `without` has the sum of everyone but `without`.
-fn assert_sum_without(outcomes: &BTreeMap<Seat, Done>, without: &[Seat]) {
+pub(super) fn assert_sum_without(outcomes: &BTreeMap<Seat, Done>, without: &[Seat]) {
     let rest: Vec<Seat> = (0..N).map(Seat).filter(|s| !without.contains(s)).collect();
     for (seat, done) in outcomes.iter().filter(|(s, _)| !without.contains(s)) {
         let outcome = &done.as_ref().unwrap_or_else(|e| panic!("{seat}: {e}")).0[0];
@@ -66,7 +66,7 @@ fn assert_sum_without(outcomes: &BTreeMap<Seat, Done>, without: &[Seat]) {
 }
 
 /// The blame that a seat ended with.
-fn blame_of(outcomes: &BTreeMap<Seat, Done>, seat: Seat) -> Blame {
+pub(super) fn blame_of(outcomes: &BTreeMap<Seat, Done>, seat: Seat) -> Blame {
     match &outcomes[&seat] {
         Err(Abort::Misbehaved { blame, .. }) => blame.clone(),
         Err(other) => panic!("{seat}: {other}"),
@@ -75,7 +75,7 @@ fn blame_of(outcomes: &BTreeMap<Seat, Done>, seat: Seat) -> Blame {
 }
 
 /// What the aggregator survived: complaints of the set-up, then blames of the round.
-fn survived(outcomes: &BTreeMap<Seat, Done>) -> Vec<Blame> {
+pub(super) fn survived(outcomes: &BTreeMap<Seat, Done>) -> Vec<Blame> {
     let (rounds, complaints) = outcomes[&HUB].as_ref().unwrap();
     complaints.iter().chain(&rounds[0].blames).cloned().collect()
 }

@@ -3,6 +3,7 @@
 mod cheats;
 mod collect;
 mod dropouts;
+mod framed;
 mod honest;
 mod sparse;
 

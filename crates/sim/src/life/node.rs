@@ -208,7 +208,7 @@ impl World {
             ToNode::Cancel { job, code } => self.cancel_attempt(i, job, *code).map(|()| Ok(FromNode::Done)),
             ToNode::Attest { job, record } => self.attest(i, job, record),
             ToNode::Cosign { request } => self.cosign_at(i, request),
-            ToNode::Logged { job, leaf, proof } => self.logged(i, job, leaf, proof),
+            ToNode::Logged { job, leaf, proof, beside } => self.logged(i, job, leaf, proof, beside),
             ToNode::Close { job, terminal } => self.close(i, job, terminal),
             ToNode::Plan { .. } | ToNode::Ping => Ok(Ok(FromNode::Done)),
         }?;
@@ -408,12 +408,12 @@ impl World {
         Ok(line.map(|line| FromNode::Cosigned(line.to_string())).map_err(|r| Fault::new(r.code(), r.to_string())))
     }
 
-    fn logged(&mut self, i: usize, id: &JobId, leaf: &[u8], proof: &[u8]) -> Answered {
+    fn logged(&mut self, i: usize, id: &JobId, leaf: &[u8], proof: &[u8], beside: &[Blob]) -> Answered {
         let Some(mut job) = self.nodes[i].job(id) else { return Ok(Err(unknown(id))) };
         let threshold = witness_threshold(self.cast.owners.len());
         let threshold = if self.has(Bug::ReleaseBeforeQuorum) { 1 } else { threshold };
         let quorum = Quorum::new(self.cast.quorum.witnesses().to_vec(), threshold).expect("why: a smaller quorum");
-        let answer = match job.release(leaf, proof, &self.cast.log_key, &quorum, &self.context(i)) {
+        let answer = match job.release(leaf, proof, beside, &self.cast.log_key, &quorum, &self.context(i)) {
             Err(fault) if self.has(Bug::AcceptIncomplete) && fault.what.contains("took part") => {
                 let release = job.release.clone();
                 release.map(FromNode::Released).ok_or(fault)

@@ -1,0 +1,213 @@
+//! The one way out: what operations ask of the parties, gathered into one message to each peer and round.
+
+use core::future::poll_fn;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tacit_protocol::Disclosure;
+
+use crate::group::Group;
+use crate::pack::{self, packed_bytes};
+use crate::value::{Blinded, Public, Released};
+
+/// One vector on its way in one round: who sends a summand to whom, how many words, of how many bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flow {
+    /// Who sends.
+    pub from: Group,
+    /// Who receives, and itself too where it is among them.
+    pub to: Group,
+    /// Words.
+    pub count: u64,
+    /// Bits of a word on the wire.
+    pub bits: u8,
+}
+
+impl Flow {
+    /// Payload bytes that one party sends to another for this.
+    pub const fn bytes(&self, from: usize, to: usize) -> u64 {
+        if from != to && self.from.has(from) && self.to.has(to) { packed_bytes(self.count, self.bits) } else { 0 }
+    }
+}
+
+/// A flow with this party's words.
+pub(crate) struct Ask {
+    pub flow: Flow,
+    pub xor: bool,
+    pub words: Vec<u64>,
+    /// What lets the words out as themselves, and how many numbers they are.
+    pub grant: Option<(Disclosure, u64)>,
+}
+
+#[derive(Default)]
+struct State {
+    asks: Vec<Ask>,
+    /// Answers of this round, in the order of the asks.
+    answers: Vec<Option<Vec<u64>>>,
+    /// Rounds that were answered.
+    round: u64,
+}
+
+/// What an operation works with: its party's number, and the rounds that it shares with others.
+#[derive(Clone)]
+pub struct Lane {
+    state: Arc<Mutex<State>>,
+    me: usize,
+    parties: usize,
+}
+
+impl Lane {
+    pub(crate) fn new(me: usize, parties: usize) -> Self {
+        Self { state: Arc::default(), me, parties }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This party's number.
+    pub fn me(&self) -> usize {
+        self.me
+    }
+
+    /// How many parties compute.
+    pub fn parties(&self) -> usize {
+        self.parties
+    }
+
+    /// Whether this party adds what is public to its share.
+    pub fn leads(&self) -> bool {
+        self.me == 0
+    }
+
+    /// Every party.
+    pub fn all(&self) -> Group {
+        Group::first(self.parties)
+    }
+
+    /// Opens a blinded vector to every party: the sum of the summands, modulo 2^bits.
+    pub(crate) fn open(&self, blinded: Blinded, bits: u8) -> Ask {
+        let flow = Flow { from: self.all(), to: self.all(), count: blinded.0.len() as u64, bits };
+        Ask { flow, xor: false, words: blinded.0, grant: None }
+    }
+
+    /// Opens blinded bits to every party.
+    pub(crate) fn open_bits(&self, blinded: Blinded) -> Ask {
+        Ask { xor: true, ..self.open(blinded, 64) }
+    }
+
+    /// One party's blinded vector to some; `count` words, which only the sender has.
+    pub(crate) fn tell(&self, from: usize, to: Group, count: usize, blinded: Option<Blinded>) -> Ask {
+        let flow = Flow { from: Group::one(from), to, count: count as u64, bits: 64 };
+        Ask { flow, xor: false, words: blinded.map(|b| b.0).unwrap_or_default(), grant: None }
+    }
+
+    /// A released share to its receivers, under a disclosure that the job lists.
+    pub(crate) fn give(&self, to: Group, bits: u8, released: Released, grant: (Disclosure, u64)) -> Ask {
+        let flow = Flow { from: self.all(), to, count: released.words.len() as u64, bits };
+        Ask { flow, xor: released.xor, words: released.words.to_vec(), grant: Some(grant) }
+    }
+
+    /// Asks in this round and waits for the answers: for each ask the sum of what came and of the own
+    /// words, where this party is among the receivers.
+    pub(crate) async fn round<const N: usize>(&self, asks: [Ask; N]) -> [Public; N] {
+        let mut answers = self.round_of(asks.into()).await.into_iter();
+        core::array::from_fn(|_| answers.next().unwrap_or(Public(Vec::new())))
+    }
+
+    /// As [`Lane::round`], for a number of asks that the plan decides.
+    pub(crate) async fn round_of(&self, asks: Vec<Ask>) -> Vec<Public> {
+        let count = asks.len();
+        let (first, round) = {
+            let mut state = self.state();
+            let first = state.asks.len();
+            state.asks.extend(asks);
+            (first, state.round)
+        };
+        poll_fn(|_| {
+            let mut state = self.state();
+            if state.round == round {
+                return Poll::Pending;
+            }
+            let mut take = |i: usize| state.answers.get_mut(first + i).and_then(Option::take).unwrap_or_default();
+            Poll::Ready((0..count).map(|i| Public(take(i))).collect())
+        })
+        .await
+    }
+
+    /// What this round asks.
+    pub(crate) fn take_asks(&self) -> Vec<Ask> {
+        core::mem::take(&mut self.state().asks)
+    }
+
+    /// Ends the round.
+    pub(crate) fn answer(&self, answers: Vec<Vec<u64>>) {
+        let mut state = self.state();
+        state.answers = answers.into_iter().map(Some).collect();
+        state.round += 1;
+    }
+}
+
+/// The body for one receiver.
+pub(crate) fn frame(asks: &[Ask], me: usize, to: usize) -> Vec<u8> {
+    let mut body = Vec::with_capacity(asks.iter().map(|a| a.flow.bytes(me, to)).sum::<u64>() as usize);
+    for ask in asks.iter().filter(|a| a.flow.bytes(me, to) > 0) {
+        pack::pack(&ask.words, ask.flow.bits, &mut body);
+    }
+    body
+}
+
+/// Adds one sender's body to the answers. `false` when it has another length than the round's.
+pub(crate) fn absorb(asks: &[Ask], answers: &mut [Vec<u64>], from: usize, me: usize, mut body: &[u8]) -> bool {
+    for (ask, answer) in asks.iter().zip(answers) {
+        let length = ask.flow.bytes(from, me) as usize;
+        let Some((now, later)) = body.split_at_checked(length) else { return false };
+        if length > 0 {
+            pack::fold(now, ask.flow.bits, ask.xor, answer);
+        }
+        body = later;
+    }
+    body.is_empty()
+}
+
+/// The answers before anything came: the own words where this party sends to itself.
+pub(crate) fn begin(asks: &[Ask], me: usize) -> Vec<Vec<u64>> {
+    let own = |ask: &Ask| match (ask.flow.to.has(me), ask.flow.from.has(me)) {
+        (true, true) => ask.words.clone(),
+        (true, false) => vec![0; ask.flow.count as usize],
+        _ => Vec::new(),
+    };
+    asks.iter().map(own).collect()
+}
+
+/// Takes the answers modulo 2^bits.
+pub(crate) fn finish(asks: &[Ask], answers: &mut [Vec<u64>]) {
+    for (ask, answer) in asks.iter().zip(answers).filter(|(a, _)| a.flow.bits < 64) {
+        let mask = pack::low_mask(ask.flow.bits);
+        answer.iter_mut().for_each(|w| *w &= mask);
+    }
+}
+
+/// A future without a runtime behind it.
+pub(crate) type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Polls a task once.
+pub(crate) fn poll_once<T>(task: &mut Task<T>) -> Poll<T> {
+    task.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Runs tasks side by side, in order, so that what they ask travels together.
+pub(crate) async fn together<T>(mut tasks: Vec<Task<T>>) -> Vec<T> {
+    let mut done: Vec<Option<T>> = tasks.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        for (task, slot) in tasks.iter_mut().zip(&mut done).filter(|(_, slot)| slot.is_none()) {
+            if let Poll::Ready(value) = task.as_mut().poll(context) {
+                *slot = Some(value);
+            }
+        }
+        if done.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}
