@@ -98,7 +98,10 @@ mod tests {
         let ints = column(Values::Int(vec![7, 8, 7]), Some(vec![true, true, false]));
         assert_eq!([0, 1, 2].map(|row| wanted.places(&ints, row).to_vec()), [vec![0, 2], vec![], vec![]]);
         let texts = column(Values::Text(["b", "007", "B", ""].map(String::from).to_vec()), None);
-        assert_eq!([0, 1, 2, 3, 9].map(|row| wanted.places(&texts, row).to_vec()), [vec![1], vec![3], vec![], vec![], vec![]]);
+        assert_eq!(
+            [0, 1, 2, 3, 9].map(|row| wanted.places(&texts, row).to_vec()),
+            [vec![1], vec![3], vec![], vec![], vec![]]
+        );
         assert!(wanted.places(&column(Values::Float(vec![7.0]), None), 0).is_empty());
     }
 

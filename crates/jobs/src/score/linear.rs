@@ -103,9 +103,10 @@ impl Plan for LinearPlan {
     }
 
     fn fold(&self, owner: &NodeId, material: Material) -> Result<Box<dyn Fold>, Fault> {
-        let columns = self.params.columns(owner).ok_or_else(|| {
-            Fault::new(Code::RefusedParties, "this owner has no columns in the job")
-        })?;
+        let columns = self
+            .params
+            .columns(owner)
+            .ok_or_else(|| Fault::new(Code::RefusedParties, "this owner has no columns in the job"))?;
         let list = material.attachments.get(keys::ATTACHMENT).map_or(&[][..], Vec::as_slice);
         let wanted = keys::Wanted::decode(list, self.params.rows)?;
         let model = material.model.ok_or_else(|| Fault::new(Code::RefusedModel, "the model is not at hand"))?;

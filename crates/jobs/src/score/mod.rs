@@ -6,4 +6,6 @@ pub mod open;
 pub mod params;
 mod split;
 
+pub use split::PARTIAL_BITS;
+
 pub use linear::ScoreLinear;

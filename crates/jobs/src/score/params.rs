@@ -217,7 +217,9 @@ impl Output {
         }
         let decimals = self.decimals.is_some_and(|d| d <= DECIMALS_MAX);
         if (self.precision == Precision::Rounded) != self.decimals.is_some() || (self.decimals.is_some() && !decimals) {
-            return wrong(format!("output: `decimals`, 0 to {DECIMALS_MAX}, goes with `rounded` and with nothing else"));
+            return wrong(format!(
+                "output: `decimals`, 0 to {DECIMALS_MAX}, goes with `rounded` and with nothing else"
+            ));
         }
         Ok(())
     }

@@ -50,7 +50,8 @@ impl SplitFold {
         let mut features: Vec<&str> = model.features().iter().map(|f| f.name.as_str()).collect();
         features.sort_unstable();
         if !features.iter().eq(columns.features.iter()) {
-            let what = format!("its features are {}, the job names {}", features.join(", "), columns.features.join(", "));
+            let what =
+                format!("its features are {}, the job names {}", features.join(", "), columns.features.join(", "));
             return Err(refused(what));
         }
         let found = vec![Found::Nothing; wanted.rows()];
