@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::depot::Depot;
 use crate::driver::{self, Jobs};
 use crate::home::{Home, os_rng};
 use crate::log::files::Folder;
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub clock: Arc<Clock>,
     pub store: Store,
     pub folder: Folder,
+    /// Sealed bytes that are too large for a message.
+    pub depot: Arc<Depot>,
     roster: watch::Sender<Arc<Roster>>,
     pub nodes: Arc<Nodes>,
     pub slots: Arc<Slots>,
@@ -152,6 +155,7 @@ impl Coordinator {
             log_key,
             clock,
             folder: Folder::new(paths.log()),
+            depot: Arc::new(Depot::open(paths.depot())?),
             roster,
             nodes,
             slots: Arc::default(),

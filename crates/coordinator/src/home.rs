@@ -120,6 +120,10 @@ impl Home {
         self.0.join("log")
     }
 
+    pub(crate) fn depot(&self) -> PathBuf {
+        self.0.join("depot")
+    }
+
     /// Takes the folder for this process until the file is dropped, a kill included.
     pub(crate) fn lock(&self) -> Result<File, Fault> {
         let path = self.0.join("lock");

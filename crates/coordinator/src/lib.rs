@@ -16,6 +16,7 @@
 mod clock;
 pub mod config;
 mod daemon;
+mod depot;
 mod driver;
 mod enrol;
 pub mod fsck;

@@ -27,6 +27,11 @@ pub const JOB_ROW_BYTES_MAX: usize = 48 << 20;
 /// The longest life of an invitation.
 pub const INVITE_TTL_MS_MAX: u64 = 30 * 86_400_000;
 
+/// Bytes of sealed items that one party may have lying here, those on their way counted whole.
+pub const DEPOSITS_PER_PARTY_BYTES_MAX: u64 = 1 << 30;
+/// How long a sealed item is kept.
+pub const DEPOSIT_KEEP: Duration = Duration::from_secs(30 * 86_400);
+
 /// Receipts of one append.
 pub const BATCH_MAX: usize = 256;
 /// Receipts that wait for the log; beyond, jobs wait to hand theirs in.

@@ -4,12 +4,16 @@
 
 use serde::{Deserialize, Serialize};
 use tacit_types::wire::Blob;
-use tacit_types::{ContractId, DatasetVersionId, Fault, JobId, Name, NodeId, Seat, Step};
+use tacit_types::{ContractId, DatasetVersionId, Fault, Hash, JobId, Name, NodeId, Seat, Step};
 
 use crate::control::{Finish, JobView};
 
 /// Entries of one page of a listing.
 pub const PAGE_MAX: u32 = 100;
+/// Bytes of one item that the coordinator keeps under its hash.
+pub const DEPOSIT_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of a piece of such an item in one message.
+pub const DEPOSIT_CHUNK_BYTES_MAX: usize = 512 << 10;
 /// The longest time that a `Watch` waits for news.
 pub const WATCH_MS_MAX: u64 = 20_000;
 
@@ -115,6 +119,24 @@ pub enum ToCoordinator {
     },
     /// Is anyone there?
     Ping,
+    /// Keep a piece of sealed bytes under the hash of the whole.
+    Deposit {
+        /// The hash of all bytes.
+        hash: Hash,
+        /// How many there are.
+        total: u64,
+        /// Where the piece begins.
+        offset: u64,
+        /// The piece.
+        bytes: Blob,
+    },
+    /// A piece of sealed bytes from `offset` on.
+    Fetch {
+        /// The hash of all bytes.
+        hash: Hash,
+        /// Where the piece begins.
+        offset: u64,
+    },
 }
 
 /// A party as the coordinator's roster has it.
@@ -216,6 +238,15 @@ pub enum FromCoordinator {
     Checkpoint(Blob),
     /// An invitation line.
     Invited(String),
+    /// So many bytes of the item are here.
+    Deposited(u64),
+    /// A piece, and how many bytes there are in all.
+    Fetched {
+        /// Bytes of the whole.
+        total: u64,
+        /// The piece.
+        bytes: Blob,
+    },
 }
 
 /// An operator's signed order to cancel its job.

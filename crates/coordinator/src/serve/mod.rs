@@ -10,7 +10,8 @@ use tacit_engine::{FromCoordinator, ToCoordinator};
 use tacit_governance::PartyRole;
 use tacit_net::{CloseReason, Connection, Endpoint, Incoming, Purpose, Responder};
 use tacit_types::limits::CONTROL_FRAME_BYTES_MAX;
-use tacit_types::{Code, Fault, wire};
+use tacit_types::wire::{self, Blob};
+use tacit_types::{Code, Fault};
 use tokio::task::JoinSet;
 
 use crate::daemon::Shared;
@@ -100,6 +101,7 @@ fn allowed(request: &ToCoordinator, role: PartyRole) -> bool {
     let roles: &[PartyRole] = match request {
         To::Invitation { .. } | To::Enrol { .. } => &[],
         To::Register { .. } | To::Report(_) | To::Progress { .. } => &[Partner],
+        To::Deposit { .. } | To::Fetch { .. } => &[Partner, Operator],
         To::Submit { .. } | To::Plan { .. } | To::Cancel(_) | To::Result(_) => &[Operator],
         To::PutContract(_) => &[Partner, Operator],
         To::Datasets | To::Contract(_) | To::Contracts => &[Partner, Operator, Coordinator],
@@ -151,6 +153,16 @@ async fn answer(
         (ToCoordinator::Cancel(order), Caller::Party(party)) => jobs::cancel(shared, &party, &order).await,
         (ToCoordinator::Result(job), Caller::Party(party)) => jobs::result(shared, &party, &job).await,
         (ToCoordinator::PutContract(signatures), Caller::Party(_)) => reads::put_contract(shared, signatures).await,
+        (ToCoordinator::Deposit { hash, total, offset, bytes }, Caller::Party(party)) => {
+            let (depot, node) = (shared.depot.clone(), party.card.node);
+            let put = move || depot.put(node, hash, total, offset, &bytes);
+            reads::on_disk(put).await.map(FromCoordinator::Deposited)
+        }
+        (ToCoordinator::Fetch { hash, offset }, Caller::Party(_)) => {
+            let depot = shared.depot.clone();
+            let (total, bytes) = reads::on_disk(move || depot.get(&hash, offset)).await?;
+            Ok(FromCoordinator::Fetched { total, bytes: Blob(bytes) })
+        }
         (request, _) => reads::read(shared, request).await,
     }
 }
@@ -159,8 +171,7 @@ async fn answer(
 mod tests {
     use super::*;
     use tacit_engine::{Finish, Finished};
-    use tacit_types::wire::Blob;
-    use tacit_types::{Attempt, ContractId, JobId, Name, Step};
+    use tacit_types::{Attempt, ContractId, Hash, JobId, Name, Step};
 
     /// One of each request, with the roles that may ask it: p partner, o operator, r regulator,
     /// c coordinator.
@@ -197,6 +208,8 @@ mod tests {
             (ToCoordinator::Checkpoint, "porc"),
             (ToCoordinator::Invite { name: Name::new("a").unwrap(), role: "node".into(), ttl_ms: 1 }, "c"),
             (ToCoordinator::Ping, "porc"),
+            (ToCoordinator::Deposit { hash: Hash([0; 32]), total: 1, offset: 0, bytes: Blob::default() }, "po"),
+            (ToCoordinator::Fetch { hash: Hash([0; 32]), offset: 0 }, "po"),
         ]
     }
 

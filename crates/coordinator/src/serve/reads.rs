@@ -36,6 +36,16 @@ pub(super) async fn read(shared: &Arc<Shared>, request: ToCoordinator) -> Result
     }
 }
 
+/// Does what waits for the disk where nothing else waits for it.
+///
+/// # Errors
+/// Its own.
+pub(super) async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    spawn_blocking(work).await.map_err(|e| Fault::new(Code::Internal, e.to_string()))?
+}
+
 /// Leaves below the published checkpoint, as many as an answer holds, at least one.
 async fn leaves(shared: &Arc<Shared>, from: u64, limit: u32) -> Result<FromCoordinator, Fault> {
     let size = shared.log.published.borrow().as_deref().map_or(0, |c| c.checkpoint().size);
