@@ -111,6 +111,28 @@ codes! {
     DataQueryFailed = "data.query_failed", "the local query failed", "本地查询失败",
         "see the node's own log; the rows stay there", "请查看节点自身日志；数据行不会离开本地";
 
+    // Models of scores: their files, and rows that do not fit them.
+    ModelMalformed = "model.malformed", "the file is not a whole model of this format", "文件不是该格式的完整模型",
+        "save the model again with the library that made it, and copy the file whole", "请用训练所用的库重新保存模型，并完整复制该文件";
+    ModelUnsupported = "model.unsupported", "the model uses something that cannot be scored here", "模型使用了此处无法评分的功能",
+        "see docs/MODELS.md for what each format may hold; train or export the model without it", "请参阅 docs/MODELS.md 中各格式支持的内容，并在训练或导出时去除该项";
+    ModelTooLarge = "model.too_large", "the model is over a limit", "模型超过上限",
+        "see the limits in docs/LIMITS.md; train with fewer or shallower trees, or fewer features", "请参阅 docs/LIMITS.md 中的上限；请减少树的数量、深度或特征数";
+    ModelNotFinite = "model.not_finite", "a number of the model is NaN, infinite or does not fit", "模型中的某个数值为 NaN、无穷或超出范围",
+        "look for the cause in training, such as diverging weights; then save the model again", "请在训练中查找原因（例如权重发散），然后重新保存模型";
+    ModelStructure = "model.structure", "the parts of the model contradict each other", "模型各部分相互矛盾",
+        "save the model again with the library that made it; a file edited by hand is checked at the place that is named", "请用训练所用的库重新保存模型；若曾手工修改，请检查所指位置";
+    ModelFeatures = "model.features", "the list of features does not fit the model", "特征列表与模型不符",
+        "name each feature once, in the order of training, and each category of a categorical one", "请按训练时的顺序逐一列出特征，并列出分类特征的全部类别";
+    ModelVersion = "model.version", "the model is of a version that this software does not read", "本软件无法读取该版本的模型",
+        "update this side, or publish the model again with this version", "请更新本方软件，或用本版本重新发布模型";
+    ModelInput = "model.input", "the columns do not fit the model's features", "数据列与模型的特征不符",
+        "give one column per feature, of the feature's name and kind", "请为每个特征提供名称和类型相符的一列";
+    ModelValueMissing = "model.value_missing", "a value is missing and the model has no rule for that", "缺少某个值，而模型没有相应规则",
+        "fill the gap in the view, or give the feature a weight for missing values", "请在视图中填补缺失值，或为该特征设定缺失值的权重";
+    ModelPrecision = "model.precision", "fixed-point numbers cannot hold this model with the wanted error", "定点数无法以所需误差表示该模型",
+        "declare narrower ranges for the features, or allow a larger error", "请声明更窄的特征取值范围，或允许更大的误差";
+
     // What a node's policy says no to: refusals.
     RefusedMalformed = "refused.malformed", "the job's bytes are not a canonical job of a known version", "作业字节不是已知版本的规范作业",
         "submit the job with a tool of this version", "请使用本版本的工具提交作业";
@@ -310,7 +332,7 @@ impl Code {
     /// refusal, 4 for a failed job, 5 for the network, 6 for receipts and log, 1 for the rest.
     pub fn exit_status(self) -> u8 {
         match self.text().split('.').next() {
-            Some("args" | "config" | "data") => 2,
+            Some("args" | "config" | "data" | "model") => 2,
             Some("refused") => 3,
             Some("job") => 4,
             Some("net" | "invite" | "clock") => 5,
