@@ -31,6 +31,7 @@ mod setup;
 pub mod signed;
 pub mod tails;
 pub mod vector;
+pub mod verify;
 
 pub use blind::{Blinded, Release, unblind};
 pub use epoch::Epoch;
