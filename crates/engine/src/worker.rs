@@ -76,37 +76,27 @@ impl Worker {
         let job = JobSpec::verify(bytes)?;
         let subject = JobSpec::id(&job).to_string();
         let decision = Self::decide(&job, ledger, context.now);
-        let (answer, admitted) = match decision {
+        match decision {
             Ok(admission) => {
                 let signed = Statement::sign(context.key, &subject, context.now, None, admission);
-                (signed.bytes().to_vec(), true)
+                Ok(WorkerJob::decided(bytes, signed.bytes(), true))
             }
-            Err(fault) => {
-                let id = JobSpec::id(&job);
-                let refusal = Refusal {
-                    job: id,
-                    owner: context.owner,
-                    code: fault.code,
-                    reason: fault.what,
-                    at: context.now,
-                    offered: Hash(id.0),
-                };
-                (Statement::sign(context.key, &subject, context.now, None, refusal).bytes().to_vec(), false)
-            }
+            Err(fault) => Ok(Self::refuse(bytes, JobSpec::id(&job), fault, context)),
+        }
+    }
+
+    /// A refusal, signed at the context's time.
+    pub fn refuse(bytes: &[u8], id: JobId, fault: Fault, context: &WorkerContext<'_>) -> WorkerJob {
+        let refusal = Refusal {
+            job: id,
+            owner: context.owner,
+            code: fault.code,
+            reason: fault.what,
+            at: context.now,
+            offered: Hash(id.0),
         };
-        Ok(WorkerJob {
-            bytes: Blob(bytes.to_vec()),
-            answer: Blob(answer),
-            admitted,
-            attempt: 0,
-            input_sent: false,
-            finished: None,
-            reported: true,
-            release: None,
-            attested: None,
-            receipt: None,
-            terminal: None,
-        })
+        let signed = Statement::sign(context.key, &id.to_string(), context.now, None, refusal);
+        WorkerJob::decided(bytes, signed.bytes(), false)
     }
 
     /// The decision without its consequences.
@@ -129,6 +119,22 @@ impl Worker {
 }
 
 impl WorkerJob {
+    fn decided(bytes: &[u8], answer: &[u8], admitted: bool) -> Self {
+        Self {
+            bytes: Blob(bytes.to_vec()),
+            answer: Blob(answer.to_vec()),
+            admitted,
+            attempt: 0,
+            input_sent: false,
+            finished: None,
+            reported: true,
+            release: None,
+            attested: None,
+            receipt: None,
+            terminal: None,
+        }
+    }
+
     /// The answer to `Admit`, first or repeated.
     pub fn decision(&self) -> FromNode {
         if self.admitted { FromNode::Admitted(self.answer.clone()) } else { FromNode::Refused(self.answer.clone()) }
@@ -231,6 +237,9 @@ impl WorkerJob {
                 Err(invalid("another record of this job was attested before"))
             };
         }
+        if self.terminal.is_some() {
+            return Err(invalid("the job has ended here without it"));
+        }
         let job = self.job()?;
         record::check(
             &record,
@@ -297,8 +306,11 @@ impl WorkerJob {
         }
     }
 
-    /// Takes the end of the job.
+    /// Takes the end of the job. The sealed result is the coordinator's to keep from now on.
     pub fn close(&mut self, terminal: Terminal) {
+        if let Some(Finished::Ok { package, .. }) = &mut self.finished {
+            *package = None;
+        }
         self.terminal.get_or_insert(terminal);
         self.reported = true;
     }

@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let begun = Instant::now();
         let mut sender = connection.open_stream(b"bulk").await?;
         for _ in 0..FRAMES {
-            sender.send(&frame).await?;
+            sender.send_owned(frame.clone()).await?;
         }
         sender.finish_delivered().await?;
         let rate = (FRAMES * CHUNK_BYTES_MAX) as f64 / begun.elapsed().as_secs_f64() / 1e6;

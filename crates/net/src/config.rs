@@ -4,13 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use quinn::{IdleTimeout, TransportConfig, VarInt};
+use quinn::congestion::CubicConfig;
+use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use tacit_types::{Code, Fault, NodeId, UnixMillis};
 
 use crate::hello::{Purpose, Versions};
 use crate::limits::{
     CLOCK_SKEW_MAX_MS, CONNECT_DEADLINE, DATA_BUDGET_BYTES, DATA_STREAM_CREDIT, ENROL_LIFETIME, ENROL_STREAMS_MAX,
-    ENROL_WINDOW_BYTES, FRAME_DEADLINE, IDLE_TIMEOUT, KEEP_ALIVE, REQUEST_BUDGET_BYTES, REQUEST_DEADLINE,
+    ENROL_WINDOW_BYTES, FRAME_DEADLINE, IDLE_TIMEOUT, INITIAL_WINDOW_BYTES, KEEP_ALIVE, REQUEST_BUDGET_BYTES,
+    REQUEST_DEADLINE, UDP_PAYLOAD_MAX,
 };
 
 /// Decides which keys may connect. Called once per connection, after the peer has proven its key.
@@ -199,5 +201,11 @@ pub(crate) fn transport(config: &Config) -> Result<Arc<TransportConfig>, Fault> 
         .datagram_receive_buffer_size(None)
         .allow_spin(false)
         .enable_segmentation_offload(true);
+    let mut search = MtuDiscoveryConfig::default();
+    search.upper_bound(UDP_PAYLOAD_MAX);
+    transport.mtu_discovery_config(Some(search));
+    let mut cubic = CubicConfig::default();
+    cubic.initial_window(INITIAL_WINDOW_BYTES);
+    transport.congestion_controller_factory(Arc::new(cubic));
     Ok(Arc::new(transport))
 }

@@ -22,6 +22,7 @@ use crate::identity::Identity;
 use crate::limits::{
     ACCEPT_QUEUE, CLOSE_WAIT, CONNECTIONS_MAX, CONNECTIONS_PER_PEER_MAX, ENROL_CONNECTIONS_MAX, HANDSHAKES_MAX,
     HELLO_BYTES_MAX, INCOMING_BUFFER_BYTES, INCOMING_BUFFER_TOTAL_BYTES, INCOMING_MAX, RETRY_ABOVE,
+    SOCKET_BUFFER_BYTES, UDP_PAYLOAD_MAX,
 };
 use crate::link::Link;
 use crate::tls;
@@ -42,6 +43,17 @@ struct Inner {
     core: Arc<Core>,
     accepted: tokio::sync::Mutex<mpsc::Receiver<Connection>>,
     accepting: AbortHandle,
+}
+
+/// Asks the system for room: several peers that send at once overrun the default, and what is dropped
+/// there is taken for congestion. Less than asked is no fault.
+fn widen(socket: &UdpSocket) {
+    let socket = socket2::SockRef::from(socket);
+    for asked in [socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES), socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)] {
+        if let Err(error) = asked {
+            tracing::debug!(%error, "the system's own buffers stay");
+        }
+    }
 }
 
 /// What the accepting task and the dials share.
@@ -73,6 +85,7 @@ impl Endpoint {
             _ => Fault::new(Code::IoFailed, format!("udp {address}: {e}")),
         })?;
         let failed = |e: std::io::Error| Fault::new(Code::IoFailed, format!("udp {address}: {e}"));
+        widen(&socket);
         let local = socket.local_addr().map_err(failed)?;
         let mut server = ServerConfig::with_crypto(Arc::new(tls::server(&identity)?));
         server
@@ -83,6 +96,7 @@ impl Endpoint {
             .incoming_buffer_size_total(INCOMING_BUFFER_TOTAL_BYTES);
         let mut port = EndpointConfig::default();
         port.supported_versions(vec![QUIC_VERSION]);
+        port.max_udp_payload_size(UDP_PAYLOAD_MAX).map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
         let runtime = quinn::default_runtime()
             .ok_or_else(|| Fault::new(Code::Internal, "an endpoint needs a running tokio runtime"))?;
         let quic = quinn::Endpoint::new(port, Some(server), socket, runtime).map_err(failed)?;

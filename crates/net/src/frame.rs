@@ -1,7 +1,7 @@
 //! Frames on a stream: four bytes of length, little-endian, then that many raw bytes.
 //!
-//! The length is compared with the stream's cap before anything is allocated; the buffer then grows
-//! with what has arrived, never ahead of it by more than a step, and never past the declared length.
+//! The length is compared with the stream's cap and taken out of the connection's budget before anything
+//! is allocated. The buffer is one step until a step has arrived, then as long as was declared.
 //! A frame that has begun must keep a pace. A peer that breaks a rule loses the connection.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::error::{CloseReason, FrameFault, NetError};
 use crate::limits::FRAME_BYTES_PER_SECOND_MIN;
 use crate::link::Link;
 
-/// Bytes allocated at most ahead of what has arrived.
+/// Bytes allocated before any have arrived.
 const STEP_BYTES: usize = 64 << 10;
 
 /// Time for a frame of `len` bytes.
@@ -47,19 +47,32 @@ impl FrameWriter {
 
     /// Writes one frame. Waits for the peer's window. Dropped half-way, it spoils the stream.
     pub async fn write(&mut self, frame: &[u8]) -> Result<(), NetError> {
-        let len = match u32::try_from(frame.len()) {
-            Ok(len) if len > 0 && frame.len() <= self.cap => len,
-            _ => return Err(NetError::FrameLen { len: frame.len(), cap: self.cap }),
+        self.begin(frame.len()).await?;
+        self.stream.write_all(frame).await.map_err(|e| self.link.explain(e))?;
+        self.torn = false;
+        Ok(())
+    }
+
+    /// As [`FrameWriter::write`], for a buffer that is given away: it is kept until the peer has
+    /// acknowledged it, instead of being copied.
+    pub async fn write_owned(&mut self, frame: Vec<u8>) -> Result<(), NetError> {
+        self.begin(frame.len()).await?;
+        self.stream.write_chunk(frame.into()).await.map_err(|e| self.link.explain(e))?;
+        self.torn = false;
+        Ok(())
+    }
+
+    /// Writes the length of a frame that follows at once.
+    async fn begin(&mut self, frame: usize) -> Result<(), NetError> {
+        let len = match u32::try_from(frame) {
+            Ok(len) if len > 0 && frame <= self.cap => len,
+            _ => return Err(NetError::FrameLen { len: frame, cap: self.cap }),
         };
         if self.torn {
             return Err(NetError::Abandoned { reason: CloseReason::GivenUp });
         }
         self.torn = true;
-        let explain = |e: quinn::WriteError| self.link.explain(e);
-        self.stream.write_all(&len.to_le_bytes()).await.map_err(explain)?;
-        self.stream.write_all(frame).await.map_err(explain)?;
-        self.torn = false;
-        Ok(())
+        self.stream.write_all(&len.to_le_bytes()).await.map_err(|e| self.link.explain(e))
     }
 
     /// Marks the end of the stream.
@@ -232,11 +245,12 @@ impl FrameReader {
     }
 }
 
-/// Appends, growing by doubling, at most [`STEP_BYTES`] ahead at first and never past `len`.
+/// Appends to a buffer of [`STEP_BYTES`] at first, and of the whole `len` once that is not enough: the
+/// connection's budget has been charged with all of it, and growing by and by would copy it again.
 fn append(bytes: &mut Vec<u8>, chunk: &[u8], len: usize) {
     let needed = bytes.len() + chunk.len();
     if needed > bytes.capacity() {
-        let target = needed.max(bytes.capacity() * 2).max(STEP_BYTES).min(len);
+        let target = if needed <= STEP_BYTES { len.min(STEP_BYTES) } else { len };
         bytes.reserve_exact(target - bytes.len());
     }
     bytes.extend_from_slice(chunk);
@@ -255,15 +269,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_never_runs_far_ahead_nor_past_the_frame() {
-        let len = 1_000_003;
-        let mut bytes = Vec::new();
-        while bytes.len() < len {
-            let chunk = vec![1u8; 1200.min(len - bytes.len())];
-            append(&mut bytes, &chunk, len);
-            assert!(bytes.capacity() <= len.min((2 * bytes.len()).max(STEP_BYTES)));
+    fn a_buffer_is_a_step_until_a_step_has_arrived_and_never_longer_than_the_frame() {
+        for len in [1_000_003, STEP_BYTES + 1, STEP_BYTES, 9] {
+            let mut bytes = Vec::new();
+            while bytes.len() < len {
+                let chunk = vec![1u8; 1200.min(len - bytes.len())];
+                append(&mut bytes, &chunk, len);
+                let most = if bytes.len() <= STEP_BYTES { len.min(STEP_BYTES) } else { len };
+                assert_eq!(bytes.capacity(), most);
+            }
         }
-        assert_eq!(bytes.capacity(), len);
     }
 
     #[test]

@@ -24,6 +24,19 @@ pub const REFUSAL_BYTES_MAX: usize = 256;
 /// Bytes of a peer's certificate. An Ed25519 certificate without extensions has about 230.
 pub const CERTIFICATE_BYTES_MAX: usize = 2048;
 
+/// Bytes of the largest datagram that a path is searched for. Ten of them are the most that are handed
+/// to the system at once, and what is handed over has 16 bits of length: more would be refused whole.
+/// Jumbo frames and the loopback carry it; elsewhere the search ends at what the path carries.
+pub const UDP_PAYLOAD_MAX: u16 = 6_500;
+const _: () = assert!(UDP_PAYLOAD_MAX as usize * 10 <= 65_507);
+/// Bytes in flight before the path is known: room for a probe of the largest datagram, a whole datagram
+/// and a handshake, so that the notice of a close never waits behind a probe (a closed connection takes
+/// no acknowledgement in, and quinn holds the notice back while the window is full).
+pub const INITIAL_WINDOW_BYTES: u64 = 32 << 10;
+const _: () = assert!(INITIAL_WINDOW_BYTES >= 4 * UDP_PAYLOAD_MAX as u64);
+/// Bytes that the system is asked to hold for one port in each direction. It may give less.
+pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+
 /// Requests for which a peer is given credit on one connection.
 pub const REQUEST_STREAM_CREDIT: u32 = 32;
 /// Requests that one connection surely carries at once.

@@ -29,6 +29,14 @@ impl DataSender {
         self.writer.write(frame).await
     }
 
+    /// As [`DataSender::send`], for a frame that is given away: it is not copied.
+    ///
+    /// # Errors
+    /// As [`DataSender::send`].
+    pub async fn send_owned(&mut self, frame: Vec<u8>) -> Result<(), NetError> {
+        self.writer.write_owned(frame).await
+    }
+
     /// Ends the stream. What was sent is on its way and arrives while the connection lives.
     ///
     /// # Errors

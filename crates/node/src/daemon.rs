@@ -17,6 +17,7 @@ use crate::client;
 use crate::config::{Config, Keys};
 use crate::link::StreamHeader;
 use crate::peers::{Known, PeerStream, Switchboard};
+use crate::serve::Refused;
 use crate::store::Store;
 
 /// The database's file name.
@@ -56,6 +57,7 @@ pub(crate) struct Inner {
     pub(crate) witness: tokio::sync::Mutex<Option<Witness>>,
     pub(crate) log: Mutex<Option<LogInfo>>,
     pub(crate) slots: Mutex<BTreeMap<JobId, Slot>>,
+    pub(crate) refused: Refused,
     pub(crate) to_coordinator: watch::Sender<Option<Connection>>,
     pub(crate) tasks: Mutex<Option<JoinSet<()>>>,
     /// Wakes the task that delivers reports.
@@ -100,6 +102,7 @@ impl Node {
             witness: tokio::sync::Mutex::default(),
             log: Mutex::default(),
             slots: Mutex::default(),
+            refused: Refused::default(),
             to_coordinator: watch::channel(None).0,
             tasks: Mutex::new(Some(JoinSet::new())),
             reports: tokio::sync::Notify::new(),
@@ -136,6 +139,12 @@ impl Node {
     /// Whether it is connected to its coordinator.
     pub fn is_connected(&self) -> bool {
         self.inner.to_coordinator.borrow().is_some()
+    }
+
+    /// Resolves when the node cannot go on, with the reason: after a failed write only a restart finds out
+    /// what is durable.
+    pub async fn failed(&self) -> Fault {
+        self.inner.store.failed().await
     }
 
     /// Stops serving: running attempts end as if the node were lost, then everything is closed.
@@ -182,11 +191,13 @@ impl Inner {
 
     /// After a restart, every attempt that was running is over.
     async fn burn(&self) -> Result<(), Fault> {
-        for (id, mut job) in self.store.open_jobs().await? {
+        for id in self.store.open_ids().await? {
+            let mut tx = self.store.begin().await?;
+            let Some(mut job) = tx.job(&id).await? else { continue };
             if job.burn() {
                 tracing::warn!(job = %id.short(), "an attempt was running when the node stopped; it is burned");
-                let mut tx = self.store.begin().await?;
-                tx.put_job(&id, &job, None, crate::now()).await?;
+                tx.put_job(&id, &job).await?;
+                tx.forget_records(&id).await?;
                 tx.commit().await?;
             }
         }
@@ -286,15 +297,15 @@ impl Inner {
 
     /// Asks how jobs ended that are open here.
     async fn catch_up(&self, connection: &Connection) {
-        let Ok(open) = self.store.open_jobs().await else { return };
-        for (id, _) in open {
+        let Ok(open) = self.store.open_ids().await else { return };
+        for id in open {
             let Ok(FromCoordinator::Job(view)) = client::ask(connection, &ToCoordinator::Job(id)).await else {
                 continue;
             };
             let ended = view.timeline.iter().any(|e| e.what == "ended");
             let Some(terminal) = view.terminal.filter(|_| ended) else { continue };
             // The answer may come when the job has gone on here.
-            if let Err(fault) = self.store.close_job(&id, terminal, crate::now()).await {
+            if let Err(fault) = self.store.close_job(&id, terminal).await {
                 tracing::error!(%fault, job = %id.short(), "the end of a job could not be stored");
                 return;
             }
@@ -311,26 +322,40 @@ impl Inner {
         }
     }
 
-    /// Whether nothing is left to deliver.
+    /// Whether nothing is left to deliver. A report that is not taken does not hold up the others.
     async fn deliver_once(&self) -> bool {
         let Some(connection) = self.to_coordinator.borrow().clone() else { return true };
-        let Ok(open) = self.store.open_jobs().await else { return false };
-        for (id, job) in open {
-            let Some(finish) = job.report(id) else { continue };
-            let attempt = finish.attempt;
-            if client::ask(&connection, &ToCoordinator::Report(finish)).await.is_err() {
-                return false;
+        let Ok(waiting) = self.store.unreported().await else { return false };
+        let mut all = true;
+        for id in waiting {
+            let Ok(Some(job)) = self.store.job(&id).await else { return false };
+            let report = job.report(id);
+            let attempt = job.attempt;
+            if let Some(finish) = report
+                && let Err(fault) = client::ask(&connection, &ToCoordinator::Report(finish)).await
+            {
+                tracing::debug!(job = %id.short(), %fault, "a report was not taken");
+                if connection.end().is_some() {
+                    return false;
+                }
+                all = false;
+                continue;
             }
-            let Ok(mut tx) = self.store.begin().await else { return false };
-            let Ok(Some(mut job)) = tx.job(&id).await else { return false };
-            if job.attempt == attempt.0 {
-                job.reported = true;
-            }
-            if tx.put_job(&id, &job, None, crate::now()).await.is_err() || tx.commit().await.is_err() {
+            if self.reported(&id, attempt).await.is_err() {
                 return false;
             }
         }
-        true
+        all
+    }
+
+    async fn reported(&self, id: &JobId, attempt: u32) -> Result<(), Fault> {
+        let mut tx = self.store.begin().await?;
+        let Some(mut job) = tx.job(id).await? else { return Ok(()) };
+        if job.attempt == attempt {
+            job.reported = true;
+        }
+        tx.put_job(id, &job).await?;
+        tx.commit().await
     }
 }
 
@@ -382,7 +407,7 @@ async fn serve_connection(inner: Arc<Inner>, connection: Connection) {
             }
             Incoming::Request { .. } => {}
             Incoming::Stream { header, receiver } => match wire::decode::<StreamHeader>(&header) {
-                Ok(header) => inner.board.deliver(header.job, header.attempt, PeerStream { peer, receiver }),
+                Ok(header) => inner.board.deliver(header.job, header.attempt, peer, PeerStream { peer, receiver }),
                 Err(_) => receiver.stop(),
             },
         }

@@ -14,7 +14,7 @@ use tacit_net::{Address, DataReceiver};
 use tacit_protocol::{Abort, Effect, Event, Machine, Setup};
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Code, Fault, Millis, NodeId, Seat, Step};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use crate::client;
@@ -22,13 +22,15 @@ use crate::daemon::Inner;
 use crate::datasets;
 use crate::egress::Egress;
 use crate::link::{LinkFrame, StreamHeader};
-use crate::peers::PeerStream;
+use crate::peers::{FRAMES_PER_SEAT_MAX, PeerStream};
 
 /// The largest protocol message that a peer may stream to this node.
 const STREAM_BYTES_MAX: u64 = 1 << 34;
 
 /// How long what has left may be missing in the ledger on disk.
 const LEDGER_PAUSE: Duration = Duration::from_millis(200);
+/// Pause before a full disk is tried again.
+const FULL_RETRY: Duration = Duration::from_millis(500);
 /// How long a peer may refuse this node's key before it counts as lost.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -53,8 +55,14 @@ pub(crate) async fn run(
     if let Finished::Failed { code, hint, .. } = &finished {
         tracing::warn!(job = %id.short(), attempt = attempt.0, %code, hint, "the attempt failed");
     }
-    if let Err(fault) = store(&inner, &id, attempt, finished, release, attempt_run.egress.take()).await {
+    let egress = attempt_run.egress.take();
+    // A disk that is full now may have room later, and the others wait for the report.
+    while let Err(fault) = store(&inner, &id, attempt, &finished, &release, &egress).await {
         tracing::error!(%fault, job = %id.short(), "the end of an attempt could not be stored");
+        if !matches!(fault.code, Code::StoreFull | Code::StoreLocked) {
+            return;
+        }
+        tokio::time::sleep(FULL_RETRY).await;
     }
 }
 
@@ -75,16 +83,17 @@ async fn store(
     inner: &Inner,
     id: &tacit_types::JobId,
     attempt: tacit_types::Attempt,
-    finished: Finished,
-    release: Option<Vec<u8>>,
-    egress: Vec<(NodeId, &'static str, u64)>,
+    finished: &Finished,
+    release: &Option<Vec<u8>>,
+    egress: &[(NodeId, &'static str, u64)],
 ) -> Result<(), Fault> {
     let mut tx = inner.store.begin().await?;
     let Some(mut job) = tx.job(id).await? else { return Ok(()) };
-    job.finish(attempt, finished, release);
-    tx.put_job(id, &job, None, crate::now()).await?;
-    tx.commit().await?;
-    inner.store.add_egress(id, &egress).await
+    job.finish(attempt, finished.clone(), release.clone());
+    tx.put_job(id, &job).await?;
+    tx.forget_records(id).await?;
+    tx.add_egress(id, egress).await?;
+    tx.commit().await
 }
 
 fn finished_ok(output: JointOutput, opened: Vec<(String, u64)>) -> (Finished, Option<Vec<u8>>) {
@@ -116,6 +125,18 @@ fn finished_failed(abort: &Abort, input_sent: bool) -> Finished {
         _ => None,
     };
     Finished::Failed { code, step: abort.step(), seat: abort.seat(), hint, blame, input_sent }
+}
+
+/// An event of another seat, and the room that it takes among those of its seat.
+struct Arrived {
+    event: Event,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Arrived {
+    fn gone(seat: Seat) -> Self {
+        Self { event: Event::Gone(seat), _room: None }
+    }
 }
 
 struct AttemptRun {
@@ -156,7 +177,7 @@ impl AttemptRun {
         let spec = job.body();
         let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params, &tacit_jobs::Parts::of(spec))?;
         let (streams, _seat) = self.inner.board.open(self.header.job, self.header.attempt);
-        let (events, received) = mpsc::channel(64);
+        let (events, received) = mpsc::channel(self.seats().len().saturating_mul(FRAMES_PER_SEAT_MAX).max(1));
         let writers = self.open_links(&events);
         let incoming = tokio::spawn(take_streams(streams, self.seats(), events.clone()));
         let _guard = AbortOnDrop(incoming);
@@ -190,7 +211,7 @@ impl AttemptRun {
 
     /// Opens a stream to each other seat, in tasks of their own; what is sent before a stream is up
     /// waits in its queue. The protocol's window bounds the queues.
-    fn open_links(&self, events: &mpsc::Sender<Event>) -> Vec<Option<Writer>> {
+    fn open_links(&self, events: &mpsc::Sender<Arrived>) -> Vec<Option<Writer>> {
         let mut writers = Vec::new();
         for (seat, (card, address)) in self.session.parties.iter().enumerate() {
             let seat = Seat(seat as u16);
@@ -247,7 +268,7 @@ impl AttemptRun {
     async fn drive(
         &mut self,
         mut machine: Machine<JointOutput>,
-        mut received: mpsc::Receiver<Event>,
+        mut received: mpsc::Receiver<Arrived>,
         mut writers: Vec<Option<Writer>>,
         cancel: &mut mpsc::Receiver<Code>,
         deadline: Instant,
@@ -271,7 +292,7 @@ impl AttemptRun {
             }
             let wake = timer.map_or(deadline, |at| (self.began + Duration::from_millis(at.0)).min(deadline));
             tokio::select! {
-                Some(event) = received.recv() => pending.push(event),
+                Some(arrived) = received.recv() => pending.push(arrived.event),
                 Some(code) = cancel.recv(), if !cancelled => {
                     cancelled = true;
                     pending.push(Event::Cancel(code));
@@ -345,7 +366,7 @@ impl AttemptRun {
         let mut tx = self.inner.store.begin().await?;
         let Some(mut job) = tx.job(&id).await? else { return Err(Fault::new(Code::JobUnknown, id.short())) };
         job.input_sent = true;
-        tx.put_job(&id, &job, None, crate::now()).await?;
+        tx.put_job(&id, &job).await?;
         tx.commit().await?;
         self.input_sent = true;
         Ok(())
@@ -403,7 +424,7 @@ async fn write_link(
     seat: Seat,
     header: StreamHeader,
     mut frames: mpsc::UnboundedReceiver<Vec<u8>>,
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<Arrived>,
 ) {
     let write = async {
         let connection = reach(&inner, &node).await?;
@@ -416,7 +437,7 @@ async fn write_link(
     let result: Result<(), tacit_net::NetError> = write.await;
     if let Err(error) = result {
         tracing::debug!(peer = %node.short(), %error, "the stream to a seat ended");
-        let _ = events.send(Event::Gone(seat)).await;
+        let _ = events.send(Arrived::gone(seat)).await;
     }
 }
 
@@ -438,7 +459,7 @@ async fn reach(inner: &Inner, node: &NodeId) -> Result<tacit_net::Connection, ta
 async fn take_streams(
     mut streams: mpsc::UnboundedReceiver<PeerStream>,
     seats: Vec<(NodeId, Seat)>,
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<Arrived>,
 ) {
     let mut readers = tokio::task::JoinSet::new();
     let mut taken: Vec<Seat> = Vec::new();
@@ -453,16 +474,19 @@ async fn take_streams(
     }
 }
 
-/// Reads one seat's frames. The channel to the machine is bounded, so a machine that is busy holds
-/// the stream, and QUIC holds the peer.
-async fn read_link(mut receiver: DataReceiver, seat: Seat, events: mpsc::Sender<Event>) {
+/// Reads one seat's frames. At most [`FRAMES_PER_SEAT_MAX`] of them wait for the machine: one that is
+/// busy holds the stream, and QUIC holds the peer. What one seat sends takes no room of another's.
+async fn read_link(mut receiver: DataReceiver, seat: Seat, events: mpsc::Sender<Arrived>) {
+    let room = Arc::new(Semaphore::new(FRAMES_PER_SEAT_MAX));
     loop {
+        // why: nobody closes this semaphore.
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
         let event = match receiver.next().await {
             Ok(Some(bytes)) => match LinkFrame::from_bytes(&bytes) {
                 Some(LinkFrame::Message(message)) if message.address.from == seat => Event::Received(message),
                 Some(LinkFrame::Credit(consumed)) => Event::Credit { from: seat, consumed },
                 _ => {
-                    let _ = events.send(Event::Gone(seat)).await;
+                    let _ = events.send(Arrived::gone(seat)).await;
                     return receiver.stop();
                 }
             },
@@ -471,7 +495,7 @@ async fn read_link(mut receiver: DataReceiver, seat: Seat, events: mpsc::Sender<
             Err(_) => Event::Gone(seat),
         };
         let gone = matches!(event, Event::Gone(_));
-        if events.send(event).await.is_err() || gone {
+        if events.send(Arrived { event, _room: Some(permit) }).await.is_err() || gone {
             return;
         }
     }

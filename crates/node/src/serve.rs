@@ -1,6 +1,7 @@
 //! Answers to the coordinator. What must not be lost is committed before the answer leaves.
 
-use std::sync::{Arc, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tacit_engine::control::{FromNode, ToNode};
 use tacit_engine::{Assignment, Worker, WorkerJob, record};
@@ -11,7 +12,49 @@ use tacit_types::{Attempt, Code, ContractId, Fault, JobId, NodeId, UnixMillis};
 
 use crate::daemon::{Inner, Slot};
 use crate::runner;
-use crate::store::Tx;
+use crate::store::{OPEN_ROWS_MAX, Tx};
+
+/// The longest time that a slot is kept for an attempt, in milliseconds.
+pub const RESERVED_MS_MAX: u64 = 60_000;
+/// Refusals that are in memory alone until they were attested.
+pub const REFUSED_IN_MEMORY_MAX: usize = 64;
+
+/// Refused jobs that take no place on the disk. The coordinator may still ask to have the end of one
+/// attested; when it is gone from here, that job gets no receipt.
+#[derive(Default)]
+pub(crate) struct Refused(Mutex<VecDeque<(JobId, WorkerJob)>>);
+
+impl Refused {
+    fn inner(&self) -> MutexGuard<'_, VecDeque<(JobId, WorkerJob)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a job; the oldest gives way.
+    fn keep(&self, id: JobId, job: WorkerJob) {
+        let mut kept = self.inner();
+        if kept.iter().any(|(known, _)| *known == id) {
+            return;
+        }
+        if kept.len() >= REFUSED_IN_MEMORY_MAX {
+            kept.pop_front();
+        }
+        kept.push_back((id, job));
+    }
+
+    fn get(&self, id: &JobId) -> Option<WorkerJob> {
+        self.inner().iter().find(|(known, _)| known == id).map(|(_, job)| job.clone())
+    }
+
+    fn put(&self, id: &JobId, job: WorkerJob) {
+        if let Some((_, kept)) = self.inner().iter_mut().find(|(known, _)| known == id) {
+            *kept = job;
+        }
+    }
+
+    fn forget(&self, id: &JobId) {
+        self.inner().retain(|(known, _)| known != id);
+    }
+}
 
 impl Inner {
     /// The answer to a request; `None` for bytes that are none.
@@ -36,7 +79,8 @@ impl Inner {
     }
 
     /// Decides once; a repeat gets the stored answer. Quota, consumed id and answer are one
-    /// transaction.
+    /// transaction. What names no contract of this owner's, or is refused when many refusals are kept,
+    /// takes no place on the disk: it is refused alike whenever it comes.
     async fn admit(&self, job: Blob, offered: &[Vec<Blob>]) -> Result<FromNode, Fault> {
         let parsed = JobSpec::verify(&job)?;
         let id = JobSpec::id(&parsed);
@@ -46,10 +90,27 @@ impl Inner {
             return Ok(known.decision());
         }
         let offered = Worker::contracts(offered);
-        let decide = |ledger: &Ledger<'_>| Worker::admit(&job, ledger, &self.context(now));
-        let record: WorkerJob = self.with_ledger(&mut tx, parsed.body(), offered, false, now, decide).await??;
+        let decide = |ledger: &Ledger<'_>| {
+            let named = |c: &&SignedContract| parsed.body().contracts.contains(&c.id()) && c.signed_by(&ledger.owner);
+            (Worker::decide(&parsed, ledger, now).err(), ledger.contracts.iter().any(|c| named(&c)), {
+                Worker::admit(&job, ledger, &self.context(now))
+            })
+        };
+        let (refusal, ours, record) = self.with_ledger(&mut tx, parsed.body(), offered, false, now, decide).await?;
+        let record: WorkerJob = record?;
+        if let Some(fault) = refusal {
+            if !ours || !tx.keeps_refusal(now).await? {
+                // why: with the job's own time the same bytes come out again, and nothing has to be kept.
+                let job = Worker::refuse(&job, id, fault, &self.context(parsed.body().created_at));
+                let answer = job.decision();
+                self.refused.keep(id, job);
+                return Ok(answer);
+            }
+        } else if !tx.takes_job(now).await? {
+            return Err(Fault::new(Code::JobBusy, format!("{OPEN_ROWS_MAX} jobs are open here; no more are taken")));
+        }
         let contract = if record.admitted { admitted_under(&record) } else { None };
-        tx.put_job(&id, &record, contract, now).await?;
+        tx.insert_job(&id, &record, contract, parsed.body().expires_at, now).await?;
         tx.commit().await?;
         tracing::info!(job = %id.short(), admitted = record.admitted, "decided");
         Ok(record.decision())
@@ -132,13 +193,13 @@ impl Inner {
         let now = crate::now();
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.retain(|_, slot| slot.cancel.is_some() || slot.until > now);
-        let held = slots.get(&job).is_some_and(|slot| slot.cancel.is_none());
-        if !held && slots.len() >= self.config.slots as usize {
-            return Ok(FromNode::Busy);
+        match slots.get(&job) {
+            // An earlier attempt is still ending here: its slot is not this one's.
+            Some(slot) if slot.cancel.is_some() => return Ok(FromNode::Busy),
+            None if slots.len() >= self.config.slots as usize => return Ok(FromNode::Busy),
+            _ => {}
         }
-        if slots.get(&job).is_none_or(|slot| slot.cancel.is_none()) {
-            slots.insert(job, Slot { attempt, until: now.plus(ttl_ms.min(60_000)), cancel: None });
-        }
+        slots.insert(job, Slot { attempt, until: now.plus(ttl_ms.min(RESERVED_MS_MAX)), cancel: None });
         Ok(FromNode::Reserved)
     }
 
@@ -169,7 +230,8 @@ impl Inner {
         let cancel = self.occupy(&id, attempt)?;
         let begun = async {
             job.begin(attempt)?;
-            tx.put_job(&id, &job, None, now).await?;
+            tx.put_job(&id, &job).await?;
+            tx.forget_records(&id).await?;
             tx.commit().await
         };
         if let Err(fault) = begun.await {
@@ -207,7 +269,8 @@ impl Inner {
         let seen = seen.map(|(size, root)| SeenCheckpoint { size, root });
         let parties = self.store.parties().await?;
         let mut tx = self.store.begin().await?;
-        let Some(mut job) = tx.job(id).await? else { return Err(unknown(id)) };
+        let kept = tx.job(id).await?;
+        let Some(mut job) = kept.clone().or_else(|| self.refused.get(id)) else { return Err(unknown(id)) };
         let parsed: UsageRecord =
             tacit_crypto::cbor::decode(bytes).map_err(|e| Fault::new(Code::ReceiptRecord, format!("it is {e}")))?;
         let node_of =
@@ -217,8 +280,11 @@ impl Inner {
         let (answer, attested) = job.attest(bytes, link, seen, &self.context(now))?;
         if let Some(attested) = attested {
             tx.set_chain(attested.seq, attested.id).await?;
-            tx.put_job(id, &job, None, now).await?;
+            tx.put_job(id, &job).await?;
             tx.commit().await?;
+            if kept.is_none() {
+                self.refused.put(id, job);
+            }
         }
         Ok(answer)
     }
@@ -252,12 +318,15 @@ impl Inner {
     /// Checks receipt, proof and quorum, stores them, and hands out this node's part of the key.
     async fn logged(&self, id: &JobId, leaf: &[u8], proof: &[u8], beside: &[Blob]) -> Result<FromNode, Fault> {
         let now = crate::now();
-        let Some(known) = self.store.job(id).await? else { return Err(unknown(id)) };
+        let known = match self.store.job(id).await? {
+            Some(known) => known,
+            None => self.refused.get(id).ok_or_else(|| unknown(id))?,
+        };
         let quorum = self.quorum(&known).await?;
         let mut tx = self.store.begin().await?;
-        let Some(mut job) = tx.job(id).await? else { return Err(unknown(id)) };
+        let mut job = tx.job(id).await?.unwrap_or(known);
         let answer = job.release(leaf, proof, beside, &self.log_key, &quorum, &self.context(now))?;
-        tx.put_job(id, &job, None, now).await?;
+        tx.put_job(id, &job).await?;
         tx.commit().await?;
         Ok(answer)
     }
@@ -282,7 +351,8 @@ impl Inner {
 
     async fn close(&self, id: &JobId, terminal: tacit_engine::Terminal) -> Result<FromNode, Fault> {
         let state = terminal.word();
-        if !self.store.close_job(id, terminal, crate::now()).await? {
+        if !self.store.close_job(id, terminal).await? {
+            self.refused.forget(id);
             return Ok(FromNode::Done);
         }
         tracing::info!(job = %id.short(), state, "ended");

@@ -1,6 +1,7 @@
 //! The node's database: SQLite, write-ahead log, every commit synced, one writer at a time.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -9,6 +10,11 @@ use tacit_crypto::Statement;
 use tacit_engine::{Terminal, WorkerJob};
 use tacit_governance::{DatasetDescriptor, PartyCard, SignedContract};
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, JobId, NodeId, StatementId, UnixMillis, wire};
+use tokio::sync::watch;
+
+mod bounds;
+
+pub use bounds::{EGRESS_ROWS_MAX, EXPIRED_KEPT_MS, OPEN_ROWS_MAX, REFUSED_ROWS_MAX};
 
 /// Parties that a node keeps. Its coordinator names them; the node does not let it fill the disk.
 pub const PARTIES_MAX: i64 = 8192;
@@ -19,6 +25,7 @@ const JOB_STATE_BYTES_MAX: usize = 64 << 20;
 #[derive(Clone)]
 pub struct Store {
     pool: SqlitePool,
+    failed: Arc<watch::Sender<Option<Fault>>>,
 }
 
 /// A dataset version as it is stored.
@@ -43,7 +50,7 @@ pub struct DatasetRow {
 /// What left the node under one heading.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct EgressRow {
-    /// The job; zeroes for control traffic.
+    /// The job; zeroes for jobs long past, added up.
     pub job: String,
     /// The peer's name or short id.
     pub peer: String,
@@ -84,7 +91,18 @@ fn id32(bytes: &[u8], what: &str) -> Result<[u8; 32], Fault> {
 type Result<T, E = Fault> = core::result::Result<T, E>;
 
 /// An open transaction.
-pub struct Tx<'a>(Transaction<'a, Sqlite>);
+pub struct Tx<'a>(Transaction<'a, Sqlite>, &'a watch::Sender<Option<Fault>>);
+
+/// Notes a failure after which nobody knows what the disk holds: only a restart finds out. A full disk
+/// passes, and what was to be written is known not to be there.
+fn note(failed: &watch::Sender<Option<Fault>>, error: &sqlx::Error) -> Fault {
+    let fault = fault(error);
+    let closed = matches!(error, sqlx::Error::PoolClosed);
+    if matches!(fault.code, Code::StoreFailed | Code::StoreCorrupt) && !closed {
+        failed.send_if_modified(|first| first.replace(fault.clone()).is_none());
+    }
+    fault
+}
 
 impl Store {
     /// Opens or creates the database and checks it.
@@ -109,7 +127,21 @@ impl Store {
             sqlx::migrate::MigrateError::Execute(e) => fault(&e),
             other => Fault::new(Code::StoreFailed, format!("{}: {other}", path.display())),
         })?;
-        Ok(Self { pool })
+        Ok(Self { pool, failed: Arc::new(watch::channel(None).0) })
+    }
+
+    /// Resolves once a write has failed in such a way that the process must end, with the reason.
+    pub async fn failed(&self) -> Fault {
+        let mut failed = self.failed.subscribe();
+        let fault = failed.wait_for(Option::is_some).await.ok().and_then(|f| f.clone());
+        match fault {
+            Some(fault) => fault,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn note(&self, error: &sqlx::Error) -> Fault {
+        note(&self.failed, error)
     }
 
     /// Closes it, with everything in the main file.
@@ -122,7 +154,8 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn begin(&self) -> Result<Tx<'_>> {
-        self.pool.begin_with("BEGIN IMMEDIATE").await.map(Tx).map_err(|e| fault(&e))
+        let tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.note(&e))?;
+        Ok(Tx(tx, &self.failed))
     }
 
     /// A value under a key.
@@ -248,7 +281,7 @@ impl Store {
         .execute(&self.pool)
         .await
         .map(|_| ())
-        .map_err(|e| fault(&e))
+        .map_err(|e| self.note(&e))
     }
 
     /// Keeps signatures over contracts; repeats change nothing.
@@ -281,7 +314,7 @@ impl Store {
             .execute(&self.pool)
             .await
             .map(|_| ())
-            .map_err(|e| fault(&e))
+            .map_err(|e| self.note(&e))
     }
 
     /// Open jobs that rest on a contract which the owner has revoked since.
@@ -312,21 +345,15 @@ impl Store {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn close_job(&self, id: &JobId, terminal: Terminal, now: UnixMillis) -> Result<bool> {
+    pub async fn close_job(&self, id: &JobId, terminal: Terminal) -> Result<bool> {
         let mut tx = self.begin().await?;
         let Some(mut job) = tx.job(id).await? else { return Ok(false) };
         job.close(terminal);
-        tx.put_job(id, &job, None, now).await?;
+        tx.put_job(id, &job).await?;
+        tx.forget_records(id).await?;
+        tx.fold_egress().await?;
         tx.commit().await?;
         Ok(true)
-    }
-
-    /// Jobs that have not ended here.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn open_jobs(&self) -> Result<Vec<(JobId, WorkerJob)>> {
-        self.jobs_where("SELECT id, state FROM jobs WHERE open = 1 ORDER BY seen_at").await
     }
 
     /// Every job, newest first.
@@ -360,7 +387,7 @@ impl Store {
             .execute(&self.pool)
             .await
             .map(|_| ())
-            .map_err(|e| fault(&e))
+            .map_err(|e| self.note(&e))
     }
 
     /// Adds to the egress ledger.
@@ -369,19 +396,7 @@ impl Store {
     /// Those of the database.
     pub async fn add_egress(&self, job: &JobId, entries: &[(NodeId, &'static str, u64)]) -> Result<()> {
         let mut tx = self.begin().await?;
-        for (peer, kind, bytes) in entries {
-            sqlx::query(
-                "INSERT INTO egress (job, peer, kind, bytes) VALUES (?, ?, ?, ?) \
-                 ON CONFLICT (job, peer, kind) DO UPDATE SET bytes = bytes + excluded.bytes",
-            )
-            .bind(job.0.as_slice())
-            .bind(peer.0.as_slice())
-            .bind(*kind)
-            .bind(*bytes as i64)
-            .execute(&mut *tx.0)
-            .await
-            .map_err(|e| fault(&e))?;
-        }
+        tx.add_egress(job, entries).await?;
         tx.commit().await
     }
 
@@ -392,7 +407,9 @@ impl Store {
     pub async fn egress(&self) -> Result<Vec<EgressRow>> {
         let rows = sqlx::query(
             "SELECT e.job, COALESCE(p.name, lower(hex(substr(e.peer, 1, 4)))), e.kind, e.bytes \
-             FROM egress e LEFT JOIN parties p ON p.node = e.peer ORDER BY e.job, 2, e.kind",
+             FROM (SELECT job, peer, kind, bytes FROM egress \
+             UNION ALL SELECT zeroblob(32), peer, kind, bytes FROM egress_before) e \
+             LEFT JOIN parties p ON p.node = e.peer ORDER BY e.job, 2, e.kind",
         )
         .fetch_all(&self.pool)
         .await
@@ -421,7 +438,8 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database.
     pub async fn commit(self) -> Result<()> {
-        self.0.commit().await.map_err(|e| fault(&e))
+        let Self(tx, failed) = self;
+        tx.commit().await.map_err(|e| note(failed, &e))
     }
 
     /// Keeps a value under a key.
@@ -465,30 +483,65 @@ impl Tx<'_> {
         state.map(|bytes| decode_job(&bytes)).transpose()
     }
 
-    /// Keeps a job. `contract` is the contract whose quota it uses; `None` for a refused one.
+    /// Takes a job in. `contract` is the contract whose quota it uses; `None` for a refused one.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn put_job(
+    pub async fn insert_job(
         &mut self,
         id: &JobId,
         job: &WorkerJob,
         contract: Option<ContractId>,
+        expires: UnixMillis,
         now: UnixMillis,
     ) -> Result<()> {
-        sqlx::query(
-            "INSERT INTO jobs (id, state, contract, open, seen_at) VALUES (?, ?, ?, ?, ?) \
-             ON CONFLICT (id) DO UPDATE SET state = excluded.state, open = excluded.open",
-        )
-        .bind(id.0.as_slice())
-        .bind(wire::encode(job))
-        .bind(contract.map(|c| c.0.to_vec()))
-        .bind(i64::from(job.terminal.is_none()))
-        .bind(now.0 as i64)
-        .execute(&mut *self.0)
-        .await
-        .map(|_| ())
-        .map_err(|e| fault(&e))
+        sqlx::query("INSERT INTO jobs (id, state, contract, open, seen_at, expires) VALUES (?, ?, ?, 1, ?, ?)")
+            .bind(id.0.as_slice())
+            .bind(wire::encode(job))
+            .bind(contract.map(|c| c.0.to_vec()))
+            .bind(now.0 as i64)
+            .bind(i64::try_from(expires.0).unwrap_or(i64::MAX))
+            .execute(&mut *self.0)
+            .await
+            .map(|_| ())
+            .map_err(|e| fault(&e))
+    }
+
+    /// Keeps the new state of a job that is there.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn put_job(&mut self, id: &JobId, job: &WorkerJob) -> Result<()> {
+        sqlx::query("UPDATE jobs SET state = ?, open = ?, reported = ? WHERE id = ?")
+            .bind(wire::encode(job))
+            .bind(i64::from(job.terminal.is_none()))
+            .bind(i64::from(job.reported))
+            .bind(id.0.as_slice())
+            .execute(&mut *self.0)
+            .await
+            .map(|_| ())
+            .map_err(|e| fault(&e))
+    }
+
+    /// Adds to the egress ledger.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn add_egress(&mut self, job: &JobId, entries: &[(NodeId, &'static str, u64)]) -> Result<()> {
+        for (peer, kind, bytes) in entries {
+            sqlx::query(
+                "INSERT INTO egress (job, peer, kind, bytes) VALUES (?, ?, ?, ?) \
+                 ON CONFLICT (job, peer, kind) DO UPDATE SET bytes = bytes + excluded.bytes",
+            )
+            .bind(job.0.as_slice())
+            .bind(peer.0.as_slice())
+            .bind(*kind)
+            .bind(*bytes as i64)
+            .execute(&mut *self.0)
+            .await
+            .map_err(|e| fault(&e))?;
+        }
+        Ok(())
     }
 
     /// Jobs counted against a contract.

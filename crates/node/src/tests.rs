@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tacit_crypto::{SealPublic, Secret, SigningKey, Statement};
 use tacit_engine::control::{Seated, ToNode};
-use tacit_engine::{Assignment, FromNode, Terminal};
+use tacit_engine::{Assignment, Finished, FromNode, Terminal};
 use tacit_governance::{
     Cohort, ColumnGrant, Contract, ContractParty, DatasetDescriptor, DatasetGrant, JobSpec, Level, PartyCard,
     PartyRole, ProviderRef, Quota, Role, SignedContract,
@@ -15,7 +15,8 @@ use tacit_types::wire::{self, Blob};
 use tacit_types::{Attempt, Code, DatasetVersionId, Fault, Hash, JobId, Name, NodeId, UnixMillis};
 
 use crate::daemon::DATABASE_FILE;
-use crate::store::{DatasetRow, PARTIES_MAX, Store};
+use crate::serve::REFUSED_IN_MEMORY_MAX;
+use crate::store::{DatasetRow, EGRESS_ROWS_MAX, EXPIRED_KEPT_MS, OPEN_ROWS_MAX, PARTIES_MAX, REFUSED_ROWS_MAX, Store};
 use crate::{Config, Keys, Node};
 
 const OPERATOR: u8 = 5;
@@ -35,7 +36,9 @@ struct World {
     node: Node,
     keys: Keys,
     dataset: DatasetVersionId,
-    serial: u8,
+    view: &'static str,
+    attempt_ms: u64,
+    serial: u32,
 }
 
 impl World {
@@ -74,7 +77,7 @@ impl World {
             added_at: crate::now(),
         };
         node.inner().store.put_dataset(&row).await.unwrap();
-        Self { home, node, keys, dataset, serial: 0 }
+        Self { home, node, keys, dataset, view: "data", attempt_ms: 60_000, serial: 0 }
     }
 
     fn store(&self) -> &Store {
@@ -101,7 +104,7 @@ impl World {
         let grant = |owner: NodeId| DatasetGrant {
             owner,
             dataset: self.dataset,
-            views: vec!["data".into()],
+            views: vec![self.view.into()],
             columns: vec![ColumnGrant { name: "n".into(), levels: vec![Level::AfterAggregate] }],
         };
         let mut contract = SignedContract::draft(Contract {
@@ -134,7 +137,7 @@ impl World {
         self.serial += 1;
         let now = crate::now();
         let params = tacit_jobs::kind("count/v1").unwrap().params(serde_json::json!({}), &Default::default()).unwrap();
-        let provider = |owner| ProviderRef { owner, dataset: self.dataset, view: "data".into() };
+        let provider = |owner| ProviderRef { owner, dataset: self.dataset, view: self.view.into() };
         let spec = JobSpec {
             version: 1,
             kind: "count/v1".into(),
@@ -144,10 +147,10 @@ impl World {
             purpose: "tests".into(),
             recipient: SealPublic([7; 32]),
             cohort: Cohort { rows: 10, contributors: 2 },
-            nonce: vec![self.serial; 16],
+            nonce: self.serial.to_be_bytes().repeat(4),
             created_at: now,
             expires_at: now.plus(60_000),
-            attempt_ms: 60_000,
+            attempt_ms: self.attempt_ms,
             models: Vec::new(),
             dealer: None,
             attachments: Vec::new(),
@@ -165,8 +168,16 @@ impl World {
     }
 
     async fn start(&self, job: JobId, attempt: u32, first_node: u8) -> FromNode {
+        assert_eq!(self.reserve(job, attempt).await, FromNode::Reserved);
+        self.begin(job, attempt, first_node, u64::MAX).await
+    }
+
+    async fn reserve(&self, job: JobId, attempt: u32) -> FromNode {
+        self.ask(&ToNode::Reserve { job, attempt: Attempt(attempt), ttl_ms: 60_000 }).await
+    }
+
+    async fn begin(&self, job: JobId, attempt: u32, first_node: u8, ms: u64) -> FromNode {
         let attempt = Attempt(attempt);
-        assert_eq!(self.ask(&ToNode::Reserve { job, attempt, ttl_ms: 60_000 }).await, FromNode::Reserved);
         let own = self.keys.card(&name("a"), PartyRole::Partner, crate::now());
         let cards = [own.bytes().to_vec(), card(1, first_node), card(2, 102)];
         let assignment = Assignment {
@@ -174,10 +185,46 @@ impl World {
             attempt,
             seats: cards.into_iter().map(|c| Seated { card: Blob(c), address: "127.0.0.1:9".into() }).collect(),
             aggregator: self.keys.node.id(),
-            budget_ms: u64::MAX,
-            step_ms: u64::MAX,
+            budget_ms: ms,
+            step_ms: ms,
         };
         self.ask(&ToNode::Start { assignment }).await
+    }
+
+    /// Registers a dataset that can be read, so that an attempt goes on to wait for its peers.
+    async fn readable(&mut self) {
+        let path = self.home.join("t.csv");
+        std::fs::write(&path, "n\n1\n2\n3\n4\n").unwrap();
+        let source = tacit_data::Source::parse(path.to_str().unwrap()).unwrap();
+        let options = crate::datasets::AddOptions { all: Some(vec![Level::AfterAggregate]), ..Default::default() };
+        let (called, sources) = (name("table"), Default::default());
+        let added = crate::datasets::add(self.store(), &self.keys, &called, source, &sources, options);
+        self.dataset = added.await.unwrap().0.id;
+        self.view = "table";
+    }
+
+    /// How the last attempt at a job ended, once it has.
+    async fn finished(&self, job: JobId) -> Finished {
+        for _ in 0..600 {
+            if let Some(finished) = self.store().job(&job).await.unwrap().unwrap().finished {
+                return finished;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        }
+        panic!("the attempt does not end");
+    }
+
+    fn slots(&self) -> usize {
+        self.node.inner().slots.lock().unwrap().len()
+    }
+
+    /// Rows of a table, seen from beside the node.
+    async fn rows(&self, sql: &'static str) -> i64 {
+        let url = format!("sqlite://{}", self.home.join(DATABASE_FILE).display());
+        let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+        let n = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
+        pool.close().await;
+        n
     }
 
     async fn end(self) {
@@ -279,13 +326,13 @@ async fn the_end_of_a_job_undoes_nothing_of_it() {
     kept.input_sent = true;
     kept.attested = Some((Hash([3; 32]), Blob(vec![4])));
     let mut tx = store.begin().await.unwrap();
-    tx.put_job(&job, &kept, None, crate::now()).await.unwrap();
+    tx.put_job(&job, &kept).await.unwrap();
     tx.commit().await.unwrap();
-    assert!(store.close_job(&job, Terminal::Expired, crate::now()).await.unwrap());
+    assert!(store.close_job(&job, Terminal::Expired).await.unwrap());
     let closed = store.job(&job).await.unwrap().unwrap();
     assert_eq!((closed.attempt, closed.input_sent, closed.attested), (1, true, kept.attested));
     assert_eq!(closed.terminal, Some(Terminal::Expired));
-    assert!(!store.close_job(&JobId([1; 32]), Terminal::Expired, crate::now()).await.unwrap());
+    assert!(!store.close_job(&JobId([1; 32]), Terminal::Expired).await.unwrap());
     world.end().await;
 }
 
@@ -307,5 +354,223 @@ async fn parties_are_kept_up_to_a_limit() {
     assert_eq!(world.store().put_party(&card(2, 102), "").await.unwrap_err().code, Code::NetRefused);
     // One that is known may still move.
     world.store().put_party(&card(1, 101), "127.0.0.1:1").await.unwrap();
+    world.end().await;
+}
+
+/// Refusals of what names no contract of this owner's take no place, and come out alike when asked again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_of_strangers_leaves_nothing_on_the_disk() {
+    let mut world = World::new("strangers").await;
+    let forged = world.contract("forged", 60_000, false);
+    let (id, job, contracts) = world.job(&forged);
+    let request = ToNode::Admit { job, contracts };
+    let first = world.ask(&request).await;
+    assert!(matches!(first, FromNode::Refused(_)), "{first:?}");
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    assert_eq!(world.ask(&request).await, first);
+    for _ in 0..2 * REFUSED_IN_MEMORY_MAX {
+        let (_, job, contracts) = world.job(&forged);
+        assert!(matches!(world.ask(&ToNode::Admit { job, contracts }).await, FromNode::Refused(_)));
+    }
+    // Long forgotten, and still the same.
+    assert_eq!(world.ask(&request).await, first);
+    assert!(world.store().job(&id).await.unwrap().is_none());
+    assert_eq!(world.rows("SELECT count(*) FROM jobs").await, 0);
+    assert_eq!(world.rows("SELECT count(*) FROM contract_signatures").await, 0);
+    world.end().await;
+}
+
+/// Refusals under a contract of this owner's are kept, up to a limit and until the job can begin no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_are_kept_up_to_a_limit() {
+    let mut world = World::new("refusals").await;
+    let good = world.contract("good", 600_000, true);
+    world.store().revoke(&good.id(), crate::now()).await.unwrap();
+    let (id, job, contracts) = world.job(&good);
+    let request = ToNode::Admit { job, contracts };
+    let first = world.ask(&request).await;
+    assert!(matches!(first, FromNode::Refused(_)), "{first:?}");
+    assert!(world.store().job(&id).await.unwrap().is_some(), "the id is spent");
+    let fill = |expires: u64, n: i64| {
+        let url = format!("sqlite://{}", world.home.join(DATABASE_FILE).display());
+        async move {
+            let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+            sqlx::query(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) \
+                 INSERT INTO jobs (id, state, contract, open, seen_at, expires) \
+                 SELECT randomblob(32), x'00', NULL, 1, 1, ? FROM n",
+            )
+            .bind(n)
+            .bind(expires as i64)
+            .execute(&pool)
+            .await
+            .unwrap();
+            pool.close().await;
+        }
+    };
+    let now = crate::now().0;
+    fill(now + 60_000, REFUSED_ROWS_MAX - 1).await;
+    let (beyond, job, contracts) = world.job(&good);
+    assert!(matches!(world.ask(&ToNode::Admit { job, contracts }).await, FromNode::Refused(_)));
+    assert!(world.store().job(&beyond).await.unwrap().is_none(), "one past the limit is answered and not kept");
+    assert_eq!(world.rows("SELECT count(*) FROM jobs").await, REFUSED_ROWS_MAX);
+    // What has long expired makes room; the id that is spent stays so.
+    let url = format!("sqlite://{}", world.home.join(DATABASE_FILE).display());
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let sql = "UPDATE jobs SET expires = ? WHERE seen_at = 1";
+    sqlx::query(sql).bind((now - EXPIRED_KEPT_MS - 60_000) as i64).execute(&pool).await.unwrap();
+    pool.close().await;
+    let (kept, job, contracts) = world.job(&good);
+    assert!(matches!(world.ask(&ToNode::Admit { job, contracts }).await, FromNode::Refused(_)));
+    assert!(world.store().job(&kept).await.unwrap().is_some());
+    assert_eq!(world.rows("SELECT count(*) FROM jobs").await, 2);
+    assert_eq!(world.ask(&request).await, first);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_are_open_up_to_a_limit() {
+    let mut world = World::new("open").await;
+    let good = world.contract("good", 600_000, true);
+    let url = format!("sqlite://{}", world.home.join(DATABASE_FILE).display());
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    sqlx::query(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) \
+         INSERT INTO jobs (id, state, contract, open, seen_at, expires) \
+         SELECT randomblob(32), x'00', randomblob(32), 1, 1, ? FROM n",
+    )
+    .bind(OPEN_ROWS_MAX - 1)
+    .bind(crate::now().plus(60_000).0 as i64)
+    .execute(&pool)
+    .await
+    .unwrap();
+    world.admit(&good).await;
+    let (id, job, contracts) = world.job(&good);
+    assert_eq!(
+        code(&world.ask(&ToNode::Admit { job: job.clone(), contracts: contracts.clone() }).await),
+        Some(Code::JobBusy)
+    );
+    assert!(world.store().job(&id).await.unwrap().is_none());
+    // One of them ends, and the same job is taken.
+    sqlx::query("UPDATE jobs SET open = 0 WHERE rowid = 1").execute(&pool).await.unwrap();
+    pool.close().await;
+    assert!(matches!(world.ask(&ToNode::Admit { job, contracts }).await, FromNode::Admitted(_)));
+    // Its quota is counted whether open or not.
+    let end = ToNode::Close { job: id, terminal: Terminal::Expired };
+    assert_eq!(world.ask(&end).await, FromNode::Done);
+    assert_eq!(world.store().begin().await.unwrap().jobs_used(&good.id()).await.unwrap(), 2);
+    world.end().await;
+}
+
+/// Records of a protocol go with the attempt, and old rows of the ledger are added up, not lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_and_ledger_do_not_grow_for_ever() {
+    let mut world = World::new("growth").await;
+    let contract = world.contract("good", 60_000, true);
+    let job = world.admit(&contract).await;
+    let store = world.store();
+    (store.put_record(&job, 1, 0, b"key").await.unwrap(), store.put_record(&job, 1, 1, b"vote").await.unwrap());
+    // The attempt ends here because the dataset is broken.
+    assert_eq!(world.start(job, 2, 101).await, FromNode::Started);
+    world.finished(job).await;
+    assert_eq!(world.rows("SELECT count(*) FROM protocol_records").await, 0);
+    let url = format!("sqlite://{}", world.home.join(DATABASE_FILE).display());
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    sqlx::query(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?) \
+         INSERT INTO egress SELECT randomblob(32), CAST(x'aa' AS BLOB), 'masked input', 10 FROM n",
+    )
+    .bind(EGRESS_ROWS_MAX)
+    .execute(&pool)
+    .await
+    .unwrap();
+    pool.close().await;
+    let total = |rows: &[crate::store::EgressRow]| rows.iter().map(|r| r.bytes).sum::<u64>();
+    let before = total(&world.store().egress().await.unwrap());
+    assert_eq!(world.ask(&ToNode::Close { job, terminal: Terminal::Expired }).await, FromNode::Done);
+    let after = world.store().egress().await.unwrap();
+    assert_eq!(total(&after), before);
+    assert!((after.len() as i64) <= EGRESS_ROWS_MAX / 2 + 2, "{}", after.len());
+    assert_eq!(after.iter().filter(|r| r.job == JobId([0; 32]).to_string()).count(), 1);
+    world.end().await;
+}
+
+/// A contract that is revoked between reservation and start stops the start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_after_the_reservation_stops_the_start() {
+    let mut world = World::new("revoked").await;
+    let contract = world.contract("good", 60_000, true);
+    let job = world.admit(&contract).await;
+    assert_eq!(world.reserve(job, 1).await, FromNode::Reserved);
+    world.store().revoke(&contract.id(), crate::now()).await.unwrap();
+    assert_eq!(code(&world.begin(job, 1, 101, 60_000).await), Some(Code::RefusedContractRevoked));
+    assert_eq!(world.store().job(&job).await.unwrap().unwrap().attempt, 0, "the number is not spent");
+    world.end().await;
+}
+
+/// The operator's signature limits an attempt, whatever whoever schedules it asks for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_takes_no_longer_than_its_operator_signed() {
+    let mut world = World::new("clamp").await;
+    world.readable().await;
+    world.attempt_ms = 1_200;
+    let contract = world.contract("good", 60_000, true);
+    let job = world.admit(&contract).await;
+    let begun = std::time::Instant::now();
+    assert_eq!(world.reserve(job, 1).await, FromNode::Reserved);
+    assert_eq!(world.begin(job, 1, 101, 3_600_000).await, FromNode::Started);
+    let finished = world.finished(job).await;
+    assert!(begun.elapsed() >= std::time::Duration::from_millis(1_000), "{finished:?}");
+    assert!(matches!(finished, Finished::Failed { code: Code::JobPeerLost | Code::JobDeadline, .. }), "{finished:?}");
+    assert_eq!(world.slots(), 0);
+    world.end().await;
+}
+
+/// An order to stop reaches the attempt wherever it is, and a second one is no fault. Until it has ended
+/// its slot is not given to another attempt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_to_stop_is_never_lost() {
+    let mut world = World::new("cancel").await;
+    world.readable().await;
+    let contract = world.contract("good", 60_000, true);
+    for wait in [0, 400] {
+        let job = world.admit(&contract).await;
+        assert_eq!(world.reserve(job, 1).await, FromNode::Reserved);
+        assert_eq!(world.begin(job, 1, 101, 60_000).await, FromNode::Started);
+        tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
+        if wait > 0 {
+            assert_eq!(world.reserve(job, 2).await, FromNode::Busy);
+        }
+        for _ in 0..3 {
+            let order = ToNode::Cancel { job, code: Code::JobCancelled };
+            assert_eq!(world.ask(&order).await, FromNode::Done);
+        }
+        let finished = world.finished(job).await;
+        assert!(matches!(finished, Finished::Failed { code: Code::JobCancelled, .. }), "{wait}: {finished:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert_eq!(world.slots(), 0);
+    }
+    world.end().await;
+}
+
+/// The slot of an attempt is free again even when its end could not be stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_is_free_however_the_attempt_ends() {
+    let mut world = World::new("guard").await;
+    world.readable().await;
+    let contract = world.contract("good", 60_000, true);
+    let job = world.admit(&contract).await;
+    assert_eq!(world.reserve(job, 1).await, FromNode::Reserved);
+    assert_eq!(world.begin(job, 1, 101, 60_000).await, FromNode::Started);
+    assert_eq!(world.slots(), 1);
+    world.store().close().await;
+    world.ask(&ToNode::Cancel { job, code: Code::JobCancelled }).await;
+    for _ in 0..200 {
+        if world.slots() == 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    assert_eq!(world.slots(), 0);
     world.end().await;
 }

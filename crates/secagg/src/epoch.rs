@@ -9,6 +9,7 @@ use tacit_types::{Code, Fault, Hash, Seat};
 use crate::graph::Topology;
 use crate::keys::{PeerKeys, RoundKeys};
 use crate::merkle::{Secret, Shape};
+use crate::messages::Entry;
 use crate::plan::Plan;
 use crate::signed::{Kind, Signed};
 
@@ -47,8 +48,11 @@ pub struct Epoch {
     pub(crate) stages: Vec<Stage>,
     /// Decoded keys of neighbours, and at the aggregator of everyone.
     pub(crate) peers: BTreeMap<Seat, Vec<PeerKeys>>,
-    /// Signed bundles, at the aggregator, for evidence.
+    /// Signed bundles, for evidence: at the aggregator, and at everyone who checks sums.
     pub(crate) bundles: BTreeMap<Seat, Signed>,
+    /// What T1 is the hash of, for evidence, where sums are checked.
+    pub(crate) roll: Hash,
+    pub(crate) entries: Vec<Entry>,
     /// Signed roots, at the aggregator.
     pub(crate) roots: BTreeMap<Seat, (Signed, Hash)>,
     /// Who said that it holds each dealer's shares under that root, at the aggregator.

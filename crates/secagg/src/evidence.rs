@@ -9,7 +9,7 @@
 //! | no quorum | the aggregator's signed quorum with too few votes |
 //! | wrong root | the aggregator's signed terms, the terms as the job states them (to be compared with the job) |
 //! | bad key | the offender's signed bundle |
-//! | bad sum | the aggregator's signed digest for other survivors: seen by the blaming seat only |
+//! | bad sum, bad input of a verified round | see [`crate::verify`] |
 //!
 //! The rest leaves no evidence that convicts: a missing message may be the network's fault.
 
@@ -23,10 +23,11 @@ use tacit_types::{Hash, Seat, wire};
 
 use crate::keys::{self, PeerKeys};
 use crate::merkle::{Place, Secret, Shape};
-use crate::messages::{Bundle, Dealt, Opening, Quorum, Receipt, Root, Survivors, Terms, Unmask};
+use crate::messages::{Bundle, Dealt, Opening, Quorum, Receipt, Root, Terms, Unmask};
 use crate::params::ROUND_KEYS_MAX;
 use crate::round::is_vote;
 use crate::signed::{Kind, Signed};
+use crate::verify::{evidence as verify, read_headers};
 
 /// Whether the evidence convicts the offender to anyone who knows the seating.
 ///
@@ -34,8 +35,11 @@ use crate::signed::{Kind, Signed};
 pub fn verify_blame(seating: &Seating, blame: &Blame) -> bool {
     let Offender::Seat(offender) = blame.offender else { return false };
     let signed: Vec<Signed> = blame.evidence.iter().filter_map(|e| Signed::read(e)).collect();
-    if blame.offence == Offence::WrongRoot {
-        return wrong_root(seating, offender, blame).unwrap_or(false);
+    match blame.offence {
+        Offence::WrongRoot => return wrong_root(seating, offender, blame).unwrap_or(false),
+        Offence::BadSum => return verify::bad_sum(seating, offender, &blame.evidence).unwrap_or(false),
+        Offence::BadInput => return verify::bad_tags(seating, offender, &blame.evidence).unwrap_or(false),
+        _ => {}
     }
     if signed.len() != blame.evidence.len() || !signed.iter().all(|s| s.verify(seating)) {
         return false;
@@ -134,11 +138,11 @@ fn inconsistent(offender: Seat, signed: &[Signed]) -> Option<bool> {
 fn left_out(offender: Seat, signed: &[Signed]) -> Option<bool> {
     let [receipt, list] = signed else { return None };
     let body: Receipt = receipt.open()?;
-    let survivors: Survivors = list.open()?;
+    let headers = [false, true].iter().find_map(|mode| read_headers(list, *mode))?.0;
     let both = receipt.kind == Kind::Receipt && list.kind == Kind::Survivors;
     let ours = [receipt.seat, list.seat] == [offender; 2] && receipt.scope == list.scope;
     let seat = Seat(u16::try_from(receipt.slot).ok()?);
-    let listed = survivors.headers.iter().any(|h| h.seat == seat && h.body_hash() == body.header);
+    let listed = headers.iter().any(|h| h.seat == seat && h.body_hash() == body.header);
     Some(both && ours && !listed)
 }
 

@@ -36,6 +36,11 @@ impl Topology {
         Self { seats, ring }
     }
 
+    /// All seats, in order.
+    pub fn seats(&self) -> &[Seat] {
+        &self.seats
+    }
+
     /// The neighbours of a seat, in order, without itself.
     pub fn neighbours(&self, seat: Seat) -> Vec<Seat> {
         let Some((ring, half)) = &self.ring else {

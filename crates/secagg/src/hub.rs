@@ -16,11 +16,13 @@ use crate::mask::{Masker, add_bytes, apply_masks};
 use crate::messages::{DIGEST_BYTES, Digest, HEADER_BYTES, Header, Quorum, Receipt, Survivors, Terms};
 use crate::params::Graph;
 use crate::plan::{Delivery, Outcome, Plan, Round, round_phase as phase};
-use crate::recover::Recovery;
+use crate::recover::{Opened, Recovery};
 use crate::relay::{Collector, spread};
 use crate::round::{Agreed, Member, is_vote};
 use crate::signed::{Kind, Signed};
 use crate::vector::{Source, Vector};
+use crate::verify::hub::Watch;
+use crate::verify::{ClaimedSurvivors, List, Pieces};
 
 /// Bytes of vectors that are on their way in but not complete: beyond this, senders wait.
 pub const STAGING_BYTES_MAX: usize = 64 << 20;
@@ -46,11 +48,13 @@ pub(crate) async fn run(
 ) -> Result<Outcome, Abort> {
     let member = start(party, epoch, round, keys).await?;
     let sum = Vector::zeroes(round.width, round.len);
-    let mut hub = Hub { member, sum, pile: Vec::new(), headers: Vec::new(), blames: Vec::new() };
+    let watch = epoch.plan.params.is_verified().then(|| Watch::new(round));
+    let mut hub = Hub { member, sum, pile: Vec::new(), headers: Vec::new(), blames: Vec::new(), watch };
     hub.add_own(party, epoch, input)?;
     hub.add_others(party, epoch).await?;
     let agreed = hub.settle(party, epoch).await?;
-    hub.unmask(party, epoch, &agreed).await?;
+    let secrets = hub.unmask(party, epoch, &agreed).await?;
+    hub.prove(party, epoch, &agreed, secrets).await?;
     hub.deliver(party, epoch, agreed).await
 }
 
@@ -80,6 +84,8 @@ struct Hub<'a> {
     pile: Vec<Vec<(usize, Vec<u8>)>>,
     headers: Vec<Signed>,
     blames: Vec<Blame>,
+    /// What a verified round keeps.
+    watch: Option<Watch>,
 }
 
 /// A vector on its way in. It is added to the sum only when it is complete and its signed header
@@ -134,10 +140,15 @@ impl Hub<'_> {
                 break;
             }
             hasher.update(&chunk);
+            self.member.keep(&chunk);
             add_bytes(&mut self.sum, offset, &chunk);
             offset += chunk.len();
         }
-        let header = self.member.sign_header(party, Hash(hasher.finalize().into()));
+        let root = self.member.root(hasher);
+        let header = self.member.sign_header(party, root);
+        if let (Some(watch), Some(kept)) = (&mut self.watch, self.member.kept.take()) {
+            watch.keep(party.seat(), kept);
+        }
         self.headers.push(header);
         Ok(())
     }
@@ -216,11 +227,15 @@ impl Hub<'_> {
     }
 
     async fn complete(&mut self, party: &mut Party, epoch: &Epoch, seat: Seat, vector: Staging) -> Result<(), Abort> {
-        let root = Hash(vector.hasher.finalize().into());
+        let mut root = Hash(vector.hasher.finalize().into());
+        if let Some(watch) = &mut self.watch {
+            root = watch.keep(seat, vector.chunks.iter().flat_map(|(_, chunk)| chunk).copied().collect());
+        }
         let signed = Signed::read(&vector.tail);
         let signed = signed.filter(|s| s.is(party.seating(), Kind::Header, &self.member.tr, 0, seat));
         let Some(signed) = signed.filter(|s| s.open::<Header>().is_some_and(|h| h.root == root)) else {
             self.blames.push(Blame::seat(seat, Offence::BadInput));
+            self.watch.iter_mut().for_each(|watch| watch.forget(seat));
             return Ok(());
         };
         self.pile.push(vector.chunks);
@@ -235,13 +250,21 @@ impl Hub<'_> {
     async fn settle(&mut self, party: &mut Party, epoch: &Epoch) -> Result<Agreed, Abort> {
         let step = self.step(epoch, phase::SURVIVORS);
         party.progress(step);
-        let agreed = Agreed::new(&self.member.tr, &self.headers);
+        let signed = match &mut self.watch {
+            None => {
+                Signed::new(party, Kind::Survivors, &self.member.tr, 0, &Survivors { headers: self.headers.clone() })
+            }
+            Some(watch) => {
+                let body = ClaimedSurvivors { headers: self.headers.clone(), claim: watch.claim() };
+                Signed::new(party, Kind::Survivors, &self.member.tr, 0, &body)
+            }
+        };
+        let list = self.watch.as_ref().and_then(|_| List::read(&signed));
+        let agreed = Agreed::new(&self.member.tr, &self.headers, list);
         let need = epoch.plan.params.survivors_min();
         if agreed.seats.len() < usize::from(need) {
             return Err(Abort::Quorum { step, have: agreed.seats.len() as u16, need });
         }
-        let body = Survivors { headers: self.headers.clone() };
-        let signed = Signed::new(party, Kind::Survivors, &self.member.tr, 0, &body);
         let until = party.now().plus(epoch.plan.step_ms);
         spread(party, step, self.member.participants.clone(), signed.bytes(), until).await?;
         let votes = self.collect_votes(party, epoch, &agreed).await?;
@@ -310,7 +333,8 @@ impl Hub<'_> {
     }
 
     /// Steps 7 and 8: collects openings until every mask is known, then takes all masks off.
-    async fn unmask(&mut self, party: &mut Party, epoch: &mut Epoch, agreed: &Agreed) -> Result<(), Abort> {
+    /// Gives the opened secrets.
+    async fn unmask(&mut self, party: &mut Party, epoch: &mut Epoch, agreed: &Agreed) -> Result<Opened, Abort> {
         let step = self.step(epoch, phase::UNMASK);
         party.progress(step);
         let (me, rho) = (party.seat(), self.round().index);
@@ -327,9 +351,16 @@ impl Hub<'_> {
                 None => self.blames.push(Blame::seat(seat, Offence::Malformed)),
             }
         }
-        let masks = recovery.masks(epoch, step)?;
+        let (masks, secrets) = recovery.masks(epoch, step)?;
         apply_masks(&mut self.sum, &masks);
-        Ok(())
+        Ok(secrets)
+    }
+
+    /// Step 8 of a verified round: what the others check the sum with.
+    async fn prove(&mut self, party: &mut Party, epoch: &Epoch, agreed: &Agreed, secrets: Opened) -> Result<(), Abort> {
+        let (Some(watch), Some(list)) = (&self.watch, &agreed.list) else { return Ok(()) };
+        let tags = watch.collect(party, epoch, self.member.round, list, &mut self.blames).await?;
+        watch.prove(party, epoch, self.member.round, list, tags, secrets).await
     }
 
     /// Step 8: opens the sum to the nodes, or keeps the blinded one for the recipient.
@@ -346,6 +377,11 @@ impl Hub<'_> {
             Signed::new(party, Kind::Result, &tr, 0, &Digest { survivors: agreed.hash, root })
         };
         match &round.delivery {
+            Delivery::Nodes(disclosure) if agreed.list.is_some() => {
+                // Every survivor takes the masks off itself.
+                let sum = party.reveal(disclosure, cells, Concealed::new(self.sum))?;
+                Ok(Outcome { survivors, sum: Some(sum), blames: self.blames, ..Outcome::default() })
+            }
             Delivery::Nodes(disclosure) => {
                 let sum = party.reveal(disclosure, cells, Concealed::new(self.sum))?;
                 let mut bytes = sum.to_bytes();
@@ -357,7 +393,13 @@ impl Hub<'_> {
             }
             Delivery::Recipient { key, disclosure } => {
                 let vector = Blob(self.sum.to_bytes());
-                let signed = digest(party, &vector);
+                let signed = match &agreed.list {
+                    None => digest(party, &vector),
+                    Some(list) => {
+                        let leaves = list.claim.shape.leaves(&vector, &[]);
+                        Signed::new(party, Kind::Result, &tr, 0, &Pieces { survivors: agreed.hash, leaves })
+                    }
+                };
                 spread(party, step, others, signed.bytes(), until).await?;
                 let blinded =
                     Blinded { transcript: tr, recipient: *key, width: round.width, vector, headers: self.headers };

@@ -32,6 +32,7 @@ mod setup;
 pub mod signed;
 pub mod tails;
 pub mod vector;
+pub mod verify;
 
 pub use blind::{Blinded, Release, unblind};
 pub use collect::{COLLECT_PHASES, Collection, collect};

@@ -50,6 +50,7 @@ pub struct Params {
     survivors_min: u16,
     graph: Graph,
     two_party: Option<TwoParty>,
+    verified: bool,
 }
 
 impl Params {
@@ -99,7 +100,7 @@ impl Params {
         if survivors_min > seats {
             return Err(refuse(format!("{seats} parties are fewer than the {survivors_min} that must survive")));
         }
-        Ok(Self { seats, corrupt, threshold, survivors_min, graph, two_party })
+        Ok(Self { seats, corrupt, threshold, survivors_min, graph, two_party, verified: false })
     }
 
     /// A drawn graph of `seats` parties of which `corrupt` may collude, with an active coordinator,
@@ -133,7 +134,19 @@ impl Params {
             survivors_min: (seats - dropped).max(corrupt + 2),
             graph: Graph::Harary { degree },
             two_party: None,
+            verified: false,
         })
+    }
+
+    /// The same parties, who check every sum before they believe it; see [`crate::verify`].
+    #[must_use]
+    pub const fn verified(self) -> Self {
+        Self { verified: true, ..self }
+    }
+
+    /// Whether every survivor recomputes the masks and checks the sum.
+    pub const fn is_verified(&self) -> bool {
+        self.verified
     }
 
     /// Parties seated, n.
@@ -173,6 +186,7 @@ impl Params {
             Graph::Complete => (0, 0),
             Graph::Harary { degree } => (1, degree),
         };
+        let rule = rule + 2 * u16::from(self.verified);
         let two_party = match self.two_party {
             None => 0,
             Some(TwoParty::ThirdPartyRecipient) => 1,

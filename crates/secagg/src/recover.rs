@@ -16,6 +16,9 @@ use crate::messages::Unmask;
 use crate::round::{Agreed, Member};
 use crate::signed::{Kind, Signed};
 
+/// b of each survivor and s of each other seat that left masks with one. They are no secrets any more.
+pub(crate) type Opened = Vec<(Seat, [u8; 32])>;
+
 /// What the aggregator has of each dealer's secret.
 struct Wanted {
     secret: Secret,
@@ -112,14 +115,14 @@ impl<'a> Recovery<'a> {
         self.signed.push(signed);
     }
 
-    /// Every mask to take off the sum.
+    /// Every mask to take off the sum, and the secrets that they follow from.
     ///
     /// # Errors
     /// [`Abort::Quorum`] when some secret has too few shares; `Inconsistent` blame of a dealer whose
     /// committed shares do not give the secret of its signed keys.
-    pub fn masks(&self, epoch: &Epoch, step: Step) -> Result<Vec<SignedPrg>, Abort> {
+    pub fn masks(&self, epoch: &Epoch, step: Step) -> Result<(Vec<SignedPrg>, Opened), Abort> {
         let mut weights: BTreeMap<Vec<u16>, Lagrange> = BTreeMap::new();
-        let mut masks = Vec::new();
+        let (mut masks, mut opened) = (Vec::new(), Vec::new());
         for (dealer, wanted) in &self.wanted {
             let need = self.threshold as u16;
             let quorum = || Abort::Quorum { step, have: wanted.shares.len() as u16, need };
@@ -139,6 +142,7 @@ impl<'a> Recovery<'a> {
             if !genuine {
                 return Err(self.convict(epoch, *dealer, wanted).at(step));
             }
+            opened.push((*dealer, *secret.to_bytes().expose_secret()));
             match wanted.secret {
                 Secret::Own => {
                     let seed = keys::self_seed(&self.tr, *dealer, &secret);
@@ -147,7 +151,7 @@ impl<'a> Recovery<'a> {
                 Secret::Mask => self.pair_masks(epoch, *dealer, &secret, &mut masks),
             }
         }
-        Ok(masks)
+        Ok((masks, opened))
     }
 
     /// What the survivors added with a lost seat, taken off: the sign is the opposite of theirs.

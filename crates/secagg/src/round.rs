@@ -16,13 +16,12 @@ use crate::hub;
 use crate::keys::{self, RoundKeys};
 use crate::mask::{Masker, add_bytes};
 use crate::merkle::Secret;
-use crate::messages::{
-    DIGEST_BYTES, Digest, HEADER_BYTES, Header, Opening, Quorum, Receipt, Survivors, Terms, Unmask, Vote,
-};
+use crate::messages::{DIGEST_BYTES, Digest, HEADER_BYTES, Header, Opening, Quorum, Receipt, Terms, Unmask, Vote};
 use crate::plan::{Delivery, Outcome, Round, round_phase as phase};
 use crate::relay::from_aggregator;
 use crate::signed::{Kind, Signed, first_forged};
 use crate::vector::{Source, Vector};
+use crate::verify::{self, List};
 
 /// Sums one vector of every surviving seat.
 ///
@@ -41,6 +40,7 @@ pub async fn aggregate(
         let what = format!("{} elements for a round of {}", input.len(), round.len);
         return Err(Abort::Local(Fault::new(Code::JobInternal, what)));
     }
+    verify::check(&epoch.plan.params, round)?;
     let keys = epoch.consume(party, round.index).await?;
     if epoch.is_aggregator(party) {
         hub::run(party, epoch, round, keys, input).await
@@ -70,13 +70,15 @@ pub(crate) struct Agreed {
     pub seats: BTreeSet<Seat>,
     /// H(U).
     pub hash: Hash,
+    /// The list with its claim, in verify mode.
+    pub list: Option<List>,
 }
 
 impl Agreed {
-    /// From headers in order of seat.
-    pub fn new(tr: &Hash, headers: &[Signed]) -> Self {
-        let hash = keys::survivors(tr, headers.iter().map(|h| (h.seat, h.body_hash())));
-        Self { seats: headers.iter().map(|h| h.seat).collect(), hash }
+    /// From headers in order of seat, and in verify mode the signed list that claims their sum.
+    pub fn new(tr: &Hash, headers: &[Signed], list: Option<List>) -> Self {
+        let hash = list.as_ref().map_or_else(|| verify::agreed_hash(tr, headers, None), |list| list.hash);
+        Self { seats: headers.iter().map(|h| h.seat).collect(), hash, list }
     }
 }
 
@@ -88,6 +90,10 @@ pub(crate) struct Member<'a> {
     pub participants: Vec<Seat>,
     pub release: Option<Release>,
     pub header: Option<Signed>,
+    /// The aggregator's signed terms.
+    pub start: Signed,
+    /// The masked vector, where its tags will be asked for.
+    pub kept: Option<Vec<u8>>,
 }
 
 impl<'a> Member<'a> {
@@ -138,7 +144,9 @@ impl<'a> Member<'a> {
         }
         let tr = keys::round(&epoch.t1, round.index, &signed.body);
         epoch.set_stage(round.index, Stage::Used(Some(tr)));
-        Ok(Self { round, keys, tr, participants, release: None, header: None })
+        let kept = epoch.plan.params.is_verified().then(Vec::new);
+        let start = signed.clone();
+        Ok(Self { round, keys, tr, participants, release: None, header: None, start, kept })
     }
 
     fn step(&self, epoch: &Epoch, number: u16) -> Step {
@@ -188,6 +196,19 @@ impl<'a> Member<'a> {
         header
     }
 
+    /// Keeps a part of the masked vector in verify mode.
+    pub fn keep(&mut self, chunk: &[u8]) {
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(chunk);
+        }
+    }
+
+    /// The root of the masked vector: its hash, in verify mode that of its pieces.
+    pub fn root(&self, hasher: blake3::Hasher) -> Hash {
+        let whole = || Hash(hasher.finalize().into());
+        self.kept.as_ref().map_or_else(whole, |kept| verify::shape(self.round).tree(kept, &[]).root())
+    }
+
     /// Step 2: encodes, masks and sends a chunk at a time, and signs the hash of what was sent.
     async fn send_masked(&mut self, party: &mut Party, epoch: &Epoch, input: impl Source) -> Result<(), Abort> {
         let step = self.step(epoch, phase::MASKED);
@@ -206,9 +227,11 @@ impl<'a> Member<'a> {
                 break;
             }
             hasher.update(&chunk);
+            self.keep(&chunk);
             message.write_chunk(chunk, until).await?;
         }
-        let header = self.sign_header(message.party(), Hash(hasher.finalize().into()));
+        let root = self.root(hasher);
+        let header = self.sign_header(message.party(), root);
         message.write(&header.bytes(), until).await?;
         message.finish(until).await
     }
@@ -218,13 +241,17 @@ impl<'a> Member<'a> {
         let (hub, step) = (epoch.plan.aggregator, self.step(epoch, phase::SURVIVORS));
         let wait = hub::masked_ms(&epoch.plan, self.round) + 2 * epoch.plan.step_ms;
         let until = party.now().plus(wait);
-        let cap = epoch.plan.caps().survivors();
+        let verified = epoch.plan.params.is_verified();
+        let cap = epoch.plan.caps().survivors() + verify::CLAIM_BYTES;
         let signed: Signed = from_aggregator(party, hub, step, cap, until).await?;
         if !signed.is(party.seating(), Kind::Survivors, &self.tr, 0, hub) {
             return Err(Blame::seat(hub, Offence::Signature).at(step));
         }
         let malformed = || Blame::seat(hub, Offence::Malformed).with(signed.bytes()).at(step);
-        let headers = signed.open::<Survivors>().ok_or_else(malformed)?.headers;
+        let (headers, claim) = verify::read_headers(&signed, verified).ok_or_else(malformed)?;
+        if claim.is_some_and(|claim| claim.shape != verify::shape(self.round)) {
+            return Err(malformed());
+        }
         let mut last = None;
         for header in &headers {
             let in_order = last.is_none_or(|l| l < header.seat);
@@ -235,11 +262,12 @@ impl<'a> Member<'a> {
             last = Some(header.seat);
         }
         let neighbours: BTreeSet<Seat> = epoch.topology.holders(party.seat()).into_iter().collect();
-        let to_verify: Vec<&Signed> = headers.iter().filter(|h| neighbours.contains(&h.seat)).collect();
+        let to_verify: Vec<&Signed> = headers.iter().filter(|h| verified || neighbours.contains(&h.seat)).collect();
         if first_forged(party.seating(), &to_verify).is_some() {
             return Err(malformed());
         }
-        let agreed = Agreed::new(&self.tr, &headers);
+        let list = if verified { Some(List::read(&signed).ok_or_else(malformed)?) } else { None };
+        let agreed = Agreed::new(&self.tr, &headers, list);
         let need = epoch.plan.params.survivors_min();
         if agreed.seats.len() < usize::from(need) {
             return Err(Blame::seat(hub, Offence::NoQuorum).with(signed.bytes()).at(step));
@@ -284,6 +312,7 @@ impl<'a> Member<'a> {
         let vote = self.sign_vote(party, epoch, agreed).await?;
         let until = party.now().plus(epoch.plan.step_ms);
         party.send(hub, step, vote.bytes(), until).await?;
+        verify::member::send_tags(self, party, epoch, agreed).await?;
         let step = self.step(epoch, phase::QUORUM);
         let cap = epoch.plan.caps().quorum();
         let signed: Signed = from_aggregator(party, hub, step, cap, until.plus(2 * epoch.plan.step_ms)).await?;
@@ -350,6 +379,9 @@ impl<'a> Member<'a> {
 
     /// Step 8: the sum, or the digest of the blinded one.
     async fn finish(self, party: &mut Party, epoch: &Epoch, agreed: Agreed) -> Result<Outcome, Abort> {
+        if agreed.list.is_some() {
+            return verify::member::finish(self, party, epoch, agreed).await;
+        }
         let step = self.step(epoch, phase::RESULT);
         party.progress(step);
         let until = party.now().plus(3 * epoch.plan.step_ms);

@@ -56,6 +56,9 @@ pub(crate) struct AgreedBook {
     pub seats: Vec<Seat>,
     pub peers: BTreeMap<Seat, Vec<PeerKeys>>,
     pub bundles: BTreeMap<Seat, Signed>,
+    /// What T1 is the hash of, beside T0.
+    pub roll: Hash,
+    pub entries: Vec<Entry>,
 }
 
 impl Setup<'_> {
@@ -70,6 +73,8 @@ impl Setup<'_> {
     pub async fn share(mut self, party: &mut Party, book: AgreedBook, own: Vec<RoundKeys>) -> Result<Epoch, Abort> {
         let held = self.deal(party, &book, &own).await?;
         let (participants, tally) = self.agree_ready(party, &book, &held).await?;
+        let verified = self.plan.params.is_verified();
+        let keeps = verified || party.seat() == self.hub();
         Ok(Epoch {
             plan: self.plan.clone(),
             t1: book.t1,
@@ -78,7 +83,9 @@ impl Setup<'_> {
             stages: vec![Stage::Fresh; own.len()],
             own: own.into_iter().map(Some).collect(),
             peers: book.peers,
-            bundles: if party.seat() == self.hub() { book.bundles } else { BTreeMap::new() },
+            bundles: if keeps { book.bundles } else { BTreeMap::new() },
+            roll: book.roll,
+            entries: if verified { book.entries } else { Vec::new() },
             roots: tally.roots,
             holders: tally.holders,
             dealt: tally.dealt,
@@ -235,7 +242,7 @@ impl Setup<'_> {
         let seats: Vec<Seat> = entries.iter().map(|e| e.seat).collect();
         let topology = Topology::draw(plan.params.graph(), &t1, seats.clone());
         self.hand_out(party, &entries, &bundles, &topology).await?;
-        Ok(AgreedBook { t1, own_bundle, topology, seats, peers, bundles })
+        Ok(AgreedBook { t1, own_bundle, topology, seats, peers, bundles, roll: roll.hash, entries })
     }
 
     async fn hand_out(
@@ -250,10 +257,9 @@ impl Setup<'_> {
             wire::encode(&Book { entries: entries.to_vec(), bundles }).into()
         };
         let complete = pick(&party.seating().seats().collect::<Vec<_>>());
-        let hub = self.hub();
         let book_for = |seat: Seat| match self.plan.params.graph() {
             Graph::Complete => complete.clone(),
-            Graph::Harary { .. } => pick(&wanted_bundles(topology, seat, hub)),
+            Graph::Harary { .. } => pick(&self.wanted_bundles(topology, seat)),
         };
         let messages = party.others().into_iter().map(|seat| (seat, book_for(seat))).collect();
         let until = party.now().plus(self.plan.step_ms);
@@ -304,7 +310,7 @@ impl Setup<'_> {
         let seats: Vec<Seat> = book.entries.iter().map(|e| e.seat).collect();
         let topology = Topology::draw(self.plan.params.graph(), &t1, seats.clone());
         let bundles: BTreeMap<Seat, Signed> = book.bundles.into_iter().map(|s| (s.seat, s)).collect();
-        let wanted = wanted_bundles(&topology, me, self.hub());
+        let wanted = self.wanted_bundles(&topology, me);
         let mut peers = BTreeMap::new();
         let mut to_verify = Vec::new();
         for seat in wanted {
@@ -326,7 +332,20 @@ impl Setup<'_> {
         if first_forged(party.seating(), &to_verify).is_some() {
             return Err(self.blame_hub(Offence::Signature, phase::BOOK));
         }
-        Ok(AgreedBook { t1, own_bundle: mine.body_hash(), topology, seats, peers, bundles })
+        let (own_bundle, roll, entries) = (mine.body_hash(), roll.hash, book.entries);
+        Ok(AgreedBook { t1, own_bundle, topology, seats, peers, bundles, roll, entries })
+    }
+
+    /// Whose bundles a seat needs: its neighbours' to share masks, the aggregator's to seal openings,
+    /// and everyone's to check a sum.
+    fn wanted_bundles(&self, topology: &Topology, seat: Seat) -> Vec<Seat> {
+        if self.plan.params.is_verified() {
+            return topology.seats().to_vec();
+        }
+        let mut wanted: BTreeSet<Seat> = topology.neighbours(seat).into_iter().collect();
+        wanted.insert(self.hub());
+        wanted.remove(&seat);
+        wanted.into_iter().collect()
     }
 
     fn blame_key(&self, seat: Seat, signed: &Signed) -> Abort {
@@ -441,14 +460,6 @@ impl Setup<'_> {
         self.quorum(phase::DEALT, if participants.contains(&me) { participants.len() } else { 0 })?;
         Ok((participants.into_iter().collect(), tally))
     }
-}
-
-/// Whose bundles a seat needs: its neighbours' to share masks, the aggregator's to seal openings.
-fn wanted_bundles(topology: &Topology, seat: Seat, hub: Seat) -> Vec<Seat> {
-    let mut wanted: BTreeSet<Seat> = topology.neighbours(seat).into_iter().collect();
-    wanted.insert(hub);
-    wanted.remove(&seat);
-    wanted.into_iter().collect()
 }
 
 /// Which seats hold which dealers' shares.

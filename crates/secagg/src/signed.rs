@@ -42,6 +42,10 @@ pub enum Kind {
     Result,
     /// A seat's promise never to open anything for a round.
     NoUnmask,
+    /// The tags of a seat's masked vector.
+    Tags,
+    /// What the aggregator says that a sum is checked with.
+    Proof,
     /// A seat's one-time point for a sum without drop-out.
     Point,
 }

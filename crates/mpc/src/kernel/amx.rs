@@ -13,6 +13,7 @@ use core::marker::PhantomData;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::Bound;
+use super::shuffle::{lanes_transposed, order, transposed};
 
 /// Limbs of an element.
 const LIMBS: usize = 8;
@@ -35,7 +36,7 @@ const _: () = assert!(DEPTH * LIMBS * 255 * 255 <= u32::MAX as usize);
 /// Whether the processor has tiles and the system lets this process use them. Asking the system is what grants it
 /// (Linux, `Documentation/arch/x86/xstate.rst`); it concerns the whole process and stays.
 pub(super) fn permitted() -> bool {
-    is_x86_feature_detected!("avx512vbmi") && is_x86_feature_detected!("xsave") && has_tiles() && granted()
+    is_x86_feature_detected!("xsave") && has_tiles() && granted()
 }
 
 fn has_tiles() -> bool {
@@ -166,7 +167,7 @@ pub(super) unsafe fn gemm(k: usize, n: usize, bound: Bound, a: &[u64], b: &[u64]
     let rows = ROWS.min(a.len() / k);
     let mut left = Zeroizing::new(vec![Line::default(); panel(rows, form.left) * blocks]);
     let mut right = Zeroizing::new(vec![Line::default(); panel(COLUMNS.min(n), form.right) * blocks]);
-    let mut sums = Zeroizing::new(Sums([[[0; SIDE * SIDE]; 2]; LIMBS]));
+    let mut sums = Zeroizing::new([(); 2].map(|()| Sums([[[0; SIDE * SIDE]; 2]; LIMBS])));
     for from in (0..k).step_by(DEPTH) {
         let steps = DEPTH.min(k - from);
         let b = &b[from * n..(from + steps) * n];
@@ -178,7 +179,8 @@ pub(super) unsafe fn gemm(k: usize, n: usize, bound: Bound, a: &[u64], b: &[u64]
                     let width = COLUMNS.min(n - column);
                     pack_right(form.right, n, b, column, width, &mut right);
                     let tiles = Tiles::configure();
-                    block(form, steps.div_ceil(STEPS), &left, &right, &mut sums, Place { n, column, width, out });
+                    let place = &mut Place { n, column, width, out };
+                    block(form, steps.div_ceil(STEPS), &left, &right, &mut sums, place);
                     drop(tiles);
                 }
             }
@@ -195,36 +197,50 @@ struct Place<'a> {
     out: &'a mut [u64],
 }
 
-/// All products of packed rows with packed columns.
+/// All products of packed rows with packed columns. Sums are put together one step late, so that the processor does not
+/// wait for the tiles of sums that it has just stored.
 ///
 /// # Safety
 /// Tiles are configured.
-unsafe fn block(form: Form, blocks: usize, left: &[Line], right: &[Line], sums: &mut Sums, place: Place<'_>) {
-    let Place { n, column, width, out } = place;
-    let (rows, columns) = (SIDE * form.left.tiles, SIDE * form.right.tiles);
-    let (left_lines, right_lines) = (form.left, form.right);
+unsafe fn block(form: Form, blocks: usize, left: &[Line], right: &[Line], sums: &mut [Sums; 2], place: &mut Place<'_>) {
+    let rows = place.out.len() / place.n;
     let lines = |cut: Cut| cut.tiles * cut.limbs * blocks * LINES;
-    for (left, out) in left.chunks_exact(lines(left_lines)).zip(out.chunks_mut(rows * n)) {
-        for (right, offset) in right.chunks_exact(lines(right_lines)).zip((0..width).step_by(columns)) {
+    let limbs = form.left.limbs.min(form.right.limbs);
+    let [mut now, mut before] = sums.each_mut();
+    let mut late = None;
+    for (left, row) in left.chunks_exact(lines(form.left)).zip((0..rows).step_by(SIDE * form.left.tiles)) {
+        for (right, column) in
+            right.chunks_exact(lines(form.right)).zip((0..place.width).step_by(SIDE * form.right.tiles))
+        {
             let (standing, sliding) = match form.standing {
                 Standing::Left => (left, right),
                 Standing::Right => (right, left),
             };
-            let limbs = form.left.limbs.min(form.right.limbs);
             // SAFETY: the panels have `blocks` blocks of these limbs, and tiles are configured.
-            unsafe { products(form.standing, limbs, blocks, standing, sliding, sums) };
-            for tile in 0..2 {
-                let (row, side) = match form.standing {
-                    Standing::Left => (tile * SIDE, 0),
-                    Standing::Right => (0, tile * SIDE),
-                };
-                let from = column + offset + side;
-                if row * n >= out.len() || offset + side >= width {
-                    continue;
-                }
-                let here = SIDE.min(width - offset - side);
+            unsafe { products(form.standing, limbs, blocks, standing, sliding, now) };
+            if let Some((row, column)) = late.replace((row, column)) {
+                place.add(form.standing, before, row, column);
+            }
+            core::mem::swap(&mut now, &mut before);
+        }
+    }
+    if let Some((row, column)) = late {
+        place.add(form.standing, before, row, column);
+    }
+}
+
+impl Place<'_> {
+    /// Adds two tiles of the result, the first of which begins at this row and column of the block.
+    fn add(&mut self, standing: Standing, sums: &Sums, row: usize, column: usize) {
+        for tile in 0..2 {
+            let (row, column) = match standing {
+                Standing::Left => (row + tile * SIDE, column),
+                Standing::Right => (row, column + tile * SIDE),
+            };
+            if row * self.n < self.out.len() && column < self.width {
+                let width = SIDE.min(self.width - column);
                 // SAFETY: tiles come with AVX-512.
-                unsafe { widen(sums, tile, n, &mut out[row * n..], from, here) };
+                unsafe { widen(sums, tile, self.n, &mut self.out[row * self.n..], self.column + column, width) };
             }
         }
     }
@@ -435,9 +451,9 @@ fn pack_left(cut: Cut, k: usize, a: &[u64], from: usize, steps: usize, panels: &
                 for (v, words) in v.iter_mut().zip(words.chunks(8)) {
                     *v = _mm512_add_epi64(super::gemv::load(words), bias);
                 }
-                let limbs = transposed(v.map(|v| _mm512_permutexvar_epi8(order, v)));
-                for (limb, v) in limbs.into_iter().take(cut.limbs).enumerate() {
-                    put(&mut block[limb * cut.tiles * LINES + place], v);
+                let limbs = limbs(v, order);
+                for (line, v) in block[place..].iter_mut().step_by(cut.tiles * LINES).zip(&limbs[..cut.limbs]) {
+                    put(line, *v);
                 }
             }
         }
@@ -453,74 +469,49 @@ fn pack_right(cut: Cut, n: usize, b: &[u64], column: usize, width: usize, panels
     let bias = _mm512_set1_epi64(cut.bias as i64);
     // A register has two columns of four steps, step by step.
     let order = order(|limb, element| (element % 4 * 2 + element / 4) * 8 + limb);
-    let panels = panels.chunks_exact_mut(cut.tiles * cut.limbs * steps.div_ceil(STEPS) * LINES);
-    for (panel, offset) in panels.zip((0..width).step_by(group)) {
-        for (four, rows) in b.chunks(4 * n).enumerate() {
-            let (block, line) = (four / LINES, four % LINES);
-            let block = &mut panel[block * cut.tiles * cut.limbs * LINES..];
-            for tile in 0..cut.tiles {
-                let mut halves = [[_mm512_setzero_si512(); 4]; 2];
-                let from = (offset + tile * SIDE).min(width);
-                let to = (from + SIDE).min(width);
-                for (step, row) in rows.chunks_exact(n).enumerate() {
-                    for (half, words) in halves.iter_mut().zip(row[column + from..column + to].chunks(8)) {
-                        half[step] = _mm512_add_epi64(super::gemv::load(words), bias);
-                    }
-                }
-                let [l, r] = halves.map(|half| lanes_transposed(half));
-                let v = [l[0], l[1], l[2], l[3], r[0], r[1], r[2], r[3]];
-                let limbs = transposed(v.map(|v| _mm512_permutexvar_epi8(order, v)));
-                for (limb, v) in limbs.into_iter().take(cut.limbs).enumerate() {
-                    put(&mut block[(limb * cut.tiles + tile) * LINES + line], v);
+    let (block_lines, panel_lines) =
+        (cut.tiles * cut.limbs * LINES, cut.tiles * cut.limbs * steps.div_ceil(STEPS) * LINES);
+    for (four, rows) in b.chunks(4 * n).enumerate() {
+        let (block, line) = (four / LINES, four % LINES);
+        for offset in (0..width.next_multiple_of(group)).step_by(SIDE) {
+            let mut halves = [[_mm512_setzero_si512(); 4]; 2];
+            let (from, to) = (offset.min(width), (offset + SIDE).min(width));
+            for (step, row) in rows.chunks_exact(n).enumerate() {
+                for (half, words) in halves.iter_mut().zip(row[column + from..column + to].chunks(8)) {
+                    half[step] = _mm512_add_epi64(super::gemv::load(words), bias);
                 }
             }
+            let (l, r) = (lanes_transposed(halves[0]), lanes_transposed(halves[1]));
+            let limbs = limbs([l[0], l[1], l[2], l[3], r[0], r[1], r[2], r[3]], order);
+            let (panel, tile) = (offset / group, offset % group / SIDE);
+            let first = panel * panel_lines + block * block_lines + tile * LINES + line;
+            for (line, v) in panels[first..].iter_mut().step_by(cut.tiles * LINES).zip(&limbs[..cut.limbs]) {
+                put(line, *v);
+            }
         }
-        // Steps that the last block lacks.
-        let (full, lines) = (steps.div_ceil(4) / LINES, steps.div_ceil(4) % LINES);
-        if lines > 0 {
-            for tile in panel[full * cut.tiles * cut.limbs * LINES..].chunks_exact_mut(LINES) {
+    }
+    // Steps that the last block lacks.
+    let lines = steps.div_ceil(4) % LINES;
+    if lines > 0 {
+        for panel in panels.chunks_exact_mut(panel_lines).take(width.div_ceil(group)) {
+            for tile in panel[panel_lines - block_lines..].chunks_exact_mut(LINES) {
                 tile[lines..].fill(Line::default());
             }
         }
     }
 }
 
-fn put(line: &mut Line, v: __m512i) {
-    #[target_feature(enable = "avx512f")]
-    fn run(line: &mut Line, v: __m512i) {
-        // SAFETY: sixty-four writable bytes, aligned as the type says.
-        unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), v) }
+/// The limbs of eight registers of eight words, each with its own byte order within a limb.
+#[target_feature(enable = "avx512f,avx512vbmi")]
+fn limbs(mut v: [__m512i; 8], order: __m512i) -> [__m512i; 8] {
+    for v in &mut v {
+        *v = _mm512_permutexvar_epi8(order, *v);
     }
-    // SAFETY: tiles come with AVX-512.
-    unsafe { run(line, v) }
+    transposed(v)
 }
 
-/// Where each byte of a register comes from, if limb `l` of element `e` is to be byte `8 l + e`.
 #[target_feature(enable = "avx512f")]
-fn order(source: impl Fn(usize, usize) -> usize) -> __m512i {
-    let bytes: [u8; 64] = core::array::from_fn(|i| source(i / 8, i % 8) as u8);
-    // SAFETY: sixty-four readable bytes; the load needs no alignment.
-    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
-}
-
-/// Four registers of four lanes of 128 bits: lane j of register i becomes lane i of register j.
-#[target_feature(enable = "avx512f")]
-fn lanes_transposed(v: [__m512i; 4]) -> [__m512i; 4] {
-    let even = [_mm512_shuffle_i64x2::<0x88>(v[0], v[1]), _mm512_shuffle_i64x2::<0x88>(v[2], v[3])];
-    let odd = [_mm512_shuffle_i64x2::<0xdd>(v[0], v[1]), _mm512_shuffle_i64x2::<0xdd>(v[2], v[3])];
-    [
-        _mm512_shuffle_i64x2::<0x88>(even[0], even[1]),
-        _mm512_shuffle_i64x2::<0x88>(odd[0], odd[1]),
-        _mm512_shuffle_i64x2::<0xdd>(even[0], even[1]),
-        _mm512_shuffle_i64x2::<0xdd>(odd[0], odd[1]),
-    ]
-}
-
-/// Eight registers of eight words: word j of register i becomes word i of register j.
-#[target_feature(enable = "avx512f")]
-fn transposed(v: [__m512i; 8]) -> [__m512i; 8] {
-    let even = [0, 2, 4, 6].map(|i| _mm512_unpacklo_epi64(v[i], v[i + 1]));
-    let odd = [0, 2, 4, 6].map(|i| _mm512_unpackhi_epi64(v[i], v[i + 1]));
-    let (even, odd) = (lanes_transposed(even), lanes_transposed(odd));
-    [even[0], odd[0], even[1], odd[1], even[2], odd[2], even[3], odd[3]]
+fn put(line: &mut Line, v: __m512i) {
+    // SAFETY: sixty-four writable bytes, aligned as the type says.
+    unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), v) }
 }

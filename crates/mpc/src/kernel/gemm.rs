@@ -22,12 +22,18 @@ pub const BOUND_BITS_MAX: u32 = 40;
 /// Products below this many are not worth packing.
 const PACKED_MIN: usize = 1 << 10;
 
+/// Columns from which on a product by tiles is faster than one product with a vector for each.
+const COLUMNS_MIN: usize = 8;
+
 pub(super) fn gemm(level: Level, k: usize, n: usize, bound: Bound, a: &[u64], b: &[u64], out: &mut [u64]) {
     if n == 1 {
         return gemv::gemv(level, k, a, b, out);
     }
     if k == 0 || n == 0 || a.len() * n < PACKED_MIN {
         return portable::gemm(k, n, a, b, out);
+    }
+    if n < COLUMNS_MIN && k >= COLUMNS_MIN {
+        return columns(level, k, n, a, b, out);
     }
     #[cfg(target_arch = "x86_64")]
     wide(level, k, n, bound, a, b, out);
@@ -44,7 +50,7 @@ fn wide(level: Level, k: usize, n: usize, bound: Bound, a: &[u64], b: &[u64], ou
         }
         kept => kept,
     };
-    let level = if level == Level::Amx && !fills_tiles(k, n, a.len() / k) { Level::Ifma } else { level };
+    let level = if level == Level::Amx && !fills_tiles(a.len() / k, k, n) { Level::Ifma } else { level };
     // SAFETY: the level runs here, and its instructions are those of the tile.
     unsafe {
         match (level, bound) {
@@ -68,10 +74,31 @@ fn wide(level: Level, k: usize, n: usize, bound: Bound, a: &[u64], b: &[u64], ou
     }
 }
 
-/// Whether tiles of bytes have enough to do: they multiply by sixteen and sixty-four, wanted or not.
+/// Whether tiles of bytes are worth their padding: they multiply by thirty-two, sixteen and sixty-four, wanted or not,
+/// and are more than twice as fast.
 #[cfg(target_arch = "x86_64")]
-fn fills_tiles(k: usize, n: usize, m: usize) -> bool {
-    m >= 16 && n >= 8 && k >= 16
+fn fills_tiles(m: usize, k: usize, n: usize) -> bool {
+    m.next_multiple_of(32) * k.next_multiple_of(64) * n.next_multiple_of(16) <= 2 * m * k * n.next_multiple_of(16)
+}
+
+/// Rows that [`columns`] multiplies by each column in turn, so that they stay in a near cache.
+const NEAR_ROWS: usize = 32;
+
+/// A product with few columns: one product with a vector for each.
+fn columns(level: Level, k: usize, n: usize, a: &[u64], b: &[u64], out: &mut [u64]) {
+    let mut column = Zeroizing::new(vec![0; k * n]);
+    for (j, column) in column.chunks_exact_mut(k).enumerate() {
+        column.iter_mut().zip(b[j..].iter().step_by(n)).for_each(|(c, y)| *c = *y);
+    }
+    let mut sums = Zeroizing::new([0; NEAR_ROWS]);
+    for (rows, out) in a.chunks(NEAR_ROWS * k).zip(out.chunks_mut(NEAR_ROWS * n)) {
+        let sums = &mut sums[..rows.len() / k];
+        for (j, column) in column.chunks_exact(k).enumerate() {
+            sums.fill(0);
+            gemv::gemv(level, k, rows, column, sums);
+            out[j..].iter_mut().step_by(n).zip(sums.iter()).for_each(|(o, sum)| *o = o.wrapping_add(*sum));
+        }
+    }
 }
 
 /// What makes a signed integer of `bits` bits one without a sign.

@@ -8,7 +8,8 @@ use std::sync::OnceLock;
 pub enum Level {
     /// Tiles of bytes (AMX-INT8) that the system let this process use.
     Amx,
-    /// Products of 52-bit integers on 512-bit registers (AVX-512 with IFMA).
+    /// Products of 52-bit integers and permutations of bytes and bits on 512-bit registers (AVX-512 with IFMA, VBMI and
+    /// GFNI).
     Ifma,
     /// 512-bit registers (AVX-512 with DQ, BW and VL).
     Avx512,
@@ -37,7 +38,12 @@ impl Level {
     fn asked(self) -> bool {
         match self {
             Level::Amx => Level::Ifma.asked() && super::amx::permitted(),
-            Level::Ifma => Level::Avx512.asked() && is_x86_feature_detected!("avx512ifma"),
+            Level::Ifma => {
+                Level::Avx512.asked()
+                    && is_x86_feature_detected!("avx512ifma")
+                    && is_x86_feature_detected!("avx512vbmi")
+                    && is_x86_feature_detected!("gfni")
+            }
             Level::Avx512 => {
                 Level::Avx2.asked()
                     && is_x86_feature_detected!("avx512f")

@@ -145,3 +145,61 @@ fn an_absent_level_is_replaced_by_the_best_one_here() {
     assert_eq!(Level::available().next(), Some(Level::detect()));
     assert_eq!(Level::available().last(), Some(Level::Portable));
 }
+
+const LENGTHS: &[usize] = &[0, 1, 7, 8, 15, 16, 17, 63, 64, 65, 127, 448, 449, 511, 512, 513, 640, 1000, 1023, 1100];
+
+#[test]
+fn bits_times_words_are_those_of_a_sum_by_hand() {
+    let mut rng = rng(5);
+    for n in LENGTHS.iter().copied() {
+        // A bit past the end must not count.
+        let bits = words(&mut rng, n.div_ceil(64) + 1);
+        let wide = words(&mut rng, n);
+        let narrow: Vec<u32> = wide.iter().map(|w| (w >> 7) as u32).collect();
+        let set = |i: usize| bits[i / 64] >> (i % 64) & 1 == 1;
+        let want = (0..n).filter(|i| set(*i)).fold(0, |s: u64, i| s.wrapping_add(wide[i]));
+        let want_signs =
+            (0..n).fold(0, |s: u64, i| if set(i) { s.wrapping_sub(wide[i]) } else { s.wrapping_add(wide[i]) });
+        let want_narrow = (0..n).filter(|i| set(*i)).fold(0, |s: u32, i| s.wrapping_add(narrow[i]));
+        let want_narrow_signs =
+            (0..n).fold(0, |s: u32, i| if set(i) { s.wrapping_sub(narrow[i]) } else { s.wrapping_add(narrow[i]) });
+        for level in Level::available() {
+            assert_eq!(dot_bits_at(level, &bits, &wide), want, "{level:?} {n}");
+            assert_eq!(dot_signs_at(level, &bits, &wide), want_signs, "{level:?} {n}");
+            assert_eq!(dot_bits_at(level, &bits, &narrow), want_narrow, "{level:?} {n}");
+            assert_eq!(dot_signs_at(level, &bits, &narrow), want_narrow_signs, "{level:?} {n}");
+        }
+    }
+}
+
+#[test]
+fn a_plane_has_the_bits_of_its_place_and_words_come_back() {
+    let mut rng = rng(6);
+    for n in LENGTHS.iter().copied() {
+        let given = words(&mut rng, n);
+        let stride = n.div_ceil(64);
+        let bit = |plane: usize, i: usize| given.get(i).map_or(0, |w| w >> plane & 1);
+        let want: Vec<u64> = (0..64 * stride)
+            .map(|p| (0..64).map(|i| bit(p / stride, p % stride * 64 + i) << i).fold(0, |w, b| w | b))
+            .collect();
+        for level in Level::available() {
+            let mut got = vec![u64::MAX; 64 * stride];
+            planes_at(level, &given, &mut got);
+            assert!(got == want, "{level:?} {n}");
+            let mut back = vec![u64::MAX; n];
+            unplanes_at(level, &got, &mut back);
+            assert!(back == given, "{level:?} {n} back");
+        }
+    }
+}
+
+#[test]
+fn code_compiled_for_wide_registers_gives_what_it_gives_anywhere() {
+    let mut rng = rng(7);
+    let (a, b) = (words(&mut rng, 1001), words(&mut rng, 1001));
+    let work = || -> Vec<u64> { a.iter().zip(&b).map(|(a, b)| a.wrapping_mul(*b) ^ (a >> 5)).collect() };
+    let want = work();
+    for level in Level::available() {
+        assert!(vectorized_at(level, work) == want, "{level:?}");
+    }
+}

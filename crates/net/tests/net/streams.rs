@@ -9,7 +9,7 @@ use tacit_net::{CloseReason, Config, DataReceiver, Incoming, NetError, Profile, 
 use tacit_types::Code;
 use tacit_types::limits::{CHUNK_BYTES_MAX, CONTROL_FRAME_BYTES_MAX};
 
-use crate::support::{echo, open, pair, pair_with, within};
+use crate::support::{Pair, echo, open, pair, pair_with, within};
 
 async fn stream(connection: &tacit_net::Connection) -> (Vec<u8>, DataReceiver) {
     match connection.accept().await.unwrap() {
@@ -353,4 +353,36 @@ async fn the_wide_profile_carries_the_same_frames() {
     assert_eq!(receiver.next().await.unwrap().unwrap().len(), CHUNK_BYTES_MAX);
     assert_eq!(receiver.next().await.unwrap().unwrap(), vec![2; 500_000]);
     assert_eq!(receiver.next().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_path_is_searched_up_to_the_largest_datagram_and_carries_owned_frames() {
+    let p = pair().await;
+    let mut sender = p.dialler.open_stream(b"m").await.unwrap();
+    let (_, mut receiver) = stream(&p.acceptor).await;
+    within(10, "sending", async {
+        for n in 1..=20u8 {
+            let frame = vec![n; CHUNK_BYTES_MAX];
+            let (sent, got) = tokio::join!(sender.send_owned(frame.clone()), receiver.next());
+            sent.unwrap();
+            assert_eq!(got.unwrap().unwrap(), frame);
+        }
+    })
+    .await;
+    // The loopback carries more than is ever tried.
+    assert_eq!(p.dialler.stats().mtu_bytes, tacit_net::limits::UDP_PAYLOAD_MAX);
+    let long = vec![0; tacit_net::limits::DATA_FRAME_BYTES_MAX + 1];
+    assert!(matches!(sender.send_owned(long).await, Err(NetError::FrameLen { .. })));
+    assert!(matches!(sender.send_owned(Vec::new()).await, Err(NetError::FrameLen { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_closed_while_its_path_is_searched_is_closed_at_the_peer() {
+    for n in 0..40u32 {
+        let Pair { dialler, acceptor, endpoints: _endpoints } = pair().await;
+        tokio::time::sleep(Duration::from_micros(100 * u64::from(n))).await;
+        dialler.close(CloseReason::Done);
+        let end = within(2, "the close", acceptor.closed()).await;
+        assert_eq!(end, NetError::Closed { by_peer: true, reason: CloseReason::Done });
+    }
 }

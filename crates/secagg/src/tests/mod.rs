@@ -6,6 +6,7 @@ mod dropouts;
 mod framed;
 mod honest;
 mod sparse;
+mod verified;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;

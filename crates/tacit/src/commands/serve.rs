@@ -44,9 +44,12 @@ pub async fn node(cli: &Cli, out: &Out) -> Result<(), Fault> {
         out.say("listens on", "监听"),
         node.local_addr()
     ));
-    interrupted().await;
+    let end = tokio::select! {
+        () = interrupted() => Ok(()),
+        fault = node.failed() => Err(fault),
+    };
     node.stop().await;
-    Ok(())
+    end
 }
 
 /// The egress ledger.

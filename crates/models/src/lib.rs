@@ -1,0 +1,25 @@
+//! Models of scores: what one is, import from the files of other libraries, an own canonical form, evaluation that
+//! equals the source library's, the division of a model among the owners of its features, fixed-point numbers for the
+//! secret-shared computation, and metrics.
+//!
+//! A file of another library is a stranger's: it is read with limits, and a fault says what is wrong and where. See
+//! docs/MODELS.md. No IO, no clock, no randomness.
+
+#![forbid(unsafe_code)]
+
+pub mod additive;
+pub mod format;
+pub mod frame;
+pub mod import;
+mod json;
+pub mod limits;
+pub mod model;
+pub mod network;
+pub mod tree;
+
+pub use additive::{Additive, Shape, Term};
+pub use frame::{Frame, UNKNOWN_CATEGORY};
+pub use import::Import;
+pub use model::{Feature, FeatureKind, Kind, Link, Meta, Model};
+pub use network::{Activation, Layer, Network};
+pub use tree::{Missing, Node, Precision, Split, Test, Tree, Trees};

@@ -1,0 +1,67 @@
+//! The fixtures, and what is made of them.
+#![allow(dead_code)]
+
+use std::path::PathBuf;
+
+use tacit_models::{Frame, Import, Meta, Model};
+use tacit_types::{Column, Columns, Name, NodeId, Values};
+
+pub struct Expected {
+    pub margins: Option<Vec<Option<f64>>>,
+    pub scores: Option<Vec<Option<f64>>>,
+}
+
+fn path(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(file)
+}
+
+pub fn bytes(file: &str) -> Vec<u8> {
+    std::fs::read(path(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
+}
+
+pub fn text(file: &str) -> String {
+    String::from_utf8(bytes(file)).unwrap()
+}
+
+pub fn meta(name: &str) -> Meta {
+    Meta { owner: NodeId([7; 32]), name: Name::new(name).unwrap(), version: 3 }
+}
+
+pub fn import(name: &str) -> Import {
+    Import::new(meta(name))
+}
+
+/// A list of numbers in JSON; the exact value, which the JSON library's fast path may miss.
+fn numbers(value: &serde_json::Value) -> Option<Vec<Option<f64>>> {
+    Some(value.as_array()?.iter().map(|v| v.as_str().map(|t| t.parse().unwrap())).collect())
+}
+
+pub fn expected(name: &str) -> Expected {
+    let value: serde_json::Value = serde_json::from_slice(&bytes(&format!("{name}.expected.json"))).unwrap();
+    Expected { margins: numbers(&value["margins"]), scores: numbers(&value["scores"]) }
+}
+
+/// The rows of the fixtures.
+pub fn rows() -> Columns {
+    let value: serde_json::Value = serde_json::from_slice(&bytes("rows.json")).unwrap();
+    let rows = value["rows"].as_array().unwrap();
+    let names = value["names"].as_array().unwrap();
+    let mut columns: Vec<Column> = (0..names.len())
+        .map(|j| Column {
+            name: names[j].as_str().unwrap().to_owned(),
+            values: Values::Float(rows.iter().map(|r| r[j].as_str().map_or(0.0, |t| t.parse().unwrap())).collect()),
+            valid: Some(rows.iter().map(|r| !r[j].is_null()).collect()),
+        })
+        .collect();
+    let ward = |r: &serde_json::Value| r[names.len()].as_str().unwrap_or("").to_owned();
+    columns.push(Column {
+        name: "ward".into(),
+        values: Values::Text(rows.iter().map(ward).collect()),
+        valid: Some(rows.iter().map(|r| !r[names.len()].is_null()).collect()),
+    });
+    Columns { rows: rows.len(), columns }
+}
+
+pub fn frame(model: &Model) -> Frame {
+    Frame::new(model.features(), &rows()).unwrap()
+}

@@ -1,0 +1,99 @@
+//! Models that the real libraries trained score as those libraries say. The files of `fixtures/models` are written by
+//! its `make.py`; versions and licence stand in its README.
+
+mod common;
+
+use common::{expected, frame, import, text};
+use tacit_models::import::{lightgbm, xgboost};
+use tacit_models::{Kind, Model, Test};
+use tacit_types::Code;
+
+/// The bits agree, as singles.
+fn same_singles(name: &str, ours: &[f64], theirs: &[Option<f64>]) {
+    for (row, (a, b)) in ours.iter().zip(theirs).enumerate() {
+        let b = b.expect("a margin");
+        assert_eq!((*a as f32).to_bits(), (b as f32).to_bits(), "{name}, row {row}: {a} and {b}");
+    }
+}
+
+fn close(name: &str, ours: &[f64], theirs: &[Option<f64>], error: f64) {
+    assert_eq!(ours.len(), theirs.len());
+    let mut compared = 0;
+    for (row, (a, b)) in ours.iter().zip(theirs).enumerate() {
+        let Some(b) = b else { continue };
+        compared += 1;
+        assert!((a - b).abs() <= error * b.abs().max(1.0), "{name}, row {row}: {a} and {b}");
+    }
+    assert!(compared > 20, "{name}: {compared} rows were compared");
+}
+
+fn sets(model: &Model) -> usize {
+    let Kind::Trees(trees) = model.kind() else { return 0 };
+    trees.trees.iter().flat_map(|t| t.splits()).filter(|(_, s)| matches!(s.test, Test::OneOf(_))).count()
+}
+
+#[test]
+fn xgboost_margins_are_the_same_bits() {
+    let mut with_sets = 0;
+    for name in [
+        "xgb-logistic",
+        "xgb-logistic-base",
+        "xgb-squared",
+        "xgb-poisson",
+        "xgb-rank",
+        "xgb-logitraw",
+        "xgb-gamma",
+        "xgb-onehot",
+        "xgb-logistic-1.7",
+        "xgb-logistic-base-1.7",
+        "xgb-logitraw-1.7",
+        "xgb-squared-1.7",
+        "xgb-poisson-1.7",
+    ] {
+        let model = xgboost::read(import(name), text(&format!("{name}.json")).as_bytes()).unwrap();
+        with_sets += usize::from(sets(&model) > 0);
+        let (frame, expected) = (frame(&model), expected(name));
+        same_singles(name, &model.margins(&frame).unwrap(), expected.margins.as_ref().unwrap());
+        close(name, &model.scores(&frame).unwrap(), expected.scores.as_ref().unwrap(), 1e-6);
+    }
+    assert!(with_sets >= 4, "{with_sets} models split on categories");
+}
+
+#[test]
+fn xgboost_dart_weighs_its_trees() {
+    let model = xgboost::read(import("xgb-dart"), text("xgb-dart.json").as_bytes()).unwrap();
+    let expected = expected("xgb-dart");
+    close("xgb-dart", &model.margins(&frame(&model)).unwrap(), expected.margins.as_ref().unwrap(), 1e-6);
+    close("xgb-dart", &model.scores(&frame(&model)).unwrap(), expected.scores.as_ref().unwrap(), 1e-6);
+}
+
+#[test]
+fn lightgbm_margins_are_the_same_bits() {
+    let mut with_sets = 0;
+    for name in ["lgb-binary", "lgb-binary-steep", "lgb-zero", "lgb-none", "lgb-poisson", "lgb-rank", "lgb-forest"] {
+        let model = lightgbm::read(import(name), text(&format!("{name}.txt")).as_bytes()).unwrap();
+        with_sets += usize::from(sets(&model) > 0);
+        let (frame, expected) = (frame(&model), expected(name));
+        let margins = model.margins(&frame).unwrap();
+        for (row, (a, b)) in margins.iter().zip(expected.margins.iter().flatten()).enumerate() {
+            assert_eq!(a.to_bits(), b.unwrap().to_bits(), "{name}, row {row}: {a} and {b:?}");
+        }
+        assert!(expected.margins.is_some() || name == "lgb-forest");
+        close(name, &model.scores(&frame).unwrap(), expected.scores.as_ref().unwrap(), 1e-12);
+    }
+    assert!(with_sets >= 3, "{with_sets} models split on categories");
+}
+
+#[test]
+fn what_cannot_be_scored_is_refused_by_name() {
+    let refusals = [
+        (xgboost::read(import("m"), text("xgb-multi.json").as_bytes()), "multi:softprob"),
+        (lightgbm::read(import("m"), text("lgb-multi.txt").as_bytes()), "3 scores"),
+        (lightgbm::read(import("m"), text("lgb-linear-trees.txt").as_bytes()), "linear trees"),
+    ];
+    for (refusal, reason) in refusals {
+        let fault = refusal.unwrap_err();
+        assert_eq!(fault.code, Code::ModelUnsupported);
+        assert!(fault.what.contains(reason), "{}", fault.what);
+    }
+}

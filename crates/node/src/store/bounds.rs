@@ -1,0 +1,115 @@
+//! What keeps the database from growing with what others send.
+//!
+//! A row of an admitted job is for ever: quota and spent ids are counted by it, and the contract that
+//! the owner signed bounds how many there are. A refusal is kept until the refused job can begin no
+//! more. Records of a protocol are kept while its attempt runs: after it, or after a crash, nothing
+//! reads them, because no attempt is resumed.
+
+use super::*;
+
+/// Refused jobs that are kept at once. Beyond, a refusal is answered and not kept.
+pub const REFUSED_ROWS_MAX: i64 = 1024;
+/// Jobs that may be open at once: neither ended nor long expired. Beyond, none is admitted.
+pub const OPEN_ROWS_MAX: i64 = 4096;
+/// Rows of the egress ledger that tell jobs apart. Beyond, the oldest are added up by peer and kind.
+pub const EGRESS_ROWS_MAX: i64 = 100_000;
+/// How long after its expiry a job still counts, in milliseconds: clocks differ, and the longest attempt takes as long.
+pub const EXPIRED_KEPT_MS: u64 = 86_400_000;
+/// Reports that are read at once for delivery.
+const REPORTS_AT_ONCE: i64 = 64;
+
+impl Tx<'_> {
+    /// Whether one more refusal is kept. Makes room first, by what has expired.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn keeps_refusal(&mut self, now: UnixMillis) -> Result<bool> {
+        sqlx::query("DELETE FROM jobs WHERE contract IS NULL AND expires < ?")
+            .bind(now.0.saturating_sub(EXPIRED_KEPT_MS) as i64)
+            .execute(&mut *self.0)
+            .await
+            .map_err(|e| fault(&e))?;
+        let kept = self.count("SELECT count(*) FROM jobs WHERE contract IS NULL", None).await?;
+        Ok(kept < REFUSED_ROWS_MAX)
+    }
+
+    /// Whether one more job may be open.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn takes_job(&mut self, now: UnixMillis) -> Result<bool> {
+        let oldest = now.0.saturating_sub(EXPIRED_KEPT_MS) as i64;
+        let open = self
+            .count("SELECT count(*) FROM jobs WHERE open = 1 AND contract IS NOT NULL AND expires >= ?", Some(oldest))
+            .await?;
+        Ok(open < OPEN_ROWS_MAX)
+    }
+
+    async fn count(&mut self, sql: &'static str, bound: Option<i64>) -> Result<i64> {
+        let query = sqlx::query_scalar(sql);
+        let query = bound.into_iter().fold(query, |query, n| query.bind(n));
+        query.fetch_one(&mut *self.0).await.map_err(|e| fault(&e))
+    }
+
+    /// Drops what protocols have recorded for a job: its attempt is over.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn forget_records(&mut self, id: &JobId) -> Result<()> {
+        sqlx::query("DELETE FROM protocol_records WHERE job = ?")
+            .bind(id.0.as_slice())
+            .execute(&mut *self.0)
+            .await
+            .map(|_| ())
+            .map_err(|e| fault(&e))
+    }
+
+    /// Adds the oldest rows of the egress ledger up when there are more than [`EGRESS_ROWS_MAX`]. No byte
+    /// is forgotten, only for which job it left.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn fold_egress(&mut self) -> Result<()> {
+        // Rows leave from the oldest on, so that their numbers are without large gaps.
+        let newest = self.count("SELECT COALESCE(max(rowid), 0) FROM egress", None).await?;
+        let oldest = self.count("SELECT COALESCE(min(rowid), 0) FROM egress", None).await?;
+        if newest - oldest < EGRESS_ROWS_MAX {
+            return Ok(());
+        }
+        let until = newest - EGRESS_ROWS_MAX / 2;
+        for sql in [
+            "INSERT INTO egress_before (peer, kind, bytes) \
+             SELECT peer, kind, sum(bytes) FROM egress WHERE rowid <= ? GROUP BY peer, kind \
+             ON CONFLICT (peer, kind) DO UPDATE SET bytes = bytes + excluded.bytes",
+            "DELETE FROM egress WHERE rowid <= ?",
+        ] {
+            sqlx::query(sql).bind(until).execute(&mut *self.0).await.map_err(|e| fault(&e))?;
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Ids of jobs that have not ended here, oldest first.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn open_ids(&self) -> Result<Vec<JobId>> {
+        self.ids("SELECT id FROM jobs WHERE open = 1 ORDER BY seen_at", i64::MAX).await
+    }
+
+    /// Ids of open jobs whose report waits, oldest first, some at a time.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn unreported(&self) -> Result<Vec<JobId>> {
+        self.ids("SELECT id FROM jobs WHERE reported = 0 AND open = 1 ORDER BY seen_at LIMIT ?", REPORTS_AT_ONCE).await
+    }
+
+    async fn ids(&self, sql: &'static str, limit: i64) -> Result<Vec<JobId>> {
+        let query = sqlx::query_scalar::<_, Vec<u8>>(sql);
+        let query = if sql.contains('?') { query.bind(limit) } else { query };
+        let rows = query.fetch_all(&self.pool).await.map_err(|e| fault(&e))?;
+        rows.iter().map(|bytes| id32(bytes, "a job's id").map(JobId)).collect()
+    }
+}
