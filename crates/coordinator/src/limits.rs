@@ -6,7 +6,7 @@ use std::time::Duration;
 pub const PARTIES_MAX: usize = 1024;
 /// Jobs that are not over, at once. Further submissions are told to wait.
 pub const QUEUE_MAX: usize = 1024;
-/// Signed dataset descriptors that one node offers.
+/// Signed descriptors of datasets and models that one node offers.
 pub const DATASETS_PER_NODE_MAX: usize = 256;
 /// Contracts of which signatures are kept.
 pub const CONTRACTS_MAX: usize = 4096;

@@ -40,7 +40,7 @@ pub enum ToCoordinator {
     Register {
         /// Where it listens.
         address: String,
-        /// Signed descriptors of its dataset versions.
+        /// Signed descriptors of its dataset and model versions.
         datasets: Vec<Blob>,
         /// Attempts that it runs at a time.
         slots: u32,
@@ -58,7 +58,7 @@ pub enum ToCoordinator {
     Roster,
     /// What the log and its keys are.
     LogInfo,
-    /// Signed descriptors of all dataset versions.
+    /// Signed descriptors of all dataset and model versions.
     Datasets,
     /// Keep signatures over a contract for the parties that need them.
     PutContract(Vec<Blob>),

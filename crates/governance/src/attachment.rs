@@ -56,12 +56,8 @@ pub fn seal(
         .collect::<Option<Vec<_>>>()
         .ok_or_else(|| invalid("a party's sealing key is not a group element".into()))?;
     let sealed = wire::encode(&Sealed { wraps, body: Blob(seal_once(&key, &hash.0, &plain)) });
-    let reference = AttachmentRef {
-        name: name.to_owned(),
-        plain: hash,
-        sealed: sha256(&sealed),
-        bytes: content.len() as u64,
-    };
+    let reference =
+        AttachmentRef { name: name.to_owned(), plain: hash, sealed: sha256(&sealed), bytes: content.len() as u64 };
     Ok((reference, sealed))
 }
 

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use tacit_engine::api::{DEPOSIT_BYTES_MAX, DEPOSIT_CHUNK_BYTES_MAX};
 use tacit_engine::{FromCoordinator, ToCoordinator};
 use tacit_net::{Address, Closed, Config as NetConfig, Connection, Endpoint, Identity, Purpose};
-use tacit_types::{Code, Fault, NodeId, wire};
+use tacit_types::wire::{self, Blob};
+use tacit_types::{Code, Fault, Hash, NodeId};
 
 /// A connection to the coordinator.
 pub struct Client {
@@ -50,6 +52,57 @@ impl Client {
         self.connection.close(tacit_net::CloseReason::Done);
         self.endpoint.close().await;
     }
+}
+
+/// Brings bytes to the coordinator under their hash, which it gives.
+///
+/// # Errors
+/// Those of the connection; the fault that the coordinator answers with.
+pub async fn deposit(connection: &Connection, bytes: &[u8]) -> Result<Hash, Fault> {
+    let hash = tacit_crypto::sha256(bytes);
+    let total = bytes.len() as u64;
+    let mut at = 0;
+    loop {
+        let piece = bytes.get(at as usize..).unwrap_or_default();
+        let piece = Blob(piece.get(..piece.len().min(DEPOSIT_CHUNK_BYTES_MAX)).unwrap_or_default().to_vec());
+        let request = ToCoordinator::Deposit { hash, total, offset: at, bytes: piece };
+        let FromCoordinator::Deposited(have) = ask(connection, &request).await? else { return Err(unexpected()) };
+        if have == total {
+            return Ok(hash);
+        }
+        if have > total || (have <= at && have != 0) {
+            return Err(Fault::new(Code::NetFrame, format!("the coordinator holds {have} of {total} bytes")));
+        }
+        at = have;
+    }
+}
+
+/// Fetches the bytes of a hash from the coordinator and checks that they have it.
+///
+/// # Errors
+/// Those of the connection; the fault that the coordinator answers with; `net.frame` for other bytes.
+pub async fn fetch(connection: &Connection, hash: &Hash) -> Result<Vec<u8>, Fault> {
+    let wrong =
+        || Fault::new(Code::NetFrame, format!("the coordinator gave other bytes than those of {}", hash.short()));
+    let mut all = Vec::new();
+    loop {
+        let request = ToCoordinator::Fetch { hash: *hash, offset: all.len() as u64 };
+        let FromCoordinator::Fetched { total, bytes } = ask(connection, &request).await? else {
+            return Err(unexpected());
+        };
+        all.extend_from_slice(&bytes);
+        let len = all.len() as u64;
+        if total > DEPOSIT_BYTES_MAX || len > total || (bytes.is_empty() && len < total) {
+            return Err(wrong());
+        }
+        if len == total {
+            return if tacit_crypto::sha256(&all) == *hash { Ok(all) } else { Err(wrong()) };
+        }
+    }
+}
+
+fn unexpected() -> Fault {
+    Fault::new(Code::NetFrame, "the coordinator answered something else than was asked")
 }
 
 /// Asks over a connection and waits for the answer.

@@ -210,6 +210,7 @@ impl Inner {
         for row in self.store.datasets().await? {
             datasets.push(wire::Blob(row.descriptor));
         }
+        datasets.extend(self.store.models().await?.into_iter().map(|row| wire::Blob(row.descriptor)));
         let address = if self.config.public.is_empty() {
             self.mesh.endpoint().local_addr().to_string()
         } else {
@@ -235,16 +236,16 @@ impl Inner {
         Ok(())
     }
 
-    /// Registers again whenever the owner's datasets have changed, so that others learn of them without
+    /// Registers again whenever the owner's datasets or models have changed, so that others learn of them without
     /// a restart, and ends running attempts whose contract the owner has revoked.
     async fn follow_owner(self: Arc<Self>) {
-        let mut published = self.dataset_ids().await;
+        let mut published = self.published_ids().await;
         loop {
             tokio::time::sleep(OWNER_PAUSE).await;
             for job in self.store.revoked_jobs().await.unwrap_or_default() {
                 self.cancel(&job, Code::RefusedContractRevoked);
             }
-            let now = self.dataset_ids().await;
+            let now = self.published_ids().await;
             let connection = self.to_coordinator.borrow().clone();
             if let (true, Some(connection)) = (now != published, connection)
                 && self.register(&connection).await.is_ok()
@@ -254,8 +255,11 @@ impl Inner {
         }
     }
 
-    async fn dataset_ids(&self) -> Vec<tacit_types::DatasetVersionId> {
-        self.store.datasets().await.map(|rows| rows.into_iter().map(|r| r.id).collect()).unwrap_or_default()
+    /// Ids of what is published: dataset versions and model versions.
+    async fn published_ids(&self) -> Vec<[u8; 32]> {
+        let datasets = self.store.datasets().await.unwrap_or_default();
+        let models = self.store.models().await.unwrap_or_default();
+        datasets.into_iter().map(|d| d.id.0).chain(models.into_iter().map(|m| m.id.0)).collect()
     }
 
     /// Pins and follows the log that the configuration names; another one is refused.

@@ -10,6 +10,7 @@ pub mod client;
 pub mod config;
 pub mod daemon;
 pub mod datasets;
+pub mod models;
 pub mod store;
 pub mod trust;
 

@@ -8,7 +8,7 @@ use tacit_engine::ToCoordinator;
 use tacit_engine::control::{Assignment, Finished};
 use tacit_engine::session::Session;
 use tacit_governance::JobSpec;
-use tacit_jobs::{JointContext, JointHalf, JointOutput, Plan};
+use tacit_jobs::{JointContext, JointHalf, JointOutput, Material, Plan};
 use tacit_net::mesh::Keep;
 use tacit_net::{Address, DataReceiver};
 use tacit_protocol::{Abort, Effect, Event, Machine, Setup};
@@ -234,16 +234,35 @@ impl AttemptRun {
     /// Reads the owner's rows: consent rule first, then view, filter, fold.
     async fn local_half(&self, spec: &JobSpec, plan: &dyn Plan) -> Result<Box<dyn JointHalf>, Fault> {
         let owner = self.inner.keys.root.id();
-        let provider = spec.provider(&owner).ok_or_else(|| Fault::new(Code::RefusedParties, "not a provider"))?;
+        let mut fold = plan.fold(&owner, self.material(spec, &owner).await?)?;
+        // Who deals, or has a model alone, reads no rows.
+        let Some(provider) = spec.provider(&owner) else { return Ok(fold.finish()) };
         let row = datasets::find(&self.inner.store, &provider.dataset).await?;
         let kept = datasets::kept(&row)?;
         let dataset = tacit_data::Dataset::open(kept.registration, &self.inner.config.sources).await?;
         dataset.check().await?;
         let query = plan.local_query(&owner, &provider.view);
         let limits = tacit_data::Limits::default();
-        let mut fold = plan.fold(&owner, tacit_jobs::Material::default())?;
         dataset.run(&query, kept.consent.as_ref(), &limits, |batch| fold.take(&batch)).await?;
         Ok(fold.finish())
+    }
+
+    /// This owner's model and the job's attachments, which only it and the other parties can open.
+    async fn material(&self, spec: &JobSpec, owner: &NodeId) -> Result<Material, Fault> {
+        let mut material = Material::default();
+        if let Some(named) = spec.models.iter().find(|m| m.owner == *owner) {
+            material.model = Some(crate::models::find(&self.inner.store, &named.model).await?.model);
+        }
+        for reference in spec.attachments.iter().filter(|_| spec.provider(owner).is_some()) {
+            let connection =
+                self.inner.to_coordinator.borrow().clone().ok_or_else(|| {
+                    Fault::new(Code::NetUnreachable, "the coordinator, who keeps the job's attachments")
+                })?;
+            let sealed = client::fetch(&connection, &reference.sealed).await?;
+            let plain = tacit_governance::attachment::open(reference, &sealed, &self.inner.keys.seal)?;
+            material.attachments.insert(reference.name.clone(), plain);
+        }
+        Ok(material)
     }
 
     fn machine(

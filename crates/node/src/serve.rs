@@ -12,7 +12,7 @@ use tacit_types::{Attempt, Code, ContractId, Fault, JobId, NodeId, UnixMillis};
 
 use crate::daemon::{Inner, Slot};
 use crate::runner;
-use crate::store::{OPEN_ROWS_MAX, Tx};
+use crate::store::{Charge, OPEN_ROWS_MAX, Tx};
 
 /// The longest time that a slot is kept for an attempt, in milliseconds.
 pub const RESERVED_MS_MAX: u64 = 60_000;
@@ -109,8 +109,8 @@ impl Inner {
         } else if !tx.takes_job(now).await? {
             return Err(Fault::new(Code::JobBusy, format!("{OPEN_ROWS_MAX} jobs are open here; no more are taken")));
         }
-        let contract = if record.admitted { admitted_under(&record) } else { None };
-        tx.insert_job(&id, &record, contract, parsed.body().expires_at, now).await?;
+        let charge = if record.admitted { charged(&record) } else { None };
+        tx.insert_job(&id, &record, charge, parsed.body().expires_at, now).await?;
         tx.commit().await?;
         tracing::info!(job = %id.short(), admitted = record.admitted, "decided");
         Ok(record.decision())
@@ -159,23 +159,26 @@ impl Inner {
         }
         let revoked = tx.revoked().await?;
         let high_water = tx.high_water(now).await?;
-        let mut used: Vec<(ContractId, u64)> = Vec::new();
+        let mut used: Vec<(ContractId, u64, u64)> = Vec::new();
         for contract in &spec.contracts {
-            used.push((*contract, tx.jobs_used(contract).await?));
+            used.push((*contract, tx.jobs_used(contract).await?, tx.rows_used(contract).await?));
         }
+        let models = if spec.models.is_empty() { Vec::new() } else { tx.models().await? };
         let dataset = match spec.provider(&owner) {
             Some(provider) => tx.descriptor(&provider.dataset).await?,
             None => None,
         };
-        let jobs_used = |id: &ContractId| used.iter().find(|(c, _)| c == id).map_or(u64::MAX, |(_, n)| *n);
+        let of = |id: &ContractId| used.iter().find(|(c, _, _)| c == id);
+        let jobs_used = |id: &ContractId| of(id).map_or(u64::MAX, |(_, jobs, _)| *jobs);
+        let rows_used = |id: &ContractId| of(id).map_or(u64::MAX, |(_, _, rows)| *rows);
         Ok(decide(&Ledger {
             owner,
             contracts: &contracts,
             revoked: &revoked,
             dataset: dataset.as_ref(),
-            models: &[],
+            models: &models,
             jobs_used: &jobs_used,
-            rows_used: &|_| u64::MAX,
+            rows_used: &rows_used,
             consumed,
             high_water,
             coordinator: self.coordinator,
@@ -382,5 +385,11 @@ async fn in_force(tx: &mut Tx<'_>, id: &ContractId, now: UnixMillis) -> Result<(
 
 /// The contract that an admission rests on; `None` for a job that was refused.
 fn admitted_under(job: &WorkerJob) -> Option<ContractId> {
-    tacit_crypto::Statement::<tacit_governance::Admission>::verify(&job.answer).ok().map(|a| a.body().contract)
+    charged(job).map(|charge| charge.contract)
+}
+
+/// What this node's own admission takes from the contract.
+fn charged(job: &WorkerJob) -> Option<Charge> {
+    let admission = tacit_crypto::Statement::<tacit_governance::Admission>::verify(&job.answer).ok()?.into_body();
+    Some(Charge { contract: admission.contract, rows: admission.rows })
 }

@@ -13,6 +13,9 @@ use tacit_types::{Code, ContractId, DatasetVersionId, Fault, JobId, NodeId, Stat
 use tokio::sync::watch;
 
 mod bounds;
+mod models;
+
+pub use models::ModelRow;
 
 pub use bounds::{EGRESS_ROWS_MAX, EXPIRED_KEPT_MS, OPEN_ROWS_MAX, REFUSED_ROWS_MAX};
 
@@ -45,6 +48,15 @@ pub struct DatasetRow {
     pub rows: u64,
     /// When it was added.
     pub added_at: UnixMillis,
+}
+
+/// What an admitted job takes from a contract.
+#[derive(Clone, Copy, Debug)]
+pub struct Charge {
+    /// The contract. One of its jobs is used.
+    pub contract: ContractId,
+    /// Rows of its allowance of scores.
+    pub rows: u64,
 }
 
 /// What left the node under one heading.
@@ -491,16 +503,19 @@ impl Tx<'_> {
         &mut self,
         id: &JobId,
         job: &WorkerJob,
-        contract: Option<ContractId>,
+        contract: Option<Charge>,
         expires: UnixMillis,
         now: UnixMillis,
     ) -> Result<()> {
-        sqlx::query("INSERT INTO jobs (id, state, contract, open, seen_at, expires) VALUES (?, ?, ?, 1, ?, ?)")
+        let sql =
+            "INSERT INTO jobs (id, state, contract, open, seen_at, expires, scored_rows) VALUES (?, ?, ?, 1, ?, ?, ?)";
+        sqlx::query(sql)
             .bind(id.0.as_slice())
             .bind(wire::encode(job))
-            .bind(contract.map(|c| c.0.to_vec()))
+            .bind(contract.map(|c| c.contract.0.to_vec()))
             .bind(now.0 as i64)
             .bind(i64::try_from(expires.0).unwrap_or(i64::MAX))
+            .bind(contract.map_or(0, |c| i64::try_from(c.rows).unwrap_or(i64::MAX)))
             .execute(&mut *self.0)
             .await
             .map(|_| ())

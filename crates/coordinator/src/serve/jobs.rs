@@ -8,7 +8,7 @@ use tacit_engine::api::{PAGE_MAX, WATCH_MS_MAX};
 use tacit_engine::{
     CancelOrder, Finish, Finished, FromCoordinator, FromNode, Input, Job, JobView, PlanAnswer, SealedResult, ToNode,
 };
-use tacit_governance::{DatasetDescriptor, JobSpec};
+use tacit_governance::{DatasetDescriptor, JobSpec, ModelDescriptor};
 use tacit_net::Connection;
 use tacit_types::limits::CONTROL_FRAME_BYTES_MAX;
 use tacit_types::wire::{self, Blob};
@@ -45,11 +45,18 @@ pub(super) async fn register(
     }
     let mut rows = Vec::new();
     for bytes in datasets {
-        let dataset = Statement::<DatasetDescriptor>::verify(&bytes).map_err(|e| invalid(format!("a dataset: {e}")))?;
-        if dataset.body().owner != party.row.root {
-            return Err(invalid(format!("dataset {} is of another owner", dataset.body().name)));
+        let (owner, name, id) = match Statement::<ModelDescriptor>::verify(&bytes) {
+            Ok(model) => (model.body().owner, model.body().name.clone(), model.id()),
+            Err(_) => {
+                let dataset = Statement::<DatasetDescriptor>::verify(&bytes);
+                let dataset = dataset.map_err(|e| invalid(format!("a dataset or model: {e}")))?;
+                (dataset.body().owner, dataset.body().name.clone(), dataset.id())
+            }
+        };
+        if owner != party.row.root {
+            return Err(invalid(format!("{name} is of another owner")));
         }
-        rows.push((DatasetVersionId(dataset.id().0), bytes));
+        rows.push((DatasetVersionId(id.0), bytes));
     }
     let node = party.row.node;
     shared.store.write(Change::Register { node, address: address.clone(), slots, datasets: rows }).await?;
@@ -188,6 +195,10 @@ pub(super) async fn submit(shared: &Arc<Shared>, bytes: Blob) -> Result<FromCoor
     if now >= checked.job.body().expires_at {
         let what = format!("it expired at {}", checked.job.body().expires_at);
         return Err(Fault::new(Code::RefusedJobExpired, what));
+    }
+    let attached = checked.job.body().attachments.iter().map(|a| a.sealed);
+    if let Some(missing) = shared.depot.missing(attached) {
+        return Err(Fault::new(Code::ArgsInvalid, format!("the attachment {} was not brought yet", missing.short())));
     }
     let _room = shared.jobs.room(shared.config.open_jobs).ok_or_else(|| {
         let what = format!("{} jobs are open; submit again once one has ended", shared.config.open_jobs);

@@ -5,12 +5,15 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::json;
-use tacit_crypto::Statement;
+use tacit_crypto::{Statement, sha256};
 use tacit_engine::{FromCoordinator, ToCoordinator, api::dataset_id};
 use tacit_governance::contract::{Cohort, ColumnGrant, DatasetGrant, Quota};
-use tacit_governance::{Contract, ContractParty, DatasetDescriptor, Level, PartyCard, Role, SignedContract};
+use tacit_governance::{
+    Contract, ContractParty, DatasetDescriptor, Level, ModelDescriptor, ModelGrant, PartyCard, Precision, Role,
+    ScoringTerms, SignedContract,
+};
 use tacit_node::Client;
-use tacit_types::{Code, Fault, Name, UnixMillis, wire::Blob};
+use tacit_types::{Code, Fault, ModelVersionId, Name, UnixMillis, wire::Blob};
 
 use crate::cli::{Cli, ContractCommand};
 use crate::home::{Party, unexpected};
@@ -31,6 +34,42 @@ struct Written {
     quota_jobs: u64,
     valid_days: u64,
     datasets: Vec<WrittenDataset>,
+    #[serde(default)]
+    models: Vec<WrittenModel>,
+    /// Who may deal correlated randomness.
+    #[serde(default)]
+    dealers: Vec<Name>,
+    scoring: Option<WrittenScoring>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenModel {
+    owner: Name,
+    model: Name,
+    /// The newest when absent.
+    version: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenScoring {
+    /// Rows over all jobs.
+    rows: u64,
+    /// Rows of one job; as many as over all when absent.
+    rows_per_job: Option<u64>,
+    /// The most that a result may say: decision, band, rounded or score.
+    precision: String,
+}
+
+impl WrittenScoring {
+    fn terms(&self) -> Result<ScoringTerms, Fault> {
+        let precision = Precision::ALL.into_iter().find(|p| p.word() == self.precision).ok_or_else(|| {
+            let what = format!("scoring.precision: `{}`; one of decision, band, rounded, score", self.precision);
+            Fault::new(Code::ArgsInvalid, what)
+        })?;
+        Ok(ScoringTerms { rows: self.rows, rows_per_job: self.rows_per_job.unwrap_or(self.rows), precision })
+    }
 }
 
 #[derive(Deserialize)]
@@ -71,6 +110,19 @@ pub async fn descriptors(client: &Client) -> Result<Vec<(tacit_types::DatasetVer
         .filter_map(|bytes| {
             let statement = Statement::<DatasetDescriptor>::verify(bytes).ok()?;
             (statement.signer() == statement.body().owner).then(|| (dataset_id(bytes), statement.into_body()))
+        })
+        .collect())
+}
+
+/// Signed descriptors of all model versions, with their ids; those that do not verify are left out.
+pub async fn models(client: &Client) -> Result<Vec<(ModelVersionId, ModelDescriptor)>, Fault> {
+    let FromCoordinator::Datasets(list) = client.ask(&ToCoordinator::Datasets).await? else { return Err(unexpected()) };
+    Ok(list
+        .iter()
+        .filter_map(|bytes| {
+            let statement = Statement::<ModelDescriptor>::verify(bytes).ok()?;
+            let id = ModelVersionId(sha256(bytes).0);
+            (statement.signer() == statement.body().owner).then(|| (id, statement.into_body()))
         })
         .collect())
 }
@@ -123,7 +175,9 @@ async fn draft(party: &Party, out: &Out, file: &Path) -> Result<(), Fault> {
     let client = party.connect().await?;
     let roster = party.roster(&client).await?;
     let offered = descriptors(&client).await?;
-    let body = resolve(&written, &roster.into_iter().map(|(card, _)| card).collect::<Vec<_>>(), &offered)?;
+    let cards: Vec<PartyCard> = roster.into_iter().map(|(card, _)| card).collect();
+    let known = if written.models.is_empty() { Vec::new() } else { models(&client).await? };
+    let body = resolve(&written, &cards, &offered, &known)?;
     let mut contract = SignedContract::draft(body);
     let faults = contract.body().faults();
     if !faults.is_empty() {
@@ -142,6 +196,7 @@ fn resolve(
     written: &Written,
     roster: &[PartyCard],
     offered: &[(tacit_types::DatasetVersionId, DatasetDescriptor)],
+    known: &[(ModelVersionId, ModelDescriptor)],
 ) -> Result<Contract, Fault> {
     let card = |name: &Name| {
         roster
@@ -159,7 +214,7 @@ fn resolve(
             .filter(|(_, d)| d.owner == owner.root && d.name == dataset.dataset)
             .max_by_key(|(_, d)| d.version)
             .ok_or_else(|| Fault::new(Code::DataUnknown, format!("{} offers no `{}`", owner.name, dataset.dataset)))?;
-        parties.push(ContractParty { name: owner.name.clone(), root: owner.root, role: Role::Provider });
+        seat(&mut parties, owner, Role::Provider);
         let columns = match &dataset.columns {
             Some(columns) => columns.iter().map(|(n, l)| ColumnGrant { name: n.clone(), levels: l.clone() }).collect(),
             None => newest
@@ -171,6 +226,21 @@ fn resolve(
                 .collect(),
         };
         datasets.push(DatasetGrant { owner: owner.root, dataset: newest.0, views: newest.1.views.clone(), columns });
+    }
+    let mut models = Vec::new();
+    for model in &written.models {
+        let owner = card(&model.owner)?;
+        let (id, _) = known
+            .iter()
+            .filter(|(_, m)| m.owner == owner.root && m.name == model.model)
+            .filter(|(_, m)| model.version.is_none_or(|v| v == m.version))
+            .max_by_key(|(_, m)| m.version)
+            .ok_or_else(|| Fault::new(Code::RefusedModel, format!("{} offers no `{}`", owner.name, model.model)))?;
+        seat(&mut parties, owner, Role::Provider);
+        models.push(ModelGrant { owner: owner.root, model: *id });
+    }
+    for name in &written.dealers {
+        seat(&mut parties, card(name)?, Role::Dealer);
     }
     let mut operators = vec![demander.node];
     let mut recipients = vec![demander.seal];
@@ -194,9 +264,16 @@ fn resolve(
         // A little earlier than now, so that clocks that differ agree that it has begun.
         valid_from: UnixMillis(now.0.saturating_sub(300_000)),
         valid_until: now.plus(written.valid_days.saturating_mul(86_400_000)),
-        models: Vec::new(),
-        scoring: None,
+        models,
+        scoring: written.scoring.as_ref().map(WrittenScoring::terms).transpose()?,
     })
+}
+
+/// Adds a party in a role, once.
+fn seat(parties: &mut Vec<ContractParty>, card: &PartyCard, role: Role) {
+    if !parties.iter().any(|p| p.root == card.root && p.role == role) {
+        parties.push(ContractParty { name: card.name.clone(), root: card.root, role });
+    }
 }
 
 fn state(contract: &SignedContract) -> &'static str {
@@ -219,6 +296,10 @@ fn view(contract: &SignedContract) -> serde_json::Value {
         "id": contract.id().to_string(), "name": body.name.as_str(), "purpose": body.purpose, "kinds": body.kinds,
         "parties": body.parties.iter().map(|p| json!({"name": p.name.as_str(), "root": p.root.to_string(),
             "role": format!("{:?}", p.role).to_lowercase()})).collect::<Vec<_>>(),
+        "models": body.models.iter().map(|m| json!({"owner": body.parties.iter().find(|p| p.root == m.owner)
+            .map(|p| p.name.as_str()), "model": m.model.to_string()})).collect::<Vec<_>>(),
+        "scoring": body.scoring.map(|s| json!({"rows": s.rows, "rows_per_job": s.rows_per_job,
+            "precision": s.precision.word()})),
         "datasets": grants, "cohort": {"rows": body.cohort.rows, "contributors": body.cohort.contributors},
         "quota_jobs": body.quota.jobs, "valid_from": body.valid_from.0, "valid_until": body.valid_until.0,
         "state": state(contract), "missing": missing,
@@ -256,6 +337,26 @@ fn terms(out: &Out, contract: &SignedContract) {
             &format!("{:?}", party.role).to_lowercase(),
             format!("{}  {}  {signed}", party.name, party.root.short()),
         ));
+    }
+    if let Some(scoring) = body.scoring {
+        let precision = match scoring.precision {
+            Precision::Decision => out.say("yes or no", "是或否"),
+            Precision::Band => out.say("a band", "分段"),
+            Precision::Rounded => out.say("a rounded score", "舍入后的分数"),
+            Precision::Score => out.say("the score", "分数"),
+        };
+        let value = format!(
+            "{} {}, {} {}; {precision}",
+            scoring.rows,
+            out.say("rows in all", "行（总计）"),
+            scoring.rows_per_job,
+            out.say("a job", "行（每个作业）")
+        );
+        lines.push(rows(out.say("scoring", "评分"), value));
+    }
+    for model in &body.models {
+        let owner = body.parties.iter().find(|p| p.root == model.owner).map_or("?", |p| p.name.as_str());
+        lines.push(rows(out.say("model", "模型"), format!("{owner}  {}", model.model.short())));
     }
     for grant in &body.datasets {
         let owner = body.parties.iter().find(|p| p.root == grant.owner).map_or("?", |p| p.name.as_str());

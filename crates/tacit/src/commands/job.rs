@@ -13,8 +13,8 @@ use tacit_protocol::Audience;
 use tacit_receipts::{JointReceipt, LogProof, VerifierKey};
 use tacit_types::{Code, Fault, JobId, wire::Blob};
 
-use super::contract::{contracts, descriptors};
-use super::job_file::{self, Ready};
+use super::contract::{contracts, descriptors, models};
+use super::job_file::{self, Known, Ready};
 use crate::cli::{Cli, JobCommand};
 use crate::home::{Party, unexpected};
 use crate::output::{Out, bytes};
@@ -66,8 +66,10 @@ fn template(out: &Out, kind: Option<&str>, contract: Option<&str>) -> Result<(),
 
 async fn ready(party: &Party, client: &Client, file: &Path) -> Result<Ready, Fault> {
     let contracts = contracts(party, client).await?;
-    let offered = descriptors(client).await?;
-    job_file::prepare(file, party, &contracts, &offered)
+    let (datasets, models) = (descriptors(client).await?, models(client).await?);
+    let cards: Vec<_> = party.roster(client).await?.into_iter().map(|(card, _)| card).collect();
+    let known = Known { contracts: &contracts, datasets: &datasets, models: &models, cards: &cards };
+    job_file::prepare(file, party, &known)
 }
 
 async fn plan(party: &Party, client: &Client, out: &Out, file: &Path) -> Result<u8, Fault> {
@@ -119,6 +121,11 @@ async fn plan(party: &Party, client: &Client, out: &Out, file: &Path) -> Result<
 
 async fn submit(party: &Party, client: &Client, out: &Out, file: &Path, watching: bool) -> Result<u8, Fault> {
     let ready = ready(party, client, file).await?;
+    for sealed in &ready.sealed {
+        let progress = Progress::new(out.json(), out.say("bringing the sealed keys", "正在上传已密封的键列表"));
+        tacit_node::client::deposit(client.connection(), sealed).await?;
+        drop(progress);
+    }
     let request = ToCoordinator::Submit { job: Blob(ready.job.bytes().to_vec()) };
     let FromCoordinator::Submitted(id) = client.ask(&request).await? else { return Err(unexpected()) };
     if !watching {

@@ -1,12 +1,17 @@
 //! From a job file to a signed job.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use tacit_crypto::Statement;
-use tacit_governance::{Cohort, ColumnKind, DatasetDescriptor, JobSpec, ProviderRef, SignedContract};
-use tacit_jobs::{ColumnKinds, Plan};
-use tacit_types::{Code, DatasetVersionId, Fault};
+use tacit_governance::{
+    AttachmentRef, Cohort, Contract, DatasetDescriptor, JobSpec, ModelDescriptor, ModelRef, PartyCard, ProviderRef,
+    Role, SignedContract, attachment,
+};
+use tacit_jobs::kind::DraftProvider;
+use tacit_jobs::score::keys;
+use tacit_jobs::{Draft, Parts, Plan};
+use tacit_types::{Code, DatasetVersionId, Fault, ModelVersionId, NodeId};
 
 use crate::home::Party;
 
@@ -27,6 +32,12 @@ struct Written {
     expires_minutes: u64,
     #[serde(default)]
     params: toml::Table,
+    /// A file with the keys of the rows to score, one a line, beside the job file.
+    keys: Option<PathBuf>,
+    /// `OWNER/NAME` or `OWNER/NAME@VERSION`; the contract's when absent, for kinds that score.
+    models: Option<Vec<String>>,
+    /// Who deals; nobody when absent.
+    dealer: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -52,6 +63,20 @@ pub struct Ready {
     pub plan: Box<dyn Plan>,
     /// Names of the providers.
     pub providers: Vec<String>,
+    /// Sealed bytes that the coordinator must have before it takes the job.
+    pub sealed: Vec<Vec<u8>>,
+}
+
+/// What names in a job file are looked up in.
+pub struct Known<'a> {
+    /// Contracts.
+    pub contracts: &'a [SignedContract],
+    /// Dataset versions.
+    pub datasets: &'a [(DatasetVersionId, DatasetDescriptor)],
+    /// Model versions.
+    pub models: &'a [(ModelVersionId, ModelDescriptor)],
+    /// Everyone's keys.
+    pub cards: &'a [PartyCard],
 }
 
 /// Reads a job file.
@@ -69,33 +94,44 @@ fn read(file: &Path) -> Result<Written, Fault> {
 ///
 /// # Errors
 /// Those of reading; `refused.contract_unknown`; those of the kind.
-pub fn prepare(
-    file: &Path,
-    party: &Party,
-    contracts: &[SignedContract],
-    offered: &[(DatasetVersionId, DatasetDescriptor)],
-) -> Result<Ready, Fault> {
+pub fn prepare(file: &Path, party: &Party, known: &Known<'_>) -> Result<Ready, Fault> {
     let written = read(file)?;
-    let contract = super::contract::pick(contracts, &written.contract)?;
+    let contract = super::contract::pick(known.contracts, &written.contract)?;
     let terms = contract.body();
     let mut providers = Vec::new();
     let mut names = Vec::new();
-    let mut kinds: Option<ColumnKinds> = None;
+    let mut draft = Draft::default();
     for grant in &terms.datasets {
         let (_, dataset) =
-            offered.iter().find(|(id, d)| *id == grant.dataset && d.owner == grant.owner).ok_or_else(|| {
+            known.datasets.iter().find(|(id, d)| *id == grant.dataset && d.owner == grant.owner).ok_or_else(|| {
                 Fault::new(Code::RefusedDataset, format!("version {} is not offered", grant.dataset.short()))
             })?;
         let view = written.view.clone().unwrap_or_else(|| dataset.name.to_string());
         providers.push(ProviderRef { owner: grant.owner, dataset: grant.dataset, view });
         let owner = terms.parties.iter().find(|p| p.root == grant.owner).map_or("?", |p| p.name.as_str());
         names.push(owner.to_owned());
-        kinds = Some(common(kinds, dataset));
+        let columns = dataset.columns.iter().map(|c| (c.name.clone(), c.kind)).collect();
+        draft.providers.push(DraftProvider { name: owner.to_owned(), owner: grant.owner, columns });
     }
+    draft.models = models(&written, terms, known)?;
+    let dealer = |name: &String| {
+        let found = terms.parties.iter().find(|p| p.name.as_str() == name && p.role == Role::Dealer);
+        found
+            .map(|p| p.root)
+            .ok_or_else(|| Fault::new(Code::RefusedParties, format!("`{name}` is no dealer of the contract")))
+    };
+    draft.dealer = written.dealer.as_ref().map(dealer).transpose()?;
+    let attached = match &written.keys {
+        Some(keys) => Some(attach(&file.with_file_name(keys), &providers, known.cards, &mut draft)?),
+        None => None,
+    };
     let kind = tacit_jobs::kind(&written.kind)?;
     let params = serde_json::to_value(&written.params).map_err(|e| Fault::new(Code::ArgsInvalid, e.to_string()))?;
-    let params = kind.params(params, &kinds.unwrap_or_default())?;
-    let plan = kind.plan(&params, &Parts::default())?;
+    let params = kind.draft(params, &draft)?;
+    let models: Vec<ModelRef> = draft.models.into_iter().map(|(named, _)| named).collect();
+    let (attachments, sealed): (Vec<_>, Vec<_>) = attached.into_iter().unzip();
+    let parts = Parts { providers: &providers, models: &models, dealer: draft.dealer, attachments: &attachments };
+    let plan = kind.plan(&params, &parts)?;
     let now = tacit_node::now();
     let spec = JobSpec {
         version: 1,
@@ -110,30 +146,62 @@ pub fn prepare(
         created_at: now,
         expires_at: now.plus(written.expires_minutes.saturating_mul(60_000)),
         attempt_ms: written.attempt_seconds.saturating_mul(1000),
-        models: Vec::new(),
-        dealer: None,
-        attachments: Vec::new(),
+        models,
+        dealer: draft.dealer,
+        attachments,
     };
     let job = Statement::sign(&party.keys.node, &spec.kind.clone(), now, None, spec);
     // What this tool signs, it must itself be able to read.
     JobSpec::verify(job.bytes())?;
-    Ok(Ready { job, plan, providers: names })
+    Ok(Ready { job, plan, providers: names, sealed })
 }
 
-/// Columns that all providers have: whole numbers only where all have whole numbers.
-fn common(so_far: Option<ColumnKinds>, dataset: &DatasetDescriptor) -> ColumnKinds {
-    let own: ColumnKinds = dataset.columns.iter().map(|c| (c.name.clone(), c.kind)).collect();
-    let Some(so_far) = so_far else { return own };
-    so_far
-        .into_iter()
-        .filter_map(|(name, kind)| {
-            let other = *own.get(&name)?;
-            let merged = match (kind, other) {
-                (a, b) if a == b => a,
-                (ColumnKind::Text, _) | (_, ColumnKind::Text) => ColumnKind::Text,
-                _ => ColumnKind::Float,
+/// The models of a job: those that the file names, or the contract's for a kind that scores.
+fn models(written: &Written, terms: &Contract, known: &Known<'_>) -> Result<Vec<(ModelRef, ModelDescriptor)>, Fault> {
+    let named = |owner: &NodeId| terms.parties.iter().find(|p| p.root == *owner).map_or("?", |p| p.name.as_str());
+    let all: Vec<(ModelRef, ModelDescriptor)> = terms
+        .models
+        .iter()
+        .filter_map(|grant| known.models.iter().find(|(id, m)| *id == grant.model && m.owner == grant.owner))
+        .map(|(id, model)| (ModelRef { owner: model.owner, model: *id }, model.clone()))
+        .collect();
+    let Some(wanted) = &written.models else {
+        return Ok(if written.kind.starts_with("score-") || written.kind.starts_with("verify/") {
+            all
+        } else {
+            Vec::new()
+        });
+    };
+    wanted
+        .iter()
+        .map(|text| {
+            let (name, version) = text.split_once('@').map_or((text.as_str(), None), |(n, v)| (n, Some(v)));
+            let fits = |(_, m): &&(ModelRef, ModelDescriptor)| {
+                name == format!("{}/{}", named(&m.owner), m.name) && version.is_none_or(|v| v == m.version.to_string())
             };
-            Some((name, merged))
+            let found = all.iter().filter(fits).max_by_key(|(_, m)| m.version).cloned();
+            found.ok_or_else(|| Fault::new(Code::RefusedModel, format!("`{text}` is not a model of the contract")))
         })
         .collect()
+}
+
+/// Seals the list of keys to the providers' nodes.
+fn attach(
+    file: &Path,
+    providers: &[ProviderRef],
+    cards: &[PartyCard],
+    draft: &mut Draft,
+) -> Result<(AttachmentRef, Vec<u8>), Fault> {
+    let text =
+        std::fs::read_to_string(file).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", file.display())))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let (rows, list) =
+        keys::encode(lines).map_err(|f| Fault::new(f.code, format!("{}: {}", file.display(), f.what)))?;
+    draft.keys = Some(rows);
+    let seals = providers
+        .iter()
+        .map(|p| cards.iter().find(|c| c.root == p.owner).map(|c| c.seal))
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| Fault::new(Code::RefusedParties, "a provider of the contract is not enrolled"))?;
+    attachment::seal(&mut tacit_node::os_rng()?, keys::ATTACHMENT, &list, &seals)
 }
