@@ -60,6 +60,9 @@ pub enum Command {
     /// Register datasets in place; nothing is copied.
     #[command(subcommand)]
     Data(DataCommand),
+    /// Import models; they stay at this party's node.
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// Write, sign and look at contracts.
     #[command(subcommand)]
     Contract(ContractCommand),
@@ -175,6 +178,31 @@ pub struct DataAddArgs {
     /// The rule that every row must satisfy before anything reads it.
     #[arg(long, value_name = "FILTER")]
     pub consent: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub enum ModelCommand {
+    /// Import a model file as the next version of a name.
+    #[command(
+        after_help = "Example: tacit model import credit model.json --format xgboost\nFormats: xgboost, lightgbm, linear, scorecard, onnx, tacit; see docs/MODELS.md"
+    )]
+    Import(ModelImportArgs),
+    /// Models of this party.
+    List,
+}
+
+#[derive(Args)]
+pub struct ModelImportArgs {
+    /// The model's name.
+    pub name: String,
+    /// The file.
+    pub file: PathBuf,
+    /// What wrote the file.
+    #[arg(long, value_name = "FORMAT")]
+    pub format: String,
+    /// The declared range of a numeric feature: FEATURE=LEAST..GREATEST
+    #[arg(long, value_name = "RANGE", allow_hyphen_values = true)]
+    pub range: Vec<String>,
 }
 
 #[derive(Subcommand)]

@@ -6,6 +6,7 @@ mod doctor;
 mod enrol;
 pub mod job;
 mod job_file;
+mod model;
 mod receipt;
 mod serve;
 
@@ -30,6 +31,7 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Fault> {
         Command::Node(NodeCommand::Egress) => serve::egress(cli, out).await.map(|()| 0),
         Command::Node(NodeCommand::Jobs) => serve::jobs(cli, out).await.map(|()| 0),
         Command::Data(command) => data::run(cli, out, command).await.map(|()| 0),
+        Command::Model(command) => model::run(cli, out, command).await.map(|()| 0),
         Command::Contract(command) => contract::run(cli, out, command).await.map(|()| 0),
         Command::Job(command) => job::run(cli, out, command).await,
         Command::Receipt(command) => receipt::run(cli, out, command).await,

@@ -1,0 +1,116 @@
+//! `model import`, `model list`.
+
+use serde_json::json;
+use tacit_models::Import;
+use tacit_models::import::Format;
+use tacit_node::models;
+use tacit_types::{Code, Fault, Name};
+
+use crate::cli::{Cli, ModelCommand, ModelImportArgs};
+use crate::home::Party;
+use crate::output::Out;
+
+/// Runs a `model` command.
+pub async fn run(cli: &Cli, out: &Out, command: &ModelCommand) -> Result<(), Fault> {
+    let party = Party::open(cli).await?;
+    let done = match command {
+        ModelCommand::Import(args) => import(&party, out, args).await,
+        ModelCommand::List => list(&party, out).await,
+    };
+    party.store.close().await;
+    done
+}
+
+async fn import(party: &Party, out: &Out, args: &ModelImportArgs) -> Result<(), Fault> {
+    let name = Name::new(&args.name)?;
+    let format = Format::named(&args.format).ok_or_else(|| {
+        let known: Vec<&str> = Format::ALL.iter().map(|(name, _)| *name).collect();
+        Fault::new(Code::ArgsInvalid, format!("--format `{}`: one of {}", args.format, known.join(", ")))
+    })?;
+    let shown = args.file.display();
+    let file = |e: std::io::Error| Fault::new(Code::IoFailed, format!("{shown}: {e}"));
+    // Before it is read: a file over the cap is not taken into memory.
+    let size = std::fs::metadata(&args.file).map_err(file)?.len();
+    if size > tacit_models::limits::MODEL_FILE_BYTES_MAX as u64 {
+        let what = format!("{shown}: {size} bytes; at most {}", tacit_models::limits::MODEL_FILE_BYTES_MAX);
+        return Err(Fault::new(Code::ModelTooLarge, what));
+    }
+    let bytes = std::fs::read(&args.file).map_err(file)?;
+    let ranges = args.range.iter().map(|text| range(text)).collect::<Result<Vec<_>, _>>()?;
+    let ranges: Vec<(&str, f64, f64)> = ranges.iter().map(|(n, a, b)| (n.as_str(), *a, *b)).collect();
+    let (row, model) = models::add(&party.store, &party.keys, &name, |meta| {
+        let read = format.read(Import::new(meta.clone()), &bytes);
+        let model = read.map_err(|f| Fault::new(f.code, format!("{shown}: {}", f.what)))?;
+        model.named(meta).with_ranges(&ranges)
+    })
+    .await?;
+    let family = models::family(&model);
+    out.text(format!(
+        "{} {} v{}  {}  {} {}",
+        out.say("imported", "已导入"),
+        row.name,
+        row.version,
+        family.word(),
+        model.features().len(),
+        out.say("features", "个特征")
+    ));
+    out.text(format!("id {}", row.id));
+    out.text(out.say(
+        "The model stays here. Others see its name, version and features.",
+        "模型保留在本地；其他方仅能看到其名称、版本和特征名。",
+    ));
+    out.value(&json!({"name": row.name, "version": row.version, "id": row.id.to_string(), "family": family.word(),
+        "features": model.features().iter().map(|f| &f.name).collect::<Vec<_>>()}));
+    Ok(())
+}
+
+/// `FEATURE=LEAST..GREATEST`
+fn range(text: &str) -> Result<(String, f64, f64), Fault> {
+    let wrong = || Fault::new(Code::ArgsInvalid, format!("--range `{text}`: FEATURE=LEAST..GREATEST is expected"));
+    let (name, rest) = text.split_once('=').ok_or_else(wrong)?;
+    let (least, greatest) = rest.split_once("..").ok_or_else(wrong)?;
+    Ok((name.to_owned(), least.parse().map_err(|_| wrong())?, greatest.parse().map_err(|_| wrong())?))
+}
+
+async fn list(party: &Party, out: &Out) -> Result<(), Fault> {
+    let rows = party.store.models().await?;
+    let mut table = Vec::new();
+    let mut values = Vec::new();
+    for row in &rows {
+        let descriptor = models::descriptor(row)?;
+        table.push(vec![
+            row.name.clone(),
+            format!("v{}", row.version),
+            descriptor.family.word().to_owned(),
+            descriptor.features.len().to_string(),
+            row.id.short(),
+            row.added_at.to_string(),
+        ]);
+        values.push(json!({"name": row.name, "version": row.version, "id": row.id.to_string(),
+            "family": descriptor.family.word(), "features": descriptor.features}));
+    }
+    let head = [
+        out.say("model", "模型"),
+        out.say("version", "版本"),
+        out.say("family", "类别"),
+        out.say("features", "特征数"),
+        out.say("id", "编号"),
+        out.say("imported", "导入时间"),
+    ];
+    out.table(&head, &table);
+    out.value(&values);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_has_a_name_and_two_numbers() {
+        assert_eq!(range("x=-1.5..2e3").unwrap(), ("x".to_owned(), -1.5, 2000.0));
+        for wrong in ["x", "x=1", "x=1..", "x=..2", "x=a..b"] {
+            assert_eq!(range(wrong).unwrap_err().code, Code::ArgsInvalid, "{wrong}");
+        }
+    }
+}
