@@ -226,14 +226,21 @@ impl Planes<'_> {
         let opened: [V<W>; INPUTS] = core::array::from_fn(|i| plane(opened, i));
         let masks: [V<W>; INPUTS] = core::array::from_fn(|i| plane(masks, i));
         let (from, count) = product_range(node);
-        let products: [V<W>; PRODUCTS] = core::array::from_fn(|i| {
-            if i < count { load(self.products, self.words, from + i, at) } else { [0; W] }
-        });
+        let products: [V<W>; PRODUCTS] =
+            core::array::from_fn(|i| if i < count { load(self.products, self.words, from + i, at) } else { [0; W] });
         let t = |i: usize| term(self.lead, TERMS[i], &opened, &masks, &products);
         (t(0), t(1), t(2), if NODES[node] == INPUTS { t(3) } else { [0; W] })
     }
 
-    fn lower_at<const W: usize>(&self, r: &[u64], monomials: &[u64], c: &[u64], out: &mut [u64], kept: &mut Kept, at: usize) {
+    fn lower_at<const W: usize>(
+        &self,
+        r: &[u64],
+        monomials: &[u64],
+        c: &[u64],
+        out: &mut [u64],
+        kept: &mut Kept,
+        at: usize,
+    ) {
         let (g, e) = blocks::<W>(self.lead, r, monomials, c, self.words, at);
         let mut plane = 0;
         for (node, count) in NODES[..4].iter().enumerate() {
@@ -296,7 +303,11 @@ impl Planes<'_> {
     pub fn root(&self, opened: &[u64], kept: &Kept) -> Vec<u64> {
         let mut out = vec![0; self.words];
         each_block(self.words, |at, wide| {
-            if wide { self.root_at::<8>(opened, kept, &mut out, at) } else { self.root_at::<1>(opened, kept, &mut out, at) }
+            if wide {
+                self.root_at::<8>(opened, kept, &mut out, at)
+            } else {
+                self.root_at::<1>(opened, kept, &mut out, at)
+            }
         });
         out
     }
