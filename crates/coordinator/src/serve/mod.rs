@@ -151,7 +151,7 @@ async fn answer(
         (ToCoordinator::Cancel(order), Caller::Party(party)) => jobs::cancel(shared, &party, &order).await,
         (ToCoordinator::Result(job), Caller::Party(party)) => jobs::result(shared, &party, &job).await,
         (ToCoordinator::PutContract(signatures), Caller::Party(_)) => reads::put_contract(shared, signatures).await,
-        (request, _) => reads::read(shared, request).await,
+        (request, caller) => reads::read(shared, &caller, request).await,
     }
 }
 
