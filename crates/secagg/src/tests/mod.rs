@@ -4,6 +4,8 @@ mod cheats;
 mod dropouts;
 mod framed;
 mod honest;
+mod never;
+mod once;
 mod sparse;
 mod verified;
 
@@ -113,6 +115,8 @@ pub struct World<'a, T: 'static = Output> {
     pub sent: Vec<Message>,
     /// Keep copies of what was sent.
     pub log: bool,
+    /// The disk says nothing.
+    pub lost_records: bool,
 }
 
 impl World<'_> {
@@ -158,6 +162,7 @@ impl<T: 'static> World<'_, T> {
             records: Vec::new(),
             sent: Vec::new(),
             log: false,
+            lost_records: false,
         }
     }
 
@@ -211,7 +216,9 @@ impl<T: 'static> World<'_, T> {
                 }
                 Effect::Persist { ticket, record } => {
                     self.records.push((me, record, self.sent.len()));
-                    self.queue.push_back((to, Event::Persisted { ticket }));
+                    if !self.lost_records {
+                        self.queue.push_back((to, Event::Persisted { ticket }));
+                    }
                 }
                 Effect::Progress(step) if self.kills.get(&me) == Some(&step) => return self.kill(me),
                 Effect::Progress(_) | Effect::Opened { .. } | Effect::Finish => {}
