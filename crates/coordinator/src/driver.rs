@@ -73,6 +73,16 @@ impl Jobs {
         })
     }
 
+    /// Enters a job without a task; what is posted to it comes out.
+    #[cfg(test)]
+    pub(crate) fn enter(&self, job: Job) -> mpsc::Receiver<Post> {
+        let (inbox, posts) = mpsc::channel(INBOX_MAX);
+        let (id, nodes) = (job.id(), job.nodes().collect());
+        let handle = Handle { inbox, latest: watch::channel(Arc::new(job)).1, nodes };
+        self.open().insert(id, handle);
+        posts
+    }
+
     fn open(&self) -> MutexGuard<'_, BTreeMap<JobId, Handle>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -378,8 +388,38 @@ fn backoff(tries: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use tacit_crypto::{SealPublic, Secret, SigningKey, Statement};
+    use tacit_engine::{Member, Seated};
+    use tacit_governance::{Cohort, JobSpec, ProviderRef};
+    use tacit_types::{DatasetVersionId, Name};
+
+    pub(crate) const T0: UnixMillis = UnixMillis(1_800_000_000_000);
+
+    /// A job over one node's data, just submitted.
+    pub(crate) fn job() -> Job {
+        let key = |n: u8| SigningKey::from_seed(&Secret::new([n; 32]));
+        let (root, node) = (key(1).id(), key(2).id());
+        let spec = JobSpec {
+            version: 1,
+            kind: "count/v1".into(),
+            params: Vec::new(),
+            contracts: vec![tacit_types::ContractId([1; 32])],
+            providers: vec![ProviderRef { owner: root, dataset: DatasetVersionId([1; 32]), view: "v".into() }],
+            purpose: "test".into(),
+            recipient: SealPublic([7; 32]),
+            cohort: Cohort { rows: 3, contributors: 2 },
+            nonce: vec![7; 16],
+            created_at: T0,
+            expires_at: T0.plus(3_600_000),
+            attempt_ms: 1_000,
+        };
+        let bytes = Statement::sign(&key(3), "job", T0, None, spec).bytes().to_vec();
+        let seated = Seated { card: Vec::new().into(), address: String::new() };
+        let member = Member { name: Name::new("p").unwrap(), root, node, seated };
+        Job::submit(bytes, vec![member], Vec::new(), "o", Default::default(), T0).unwrap()
+    }
 
     #[test]
     fn pauses_double_and_stay_within_bounds() {

@@ -18,7 +18,7 @@ use tacit_types::{Code, Fault, Hash, JobId, StatementId};
 use crate::config::Config;
 use crate::home::{Home, io_fault};
 use crate::log::files::{Folder, TEMPORARY};
-use crate::store::{Fatal, Store};
+use crate::store::{Fatal, Store, Whose};
 
 /// What a check found in order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -319,7 +319,7 @@ async fn database(
     let reader = TileReader::new(folder, size);
     let mut before = None;
     loop {
-        let ids = store.job_ids(before, TOGETHER).await?;
+        let ids = store.job_ids(&Whose::Everybody, before, TOGETHER).await?;
         let Some(last) = ids.last() else { return Ok(()) };
         before = Some(*last);
         for id in ids {

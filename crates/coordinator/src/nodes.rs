@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tacit_engine::{FromNode, ToNode};
-use tacit_net::Connection;
+use tacit_net::{CloseReason, Connection};
 use tacit_types::{Code, Fault, NodeId, wire};
 use tokio::sync::watch;
 
@@ -25,14 +25,19 @@ impl Nodes {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a connection as its node's. Whether the node was away before.
+    /// Takes a connection as its node's. Whether it was not before. The one before it is closed: a node
+    /// that was killed and started again has another, and requests under way on the dead one would wait
+    /// until its silence is long enough.
     pub(crate) fn up(&self, connection: &Connection) -> bool {
         let old = self.current().insert(connection.peer(), connection.clone());
-        let news = old.is_none_or(|old| !old.same(connection));
-        if news {
-            self.changed.send_modify(|n| *n += 1);
+        if old.as_ref().is_some_and(|old| old.same(connection)) {
+            return false;
         }
-        news
+        if let Some(old) = old {
+            old.close(CloseReason::Replaced);
+        }
+        self.changed.send_modify(|n| *n += 1);
+        true
     }
 
     /// Forgets a connection that has ended. Whether its node is away now.

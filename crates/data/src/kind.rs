@@ -178,6 +178,15 @@ pub(crate) fn normalise(
     Ok(Arc::new(floats.unary::<_, Float64Type>(|v| v + 0.0)))
 }
 
+/// An array with NULL in place of NaN and infinities and zero in place of negative zero, if it is of floats, and how
+/// many values became NULL. For what an owner's view computes: what a source holds is refused by [`normalise`].
+pub(crate) fn finite(array: ArrayRef) -> (ArrayRef, u64) {
+    let Some(floats) = array.as_primitive_opt::<Float64Type>() else { return (array, 0) };
+    let clean: Float64Array = floats.iter().map(|v| v.filter(|v| v.is_finite()).map(|v| v + 0.0)).collect();
+    let dropped = (clean.null_count() - floats.null_count()) as u64;
+    (Arc::new(clean), dropped)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

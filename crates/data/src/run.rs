@@ -1,14 +1,21 @@
 //! Running a local query.
+//!
+//! The view is computed whole, and only then is the query's filter applied to its rows, outside of the plan. A planner
+//! would move the filter below the view's own expressions, and a view that fails on some value would then fail or not
+//! by what the filter leaves: an operator who picks filters could ask about one row that way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Float64Type, Int64Type};
+use datafusion::common::DFSchema;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::lit;
+use datafusion::physical_plan::PhysicalExpr;
 use futures::StreamExt;
 use tacit_types::limits::{COLUMNS_MAX, ROWS_MAX};
 use tacit_types::{Code, Column, Columns, Fault, LocalQuery, Predicate, Values};
@@ -16,9 +23,9 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::task::JoinHandle;
 
 use crate::dataset::Dataset;
-use crate::fault::from_datafusion;
-use crate::filter::{self, canonical, column, unknown};
-use crate::kind::{ColumnDef, Kind, normalise};
+use crate::fault::{carry, from_datafusion};
+use crate::filter::{self, canonical, unknown};
+use crate::kind::{ColumnDef, Kind, cast_exactly, finite, schema_of};
 use crate::{session, views};
 
 /// What one run may use.
@@ -26,7 +33,7 @@ use crate::{session, views};
 pub struct Limits {
     /// Bytes of intermediate results (sorts, groups, joins in a view). Batches in flight come on top.
     pub memory_bytes: usize,
-    /// Rows that may be read, and rows that may be handed on; at most [`ROWS_MAX`].
+    /// Rows that may be read, and rows that the view may have; at most [`ROWS_MAX`].
     pub rows_max: u64,
     /// The longest the run may take.
     pub time_max: Duration,
@@ -46,20 +53,24 @@ pub struct RunStats {
     pub rows_scanned: u64,
     /// Rows handed on.
     pub rows_kept: u64,
+    /// Values of a view that were NaN or infinite, and were taken for NULL.
+    pub not_finite: u64,
 }
 
 impl Dataset {
     /// Runs a query and hands the rows on, in batches of at most [`tacit_types::limits::BATCH_ROWS`], in the order of
     /// the view. Columns are those of the query, in its order; a query without columns gives batches that have only
-    /// a number of rows.
+    /// a number of rows. A first batch without rows shows the columns, so that who takes them can refuse them before
+    /// anything depends on the rows.
     ///
     /// `consent` is over the columns of the dataset itself and is applied to `data` beneath every view. Dropping the
     /// future stops the run and closes file or connection.
     ///
     /// # Errors
     /// `data.unknown` (no such view), `data.column_unknown`, `data.column_type`, `args.invalid` (a column twice),
-    /// `data.too_large` (rows, memory, predicate), `data.value_not_finite`, `data.changed`, `data.query_failed` (a view
-    /// that fails on a value, time), those of reading the source as in [`crate::inspect()`], and any of `on_batch`.
+    /// `data.too_large` (rows, memory, predicate), `data.changed`, `data.query_failed` (a view that fails on a value,
+    /// time), those of reading the source as in [`crate::inspect()`], and any of `on_batch`. None of these depends on
+    /// which rows the query's filter keeps.
     pub async fn run(
         &self,
         query: &LocalQuery,
@@ -86,20 +97,20 @@ impl Dataset {
         let place = self.place(query);
         let rows = Arc::new(AtomicU64::new(0));
         let rows_max = limits.rows_max.min(ROWS_MAX);
-        let (frame, columns) = self.frame(query, consent, limits, rows_max, rows.clone()).await?;
-        let (mut batches, worker) = execute(frame);
+        let (frame, kept) = self.frame(query, consent, limits, rows_max, rows.clone()).await?;
+        let (columns, not_finite) = (kept.wanted.clone(), kept.not_finite.clone());
+        on_batch(plain(&RecordBatch::new_empty(schema_of(&columns)), &columns))?;
+        let (mut batches, worker) = execute(frame, kept);
         let mut rows_kept = 0u64;
         while let Some(batch) = batches.recv().await {
             let batch = batch.map_err(|e| from_datafusion(&e, Code::DataQueryFailed, &place))?;
             rows_kept += batch.num_rows() as u64;
-            if rows_kept > rows_max {
-                return Err(Fault::new(Code::DataTooLarge, format!("{place}: more than {rows_max} rows")));
-            }
-            on_batch(plain(&batch, &columns, &place)?)?;
+            on_batch(plain(&batch, &columns))?;
         }
         // why: a worker that ended by a panic has sent no error, and its rows are not all.
         worker.await.map_err(|_| Fault::new(Code::Internal, format!("{place}: the query's thread was ended")))?;
-        Ok(RunStats { rows_scanned: rows.load(Ordering::Relaxed), rows_kept })
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Ok(RunStats { rows_scanned: count(&rows), rows_kept, not_finite: count(&not_finite) })
     }
 
     fn place(&self, query: &LocalQuery) -> String {
@@ -107,7 +118,7 @@ impl Dataset {
         format!("{}: {view}", self.registration().name)
     }
 
-    /// The whole query as a DataFusion plan, and the columns it gives.
+    /// The view as a DataFusion plan, with the columns that the query and its filter need, and what is kept of it.
     async fn frame(
         &self,
         query: &LocalQuery,
@@ -115,12 +126,15 @@ impl Dataset {
         limits: &Limits,
         rows_max: u64,
         rows: Arc<AtomicU64>,
-    ) -> Result<(DataFrame, Vec<ColumnDef>), Fault> {
+    ) -> Result<(DataFrame, Kept), Fault> {
         let place = self.place(query);
         let view_count = self.position(&query.view)?.map_or(0, |i| i + 1);
         let all = self.columns(&query.view)?;
-        let columns = chosen(query, all, &place)?;
-        let kept = query.filter.as_ref().map(|f| filter::expression(f, all, &place)).transpose()?;
+        let wanted = chosen(query, all, &place)?;
+        let filter = query.filter.as_ref().map(|f| filter::expression(f, all, &place)).transpose()?;
+        let filtered = query.filter.iter().flat_map(Predicate::columns);
+        let needed = |c: &&ColumnDef| wanted.contains(c) || filtered.clone().any(|name| *name == c.name);
+        let read: Vec<ColumnDef> = all.iter().filter(needed).cloned().collect();
         let session = session::new(limits.memory_bytes)?;
         let plan = self.tables(&session, consent, rows, rows_max, view_count).await?;
         // why: the kinds of `all` were fixed when the view was added; a plan that now differs is a defect.
@@ -128,26 +142,72 @@ impl Dataset {
             return Err(Fault::new(Code::Internal, format!("{place}: the view's columns moved")));
         }
         let failed = |e| from_datafusion(&e, Code::DataQueryFailed, &place);
-        let typed: Vec<_> =
-            plan.schema().fields().iter().zip(all).map(|(f, c)| canonical(&c.name, c.kind, f.data_type())).collect();
-        let mut frame = DataFrame::new(session.state(), plan).select(typed).map_err(failed)?;
-        if let Some(kept) = kept {
-            frame = frame.filter(kept).map_err(failed)?;
-        }
-        // why: a plan needs a column to carry the number of rows when the query wants none.
-        let list = if columns.is_empty() {
-            vec![lit(1i64).alias("rows")]
-        } else {
-            columns.iter().map(|c| column(&c.name)).collect()
+        let fields = plan.schema().fields().clone();
+        let typed = |c: &ColumnDef| {
+            let from = fields.iter().find(|f| *f.name() == c.name).map(|f| f.data_type().clone());
+            canonical(&c.name, c.kind, &from.unwrap_or_else(|| c.kind.arrow()))
         };
-        Ok((frame.select(list).map_err(failed)?, columns))
+        // why: a plan needs a column to carry the number of rows when the query wants none.
+        let list = if read.is_empty() { vec![lit(1i64).alias("rows")] } else { read.iter().map(typed).collect() };
+        let frame = DataFrame::new(session.state(), plan).select(list).map_err(failed)?;
+        let filter = match filter {
+            None => None,
+            Some(filter) => {
+                let schema = DFSchema::try_from(schema_of(&read)).map_err(failed)?;
+                Some(session.create_physical_expr(filter, &schema).map_err(failed)?)
+            }
+        };
+        let kept = Kept { place, read, wanted, filter, rows_max, rows: 0, not_finite: Arc::default() };
+        Ok((frame, kept))
+    }
+}
+
+/// What is kept of a view's rows.
+struct Kept {
+    place: String,
+    /// The columns of the plan.
+    read: Vec<ColumnDef>,
+    /// The columns of the query.
+    wanted: Vec<ColumnDef>,
+    filter: Option<Arc<dyn PhysicalExpr>>,
+    rows_max: u64,
+    /// Rows of the view so far.
+    rows: u64,
+    not_finite: Arc<AtomicU64>,
+}
+
+impl Kept {
+    /// The rows of a batch that pass the filter, with the columns of the query.
+    fn of(&mut self, batch: &RecordBatch) -> DataFusionResult<RecordBatch> {
+        self.rows += batch.num_rows() as u64;
+        if self.rows > self.rows_max {
+            let what = format!("{}: more than {} rows", self.place, self.rows_max);
+            return Err(carry(Fault::new(Code::DataTooLarge, what)));
+        }
+        let mut arrays = Vec::with_capacity(self.read.len());
+        for (def, array) in self.read.iter().zip(batch.columns()) {
+            let (array, dropped) = finite(cast_exactly(array, def.kind)?);
+            self.not_finite.fetch_add(dropped, Ordering::Relaxed);
+            arrays.push(array);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let mut batch = RecordBatch::try_new_with_options(schema_of(&self.read), arrays, &options)?;
+        if let Some(filter) = &self.filter {
+            let passes = filter.evaluate(&batch)?.into_array(batch.num_rows())?;
+            let passes = passes.as_boolean_opt().ok_or_else(|| {
+                carry(Fault::new(Code::Internal, format!("{}: the filter gives no truth value", self.place)))
+            })?;
+            batch = filter_record_batch(&batch, passes)?;
+        }
+        let position = |c: &ColumnDef| self.read.iter().position(|r| r == c);
+        Ok(batch.project(&self.wanted.iter().filter_map(position).collect::<Vec<_>>())?)
     }
 }
 
 /// Executes a plan on a thread of its own, because a view may compute for long between two batches, and neither the
 /// caller's other tasks nor its time limit may wait for that. The thread ends when the receiver is dropped, at the
 /// plan's next batch or join.
-fn execute(frame: DataFrame) -> (Receiver<DataFusionResult<RecordBatch>>, JoinHandle<()>) {
+fn execute(frame: DataFrame, kept: Kept) -> (Receiver<DataFusionResult<RecordBatch>>, JoinHandle<()>) {
     let (sender, receiver) = tokio::sync::mpsc::channel(1);
     let runtime = tokio::runtime::Handle::current();
     let worker = tokio::task::spawn_blocking(move || {
@@ -155,14 +215,14 @@ fn execute(frame: DataFrame) -> (Receiver<DataFusionResult<RecordBatch>>, JoinHa
             tokio::select! {
                 biased;
                 () = sender.closed() => {}
-                () = send_all(frame, &sender) => {}
+                () = send_all(frame, kept, &sender) => {}
             }
         });
     });
     (receiver, worker)
 }
 
-async fn send_all(frame: DataFrame, sender: &Sender<DataFusionResult<RecordBatch>>) {
+async fn send_all(frame: DataFrame, mut kept: Kept, sender: &Sender<DataFusionResult<RecordBatch>>) {
     let mut stream = match frame.execute_stream().await {
         Ok(stream) => stream,
         Err(error) => {
@@ -172,6 +232,7 @@ async fn send_all(frame: DataFrame, sender: &Sender<DataFusionResult<RecordBatch
         }
     };
     while let Some(batch) = stream.next().await {
+        let batch = batch.and_then(|batch| kept.of(&batch));
         let failed = batch.is_err();
         let empty = batch.as_ref().is_ok_and(|b| b.num_rows() == 0);
         if !empty && sender.send(batch).await.is_err() || failed {
@@ -196,10 +257,9 @@ fn chosen(query: &LocalQuery, all: &[ColumnDef], place: &str) -> Result<Vec<Colu
     Ok(columns)
 }
 
-/// A batch in plain vectors.
-fn plain(batch: &RecordBatch, columns: &[ColumnDef], place: &str) -> Result<Columns, Fault> {
+/// A batch in plain vectors. Its columns have the types of their kinds.
+fn plain(batch: &RecordBatch, columns: &[ColumnDef]) -> Columns {
     let columns = columns.iter().zip(batch.columns()).map(|(def, array)| {
-        let array = normalise(array, def, place, None)?;
         let values = match def.kind {
             Kind::Int => Values::Int(array.as_primitive::<Int64Type>().values().to_vec()),
             Kind::Float => Values::Float(array.as_primitive::<Float64Type>().values().to_vec()),
@@ -209,7 +269,7 @@ fn plain(batch: &RecordBatch, columns: &[ColumnDef], place: &str) -> Result<Colu
             }
         };
         let valid = array.nulls().filter(|n| n.null_count() > 0).map(|n| n.iter().collect());
-        Ok(Column { name: def.name.clone(), values, valid })
+        Column { name: def.name.clone(), values, valid }
     });
-    Ok(Columns { rows: batch.num_rows(), columns: columns.collect::<Result<_, Fault>>()? })
+    Columns { rows: batch.num_rows(), columns: columns.collect() }
 }

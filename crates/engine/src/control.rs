@@ -294,6 +294,19 @@ pub struct JobView {
     pub result: Option<Hash>,
 }
 
+impl JobView {
+    /// The view of a party of the job: what happened to the others stays in it, but not what they said
+    /// about it, which is for the job's operator.
+    pub fn for_party(mut self, party: &Name) -> Self {
+        for entry in &mut self.timeline {
+            if entry.party.as_ref().is_some_and(|other| other != party) {
+                entry.detail.clear();
+            }
+        }
+        self
+    }
+}
+
 /// Seats the nodes of an assignment.
 pub fn seating(nodes: impl IntoIterator<Item = NodeId>) -> Option<Seating> {
     Seating::new(nodes.into_iter().collect())

@@ -166,11 +166,17 @@ pub struct Estimate {
 
 /// Takes the rows of the local query batch by batch. Holds what it must, never the rows.
 pub trait Fold: Send {
-    /// Takes a batch.
+    /// Takes a batch. The first may be empty: it shows the columns.
     ///
     /// # Errors
-    /// `job.value_out_of_range`, `data.column_type`.
+    /// `data.column_type`, `data.column_unknown`: of the columns, never of a value. An end that depends on the value
+    /// of a row tells the operator about that row. `data.too_large` over the job's `rows_max`.
     fn take(&mut self, batch: &Columns) -> Result<(), Fault>;
+
+    /// What the owner should know of its own rows, and nobody else. Without values of rows.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Ends the local half.
     fn finish(self: Box<Self>) -> Box<dyn JointHalf>;

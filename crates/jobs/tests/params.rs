@@ -108,6 +108,7 @@ fn tables_that_could_be_subtracted_are_refused() {
     let histogram = |column: &str, edge: &str| json!({"column": column, "edges": ["0", edge, "100"]});
     let quantile = |p: &str| json!({"column": "x", "probabilities": [p], "low": "0", "high": "9"});
     let groups = json!({"column": "c0", "values": [1, 2, 3]});
+    let bounded = |bound: &str| json!({"column": "c1", "statistics": ["sum"], "bound": bound});
     for params in [
         json!({"histograms": [histogram("x", "50"), histogram("c1", "5"), histogram("x", "51")]}),
         json!({"quantiles": [quantile("0.5"), quantile("0.500001")]}),
@@ -115,14 +116,29 @@ fn tables_that_could_be_subtracted_are_refused() {
         json!({"group_by": groups, "quantiles": [{"column": "c0", "probabilities": ["0.5"], "low": "0", "high": "9"}]}),
         json!({"group_by": groups, "measures": [measure("c0")]}),
         json!({"group_by": groups, "matrix": {"columns": ["c0", "c1"]}}),
+        // Clamped at two bounds, two sums of one column differ by the rows beyond the lower one.
+        json!({"measures": [bounded("99"), bounded("100")]}),
+        json!({"measures": [bounded("99")], "matrix": {"columns": ["c1", "x"], "bound": "100"}}),
+        // The bins give the values; a sum tells how many rows hold each.
+        json!({"measures": [measure("x")], "histograms": [histogram("x", "50")]}),
+        json!({"group_by": groups, "measures": [measure("x")], "histograms": [histogram("x", "50")]}),
+        json!({"matrix": {"columns": ["c1", "x"]}, "histograms": [histogram("x", "50")]}),
     ] {
         assert_eq!(stats(params.clone()), Err(Code::RefusedParameters), "{params}");
     }
     let apart = json!({
-        "group_by": groups, "measures": [measure("c1")], "matrix": {"columns": ["c1", "x"]},
-        "histograms": [histogram("x", "50"), histogram("c1", "50")], "quantiles": [quantile("0.5")],
+        "group_by": groups, "measures": [measure("c1")], "matrix": {"columns": ["c1", "c2"]},
+        "histograms": [histogram("x", "50")], "quantiles": [quantile("0.5")],
     });
     assert!(stats(apart).is_ok());
+    let same = json!({"measures": [bounded("99")], "matrix": {"columns": ["c1", "x"], "bound": "99.0"}});
+    assert!(stats(same).is_ok());
+    // A matrix without a bound takes that of the measure.
+    let params = stats(json!({"measures": [bounded("99")], "matrix": {"columns": ["c1", "x"]}})).unwrap();
+    let params: StatsParams = tacit_crypto::cbor::decode(&params).unwrap();
+    assert_eq!(params.matrix.unwrap().values[0].bound.to_string(), "99");
+    let counted = json!({"column": "x", "statistics": ["count"]});
+    assert!(stats(json!({"group_by": groups, "measures": [counted], "histograms": [histogram("x", "50")]})).is_ok());
 }
 
 #[test]

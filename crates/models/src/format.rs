@@ -4,6 +4,8 @@
 //! Lists of numbers are byte strings too: what is decoded is never larger than a small multiple of what was sent.
 
 use minicbor::bytes::ByteVec;
+use minicbor::data::Token;
+use minicbor::decode::Tokenizer;
 use tacit_crypto::{Transcript, cbor};
 use tacit_types::{Code, Fault, Hash, Name, NodeId};
 
@@ -15,6 +17,8 @@ use crate::tree::{Missing, Node, Precision, Split, Test, Tree, Trees};
 
 /// The version of the form that this software writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
+/// Features, categories, trees, terms and layers together: each is far larger in memory than the fewest bytes of it.
+pub const ITEMS_MAX: u64 = 1 << 19;
 /// The label under which a model is hashed.
 pub const HASH_LABEL: &str = "tacit-model/1";
 
@@ -178,6 +182,9 @@ impl Model {
             let what = format!("{} bytes; at most {MODEL_BYTES_MAX}", bytes.len());
             return Err(Fault::new(Code::ModelTooLarge, what));
         }
+        if list_items(bytes) > ITEMS_MAX {
+            return Err(Fault::new(Code::ModelTooLarge, format!("more than {ITEMS_MAX} items in its lists")));
+        }
         let form: Form = cbor::decode(bytes).map_err(malformed)?;
         if form.version != FORMAT_VERSION {
             let what = format!("version {}; this software reads {FORMAT_VERSION}", form.version);
@@ -185,6 +192,15 @@ impl Model {
         }
         form.read()
     }
+}
+
+/// Items that the lists of some bytes announce, before any is read.
+fn list_items(bytes: &[u8]) -> u64 {
+    let arrays = Tokenizer::new(bytes).map_while(Result::ok).filter_map(|token| match token {
+        Token::Array(n) => Some(n),
+        _ => None,
+    });
+    arrays.fold(0, u64::saturating_add)
 }
 
 impl From<&Model> for Form {

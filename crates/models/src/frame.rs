@@ -49,6 +49,18 @@ impl Frame {
         Ok(Self { rows: 1, columns: values.iter().map(|v| vec![*v]).collect() })
     }
 
+    /// The same rows with every value that has a declared range clipped to it: what fixed point encodes.
+    #[must_use]
+    pub fn clipped(&self, features: &[Feature]) -> Self {
+        let mut it = self.clone();
+        for (column, feature) in it.columns.iter_mut().zip(features) {
+            if let Some((least, most)) = feature.range {
+                column.iter_mut().for_each(|v| *v = v.clamp(least, most));
+            }
+        }
+        it
+    }
+
     /// The number of rows.
     pub fn rows(&self) -> usize {
         self.rows

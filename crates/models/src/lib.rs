@@ -8,18 +8,23 @@
 #![forbid(unsafe_code)]
 
 pub mod additive;
+pub mod division;
+pub mod fixed;
 pub mod format;
 pub mod frame;
 pub mod import;
 mod json;
 pub mod limits;
+pub mod metrics;
 pub mod model;
 pub mod network;
 pub mod tree;
 
 pub use additive::{Additive, Shape, Term};
+pub use division::{Division, LeafBits, Local, Part, Rest};
+pub use fixed::{LinearPlan, NetworkPlan, SumPlan};
 pub use frame::{Frame, UNKNOWN_CATEGORY};
-pub use import::Import;
+pub use import::{Format, Import};
 pub use model::{Feature, FeatureKind, Kind, Link, Meta, Model};
 pub use network::{Activation, Layer, Network};
 pub use tree::{Missing, Node, Precision, Split, Test, Tree, Trees};

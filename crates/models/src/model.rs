@@ -140,6 +140,13 @@ impl Model {
         &self.meta
     }
 
+    /// The same model under another owner, name and version.
+    #[must_use]
+    pub fn named(mut self, meta: Meta) -> Self {
+        self.meta = meta;
+        self
+    }
+
     /// The features, in the order of training.
     pub fn features(&self) -> &[Feature] {
         &self.features

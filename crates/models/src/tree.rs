@@ -90,21 +90,26 @@ impl Split {
     /// Whether a row goes to the branch that follows. NaN, and below zero for a category, is no value. In
     /// single precision the value was rounded already.
     pub fn holds(&self, value: f64) -> bool {
-        let test = |value: f64| match &self.test {
-            Test::Below(threshold) => value < *threshold,
-            Test::AtMost(threshold) => value <= *threshold,
-            // why: a code is a small whole number, so the conversion is exact; what is none is in no set.
-            Test::OneOf(codes) => codes.binary_search(&(value as u32)).is_ok(),
-        };
-        let absent = value.is_nan() || (value < 0.0 && matches!(self.test, Test::OneOf(_)));
-        match self.missing {
-            Missing::Yes if absent => true,
-            Missing::No if absent => false,
-            Missing::Yes | Missing::No => test(value),
-            Missing::Zero => test(if absent { 0.0 } else { value }),
-            Missing::ZeroYes => absent || value.abs() <= ZERO_MAX || test(value),
-            Missing::ZeroNo => !absent && value.abs() > ZERO_MAX && test(value),
-        }
+        holds(&self.test, self.missing, value)
+    }
+}
+
+/// Whether a value passes a test.
+pub(crate) fn holds(test: &Test, missing: Missing, value: f64) -> bool {
+    let passes = |value: f64| match test {
+        Test::Below(threshold) => value < *threshold,
+        Test::AtMost(threshold) => value <= *threshold,
+        // why: a code is a small whole number, so the conversion is exact; what is none is in no set.
+        Test::OneOf(codes) => codes.binary_search(&(value as u32)).is_ok(),
+    };
+    let absent = value.is_nan() || (value < 0.0 && matches!(test, Test::OneOf(_)));
+    match missing {
+        Missing::Yes if absent => true,
+        Missing::No if absent => false,
+        Missing::Yes | Missing::No => passes(value),
+        Missing::Zero => passes(if absent { 0.0 } else { value }),
+        Missing::ZeroYes => absent || value.abs() <= ZERO_MAX || passes(value),
+        Missing::ZeroNo => !absent && value.abs() > ZERO_MAX && passes(value),
     }
 }
 
@@ -278,7 +283,7 @@ pub(crate) enum Linked {
 ///
 /// # Errors
 /// `model.structure` for a node that is reached twice or does not exist, `model.too_large` for a deep tree.
-pub(crate) fn in_order(tree: usize, mut nodes: Vec<Option<Linked>>, root: u32) -> Result<Tree, Fault> {
+pub(crate) fn in_order(tree: usize, nodes: &mut [Option<Linked>], root: u32) -> Result<Tree, Fault> {
     let mut ordered: Vec<Node> = Vec::new();
     // Nodes to visit, with their depth and the split whose second branch they begin.
     let mut todo: Vec<(u32, usize, Option<usize>)> = vec![(root, 0, None)];

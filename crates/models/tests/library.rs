@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{expected, frame, import, text};
-use tacit_models::import::{lightgbm, xgboost};
+use common::{bytes, expected, frame, import, text};
+use tacit_models::import::{lightgbm, linear, onnx, xgboost};
 use tacit_models::{Kind, Model, Test};
 use tacit_types::Code;
 
@@ -95,5 +95,42 @@ fn what_cannot_be_scored_is_refused_by_name() {
         let fault = refusal.unwrap_err();
         assert_eq!(fault.code, Code::ModelUnsupported);
         assert!(fault.what.contains(reason), "{}", fault.what);
+    }
+}
+
+#[test]
+fn scikit_learn_coefficients_score_as_scikit_learn() {
+    for name in ["skl-logistic", "skl-linear"] {
+        let model = linear::read(import(name), text(&format!("{name}.json")).as_bytes()).unwrap();
+        let expected = expected(name);
+        let margins = common::each_row(&model, |m| m.margin);
+        close(name, &margins, expected.margins.as_ref().unwrap(), 1e-6);
+        let scores = common::each_row(&model, |m| m.score);
+        close(name, &scores, expected.scores.as_ref().unwrap(), 1e-6);
+        // A gap has no rule here: it is refused by row and feature.
+        let fault = model.margins(&frame(&model)).unwrap_err();
+        assert_eq!(fault.code, Code::ModelValueMissing);
+        assert!(fault.what.starts_with("row ") && fault.what.contains("mean_"), "{}", fault.what);
+    }
+}
+
+#[test]
+fn onnx_scores_are_those_of_the_runtime() {
+    for (name, error) in [
+        ("onnx-logistic", 1e-6),
+        ("onnx-linear", 1e-5),
+        ("onnx-mlp", 1e-5),
+        ("onnx-mlp-tanh", 1e-5),
+        ("onnx-forest", 1e-6),
+        ("onnx-forest-class", 1e-6),
+        ("onnx-boosted", 1e-6),
+        ("onnx-tree", 1e-6),
+        ("onnx-gemm", 1e-5),
+    ] {
+        let mut import = import(name);
+        import.features = common::numeric_features();
+        let model = onnx::read(import, &bytes(&format!("{name}.onnx"))).unwrap_or_else(|f| panic!("{name}: {f}"));
+        let scores = common::each_row(&model, |m| m.score);
+        close(name, &scores, expected(name).scores.as_ref().unwrap(), error);
     }
 }

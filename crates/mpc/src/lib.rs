@@ -3,17 +3,29 @@
 
 #![deny(unsafe_code)]
 
+pub mod deal;
+mod eval;
 pub mod fx;
 pub mod group;
 pub mod kernel;
 pub mod ops;
 pub mod pack;
+pub mod plan;
 pub mod prep;
+mod run;
+mod terms;
 pub mod value;
 pub mod wire;
 
+pub use deal::deal;
 pub use fx::Fx;
 pub use group::Group;
+pub use plan::{Builder, Cost, Plan};
 pub use prep::{Dealing, Place, Preprocessing, Stock};
+pub use run::{Sink, Source, compute};
+pub use terms::Terms;
 pub use value::{BitShare, Blinded, Masked, Owned, Pad, Public, Released, Share};
 pub use wire::{Flow, Lane};
+
+#[cfg(test)]
+mod tests;

@@ -190,15 +190,15 @@ pub(crate) fn finish(asks: &[Ask], answers: &mut [Vec<u64>]) {
 }
 
 /// A future without a runtime behind it.
-pub(crate) type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(crate) type Task<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Polls a task once.
-pub(crate) fn poll_once<T>(task: &mut Task<T>) -> Poll<T> {
+pub(crate) fn poll_once<T>(task: &mut Task<'_, T>) -> Poll<T> {
     task.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// Runs tasks side by side, in order, so that what they ask travels together.
-pub(crate) async fn together<T>(mut tasks: Vec<Task<T>>) -> Vec<T> {
+pub(crate) async fn together<T>(mut tasks: Vec<Task<'_, T>>) -> Vec<T> {
     let mut done: Vec<Option<T>> = tasks.iter().map(|_| None).collect();
     poll_fn(|context| {
         for (task, slot) in tasks.iter_mut().zip(&mut done).filter(|(_, slot)| slot.is_none()) {

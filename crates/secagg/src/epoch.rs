@@ -46,6 +46,8 @@ pub struct Epoch {
     /// This seat's round keys, each taken out before its first use.
     pub(crate) own: Vec<Option<RoundKeys>>,
     pub(crate) stages: Vec<Stage>,
+    /// T_r and the participants of each round that this seat entered.
+    pub(crate) entered: BTreeMap<u16, (Hash, Vec<Seat>)>,
     /// Decoded keys of neighbours, and at the aggregator of everyone.
     pub(crate) peers: BTreeMap<Seat, Vec<PeerKeys>>,
     /// Signed bundles, for evidence: at the aggregator, and at everyone who checks sums.
@@ -117,8 +119,8 @@ impl Epoch {
         self.peers.get(&seat)?.get(usize::from(rho))
     }
 
-    /// Promises never to open a share for a round that this seat entered and that failed. With
-    /// `n - t + 1 + c` such promises no one can ever open that round, so it may be run again; see
+    /// Promises never to open a share for a round that this seat entered and that failed. With enough
+    /// such promises no one can ever open that round, so it may be run again; see [`Epoch::burden`] and
     /// [`crate::never::is_certificate`].
     ///
     /// # Errors

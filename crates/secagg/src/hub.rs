@@ -22,7 +22,7 @@ use crate::round::{Agreed, Member, is_vote};
 use crate::signed::{Kind, Signed};
 use crate::vector::{Source, Vector};
 use crate::verify::hub::Watch;
-use crate::verify::{ClaimedSurvivors, List, Pieces};
+use crate::verify::{ClaimedSurvivors, List, PieceDigest};
 
 /// Bytes of vectors that are on their way in but not complete: beyond this, senders wait.
 pub const STAGING_BYTES_MAX: usize = 64 << 20;
@@ -397,7 +397,7 @@ impl Hub<'_> {
                     None => digest(party, &vector),
                     Some(list) => {
                         let leaves = list.claim.shape.leaves(&vector, &[]);
-                        Signed::new(party, Kind::Result, &tr, 0, &Pieces { survivors: agreed.hash, leaves })
+                        Signed::new(party, Kind::Result, &tr, 0, &PieceDigest { survivors: agreed.hash, leaves })
                     }
                 };
                 spread(party, step, others, signed.bytes(), until).await?;

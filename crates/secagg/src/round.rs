@@ -144,6 +144,7 @@ impl<'a> Member<'a> {
         }
         let tr = keys::round(&epoch.t1, round.index, &signed.body);
         epoch.set_stage(round.index, Stage::Used(Some(tr)));
+        epoch.entered.insert(round.index, (tr, participants.clone()));
         let kept = epoch.plan.params.is_verified().then(Vec::new);
         let start = signed.clone();
         Ok(Self { round, keys, tr, participants, release: None, header: None, start, kept })

@@ -81,6 +81,7 @@ impl Setup<'_> {
             topology: book.topology,
             participants,
             stages: vec![Stage::Fresh; own.len()],
+            entered: BTreeMap::new(),
             own: own.into_iter().map(Some).collect(),
             peers: book.peers,
             bundles: if keeps { book.bundles } else { BTreeMap::new() },

@@ -61,6 +61,24 @@ pub enum Bug {
     VoteTwice,
     /// The bytes of a message are altered on their way and nobody notices.
     UndetectedCorruption,
+    /// A machine's record is written and not synced.
+    PersistWithoutSync,
+    /// A restarted party goes on in the attempt that it lost.
+    ResumeAttempt,
+    /// A node charges a job again each time that it is asked about it.
+    ChargeTwice,
+    /// The coordinator tells of a receipt before any witness has seen it, and the nodes ask for no proof.
+    AcceptWithoutProof,
+    /// The joint halves know no floor.
+    IgnoreFloor,
+    /// A node folds some of its rows twice.
+    FoldTwice,
+    /// The coordinator takes the answer to a request that it gave up for that to its next.
+    TakeStaleAnswer,
+    /// A node does not ask how the jobs ended that are open here.
+    ForgetToAsk,
+    /// A node whose masked input has left does not say so and takes part in another attempt.
+    JoinAgain,
 }
 
 impl Bug {
@@ -87,6 +105,14 @@ impl Bug {
         Bug::CheckpointBeforeFiles,
         Bug::ForgetWake,
         Bug::TellEarly,
+        Bug::PersistWithoutSync,
+        Bug::ChargeTwice,
+        Bug::AcceptWithoutProof,
+        Bug::IgnoreFloor,
+        Bug::FoldTwice,
+        Bug::TakeStaleAnswer,
+        Bug::ForgetToAsk,
+        Bug::JoinAgain,
     ];
 
     /// Those of secure aggregation alone.
@@ -99,5 +125,7 @@ impl Bug {
         Bug::MisreportSurvivors,
         Bug::VoteTwice,
         Bug::UndetectedCorruption,
+        Bug::PersistWithoutSync,
+        Bug::ResumeAttempt,
     ];
 }

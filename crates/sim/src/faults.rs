@@ -19,6 +19,11 @@ const COORDINATOR_CHAPTERS: &[&str] =
 const NODE_CHAPTERS: &[&str] =
     &["admit", "start", "attempt", "attempt", "attest", "attest", "cosign", "cosign", "logged", "close", "report"];
 
+/// Short moments of a job's life at which much hangs on what was stored: whether it is the coordinator
+/// that dies, in which chapter, at which effect at the latest.
+const MOMENTS: &[(bool, &str, u64)] =
+    &[(false, "attest", 3), (false, "attest", 3), (true, "log", 12), (true, "log", 12), (false, "attempt", 40)];
+
 /// The kinds of faults, for counting and for switching off.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -162,6 +167,15 @@ pub struct Cheat {
     pub deed: Deed,
 }
 
+/// A copy of the coordinator's disk, put back after its next death.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Backup {
+    /// In which chapter of its life its effects are counted; over all when absent.
+    pub chapter: Option<String>,
+    /// The copy is made at the first sync there at or after so many effects.
+    pub effect: u64,
+}
+
 /// Everything that goes wrong in one run.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Faults {
@@ -193,8 +207,8 @@ pub struct Faults {
     pub local_fault: Option<usize>,
     /// Dishonest parties.
     pub cheats: Vec<Cheat>,
-    /// Whether the coordinator comes back from its first death with the state of an earlier moment.
-    pub backup: bool,
+    /// The earlier moment with the state of which the coordinator comes back.
+    pub backup: Option<Backup>,
 }
 
 impl Faults {
@@ -223,8 +237,8 @@ impl Faults {
             faults.draw_crashes(&mut d, scenario, processes);
         }
         match scenario {
-            Scenario::Secagg => faults.draw_cheats(&mut d, parties),
             Scenario::Life => faults.draw_life(&mut d, processes, parties),
+            _ => faults.draw_cheats(&mut d, parties),
         }
         faults
     }
@@ -256,20 +270,33 @@ impl Faults {
     fn draw_crashes(&mut self, d: &mut Dice, scenario: Scenario, processes: usize) {
         // The operator, the last process of a job's life, is a person: it asks again anyway.
         let mortal = if scenario == Scenario::Life { processes - 1 } else { processes };
+        if scenario == Scenario::Life && d.chance(300) {
+            self.draw_moment(d, mortal);
+        }
         for _ in 0..d.between(1, 3) {
             let process = d.below(mortal as u64) as usize;
             let chapters = match (scenario, process) {
-                (Scenario::Secagg, _) => &[][..],
                 (Scenario::Life, 0) => COORDINATOR_CHAPTERS,
                 (Scenario::Life, _) => NODE_CHAPTERS,
+                _ => &[],
             };
             let chapter = (!chapters.is_empty() && d.chance(600)).then(|| (*d.pick(chapters)).to_owned());
             let far = if chapter.is_some() { *d.pick(&[6, 25]) } else { *d.pick(&[12, 60, 250]) };
-            let restart = if d.chance(150) { None } else { Some(d.between(10, 8_000)) };
+            // Some are away for longer than any phase waits.
+            let away = if d.chance(200) { (10_500, 25_000) } else { (10, 8_000) };
+            let restart = if d.chance(150) { None } else { Some(d.between(away.0, away.1)) };
             // The coordinator has no second; without it nothing ends and nothing is wrong.
             let restart = if scenario == Scenario::Life && process == 0 { restart.or(Some(9_000)) } else { restart };
             self.crashes.push(Crash { process, chapter, effect: d.between(1, far), after: d.chance(500), restart });
         }
+    }
+
+    fn draw_moment(&mut self, d: &mut Dice, mortal: usize) {
+        let (coordinator, chapter, far) = *d.pick(MOMENTS);
+        let process = if coordinator { 0 } else { d.between(1, mortal as u64 - 1) as usize };
+        let restart = if coordinator { Some(d.between(10, 8_000)) } else { Some(d.between(10_500, 25_000)) };
+        let (effect, after) = (d.between(1, far), d.chance(500));
+        self.crashes.push(Crash { process, chapter: Some(chapter.to_owned()), effect, after, restart });
     }
 
     fn draw_cheats(&mut self, d: &mut Dice, parties: usize) {
@@ -301,12 +328,19 @@ impl Faults {
         if d.chance(60) {
             self.local_fault = Some(d.below(parties as u64) as usize);
         }
-        if d.chance(40) {
-            self.backup = true;
-            let effect = d.between(40, 120);
-            let restart = Some(d.between(100, 2_000));
-            self.crashes.push(Crash { process: 0, chapter: None, effect, after: true, restart });
+        if d.chance(80) {
+            self.draw_backup(d);
         }
+    }
+
+    /// An old state shows when the log has grown since: two copies of one log then sign two histories.
+    fn draw_backup(&mut self, d: &mut Dice) {
+        let log = d.chance(700);
+        let from = if log { d.between(1, 12) } else { 20 };
+        self.backup = Some(Backup { chapter: log.then(|| "settling".to_owned()), effect: from });
+        let effect = if log { d.between(8, 24) } else { d.between(40, 120) };
+        let restart = Some(d.between(100, 2_000));
+        self.crashes.push(Crash { process: 0, chapter: log.then(|| "log".to_owned()), effect, after: true, restart });
     }
 
     /// Switches off every kind that is not in the list.
@@ -328,7 +362,7 @@ impl Faults {
         self.refuse = self.refuse.filter(|_| on(FaultKind::Refuse));
         self.cancel = self.cancel.filter(|_| on(FaultKind::Cancel));
         self.local_fault = self.local_fault.filter(|_| on(FaultKind::LocalFault));
-        self.backup &= on(FaultKind::Backup);
+        self.backup = self.backup.take().filter(|_| on(FaultKind::Backup));
         if !on(FaultKind::Skew) {
             self.skew.clear();
         }

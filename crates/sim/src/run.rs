@@ -14,10 +14,13 @@ pub enum Scenario {
     Secagg,
     /// Jobs from their submission to the opened result.
     Life,
+    /// Secure aggregation among a thousand machines with a drawn graph: minutes.
+    Thousand,
 }
 
-/// Events of one run: beyond, something spins.
+/// Events of one run of few processes, and for each pair of many: beyond, something spins.
 pub(crate) const EVENTS_MAX: u64 = 200_000;
+pub(crate) const EVENTS_OF_A_PAIR_MAX: u64 = 20;
 
 /// How to run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,6 +83,20 @@ pub(crate) fn holds(ok: bool, invariant: &str, what: impl FnOnce() -> String) ->
     if ok { Ok(()) } else { broken(invariant, what()) }
 }
 
+/// One run in so many is made a second time over other data of equal public parameters.
+pub(crate) const TWIN_EVERY: u64 = 8;
+
+/// Compares what two runs metered and sent.
+pub(crate) fn usage_is_equal_for_different_inputs_of_equal_public_parameters(
+    one: &[String],
+    other: &[String],
+) -> Check {
+    let differing = one.iter().zip(other).find(|(a, b)| a != b);
+    holds(one.len() == other.len() && differing.is_none(), "usage_is_equal_for_different_inputs", || {
+        format!("{} and {} entries; {differing:?}", one.len(), other.len())
+    })
+}
+
 /// How a run went.
 #[derive(Debug)]
 pub struct Report {
@@ -102,7 +119,7 @@ pub struct Report {
 /// Runs.
 pub fn run(options: &Options) -> Report {
     let going = std::panic::AssertUnwindSafe(|| match options.scenario {
-        Scenario::Secagg => crate::secagg::run(options),
+        Scenario::Secagg | Scenario::Thousand => crate::secagg::run(options),
         Scenario::Life => crate::life::run(options),
     });
     std::panic::catch_unwind(going).unwrap_or_else(|panic| {

@@ -8,23 +8,24 @@ use tacit_engine::api::{PAGE_MAX, WATCH_MS_MAX};
 use tacit_engine::{
     CancelOrder, Finish, Finished, FromCoordinator, FromNode, Input, Job, JobView, PlanAnswer, SealedResult, ToNode,
 };
-use tacit_governance::{DatasetDescriptor, JobSpec, ModelDescriptor};
+use tacit_governance::{DatasetDescriptor, JobSpec, ModelDescriptor, PartyRole};
 use tacit_net::Connection;
 use tacit_types::limits::CONTROL_FRAME_BYTES_MAX;
 use tacit_types::wire::{self, Blob};
-use tacit_types::{Code, DatasetVersionId, Fault, JobId, Step};
+use tacit_types::{Code, DatasetVersionId, Fault, JobId, Name, NodeId, Step, UnixMillis};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use super::Caller;
 use crate::daemon::Shared;
-use crate::driver::{self, Post};
+use crate::driver::{self, Jobs, Post};
 use crate::enrol::check_address;
 use crate::limits::{
     ANSWER_BYTES_MAX, DATASETS_PER_NODE_MAX, FINISH_BYTES_MAX, PACKAGE_BYTES_MAX, PLAN_DEADLINE, SLOTS_MAX,
 };
 use crate::roster::Party;
-use crate::store::Change;
+use crate::store::{Change, Store, Whose};
 
 /// A node is there. From now on it is asked over this connection.
 pub(super) async fn register(
@@ -78,15 +79,15 @@ pub(super) async fn register(
 ///
 /// # Errors
 /// `store.failed` when the task could not store it: what is not durable is not acknowledged.
-async fn post(shared: &Shared, id: &JobId, input: Input) -> Result<bool, Fault> {
-    let Some(handle) = shared.jobs.get(id) else { return Ok(false) };
+async fn post(jobs: &Jobs, store: &Store, id: &JobId, input: Input) -> Result<bool, Fault> {
+    let Some(handle) = jobs.get(id) else { return Ok(false) };
     let (done, stored) = oneshot::channel();
     let sent = handle.inbox.send(Post::Input(input, Some(done))).await.is_ok();
     if sent && stored.await.is_ok() {
         return Ok(true);
     }
     // The task has ended meanwhile: with the job, whose end is durable then, or because it cannot store.
-    match shared.store.job(id).await? {
+    match store.job(id).await? {
         Some(job) if !job.is_over() => Err(Fault::new(Code::StoreFailed, format!("job {} is not stored", id.short()))),
         _ => Ok(false),
     }
@@ -97,7 +98,8 @@ async fn post(shared: &Shared, id: &JobId, input: Input) -> Result<bool, Fault> 
 pub(super) async fn report(shared: &Arc<Shared>, party: &Party, finish: Finish) -> Result<FromCoordinator, Fault> {
     let id = finish.job;
     let finish = bounded(finish);
-    if post(shared, &id, Input::Finish { node: party.row.node, finish }).await? || shared.store.has_job(&id).await? {
+    let input = Input::Finish { node: party.row.node, finish };
+    if post(&shared.jobs, &shared.store, &id, input).await? || shared.store.has_job(&id).await? {
         return Ok(FromCoordinator::Done);
     }
     Err(unknown(&id))
@@ -208,7 +210,8 @@ pub(super) async fn submit(shared: &Arc<Shared>, bytes: Blob) -> Result<FromCoor
     let limits = shared.config.limits;
     let job = Job::submit(bytes.0, members, checked.contracts, &shared.config.origin, limits, now)?;
     let (signer, state, value) = (checked.job.signer(), job.state().to_owned(), wire::encode(&job));
-    if shared.store.write(Change::InsertJob { id, signer, state, at: now, value }).await? {
+    let nodes = job.nodes().collect();
+    if shared.store.write(Change::InsertJob { id, signer, nodes, state, at: now, value }).await? {
         tracing::info!(job = %id.short(), "submitted");
         driver::start(shared, job, false);
     }
@@ -271,7 +274,7 @@ pub(super) async fn cancel(shared: &Arc<Shared>, party: &Party, order: &[u8]) ->
         return Err(Fault::new(Code::JobNotOurs, format!("the order for job {} is signed by another key", id.short())));
     }
     tracing::info!(job = %id.short(), "cancel ordered");
-    post(shared, &id, Input::Cancel).await?;
+    post(&shared.jobs, &shared.store, &id, Input::Cancel).await?;
     Ok(FromCoordinator::Done)
 }
 
@@ -287,16 +290,64 @@ pub(super) async fn result(shared: &Arc<Shared>, party: &Party, id: &JobId) -> R
     Ok(FromCoordinator::Result(Box::new(sealed)))
 }
 
-pub(super) async fn job(shared: &Arc<Shared>, id: &JobId) -> Result<FromCoordinator, Fault> {
-    let job = find(shared, id).await?;
-    Ok(FromCoordinator::Job(Box::new(job.view(shared.clock.now()))))
+/// How much of a job somebody sees.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Sight {
+    /// All that is known here: its operator, regulators, who runs the coordinator.
+    All,
+    /// All but what others said: a party of it.
+    Party(Name),
+    /// That it is not theirs.
+    Nothing,
 }
 
-/// A page, newest first, of as many jobs as an answer holds, at least one.
-pub(super) async fn page(shared: &Arc<Shared>, before: Option<JobId>, limit: u32) -> Result<FromCoordinator, Fault> {
+fn sight(caller: &Caller, job: &Job) -> Sight {
+    let Caller::Party(party) = caller else { return Sight::All };
+    let signs = |signer: NodeId| signer == party.row.node || signer == party.row.root;
+    match party.card.role {
+        PartyRole::Regulator | PartyRole::Coordinator => Sight::All,
+        PartyRole::Operator if JobSpec::verify(job.bytes()).is_ok_and(|job| signs(job.signer())) => Sight::All,
+        PartyRole::Partner if job.nodes().any(|node| node == party.row.node) => Sight::Party(party.row.name.clone()),
+        PartyRole::Operator | PartyRole::Partner => Sight::Nothing,
+    }
+}
+
+/// The jobs of which a caller sees anything.
+fn whose(caller: &Caller) -> Whose {
+    match caller {
+        Caller::Own => Whose::Everybody,
+        Caller::Party(party) => match party.card.role {
+            PartyRole::Regulator | PartyRole::Coordinator => Whose::Everybody,
+            PartyRole::Operator => Whose::Signer(party.row.node, party.row.root),
+            PartyRole::Partner => Whose::Node(party.row.node),
+        },
+    }
+}
+
+/// A job as a caller may see it.
+fn seen_by(caller: &Caller, job: &Job, now: UnixMillis) -> Result<JobView, Fault> {
+    match sight(caller, job) {
+        Sight::All => Ok(job.view(now)),
+        Sight::Party(name) => Ok(job.view(now).for_party(&name)),
+        Sight::Nothing => Err(Fault::new(Code::JobNotOurs, format!("job {}", job.id().short()))),
+    }
+}
+
+pub(super) async fn job(shared: &Arc<Shared>, caller: &Caller, id: &JobId) -> Result<FromCoordinator, Fault> {
+    let job = find(shared, id).await?;
+    Ok(FromCoordinator::Job(Box::new(seen_by(caller, &job, shared.clock.now())?)))
+}
+
+/// A page of the caller's jobs, newest first, of as many as an answer holds, at least one.
+pub(super) async fn page(
+    shared: &Arc<Shared>,
+    caller: &Caller,
+    before: Option<JobId>,
+    limit: u32,
+) -> Result<FromCoordinator, Fault> {
     let (mut left, mut views): (usize, Vec<JobView>) = (ANSWER_BYTES_MAX, Vec::new());
-    for id in shared.store.job_ids(before, limit.min(PAGE_MAX)).await? {
-        let view = find(shared, &id).await?.view(shared.clock.now());
+    for id in shared.store.job_ids(&whose(caller), before, limit.min(PAGE_MAX)).await? {
+        let view = seen_by(caller, &*find(shared, &id).await?, shared.clock.now())?;
         match left.checked_sub(wire::encode(&view).len()) {
             Some(rest) => left = rest,
             None => break,
@@ -307,19 +358,27 @@ pub(super) async fn page(shared: &Arc<Shared>, before: Option<JobId>, limit: u32
 }
 
 /// Waits until the job's timeline is not as long as the caller has seen, or it has ended.
-pub(super) async fn watch(shared: &Arc<Shared>, id: &JobId, seen: u32, wait_ms: u64) -> Result<FromCoordinator, Fault> {
+pub(super) async fn watch(
+    shared: &Arc<Shared>,
+    caller: &Caller,
+    id: &JobId,
+    seen: u32,
+    wait_ms: u64,
+) -> Result<FromCoordinator, Fault> {
     let until = Instant::now() + Duration::from_millis(wait_ms.min(WATCH_MS_MAX));
-    let Some(mut latest) = shared.jobs.get(id).map(|handle| handle.latest) else { return job(shared, id).await };
+    let Some(mut latest) = shared.jobs.get(id).map(|handle| handle.latest) else {
+        return job(shared, caller, id).await;
+    };
     loop {
         let now = latest.borrow_and_update().clone();
-        let view = now.view(shared.clock.now());
+        let view = seen_by(caller, &now, shared.clock.now())?;
         if view.timeline.len() as u64 != u64::from(seen) || now.has_ended() {
             return Ok(FromCoordinator::Job(Box::new(view)));
         }
         match timeout_at(until, latest.changed()).await {
             Ok(Ok(())) => {}
             // The task has ended, and the job with it; or the time is over.
-            Ok(Err(_)) | Err(_) => return job(shared, id).await,
+            Ok(Err(_)) | Err(_) => return job(shared, caller, id).await,
         }
     }
 }
@@ -339,6 +398,42 @@ mod tests {
             opened: Vec::new(),
         };
         Finish { job: JobId([0; 32]), attempt: Attempt(1), finished }
+    }
+
+    /// A job that is stored and whose task takes one input and ends without storing it.
+    async fn failing(over: bool) -> (tempfile::TempDir, Store, Jobs, JobId) {
+        let folder = tempfile::TempDir::new().unwrap();
+        let fatal = crate::store::Fatal::channel().0;
+        let (store, _writer) = Store::open(folder.path().join("coordinator.db"), fatal).await.unwrap();
+        let job = crate::driver::tests::job();
+        let (id, signer, state, value) = (job.id(), NodeId([0; 32]), job.state().to_owned(), wire::encode(&job));
+        let insert = Change::InsertJob { id, signer, nodes: Vec::new(), state, at: UnixMillis(1), value };
+        store.write(insert).await.unwrap();
+        if over {
+            let mut job = job.clone();
+            for at in [1_000_000, 2_000_000, 3_000_000] {
+                job.step(UnixMillis(crate::driver::tests::T0.0 + at), Input::Tick);
+            }
+            assert!(job.is_over());
+            let (state, value) = (job.state().to_owned(), wire::encode(&job));
+            store.write(Change::PutJob { id, state, over: true, value }).await.unwrap();
+        }
+        let jobs = Jobs::default();
+        let mut posts = jobs.enter(job);
+        tokio::spawn(async move { drop(posts.recv().await) });
+        (folder, store, jobs, id)
+    }
+
+    /// What its task could not store is not acknowledged: the node reports it again after the restart.
+    #[tokio::test]
+    async fn a_report_that_was_not_stored_is_not_acknowledged() {
+        let (_folder, store, jobs, id) = failing(false).await;
+        let report = |id| Input::Finish { node: NodeId([1; 32]), finish: Finish { job: id, ..ok(1, 1) } };
+        assert_eq!(post(&jobs, &store, &id, report(id)).await.unwrap_err().code, Code::StoreFailed);
+        // One that came as the job ended changes nothing, and is over with.
+        let (_folder, store, jobs, id) = failing(true).await;
+        assert_eq!(post(&jobs, &store, &id, report(id)).await, Ok(false));
+        assert_eq!(post(&jobs, &store, &JobId([7; 32]), report(id)).await, Ok(false));
     }
 
     #[test]

@@ -163,7 +163,7 @@ async fn answer(
             let (total, bytes) = reads::on_disk(move || depot.get(&hash, offset)).await?;
             Ok(FromCoordinator::Fetched { total, bytes: Blob(bytes) })
         }
-        (request, _) => reads::read(shared, request).await,
+        (request, caller) => reads::read(shared, &caller, request).await,
     }
 }
 

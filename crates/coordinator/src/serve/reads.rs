@@ -10,13 +10,17 @@ use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault};
 use tokio::task::spawn_blocking;
 
-use super::jobs;
+use super::{Caller, jobs};
 use crate::daemon::Shared;
 use crate::enrol::roster_entries;
 use crate::limits::{ANSWER_BYTES_MAX, CONTRACTS_MAX};
 use crate::store::Change;
 
-pub(super) async fn read(shared: &Arc<Shared>, request: ToCoordinator) -> Result<FromCoordinator, Fault> {
+pub(super) async fn read(
+    shared: &Arc<Shared>,
+    caller: &Caller,
+    request: ToCoordinator,
+) -> Result<FromCoordinator, Fault> {
     match request {
         ToCoordinator::Ping => Ok(FromCoordinator::Done),
         ToCoordinator::Roster => Ok(FromCoordinator::Roster(roster_entries(shared))),
@@ -24,9 +28,9 @@ pub(super) async fn read(shared: &Arc<Shared>, request: ToCoordinator) -> Result
         ToCoordinator::Datasets => shared.store.datasets().await.map(FromCoordinator::Datasets),
         ToCoordinator::Contract(id) => shared.store.contract(&id).await.map(FromCoordinator::Contract),
         ToCoordinator::Contracts => contracts(shared).await,
-        ToCoordinator::Jobs { before, limit } => jobs::page(shared, before, limit).await,
-        ToCoordinator::Job(id) => jobs::job(shared, &id).await,
-        ToCoordinator::Watch { job, seen, wait_ms } => jobs::watch(shared, &job, seen, wait_ms).await,
+        ToCoordinator::Jobs { before, limit } => jobs::page(shared, caller, before, limit).await,
+        ToCoordinator::Job(id) => jobs::job(shared, caller, &id).await,
+        ToCoordinator::Watch { job, seen, wait_ms } => jobs::watch(shared, caller, &job, seen, wait_ms).await,
         ToCoordinator::Leaves { from, limit } => leaves(shared, from, limit).await,
         ToCoordinator::Checkpoint => match shared.log.published.borrow().as_deref() {
             Some(checkpoint) => Ok(FromCoordinator::Checkpoint(Blob(checkpoint.to_bytes()))),

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::limits::{DB_BUSY, WRITES_TOGETHER_MAX, WRITES_WAITING_MAX};
 
-pub(crate) use read::PartyRow;
+pub(crate) use read::{PartyRow, Whose};
 pub(crate) use write::{Change, LeafRow};
 
 /// Connections that read at once.
@@ -222,7 +222,8 @@ mod tests {
 
     fn job(n: u8, bytes: usize) -> Change {
         let (id, signer) = (JobId([n; 32]), NodeId([0; 32]));
-        Change::InsertJob { id, signer, state: "admitting".into(), at: UnixMillis(1), value: vec![n; bytes] }
+        let (nodes, state) = (vec![NodeId([n; 32])], "admitting".into());
+        Change::InsertJob { id, signer, nodes, state, at: UnixMillis(1), value: vec![n; bytes] }
     }
 
     fn leaf(place: u64, hash: u8) -> Change {
@@ -249,6 +250,34 @@ mod tests {
         pages(1_000_000).execute(&mut connection).await.unwrap();
         assert_eq!(write_patiently(&mut connection, &[&change, &job(1, 9)]).await.unwrap(), [true, false]);
         assert!(reports.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn each_lists_its_own_jobs() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (store, writer) = Store::open(folder.path().join("coordinator.db"), Fatal::channel().0).await.unwrap();
+        for n in 1..=4 {
+            let (id, nodes) = (JobId([n; 32]), vec![NodeId([n % 2; 32]), NodeId([9; 32])]);
+            let (signer, state) = (NodeId([n / 3; 32]), "admitting".into());
+            store
+                .write(Change::InsertJob { id, signer, nodes, state, at: UnixMillis(1), value: vec![] })
+                .await
+                .unwrap();
+        }
+        let ids = async |whose: Whose, before: Option<u8>, limit: u32| -> Vec<u8> {
+            let before = before.map(|n| JobId([n; 32]));
+            store.job_ids(&whose, before, limit).await.unwrap().iter().map(|id| id.0[0]).collect()
+        };
+        assert_eq!(ids(Whose::Everybody, None, 9).await, [4, 3, 2, 1]);
+        assert_eq!(ids(Whose::Everybody, Some(3), 1).await, [2]);
+        assert_eq!(ids(Whose::Everybody, Some(77), 9).await, [0u8; 0]);
+        assert_eq!(ids(Whose::Signer(NodeId([1; 32]), NodeId([7; 32])), None, 9).await, [4, 3]);
+        assert_eq!(ids(Whose::Signer(NodeId([7; 32]), NodeId([0; 32])), Some(2), 9).await, [1]);
+        assert_eq!(ids(Whose::Node(NodeId([1; 32])), None, 9).await, [3, 1]);
+        assert_eq!(ids(Whose::Node(NodeId([9; 32])), Some(4), 2).await, [3, 2]);
+        assert_eq!(ids(Whose::Node(NodeId([8; 32])), None, 9).await, [0u8; 0]);
+        drop(store);
+        writer.finish().await;
     }
 
     #[tokio::test]

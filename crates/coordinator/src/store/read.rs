@@ -29,6 +29,17 @@ pub(crate) struct PartyRow {
     pub slots: u32,
 }
 
+/// Whose jobs are listed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Whose {
+    /// All.
+    Everybody,
+    /// Those that one of two keys of an operator signed.
+    Signer(NodeId, NodeId),
+    /// Those with a seat for a node.
+    Node(NodeId),
+}
+
 fn corrupt(what: impl Into<String>) -> Fault {
     Fault::new(Code::StoreCorrupt, what)
 }
@@ -141,14 +152,26 @@ impl Store {
     }
 
     /// Ids, newest first, of those submitted before one.
-    pub(crate) async fn job_ids(&self, before: Option<JobId>, limit: u32) -> Result<Vec<JobId>, Fault> {
-        let query = match before {
-            None => sqlx::query("SELECT id FROM jobs ORDER BY seq DESC LIMIT ?"),
-            Some(before) => {
-                let sql = "SELECT id FROM jobs WHERE seq < (SELECT seq FROM jobs WHERE id = ?)
-                    ORDER BY seq DESC LIMIT ?";
-                sqlx::query(sql).bind(before.0.to_vec())
+    pub(crate) async fn job_ids(&self, whose: &Whose, before: Option<JobId>, limit: u32) -> Result<Vec<JobId>, Fault> {
+        let newest = "seq < COALESCE((SELECT seq FROM jobs WHERE id = ?), 9223372036854775807)";
+        // A job that is not there is before nothing, as an unknown place in any list.
+        let known = "(? IS NULL OR EXISTS (SELECT 1 FROM jobs WHERE id = ?))";
+        let rows = match whose {
+            Whose::Everybody => format!("SELECT id FROM jobs WHERE {newest} AND {known} ORDER BY seq DESC LIMIT ?"),
+            Whose::Signer(..) => {
+                format!("SELECT id FROM jobs WHERE {newest} AND {known} AND signer IN (?, ?) ORDER BY seq DESC LIMIT ?")
             }
+            Whose::Node(_) => format!(
+                "SELECT id FROM jobs WHERE {newest} AND {known} AND id IN (SELECT job FROM job_nodes WHERE node = ?)
+                 ORDER BY seq DESC LIMIT ?"
+            ),
+        };
+        let before = before.map(|id| id.0.to_vec());
+        let query = sqlx::query(sqlx::AssertSqlSafe(rows)).bind(before.clone()).bind(before.clone()).bind(before);
+        let query = match whose {
+            Whose::Everybody => query,
+            Whose::Signer(one, other) => query.bind(one.0.to_vec()).bind(other.0.to_vec()),
+            Whose::Node(node) => query.bind(node.0.to_vec()),
         };
         let rows = query.bind(limit).fetch_all(&self.readers).await.map_err(fault)?;
         rows.iter().map(|row| id(row, "id").map(JobId)).collect()

@@ -19,8 +19,8 @@ pub(crate) struct LeafRow {
 /// One change.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// A job that was submitted. `false` when it is there.
-    InsertJob { id: JobId, signer: NodeId, state: String, at: UnixMillis, value: Vec<u8> },
+    /// A job that was submitted, and whose nodes it concerns. `false` when it is there.
+    InsertJob { id: JobId, signer: NodeId, nodes: Vec<NodeId>, state: String, at: UnixMillis, value: Vec<u8> },
     /// A job's next state.
     PutJob { id: JobId, state: String, over: bool, value: Vec<u8> },
     /// An invitation was redeemed. `false` when it is not there any more.
@@ -47,12 +47,19 @@ fn integer(n: u64) -> i64 {
 impl Change {
     pub(super) async fn apply(&self, db: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
         match self {
-            Change::InsertJob { id, signer, state, at, value } => {
+            Change::InsertJob { id, signer, nodes, state, at, value } => {
                 let sql = "INSERT INTO jobs (id, signer, state, over, submitted_at, value)
                     VALUES (?, ?, ?, 0, ?, ?) ON CONFLICT (id) DO NOTHING";
                 let query = sqlx::query(sql).bind(&id.0[..]).bind(&signer.0[..]).bind(state);
-                let done = query.bind(integer(at.0)).bind(value).execute(db).await?;
-                Ok(done.rows_affected() == 1)
+                let done = query.bind(integer(at.0)).bind(value).execute(&mut *db).await?;
+                if done.rows_affected() == 0 {
+                    return Ok(false);
+                }
+                for node in nodes {
+                    let sql = "INSERT INTO job_nodes (node, job) VALUES (?, ?) ON CONFLICT DO NOTHING";
+                    sqlx::query(sql).bind(&node.0[..]).bind(&id.0[..]).execute(&mut *db).await?;
+                }
+                Ok(true)
             }
             Change::PutJob { id, state, over, value } => {
                 let query = sqlx::query("UPDATE jobs SET state = ?, over = ?, value = ? WHERE id = ?");

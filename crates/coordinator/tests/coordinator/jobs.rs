@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use tacit_crypto::Statement;
 use tacit_engine::api::{FromCoordinator, ToCoordinator};
 use tacit_engine::{CancelOrder, Terminal};
+use tacit_governance::{PartyCard, PartyRole};
+use tacit_net::{Purpose, keyfile};
 use tacit_receipts::{JointReceipt, TrustSource, verify_files};
 use tacit_types::{Code, JobId};
 
@@ -95,14 +97,16 @@ async fn a_node_that_never_answers_fails_the_job_by_name() {
     let world = World::new().await;
     let nodes = world.nodes(3).await;
     let operator = world.operator("o").await;
-    nodes[2].script().hold.insert("admit");
+    // Not the one that decides first: nobody would be left who knows of the job.
+    let silent = nodes.iter().max_by_key(|n| n.id()).unwrap();
+    silent.script().hold.insert("admit");
     let plan = ToCoordinator::Plan { job: operator.job(&nodes, 9).into() };
     let begun = Instant::now();
     let view = operator.end(operator.submit(operator.job(&nodes, 1)).await.unwrap()).await;
     let Some(Terminal::Failed { code: Code::JobUnreachable, party: Some(party), .. }) = view.terminal else {
         panic!("{view:?}")
     };
-    assert_eq!((party.as_str(), view.receipt), ("p2", Some(2)));
+    assert_eq!((party.as_str(), view.receipt), (silent.keys.name.as_str(), Some(2)));
     assert!(begun.elapsed() < Duration::from_secs(10));
 
     // One that is not even connected.
@@ -217,4 +221,118 @@ async fn what_is_no_job_of_an_enrolled_operator_is_not_taken() {
     let mut old = body;
     (old.created_at, old.expires_at) = (tacit_types::UnixMillis(1), tacit_types::UnixMillis(2));
     assert_eq!(operator.submit(sign(old)).await.unwrap_err().code, Code::RefusedJobExpired);
+}
+
+/// What everybody may see of a job, at the coordinator: all of it, all but what the other parties said, or
+/// nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_shown_to_those_whom_it_concerns() {
+    #[derive(PartialEq, Eq, Debug)]
+    enum Sight {
+        All,
+        Own,
+        Nothing,
+    }
+    let world = World::new().await;
+    let nodes = world.nodes(4).await;
+    let (operator, other) = (world.operator("o").await, world.operator("x").await);
+    let regulator = Keys::new("r", PartyRole::Regulator);
+    world.enrol(&regulator).await;
+    let regulator = Client::new(regulator, world.id, world.address).await;
+    let own = Keys {
+        node: keyfile::read_signing(&world.home().join("root.key")).unwrap(),
+        ..Keys::new("c", PartyRole::Operator)
+    };
+    let own = Client::new(own, world.id, world.address).await;
+    nodes[1].script().refuse = true;
+    let id = operator.submit(operator.job(&nodes[..3], 1)).await.unwrap();
+    assert!(matches!(operator.end(id).await.terminal, Some(Terminal::Refused { .. })));
+    nodes[1].script().refuse = false;
+    // Another one over other parties, so that a list of all would show.
+    let elsewhere = other.submit(other.job(&nodes[1..], 2)).await.unwrap();
+    other.end(elsewhere).await;
+
+    let (node, bystander, refuser) = (nodes[0].up().await, nodes[3].up().await, nodes[1].up().await);
+    for (who, asks, mine, theirs) in [
+        ("its operator", Asks::Client(&operator), Sight::All, Sight::Nothing),
+        ("another operator", Asks::Client(&other), Sight::Nothing, Sight::All),
+        ("a regulator", Asks::Client(&regulator), Sight::All, Sight::All),
+        ("who runs the coordinator", Asks::Client(&own), Sight::All, Sight::All),
+        ("the party that refused", Asks::Node(&refuser), Sight::All, Sight::Own),
+        ("a party", Asks::Node(&node), Sight::Own, Sight::Nothing),
+        ("a party of another job", Asks::Node(&bystander), Sight::Nothing, Sight::Own),
+    ] {
+        let FromCoordinator::Jobs(listed) = asks.ask(&ToCoordinator::Jobs { before: None, limit: 9 }).await.unwrap()
+        else {
+            panic!("{who}")
+        };
+        for (job, wanted) in [(id, mine), (elsewhere, theirs)] {
+            let shown = asks.ask(&ToCoordinator::Job(job)).await;
+            let watched = asks.ask(&ToCoordinator::Watch { job, seen: 0, wait_ms: 10 }).await;
+            let in_list = listed.iter().find(|view| view.id == job);
+            if wanted == Sight::Nothing {
+                assert_eq!(shown.unwrap_err().code, Code::JobNotOurs, "{who}");
+                assert_eq!(watched.unwrap_err().code, Code::JobNotOurs, "{who}");
+                assert_eq!(in_list, None, "{who}");
+                continue;
+            }
+            let FromCoordinator::Job(shown) = shown.unwrap() else { panic!("{who}") };
+            let FromCoordinator::Job(watched) = watched.unwrap() else { panic!("{who}") };
+            for view in [&*shown, &*watched, in_list.unwrap_or_else(|| panic!("{who} does not list it"))] {
+                assert_eq!(view.timeline.last().unwrap().what, "ended", "{who}");
+                if job == id {
+                    let refused = view.timeline.iter().find(|e| e.what == "refused").unwrap();
+                    assert_eq!(!refused.detail.is_empty(), wanted == Sight::All, "{who}: {:?}", refused.detail);
+                }
+            }
+        }
+    }
+}
+
+enum Asks<'a> {
+    Client(&'a Client),
+    Node(&'a tacit_net::Connection),
+}
+
+impl Asks<'_> {
+    async fn ask(&self, request: &ToCoordinator) -> Result<FromCoordinator, tacit_types::Fault> {
+        match self {
+            Asks::Client(client) => client.ask(request).await,
+            Asks::Node(connection) => ask(connection, request).await,
+        }
+    }
+}
+
+/// A node counts as away as soon as its connection closes, and a new connection of it ends the old one:
+/// nothing waits on the dead one until its silence is long enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_away_at_once_and_its_next_connection_counts() {
+    let world = World::new().await;
+    let operator = world.operator("o").await;
+    let keys = Keys::new("p0", PartyRole::Partner);
+    world.enrol(&keys).await;
+    let online = async || {
+        let FromCoordinator::Roster(roster) = operator.ask(&ToCoordinator::Roster).await.unwrap() else { panic!() };
+        let find = |e: &&tacit_engine::RosterEntry| PartyCard::verify(&e.card).unwrap().body().name == keys.name;
+        roster.iter().find(find).unwrap().online
+    };
+    let register = async || {
+        let endpoint = keys.endpoint();
+        let connection = endpoint.connect(&world.address.into(), &world.id, Purpose::Member).await.unwrap();
+        let register = ToCoordinator::Register { address: "127.0.0.1:9".into(), datasets: vec![], slots: 4 };
+        ask(&connection, &register).await.unwrap();
+        (endpoint, connection)
+    };
+    assert!(!online().await);
+    let (_first_endpoint, first) = register().await;
+    assert!(online().await);
+    let (_second_endpoint, second) = register().await;
+    let begun = Instant::now();
+    within(2, "the end of the old connection", first.closed()).await;
+    assert!(online().await);
+    second.close(tacit_net::CloseReason::Done);
+    while online().await {
+        assert!(begun.elapsed() < Duration::from_secs(2), "it is still taken for there");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

@@ -30,7 +30,9 @@ impl Job {
     }
 
     fn after_admitting(&mut self, now: UnixMillis, until: UnixMillis) {
-        let waiting = self.parties.iter().find(|p| p.decision == Decision::Waiting).map(|p| p.member.name.clone());
+        // One that was asked, before one that waits for the first to decide.
+        let waiting = self.parties.iter().filter(|p| p.decision == Decision::Waiting);
+        let waiting = waiting.max_by_key(|p| self.may_decide(p)).map(|p| p.member.name.clone());
         let refused = self.parties.iter().find_map(|p| match &p.decision {
             Decision::Refused { code, reason } => Some((*code, p.member.name.clone(), reason.clone())),
             _ => None,

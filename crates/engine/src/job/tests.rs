@@ -264,6 +264,13 @@ fn one_owner_decides_first_and_the_others_on_what_it_admitted() {
     admit(&mut admitted, &order[1..]);
     assert_eq!((asked(&admitted), admitted.state()), (Vec::new(), "reserving"));
 
+    // Who does not decide in time is named, and not one that was never asked.
+    let mut silent = job(&seeds);
+    silent.step(T0.plus(20_000), Input::Tick);
+    let named = format!("p{}", order[0]);
+    let end = silent.terminal();
+    assert!(matches!(end, Some(Terminal::Failed { party: Some(party), .. }) if party.as_str() == named), "{end:?}");
+
     // What the first refuses, the others never hear of.
     let mut refused = job(&seeds);
     let body = Refusal {

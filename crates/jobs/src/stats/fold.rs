@@ -1,4 +1,8 @@
 //! The local half: rows in, one party's exact sums out.
+//!
+//! Nothing in a row can make it fail: a value beyond the range that the job states counts as the nearest one
+//! within, a value that is no number as none. A job that failed on a value would answer its operator's question
+//! about one row. What fails is what a batch without a row shows already: a column of another kind.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +17,8 @@ pub struct Local {
     pub rows: Vec<u64>,
     /// For each measure.
     pub measures: Vec<Moments>,
-    /// For each histogram: below, bins, above.
-    pub histograms: Vec<Vec<u64>>,
+    /// For each histogram.
+    pub histograms: Vec<Bins>,
     /// For each quantile column: the fixed-point values, ascending once folded.
     pub quantiles: Vec<Vec<i64>>,
     /// For the matrix.
@@ -25,16 +29,36 @@ pub struct Local {
 pub struct Moments {
     /// Rows with a value.
     pub count: Vec<u64>,
+    /// Rows without.
+    pub empty: Vec<u64>,
+    /// Rows that carry the sum: their value is neither zero nor at or beyond the bound.
+    pub carriers: Vec<u64>,
     /// Sum in fixed point.
     pub sum: Vec<i128>,
     /// Sum of squares in squared fixed point.
     pub squares: Vec<i128>,
 }
 
+/// Counts of one histogram.
+pub struct Bins {
+    /// Below, bins, above.
+    pub counts: Vec<u64>,
+    /// Rows without a value.
+    pub empty: u64,
+}
+
 /// Count, sums and products over rows that are complete.
 pub struct Products {
     /// Complete rows.
     pub count: u64,
+    /// Rows that lack a value in one column or more.
+    pub incomplete: u64,
+    /// Rows that lack a value in two columns or more.
+    pub twice: u64,
+    /// Complete rows that carry the sum of every column.
+    pub carriers: u64,
+    /// For each column: rows that have a value there and lack one elsewhere.
+    pub gaps: Vec<u64>,
     /// Sum of each column.
     pub sums: Vec<i128>,
     /// Products of the upper triangle, row by row.
@@ -46,6 +70,8 @@ pub struct StatsFold {
     params: StatsParams,
     local: Local,
     groups: Groups,
+    /// Values of this owner that were moved into the job's range, by column.
+    clamped: BTreeMap<String, u64>,
 }
 
 /// From a group's value to its cell.
@@ -69,18 +95,23 @@ impl Groups {
     }
 
     /// The group's cell of each row; the last for a NULL or a value that is not listed.
-    fn cells(&self, column: &Column, rows: usize) -> Result<Vec<Option<usize>>, Fault> {
+    fn cells(&self, column: &Column, rows: usize) -> Vec<Option<usize>> {
         let find = |row: usize| match &column.values {
-            Values::Int(v) if self.text.is_empty() => Ok(v.get(row).and_then(|x| self.whole.get(x))),
-            Values::Text(v) if self.whole.is_empty() => Ok(v.get(row).and_then(|x| self.text.get(x))),
-            _ => Err(column_type(&column.name, "the groups that the job lists")),
+            Values::Int(v) => v.get(row).and_then(|x| self.whole.get(x)),
+            Values::Text(v) => v.get(row).and_then(|x| self.text.get(x)),
+            Values::Float(_) => None,
         };
-        (0..rows)
-            .map(|row| {
-                let listed = if column.is_valid(row) { find(row)?.copied() } else { None };
-                Ok(Some(listed.unwrap_or(self.other)))
-            })
-            .collect()
+        let listed = |row: usize| if column.is_valid(row) { find(row).copied() } else { None };
+        (0..rows).map(|row| Some(listed(row).unwrap_or(self.other))).collect()
+    }
+
+    /// Refuses a column that cannot hold the listed values.
+    fn check(&self, column: &Column) -> Result<(), Fault> {
+        match &column.values {
+            Values::Int(_) if self.text.is_empty() => Ok(()),
+            Values::Text(_) if self.whole.is_empty() => Ok(()),
+            _ => Err(column_type(&column.name, "the groups that the job lists")),
+        }
     }
 }
 
@@ -92,19 +123,27 @@ impl StatsFold {
     /// An empty fold for checked parameters.
     pub fn new(params: StatsParams) -> Self {
         let cells = params.cells();
-        let moments = || Moments { count: vec![0; cells], sum: vec![0; cells], squares: vec![0; cells] };
+        let moments = || Moments {
+            count: vec![0; cells],
+            empty: vec![0; cells],
+            carriers: vec![0; cells],
+            sum: vec![0; cells],
+            squares: vec![0; cells],
+        };
+        let bins = |h: &Histogram| Bins { counts: vec![0; StatsParams::bins(h)], empty: 0 };
         let local = Local {
             rows: vec![0; cells],
             measures: params.measures.iter().map(|_| moments()).collect(),
-            histograms: params.histograms.iter().map(|h| vec![0; StatsParams::bins(h)]).collect(),
+            histograms: params.histograms.iter().map(bins).collect(),
             quantiles: params.quantiles.iter().map(|_| Vec::new()).collect(),
             matrix: params.matrix.as_ref().map(|m| {
                 let k = m.values.len();
-                Products { count: 0, sums: vec![0; k], products: vec![0; k * (k + 1) / 2] }
+                let (gaps, sums, products) = (vec![0; k], vec![0; k], vec![0; k * (k + 1) / 2]);
+                Products { count: 0, incomplete: 0, twice: 0, carriers: 0, gaps, sums, products }
             }),
         };
         let groups = Groups::new(&params);
-        Self { params, local, groups }
+        Self { params, local, groups, clamped: BTreeMap::new() }
     }
 
     fn column<'a>(batch: &'a Columns, name: &str) -> Result<&'a Column, Fault> {
@@ -112,50 +151,69 @@ impl StatsFold {
     }
 }
 
-/// One column in fixed point, `None` where there is no value.
+/// One column in fixed point, clamped to its range.
 struct Fixed<'a> {
     column: &'a Column,
-    whole: bool,
     scale: f64,
-    bound: i128,
     low: i128,
+    high: i128,
+    clamped: u64,
+}
+
+/// A value in fixed point.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Value {
+    fixed: i128,
+    /// Whether it is neither zero nor at or beyond an end of the range.
+    carries: bool,
 }
 
 impl<'a> Fixed<'a> {
-    fn new(params: &StatsParams, value: &Scaled, column: &'a Column) -> Result<Self, Fault> {
+    fn new(params: &StatsParams, value: &Scaled, batch: &'a Columns) -> Result<Self, Fault> {
+        let column = numbers(StatsFold::column(batch, &value.column)?, value.whole)?;
         let fraction = params.fraction_bits(value)?;
         let overflow = || Fault::new(Code::RefusedOverflow, format!("bound of `{}`", value.column));
-        let bound = value.bound.to_fixed_floor(fraction).ok_or_else(overflow)? + i128::from(!value.whole);
-        Ok(Self { column, whole: value.whole, scale: (1u64 << fraction) as f64, bound, low: -bound })
+        let high = value.bound.to_fixed_floor(fraction).ok_or_else(overflow)?;
+        Ok(Self { column, scale: (1u64 << fraction) as f64, low: -high, high, clamped: 0 })
     }
 
-    fn within(mut self, low: i128, high: i128) -> Self {
-        (self.low, self.bound) = (low, high);
+    fn within(mut self, (low, high): (i128, i128)) -> Self {
+        (self.low, self.high) = (low, high);
         self
     }
 
-    fn get(&self, row: usize) -> Result<Option<i128>, Fault> {
+    /// The value of a row; `None` where there is none.
+    fn get(&mut self, row: usize) -> Option<Value> {
         if !self.column.is_valid(row) {
-            return Ok(None);
+            return None;
         }
         let fixed = match &self.column.values {
-            Values::Int(v) => v.get(row).map(|x| i128::from(*x) * (self.scale as i128)),
-            Values::Float(v) if !self.whole => match v.get(row) {
-                Some(x) if x.is_finite() => Some((x * self.scale).round_ties_even() as i128),
-                Some(_) => {
-                    return Err(Fault::new(Code::DataValueNotFinite, format!("column `{}`", self.column.name)));
-                }
-                None => None,
-            },
-            _ => return Err(column_type(&self.column.name, if self.whole { "whole numbers" } else { "numbers" })),
+            Values::Int(v) => i128::from(*v.get(row)?) * (self.scale as i128),
+            // why: the cast of a product beyond i128 gives the nearest, which is clamped like any other.
+            Values::Float(v) => (v.get(row).filter(|x| x.is_finite())? * self.scale).round_ties_even() as i128,
+            Values::Text(_) => return None,
         };
-        match fixed {
-            Some(x) if x < self.low || x > self.bound => Err(Fault::new(
-                Code::JobValueOutOfRange,
-                format!("column `{}` holds a value outside the range that the job states", self.column.name),
-            )),
-            other => Ok(other),
+        let carries = fixed != 0 && self.low < fixed && fixed < self.high;
+        // why: rounding moves a real value at the end of the range by one unit in the last place at most.
+        let slack = i128::from(matches!(self.column.values, Values::Float(_)));
+        self.clamped += u64::from(fixed < self.low - slack || fixed > self.high + slack);
+        Some(Value { fixed: fixed.clamp(self.low, self.high), carries })
+    }
+
+    /// Adds to the note for the owner how many values lay outside.
+    fn note(self, clamped: &mut BTreeMap<String, u64>) {
+        if self.clamped > 0 {
+            *clamped.entry(self.column.name.clone()).or_insert(0) += self.clamped;
         }
+    }
+}
+
+/// The column, if it holds numbers: whole ones if those are wanted.
+fn numbers(column: &Column, whole: bool) -> Result<&Column, Fault> {
+    match &column.values {
+        Values::Int(_) => Ok(column),
+        Values::Float(_) if !whole => Ok(column),
+        _ => Err(column_type(&column.name, if whole { "whole numbers" } else { "numbers" })),
     }
 }
 
@@ -166,7 +224,11 @@ impl Fold for StatsFold {
             return Err(Fault::new(Code::DataTooLarge, format!("more than the job's rows_max of {rows_max}")));
         }
         let cells = match &self.params.group_by {
-            Some(group) => self.groups.cells(Self::column(batch, &group.column)?, batch.rows)?,
+            Some(group) => {
+                let column = Self::column(batch, &group.column)?;
+                self.groups.check(column)?;
+                self.groups.cells(column, batch.rows)
+            }
             None => vec![None; batch.rows],
         };
         self.local.rows[0] += batch.rows as u64;
@@ -174,32 +236,34 @@ impl Fold for StatsFold {
             self.local.rows[*cell] += 1;
         }
         for (measure, moments) in self.params.measures.iter().zip(&mut self.local.measures) {
-            let fixed = Fixed::new(&self.params, &measure.value, Self::column(batch, &measure.value.column)?)?;
+            let mut fixed = Fixed::new(&self.params, &measure.value, batch)?;
             for (row, group) in cells.iter().enumerate() {
-                let Some(x) = fixed.get(row)? else { continue };
+                let value = fixed.get(row);
                 for cell in core::iter::once(0).chain(*group) {
-                    moments.count[cell] += 1;
-                    moments.sum[cell] += x;
-                    moments.squares[cell] += x * x;
+                    moments.add(cell, value);
                 }
             }
+            fixed.note(&mut self.clamped);
         }
         for (histogram, bins) in self.params.histograms.iter().zip(&mut self.local.histograms) {
-            count_bins(histogram, Self::column(batch, &histogram.column)?, batch.rows, bins)?;
+            count_bins(histogram, numbers(Self::column(batch, &histogram.column)?, false)?, batch.rows, bins);
         }
         for (quantiles, values) in self.params.quantiles.iter().zip(&mut self.local.quantiles) {
-            let (low, high) = self.params.bracket(quantiles);
-            let column = Self::column(batch, &quantiles.value.column)?;
-            let fixed = Fixed::new(&self.params, &quantiles.value, column)?.within(low, high);
-            for row in 0..batch.rows {
-                // why: check() bounds magnitudes to 58 bits with the fraction, so i64 holds them.
-                values.extend(fixed.get(row)?.map(|x| x as i64));
-            }
+            let mut fixed = Fixed::new(&self.params, &quantiles.value, batch)?.within(self.params.range(quantiles));
+            // why: check() bounds magnitudes to 58 bits with the fraction, so i64 holds them.
+            values.extend((0..batch.rows).filter_map(|row| fixed.get(row)).map(|x| x.fixed as i64));
+            fixed.note(&mut self.clamped);
         }
         if let (Some(matrix), Some(products)) = (&self.params.matrix, &mut self.local.matrix) {
-            multiply(&self.params, matrix, batch, products)?;
+            multiply(&self.params, matrix, batch, products, &mut self.clamped)?;
         }
         Ok(())
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let note =
+            |(column, n): (&String, &u64)| format!("column `{column}`: values beyond the job's range, {n} times");
+        self.clamped.iter().map(note).collect()
     }
 
     fn finish(mut self: Box<Self>) -> Box<dyn JointHalf> {
@@ -208,51 +272,82 @@ impl Fold for StatsFold {
     }
 }
 
+impl Moments {
+    fn add(&mut self, cell: usize, value: Option<Value>) {
+        let Some(Value { fixed, carries }) = value else {
+            self.empty[cell] += 1;
+            return;
+        };
+        self.count[cell] += 1;
+        self.carriers[cell] += u64::from(carries);
+        self.sum[cell] += fixed;
+        self.squares[cell] += fixed * fixed;
+    }
+}
+
 /// Counts values into below, bins, above. Comparison with an edge is exact for whole numbers.
-fn count_bins(histogram: &Histogram, column: &Column, rows: usize, bins: &mut [u64]) -> Result<(), Fault> {
+fn count_bins(histogram: &Histogram, column: &Column, rows: usize, bins: &mut Bins) {
     let reals: Vec<f64> = histogram.edges.iter().map(|e| e.to_f64()).collect();
     let last = reals.len();
-    for row in (0..rows).filter(|row| column.is_valid(*row)) {
-        let (below, at_top) = match &column.values {
-            Values::Int(v) => {
-                let Some(x) = v.get(row).map(|x| crate::Decimal::whole(*x)) else { continue };
+    for row in 0..rows {
+        let found = match &column.values {
+            _ if !column.is_valid(row) => None,
+            Values::Int(v) => v.get(row).map(|x| {
+                let x = crate::Decimal::whole(*x);
                 let below = histogram.edges.partition_point(|e| e.cmp_value(x).is_le());
                 (below, histogram.edges.last().is_some_and(|e| e.cmp_value(x).is_eq()))
-            }
-            Values::Float(v) => {
-                let Some(x) = v.get(row) else { continue };
-                (reals.partition_point(|e| e <= x), reals.last().is_some_and(|e| e.total_cmp(x).is_eq()))
-            }
-            Values::Text(_) => return Err(column_type(&column.name, "numbers")),
+            }),
+            Values::Float(v) => v
+                .get(row)
+                .filter(|x| x.is_finite())
+                .map(|x| (reals.partition_point(|e| e <= x), reals.last().is_some_and(|e| e.total_cmp(x).is_eq()))),
+            Values::Text(_) => None,
         };
-        bins[if at_top { last - 1 } else { below }] += 1;
+        match found {
+            Some((_, true)) => bins.counts[last - 1] += 1,
+            Some((below, false)) => bins.counts[below] += 1,
+            None => bins.empty += 1,
+        }
     }
+}
+
+fn multiply(
+    params: &StatsParams,
+    matrix: &Matrix,
+    batch: &Columns,
+    products: &mut Products,
+    clamped: &mut BTreeMap<String, u64>,
+) -> Result<(), Fault> {
+    let mut columns =
+        matrix.values.iter().map(|value| Fixed::new(params, value, batch)).collect::<Result<Vec<_>, _>>()?;
+    let mut values = Vec::with_capacity(columns.len());
+    for row in 0..batch.rows {
+        values.clear();
+        values.extend(columns.iter_mut().map(|column| column.get(row)));
+        products.add(&values);
+    }
+    columns.into_iter().for_each(|column| column.note(clamped));
     Ok(())
 }
 
-fn multiply(params: &StatsParams, matrix: &Matrix, batch: &Columns, products: &mut Products) -> Result<(), Fault> {
-    let columns = matrix
-        .values
-        .iter()
-        .map(|value| Fixed::new(params, value, StatsFold::column(batch, &value.column)?))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut row_values = vec![0i128; columns.len()];
-    'rows: for row in 0..batch.rows {
-        for (slot, column) in row_values.iter_mut().zip(&columns) {
-            match column.get(row)? {
-                Some(x) => *slot = x,
-                None => continue 'rows,
-            }
+impl Products {
+    fn add(&mut self, row: &[Option<Value>]) {
+        let missing = row.iter().filter(|value| value.is_none()).count();
+        if missing > 0 {
+            self.incomplete += 1;
+            self.twice += u64::from(missing > 1);
+            self.gaps.iter_mut().zip(row).for_each(|(gap, value)| *gap += u64::from(value.is_some()));
+            return;
         }
-        products.count += 1;
+        self.count += 1;
+        self.carriers += u64::from(row.iter().flatten().all(|value| value.carries));
         let mut at = 0;
-        for (i, x) in row_values.iter().enumerate() {
-            products.sums[i] += x;
-            for y in &row_values[i..] {
-                products.products[at] += x * y;
+        for (i, x) in row.iter().flatten().enumerate() {
+            self.sums[i] += x.fixed;
+            for y in row[i..].iter().flatten() {
+                self.products[at] += x.fixed * y.fixed;
                 at += 1;
             }
         }
     }
-    Ok(())
 }

@@ -1,14 +1,13 @@
 //! The joint half: count, search, release.
 
 use tacit_crypto::{Transcript, cbor};
-use tacit_governance::Cohort;
 use tacit_protocol::{Abort, Party};
 use tacit_secagg::{Delivery, Epoch, Outcome, Round, Vector};
 use tacit_types::{Code, Fault, Hash, Seat, Unit};
 
 use super::fold::Local;
-use super::params::{MILLION, StatsParams};
-use super::suppress::{CellCount, released};
+use super::mask::{Mask, rank};
+use super::params::StatsParams;
 use super::{QUANTILE_BINS, TRIES, counts_disclosure, quantile_disclosure, result_disclosure};
 use crate::kind::{JointContext, JointFuture, JointHalf, JointOutput};
 use crate::session;
@@ -121,7 +120,7 @@ impl Run {
 }
 
 fn query(phase: &str, index: u16, params: &StatsParams) -> Transcript {
-    Transcript::new("tacit-stats/1/query").bytes(phase.as_bytes()).u64(u64::from(index)).bytes(&cbor::encode(params))
+    Transcript::new("tacit-stats/2/query").bytes(phase.as_bytes()).u64(u64::from(index)).bytes(&cbor::encode(params))
 }
 
 /// What a party was told by the aggregator, and chooses by what it gives.
@@ -162,15 +161,23 @@ fn possible(joint: &[u64], parties: u64, rows_max: u64) -> Result<(), Abort> {
 }
 
 impl Local {
-    /// This party's counts: for every cell its rows and whether it has any.
+    /// This party's counts, in the order in which [`Mask::new`] reads them: for every cell its rows and whether it
+    /// has any.
     fn counts(&self, params: &StatsParams) -> Vec<u64> {
         let mut out = Vec::with_capacity(params.count_cells());
         let mut put = |rows: u64| out.extend([rows, u64::from(rows > 0)]);
         self.rows.iter().for_each(|r| put(*r));
-        self.measures.iter().flat_map(|m| &m.count).for_each(|n| put(*n));
-        self.histograms.iter().flatten().for_each(|n| put(*n));
+        for (measure, moments) in params.measures.iter().zip(&self.measures) {
+            let carriers: &[u64] = if measure.needs_sum() { &moments.carriers } else { &[] };
+            moments.count.iter().chain(&moments.empty).chain(carriers).for_each(|n| put(*n));
+        }
+        for histogram in &self.histograms {
+            histogram.counts.iter().chain([&histogram.empty]).for_each(|n| put(*n));
+        }
         self.quantiles.iter().for_each(|v| put(v.len() as u64));
-        self.matrix.iter().for_each(|m| put(m.count));
+        if let Some(m) = &self.matrix {
+            [m.count, m.incomplete, m.twice, m.carriers].iter().chain(&m.gaps).for_each(|n| put(*n));
+        }
         out
     }
 
@@ -193,7 +200,7 @@ impl Local {
                 put(*open, &values);
             }
         }
-        for (count, open) in self.histograms.iter().flatten().zip(mask.histograms.iter().flatten()) {
+        for (count, open) in self.histograms.iter().flat_map(|h| &h.counts).zip(mask.histograms.iter().flatten()) {
             put(*open, &[i128::from(*count)]);
         }
         for (value, open) in quantiles.iter().zip(mask.quantiles.iter().flatten()) {
@@ -207,117 +214,6 @@ impl Local {
         }
         out
     }
-}
-
-/// Which cells pass the floor. The same at every node, because it follows from the joint counts.
-pub(super) struct Mask {
-    rows: Vec<bool>,
-    measures: Vec<Vec<bool>>,
-    histograms: Vec<Vec<bool>>,
-    /// For each column, for each probability.
-    quantiles: Vec<Vec<bool>>,
-    /// Joint count of each quantile column.
-    quantile_rows: Vec<u64>,
-    matrix: bool,
-}
-
-impl Mask {
-    pub(super) fn new(params: &StatsParams, joint: &[u64], floor: Cohort) -> Self {
-        let mut cells = joint.chunks_exact(2).map(|c| CellCount { rows: c[0], contributors: c[1] });
-        let mut take = |n: usize| -> Vec<CellCount> { cells.by_ref().take(n).collect() };
-        let table = |counts: &[CellCount]| -> Vec<bool> {
-            let Some((total, groups)) = counts.split_first() else { return Vec::new() };
-            let (all, groups) = released(*total, groups, floor);
-            core::iter::once(all).chain(groups).collect()
-        };
-        let rows = table(&take(params.cells()));
-        // A measure's cell is shown only where the group itself may be.
-        let measured: Vec<Vec<CellCount>> = params.measures.iter().map(|_| take(params.cells())).collect();
-        let totals: Vec<u64> = measured.iter().map(|counts| counts.first().map_or(0, |c| c.rows)).collect();
-        let measures =
-            measured.iter().map(|counts| table(counts).iter().zip(&rows).map(|(a, b)| *a && *b).collect()).collect();
-        let binned: Vec<Vec<CellCount>> = params.histograms.iter().map(|h| take(StatsParams::bins(h))).collect();
-        let histograms = binned.iter().map(|counts| bins(counts, floor)).collect();
-        let columns = take(params.quantiles.len());
-        let quantiles = params
-            .quantiles
-            .iter()
-            .zip(&columns)
-            .map(|(q, n)| {
-                let same = params.histograms.iter().zip(&binned).filter(|(h, _)| h.column == q.value.column);
-                quantiles_open(*n, &q.probabilities, same.flat_map(|(_, counts)| cuts(counts)).collect(), floor)
-            })
-            .collect();
-        let complete = take(usize::from(params.matrix.is_some()));
-        let matrix = complete.iter().any(|c| c.passes(floor) && matrix_apart(params, &totals, *c, floor));
-        Self { rows, measures, histograms, quantiles, quantile_rows: columns.iter().map(|c| c.rows).collect(), matrix }
-    }
-
-    /// Cells that are released, cells that are not.
-    fn tally(&self) -> (u64, u64) {
-        let tables = self.measures.iter().chain(&self.histograms).chain(&self.quantiles).flatten();
-        let (mut open, mut shut) = (0, 0);
-        for cell in self.rows.iter().chain(tables).chain(self.matrix.then_some(&true)) {
-            if *cell { open += 1 } else { shut += 1 }
-        }
-        (open, shut)
-    }
-}
-
-/// A histogram's total is released with it, so its bins are suppressed like the cells of a table.
-fn bins(counts: &[CellCount], floor: Cohort) -> Vec<bool> {
-    let total = CellCount {
-        rows: counts.iter().fold(0, |sum, c| sum.saturating_add(c.rows)),
-        contributors: counts.iter().map(|c| c.contributors).max().unwrap_or(0),
-    };
-    released(total, counts, floor).1
-}
-
-/// The rank of a quantile among `n` values, from 1.
-fn rank(n: u64, probability: u32) -> u64 {
-    (u128::from(n) * u128::from(probability)).div_ceil(u128::from(MILLION)).max(1) as u64
-}
-
-/// The rows below each edge of a histogram.
-fn cuts(counts: &[CellCount]) -> Vec<u64> {
-    let mut below = 0u64;
-    let sums = counts.iter().map(|c| {
-        below = below.saturating_add(c.rows);
-        below
-    });
-    sums.take(counts.len().saturating_sub(1)).collect()
-}
-
-/// Which quantiles of one column are released, with ascending probabilities: those that pass and lie
-/// at least the floor of rows from the last one, and from every cut of the column that a histogram
-/// makes. Many quantiles close together would list the rows between them.
-fn quantiles_open(n: CellCount, probabilities: &[u32], cuts: Vec<u64>, floor: Cohort) -> Vec<bool> {
-    let mut taken = cuts;
-    let mut open = |probability: &u32| {
-        let rank = rank(n.rows, *probability);
-        let apart = taken.iter().all(|at| rank == *at || rank.abs_diff(*at) >= floor.rows);
-        let open = apart && quantile_passes(n, *probability, floor);
-        if open {
-            taken.push(rank);
-        }
-        open
-    };
-    probabilities.iter().map(&mut open).collect()
-}
-
-/// Whether no sum of a column of the matrix follows for fewer rows than the floor: a measure sums the
-/// rows with a value in its column, the matrix those with a value in all of its columns.
-fn matrix_apart(params: &StatsParams, totals: &[u64], complete: CellCount, floor: Cohort) -> bool {
-    let columns = params.matrix.iter().flat_map(|m| &m.values);
-    let summed = params.measures.iter().zip(totals).filter(|(m, _)| m.needs_sum());
-    let shared = summed.filter(|(m, _)| columns.clone().any(|v| v.column == m.value.column));
-    shared.map(|(_, total)| total.abs_diff(complete.rows)).all(|rest| rest == 0 || rest >= floor.rows)
-}
-
-/// A quantile is released with at least the floor of rows on either side of it.
-fn quantile_passes(n: CellCount, probability: u32, floor: Cohort) -> bool {
-    let rank = rank(n.rows, probability);
-    n.passes(floor) && rank >= floor.rows && n.rows - rank >= floor.rows
 }
 
 /// The search for one quantile.
@@ -403,10 +299,6 @@ mod tests {
         }
     }
 
-    fn floor() -> Cohort {
-        Cohort { rows: 5, contributors: 2 }
-    }
-
     fn value(column: &str) -> super::super::params::Scaled {
         super::super::params::Scaled { column: column.into(), whole: true, bound: crate::Decimal::whole(100) }
     }
@@ -427,29 +319,6 @@ mod tests {
             matrix: Some(Matrix { values: vec![value("a"), value("b")], correlation: false }),
             filter: None,
             rows_max: 1000,
-        }
-    }
-
-    /// Joint counts of [`job`]: rows, the measure, three bins, the quantile column, the matrix.
-    fn joint(complete: u64) -> Vec<u64> {
-        [100, 100, 0, 50, 50, 100, complete].into_iter().flat_map(|rows| [rows, 3.min(rows)]).collect()
-    }
-
-    #[test]
-    fn quantiles_of_one_column_keep_their_distance() {
-        let mask = Mask::new(&job(), &joint(100), floor());
-        // Ranks 40, 41, 42, 45, 52 and 60, with a cut of the histogram at 50.
-        assert_eq!(mask.quantiles[0], [true, false, false, true, false, true]);
-    }
-
-    #[test]
-    fn a_matrix_that_leaves_few_rows_out_is_suppressed() {
-        for (complete, open) in [(100, true), (99, false), (96, false), (95, true)] {
-            assert_eq!(
-                Mask::new(&job(), &joint(complete), floor()).matrix,
-                open,
-                "{complete} of 100 rows are complete"
-            );
         }
     }
 
@@ -476,26 +345,10 @@ mod tests {
 
     #[test]
     fn impossible_counts_end_the_job_and_nothing_else() {
-        assert!(possible(&joint(100), 3, 1000).is_ok());
-        assert!(possible(&[3000, 3], 3, 1000).is_ok());
+        assert!(possible(&[3000, 3, 0, 0, 50, 2], 3, 1000).is_ok());
         for counts in [[3001, 3], [5, 4], [0, 1], [u64::MAX, 3], [1 << 63, 3], [5, u64::MAX]] {
             let Err(abort) = possible(&counts, 3, 1000) else { panic!("{counts:?}") };
             assert_eq!(abort.code(), Code::JobValueOutOfRange);
         }
-        // And no sum of them overflows on the way.
-        let huge: Vec<u64> = joint(100).iter().map(|_| u64::MAX - 1).collect();
-        Mask::new(&job(), &huge, floor());
-    }
-
-    #[test]
-    fn quantiles_near_the_edge_are_suppressed() {
-        let floor = Cohort { rows: 5, contributors: 2 };
-        let n = |rows| CellCount { rows, contributors: 2 };
-        assert!(quantile_passes(n(10), 500_000, floor));
-        assert!(!quantile_passes(n(9), 500_000, floor));
-        assert!(!quantile_passes(n(100), 40_000, floor));
-        assert!(quantile_passes(n(100), 50_000, floor));
-        assert!(!quantile_passes(n(100), 960_000, floor));
-        assert!(!quantile_passes(n(0), 500_000, floor));
     }
 }

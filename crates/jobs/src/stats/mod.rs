@@ -9,6 +9,7 @@
 
 pub mod fold;
 pub mod joint;
+mod mask;
 pub mod open;
 pub mod params;
 pub mod suppress;

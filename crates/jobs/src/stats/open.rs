@@ -95,10 +95,13 @@ pub fn open(params: &StatsParams, opened: &OpenedVector) -> Result<Opened, Fault
             suppressed += u64::from(cell.is_none());
             let value = cell.map(|v| v[0] / opened.survivors.max(1) as i128).map(|v| real(v, fraction));
             let share = f64::from(*probability) / 1e6;
-            quantiles.push(json!({"column": q.value.column, "probability": share, "value": value}));
+            let range = [q.low, q.high];
+            quantiles
+                .push(json!({"column": q.value.column, "probability": share, "value": value, "clamped_to": range}));
             lines.push(vec![share.to_string(), value.map_or_else(hidden, |v| v.to_string())]);
         }
-        tables.push(table(format!("quantiles of {}", q.value.column), &["share", "value"], lines));
+        let title = format!("quantiles of {} (clamped to {} .. {})", q.value.column, q.low, q.high);
+        tables.push(table(title, &["share", "value"], lines));
     }
     let matrix = match &params.matrix {
         Some(m) => Some(open_matrix(params, m, &mut reader, &mut tables, &mut suppressed)?),
@@ -207,8 +210,9 @@ fn open_measure(
         lines.push(line);
     }
     let head: Vec<&str> = core::iter::once("group").chain(measure.statistics.iter().map(|s| word(*s))).collect();
-    tables.push(table(measure.value.column.clone(), &head, lines));
-    Ok(json!({"column": measure.value.column, "groups": list}))
+    let Scaled { column, bound, .. } = &measure.value;
+    tables.push(table(format!("{column} (clamped to ±{bound})"), &head, lines));
+    Ok(json!({"column": column, "clamped_to": bound, "groups": list}))
 }
 
 const fn word(statistic: Statistic) -> &'static str {
@@ -291,8 +295,10 @@ fn open_matrix(
             .collect::<Vec<Vec<f64>>>()
     });
     tables.extend(correlation.as_ref().map(|c| square("correlation", &columns, c)));
+    let bounds: Vec<Decimal> = matrix.values.iter().map(|v| v.bound).collect();
     Ok(json!({
         "columns": columns, "suppressed": false, "rows": number(n), "covariance": covariance, "correlation": correlation,
+        "clamped_to": bounds,
     }))
 }
 

@@ -63,7 +63,7 @@ pub struct Scaled {
     /// Whether every provider has whole numbers there; then the sums are exact integers.
     #[n(2)]
     pub whole: bool,
-    /// No value is larger in magnitude.
+    /// A value that is larger in magnitude counts as this.
     #[n(3)]
     pub bound: Decimal,
 }
@@ -131,10 +131,10 @@ pub struct Quantiles {
     /// Shares in millionths, above 0 and below 1,000,000.
     #[n(2)]
     pub probabilities: Vec<u32>,
-    /// No value is below.
+    /// A value below counts as this.
     #[n(3)]
     pub low: Decimal,
-    /// No value is above.
+    /// A value above counts as this.
     #[n(4)]
     pub high: Decimal,
 }
@@ -239,19 +239,43 @@ impl StatsParams {
         ensure(self.release_cells() <= CELLS_MAX, || format!("more than {CELLS_MAX} cells"))
     }
 
-    /// The floor holds within one table. Tables that cut one column in different places would give the
-    /// rows between two cuts away, and sums of the column that groups the rows the size of a group.
+    /// The floor is applied to cells, and to what follows from cells by subtraction. Tables that cut one column in
+    /// different places would give away the rows between two cuts, and sums of the column that groups the rows the
+    /// size of a group. So each column is cut once; decision 6 has the algebra.
     fn check_repeats(&self) -> Result<(), Fault> {
-        let mut histograms: Vec<&str> = self.histograms.iter().map(|h| h.column.as_str()).collect();
-        let mut quantiles: Vec<&str> = self.quantiles.iter().map(|q| q.value.column.as_str()).collect();
-        for (what, columns) in [("histograms", &mut histograms), ("quantiles", &mut quantiles)] {
+        let measures: Vec<&str> = self.measures.iter().map(|m| m.value.column.as_str()).collect();
+        let histograms: Vec<&str> = self.histograms.iter().map(|h| h.column.as_str()).collect();
+        let quantiles: Vec<&str> = self.quantiles.iter().map(|q| q.value.column.as_str()).collect();
+        for (what, mut columns) in [("measures", measures), ("histograms", histograms), ("quantiles", quantiles)] {
             columns.sort_unstable();
             let twice = columns.windows(2).find(|w| w[0] == w[1]);
             ensure(twice.is_none(), || format!("{what}: `{}` stands twice", twice.map_or("", |w| w[0])))?;
         }
+        // Two sums clamped at two bounds differ by the rows beyond the lower one alone.
+        for value in self.matrix.iter().flat_map(|m| &m.values) {
+            let measure = self.measures.iter().find(|m| m.value.column == value.column);
+            let same = measure.is_none_or(|m| m.value.bound.cmp_value(value.bound).is_eq());
+            ensure(same, || format!("matrix: `{}` has another bound than as a measure", value.column))?;
+        }
+        // The bins give the values, and the sum is an equation over them: it tells apart what one bin holds.
+        let both = self.histograms.iter().find(|h| self.sums(&h.column));
+        ensure(both.is_none(), || {
+            format!("histograms: `{}` is summed in the same job", both.map_or("", |h| h.column.as_str()))
+        })?;
         let Some(group) = &self.group_by else { return Ok(()) };
         let measured = self.measured_columns().any(|column| column == group.column);
         ensure(!measured, || format!("group_by: `{}` is measured in the same job", group.column))
+    }
+
+    /// Whether sums of a column are released.
+    fn sums(&self, column: &str) -> bool {
+        let measured = self.measures.iter().any(|m| m.needs_sum() && m.value.column == column);
+        measured || self.matrix.iter().flat_map(|m| &m.values).any(|v| v.column == column)
+    }
+
+    /// Whether rows with a value in a column are counted, other than by the matrix. No histogram stands beside it.
+    pub fn counts(&self, column: &str) -> bool {
+        self.measures.iter().any(|m| m.value.column == column)
     }
 
     /// Digits after the binary point for a column: as many as leave room for the sum of squares of
@@ -291,11 +315,13 @@ impl StatsParams {
         histogram.edges.len() + 1
     }
 
-    /// Words of the counts vector: rows and contributors for every cell that may be released.
+    /// Words of the counts vector: rows and contributors of every cell that may be released, and of those that
+    /// follow from released ones by subtraction. Their order is that of `Local::counts`.
     pub fn count_cells(&self) -> usize {
-        let tables = self.cells() * (1 + self.measures.len());
-        let bins: usize = self.histograms.iter().map(Self::bins).sum();
-        2 * (tables + bins + self.quantiles.len() + usize::from(self.matrix.is_some()))
+        let measures: usize = self.measures.iter().map(|m| 2 + usize::from(m.needs_sum())).sum();
+        let bins: usize = self.histograms.iter().map(|h| Self::bins(h) + 1).sum();
+        let matrix = self.matrix.as_ref().map_or(0, |m| 4 + m.values.len());
+        2 * (self.cells() * (1 + measures) + bins + self.quantiles.len() + matrix)
     }
 
     /// Words of the release vector.
@@ -329,7 +355,13 @@ impl StatsParams {
             .unwrap_or(0)
     }
 
-    /// The fixed-point range of a quantile's column, inclusive.
+    /// The fixed-point range to which a quantile's column is clamped, inclusive.
+    pub fn range(&self, quantiles: &Quantiles) -> (i128, i128) {
+        let (low, high) = self.bracket(quantiles);
+        (low, high - i128::from(!quantiles.value.whole))
+    }
+
+    /// The fixed-point range in which a quantile is searched, inclusive.
     pub fn bracket(&self, quantiles: &Quantiles) -> (i128, i128) {
         let fraction = self.fraction_bits(&quantiles.value).unwrap_or(0);
         // why: bounds of at most 58 bits and fractions of at most 40 fit; check() refuses others.
@@ -349,7 +381,8 @@ fn check_groups(group: &GroupBy) -> Result<(), Fault> {
         };
         ensure(ok, || "group_by: values are whole numbers or texts of at most 256 bytes".into())?;
     }
-    Ok(())
+    let whole = group.values.iter().filter(|v| matches!(v, Literal::Int(_))).count();
+    ensure(whole == 0 || whole == group.values.len(), || "group_by: values are all whole numbers or all texts".into())
 }
 
 fn check_histogram(histogram: &Histogram) -> Result<(), Fault> {
@@ -470,7 +503,9 @@ pub fn from_written(written: serde_json::Value, columns: &ColumnKinds) -> Result
     let matrix = match written.matrix {
         None => None,
         Some(m) => {
-            let values = m.columns.iter().map(|c| number(c, m.bound)).collect::<Result<_, _>>()?;
+            let measured = |c: &str| measures.iter().find(|m| m.value.column == c).map(|m| m.value.bound);
+            let values =
+                m.columns.iter().map(|c| number(c, m.bound.or_else(|| measured(c)))).collect::<Result<_, _>>()?;
             Some(Matrix { values, correlation: m.correlation })
         }
     };

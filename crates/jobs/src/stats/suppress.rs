@@ -5,11 +5,14 @@
 //! the released cells from the released total is itself at or above the floor and spread over at
 //! least two cells that hold rows. An empty cell covers for nothing: the last cell of a table, for
 //! values that the job does not list, is empty in most jobs, and its reader knows that.
+//!
+//! What else a reader can subtract has counts of its own, and the floor holds for those too:
+//! [`Measured`] for a measure beside the rows of its group, [`histogram`] for bins beside all rows. `docs/decisions/0007-the-floor-holds-for-differences.md` says why these are all.
 
 use tacit_governance::Cohort;
 
 /// Joint counts of one cell.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct CellCount {
     /// Rows.
     pub rows: u64,
@@ -22,6 +25,79 @@ impl CellCount {
     pub fn passes(self, floor: Cohort) -> bool {
         self.rows >= floor.rows && self.contributors >= u64::from(floor.contributors)
     }
+
+    /// Whether nobody is in the cell, or the floor.
+    pub fn none_or_passes(self, floor: Cohort) -> bool {
+        self.rows == 0 || self.passes(floor)
+    }
+
+    /// Both cells together. No fewer parties than those of the wider one stand behind them; maybe no more.
+    fn and(self, other: Self) -> Self {
+        Self { rows: self.rows.saturating_add(other.rows), contributors: self.contributors.max(other.contributors) }
+    }
+}
+
+/// Joint counts of one cell of a measure. Beside the rows of its group it gives away how many have no value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Measured {
+    /// Rows with a value.
+    pub valued: CellCount,
+    /// Rows without.
+    pub empty: CellCount,
+    /// Rows that carry the sum, where sums are released.
+    pub carriers: Option<CellCount>,
+}
+
+impl Measured {
+    fn shows(self, floor: Cohort) -> bool {
+        self.valued.passes(floor)
+            && self.empty.none_or_passes(floor)
+            && self.carriers.is_none_or(|carriers| carriers.passes(floor))
+    }
+
+    fn and(self, other: Self) -> Self {
+        let carriers = self.carriers.zip(other.carriers).map(|(a, b)| a.and(b));
+        Self { valued: self.valued.and(other.valued), empty: self.empty.and(other.empty), carriers }
+    }
+}
+
+/// Which cells of a measure may be released: its total, then its groups. `rows` says the same of the rows.
+pub fn measured(total: Measured, groups: &[Measured], rows: &[bool], floor: Cohort) -> Vec<bool> {
+    let Some((true, row_groups)) = rows.split_first().map(|(all, groups)| (*all, groups)) else {
+        return vec![false; 1 + groups.len()];
+    };
+    let mut open: Vec<bool> = groups.iter().zip(row_groups).map(|(cell, rows)| *rows && cell.shows(floor)).collect();
+    let all = total.shows(floor);
+    // Without the total nothing is left over to subtract from.
+    while all && !rest_is_safe(groups, &open, floor) {
+        match (0..groups.len()).filter(|i| open[*i]).min_by_key(|i| groups[*i].valued.rows) {
+            Some(smallest) => open[smallest] = false,
+            None => break,
+        }
+    }
+    core::iter::once(all).chain(open).collect()
+}
+
+/// Whether the groups that are not open may be known together.
+fn rest_is_safe(groups: &[Measured], open: &[bool], floor: Cohort) -> bool {
+    let hidden: Vec<Measured> = groups.iter().zip(open).filter(|(_, o)| !**o).map(|(cell, _)| *cell).collect();
+    let Some(rest) = hidden.iter().copied().reduce(Measured::and) else { return true };
+    let holding = hidden.iter().filter(|cell| cell.valued.rows > 0).count();
+    if holding == 0 { rest.empty.none_or_passes(floor) } else { holding > 1 && rest.shows(floor) }
+}
+
+/// Which bins of a histogram may be released. `all` counts all rows, `empty` those without a value.
+pub fn histogram(all: CellCount, bins: &[CellCount], empty: CellCount, floor: Cohort) -> Vec<bool> {
+    let mut open = if empty.none_or_passes(floor) {
+        let total = bins.iter().copied().reduce(CellCount::and).unwrap_or_default();
+        released(total, bins, floor).1
+    } else {
+        // Few rows without a value are a cell that must not follow either.
+        let cells: Vec<CellCount> = bins.iter().copied().chain([empty]).collect();
+        released(all, &cells, floor).1
+    };
+    open.truncate(bins.len());
+    open
 }
 
 /// Which of `total` and `cells` may be released. The cells partition the total's rows. When the

@@ -351,7 +351,7 @@ impl RawTree {
             nodes.push(Some(split));
         }
         nodes.extend(self.leaf.iter().map(|value| Some(Linked::Leaf(*value))));
-        in_order(tree, nodes, 0)
+        in_order(tree, &mut nodes, 0)
     }
 
     /// The codes of the set whose number stands in the place of a threshold.

@@ -393,6 +393,6 @@ impl RawTree {
                 Linked::Split { feature: *feature, test, missing, yes: left, no: right }
             }));
         }
-        in_order(tree, nodes, 0)
+        in_order(tree, &mut nodes, 0)
     }
 }

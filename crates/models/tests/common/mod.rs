@@ -65,3 +65,36 @@ pub fn rows() -> Columns {
 pub fn frame(model: &Model) -> Frame {
     Frame::new(model.features(), &rows()).unwrap()
 }
+
+/// What a model gives for one row.
+pub struct Given {
+    pub margin: f64,
+    pub score: f64,
+}
+
+/// Row by row; NaN where the model refuses the row for a gap.
+pub fn each_row(model: &Model, pick: impl Fn(Given) -> f64) -> Vec<f64> {
+    let frame = frame(model);
+    let count = model.features().len() as u32;
+    (0..frame.rows())
+        .map(|row| {
+            let values: Vec<f64> = (0..count).map(|f| frame.value(row, f)).collect();
+            let one = Frame::row(model.features(), &values).unwrap();
+            match model.margins(&one) {
+                Ok(margins) => pick(Given { margin: margins[0], score: model.link().apply(margins[0]) }),
+                Err(fault) => {
+                    assert_eq!(fault.code, tacit_types::Code::ModelValueMissing);
+                    f64::NAN
+                }
+            }
+        })
+        .collect()
+}
+
+/// The ten numeric features, with the ranges of the table, rounded outward.
+pub fn numeric_features() -> Vec<tacit_models::Feature> {
+    let value: serde_json::Value = serde_json::from_slice(&bytes("rows.json")).unwrap();
+    let most = [30.0, 40.0, 200.0, 2600.0, 0.2, 0.4, 0.5, 0.25, 0.35, 0.1];
+    let names = value["names"].as_array().unwrap().iter().map(|n| n.as_str().unwrap().to_owned());
+    names.zip(most).map(|(n, m)| tacit_models::Feature::numeric(n).within(0.0, m)).collect()
+}

@@ -515,3 +515,40 @@ fn put(line: &mut Line, v: __m512i) {
     // SAFETY: sixty-four writable bytes, aligned as the type says.
     unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), v) }
 }
+
+/// Products of limbs that a product of elements takes.
+pub(super) fn limb_products(bound: Bound) -> u64 {
+    let form = Form::new(bound);
+    let limbs = form.left.limbs.min(form.right.limbs);
+    (0..limbs).map(|limb| LIMBS - limb).sum::<usize>() as u64
+}
+
+/// Multiplies tiles that stay where they are, four at a time; gives how many products of bytes that was.
+///
+/// # Safety
+/// [`permitted`] was true.
+pub(super) unsafe fn probe(passes: u64) -> u64 {
+    if passes == 0 {
+        return 0;
+    }
+    // SAFETY: the caller's promise; the assembly reads and writes no memory.
+    unsafe {
+        let tiles = Tiles::configure();
+        asm!(
+            "tilezero tmm6",
+            "tilezero tmm7",
+            "2:",
+            "tdpbuud tmm0, tmm6, tmm7",
+            "tdpbuud tmm1, tmm6, tmm7",
+            "tdpbuud tmm2, tmm6, tmm7",
+            "tdpbuud tmm3, tmm6, tmm7",
+            "dec {passes}",
+            "jnz 2b",
+            passes = inout(reg) passes => _,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm6") _, out("tmm7") _,
+            options(nostack, nomem),
+        );
+        drop(tiles);
+    }
+    passes * 4 * (SIDE * SIDE * STEPS) as u64
+}

@@ -16,6 +16,7 @@ mod gemm;
 mod gemv;
 mod level;
 mod portable;
+mod probe;
 #[cfg(target_arch = "x86_64")]
 mod shuffle;
 #[cfg(target_arch = "x86_64")]
@@ -25,6 +26,7 @@ mod vector;
 pub use bits::Word;
 pub use gemm::{BOUND_BITS_MAX, Bound};
 pub use level::Level;
+pub use probe::probe;
 pub use vector::{vectorized, vectorized_at};
 
 /// `out += a * b` for row-major matrices of m x k, k x n and m x n elements, wrapping.

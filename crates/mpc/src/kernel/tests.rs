@@ -203,3 +203,12 @@ fn code_compiled_for_wide_registers_gives_what_it_gives_anywhere() {
         assert!(vectorized_at(level, work) == want, "{level:?}");
     }
 }
+
+#[test]
+fn a_probe_tells_how_much_it_did() {
+    for level in Level::available() {
+        for bound in [Bound::None, Bound::Left(24), Bound::Right(40)] {
+            assert!(probe(level, bound, 0) == 0 && probe(level, bound, 1000) >= 1000, "{level:?} {bound:?}");
+        }
+    }
+}

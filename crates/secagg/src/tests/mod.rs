@@ -5,6 +5,8 @@ mod collect;
 mod dropouts;
 mod framed;
 mod honest;
+mod never;
+mod once;
 mod sparse;
 mod verified;
 
@@ -114,6 +116,8 @@ pub struct World<'a, T: 'static = Output> {
     pub sent: Vec<Message>,
     /// Keep copies of what was sent.
     pub log: bool,
+    /// The disk says nothing.
+    pub lost_records: bool,
 }
 
 impl World<'_> {
@@ -159,6 +163,7 @@ impl<T: 'static> World<'_, T> {
             records: Vec::new(),
             sent: Vec::new(),
             log: false,
+            lost_records: false,
         }
     }
 
@@ -212,7 +217,9 @@ impl<T: 'static> World<'_, T> {
                 }
                 Effect::Persist { ticket, record } => {
                     self.records.push((me, record, self.sent.len()));
-                    self.queue.push_back((to, Event::Persisted { ticket }));
+                    if !self.lost_records {
+                        self.queue.push_back((to, Event::Persisted { ticket }));
+                    }
                 }
                 Effect::Progress(step) if self.kills.get(&me) == Some(&step) => return self.kill(me),
                 Effect::Progress(_) | Effect::Opened { .. } | Effect::Finish => {}

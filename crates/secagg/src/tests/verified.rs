@@ -10,7 +10,7 @@ use super::*;
 use crate::plan::round_phase;
 use crate::signed::Signed;
 use crate::verify::pieces::Shape;
-use crate::verify::{ClaimedSurvivors, Pieces, Proof, Tags, VERIFIED_BYTES_MAX, phase};
+use crate::verify::{ClaimedSurvivors, PieceDigest, Proof, Tags, VERIFIED_BYTES_MAX, phase};
 use crate::{unblind, verify_blame};
 
 const HUB: Seat = Seat(0);
@@ -349,12 +349,12 @@ fn tags_that_are_none_are_replaced_by_the_vector() {
 fn a_digest_of_another_blinded_sum_convicts_the_aggregator() {
     for (width, len, piece) in [(Width::W64, 20, 0), (Width::W32, 8200, 1), (Width::W128, 4100, 1)] {
         let outcomes = run(vec![blind(0, width, len)], HUB, step(round_phase::RESULT), move |m| {
-            vec![edit(m, |p: &mut Pieces| p.leaves[piece].0[0] ^= 1)]
+            vec![edit(m, |p: &mut PieceDigest| p.leaves[piece].0[0] ^= 1)]
         });
         all_convict_the_aggregator(&outcomes);
     }
     let outcomes = run(vec![blind(0, Width::W64, 20)], HUB, step(round_phase::RESULT), |m| {
-        vec![edit(m, |p: &mut Pieces| p.leaves.clear())]
+        vec![edit(m, |p: &mut PieceDigest| p.leaves.clear())]
     });
     all_convict_the_aggregator(&outcomes);
 }

@@ -22,7 +22,7 @@ use tacit_types::{Hash, Seat};
 use super::masks::{Opened, genuine};
 use super::pieces::{PIECE_CELLS, Piece, leaf, tag_of_sum};
 use super::tag::{Challenge, Tag};
-use super::{List, Pieces, Proof, read_tags};
+use super::{List, PieceDigest, Proof, read_tags};
 use crate::epoch::Epoch;
 use crate::graph::Topology;
 use crate::keys::{self, PeerKeys};
@@ -232,7 +232,7 @@ impl Case<'_> {
             each_width!(Vector, &mut sum, v => mask.prg.apply(first, v, mask.subtract));
         }
         let right = leaf(index as u64, &sum.to_bytes(), &[]);
-        let stated = digest.open::<Pieces>().filter(|p| p.survivors == self.list.hash);
+        let stated = digest.open::<PieceDigest>().filter(|p| p.survivors == self.list.hash);
         let stated = stated.filter(|p| p.leaves.len() == shape.pieces());
         Some(stated.and_then(|p| p.leaves.get(index).copied()) != Some(right))
     }

@@ -11,7 +11,7 @@ use super::evidence::{Story, WrongPiece};
 use super::masks::{Opened, Unmade};
 use super::pieces::tag_of_sum;
 use super::tag::{Challenge, Tag};
-use super::{List, Pieces, Proof, hub, phase, pieces_cap, proof_cap};
+use super::{List, PieceDigest, Proof, hub, phase, pieces_cap, proof_cap};
 use crate::epoch::Epoch;
 use crate::mask::apply_masks;
 use crate::plan::{Delivery, Outcome, round_phase};
@@ -222,8 +222,8 @@ impl Check<'_> {
             return Err(Blame::seat(self.hub(), Offence::Signature).at(step));
         }
         let shape = self.list.claim.shape;
-        let right = Pieces { survivors: self.list.hash, leaves: shape.leaves(&sum.to_bytes(), &[]) };
-        let stated = result.open::<Pieces>();
+        let right = PieceDigest { survivors: self.list.hash, leaves: shape.leaves(&sum.to_bytes(), &[]) };
+        let stated = result.open::<PieceDigest>();
         if stated.as_ref() == Some(&right) {
             return Ok(());
         }

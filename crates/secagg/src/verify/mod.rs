@@ -89,7 +89,7 @@ pub(crate) struct Proof {
 
 /// Step 8 in verify mode, from the aggregator, when there is a recipient: the pieces of the blinded sum.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Pieces {
+pub(crate) struct PieceDigest {
     /// H(U).
     pub survivors: Hash,
     pub leaves: Vec<Hash>,

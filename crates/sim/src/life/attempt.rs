@@ -6,7 +6,7 @@ use tacit_crypto::Statement;
 use tacit_engine::Assignment;
 use tacit_engine::control::Finished;
 use tacit_engine::session::Session;
-use tacit_governance::JobSpec;
+use tacit_governance::{Cohort, JobSpec};
 use tacit_jobs::kind::JointFuture;
 use tacit_jobs::{JointContext, JointHalf, JointOutput};
 use tacit_protocol::{
@@ -72,12 +72,14 @@ impl World {
         let (id, attempt) = (assignment.job, assignment.attempt);
         let check = self.watch.an_attempt_is_begun_once(i, &id, attempt);
         self.found(check);
+        let check = self.watch.who_masked_once_takes_part_in_no_other_attempt(i, &id, attempt);
+        self.found(check);
         let body = spec.body();
         let context = JointContext {
             session: session.hash,
             aggregator: session.aggregator,
             step_ms: assignment.step_ms,
-            cohort: body.cohort,
+            cohort: if self.has(Bug::IgnoreFloor) { Cohort { rows: 1, contributors: 1 } } else { body.cohort },
             recipient: body.recipient,
             owners: session.parties.iter().map(|(card, _)| card.root).collect(),
         };
@@ -121,7 +123,7 @@ impl World {
         let (body, context) = (run.spec.body(), run.context.clone());
         let plan = tacit_jobs::kind(&body.kind).and_then(|kind| kind.plan(&body.params, &tacit_jobs::Parts::of(body)));
         let made = plan.and_then(|plan| {
-            let half = self.operator.data(&id).fold(plan.as_ref(), i, fails)?;
+            let half = self.operator.data(&id).fold(plan.as_ref(), i, fails, self.has(Bug::FoldTwice))?;
             Ok((plan.disclosures(), half))
         });
         let (mut disclosures, mut half) = match made {
@@ -281,8 +283,11 @@ impl World {
                 Ok(())
             }
             Effect::Persist { ticket, record } => {
-                if !self.has(Bug::SkipPersist) {
-                    self.store(i, vec![(Key::Record(job, attempt.0, ticket), record)])?;
+                let row = vec![(Key::Record(job, attempt.0, ticket), record)];
+                match self.options.bug {
+                    Some(Bug::SkipPersist) => {}
+                    Some(Bug::PersistWithoutSync) => self.nodes[i].disk.write(row),
+                    _ => self.store(i, row)?,
                 }
                 pending.push(MachineEvent::Persisted { ticket });
                 Ok(())
@@ -371,7 +376,7 @@ impl World {
             Err(abort) => {
                 let check = self.watch.blame_names_only_a_guilty_seat(i, &abort);
                 self.found(check);
-                (failed(&abort, input_sent), None)
+                (failed(&abort, input_sent && !self.has(Bug::JoinAgain)), None)
             }
         };
         self.close_books(i, &id);

@@ -18,7 +18,7 @@ use super::world::{COORDINATOR, Wake, Wire, World};
 use crate::bug::Bug;
 use crate::disk::Disk;
 use crate::faults::FaultKind;
-use crate::run::holds;
+use crate::run::{Check, holds};
 
 /// Milliseconds after which an answer is not waited for any longer.
 pub(super) const ANSWER_MS: u64 = 5_000;
@@ -105,8 +105,7 @@ impl World {
     pub fn coordinator_dies(&mut self) {
         let c = &mut self.coordinator;
         c.disk.crash(&mut self.dice);
-        if self.faults.backup
-            && !c.restored
+        if !c.restored
             && let Some(old) = c.backup.take()
         {
             c.disk = old;
@@ -240,8 +239,12 @@ impl World {
     pub fn sync_coordinator(&mut self) -> Alive {
         self.effect(COORDINATOR, false)?;
         self.coordinator.disk.sync();
-        let early = self.lives[COORDINATOR].effects > 20;
-        if self.faults.backup && early && self.coordinator.backup.is_none() && !self.coordinator.restored {
+        let life = &self.lives[COORDINATOR];
+        let due = self.faults.backup.as_ref().is_some_and(|copy| match &copy.chapter {
+            None => life.effects >= copy.effect,
+            Some(chapter) => chapter == life.chapter && life.chapters.get(life.chapter) >= Some(&copy.effect),
+        });
+        if due && self.coordinator.backup.is_none() && !self.coordinator.restored {
             self.coordinator.backup = Some(self.coordinator.disk.clone());
         }
         self.effect(COORDINATOR, true)
@@ -271,17 +274,14 @@ impl World {
     /// A request that is not wanted any more is not waited for: its answer would be taken for that of
     /// the next.
     fn abandon(&mut self, id: JobId, commands: &[Command]) {
-        let owners = &self.cast.owners;
-        let wanted = |asked: &Asked| {
-            let is = |c: &Command| {
-                matches!(c, Command::Ask { node, request }
-                    if *node == owners[asked.node].node.id() && *request == *asked.request)
-            };
-            commands.iter().any(is)
-        };
+        if self.has(Bug::TakeStaleAnswer) {
+            return;
+        }
+        let unwanted =
+            |asked: &Asked| asked.job == Some(id) && !commands.iter().any(|command| self.asks_for(command, asked));
+        let asks = self.coordinator.asks.iter();
+        let gone: Vec<u64> = asks.filter(|(_, asked)| unwanted(asked)).map(|(ask, _)| *ask).collect();
         let c = &mut self.coordinator;
-        let unwanted = |asked: &Asked| asked.job == Some(id) && !wanted(asked);
-        let gone: Vec<u64> = c.asks.iter().filter(|(_, asked)| unwanted(asked)).map(|(ask, _)| *ask).collect();
         for asked in gone.iter().filter_map(|ask| c.asks.remove(ask)) {
             c.busy.remove(&(id, asked.node));
         }
@@ -355,9 +355,29 @@ impl World {
         let Some(asked) = self.coordinator.asks.remove(&id) else { return Ok(()) };
         let Some(job) = asked.job else { return self.take_cosignature(asked.node, answer) };
         self.coordinator.busy.remove(&(job, asked.node));
+        let check = self.an_answer_is_taken_for_its_own_question(job, &asked);
+        self.found(check);
         self.coordinator.answered.insert((job, asked.node), asked.request);
         let node = self.cast.owners[asked.node].node.id();
         self.input(job, Input::Answer { node, answer })
+    }
+
+    fn an_answer_is_taken_for_its_own_question(&self, id: JobId, asked: &Asked) -> Check {
+        let commands = self.coordinator.jobs.get(&id).map(Job::outstanding).unwrap_or_default();
+        let open = commands.iter().any(|command| self.asks_for(command, asked));
+        holds(open, "an_answer_is_taken_for_its_own_question", || {
+            format!(
+                "job {} takes the answer of node {} to {}",
+                id.short(),
+                asked.node,
+                super::watch::word(&asked.request)
+            )
+        })
+    }
+
+    fn asks_for(&self, command: &Command, asked: &Asked) -> bool {
+        matches!(command, Command::Ask { node, request }
+            if *node == self.cast.owners[asked.node].node.id() && *request == *asked.request)
     }
 
     pub fn node_is_lost(&mut self, node: usize) -> Alive {

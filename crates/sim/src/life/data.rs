@@ -46,7 +46,13 @@ impl Data {
     }
 
     /// An owner's local half.
-    pub fn fold(&self, plan: &dyn Plan, owner: usize, fails: bool) -> Result<Box<dyn tacit_jobs::JointHalf>, Fault> {
+    pub fn fold(
+        &self,
+        plan: &dyn Plan,
+        owner: usize,
+        fails: bool,
+        twice: bool,
+    ) -> Result<Box<dyn tacit_jobs::JointHalf>, Fault> {
         if fails {
             return Err(Fault::new(Code::DataFileMalformed, "the owner's file cannot be read"));
         }
@@ -54,7 +60,7 @@ impl Data {
         let rows = &self.rows[owner];
         // In two batches, as a file would come.
         let (head, tail) = rows.split_at(rows.len() / 2);
-        for batch in [head, tail] {
+        for batch in [head, tail].into_iter().chain(twice.then_some(tail)) {
             fold.take(&columns(batch))?;
         }
         Ok(fold.finish())

@@ -12,10 +12,7 @@ mod process;
 mod watch;
 mod world;
 
-use crate::run::{Check, Options, Report, holds};
-
-/// One run in so many is made a second time over other data of equal public parameters.
-const TWIN_EVERY: u64 = 8;
+use crate::run::{Options, Report, TWIN_EVERY, usage_is_equal_for_different_inputs_of_equal_public_parameters};
 
 /// Runs.
 pub(crate) fn run(options: &Options) -> Report {
@@ -26,13 +23,6 @@ pub(crate) fn run(options: &Options) -> Report {
         report.violation = check.err();
     }
     report
-}
-
-fn usage_is_equal_for_different_inputs_of_equal_public_parameters(one: &[String], other: &[String]) -> Check {
-    let differing = one.iter().zip(other).find(|(a, b)| a != b);
-    holds(one.len() == other.len() && differing.is_none(), "usage_is_equal_for_different_inputs", || {
-        format!("{} and {} entries; {differing:?}", one.len(), other.len())
-    })
 }
 
 #[cfg(test)]

@@ -119,6 +119,13 @@ impl Node {
         durable.filter(|(key, value)| matches!(key, Key::Charged(_)) && **value == row).count() as u64
     }
 
+    /// Jobs admitted under a contract, by what is durable.
+    pub fn admitted(&self, contract: &ContractId) -> u64 {
+        let rows = self.disk.all_durable().iter().filter(|(key, _)| matches!(key, Key::Job(_)));
+        let jobs = rows.filter_map(|(_, row)| wire::decode::<WorkerJob>(row).ok());
+        jobs.filter(|job| job.admitted && admitted_under(job).as_ref() == Some(contract)).count() as u64
+    }
+
     /// What its witness has made durable.
     pub fn seen(&self) -> Option<Seen> {
         self.disk.durable(&Key::Seen).and_then(|row| tacit_crypto::cbor::decode(row).ok())
@@ -240,6 +247,10 @@ impl World {
         if let Some(known) = &known
             && !self.has(Bug::DropDedupe)
         {
+            if let Some(contract) = admitted_under(known).filter(|_| self.has(Bug::ChargeTwice)) {
+                let again = JobId(tacit_crypto::sha256(&id.0).0);
+                self.store(i, vec![(Key::Charged(again), wire::encode(&contract))])?;
+            }
             return Ok(Ok(known.decision()));
         }
         let contracts = Worker::contracts(offered);
@@ -334,6 +345,9 @@ impl World {
             return Ok(Err(Fault::new(Code::JobBusy, format!("no slot is kept for {attempt}"))));
         };
         slot.running = true;
+        if self.has(Bug::JoinAgain) {
+            job.input_sent = false;
+        }
         if let Err(fault) = job.begin(attempt) {
             self.nodes[i].slots.remove(&id);
             return Ok(Err(fault));
@@ -414,7 +428,10 @@ impl World {
         let threshold = if self.has(Bug::ReleaseBeforeQuorum) { 1 } else { threshold };
         let quorum = Quorum::new(self.cast.quorum.witnesses().to_vec(), threshold).expect("why: a smaller quorum");
         let answer = match job.release(leaf, proof, beside, &self.cast.log_key, &quorum, &self.context(i)) {
-            Err(fault) if self.has(Bug::AcceptIncomplete) && fault.what.contains("took part") => {
+            Err(fault)
+                if (self.has(Bug::AcceptIncomplete) && fault.what.contains("took part"))
+                    || self.has(Bug::AcceptWithoutProof) =>
+            {
                 let release = job.release.clone();
                 release.map(FromNode::Released).ok_or(fault)
             }
@@ -501,6 +518,9 @@ impl World {
     }
 
     fn catch_up(&mut self, i: usize) -> Alive {
+        if self.has(Bug::ForgetToAsk) {
+            return Ok(());
+        }
         for (id, job) in self.nodes[i].jobs() {
             if job.terminal.is_none() && !self.nodes[i].asking.values().any(|asked| *asked == id) {
                 let asked = self.tell(i, ToCoordinator::Job(id))?;

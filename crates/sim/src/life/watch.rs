@@ -26,6 +26,8 @@ pub(super) struct Watch {
     ends: BTreeMap<JobId, (Terminal, String)>,
     /// Attempts that a node has begun.
     begun: BTreeSet<(usize, JobId, u32)>,
+    /// The attempt in which a node's masked input has left it.
+    masked: BTreeMap<(usize, JobId), u32>,
     /// The answer to a request that must be answered alike, by node and request.
     answers: BTreeMap<(usize, Hash), FromNode>,
     /// Attestations that have left a node, by number in its chain.
@@ -86,6 +88,13 @@ impl Watch {
     pub fn an_attempt_is_begun_once(&mut self, node: usize, id: &JobId, attempt: Attempt) -> Check {
         let fresh = self.begun.insert((node, *id, attempt.0));
         holds(fresh, "an_attempt_is_begun_once", || format!("node {node}, {attempt} of job {}", id.short()))
+    }
+
+    pub fn who_masked_once_takes_part_in_no_other_attempt(&self, node: usize, id: &JobId, attempt: Attempt) -> Check {
+        let before = self.masked.get(&(node, *id)).copied().filter(|before| *before != attempt.0);
+        holds(before.is_none(), "who_masked_once_takes_part_in_no_other_attempt", || {
+            format!("node {node}, {attempt} of job {} after attempt {before:?}", id.short())
+        })
     }
 
     pub fn what_is_asked_is_durable_first(&self, durable: bool, node: usize, request: &ToNode) -> Check {
@@ -186,6 +195,8 @@ impl World {
         holds(charged, "quota_is_charged_before_a_release", || format!("node {i}, job {}", id.short()))?;
         let terms = self.cast.contracts.iter().find(|c| c.id == contract);
         let (used, most) = (self.nodes[i].charged(&contract), terms.map_or(0, |t| t.jobs));
+        let jobs = self.nodes[i].admitted(&contract);
+        holds(used == jobs, "a_job_is_charged_once", || format!("node {i}: {used} charges for {jobs} jobs"))?;
         holds(used <= most, "no_quota_is_exceeded", || format!("node {i}: {used} of {most} jobs"))
     }
 
@@ -249,6 +260,7 @@ impl World {
         if !input {
             return Ok(());
         }
+        self.watch.masked.insert((i, job), attempt.0);
         let kept = disk.durable(&Key::Job(job)).and_then(|row| wire::decode::<tacit_engine::WorkerJob>(row).ok());
         holds(kept.is_some_and(|kept| kept.input_sent), "a_masked_input_leaves_once_the_disk_says_so", || {
             format!("node {i}, {attempt} of job {}", job.short())

@@ -109,7 +109,7 @@ impl World {
         let (cast, faults) = (cast(n), options.draw(n + 2, n));
         Self {
             options: options.clone(),
-            queue: Queue::new(options.seed),
+            queue: Queue::new(options.seed, n + 2),
             net: Net::new(options.seed, faults.clone()),
             trace: Trace::new(options.trace),
             lives: (0..n + 2).map(|_| Life::default()).collect(),

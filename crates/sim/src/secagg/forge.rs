@@ -20,17 +20,29 @@ pub fn altered(dice: &mut Dice, mut message: Message) -> Message {
     message
 }
 
-/// The message with one byte of its signed body altered, under a good signature; altered plainly
-/// when it is not a signed body.
+/// The message with its signed body altered, cut or lengthened, under a good signature; altered plainly
+/// when nothing in it is signed by its sender.
 pub fn resigned(dice: &mut Dice, key: &SigningKey, mut message: Message) -> Message {
-    let Ok(mut signed) = wire::decode::<Signed>(&message.body) else { return altered(dice, message) };
-    let at = dice.below(signed.body.len() as u64) as usize;
-    if let Some(byte) = signed.body.0.get_mut(at) {
-        *byte ^= 1 << dice.below(8);
+    if phase_of(message.address.step) == "deal" {
+        let forged = edited(&message.body, |deal: &mut Deal| spoil(dice, key, &mut deal.root));
+        return forged.map_or(message.clone(), |body| Message { total: body.len() as u64, body, ..message });
     }
-    sign(key, &mut signed);
+    let Ok(mut signed) = wire::decode::<Signed>(&message.body) else { return altered(dice, message) };
+    spoil(dice, key, &mut signed);
     message.body = wire::encode(&signed);
+    message.total = message.body.len() as u64;
     message
+}
+
+fn spoil(dice: &mut Dice, key: &SigningKey, signed: &mut Signed) {
+    let body = &mut signed.body.0;
+    let at = dice.below(body.len() as u64) as usize;
+    match dice.below(5) {
+        0 => body.truncate(at),
+        1 => body.extend_from_slice(&dice.bytes::<3>()),
+        _ => body.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << dice.below(8)),
+    }
+    sign(key, signed);
 }
 
 /// The bodies of lists, as they stand on the wire.
@@ -54,8 +66,42 @@ struct Terms {
     participants: Vec<Seat>,
 }
 
+#[derive(Serialize, Deserialize)]
+struct Roll {
+    accepts: Vec<Signed>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    seat: Seat,
+    nonce: [u8; 32],
+    bundle: Hash,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Book {
+    entries: Vec<Entry>,
+    bundles: Vec<Signed>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Deal {
+    root: Signed,
+    path: Vec<Hash>,
+    sealed: Vec<Blob>,
+}
+
 /// The message with one seat fewer in its list, well signed; the same when it has no list.
 pub fn shortened(key: &SigningKey, mut message: Message) -> Message {
+    let hub = message.address.from;
+    let unsigned = match phase_of(message.address.step) {
+        "roll" => edited(&message.body, |list: &mut Roll| drop_last(&mut list.accepts, |a| a.seat != hub)),
+        "book" => edited(&message.body, |list: &mut Book| drop_last(&mut list.entries, |e| e.seat != hub)),
+        _ => None,
+    };
+    if let Some(body) = unsigned {
+        return Message { total: body.len() as u64, body, ..message };
+    }
     let Ok(mut signed) = wire::decode::<Signed>(&message.body) else { return message };
     let not = signed.seat;
     let body = match phase_of(message.address.step) {

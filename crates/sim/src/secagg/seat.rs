@@ -26,10 +26,12 @@ pub struct Task {
     pub recipient: Arc<SealKey>,
     /// For each round, whether its sum goes to the recipient.
     pub blind: Vec<bool>,
+    /// Changes every number that is summed and nothing that is public.
+    pub variant: u16,
 }
 
 impl Task {
-    pub fn draw(d: &mut Dice, seats: usize) -> (Self, Vec<Arc<SigningKey>>) {
+    pub fn draw(d: &mut Dice, seats: usize, variant: u16) -> (Self, Vec<Arc<SigningKey>>) {
         let mut keys: Vec<Arc<SigningKey>> = (0..seats).map(key).map(Arc::new).collect();
         keys.sort_by_key(|k| k.id());
         let seating = Seating::new(keys.iter().map(|k| k.id()).collect()).expect("why: the keys are distinct");
@@ -44,6 +46,7 @@ impl Task {
             seating,
             recipient: Arc::new(recipient),
             blind: (0..rounds).map(|_| d.chance(400)).collect(),
+            variant,
         };
         (task, keys)
     }
@@ -54,7 +57,7 @@ impl Task {
         let mut cells = vec![0u128; self.len()];
         cells[seat.index()] = 1;
         cells[self.len() - 2] = u128::from(seat.0 + 1).pow(2);
-        cells[self.len() - 1] = u128::from(seat.0 * 31 + round);
+        cells[self.len() - 1] = u128::from(seat.0 * 31 + round + 1_000 * self.variant);
         match self.width {
             Width::W32 => Vector::W32(cells.into_iter().map(|c| c as u32).collect()),
             Width::W64 => Vector::W64(cells.into_iter().map(|c| c as u64).collect()),

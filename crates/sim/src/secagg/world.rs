@@ -59,17 +59,17 @@ fn seats(dice: &mut Dice) -> usize {
 }
 
 impl World {
-    pub fn new(options: &Options, fixed_seats: Option<usize>) -> Self {
+    pub fn new(options: &Options, fixed_seats: Option<usize>, variant: u16) -> Self {
         let mut dice = Dice::new(options.seed, "secagg");
         let n = seats(&mut dice);
         let n = fixed_seats.unwrap_or(n);
         let faults = options.draw(n, n);
-        let (task, keys) = Task::draw(&mut dice, n);
+        let (task, keys) = Task::draw(&mut dice, n, variant);
         let guilty: BTreeSet<usize> = faults.cheats.iter().map(|c| c.seat).collect();
         let members = keys.into_iter().enumerate().map(|(i, key)| Member::new(key, !guilty.contains(&i))).collect();
         Self {
             options: options.clone(),
-            queue: Queue::new(options.seed),
+            queue: Queue::new(options.seed, n),
             net: Net::new(options.seed, faults.clone()),
             trace: Trace::new(options.trace),
             watch: Watch::default(),
@@ -118,7 +118,7 @@ impl World {
             events: self.trace.count(),
             lines: self.trace.into_lines(),
             faults: self.faults,
-            usage: Vec::new(),
+            usage: self.ledger.flows().iter().map(|(key, flow)| format!("{key:?}: {} bytes", flow.sent)).collect(),
         }
     }
 
@@ -211,6 +211,8 @@ impl World {
         if attempt != self.attempt || !self.members[seat].up {
             return;
         }
+        let again = self.members[seat].runs.iter().any(|r| r.attempt == attempt);
+        self.found(crate::run::holds(!again, "an_attempt_is_begun_once", || format!("seat {seat}, attempt {attempt}")));
         let seed = self.seed(seat);
         let double = self.options.has(Bug::DoubleCount) && seat == 1;
         let now = self.queue.now();
@@ -315,6 +317,11 @@ impl World {
     fn persist(&mut self, seat: usize, record: Vec<u8>) -> bool {
         let what = super::check::record_kind(&record);
         self.note(seat, || format!("persists {what}"));
+        if self.options.has(Bug::PersistWithoutSync) {
+            let number = self.members[seat].disk.all().len() as u64;
+            self.members[seat].disk.write(vec![(number, record)]);
+            return true;
+        }
         let skip = self.options.has(Bug::SkipPersist)
             || (self.options.has(Bug::OpenBeforeDecision) && what == "open" && seat.is_multiple_of(2));
         if skip {
@@ -367,6 +374,9 @@ impl World {
     fn restart(&mut self, seat: usize) {
         self.members[seat].up = true;
         self.note(seat, || "is back; its attempt is burned".into());
+        if self.options.has(Bug::ResumeAttempt) {
+            self.begin(seat, self.attempt);
+        }
         for peer in (0..self.members.len()).filter(|p| *p != seat) {
             let pause = self.net.pause(1, 200);
             self.queue.after(pause, Event::Join { a: seat, b: peer });

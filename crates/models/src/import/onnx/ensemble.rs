@@ -1,0 +1,264 @@
+//! The classical operators of `ai.onnx.ml`: tree ensembles and linear models.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tacit_types::{Code, Fault};
+
+use super::proto::{Attribute, Node};
+use crate::limits::{NODES_MAX, TREES_MAX};
+use crate::model::Link;
+use crate::tree::{Linked, Missing, Precision, Test, Trees, in_order};
+
+type Read<T> = Result<T, Fault>;
+
+fn unsupported<T>(what: String) -> Read<T> {
+    Err(Fault::new(Code::ModelUnsupported, what))
+}
+
+fn structure<T>(what: String) -> Read<T> {
+    Err(Fault::new(Code::ModelStructure, what))
+}
+
+fn ints(node: &Node<'_>, name: &str) -> Read<Vec<i64>> {
+    Ok(node.attribute(name)?.map(|a| a.ints).unwrap_or_default())
+}
+
+fn floats(node: &Node<'_>, name: &str) -> Read<Vec<f32>> {
+    Ok(node.attribute(name)?.map(|a| a.floats).unwrap_or_default())
+}
+
+fn text(node: &Node<'_>, name: &str, default: &str) -> Read<String> {
+    let bytes = node.attribute(name)?.and_then(|a| a.text);
+    Ok(bytes.map_or(default.to_owned(), |b| String::from_utf8_lossy(b).into_owned()))
+}
+
+/// A weight of a leaf.
+struct Weight {
+    tree: i64,
+    node: i64,
+    /// The class or target.
+    class: i64,
+    weight: f32,
+}
+
+fn weights(node: &Node<'_>, prefix: &str) -> Read<Vec<Weight>> {
+    let column = |name: &str| ints(node, &format!("{prefix}_{name}"));
+    let (trees, nodes, classes) = (column("treeids")?, column("nodeids")?, column("ids")?);
+    let weights = floats(node, &format!("{prefix}_weights"))?;
+    if [trees.len(), nodes.len(), classes.len()].iter().any(|n| *n != weights.len()) {
+        return structure(format!("{prefix}_*: lists of different lengths"));
+    }
+    let columns = trees.into_iter().zip(nodes).zip(classes).zip(weights);
+    Ok(columns.map(|(((tree, node), class), weight)| Weight { tree, node, class, weight }).collect())
+}
+
+/// A tree ensemble as a regressor: one target.
+pub fn regressor(node: &Node<'_>) -> Read<(Trees, Link)> {
+    let targets = node.attribute("n_targets")?.and_then(|a| a.int).unwrap_or(1);
+    if targets != 1 {
+        return unsupported(format!("{targets} targets; models of one score can be used"));
+    }
+    let average = match text(node, "aggregate_function", "SUM")?.as_str() {
+        "SUM" => false,
+        "AVERAGE" => true,
+        other => return unsupported(format!("aggregate_function {other:?}")),
+    };
+    let link = match text(node, "post_transform", "NONE")?.as_str() {
+        "NONE" => Link::Identity,
+        "LOGISTIC" => Link::Logistic { slope: 1.0 },
+        other => return unsupported(format!("post_transform {other:?}")),
+    };
+    let base = match floats(node, "base_values")?.as_slice() {
+        [] => 0.0,
+        [base] => *base,
+        more => return structure(format!("{} base values for one target", more.len())),
+    };
+    let weights = weights(node, "target")?;
+    Ok((trees(node, &weights, |w| (w.class == 0).then_some(w.weight), base, average)?, link))
+}
+
+/// A tree ensemble as a classifier of two classes: the score is that of the second.
+pub fn classifier(node: &Node<'_>) -> Read<(Trees, Link)> {
+    let labels = class_count(node)?;
+    if labels != 2 {
+        return unsupported(format!("{labels} classes; classifiers of two can be used"));
+    }
+    let transform = text(node, "post_transform", "NONE")?;
+    let weights = weights(node, "class")?;
+    let classes: BTreeSet<i64> = weights.iter().map(|w| w.class).collect();
+    let base = floats(node, "base_values")?;
+    // With the weights of one class alone, that number stands for the second class.
+    if classes.len() <= 1 {
+        let positive = weights.iter().all(|w| w.weight >= 0.0);
+        let link = match transform.as_str() {
+            "LOGISTIC" => Link::Logistic { slope: 1.0 },
+            "NONE" if positive => Link::Identity,
+            other => return unsupported(format!("post_transform {other:?} with the weights of one class")),
+        };
+        let base = match base.as_slice() {
+            [] => 0.0,
+            [base] => *base,
+            more => return unsupported(format!("{} base values for one class", more.len())),
+        };
+        return Ok((trees(node, &weights, |w| Some(w.weight), base, false)?, link));
+    }
+    let base = |class: usize| base.get(class).copied().unwrap_or(0.0);
+    match transform.as_str() {
+        "NONE" => Ok((trees(node, &weights, |w| (w.class == 1).then_some(w.weight), base(1), false)?, Link::Identity)),
+        // The second of two softmaxes is the logistic of the difference.
+        "SOFTMAX" => {
+            let signed = |w: &Weight| Some(if w.class == 1 { w.weight } else { -w.weight });
+            Ok((trees(node, &weights, signed, base(1) - base(0), false)?, Link::Logistic { slope: 1.0 }))
+        }
+        other => unsupported(format!("post_transform {other:?} with the weights of two classes")),
+    }
+}
+
+fn class_count(node: &Node<'_>) -> Read<usize> {
+    let count = |a: Option<Attribute<'_>>| a.map_or(0, |a| a.ints.len() + a.texts.len());
+    let mut labels = 0;
+    for name in ["classlabels_ints", "classlabels_int64s", "classlabels_strings"] {
+        labels += count(node.attribute(name)?);
+    }
+    Ok(labels)
+}
+
+/// The trees; `pick` says what a weight adds to the score, if anything.
+fn trees(
+    node: &Node<'_>,
+    weights: &[Weight],
+    pick: impl Fn(&Weight) -> Option<f32>,
+    base: f32,
+    average: bool,
+) -> Read<Trees> {
+    for name in
+        ["nodes_values_as_tensor", "base_values_as_tensor", "target_weights_as_tensor", "class_weights_as_tensor"]
+    {
+        if node.attribute(name)?.is_some_and(|a| a.tensor.is_some()) {
+            return unsupported(format!("{name}: trees in double precision"));
+        }
+    }
+    let (tree_ids, node_ids) = (ints(node, "nodes_treeids")?, ints(node, "nodes_nodeids")?);
+    let (features, thresholds) = (ints(node, "nodes_featureids")?, floats(node, "nodes_values")?);
+    let (yes, no) = (ints(node, "nodes_truenodeids")?, ints(node, "nodes_falsenodeids")?);
+    let modes = node.attribute("nodes_modes")?.map(|a| a.texts).unwrap_or_default();
+    let tracks = ints(node, "nodes_missing_value_tracks_true")?;
+    let count = tree_ids.len();
+    if count > NODES_MAX {
+        return Err(Fault::new(Code::ModelTooLarge, format!("{count} nodes; at most {NODES_MAX}")));
+    }
+    let columns = [node_ids.len(), features.len(), thresholds.len(), yes.len(), no.len(), modes.len()];
+    if columns.iter().any(|n| *n != count) || (!tracks.is_empty() && tracks.len() != count) {
+        return structure("nodes_*: lists of different lengths".into());
+    }
+    let mut places: BTreeMap<(i64, i64), u32> = BTreeMap::new();
+    for (place, key) in (0u32..).zip(tree_ids.iter().copied().zip(node_ids.iter().copied())) {
+        if places.insert(key, place).is_some() {
+            return structure(format!("tree {}, node {} is there twice", key.0, key.1));
+        }
+    }
+    let mut leaves = vec![0f32; count];
+    for weight in weights {
+        let place = places.get(&(weight.tree, weight.node)).and_then(|p| leaves.get_mut(*p as usize));
+        let Some(leaf) = place else {
+            return structure(format!("a weight for tree {}, node {}, which is not there", weight.tree, weight.node));
+        };
+        *leaf += pick(weight).unwrap_or(0.0);
+    }
+    let mut nodes = Vec::with_capacity(count);
+    let mut inner = vec![false; count];
+    for i in 0..count {
+        let at = |list: &[i64]| list.get(i).copied().unwrap_or_default();
+        let tree = at(&tree_ids);
+        let threshold = f64::from(thresholds.get(i).copied().unwrap_or_default());
+        let swapped_test = match modes.get(i).copied().unwrap_or_default() {
+            b"LEAF" => None,
+            b"BRANCH_LEQ" => Some((false, Test::AtMost(threshold))),
+            b"BRANCH_LT" => Some((false, Test::Below(threshold))),
+            b"BRANCH_GT" => Some((true, Test::AtMost(threshold))),
+            b"BRANCH_GTE" => Some((true, Test::Below(threshold))),
+            other => return unsupported(format!("nodes of mode {:?}", String::from_utf8_lossy(other))),
+        };
+        let Some((swapped, test)) = swapped_test else {
+            nodes.push(Some(Linked::Leaf(f64::from(leaves.get(i).copied().unwrap_or_default()))));
+            continue;
+        };
+        let branch = |id: i64| match places.get(&(tree, id)) {
+            Some(place) => Ok(*place),
+            None => structure(format!("tree {tree}: a branch leads to node {id}, which is not there")),
+        };
+        let (yes, no) = (branch(at(&yes))?, branch(at(&no))?);
+        for child in [yes, no] {
+            if let Some(mark) = inner.get_mut(child as usize) {
+                *mark = true;
+            }
+        }
+        let Ok(feature) = u32::try_from(at(&features)) else { return structure(format!("feature {}", at(&features))) };
+        let missing_yes = (at(&tracks) != 0) != swapped;
+        let (yes, no) = if swapped { (no, yes) } else { (yes, no) };
+        let missing = if missing_yes { Missing::Yes } else { Missing::No };
+        nodes.push(Some(Linked::Split { feature, test, missing, yes, no }));
+    }
+    let mut roots: Vec<(i64, u32)> = Vec::new();
+    for ((place, tree), inner) in (0u32..).zip(&tree_ids).zip(&inner) {
+        if !inner {
+            roots.push((*tree, place));
+        }
+    }
+    let distinct: BTreeSet<i64> = tree_ids.iter().copied().collect();
+    if roots.len() != distinct.len() || roots.iter().map(|(tree, _)| tree).collect::<BTreeSet<_>>().len() != roots.len()
+    {
+        return structure(format!("{} roots in {} trees", roots.len(), distinct.len()));
+    }
+    if roots.len() > TREES_MAX {
+        return Err(Fault::new(Code::ModelTooLarge, format!("{} trees; at most {TREES_MAX}", roots.len())));
+    }
+    let trees = roots.iter().enumerate().map(|(i, (_, root))| in_order(i, &mut nodes, *root)).collect::<Read<_>>()?;
+    Ok(Trees { precision: Precision::Single, base: f64::from(base), average, trees })
+}
+
+/// A linear regressor or a classifier of two classes: weights of the score, intercept, link.
+pub fn linear(node: &Node<'_>) -> Read<(Vec<f64>, f64, Link)> {
+    let (weights, intercepts) = (floats(node, "coefficients")?, floats(node, "intercepts")?);
+    let transform = text(node, "post_transform", "NONE")?;
+    let wide = |list: &[f32]| list.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
+    let logistic = Link::Logistic { slope: 1.0 };
+    if node.operator == "LinearRegressor" {
+        let targets = node.attribute("targets")?.and_then(|a| a.int).unwrap_or(1);
+        let link = match transform.as_str() {
+            "NONE" => Link::Identity,
+            "LOGISTIC" => logistic,
+            other => return unsupported(format!("post_transform {other:?}")),
+        };
+        return match intercepts.as_slice() {
+            _ if targets != 1 => unsupported(format!("{targets} targets; models of one score can be used")),
+            [] => Ok((wide(&weights), 0.0, link)),
+            [intercept] => Ok((wide(&weights), f64::from(*intercept), link)),
+            more => structure(format!("{} intercepts for one target", more.len())),
+        };
+    }
+    let labels = class_count(node)?;
+    if labels != 2 {
+        return unsupported(format!("{labels} classes; classifiers of two can be used"));
+    }
+    match (intercepts.as_slice(), transform.as_str()) {
+        ([intercept], "LOGISTIC") => Ok((wide(&weights), f64::from(*intercept), logistic)),
+        ([first, second], _) => {
+            let (one, two) = weights.split_at(weights.len() / 2);
+            let opposite =
+                first + second == 0.0 && one.len() == two.len() && one.iter().zip(two).all(|(a, b)| a + b == 0.0);
+            let difference = || one.iter().zip(two).map(|(a, b)| f64::from(*b) - f64::from(*a)).collect();
+            match transform.as_str() {
+                // Of two opposite numbers, the logistics sum to one.
+                "LOGISTIC" if opposite => Ok((wide(two), f64::from(*second), logistic)),
+                "SOFTMAX" if one.len() == two.len() => {
+                    Ok((difference(), f64::from(*second) - f64::from(*first), logistic))
+                }
+                other => unsupported(format!("post_transform {other:?} of two rows of coefficients")),
+            }
+        }
+        (other, transform) => {
+            unsupported(format!("{} rows of coefficients with post_transform {transform:?}", other.len()))
+        }
+    }
+}

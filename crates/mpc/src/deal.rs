@@ -1,0 +1,185 @@
+//! The dealer's seat: seeds for everyone, corrections for one, tile by tile. It is told nothing but the
+//! terms, and gets no share and no opened value.
+
+use tacit_crypto::Secret;
+use tacit_protocol::{Abort, Party};
+use tacit_types::{Seat, Step};
+use zeroize::Zeroizing;
+
+use crate::ops::{ArgMaxMaterial, BandMaterial, Comparison, Conjunction, Dims, DoubleBits, InverseMaterial, LeafPads};
+use crate::ops::{Rectifier, Selection, SharedLeafPads, Sines, Triple, Truncation, deal_matmul};
+use crate::plan::{Kind, Op, Plan};
+use crate::prep::{Dealing, Place, StreamKey};
+use crate::terms::Terms;
+use crate::value::Words;
+
+/// The label of streams that the dealer knows.
+pub(crate) const DEALT: &str = "tacit-mpc/1/dealt";
+
+/// Deals for a run. The corrected party's window is the back-pressure: at most one tile is in memory.
+///
+/// # Errors
+/// [`Abort::Disagreement`] when a seat holds other terms; [`Abort::Missing`] when a seat was lost or does
+/// not take what it is dealt.
+pub async fn deal(party: &mut Party, terms: &Terms) -> Result<(), Abort> {
+    terms.agree(party).await?;
+    let agreed = terms.hash();
+    let mut keys = Vec::with_capacity(terms.parties.len());
+    for (i, seat) in terms.parties.iter().enumerate() {
+        let seed = party.rng().seed();
+        keys.push(StreamKey::derive(&seed, &agreed, DEALT, i as u64));
+        party.post(*seat, Step(terms.first_step().0 + 1), seed.expose_secret().to_vec())?;
+    }
+    let Some(corrected) = terms.parties.get(terms.plan.corrected()).copied() else { return terms.check(party) };
+    for tile in 0..=terms.plan.tiles() {
+        let corrections = tile_corrections(&terms.plan, &keys, tile);
+        if !corrections.is_empty() {
+            send(party, terms, corrected, tile, &corrections).await?;
+        }
+    }
+    let until = terms.until(party);
+    party.flush(until).await
+}
+
+async fn send(party: &mut Party, terms: &Terms, to: Seat, tile: u32, body: &[u8]) -> Result<(), Abort> {
+    let step = terms.plan.tile_step(terms.step_base, tile);
+    let mut message = party.open(to, step, body.len() as u64);
+    for piece in body.chunks(message.party().seating().chunk_bytes()) {
+        // Each chunk has its own time: a tile waits until the parties come to it.
+        let until = message.party().now().plus(terms.step_ms);
+        message.write(piece, until).await?;
+    }
+    let until = message.party().now().plus(terms.step_ms);
+    message.finish(until).await
+}
+
+/// The corrections of a tile: for each operation in order of the stages, its fixed words.
+pub(crate) fn tile_corrections(plan: &Plan, keys: &[StreamKey], tile: u32) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(plan.tile_fixed_words(tile) * 8));
+    let (_, rows) = plan.tile_rows(tile);
+    for id in plan.stages(tile).iter().flat_map(|s| s.local.iter().chain(&s.joint)) {
+        let place = Place { op: *id, tile };
+        if plan.fixed_words(*id, rows) > 0 {
+            deal_op(plan, *id, rows, &mut Dealing::new(keys, plan.corrected(), place, &mut out), tile);
+        }
+    }
+    out
+}
+
+/// Where a node's pad stands: with the tile, or with what is done once.
+pub(crate) fn pad_place(plan: &Plan, id: u32, tile: u32) -> Place {
+    Place { op: id, tile: if plan.node(id).rows.is_some() { 0 } else { tile } }
+}
+
+/// The pad of a masked operand, as its owner or all parties together drew it.
+fn pad(plan: &Plan, dealing: &Dealing<'_>, id: u32, rows: usize, tile: u32) -> Words {
+    let (node, place) = (plan.node(id), pad_place(plan, id, tile));
+    let count = node.count(rows);
+    if let Kind::Masked(Some(owner)) = node.kind {
+        return dealing.pad_of(owner.into(), place, count);
+    }
+    let mut sum = Zeroizing::new(vec![0u64; count]);
+    for party in 0..plan.parties() {
+        let one = dealing.pad_of(party, place, count);
+        sum.iter_mut().zip(one.iter()).for_each(|(s, w)| *s = s.wrapping_add(*w));
+    }
+    sum
+}
+
+fn deal_op(plan: &Plan, id: u32, rows: usize, dealing: &mut Dealing<'_>, tile: u32) {
+    let node = plan.node(id);
+    let n = node.count(rows);
+    match &node.op {
+        Op::MatMul { x, w } => {
+            let (u, v) = (pad(plan, dealing, *x, rows, tile), pad(plan, dealing, *w, rows, tile));
+            deal_matmul(dealing, &u, &v, dims(plan, *x, *w, rows));
+        }
+        Op::Multiply { .. } => Triple::deal(dealing, n),
+        Op::Truncate { by, .. } => Truncation::deal(dealing, n, *by),
+        Op::Rectify { by, .. } => Rectifier::deal(dealing, n, *by),
+        Op::LessThan { .. } => {
+            Comparison::deal(dealing, n, 1);
+        }
+        Op::Band { edges, .. } => BandMaterial::deal(dealing, n, edges.len()),
+        Op::ToRing { .. } => DoubleBits::deal(dealing, n),
+        Op::Select { .. } => Selection::deal(dealing, n),
+        Op::And { inputs } => {
+            let owners: Vec<Option<usize>> = inputs.iter().map(|i| plan.bit_owner(*i)).collect();
+            Conjunction::deal(dealing, n, &owners);
+        }
+        Op::Leaves { bits, numbers } => {
+            LeafPads::deal(dealing, plan.leaves(id, rows), plan.owner(*bits), plan.owner(*numbers));
+        }
+        Op::Weights { w, .. } => {
+            let v = pad(plan, dealing, *w, rows, tile);
+            SharedLeafPads::deal(dealing, plan.leaves(id, rows), &v);
+        }
+        Op::ArgMax { x } => ArgMaxMaterial::deal(dealing, node.rows_in(rows), plan.node(*x).cols as usize),
+        Op::Sigmoid { x } => Sines::deal(dealing, n, plan.node(*x).fx),
+        Op::Inverse { .. } => InverseMaterial::deal(dealing, n, plan.inverse(id)),
+        _ => {}
+    }
+}
+
+/// The shape of a product.
+pub(crate) fn dims(plan: &Plan, x: u32, w: u32, rows: usize) -> Dims {
+    let (x, w) = (plan.node(x), plan.node(w));
+    Dims { m: x.rows_in(rows), k: x.cols as usize, n: w.cols as usize }
+}
+
+/// A dealt source of randomness: a seed, and for one party the dealer's corrections.
+pub struct Dealt<'a> {
+    terms: &'a Terms,
+    me: usize,
+    key: StreamKey,
+    /// Corrections of prepared tiles by place, not yet taken.
+    stocks: std::collections::BTreeMap<Place, Option<Zeroizing<Vec<u8>>>>,
+}
+
+impl<'a> Dealt<'a> {
+    pub(crate) fn new(terms: &'a Terms, me: usize, seed: &Secret<[u8; 32]>) -> Self {
+        let key = StreamKey::derive(seed, &terms.hash(), DEALT, me as u64);
+        Self { terms, me, key, stocks: std::collections::BTreeMap::new() }
+    }
+
+    async fn corrections(&self, party: &mut Party, tile: u32) -> Result<Zeroizing<Vec<u8>>, Abort> {
+        let (plan, dealer) = (&self.terms.plan, self.terms.dealer);
+        let (length, step) = (plan.tile_fixed_words(tile) * 8, plan.tile_step(self.terms.step_base, tile));
+        if length == 0 {
+            return Ok(Zeroizing::new(Vec::new()));
+        }
+        let until = self.terms.until(party);
+        let gathered = party.gather(&[dealer], step, length, until).await?;
+        let mut messages = self.terms.all(party, step, gathered)?;
+        let body = Zeroizing::new(messages.remove(&dealer).unwrap_or_default());
+        if body.len() == length {
+            Ok(body)
+        } else {
+            Err(tacit_protocol::Blame::seat(dealer, tacit_protocol::Offence::Malformed).at(step))
+        }
+    }
+}
+
+impl crate::prep::Preprocessing for Dealt<'_> {
+    async fn prepare(&mut self, party: &mut Party, tile: u32) -> Result<(), Abort> {
+        let plan = &self.terms.plan;
+        let corrected = self.me == plan.corrected();
+        let body = if corrected { self.corrections(party, tile).await? } else { Zeroizing::new(Vec::new()) };
+        let (_, rows) = plan.tile_rows(tile);
+        let mut rest = &body[..];
+        for id in plan.stages(tile).iter().flat_map(|s| s.local.iter().chain(&s.joint)) {
+            let (now, later) = rest.split_at(rest.len().min(plan.fixed_words(*id, rows) * 8));
+            rest = later;
+            self.stocks.insert(Place { op: *id, tile }, corrected.then(|| Zeroizing::new(now.to_vec())));
+        }
+        Ok(())
+    }
+
+    fn stock(&mut self, place: Place) -> Result<crate::Stock, Abort> {
+        let Some(dealt) = self.stocks.remove(&place) else {
+            let what = format!("material of {place:?} was taken before, or never prepared");
+            return Err(Abort::Local(tacit_types::Fault::new(tacit_types::Code::JobInternal, what)));
+        };
+        Ok(crate::Stock::new(self.key.stream(place), dealt))
+    }
+}

@@ -1,0 +1,234 @@
+//! What a plan costs: messages, bytes and rounds, exactly, before anything runs.
+
+use tacit_types::Step;
+
+use super::cost_parts::{comparison, open_planes, open_words};
+use super::{Op, Plan, Stage};
+use crate::group::Group;
+use crate::ops::{Comparison, Conjunction, DoubleBits, LeafPads, Leaves, Rectifier, Selection, SharedLeafPads, Triple};
+use crate::ops::{Truncation, newton, rank, smooth};
+use crate::plan::Kind;
+use crate::value::bit_words;
+use crate::wire::Flow;
+
+/// Bytes of each message in which seats compare what they agreed on, and of each seed.
+pub(crate) const AGREED_BYTES: u64 = 32;
+
+/// The cost of a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cost {
+    /// Rounds before the first tile, with the two that compare plans and hand out seeds.
+    pub rounds_once: u32,
+    /// Rounds of each tile; those of several tiles overlap.
+    pub rounds_tile: u32,
+    /// Tiles.
+    pub tiles: u32,
+    /// Payload bytes from each party to each other, by sender and receiver, agreement and seeds included.
+    pub sent: Vec<Vec<u64>>,
+    /// Payload bytes from the dealer to each party, agreement and seeds included.
+    pub dealt: Vec<u64>,
+}
+
+impl Cost {
+    /// Bytes that all parties send to each other.
+    pub fn online(&self) -> u64 {
+        self.sent.iter().flatten().sum()
+    }
+}
+
+impl Plan {
+    /// The flows of a node's rounds in a tile of so many rows.
+    pub(crate) fn flows(&self, id: u32, tile_rows: usize) -> Vec<Vec<Flow>> {
+        let (node, parties) = (self.node(id), self.parties());
+        let n = node.count(tile_rows);
+        match &node.op {
+            Op::Input { .. }
+            | Op::Share { .. }
+            | Op::Add { .. }
+            | Op::AddPublic { .. }
+            | Op::Scale { .. }
+            | Op::TimesPublic { .. }
+            | Op::Not { .. }
+            | Op::MatMul { .. } => Vec::new(),
+            Op::Mask { to, .. } => match node.kind {
+                Kind::Masked(Some(owner)) => {
+                    let owner = usize::from(owner);
+                    let flow = Flow { from: Group::one(owner), to: to.with(owner), count: n as u64, bits: 64 };
+                    vec![vec![flow]]
+                }
+                _ => vec![vec![open_words(parties, n)]],
+            },
+            Op::Multiply { .. } => vec![vec![open_words(parties, n), open_words(parties, n)]],
+            Op::Truncate { .. } => vec![vec![open_words(parties, n)]],
+            Op::Rectify { .. } => {
+                let mut rounds = comparison(parties, n, 1);
+                rounds.push(vec![open_planes(parties, n, 1)]);
+                rounds
+            }
+            Op::LessThan { .. } => comparison(parties, n, 1),
+            Op::Band { edges, .. } => rank::band_flows(parties, n, edges.len()),
+            Op::ToRing { .. } => vec![vec![open_planes(parties, n, 1)]],
+            Op::Select { .. } => vec![vec![open_planes(parties, n, 1), open_words(parties, n)]],
+            Op::And { inputs } => {
+                let all = Group::first(parties);
+                let count = bit_words(n) as u64;
+                let flow =
+                    |owner: Option<usize>| Flow { from: owner.map_or(all, Group::one), to: all, count, bits: 64 };
+                vec![inputs.iter().map(|i| flow(self.bit_owner(*i))).collect()]
+            }
+            Op::Leaves { bits, numbers } => {
+                let (all, at) = (Group::first(parties), self.leaves(id, tile_rows));
+                let (a, b) = (self.owner(*bits), self.owner(*numbers));
+                let count = (at.rows * at.leaves) as u64;
+                vec![vec![
+                    Flow { from: Group::one(a), to: all, count: bit_words(count as usize) as u64, bits: 64 },
+                    Flow { from: Group::one(b), to: Group::one(a).with(b), count, bits: 64 },
+                ]]
+            }
+            Op::Weights { .. } => {
+                let at = self.leaves(id, tile_rows);
+                vec![vec![open_planes(parties, at.rows * at.leaves, 1)]]
+            }
+            Op::ArgMax { x } => rank::flows(parties, node.rows_in(tile_rows), self.node(*x).cols as usize),
+            Op::Sigmoid { x } => smooth::flows(parties, n, self.node(*x).fx),
+            Op::Inverse { .. } => newton::flows(parties, n, self.inverse(id)),
+            Op::Reveal { x, to, .. } => {
+                let (bits, count) = match self.node(*x).kind {
+                    Kind::Bits => (64, bit_words(n)),
+                    _ => (node.fx.b, n),
+                };
+                vec![vec![Flow { from: Group::first(parties), to: *to, count: count as u64, bits }]]
+            }
+        }
+    }
+
+    /// The words that are dealt for a node in a tile of so many rows.
+    pub(crate) fn fixed_words(&self, id: u32, tile_rows: usize) -> usize {
+        let node = self.node(id);
+        let n = node.count(tile_rows);
+        match &node.op {
+            Op::MatMul { .. } => n,
+            Op::Multiply { .. } => Triple::fixed_words(n),
+            Op::Truncate { .. } => Truncation::fixed_words(n),
+            Op::Rectify { .. } => Rectifier::fixed_words(n),
+            Op::LessThan { .. } => Comparison::fixed_words(n, 1),
+            Op::Band { edges, .. } => rank::BandMaterial::fixed_words(n, edges.len()),
+            Op::ToRing { .. } => DoubleBits::fixed_words(n),
+            Op::Select { .. } => Selection::fixed_words(n),
+            Op::And { inputs } => Conjunction::fixed_words(n, inputs.len()),
+            Op::Leaves { .. } => LeafPads::fixed_words(self.leaves(id, tile_rows)),
+            Op::Weights { .. } => SharedLeafPads::fixed_words(self.leaves(id, tile_rows)),
+            Op::ArgMax { x } => rank::fixed_words(node.rows_in(tile_rows), self.node(*x).cols as usize),
+            Op::Sigmoid { .. } => smooth::fixed_words(n),
+            Op::Inverse { .. } => newton::fixed_words(n, self.inverse(id)),
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn owner(&self, id: u32) -> usize {
+        match self.node(id).kind {
+            Kind::Owned(o) | Kind::OwnedBits(o) | Kind::Masked(Some(o)) => o.into(),
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn bit_owner(&self, id: u32) -> Option<usize> {
+        matches!(self.node(id).kind, Kind::OwnedBits(_)).then(|| self.owner(id))
+    }
+
+    /// The shape of a leaf selection.
+    pub(crate) fn leaves(&self, id: u32, tile_rows: usize) -> Leaves {
+        let bits = match &self.node(id).op {
+            Op::Leaves { bits, .. } | Op::Weights { bits, .. } => self.node(*bits),
+            _ => self.node(id),
+        };
+        Leaves { rows: bits.rows_in(tile_rows), leaves: bits.cols as usize }
+    }
+
+    pub(crate) fn inverse(&self, id: u32) -> newton::Inverse {
+        let (x, root) = match &self.node(id).op {
+            Op::Inverse { x, root } => (*x, *root),
+            _ => (id, false),
+        };
+        newton::Inverse { from: self.node(x).fx, f: self.node(id).fx.f, root }
+    }
+
+    /// Rounds of one stage.
+    fn stage_rounds(&self, stage: &Stage) -> u32 {
+        stage.joint.iter().map(|id| self.flows(*id, 1).len() as u32).max().unwrap_or(0)
+    }
+
+    /// Rounds of a tile.
+    pub(crate) fn rounds(&self, tile: u32) -> u32 {
+        self.stages(tile).iter().map(|s| self.stage_rounds(s)).sum()
+    }
+
+    /// Words that are dealt for a tile.
+    pub(crate) fn tile_fixed_words(&self, tile: u32) -> usize {
+        let (_, rows) = self.tile_rows(tile);
+        let nodes = self.stages(tile).iter().flat_map(|s| s.local.iter().chain(&s.joint));
+        nodes.map(|id| self.fixed_words(*id, rows)).sum()
+    }
+
+    /// Bytes of the largest message of a tile, dealt or between parties.
+    pub(crate) fn largest_message(&self, stages: &[Stage], rows: usize) -> u64 {
+        let nodes = stages.iter().flat_map(|s| s.local.iter().chain(&s.joint));
+        let dealt: usize = nodes.map(|id| self.fixed_words(*id, rows)).sum();
+        let pairs = |f: &Flow, p: usize| (0..self.parties()).map(|q| f.bytes(p, q)).max().unwrap_or(0);
+        let mut largest = dealt as u64 * 8;
+        for stage in stages {
+            let flows: Vec<Vec<Vec<Flow>>> = stage.joint.iter().map(|id| self.flows(*id, rows)).collect();
+            for round in 0..flows.iter().map(Vec::len).max().unwrap_or(0) {
+                let now: Vec<&Flow> = flows.iter().filter_map(|f| f.get(round)).flatten().collect();
+                let by = |p: usize| now.iter().map(|f| pairs(f, p)).sum::<u64>();
+                largest = largest.max((0..self.parties()).map(by).max().unwrap_or(0));
+            }
+        }
+        largest
+    }
+
+    /// Steps that a run takes from its first on.
+    pub(crate) fn steps(&self) -> u64 {
+        2 + u64::from(self.rounds(0)) + 1 + u64::from(self.tiles()) * (u64::from(self.rounds(1)) + 1)
+    }
+
+    /// The step of a tile's corrections; its rounds follow.
+    pub(crate) fn tile_step(&self, base: u16, tile: u32) -> Step {
+        let first = (u32::from(base) << 16) + 2;
+        let before = if tile == 0 { 0 } else { self.rounds(0) + 1 + (tile - 1) * (self.rounds(1) + 1) };
+        Step(first + before)
+    }
+
+    /// What a run costs.
+    pub fn cost(&self) -> Cost {
+        let n = self.parties();
+        let mut sent = vec![vec![0; n]; n];
+        let mut dealt = vec![2 * AGREED_BYTES; n];
+        for (i, row) in sent.iter_mut().enumerate() {
+            for (j, bytes) in row.iter_mut().enumerate().filter(|(j, _)| *j != i) {
+                // The plan's hash to everyone, and a seed to each later party.
+                *bytes = AGREED_BYTES * (1 + u64::from(i < j));
+            }
+        }
+        for tile in 0..=self.tiles() {
+            let (_, rows) = self.tile_rows(tile);
+            for id in self.stages(tile).iter().flat_map(|s| &s.joint) {
+                for flow in self.flows(*id, rows).iter().flatten() {
+                    for (i, row) in sent.iter_mut().enumerate() {
+                        row.iter_mut().enumerate().for_each(|(j, bytes)| *bytes += flow.bytes(i, j));
+                    }
+                }
+            }
+            if let Some(bytes) = dealt.get_mut(self.corrected()) {
+                *bytes += self.tile_fixed_words(tile) as u64 * 8;
+            }
+        }
+        Cost {
+            rounds_once: 2 + self.rounds(0),
+            rounds_tile: if self.tiles() == 0 { 0 } else { self.rounds(1) },
+            tiles: self.tiles(),
+            sent,
+            dealt,
+        }
+    }
+}

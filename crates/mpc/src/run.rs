@@ -1,0 +1,284 @@
+//! A party's run of a plan: what is done once, then tile after tile with several in flight.
+
+use core::task::Poll;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tacit_crypto::Secret;
+use tacit_protocol::{Abort, Blame, Concealed, Offence, Party};
+use tacit_types::{Code, Fault, Seat, Step};
+
+use crate::deal::Dealt;
+use crate::eval::{self, Opened, Value, Values};
+use crate::group::Group;
+use crate::plan::{Op, TILES_IN_FLIGHT};
+use crate::prep::{Preprocessing, StreamKey, ZeroKeys};
+use crate::terms::Terms;
+use crate::value::{Released, Words};
+use crate::wire::{self, Ask, Lane, Task};
+
+/// Where a party's own inputs come from.
+pub trait Source: Send {
+    /// Writes rows of an input of this party from `first_row` on: words row by row, or packed bits.
+    ///
+    /// # Errors
+    /// What keeps the rows from being read; it ends the run.
+    fn fill(&mut self, input: u32, first_row: u64, out: &mut [u64]) -> Result<(), Fault>;
+}
+
+/// Where opened rows go, at the seats that receive them.
+pub trait Sink: Send {
+    /// Takes rows of an output from `first_row` on: words row by row with their sign extended, or packed
+    /// bits. Rows of one output come in order.
+    ///
+    /// # Errors
+    /// What keeps the rows from being taken; it ends the run.
+    fn take(&mut self, output: u32, first_row: u64, words: Vec<u64>) -> Result<(), Fault>;
+}
+
+fn internal(what: &str) -> Abort {
+    Abort::Local(Fault::new(Code::JobInternal, what))
+}
+
+/// Runs a plan with dealt randomness.
+///
+/// # Errors
+/// [`Abort::Disagreement`] when a seat holds other terms; [`Abort::Missing`] names a lost party or dealer;
+/// [`Abort::Misbehaved`] for a message of another length than the plan's; [`Abort::Undisclosed`] when the
+/// job does not list an opening; [`Abort::Local`] for the source's and sink's own faults, and
+/// `refused.overflow` for an input outside its declared range.
+pub async fn compute(
+    party: &mut Party,
+    terms: &Terms,
+    source: &mut impl Source,
+    sink: &mut impl Sink,
+) -> Result<(), Abort> {
+    terms.agree(party).await?;
+    let seat = party.seat();
+    let me = terms.parties.iter().position(|s| *s == seat).ok_or_else(|| internal("this seat does not compute"))?;
+    let (seed, zeroes) = seeds(party, terms, me).await?;
+    let mut run = Run {
+        terms,
+        me,
+        prep: Dealt::new(terms, me, &seed),
+        zeroes: Arc::new(zeroes),
+        once: Arc::new(Values::default()),
+        source,
+        sink,
+    };
+    let mut first = run.begin(party, 0).await?;
+    while !run.turn(party, &mut first).await? {}
+    run.once = Arc::new(run.deliver(first)?);
+    run.tiles(party).await?;
+    let until = terms.until(party);
+    party.flush(until).await
+}
+
+/// The dealer's seed, and keys with each other party for summands of zero.
+async fn seeds(party: &mut Party, terms: &Terms, me: usize) -> Result<(Secret<[u8; 32]>, ZeroKeys), Abort> {
+    let (step, agreed) = (Step(terms.first_step().0 + 1), terms.hash());
+    let pair = |seed: &Secret<[u8; 32]>| StreamKey::derive(seed, &agreed, "tacit-mpc/1/zero", 0);
+    let mut keys: Vec<Option<StreamKey>> = Vec::with_capacity(terms.parties.len());
+    for (i, seat) in terms.parties.iter().enumerate() {
+        keys.push(if i > me {
+            let seed = party.rng().seed();
+            party.post(*seat, step, seed.expose_secret().to_vec())?;
+            Some(pair(&seed))
+        } else {
+            None
+        });
+    }
+    let earlier: Vec<Seat> = terms.parties.iter().take(me).copied().chain([terms.dealer]).collect();
+    let until = terms.until(party);
+    let gathered = party.gather(&earlier, step, 32, until).await?;
+    let mut dealt = None;
+    for (seat, body) in terms.all(party, step, gathered)? {
+        let Ok(seed) = <[u8; 32]>::try_from(&body[..]) else {
+            return Err(Blame::seat(seat, Offence::Malformed).at(step));
+        };
+        let seed = Secret::new(seed);
+        match terms.parties.iter().position(|s| *s == seat).and_then(|i| keys.get_mut(i)) {
+            Some(key) => *key = Some(pair(&seed)),
+            None => dealt = Some(seed),
+        }
+    }
+    Ok((dealt.ok_or_else(|| internal("no seed"))?, ZeroKeys::new(keys, me)))
+}
+
+/// One tile on its way.
+struct Tile {
+    number: u32,
+    lane: Lane,
+    task: Task<'static, Result<(Values, Vec<Opened>), Abort>>,
+    /// The step of the round that is awaited.
+    step: Step,
+    asks: Vec<Ask>,
+    done: Option<(Values, Vec<Opened>)>,
+}
+
+struct Run<'a, S, K> {
+    terms: &'a Terms,
+    me: usize,
+    prep: Dealt<'a>,
+    zeroes: Arc<ZeroKeys>,
+    once: Arc<Values>,
+    source: &'a mut S,
+    sink: &'a mut K,
+}
+
+impl<S: Source, K: Sink> Run<'_, S, K> {
+    async fn tiles(&mut self, party: &mut Party) -> Result<(), Abort> {
+        let (last, mut next) = (self.terms.plan.tiles(), 1);
+        let mut flight: VecDeque<Tile> = VecDeque::new();
+        loop {
+            while flight.len() < TILES_IN_FLIGHT && next <= last {
+                let tile = self.begin(party, next).await?;
+                flight.push_back(tile);
+                next += 1;
+            }
+            let Some(mut tile) = flight.pop_front() else { return Ok(()) };
+            if self.turn(party, &mut tile).await? {
+                self.deliver(tile)?;
+                let oldest = flight.front().map_or(next, |t| t.number);
+                party.forget(self.terms.plan.tile_step(self.terms.step_base, oldest));
+            } else {
+                flight.push_back(tile);
+            }
+        }
+    }
+
+    /// Reads a tile's inputs and material, and asks its first round.
+    async fn begin(&mut self, party: &mut Party, number: u32) -> Result<Tile, Abort> {
+        let step = self.terms.plan.tile_step(self.terms.step_base, number);
+        party.progress(step);
+        self.prep.prepare(party, number).await?;
+        let plan = self.terms.plan.clone();
+        let (first_row, rows) = plan.tile_rows(number);
+        let mut inputs = Vec::new();
+        let mut stocks = Vec::new();
+        for id in plan.stages(number).iter().flat_map(|s| s.local.iter().chain(&s.joint)).copied() {
+            let node = plan.node(id);
+            if let Op::Input { owner, bits, index } = node.op
+                && usize::from(owner) == self.me
+            {
+                inputs.push((id, self.read(index, bits, first_row, node.count(rows), node.fx)?));
+            }
+            stocks.push((id, self.prep.stock(crate::Place { op: id, tile: number })?));
+        }
+        let lane = Lane::new(self.me, plan.parties());
+        let task: Task<'static, _> = Box::pin(eval::tile(eval::Job {
+            plan,
+            tile: number,
+            lane: lane.clone(),
+            once: self.once.clone(),
+            zeroes: self.zeroes.clone(),
+            inputs,
+            stocks,
+        }));
+        let mut tile = Tile { number, lane, task, step, asks: Vec::new(), done: None };
+        self.advance(party, &mut tile)?;
+        Ok(tile)
+    }
+
+    fn read(&mut self, index: u32, bits: bool, first: u64, count: usize, fx: crate::Fx) -> Result<Words, Abort> {
+        let words = if bits { crate::value::bit_words(count) } else { count };
+        let mut out = Words::new(vec![0; words]);
+        self.source.fill(index, first, &mut out)?;
+        if bits {
+            crate::value::trim(count, &mut out);
+        } else if let Some(at) = out.iter().position(|w| (*w as i64).unsigned_abs() >> (fx.b - 1) != 0) {
+            let what = format!("input {index}, element {at} from row {first}: outside its declared range");
+            return Err(Abort::Local(Fault::new(Code::RefusedOverflow, what)));
+        }
+        Ok(out)
+    }
+
+    /// Polls a tile, and posts what it asks.
+    fn advance(&self, party: &mut Party, tile: &mut Tile) -> Result<(), Abort> {
+        match wire::poll_once(&mut tile.task) {
+            Poll::Ready(done) => tile.done = Some(done?),
+            Poll::Pending => {
+                let mut asks = tile.lane.take_asks();
+                if asks.is_empty() {
+                    return Err(internal("a tile waits for nothing"));
+                }
+                asks.iter_mut().try_for_each(|ask| disclose(party, ask))?;
+                tile.step = Step(tile.step.0 + 1);
+                for (i, seat) in self.terms.parties.iter().enumerate().filter(|(i, _)| *i != self.me) {
+                    let body = wire::frame(&asks, self.me, i);
+                    if !body.is_empty() {
+                        party.post(*seat, tile.step, body)?;
+                    }
+                }
+                tile.asks = asks;
+            }
+        }
+        Ok(())
+    }
+
+    /// Awaits the round that a tile asked and takes it a round further. Whether the tile is done.
+    async fn turn(&self, party: &mut Party, tile: &mut Tile) -> Result<bool, Abort> {
+        if tile.done.is_some() {
+            return Ok(true);
+        }
+        let me = self.me;
+        let due = |i: usize| tile.asks.iter().map(|a| a.flow.bytes(i, me)).sum::<u64>();
+        let senders: Vec<usize> = Group::first(self.terms.parties.len()).iter().filter(|i| due(*i) > 0).collect();
+        let seats: Vec<Seat> = senders.iter().filter_map(|i| self.terms.parties.get(*i).copied()).collect();
+        let cap = senders.iter().map(|i| due(*i)).max().unwrap_or(0) as usize;
+        let until = self.terms.until(party);
+        let gathered = party.gather(&seats, tile.step, cap, until).await?;
+        let messages = self.terms.all(party, tile.step, gathered)?;
+        let mut answers = wire::begin(&tile.asks, me);
+        for (i, seat) in senders.iter().zip(&seats) {
+            let body = messages.get(seat).map(Vec::as_slice).unwrap_or_default();
+            if !wire::absorb(&tile.asks, &mut answers, *i, me, body) {
+                return Err(Blame::seat(*seat, Offence::Malformed).at(tile.step));
+            }
+        }
+        wire::finish(&tile.asks, &mut answers);
+        tile.asks.clear();
+        tile.lane.answer(answers);
+        self.advance(party, tile)?;
+        Ok(tile.done.is_some())
+    }
+
+    /// Hands out what a tile opened to this party; gives its values.
+    fn deliver(&mut self, tile: Tile) -> Result<Values, Abort> {
+        let (first_row, _) = self.terms.plan.tile_rows(tile.number);
+        let Some((values, opened)) = tile.done else { return Err(internal("a tile that is not done")) };
+        for Opened { output, words } in opened {
+            self.sink.take(output, first_row, words)?;
+        }
+        Ok(values)
+    }
+}
+
+/// The one place where a share is let out as itself: under a disclosure, counted by the party.
+fn disclose(party: &mut Party, ask: &mut Ask) -> Result<(), Abort> {
+    if let Some((disclosure, cells)) = &ask.grant {
+        let words = core::mem::take(&mut ask.words);
+        ask.words = party.reveal(disclosure, *cells, Concealed::new(words))?;
+    }
+    Ok(())
+}
+
+impl Lane {
+    /// Opens a released share to its receivers: this party's summand leaves only if the job lists the
+    /// disclosure, and the receivers get the sum modulo 2^bits. One round, the bits of a number to each
+    /// receiver.
+    pub async fn reveal(
+        &self,
+        to: Group,
+        bits: u8,
+        cells: u64,
+        released: Released,
+        disclosure: tacit_protocol::Disclosure,
+    ) -> crate::Public {
+        let [sum] = self.round([self.give(to, bits, released, (disclosure, cells))]).await;
+        sum
+    }
+}
+
+/// A value that the tile computed once is kept for the others.
+pub(crate) type Kept = Option<Arc<Value>>;
