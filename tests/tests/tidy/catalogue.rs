@@ -2,10 +2,11 @@
 //! that are signed for a kind stay what they are.
 
 use serde::Deserialize;
-use tacit_governance::ColumnKind;
-use tacit_jobs::{CATALOG, ColumnKinds};
+use tacit_governance::{AttachmentRef, ColumnKind, ModelDescriptor, ModelFamily, ModelRef, ProviderRef};
+use tacit_jobs::kind::DraftProvider;
+use tacit_jobs::{CATALOG, ColumnKinds, Draft, Parts};
 use tacit_tests::repo;
-use tacit_types::Lang;
+use tacit_types::{DatasetVersionId, Hash, Lang, ModelVersionId, Name, NodeId};
 
 /// A wire vector: what a person writes, and the canonical bytes that are signed for it.
 #[derive(Deserialize)]
@@ -32,6 +33,62 @@ struct Case {
 /// The file name of a kind's page and vector.
 fn file(id: &str) -> String {
     id.replace('/', "-")
+}
+
+/// Two providers, each with these columns and a model over those of real numbers, and a list of two keys: what any kind
+/// may be written with.
+pub struct Writing {
+    pub draft: Draft,
+    providers: Vec<ProviderRef>,
+    models: Vec<ModelRef>,
+    attachments: Vec<AttachmentRef>,
+}
+
+/// The first provider.
+pub const OWNER: NodeId = NodeId([1; 32]);
+
+impl Writing {
+    pub fn new(columns: &ColumnKinds) -> Self {
+        let owners = [("bank", OWNER), ("telecom", NodeId([2; 32]))];
+        let features = columns.iter().filter(|(_, kind)| **kind == ColumnKind::Float).map(|(name, _)| name.clone());
+        let features: Vec<String> = features.collect();
+        let model = |owner| {
+            let descriptor = ModelDescriptor {
+                format: 1,
+                owner,
+                name: Name::new("credit").expect("a name"),
+                version: 1,
+                family: ModelFamily::Linear,
+                features: features.clone(),
+                commitment: Hash([0; 32]),
+            };
+            (ModelRef { owner, model: ModelVersionId([1; 32]) }, descriptor)
+        };
+        let provider = |name: &str, owner| DraftProvider { name: name.to_owned(), owner, columns: columns.clone() };
+        let draft = Draft {
+            providers: owners.map(|(name, owner)| provider(name, owner)).to_vec(),
+            models: owners.map(|(_, owner)| model(owner)).to_vec(),
+            dealer: None,
+            keys: Some(2),
+        };
+        let named = |(_, owner)| ProviderRef { owner, dataset: DatasetVersionId([1; 32]), view: "v".into() };
+        let hash = Hash([0; 32]);
+        Self {
+            providers: owners.map(named).to_vec(),
+            models: draft.models.iter().map(|(at, _)| at.clone()).collect(),
+            attachments: vec![AttachmentRef { name: "keys".into(), plain: hash, sealed: hash, bytes: 9 }],
+            draft,
+        }
+    }
+
+    pub fn parts(&self) -> Parts<'_> {
+        Parts {
+            providers: &self.providers,
+            models: &self.models,
+            dealer: self.draft.dealer,
+            attachments: &self.attachments,
+        }
+    }
 }
 
 #[test]
@@ -64,44 +121,38 @@ fn what_is_signed_for_a_kind_stays_the_same_bytes() {
         assert_eq!(vector.kind, kind.id());
         assert!(!vector.cases.is_empty(), "{path} has no case");
         let columns: ColumnKinds = vector.columns.into_iter().collect();
+        let writing = Writing::new(&columns);
         for case in vector.cases {
-            let params = kind.params(case.written, &columns).unwrap_or_else(|f| panic!("{path}, {}: {f}", case.name));
-            let plan = kind
-                .plan(&params, &tacit_jobs::Parts::default())
-                .unwrap_or_else(|f| panic!("{path}, {}: {f}", case.name));
+            let fault = |f: tacit_types::Fault| -> ! { panic!("{path}, {}: {f}", case.name) };
+            let params = kind.draft(case.written.clone(), &writing.draft).unwrap_or_else(|f| fault(f));
+            let plan = kind.plan(&params, &writing.parts()).unwrap_or_else(|f| fault(f));
             let opened: Vec<(String, String, u64)> = plan
                 .disclosures()
                 .into_iter()
                 .map(|d| (d.what.to_string(), format!("{:?}", d.to).to_lowercase(), d.cells_max))
                 .collect();
-            let uses: Vec<(String, String)> = plan
-                .facts(&tacit_types::NodeId([0; 32]))
-                .uses
-                .into_iter()
-                .map(|(c, u)| (c, format!("{u:?}").to_lowercase()))
-                .collect();
+            let uses: Vec<(String, String)> =
+                plan.facts(&OWNER).uses.into_iter().map(|(c, u)| (c, format!("{u:?}").to_lowercase())).collect();
             assert_eq!(hex::encode(&params), case.params_hex, "{path}, {}", case.name);
             assert_eq!(opened, case.disclosures, "{path}, {}", case.name);
             assert_eq!(uses, case.uses, "{path}, {}", case.name);
             let mut longer = params.clone();
             longer.push(0);
-            assert!(
-                kind.plan(&longer, &tacit_jobs::Parts::default()).is_err(),
-                "{path}, {}: a trailing byte is refused",
-                case.name
-            );
+            let refused = kind.plan(&longer, &writing.parts()).is_err();
+            assert!(refused, "{path}, {}: a trailing byte is refused", case.name);
         }
     }
 }
 
 #[test]
 fn the_template_of_every_kind_is_a_job_that_can_be_planned() {
-    let columns = ColumnKinds::from([("amount".to_owned(), ColumnKind::Float), ("age".to_owned(), ColumnKind::Int)]);
+    let named = [("amount", ColumnKind::Float), ("age", ColumnKind::Int), ("id", ColumnKind::Text)];
+    let writing = Writing::new(&named.map(|(name, kind)| (name.to_owned(), kind)).into());
     for kind in CATALOG {
         // Most templates begin inside `[params]`; what is in them is what the tool reads.
         let template: toml::Table = kind.template().parse().unwrap_or_else(|e| panic!("{}: {e}", kind.id()));
         let params = serde_json::to_value(&template["params"]).expect("TOML is JSON");
-        let params = kind.params(params, &columns).unwrap_or_else(|f| panic!("{}: {f}", kind.id()));
-        assert!(kind.plan(&params, &tacit_jobs::Parts::default()).is_ok(), "{}", kind.id());
+        let params = kind.draft(params, &writing.draft).unwrap_or_else(|f| panic!("{}: {f}", kind.id()));
+        assert!(kind.plan(&params, &writing.parts()).is_ok(), "{}", kind.id());
     }
 }

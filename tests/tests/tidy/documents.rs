@@ -97,8 +97,9 @@ fn check(place: &str, text: &str) {
             let job: JobFile = toml::from_str(text).unwrap_or_else(|e| wrong(&e.to_string()));
             let kind = tacit_jobs::kind(&job.kind).unwrap_or_else(|f| wrong(&f.to_string()));
             let params = serde_json::to_value(&job.params).expect("TOML is JSON");
-            let params = kind.params(params, &columns()).unwrap_or_else(|f| wrong(&f.to_string()));
-            assert!(kind.plan(&params, &tacit_jobs::Parts::default()).is_ok(), "{place}");
+            let writing = crate::catalogue::Writing::new(&columns());
+            let params = kind.draft(params, &writing.draft).unwrap_or_else(|f| wrong(&f.to_string()));
+            assert!(kind.plan(&params, &writing.parts()).is_ok(), "{place}");
         }
         _ => wrong("a sample begins with `# node.toml`, `# coordinator.toml`, `# contract.toml` or `# job.toml`"),
     }
@@ -119,6 +120,29 @@ struct ContractFile {
     quota_jobs: u64,
     valid_days: u64,
     datasets: Vec<DatasetPart>,
+    #[serde(default)]
+    models: Vec<ModelPart>,
+    #[serde(default)]
+    dealers: Vec<Name>,
+    scoring: Option<ScoringPart>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct ModelPart {
+    owner: Name,
+    model: Name,
+    version: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct ScoringPart {
+    rows: u64,
+    rows_per_job: Option<u64>,
+    precision: String,
 }
 
 #[derive(Deserialize)]
@@ -152,15 +176,19 @@ struct JobFile {
     expires_minutes: Option<u64>,
     #[serde(default)]
     params: toml::Table,
+    keys: Option<std::path::PathBuf>,
+    models: Option<Vec<String>>,
+    dealer: Option<String>,
 }
 
-/// The columns of the data in `examples/data`.
+/// The columns of the data in `examples/data`, and a key.
 fn columns() -> ColumnKinds {
     let table = repo::text("examples/data/hospital-a.csv".as_ref());
     let mut lines = table.lines();
     let head = lines.next().expect("a header").split(',');
     let rows: Vec<Vec<&str>> = lines.map(|l| l.split(',').collect()).collect();
-    head.enumerate()
+    let read = head
+        .enumerate()
         .map(|(i, name)| {
             let all = |f: &dyn Fn(&str) -> bool| rows.iter().all(|r| r.get(i).is_none_or(|v| v.is_empty() || f(v)));
             let kind = match () {
@@ -170,5 +198,6 @@ fn columns() -> ColumnKinds {
             };
             (name.to_owned(), kind)
         })
-        .collect()
+        .collect::<ColumnKinds>();
+    read.into_iter().chain([("id".to_owned(), ColumnKind::Text)]).collect()
 }
