@@ -8,10 +8,15 @@ use tacit_engine::control::Seated;
 use tacit_engine::{Member, record::witness_threshold};
 use tacit_governance::contract::{ColumnGrant, ContractParty, DatasetGrant, Quota, Role};
 use tacit_governance::dataset::{ColumnInfo, ColumnKind, Level};
-use tacit_governance::{Cohort, Contract, DatasetDescriptor, PartyCard, PartyRole, SignedContract};
+use tacit_governance::{
+    Cohort, Contract, DatasetDescriptor, ModelDescriptor, ModelGrant, PartyCard, PartyRole, Precision, ScoringTerms,
+    SignedContract,
+};
 use tacit_receipts::{Genesis, KeyCard, KeyEvent, KeyKind, PartyKey, Quorum, Trust, VerifierKey};
 use tacit_types::wire::Blob;
-use tacit_types::{ContractId, DatasetVersionId, Hash, Name, UnixMillis};
+use tacit_types::{ContractId, DatasetVersionId, Hash, ModelVersionId, Name, UnixMillis};
+
+use super::score;
 
 /// The time at which every run begins.
 pub const T0: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -34,6 +39,8 @@ pub struct Owner {
     pub member: Member,
     pub descriptor: DatasetDescriptor,
     pub dataset: DatasetVersionId,
+    /// Its part of a split model.
+    pub model: (ModelVersionId, ModelDescriptor, Vec<u8>),
 }
 
 /// Everyone of a run with so many owners, in the order of their node keys, which is that of seats.
@@ -74,6 +81,8 @@ impl Cast {
     fn new(n: usize) -> Self {
         let mut owners: Vec<Owner> = (0..n).map(owner).collect();
         owners.sort_by_key(|o| o.node.id());
+        // By seat, as the digits of the amounts are.
+        owners.iter_mut().enumerate().for_each(|(seat, o)| o.model = score::model(seat, o.root.id()));
         let (coordinator, log, operator) = (key(1, 0), key(2, 0), key(3, 0));
         let recipient = SealKey::generate(&mut Rng::from_seed(&Secret::new([4; 32])));
         let log_key = VerifierKey::new(ORIGIN, KeyKind::Ed25519, log.id()).expect("why: the origin is a name");
@@ -118,7 +127,11 @@ fn owner(i: usize) -> Owner {
         owner: root.id(),
         name: name.clone(),
         version: 1,
-        columns: vec![column("amount", ColumnKind::Int), column("grp", ColumnKind::Text)],
+        columns: vec![
+            column("amount", ColumnKind::Int),
+            column("grp", ColumnKind::Text),
+            column("id", ColumnKind::Text),
+        ],
         row_bucket: 8,
         commitment: Hash([i as u8; 32]),
         views: vec!["v".into()],
@@ -133,6 +146,7 @@ fn owner(i: usize) -> Owner {
             seated: Seated { card, address: format!("192.0.2.{i}:7000") },
         },
         dataset: tacit_engine::api::dataset_id(signed.bytes()),
+        model: score::model(i, root.id()),
         witness_key: witness_key.expect("why: it is a name"),
         node: Arc::new(node),
         name,
@@ -151,14 +165,14 @@ fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64
         owner: o.root.id(),
         dataset: o.dataset,
         views: vec!["v".into()],
-        columns: vec![column("amount"), column("grp")],
+        columns: vec![column("amount"), column("grp"), column("id")],
     };
     let contract = Contract {
         version: 1,
         name: Name::new(&format!("contract{jobs}")).expect("why: it is a name"),
         parties: owners.iter().map(provider).chain([demander]).collect(),
         datasets: owners.iter().map(grant).collect(),
-        kinds: vec!["stats/v1".into(), "count/v1".into()],
+        kinds: vec!["stats/v1".into(), "count/v1".into(), "score-linear/v1".into()],
         purpose: PURPOSE.into(),
         recipients: vec![recipient.public()],
         operators: vec![operator.id()],
@@ -166,8 +180,12 @@ fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64
         quota: Quota { jobs },
         valid_from: UnixMillis(T0.0 - 86_400_000),
         valid_until: T0.plus(86_400_000),
-        models: Vec::new(),
-        scoring: None,
+        models: owners.iter().map(|o| ModelGrant { owner: o.root.id(), model: o.model.0 }).collect(),
+        scoring: Some(ScoringTerms {
+            rows: score::ROWS_ALLOWED,
+            rows_per_job: score::rows(),
+            precision: Precision::Score,
+        }),
     };
     let mut signed = SignedContract::draft(contract);
     let keys = owners.iter().map(|o| &o.root).chain([operator]);

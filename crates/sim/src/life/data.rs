@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use tacit_governance::dataset::ColumnKind;
 use tacit_jobs::{Fold, Opened, Plan};
+use tacit_models::{Kind, Model};
 use tacit_types::{Code, Column, Columns, Fault, Seat, Values};
 
-use super::cast::COHORT;
+use super::cast::{COHORT, Cast};
+use super::score;
 use crate::dice::Dice;
 use crate::run::{Check, broken, holds};
 
@@ -20,12 +22,14 @@ pub struct Data {
     pub params: Vec<u8>,
     /// Each owner's rows.
     rows: Vec<Vec<(i64, &'static str)>>,
+    cast: &'static Cast,
 }
 
 impl Data {
     /// Draws a question and rows. `variant` changes every amount and nothing that is public.
     pub fn draw(d: &mut Dice, owners: usize, variant: i64) -> Self {
-        let kind = *d.pick(&["stats/v1", "stats/v1", "count/v1"]);
+        let kind = *d.pick(&["stats/v1", "stats/v1", "count/v1", "score-linear/v1"]);
+        let cast = super::cast::cast(owners);
         let mut written = json!({});
         if kind == "stats/v1" {
             written = json!({"measures": [{"column": "amount", "statistics": ["count", "sum", "mean"]}]});
@@ -34,7 +38,10 @@ impl Data {
             }
         }
         let columns = BTreeMap::from([("amount".to_owned(), ColumnKind::Int), ("grp".to_owned(), ColumnKind::Text)]);
-        let params = tacit_jobs::kind(kind).and_then(|k| k.params(written, &columns)).expect("why: sound parameters");
+        let params = match kind {
+            "score-linear/v1" => score::params(cast),
+            _ => tacit_jobs::kind(kind).and_then(|k| k.params(written, &columns)).expect("why: sound parameters"),
+        };
         let rows = (0..owners)
             .map(|owner| {
                 // Row counts in digits of their own, where rows are all that is counted.
@@ -42,7 +49,7 @@ impl Data {
                 (0..n).map(|_| row(d, owner, variant)).collect()
             })
             .collect();
-        Self { kind, params, rows }
+        Self { kind, params, rows, cast }
     }
 
     /// An owner's local half.
@@ -56,12 +63,14 @@ impl Data {
         if fails {
             return Err(Fault::new(Code::DataFileMalformed, "the owner's file cannot be read"));
         }
-        let mut fold: Box<dyn Fold> = plan.fold(&tacit_types::NodeId([0; 32]), tacit_jobs::Material::default())?;
+        let root = self.cast.owners[owner].root.id();
+        let mut fold: Box<dyn Fold> = plan.fold(&root, score::material(self.cast, owner))?;
         let rows = &self.rows[owner];
         // In two batches, as a file would come.
         let (head, tail) = rows.split_at(rows.len() / 2);
-        for batch in [head, tail].into_iter().chain(twice.then_some(tail)) {
-            fold.take(&columns(batch))?;
+        let batches = [(0, head), (head.len(), tail)];
+        for (first, batch) in batches.into_iter().chain(twice.then_some((head.len(), tail))) {
+            fold.take(&columns(first, batch))?;
         }
         Ok(fold.finish())
     }
@@ -71,6 +80,14 @@ impl Data {
         let wrong = |what: String| broken("the_output_equals_the_plaintext_oracle", what);
         if opened.json["parties"] != json!(survivors.len()) {
             return wrong(format!("{} parties of {}", opened.json["parties"], survivors.len()));
+        }
+        if self.kind == "score-linear/v1" {
+            return score::the_scores_are_those_of_the_whole_model(opened, survivors, |owner, row| {
+                let part = Model::decode(&self.cast.owners[owner].model.2).ok()?;
+                let (amount, _) = *self.rows[owner].get(row)?;
+                let Kind::Additive(additive) = part.kind() else { return None };
+                additive.margin(|_| amount as f64).ok()
+            });
         }
         if self.kind == "count/v1" {
             let (rows, owners) = self.count(survivors, |_| true);
@@ -114,11 +131,13 @@ fn row(d: &mut Dice, owner: usize, variant: i64) -> (i64, &'static str) {
     (((digit + variant) % 7 + 1) << (7 * owner), group)
 }
 
-fn columns(rows: &[(i64, &'static str)]) -> Columns {
+fn columns(first: usize, rows: &[(i64, &'static str)]) -> Columns {
     let amounts = Values::Int(rows.iter().map(|r| r.0).collect());
     let groups = Values::Text(rows.iter().map(|r| r.1.to_owned()).collect());
+    let ids = Values::Text((first..first + rows.len()).map(score::key).collect());
     let column = |name: &str, values| Column { name: name.into(), values, valid: None };
-    Columns { rows: rows.len(), columns: vec![column("amount", amounts), column("grp", groups)] }
+    let columns = vec![column("amount", amounts), column("grp", groups), column("id", ids)];
+    Columns { rows: rows.len(), columns }
 }
 
 fn in_group(group: &str, wanted: &Value) -> bool {

@@ -9,6 +9,7 @@ mod data;
 mod node;
 mod operator;
 mod process;
+mod score;
 mod watch;
 mod world;
 

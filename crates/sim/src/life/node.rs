@@ -267,14 +267,15 @@ impl World {
         };
         let owner = &self.cast.owners[i];
         let named = parsed.body().provider(&owner.root.id()).map(|p| p.dataset);
+        let held = [(owner.model.0, owner.model.1.clone())];
         let ledger = Ledger {
             owner: owner.root.id(),
             contracts: &contracts,
             revoked: &revoked,
             dataset: named.filter(|id| *id == owner.dataset).map(|_| &owner.descriptor),
-            models: &[],
+            models: &held,
             jobs_used: &jobs_used,
-            rows_used: &|_| u64::MAX,
+            rows_used: &|contract| jobs_used(contract) * super::score::rows(),
             consumed: known.is_some(),
             high_water,
             coordinator: self.cast.coordinator.id(),

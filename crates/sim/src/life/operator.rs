@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tacit_crypto::{Statement, sha256};
 use tacit_engine::{CancelOrder, FromCoordinator, SealedResult, Terminal, ToCoordinator};
-use tacit_governance::{JobSpec, ProviderRef};
+use tacit_governance::JobSpec;
 use tacit_jobs::Opened;
 use tacit_receipts::{JointReceipt, LogProof};
 use tacit_types::wire::Blob;
@@ -129,14 +129,17 @@ impl World {
         let now = self.clock(me);
         let order = &mut self.operator.orders[i];
         let bytes = order.bytes.get_or_insert_with(|| {
-            let provider =
-                |o: &super::cast::Owner| ProviderRef { owner: o.root.id(), dataset: o.dataset, view: "v".into() };
+            let (providers, mut models, mut attachments) = super::score::parts(cast);
+            if order.data.kind != "score-linear/v1" {
+                models.clear();
+                attachments.clear();
+            }
             let spec = JobSpec {
                 version: 1,
                 kind: order.data.kind.into(),
                 params: order.data.params.clone(),
                 contracts: vec![cast.contracts[order.contract].id],
-                providers: cast.owners.iter().map(provider).collect(),
+                providers,
                 purpose: if order.wrong_purpose { "another purpose".into() } else { PURPOSE.into() },
                 recipient: cast.recipient.public(),
                 cohort: COHORT,
@@ -144,9 +147,9 @@ impl World {
                 created_at: now,
                 expires_at: now.plus(if order.short_lived { 300 } else { 3_600_000 }),
                 attempt_ms: 20_000,
-                models: Vec::new(),
+                models,
                 dealer: None,
-                attachments: Vec::new(),
+                attachments,
             };
             let job = Statement::sign(&cast.operator, "job", now, None, spec);
             order.id = Some(JobSpec::id(&job));

@@ -1,0 +1,107 @@
+//! A score in the simulated world: a split model, a list of keys, and what the scores must be.
+
+use serde_json::json;
+use tacit_governance::dataset::ColumnKind;
+use tacit_governance::{AttachmentRef, ModelDescriptor, ModelFamily, ModelRef, ProviderRef};
+use tacit_jobs::kind::DraftProvider;
+use tacit_jobs::score::keys;
+use tacit_jobs::{Draft, Material, Opened};
+use tacit_models::{Additive, Feature, Kind, Link, Meta, Model, Shape, Term};
+use tacit_types::{Hash, ModelVersionId, Name, NodeId, Seat};
+
+use super::cast::Cast;
+use crate::run::{Check, holds};
+
+/// The keys of every job that scores: row `i` of an owner has key `r<i>`, and nobody has the last.
+const KEYS: [&str; 6] = ["r0", "r1", "r2", "r3", "r4", "nobody"];
+/// Rows that a contract allows to be scored: enough for every job of a run.
+pub const ROWS_ALLOWED: u64 = 1000 * KEYS.len() as u64;
+
+/// The key of an owner's row.
+pub fn key(row: usize) -> String {
+    format!("r{row}")
+}
+
+/// Rows of one job.
+pub fn rows() -> u64 {
+    KEYS.len() as u64
+}
+
+/// The part of the model that the `i`-th owner made holds: digits of its own, sixteen to a digit.
+pub fn model(i: usize, owner: NodeId) -> (ModelVersionId, ModelDescriptor, Vec<u8>) {
+    let name = Name::new("credit").expect("why: it is a name");
+    let weight = 16f64.powi(i as i32) / 128f64.powi(i as i32);
+    let terms = vec![Term { feature: 0, shape: Shape::Linear { weight, missing: None } }];
+    let meta = Meta { owner, name: name.clone(), version: 1 };
+    let kind = Kind::Additive(Additive { intercept: 0.0, terms });
+    let model =
+        Model::new(meta, vec![Feature::numeric("amount")], Link::Identity, kind).expect("why: the model is sound");
+    let descriptor = ModelDescriptor {
+        format: 1,
+        owner,
+        name,
+        version: 1,
+        family: ModelFamily::Linear,
+        features: vec!["amount".into()],
+        commitment: Hash([i as u8; 32]),
+    };
+    (ModelVersionId([i as u8; 32]), descriptor, model.encode())
+}
+
+/// What a job that scores has beside its parameters.
+pub fn parts(cast: &Cast) -> (Vec<ProviderRef>, Vec<ModelRef>, Vec<AttachmentRef>) {
+    let provider = |o: &super::cast::Owner| ProviderRef { owner: o.root.id(), dataset: o.dataset, view: "v".into() };
+    let model = |o: &super::cast::Owner| ModelRef { owner: o.root.id(), model: o.model.0 };
+    let (hash, bytes) = (Hash([7; 32]), list().len() as u64);
+    let keys = AttachmentRef { name: keys::ATTACHMENT.into(), plain: hash, sealed: hash, bytes };
+    (cast.owners.iter().map(provider).collect(), cast.owners.iter().map(model).collect(), vec![keys])
+}
+
+fn list() -> Vec<u8> {
+    keys::encode(KEYS).expect("why: the keys are sound").1
+}
+
+/// The signed parameters.
+pub fn params(cast: &Cast) -> Vec<u8> {
+    let columns = [("amount", ColumnKind::Int), ("grp", ColumnKind::Text), ("id", ColumnKind::Text)];
+    let provider = |o: &super::cast::Owner| DraftProvider {
+        name: o.name.to_string(),
+        owner: o.root.id(),
+        columns: columns.map(|(name, kind)| (name.to_owned(), kind)).into(),
+    };
+    let draft = Draft {
+        providers: cast.owners.iter().map(provider).collect(),
+        models: cast
+            .owners
+            .iter()
+            .map(|o| (ModelRef { owner: o.root.id(), model: o.model.0 }, o.model.1.clone()))
+            .collect(),
+        dealer: None,
+        keys: Some(rows()),
+    };
+    let kind = tacit_jobs::kind("score-linear/v1");
+    kind.and_then(|k| k.draft(json!({"key": "id"}), &draft)).expect("why: sound parameters")
+}
+
+/// What an owner's node brings to its half.
+pub fn material(cast: &Cast, owner: usize) -> Material {
+    let attachments = [(keys::ATTACHMENT.to_owned(), list())].into();
+    Material { model: Some(cast.owners[owner].model.2.clone()), attachments }
+}
+
+/// Each key that all owners have is scored by the sum of its rows' digits, and no other is.
+pub fn the_scores_are_those_of_the_whole_model(
+    opened: &Opened,
+    survivors: &[Seat],
+    digit: impl Fn(usize, usize) -> Option<f64>,
+) -> Check {
+    for (row, key) in KEYS.iter().enumerate() {
+        let parts: Option<Vec<f64>> = survivors.iter().map(|s| digit(s.index(), row)).collect();
+        let expected = parts.filter(|_| *key != "nobody").map(|p| p.iter().sum::<f64>());
+        let score = opened.json["scores"][row].as_f64();
+        holds(score == expected, "the_output_equals_the_plaintext_oracle", || {
+            format!("key {key}: {score:?}, not {expected:?}")
+        })?;
+    }
+    Ok(())
+}
