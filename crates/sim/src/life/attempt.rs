@@ -366,6 +366,7 @@ impl World {
                     package: output.package.map(Blob),
                     survivors: output.survivors,
                     cells_in: output.cells_in,
+                    payload_bytes: output.payload_bytes,
                     cells_out: output.cells_out,
                     cells_suppressed: output.cells_suppressed,
                     opened: usage.opened.into_iter().collect(),
