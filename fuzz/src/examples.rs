@@ -212,7 +212,12 @@ pub fn to_node() -> Vec<Vec<u8>> {
         ToNode::Cancel { job, code: Code::JobCancelled },
         ToNode::Attest { job, record: records().swap_remove(0).into() },
         ToNode::Cosign { request: add_checkpoints().swap_remove(0).into() },
-        ToNode::Logged { job, leaf: leaves().swap_remove(2).into(), proof: tlog_proofs().swap_remove(0).into(), beside: vec![Vec::new().into()] },
+        ToNode::Logged {
+            job,
+            leaf: leaves().swap_remove(2).into(),
+            proof: tlog_proofs().swap_remove(0).into(),
+            beside: vec![Vec::new().into()],
+        },
         ToNode::Close { job, terminal },
         ToNode::Ping,
     ]
@@ -329,7 +334,7 @@ pub fn message_frames() -> Vec<Vec<u8>> {
         to: Seat(2),
         sequence: 1,
     };
-    vec![Message { address, total: 5, body: vec![1, 2, 3, 4, 5] }.to_frame()]
+    vec![Message { address, total: 5, body: vec![1, 2, 3, 4, 5] }.into_frame()]
 }
 
 /// A result under the survivors' blinding, and a release.
