@@ -376,7 +376,7 @@ impl World {
             Err(abort) => {
                 let check = self.watch.blame_names_only_a_guilty_seat(i, &abort);
                 self.found(check);
-                (failed(&abort, input_sent && !self.has(Bug::JoinAgain)), None)
+                (failed(&abort, input_sent), None)
             }
         };
         self.close_books(i, &id);
