@@ -165,7 +165,7 @@ pub fn decisions() -> Vec<Vec<u8>> {
 const WRITTEN: [&str; 3] = [
     r#"{"measures":[{"column":"amount","statistics":["count","sum","mean","variance","stddev"],"bound":"1000000"}],
 "group_by":{"column":"region","values":["north","south"]},"filter":"age >= 18 and region in ('north')"}"#,
-    r#"{"histograms":[{"column":"amount","edges":["0","10","99.5"]}],"quantiles":[{"column":"age",
+    r#"{"histograms":[{"column":"weight","edges":["0","10","99.5"]}],"quantiles":[{"column":"age",
 "probabilities":["0.25","0.5"],"low":"0","high":"120"}],"matrix":{"columns":["amount","age"],"correlation":true},
 "rows_max":4096}"#,
     r#"{"filter":"not (age is null) or amount <> -1.5"}"#,
@@ -174,6 +174,7 @@ const WRITTEN: [&str; 3] = [
 fn columns() -> ColumnKinds {
     ColumnKinds::from([
         ("amount".to_owned(), ColumnKind::Float),
+        ("weight".to_owned(), ColumnKind::Float),
         ("age".to_owned(), ColumnKind::Int),
         ("region".to_owned(), ColumnKind::Text),
     ])
@@ -216,7 +217,12 @@ pub fn to_node() -> Vec<Vec<u8>> {
         ToNode::Cancel { job, code: Code::JobCancelled },
         ToNode::Attest { job, record: records().swap_remove(0).into() },
         ToNode::Cosign { request: add_checkpoints().swap_remove(0).into() },
-        ToNode::Logged { job, leaf: leaves().swap_remove(2).into(), proof: tlog_proofs().swap_remove(0).into(), beside: vec![Vec::new().into()] },
+        ToNode::Logged {
+            job,
+            leaf: leaves().swap_remove(2).into(),
+            proof: tlog_proofs().swap_remove(0).into(),
+            beside: vec![Vec::new().into()],
+        },
         ToNode::Close { job, terminal },
         ToNode::Ping,
     ]
@@ -256,6 +262,7 @@ pub fn to_coordinator() -> Vec<Vec<u8>> {
         package: Some(sealed_results().swap_remove(0).into()),
         survivors: vec![Seat(0), Seat(1), Seat(2)],
         cells_in: 12,
+        payload_bytes: 96,
         cells_out: 4,
         cells_suppressed: 1,
         opened: vec![("counts".into(), 6)],
@@ -332,7 +339,7 @@ pub fn message_frames() -> Vec<Vec<u8>> {
         to: Seat(2),
         sequence: 1,
     };
-    vec![Message { address, total: 5, body: vec![1, 2, 3, 4, 5] }.to_frame()]
+    vec![Message { address, total: 5, body: vec![1, 2, 3, 4, 5] }.into_frame()]
 }
 
 /// A result under the survivors' blinding, and a release.

@@ -3,6 +3,7 @@
 //! same bytes or the same value.
 
 mod examples;
+mod models;
 mod receipts;
 mod signed;
 mod text;
@@ -39,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "from_node", run: wire::from_node, seeds: examples::from_node },
     Target { name: "to_coordinator", run: wire::to_coordinator, seeds: examples::to_coordinator },
     Target { name: "from_coordinator", run: wire::from_coordinator, seeds: examples::from_coordinator },
+    Target { name: "hello", run: wire::hello, seeds: tacit_net::hello::samples },
     Target { name: "message_frame", run: wire::message_frame, seeds: examples::message_frames },
     Target { name: "sealed_result", run: wire::sealed_result, seeds: examples::sealed_results },
     Target { name: "vector", run: wire::vector, seeds: examples::vectors },
@@ -60,5 +62,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "written_params", run: text::written_params, seeds: examples::written_params },
     Target { name: "address", run: text::address, seeds: examples::addresses },
     Target { name: "invitation", run: text::invitation, seeds: examples::invitations },
+    Target { name: "model_xgboost", run: models::xgboost, seeds: models::xgboost_seeds },
+    Target { name: "model_lightgbm", run: models::lightgbm, seeds: models::lightgbm_seeds },
+    Target { name: "model_linear", run: models::linear, seeds: models::linear_seeds },
+    Target { name: "model_scorecard", run: models::scorecard, seeds: models::scorecard_seeds },
+    Target { name: "model_onnx", run: models::onnx, seeds: models::onnx_seeds },
+    Target { name: "model_own", run: models::own, seeds: models::own_seeds },
     Target { name: "name_and_id", run: text::name_and_id, seeds: examples::names },
 ];

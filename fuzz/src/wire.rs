@@ -37,8 +37,18 @@ pub fn from_coordinator(bytes: &[u8]) {
 
 /// One chunk between seats: a frame is its own encoding.
 pub fn message_frame(bytes: &[u8]) {
-    if let Ok(message) = Message::from_frame(bytes) {
-        assert_eq!(message.to_frame(), bytes);
+    if let Ok(message) = Message::from_frame(bytes.to_vec()) {
+        assert_eq!(message.into_frame(), bytes);
+    }
+}
+
+/// The first frame of a connection, from either side: what was read, written and read again is the same,
+/// and short whatever the peer said of itself.
+pub fn hello(bytes: &[u8]) {
+    for (i, again) in tacit_net::hello::rewrite(bytes).into_iter().enumerate() {
+        let Some(again) = again else { continue };
+        assert!(again.len() <= tacit_net::limits::HELLO_BYTES_MAX.max(bytes.len()));
+        assert_eq!(tacit_net::hello::rewrite(&again)[i].as_ref(), Some(&again));
     }
 }
 

@@ -80,26 +80,38 @@ impl World {
     /// A coordinator that runs.
     pub fn with_coordinator() -> Self {
         let mut world = Self::new();
+        world.coordinate();
+        world
+    }
+
+    /// Makes the coordinator and starts it.
+    #[track_caller]
+    pub fn coordinate(&mut self) {
         let address = format!("127.0.0.1:{}", free_port());
         let arguments = ["init", "--listen", &address, "--public", &address, "--origin", "test.tacit/usage/2026"];
-        world.run(COORDINATOR, &arguments).ok();
-        world.start(COORDINATOR);
-        world
+        self.run(COORDINATOR, &arguments).ok();
+        self.start(COORDINATOR);
     }
 
     /// A coordinator, the node of each table, and the operator `lab`; every node runs and offers the
     /// dataset `data`, whose columns all have these levels.
     pub fn with_nodes(tables: &[(&str, &str)], levels: &str) -> Self {
         let mut world = Self::with_coordinator();
-        for (name, table) in tables {
-            world.join(name, "node");
-            let file = world.write(&format!("{name}.csv"), table);
-            world.run(name, &["data", "add", "data", &shown(&file), "--all", levels]).ok();
-            world.start(name);
-        }
-        world.join("lab", "operator");
-        world.wait_online("lab", tables.len());
+        world.add_nodes(tables, levels);
         world
+    }
+
+    /// The node of each table, and the operator `lab`, once all nodes run.
+    #[track_caller]
+    pub fn add_nodes(&mut self, tables: &[(&str, &str)], levels: &str) {
+        for (name, table) in tables {
+            self.join(name, "node");
+            let file = self.write(&format!("{name}.csv"), table);
+            self.run(name, &["data", "add", "data", &shown(&file), "--all", levels]).ok();
+            self.start(name);
+        }
+        self.join("lab", "operator");
+        self.wait_online("lab", tables.len());
     }
 
     /// The folder of a party.
@@ -172,7 +184,7 @@ impl World {
         invited["invitation"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Starts the daemon of a folder. Its log is appended to `daemon.log` there.
+    /// Starts the daemon of a folder. Its log goes to a file beside the folder, which may be on a full disk.
     pub fn start(&mut self, party: &str) {
         let kind = if party == COORDINATOR { "coordinator" } else { "node" };
         let mut command = self.command(party, &["--log", self.level, kind, "run"]);
@@ -182,7 +194,7 @@ impl World {
     /// Starts a prepared daemon of a folder.
     pub fn spawn(&mut self, party: &str, command: &mut Command) {
         assert!(!self.daemons.contains_key(party), "{party} runs already");
-        let path = self.home(party).join("daemon.log");
+        let path = self.log_file(party);
         let log = OpenOptions::new().create(true).append(true).open(&path);
         let log = log.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let child = command.stdout(Stdio::null()).stderr(log).spawn();
@@ -210,7 +222,23 @@ impl World {
 
     /// What a daemon has logged.
     pub fn log(&self, party: &str) -> String {
-        std::fs::read_to_string(self.home(party).join("daemon.log")).unwrap_or_default()
+        std::fs::read_to_string(self.log_file(party)).unwrap_or_default()
+    }
+
+    fn log_file(&self, party: &str) -> PathBuf {
+        self.folder.path().join(format!("{party}.daemon.log"))
+    }
+
+    /// Waits until a daemon has ended by itself and gives its exit status.
+    #[track_caller]
+    pub fn ended(&mut self, party: &str, time: Duration) -> i32 {
+        let begun = Instant::now();
+        while self.runs(party) {
+            assert!(begun.elapsed() < time, "{party} goes on: {}", self.log(party));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let mut child = self.daemons.remove(party).unwrap_or_else(|| panic!("{party} does not run"));
+        child.wait().unwrap_or_else(|e| panic!("waiting for {party}: {e}")).code().unwrap_or(-1)
     }
 
     /// Waits until so many nodes are connected and offer a dataset.

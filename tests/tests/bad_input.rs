@@ -2,9 +2,8 @@
 //! everything is afterwards as it was before.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -349,54 +348,6 @@ fn an_altered_or_unsigned_job_is_never_a_job() {
     // The unaltered bytes run.
     let view = wire.ended(wire.submit(&good).unwrap()).unwrap();
     assert_eq!(view.terminal, Some(tacit_engine::Terminal::Succeeded), "{view:?}");
-}
-
-/// A file system of two megabytes, unmounted when dropped.
-struct Small(PathBuf);
-
-impl Small {
-    fn mount(path: PathBuf) -> Option<Self> {
-        fs::create_dir_all(&path).ok()?;
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
-            .arg(&path)
-            .stderr(Stdio::null())
-            .status();
-        mount.is_ok_and(|s| s.success()).then_some(Self(path))
-    }
-
-    /// Fills it to the last byte.
-    fn fill(&self) {
-        let mut file = fs::File::create(self.0.join("ballast")).unwrap();
-        while file.write_all(&[0; 512]).is_ok() {}
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.0.join("ballast")).unwrap();
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-#[test]
-fn a_full_disk_is_said_and_loses_nothing() {
-    let world = World::with_coordinator();
-    let Some(disk) = Small::mount(world.home("a")) else {
-        return skipped("a full disk: no file system could be mounted here (this needs root)");
-    };
-    world.join("a", "node");
-    let file = world.write("t.csv", TABLE);
-    world.run("a", &["data", "add", "data", &shown(&file), "--all", LEVELS]).ok();
-    let before = world.run("a", &["data", "show"]).ok();
-    disk.fill();
-    world.run("a", &["data", "add", "more", &shown(&file), "--all", LEVELS]).fails("store.full");
-    disk.free();
-    assert_eq!(world.run("a", &["data", "show"]).ok(), before);
-    world.run("a", &["data", "add", "more", &shown(&file), "--all", LEVELS]).ok();
 }
 
 #[test]

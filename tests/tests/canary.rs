@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
 use tacit_tests::world::{COORDINATOR, shown};
 use tacit_tests::{Wire, World};
 
@@ -79,11 +78,12 @@ fn table(canary: bool, seed: i64) -> String {
 const JOBS: [&str; 4] = [
     "kind = \"count/v1\"\ncontract = \"wide\"\n[params]\nfilter = \"amount > 10 and not name is null\"\n",
     "kind = \"stats/v1\"\ncontract = \"wide\"\n[[params.measures]]\ncolumn = \"amount\"\n\
-     statistics = [\"count\", \"sum\", \"mean\", \"variance\"]\n[params.group_by]\ncolumn = \"region\"\nvalues = [\"north\", \"south\"]\n",
-    "kind = \"stats/v1\"\ncontract = \"wide\"\n[[params.histograms]]\ncolumn = \"score\"\nedges = [\"0\", \"50\", \"100\", \"100000\"]\n\
+     statistics = [\"count\", \"sum\", \"mean\", \"variance\"]\n[params.group_by]\ncolumn = \"region\"\nvalues = [\"north\", \"south\"]\n\
+     [[params.histograms]]\ncolumn = \"score\"\nedges = [\"0\", \"50\", \"100\", \"100000\"]\n",
+    "kind = \"stats/v1\"\ncontract = \"wide\"\n\
      [[params.quantiles]]\ncolumn = \"score\"\nprobabilities = [\"0.5\"]\nlow = \"0\"\nhigh = \"100000\"\n\
      [params.matrix]\ncolumns = [\"score\", \"amount\"]\ncorrelation = true\nbound = \"1000000000000\"\n",
-    // A local failure: the value is outside the range that the job states, and the error must not tell it.
+    // Two values are outside the range that the job states; neither the end nor the result may tell.
     "kind = \"stats/v1\"\ncontract = \"wide\"\n[[params.measures]]\ncolumn = \"amount\"\nstatistics = [\"sum\"]\nbound = \"1000000\"\n",
 ];
 
@@ -120,8 +120,7 @@ fn no_row_value_is_found_outside_its_owners_source() {
         let done = note(&format!("job {i}"), world.run("lab", &command));
         ends.push((done.status, done.json["code"].clone(), done.json["reason"].clone()));
     }
-    assert!(ends[..3].iter().all(|e| e.0 == 0), "{ends:?}");
-    assert_eq!((ends[3].0, &ends[3].1), (4, &json!("job.value_out_of_range")), "{ends:?}");
+    assert!(ends.iter().all(|e| e.0 == 0), "{ends:?}");
     let (bundle, trust) = (shown(&world.folder().join("log.bundle")), shown(&world.folder().join("log.trust")));
     let commands: [(&str, &[&str]); 8] = [
         ("lab", &["receipt", "export", "--out", &bundle, "--trust", &trust]),

@@ -28,6 +28,8 @@ enum Name {
     Secagg,
     /// A round of secure aggregation over QUIC on loopback.
     SecaggQuic,
+    /// Scoring on shares: kernels, and runs in one process.
+    Scoring,
     /// A small job from submission to opened result, through processes.
     #[value(name = "end_to_end")]
     EndToEnd,
@@ -38,6 +40,7 @@ impl Name {
         match self {
             Name::Secagg => "secagg",
             Name::SecaggQuic => "secagg_quic",
+            Name::Scoring => "scoring",
             Name::EndToEnd => "end_to_end",
         }
     }

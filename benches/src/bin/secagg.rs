@@ -23,7 +23,7 @@ struct Arguments {
     /// Leave out the cases that take minutes, and shorten the rest.
     #[arg(long)]
     quick: bool,
-    /// Run only the groups of cases whose name has this in it: mask, 10, 50, stream, 1000.
+    /// Run only the groups of cases whose name has this in it: mask, 10, 50, verified, stream, 1000.
     #[arg(long, default_value = "")]
     only: String,
     /// Compare exact counts of bytes and rounds with this file, and time nothing.
@@ -38,6 +38,8 @@ const ROUND: u16 = 2;
 const MASKED: Step = Step::new(ROUND, 2);
 const UNMASK: Step = Step::new(ROUND, 7);
 const RESULT: Step = Step::new(ROUND, 8);
+const TAGS: Step = Step::new(ROUND, 9);
+const PROOF: Step = Step::new(ROUND, 10);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -55,6 +57,9 @@ fn main() -> ExitCode {
         if wanted(&n.to_string()) {
             round_case(n, d, dropped, bench);
         }
+    }
+    if wanted("verified") {
+        verified_case(10, d, bench);
     }
     if wanted("stream") {
         large_case(if arguments.quick { 1_000_000 } else { 100_000_000 }, bench);
@@ -200,9 +205,9 @@ fn online_bytes(work: &Work) -> u64 {
     work.bytes_of(|s| s.round() == ROUND)
 }
 
-/// Steps of a round in which a client sends: each waits for the one before.
+/// Steps of a round in which a client sends: each waits for the one before. Tags go beside the vote.
 fn online_rounds(work: &Work) -> u64 {
-    work.bytes.keys().filter(|s| s.round() == ROUND).count() as u64
+    work.bytes.keys().filter(|s| s.round() == ROUND && **s != TAGS).count() as u64
 }
 
 /// Milliseconds of each step of the round, by the name of the step that an event found running.
@@ -260,6 +265,28 @@ fn round_case(n: usize, d: usize, dropped: usize, bench: Bench) {
     );
     let bytes_sent = online_bytes(&reports[0].work[0]);
     Case { case: name("server"), seconds, limit_seconds, bytes_sent, note, ..case }.print(bench.json);
+}
+
+/// What checking a sum costs a client, and what it costs the server that the sum can be checked.
+fn verified_case(n: usize, d: usize, bench: Bench) {
+    let params = Params::new(n as u16).unwrap_or_else(|e| panic!("{e}")).verified();
+    let bytes = 4.0 * d as f64;
+    let reports: Vec<Report<Outcome>> = (0..SAMPLES).map(|_| run_round(params, d, 0)).collect();
+    let over = |f: fn(&Work) -> f64| median(reports.iter().flat_map(|r| clients(r).map(f)).collect());
+    let first = clients(&reports[0]).next().cloned().unwrap_or_default();
+    let case = Case { n, d, parties: n, samples: SAMPLES, rounds: online_rounds(&first), ..Case::default() };
+    // The own mask of each survivor, and twice 16 bytes of coefficients an element.
+    let limit_seconds = (n as f64 + 8.0) * bytes * bench.cipher;
+    let note = "limit: raw AES of the survivors' own masks and of the coefficients".to_owned();
+    let seconds = over(|w| w.seconds_of(|s| s == PROOF || s == RESULT));
+    let name = |who: &str| format!("round_{n}x{d}_verified_{who}");
+    Case { case: name("client_check"), seconds, limit_seconds, note, bytes_sent: online_bytes(&first), ..case.clone() }
+        .print(bench.json);
+    let seconds = median(reports.iter().map(|r| r.work[0].seconds_of(|s| s >= MASKED)).collect());
+    let limit_seconds = 2.0 * plain_sum_seconds(n, d) + (5 * n) as f64 * bytes * bench.cipher;
+    let note = "limit: plain sum twice, raw AES of own masks and of each seat's coefficients".to_owned();
+    let bytes_sent = online_bytes(&reports[0].work[0]);
+    Case { case: name("server"), seconds, limit_seconds, note, bytes_sent, ..case }.print(bench.json);
 }
 
 /// One client's vector that does not fit in memory, made, encoded, masked and hashed by chunks.
@@ -396,6 +423,9 @@ struct Budget {
     n: usize,
     d: usize,
     dropped: usize,
+    /// Whether every survivor checks the sum.
+    #[serde(default)]
+    verified: bool,
     /// Payload bytes of one client in the set-up.
     setup_bytes: u64,
     /// Payload bytes of one client in the round.
@@ -429,6 +459,7 @@ fn check(path: &std::path::Path) -> ExitCode {
     let mut kept = true;
     for budget in budgets.secagg {
         let params = Params::new(budget.n as u16).unwrap_or_else(|e| panic!("{e}"));
+        let params = if budget.verified { params.verified() } else { params };
         let report = run_round(params, budget.d, budget.dropped);
         let client = clients(&report).next().cloned().unwrap_or_default();
         let counted = Budget {
@@ -440,6 +471,7 @@ fn check(path: &std::path::Path) -> ExitCode {
                 n: budget.n,
                 d: budget.d,
                 dropped: budget.dropped,
+                verified: budget.verified,
                 setup_bytes: 0,
                 online_bytes: 0,
                 server_bytes: 0,

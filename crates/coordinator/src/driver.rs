@@ -414,6 +414,9 @@ pub(crate) mod tests {
             created_at: T0,
             expires_at: T0.plus(3_600_000),
             attempt_ms: 1_000,
+            models: Vec::new(),
+            dealer: None,
+            attachments: Vec::new(),
         };
         let bytes = Statement::sign(&key(3), "job", T0, None, spec).bytes().to_vec();
         let seated = Seated { card: Vec::new().into(), address: String::new() };

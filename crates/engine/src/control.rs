@@ -144,6 +144,8 @@ pub enum Finished {
         survivors: Vec<Seat>,
         /// Cells contributed under masks.
         cells_in: u64,
+        /// Bytes of those cells.
+        payload_bytes: u64,
         /// Cells released.
         cells_out: u64,
         /// Cells suppressed.

@@ -74,10 +74,13 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
         });
     };
     for i in 0..ended.parties.len() {
-        let Some(Finished::Ok { package, cells_in, cells_out, cells_suppressed, opened, .. }) = reports(i) else {
+        let Some(Finished::Ok { package, cells_in, payload_bytes, cells_out, cells_suppressed, opened, .. }) =
+            reports(i)
+        else {
             continue;
         };
         line(Unit::CellIn, i, *cells_in);
+        line(Unit::PayloadByte, i, *payload_bytes);
         let Some(package) = package else { continue };
         result = Some(sha256(package));
         line(Unit::Job, i, 1);
@@ -240,7 +243,9 @@ pub fn check_parties(
 
 fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>) -> Result<(), Fault> {
     let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
-    let Some(Finished::Ok { package, survivors, cells_in, cells_out, cells_suppressed, opened }) = own.finished else {
+    let Some(Finished::Ok { package, survivors, cells_in, payload_bytes, cells_out, cells_suppressed, opened }) =
+        own.finished
+    else {
         return wrong("this party's attempt gave no result".into());
     };
     if record.attempt != own.attempt || entry.standing != Standing::TookPart {
@@ -262,19 +267,20 @@ fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>) -> Result<(
             Unit::Job => 1,
             Unit::Party => record.parties.len() as u64,
             Unit::CellIn => *cells_in,
+            Unit::PayloadByte => *payload_bytes,
             Unit::CellOut => *cells_out,
             Unit::CellSuppressed => *cells_suppressed,
-            Unit::PayloadByte | Unit::RowScanned => return wrong(format!("a line of {}", line.unit.word())),
+            Unit::RowScanned => return wrong(format!("a line of {}", line.unit.word())),
         };
         if line.quantity != Quantity::Plain(expected) {
             return wrong(format!("{} is {:?}, counted {expected}", line.unit.word(), line.quantity));
         }
     }
     let of = |unit: Unit| record.lines.iter().filter(move |l| l.unit == unit);
-    let mut inputs: Vec<Seat> = of(Unit::CellIn).map(|l| l.party).collect();
-    inputs.sort_unstable();
+    let mut inputs = [Unit::CellIn, Unit::PayloadByte].map(|unit| of(unit).map(|l| l.party).collect::<Vec<Seat>>());
+    inputs.iter_mut().for_each(|seats| seats.sort_unstable());
     let others = [Unit::Job, Unit::Party, Unit::CellOut, Unit::CellSuppressed];
-    if inputs != took_part || others.iter().any(|unit| of(*unit).count() != 1) {
+    if inputs.iter().any(|seats| *seats != took_part) || others.iter().any(|unit| of(*unit).count() != 1) {
         return wrong("a usage line is missing, stands twice or is another party's".into());
     }
     if record.lines.iter().any(|l| !l.observers.is_empty()) {
@@ -346,6 +352,7 @@ mod tests {
             package: package.map(Into::into),
             survivors: vec![Seat(0), Seat(1), Seat(2)],
             cells_in: 4,
+            payload_bytes: 48,
             cells_out: 1,
             cells_suppressed: 0,
             opened: vec![("counts".into(), 2)],
@@ -399,7 +406,7 @@ mod tests {
         let job = job();
         let good = record(&job);
         assert!(verdict(&job, &good).is_ok(), "{:?}", verdict(&job, &good));
-        let changes: [(&str, Change); 14] = [
+        let changes: [(&str, Change); 16] = [
             ("another's key", |r| {
                 r.parties.iter_mut().find(|p| p.party == key(101).id()).unwrap().party = key(66).id()
             }),
@@ -421,6 +428,14 @@ mod tests {
             ("a transcript", |r| r.transcripts.push(Hash([1; 32]))),
             ("one's input twice", |r| {
                 r.lines.iter_mut().filter(|l| l.unit == Unit::CellIn).for_each(|l| l.party = Seat(0));
+            }),
+            ("a byte more", |r| {
+                let line = r.lines.iter_mut().rfind(|l| l.unit == Unit::PayloadByte).unwrap();
+                line.quantity = Quantity::Plain(49);
+            }),
+            ("another's bytes left out", |r| {
+                let at = r.lines.iter().position(|l| l.unit == Unit::PayloadByte).unwrap();
+                r.lines.remove(at);
             }),
             ("cells released twice", |r| {
                 r.lines.iter_mut().find(|l| l.unit == Unit::CellSuppressed).unwrap().unit = Unit::CellOut;

@@ -194,10 +194,12 @@ async fn count(rows: u64, mut party: Party, context: JointContext) -> Result<Joi
         return Err(Abort::Local(Fault::new(Code::JobPeerLost, "a party was lost between counting and releasing")));
     }
     let (out, suppressed) = (u64::from(passes), u64::from(!passes));
-    party.meter(Unit::CellIn, 4)?;
+    let mut given = session::Given::default();
+    [&mine, &release].into_iter().for_each(|vector| given.add(vector));
+    given.meter(&mut party)?;
     party.meter(Unit::CellOut, out)?;
     party.meter(Unit::CellSuppressed, suppressed)?;
-    session::output(outcome, 4, out, suppressed)
+    session::output(outcome, given, out, suppressed)
 }
 
 #[cfg(test)]

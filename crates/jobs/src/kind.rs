@@ -219,6 +219,9 @@ pub struct JointOutput {
     pub survivors: Vec<Seat>,
     /// Vector cells that this party contributed under masks.
     pub cells_in: u64,
+    /// Bytes of those cells: of each vector, its length times the bytes of a number. A vector goes to the aggregator as
+    /// these bytes, without those of chunks, headers and signatures; the aggregator takes no more and no fewer.
+    pub payload_bytes: u64,
     /// Cells released to the recipient.
     pub cells_out: u64,
     /// Cells suppressed by the floor.

@@ -7,7 +7,7 @@ use tacit_crypto::SealKey;
 use tacit_protocol::{Abort, Party};
 use tacit_secagg::{Blinded, Epoch, Outcome, Plan, Release, Vector};
 use tacit_types::limits::MESSAGE_BYTES_MAX;
-use tacit_types::{Code, Fault, Hash, Seat, Step, wire};
+use tacit_types::{Code, Fault, Hash, Seat, Step, Unit, wire};
 
 use crate::kind::{JointContext, JointOutput, OpenedVector};
 
@@ -48,18 +48,47 @@ pub async fn begin(party: &mut Party, context: &JointContext, rounds: u16) -> Re
     tacit_secagg::setup(party, &plan).await
 }
 
+/// What a party has given to aggregations under masks. It follows from lengths and widths, so it is the same number at
+/// every party, and the same for all inputs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Given {
+    /// Cells.
+    pub cells: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Given {
+    /// Adds one more vector.
+    pub fn add(&mut self, vector: &Vector) {
+        let cells = vector.len() as u64;
+        self.cells += cells;
+        self.bytes += cells * vector.width().bytes() as u64;
+    }
+
+    /// Meters it.
+    ///
+    /// # Errors
+    /// [`Abort::Local`] when a counter would overflow.
+    pub fn meter(self, party: &mut Party) -> Result<(), Abort> {
+        party.meter(Unit::CellIn, self.cells)?;
+        party.meter(Unit::PayloadByte, self.bytes)
+    }
+}
+
 /// What a joint half hands to its node after its last, blind aggregation.
 ///
 /// # Errors
 /// [`Abort::Local`] when the aggregation was not blind.
-pub fn output(outcome: Outcome, cells_in: u64, cells_out: u64, cells_suppressed: u64) -> Result<JointOutput, Abort> {
+pub fn output(outcome: Outcome, given: Given, cells_out: u64, cells_suppressed: u64) -> Result<JointOutput, Abort> {
     let internal = || Abort::Local(Fault::new(Code::JobInternal, "the last aggregation was not blind"));
     let release = outcome.release.ok_or_else(internal)?;
     Ok(JointOutput {
         package: outcome.blinded.map(|b| wire::encode(&b)),
         release: wire::encode(&release),
         survivors: outcome.survivors,
-        cells_in,
+        cells_in: given.cells,
+        payload_bytes: given.bytes,
         cells_out,
         cells_suppressed,
     })

@@ -230,3 +230,32 @@ fn counts_below_the_floor_are_suppressed() {
     world.floor = Cohort { rows: 65, contributors: 2 };
     assert_eq!(world.open(plan.as_ref(), &world.run(plan.as_ref(), &batches(&rows), None))["rows"], json!(65));
 }
+
+/// The metered bytes are those of the vectors on the way, whatever is in them.
+#[test]
+fn payload_bytes_are_metered_alike_by_all_and_for_all_inputs() {
+    let mut header = None;
+    let jobs =
+        [("count/v1", json!({})), ("stats/v1", full_job()), ("stats/v1", json!({"matrix": {"columns": ["n", "x"]}}))];
+    for (kind, params) in jobs {
+        let plan = plan(kind, params);
+        let mut metered = Vec::new();
+        let few: Vec<Vec<Row>> =
+            vec![vec![(None, None, None)], Vec::new(), vec![(Some("east"), Some(5), None)], Vec::new()];
+        for rows in [rows(), few] {
+            let world = World::new(4);
+            let outputs = world.run(plan.as_ref(), &batches(&rows), None);
+            let bytes: Vec<u64> = outputs.iter().map(|o| o.as_ref().unwrap().payload_bytes).collect();
+            // Seat 0 adds, and sends its vectors to nobody.
+            let masked = world.masked.borrow();
+            assert_eq!(masked.keys().copied().collect::<Vec<_>>(), [Seat(1), Seat(2), Seat(3)], "{kind}");
+            for (messages, sent) in masked.values() {
+                let rest = sent - bytes[0];
+                assert_eq!(rest % messages, 0, "{kind}: a header for each vector, and the vector");
+                assert_eq!(*header.get_or_insert(rest / messages), rest / messages, "{kind}");
+            }
+            metered.extend(bytes);
+        }
+        assert!(metered.iter().all(|b| *b == metered[0] && *b > 0), "{kind}: {metered:?}");
+    }
+}

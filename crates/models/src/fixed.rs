@@ -60,11 +60,34 @@ fn range(feature: &Feature) -> Result<(f64, f64), Fault> {
     }
 }
 
-/// The least power of two that is not below the magnitude of a range, as an exponent.
-fn magnitude(range: (f64, f64)) -> i32 {
-    let most = range.0.abs().max(range.1.abs());
-    // why: the exponent of a finite double is within an i32.
-    if most > 0.0 { most.log2().ceil() as i32 } else { 0 }
+/// How a feature is brought to magnitudes up to one: public, it follows from the declared range.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Scale {
+    /// The middle of the range, which is subtracted.
+    pub centre: f64,
+    /// The power of two by which the rest is divided.
+    pub exponent: i32,
+}
+
+impl Scale {
+    fn new(feature: &Feature) -> Result<Self, Fault> {
+        let (least, most) = range(feature)?;
+        let (centre, half) = (least / 2.0 + most / 2.0, most / 2.0 - least / 2.0);
+        // why: the exponent of a finite double is within an i32.
+        let exponent = if half > 0.0 { half.log2().ceil() as i32 } else { 0 };
+        if !(-1000..=1000).contains(&exponent) {
+            return refuse(format!("feature {:?}: a range of {least:e} to {most:e}", feature.name));
+        }
+        Ok(Self { centre, exponent })
+    }
+
+    fn of(model: &Model) -> Result<Vec<Self>, Fault> {
+        model.features().iter().map(Self::new).collect()
+    }
+
+    fn factor(self) -> f64 {
+        2f64.powi(self.exponent)
+    }
 }
 
 /// One number a row, summed in the ring: partial scores, or one leaf weight a tree.
@@ -163,8 +186,8 @@ pub struct LinearPlan {
     pub input_bits: u32,
     /// Fraction bits of a weight, after its multiplication by the same.
     pub weight_bits: u32,
-    /// The power of two of each feature: public, it follows from the declared range.
-    pub exponents: Vec<i32>,
+    /// How each feature is scaled.
+    pub scales: Vec<Scale>,
     /// The greatest magnitude that the margin can have.
     pub bound: f64,
     /// The greatest difference from the exact margin, for inputs within their ranges.
@@ -196,8 +219,9 @@ impl LinearPlan {
                 *sum += weight;
             }
         }
-        let exponents = model.features().iter().map(|f| range(f).map(magnitude)).collect::<Result<Vec<i32>, _>>()?;
-        let scaled: Vec<f64> = sums.iter().zip(&exponents).map(|(w, e)| w * 2f64.powi(*e)).collect();
+        let scales = Scale::of(model)?;
+        let scaled: Vec<f64> = sums.iter().zip(&scales).map(|(w, s)| w * s.factor()).collect();
+        let intercept = additive.intercept + sums.iter().zip(&scales).map(|(w, s)| w * s.centre).sum::<f64>();
         let total: f64 = scaled.iter().map(|w| w.abs()).sum();
         let count = scaled.len() as f64;
         // A third of the error each for inputs, weights, and the intercept with the products of both errors.
@@ -205,14 +229,14 @@ impl LinearPlan {
         let bits = input_bits.saturating_add(weight_bits);
         let (half_input, half_weight) = (0.5 / exp2(input_bits), 0.5 / exp2(weight_bits));
         let kept = total * half_input + count * half_weight * (1.0 + half_input) + 0.5 / exp2(bits);
-        let bound = additive.intercept.abs() + total + error;
+        let bound = intercept.abs() + total + error;
         check_bound(bound, bits, "the margin")?;
         if kept > error {
             return refuse(format!("an error of {error:e}; {kept:e} can be kept"));
         }
         let weights = scaled.iter().map(|w| encode(*w, weight_bits)).collect();
-        let intercept = encode(additive.intercept, bits);
-        Ok(Self { input_bits, weight_bits, exponents, bound, error: kept, weights, intercept })
+        let intercept = encode(intercept, bits);
+        Ok(Self { input_bits, weight_bits, scales, bound, error: kept, weights, intercept })
     }
 
     /// The weights, one a feature.
@@ -230,7 +254,7 @@ impl LinearPlan {
     /// # Errors
     /// `model.value_missing`: a linear model of another party has no rule that the owner of a feature could apply.
     pub fn inputs(&self, model: &Model, frame: &Frame, row: usize) -> Result<Vec<i64>, Fault> {
-        scaled_inputs(model, frame, row, &self.exponents, self.input_bits)
+        scaled_inputs(model, frame, row, &self.scales, self.input_bits)
     }
 
     /// The reference: the margin of a row's inputs.
@@ -246,14 +270,14 @@ impl LinearPlan {
 }
 
 /// Inputs divided by their powers of two, in fixed point.
-fn scaled_inputs(model: &Model, frame: &Frame, row: usize, exponents: &[i32], bits: u32) -> Result<Vec<i64>, Fault> {
-    let each = (0u32..).zip(model.features()).zip(exponents).map(|((i, feature), exponent)| {
+fn scaled_inputs(model: &Model, frame: &Frame, row: usize, scales: &[Scale], bits: u32) -> Result<Vec<i64>, Fault> {
+    let each = (0u32..).zip(model.features()).zip(scales).map(|((i, feature), scale)| {
         let (least, most) = range(feature)?;
         let value = frame.value(row, i);
         if value.is_nan() {
             return Err(model.missing(row, i));
         }
-        Ok(encode(value.clamp(least, most) * 2f64.powi(-exponent), bits))
+        Ok(encode((value.clamp(least, most) - scale.centre) / scale.factor(), bits))
     });
     each.collect()
 }
@@ -263,8 +287,8 @@ fn scaled_inputs(model: &Model, frame: &Frame, row: usize, exponents: &[i32], bi
 pub struct NetworkPlan {
     /// Fraction bits of inputs, weights and what leaves a layer.
     pub bits: u32,
-    /// The power of two of each feature.
-    pub exponents: Vec<i32>,
+    /// How each feature is scaled.
+    pub scales: Vec<Scale>,
     /// The greatest magnitude that the margin can have.
     pub bound: f64,
     /// The greatest difference from the exact margin, for inputs within their ranges.
@@ -299,21 +323,24 @@ impl NetworkPlan {
         if !network.layers.iter().all(held) {
             return unsupported("a hidden activation other than ReLU on shares");
         }
-        let exponents = model.features().iter().map(|f| range(f).map(magnitude)).collect::<Result<Vec<i32>, _>>()?;
+        let scales = Scale::of(model)?;
         let mut layers = network.layers.clone();
         if let Some(first) = layers.first_mut() {
             let outputs = first.outputs().max(1);
-            for (row, exponent) in first.weights.chunks_exact_mut(outputs).zip(&exponents) {
-                row.iter_mut().for_each(|w| *w *= 2f64.powi(*exponent));
+            for (row, scale) in first.weights.chunks_exact_mut(outputs).zip(&scales) {
+                for (w, bias) in row.iter_mut().zip(&mut first.bias) {
+                    *bias += *w * scale.centre;
+                    *w *= scale.factor();
+                }
             }
         }
         let mut last = None;
         for bits in FRACTION_BITS_MIN..=NETWORK_FRACTION_BITS_MAX {
-            let (bound, kept) = bounds(&layers, exponents.len(), bits)?;
+            let (bound, kept) = bounds(&layers, scales.len(), bits)?;
             last = Some(kept);
             if kept <= error {
                 let layers = layers.iter().map(|l| FixedLayer::new(l, bits)).collect();
-                return Ok(Self { bits, exponents, bound, error: kept, layers });
+                return Ok(Self { bits, scales, bound, error: kept, layers });
             }
         }
         refuse(format!("an error of {error:e}; {:e} can be kept", last.unwrap_or(f64::INFINITY)))
@@ -329,7 +356,7 @@ impl NetworkPlan {
     /// # Errors
     /// `model.value_missing`.
     pub fn inputs(&self, model: &Model, frame: &Frame, row: usize) -> Result<Vec<i64>, Fault> {
-        scaled_inputs(model, frame, row, &self.exponents, self.bits)
+        scaled_inputs(model, frame, row, &self.scales, self.bits)
     }
 
     /// The reference: the margin of a row's inputs, with twice the fraction bits. A truncation is exact to one unit.

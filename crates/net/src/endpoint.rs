@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use quinn::{ConnectionError, EndpointConfig, ServerConfig, TransportConfig, TransportErrorCode};
+use quinn::{ConnectionError, ServerConfig, TransportConfig, TransportErrorCode};
 use tacit_types::{Code, Fault, NodeId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
@@ -94,7 +94,7 @@ impl Endpoint {
             .max_incoming(INCOMING_MAX)
             .incoming_buffer_size(INCOMING_BUFFER_BYTES)
             .incoming_buffer_size_total(INCOMING_BUFFER_TOTAL_BYTES);
-        let mut port = EndpointConfig::default();
+        let mut port = identity.reset().endpoint(local.port())?;
         port.supported_versions(vec![QUIC_VERSION]);
         port.max_udp_payload_size(UDP_PAYLOAD_MAX).map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
         let runtime = quinn::default_runtime()

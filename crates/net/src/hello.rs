@@ -163,6 +163,26 @@ pub(crate) fn read_verdict(ours: &Facts, answer: &Answer, skew_max_ms: u64) -> R
     }
 }
 
+/// What reading a hello and reading an answer makes of bytes, written again: what a fuzzer compares.
+#[doc(hidden)]
+pub fn rewrite(bytes: &[u8]) -> [Option<Vec<u8>>; 2] {
+    [Hello::decode(bytes).ok().map(|hello| hello.encode()), Answer::decode(bytes).ok().map(|answer| answer.encode())]
+}
+
+/// Valid frames for a fuzzer to begin with.
+#[doc(hidden)]
+pub fn samples() -> Vec<Vec<u8>> {
+    let facts =
+        || Facts { versions: Versions::OURS, software: "tacit/1".into(), clock: UnixMillis(1 << 40), instance: 7 };
+    let refuse = Verdict::Refuse { code: "net.refused".into(), what: "no".into() };
+    vec![
+        Hello::new(Purpose::Member, facts()).encode(),
+        Hello::new(Purpose::Enrol, facts()).encode(),
+        Answer::new(facts(), Verdict::Accept { version: 1 }).encode(),
+        Answer::new(facts(), refuse).encode(),
+    ]
+}
+
 /// The verdict that tells the peer of an error.
 pub(crate) fn refusal(error: &NetError) -> Verdict {
     Verdict::Refuse { code: error.code().text().to_owned(), what: plain(&error.to_string(), REFUSAL_BYTES_MAX) }

@@ -12,12 +12,15 @@ use rustls_pki_types::CertificateDer;
 use tacit_crypto::SigningKey;
 use tacit_types::{Code, Fault, NodeId};
 
+use crate::reset::ResetSecret;
+
 /// The key with which an endpoint proves who it is, in the form that TLS takes. Cheap to clone;
 /// prints as its public id.
 #[derive(Clone)]
 pub struct Identity {
     id: NodeId,
     certified: Arc<CertifiedKey>,
+    reset: Arc<ResetSecret>,
 }
 
 impl Identity {
@@ -29,12 +32,16 @@ impl Identity {
     pub fn from_signing_key(key: &SigningKey) -> Result<Self, Fault> {
         let certificate = certificate(key)?;
         let certified = CertifiedKey::new(vec![certificate], Arc::new(TlsKey(Arc::new(key.share()))));
-        Ok(Self { id: key.id(), certified: Arc::new(certified) })
+        Ok(Self { id: key.id(), certified: Arc::new(certified), reset: Arc::new(ResetSecret::new(key)) })
     }
 
     /// The public key, which is the node's id and its fingerprint.
     pub fn id(&self) -> NodeId {
         self.id
+    }
+
+    pub(crate) fn reset(&self) -> &ResetSecret {
+        &self.reset
     }
 
     pub(crate) fn resolver(&self) -> Arc<SingleCertAndKey> {

@@ -15,13 +15,14 @@ pub mod doctor;
 mod endpoint;
 mod error;
 mod frame;
-mod hello;
+pub mod hello;
 mod identity;
 pub mod invite;
 pub mod keyfile;
 pub mod limits;
 mod link;
 pub mod mesh;
+mod reset;
 mod stream;
 mod tls;
 

@@ -27,10 +27,10 @@ const TAG_CREDIT: u8 = 1;
 
 impl LinkFrame {
     /// The frame's bytes.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub fn into_bytes(self) -> Vec<u8> {
         match self {
             LinkFrame::Message(message) => {
-                let mut frame = message.to_frame();
+                let mut frame = message.into_frame();
                 frame.push(TAG_MESSAGE);
                 frame
             }
@@ -43,11 +43,10 @@ impl LinkFrame {
     }
 
     /// Parses a frame; `None` for anything else.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (tag, body) = bytes.split_last()?;
-        match *tag {
+    pub fn from_bytes(mut body: Vec<u8>) -> Option<Self> {
+        match body.pop()? {
             TAG_MESSAGE => Message::from_frame(body).ok().map(LinkFrame::Message),
-            TAG_CREDIT => Some(LinkFrame::Credit(u64::from_le_bytes(body.try_into().ok()?))),
+            TAG_CREDIT => Some(LinkFrame::Credit(u64::from_le_bytes(body.as_slice().try_into().ok()?))),
             _ => None,
         }
     }
@@ -60,9 +59,9 @@ mod tests {
     #[test]
     fn frames_round_trip_and_others_are_refused() {
         let credit = LinkFrame::Credit(1 << 40);
-        assert_eq!(LinkFrame::from_bytes(&credit.to_bytes()), Some(credit));
+        assert_eq!(LinkFrame::from_bytes(credit.clone().into_bytes()), Some(credit));
         for bad in [&[][..], &[9], &[0; 4], &[0, 0, 0, 0, 0, 0, 0, 1], &[0, 0, 0, 0, 0, 0, 0, 0, 0, 1], &[0; 20]] {
-            assert_eq!(LinkFrame::from_bytes(bad), None, "{bad:?}");
+            assert_eq!(LinkFrame::from_bytes(bad.to_vec()), None, "{bad:?}");
         }
     }
 }

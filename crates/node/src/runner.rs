@@ -11,7 +11,7 @@ use tacit_governance::JobSpec;
 use tacit_jobs::{JointContext, JointHalf, JointOutput, Material, Plan};
 use tacit_net::mesh::Keep;
 use tacit_net::{Address, DataReceiver};
-use tacit_protocol::{Abort, Effect, Event, Machine, Setup};
+use tacit_protocol::{Abort, Effect, Event, HashAhead, Machine, Setup};
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Code, Fault, Millis, NodeId, Seat, Step};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -101,6 +101,7 @@ fn finished_ok(output: JointOutput, opened: Vec<(String, u64)>) -> (Finished, Op
         package: output.package.map(Blob),
         survivors: output.survivors,
         cells_in: output.cells_in,
+        payload_bytes: output.payload_bytes,
         cells_out: output.cells_out,
         cells_suppressed: output.cells_suppressed,
         opened,
@@ -148,13 +149,16 @@ struct AttemptRun {
     ledger_written: Instant,
     input_sent: bool,
     opened: Vec<(String, u64)>,
+    ahead: Arc<HashAhead>,
 }
 
 impl AttemptRun {
     fn new(inner: Arc<Inner>, assignment: &Assignment, session: Session) -> Self {
+        let ahead = Arc::new(HashAhead::new(session.seating.chunk_bytes()));
         Self {
             inner,
             session,
+            ahead,
             header: StreamHeader { job: assignment.job, attempt: assignment.attempt },
             began: Instant::now(),
             egress: Egress::default(),
@@ -179,7 +183,7 @@ impl AttemptRun {
         let (streams, _seat) = self.inner.board.open(self.header.job, self.header.attempt);
         let (events, received) = mpsc::channel(self.seats().len().saturating_mul(FRAMES_PER_SEAT_MAX).max(1));
         let writers = self.open_links(&events);
-        let incoming = tokio::spawn(take_streams(streams, self.seats(), events.clone()));
+        let incoming = tokio::spawn(take_streams(streams, self.seats(), events.clone(), self.ahead.clone()));
         let _guard = AbortOnDrop(incoming);
         // The operator has signed how long an attempt may take; who schedules it may only ask for less.
         let budget_ms = assignment.budget_ms.min(spec.attempt_ms);
@@ -242,8 +246,17 @@ impl AttemptRun {
         let dataset = tacit_data::Dataset::open(kept.registration, &self.inner.config.sources).await?;
         dataset.check().await?;
         let query = plan.local_query(&owner, &provider.view);
-        let limits = tacit_data::Limits::default();
-        dataset.run(&query, kept.consent.as_ref(), &limits, |batch| fold.take(&batch)).await?;
+        let mut limits = tacit_data::Limits::default();
+        // By the rows of the view, before the filter: a limit on what is left would tell how many that is.
+        limits.rows_max = limits.rows_max.min(plan.facts(&owner).rows_max.unwrap_or(u64::MAX));
+        let stats = dataset.run(&query, kept.consent.as_ref(), &limits, |batch| fold.take(&batch)).await?;
+        let job = self.header.job.short();
+        if stats.not_finite > 0 {
+            tracing::warn!(%job, values = stats.not_finite, "a view gave NaN or infinity, which counts as no value");
+        }
+        for note in fold.notes() {
+            tracing::warn!(%job, "{note}");
+        }
         Ok(fold.finish())
     }
 
@@ -298,6 +311,7 @@ impl AttemptRun {
         loop {
             for event in core::mem::take(&mut pending) {
                 let effects = machine.step(self.now(), event);
+                self.ahead.want(machine.hash_ahead());
                 self.carry_out(effects, &mut writers, &mut pending, &mut timer).await?;
             }
             if self.ledger_written.elapsed() >= LEDGER_PAUSE {
@@ -347,9 +361,9 @@ impl AttemptRun {
                         self.mark_input_sent().await?;
                     }
                     let to = message.address.to;
-                    self.send(writers, to, step, &LinkFrame::Message(message));
+                    self.send(writers, to, step, LinkFrame::Message(message));
                 }
-                Effect::Credit { to, consumed } => self.send(writers, to, Step(0), &LinkFrame::Credit(consumed)),
+                Effect::Credit { to, consumed } => self.send(writers, to, Step(0), LinkFrame::Credit(consumed)),
                 Effect::SetTimer(at) => *timer = Some(at),
                 Effect::Persist { ticket, record } => {
                     let StreamHeader { job, attempt } = self.header;
@@ -367,10 +381,11 @@ impl AttemptRun {
         Ok(())
     }
 
-    fn send(&mut self, writers: &mut [Option<Writer>], to: Seat, step: Step, frame: &LinkFrame) {
+    fn send(&mut self, writers: &mut [Option<Writer>], to: Seat, step: Step, frame: LinkFrame) {
         if let Some(Some(writer)) = writers.get(to.index()) {
-            let bytes = frame.to_bytes();
-            if matches!(frame, LinkFrame::Message(_)) {
+            let is_message = matches!(frame, LinkFrame::Message(_));
+            let bytes = frame.into_bytes();
+            if is_message {
                 self.egress.add(writer.node, step, bytes.len() as u64);
             } else {
                 self.egress.add_control(writer.node, bytes.len() as u64);
@@ -449,7 +464,7 @@ async fn write_link(
         let connection = reach(&inner, &node).await?;
         let mut stream = connection.open_stream(&wire::encode(&header)).await?;
         while let Some(frame) = frames.recv().await {
-            stream.send(&frame).await?;
+            stream.send_owned(frame).await?;
         }
         stream.finish()
     };
@@ -479,6 +494,7 @@ async fn take_streams(
     mut streams: mpsc::UnboundedReceiver<PeerStream>,
     seats: Vec<(NodeId, Seat)>,
     events: mpsc::Sender<Arrived>,
+    ahead: Arc<HashAhead>,
 ) {
     let mut readers = tokio::task::JoinSet::new();
     let mut taken: Vec<Seat> = Vec::new();
@@ -486,7 +502,7 @@ async fn take_streams(
         match seats.iter().find(|(node, _)| *node == peer) {
             Some((_, seat)) if !taken.contains(seat) => {
                 taken.push(*seat);
-                readers.spawn(read_link(receiver, *seat, events.clone()));
+                readers.spawn(read_link(receiver, *seat, events.clone(), ahead.clone()));
             }
             _ => receiver.stop(),
         }
@@ -495,14 +511,14 @@ async fn take_streams(
 
 /// Reads one seat's frames. At most [`FRAMES_PER_SEAT_MAX`] of them wait for the machine: one that is
 /// busy holds the stream, and QUIC holds the peer. What one seat sends takes no room of another's.
-async fn read_link(mut receiver: DataReceiver, seat: Seat, events: mpsc::Sender<Arrived>) {
+async fn read_link(mut receiver: DataReceiver, seat: Seat, events: mpsc::Sender<Arrived>, ahead: Arc<HashAhead>) {
     let room = Arc::new(Semaphore::new(FRAMES_PER_SEAT_MAX));
     loop {
         // why: nobody closes this semaphore.
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         let event = match receiver.next().await {
-            Ok(Some(bytes)) => match LinkFrame::from_bytes(&bytes) {
-                Some(LinkFrame::Message(message)) if message.address.from == seat => Event::Received(message),
+            Ok(Some(bytes)) => match LinkFrame::from_bytes(bytes) {
+                Some(LinkFrame::Message(message)) if message.address.from == seat => ahead.event(message),
                 Some(LinkFrame::Credit(consumed)) => Event::Credit { from: seat, consumed },
                 _ => {
                     let _ = events.send(Arrived::gone(seat)).await;

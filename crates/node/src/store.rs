@@ -166,8 +166,17 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn begin(&self) -> Result<Tx<'_>> {
-        let tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.note(&e))?;
-        Ok(Tx(tx, &self.failed))
+        let begin = || self.pool.begin_with("BEGIN IMMEDIATE");
+        let tx = match begin().await {
+            // A full disk ends a transaction by itself, and then the connection's own count of them is wrong.
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                let stale = self.pool.acquire().await.map_err(|e| self.note(&e))?;
+                let _ = stale.close().await;
+                begin().await
+            }
+            other => other,
+        };
+        Ok(Tx(tx.map_err(|e| self.note(&e))?, &self.failed))
     }
 
     /// A value under a key.

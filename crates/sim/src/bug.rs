@@ -77,8 +77,6 @@ pub enum Bug {
     TakeStaleAnswer,
     /// A node does not ask how the jobs ended that are open here.
     ForgetToAsk,
-    /// A node whose masked input has left does not say so and takes part in another attempt.
-    JoinAgain,
 }
 
 impl Bug {
@@ -112,7 +110,6 @@ impl Bug {
         Bug::FoldTwice,
         Bug::TakeStaleAnswer,
         Bug::ForgetToAsk,
-        Bug::JoinAgain,
     ];
 
     /// Those of secure aggregation alone.

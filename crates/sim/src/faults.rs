@@ -308,7 +308,7 @@ impl Faults {
         for i in 0..seats {
             for _ in 0..d.between(1, 2) {
                 let deeds = [Deed::Alter, Deed::Drop, Deed::Equivocate, Deed::Forge, Deed::Split, Deed::Late];
-                let phase = d.below(tacit_secagg::PHASES.len() as u64) as usize;
+                let phase = d.below(crate::wiretap::phases().count() as u64) as usize;
                 self.cheats.push(Cheat { seat: (first + i) % parties, phase, deed: *d.pick(&deeds) });
             }
         }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use tacit_protocol::Message;
-use tacit_secagg::{PHASES, Signed};
+use tacit_secagg::verify::VERIFY_PHASES;
+use tacit_secagg::{PHASES, Phase, Signed};
 use tacit_types::{Hash, Step, wire};
 
 use crate::run::{Check, broken, holds};
@@ -13,13 +14,18 @@ use crate::run::{Check, broken, holds};
 /// The steps of an aggregation begin at this round number.
 pub(crate) const STEP_BASE: u16 = 1;
 
+/// Every phase of an aggregation, those of verify mode last.
+pub(crate) fn phases() -> impl Iterator<Item = &'static Phase> {
+    PHASES.iter().chain(VERIFY_PHASES)
+}
+
 /// The name of a step's phase.
 pub(crate) fn phase_of(step: Step) -> &'static str {
     if step.round() < STEP_BASE || tacit_jobs::session::is_confirmation(step) {
         return "other";
     }
     let setup = step.round() == STEP_BASE;
-    PHASES.iter().find(|p| p.setup == setup && p.number == step.phase()).map_or("other", |p| p.name)
+    phases().find(|p| p.setup == setup && p.number == step.phase()).map_or("other", |p| p.name)
 }
 
 /// A durable record of the protocol: what was decided, in which epoch and round, about what.

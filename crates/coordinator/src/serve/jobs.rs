@@ -393,6 +393,7 @@ mod tests {
             package: Some(Blob(vec![0; package])),
             survivors: vec![tacit_types::Seat(0); survivors],
             cells_in: 1,
+            payload_bytes: 8,
             cells_out: 1,
             cells_suppressed: 0,
             opened: Vec::new(),

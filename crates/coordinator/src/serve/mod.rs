@@ -181,6 +181,7 @@ mod tests {
             package: None,
             survivors: vec![],
             cells_in: 0,
+            payload_bytes: 0,
             cells_out: 0,
             cells_suppressed: 0,
             opened: vec![],

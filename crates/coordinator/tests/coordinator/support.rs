@@ -554,6 +554,7 @@ impl Inner {
                 package: (assignment.aggregator == self.key.id()).then(|| Blob(b"sealed".to_vec())),
                 survivors: (0..assignment.seats.len() as u16).map(Seat).collect(),
                 cells_in: 5,
+                payload_bytes: 40,
                 cells_out: 4,
                 cells_suppressed: 1,
                 opened: vec![("cells".into(), 4)],

@@ -10,7 +10,7 @@ use super::mask::{Mask, rank};
 use super::params::StatsParams;
 use super::{QUANTILE_BINS, TRIES, counts_disclosure, quantile_disclosure, result_disclosure};
 use crate::kind::{JointContext, JointFuture, JointHalf, JointOutput};
-use crate::session;
+use crate::session::{self, Given};
 
 /// One party's contribution, ready for the protocol.
 pub struct StatsJoint {
@@ -27,7 +27,7 @@ impl JointHalf for StatsJoint {
 async fn run(half: StatsJoint, mut party: Party, context: JointContext) -> Result<JointOutput, Abort> {
     let rounds = TRIES as u16 * (2 + half.params.quantile_rounds() as u16);
     let epoch = session::begin(&mut party, &context, rounds).await?;
-    let mut run = Run { half, party, context, epoch, next_round: 0, cells_in: 0, retried: false };
+    let mut run = Run { half, party, context, epoch, next_round: 0, given: Given::default(), retried: false };
     for _ in 0..TRIES {
         if let Some(output) = run.attempt().await? {
             return Ok(output);
@@ -42,7 +42,7 @@ struct Run {
     context: JointContext,
     epoch: Epoch,
     next_round: u16,
-    cells_in: u64,
+    given: Given,
     retried: bool,
 }
 
@@ -71,16 +71,16 @@ impl Run {
             return Ok(None);
         }
         let (cells_out, cells_suppressed) = mask.tally();
-        self.party.meter(Unit::CellIn, self.cells_in)?;
+        self.given.meter(&mut self.party)?;
         self.party.meter(Unit::CellOut, cells_out)?;
         self.party.meter(Unit::CellSuppressed, cells_suppressed)?;
-        session::output(outcome, self.cells_in, cells_out, cells_suppressed).map(Some)
+        session::output(outcome, self.given, cells_out, cells_suppressed).map(Some)
     }
 
     async fn sum(&mut self, query: Hash, input: &Vector, delivery: Delivery) -> Result<Outcome, Abort> {
         let index = self.next_round;
         self.next_round += 1;
-        self.cells_in += input.len() as u64;
+        self.given.add(input);
         let round = Round { index, query, model_root: None, width: input.width(), len: input.len(), delivery };
         tacit_secagg::aggregate(&mut self.party, &mut self.epoch, &round, input).await
     }

@@ -7,7 +7,7 @@
 //! values that the job does not list, is empty in most jobs, and its reader knows that.
 //!
 //! What else a reader can subtract has counts of its own, and the floor holds for those too:
-//! [`Measured`] for a measure beside the rows of its group, [`histogram`] for bins beside all rows. `docs/decisions/0007-the-floor-holds-for-differences.md` says why these are all.
+//! [`Measured`] for a measure beside the rows of its group, [`histogram`] for bins beside all rows. `docs/decisions/0006-the-floor-holds-for-differences.md` says why these are all.
 
 use tacit_governance::Cohort;
 

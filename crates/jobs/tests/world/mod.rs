@@ -1,5 +1,6 @@
 //! Real machines of one joint half, stepped by hand.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use serde_json::Value;
 use tacit_crypto::{SealKey, Secret, SigningKey};
 use tacit_governance::Cohort;
 use tacit_jobs::{JointContext, JointOutput, Plan};
-use tacit_protocol::{Abort, Effect, Event, Machine, Seating, Setup};
+use tacit_protocol::{Abort, Effect, Event, Machine, Message, Seating, Setup};
 use tacit_types::{Attempt, Columns, Hash, JobId, Millis, Seat};
 
 /// Some parties, their keys, the recipient and the floor.
@@ -15,6 +16,8 @@ pub struct World {
     keys: Vec<Arc<SigningKey>>,
     pub recipient: SealKey,
     pub floor: Cohort,
+    /// Bytes of vectors and their headers that each seat sent to the aggregator, as they were on the way.
+    pub masked: RefCell<BTreeMap<Seat, (u64, u64)>>,
 }
 
 impl World {
@@ -22,7 +25,12 @@ impl World {
         let mut keys: Vec<_> = (0..parties).map(|i| SigningKey::from_seed(&Secret::new([i as u8 + 1; 32]))).collect();
         keys.sort_by_key(SigningKey::id);
         let recipient = SealKey::from_bytes(&Secret::new(core::array::from_fn(|i| u8::from(i == 0) * 9))).unwrap();
-        Self { keys: keys.into_iter().map(Arc::new).collect(), recipient, floor: Cohort { rows: 3, contributors: 2 } }
+        Self {
+            keys: keys.into_iter().map(Arc::new).collect(),
+            recipient,
+            floor: Cohort { rows: 3, contributors: 2 },
+            masked: RefCell::default(),
+        }
     }
 
     fn machine(&self, plan: &dyn Plan, seat: usize, batches: &[Columns]) -> Machine<JointOutput> {
@@ -92,7 +100,10 @@ impl World {
                     break;
                 }
                 match effect {
-                    Effect::Send(m) => events.push_back((m.address.to.index(), Event::Received(m))),
+                    Effect::Send(m) => {
+                        self.note(&m);
+                        events.push_back((m.address.to.index(), Event::Received(m)));
+                    }
                     Effect::Credit { to: sender, consumed } => {
                         events.push_back((sender.index(), Event::Credit { from: Seat(to as u16), consumed }));
                     }
@@ -106,6 +117,15 @@ impl World {
             .iter_mut()
             .map(|m| m.take_outcome().unwrap_or(Err(Abort::Quorum { step: tacit_types::Step(0), have: 0, need: 0 })))
             .collect()
+    }
+
+    fn note(&self, message: &Message) {
+        if tacit_jobs::session::is_input(message.address.step) {
+            let mut masked = self.masked.borrow_mut();
+            let (messages, bytes) = masked.entry(message.address.from).or_default();
+            *messages += u64::from(message.address.sequence == 0);
+            *bytes += message.body.len() as u64;
+        }
     }
 
     pub fn open(&self, plan: &dyn Plan, outputs: &[Result<JointOutput, Abort>]) -> Value {

@@ -15,6 +15,7 @@ fn path(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(file)
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test reads its fixtures")]
 pub fn bytes(file: &str) -> Vec<u8> {
     std::fs::read(path(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
 }

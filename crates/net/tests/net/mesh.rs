@@ -214,3 +214,44 @@ async fn a_dropped_mesh_frees_its_port() {
     })
     .await;
 }
+
+/// A process that is killed says nothing. Started again, it tells its peers, which need not wait until the
+/// silence is long enough.
+#[tokio::test]
+async fn a_peer_that_was_killed_and_runs_again_is_noticed_at_once() {
+    let timing = Timing { keep_alive: Duration::from_millis(200), idle: Duration::from_secs(60), ..Timing::default() };
+    let config = Config { timing, ..open() };
+    let killed = tokio::runtime::Runtime::new().unwrap();
+    let (endpoint, serving) = killed
+        .spawn({
+            let config = config.clone();
+            async move {
+                let endpoint = node(2, config);
+                (endpoint.clone(), endpoint.local_addr())
+            }
+        })
+        .await
+        .unwrap();
+    let a = node(1, config.clone());
+    let accepting = endpoint.clone();
+    let accepted = killed.spawn(async move { accepting.accept().await.unwrap() });
+    let connection = a.connect(&serving.into(), &endpoint.id(), Purpose::Member).await.unwrap();
+    let theirs = accepted.await.unwrap();
+    // Its tasks end first, so that nothing is sent any more.
+    killed.shutdown_background();
+    drop((theirs, endpoint));
+    let begun = Instant::now();
+    let again = within(5, "the port", async {
+        loop {
+            match Endpoint::bind(serving, identity(2), config.clone()) {
+                Ok(endpoint) => return endpoint,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    })
+    .await;
+    assert!(connection.end().is_none(), "nobody has told it");
+    within(5, "the reset", connection.closed()).await;
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    drop(again);
+}

@@ -113,3 +113,26 @@ impl Store {
         rows.iter().map(|bytes| id32(bytes, "a job's id").map(JobId)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SQLite itself ends the transaction that meets a full disk. The next one begins all the same.
+    #[tokio::test]
+    async fn a_full_disk_passes() {
+        let folder = std::env::temp_dir().join(format!("tacit-store-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let store = Store::open(&folder.join("node.db")).await.unwrap();
+        store.set_meta("a", b"kept").await.unwrap();
+        sqlx::query("PRAGMA max_page_count = 1").execute(&store.pool).await.unwrap();
+        let full = store.set_meta("b", &vec![7; 1 << 20]).await.unwrap_err();
+        assert_eq!(full.code, Code::StoreFull, "{full}");
+        // The limit went with the connection.
+        store.set_meta("b", &vec![7; 1 << 20]).await.unwrap();
+        assert_eq!(store.meta("a").await.unwrap().as_deref(), Some(&b"kept"[..]));
+        assert!(store.failed.borrow().is_none(), "a full disk is no reason to end");
+        store.close().await;
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

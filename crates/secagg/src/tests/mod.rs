@@ -1,5 +1,6 @@
 //! A world of in-process parties with a virtual clock, one of which may be killed or made to cheat.
 
+mod attacks;
 mod cheats;
 mod collect;
 mod dropouts;

@@ -417,3 +417,24 @@ fn vectors_beyond_what_is_kept_are_refused_before_the_key_is_used() {
     assert_eq!(fault.code, Code::RefusedParameters);
     assert!(crate::verify::check(&Params::new(3).unwrap(), &round(most + 1)).is_ok());
 }
+
+#[test]
+fn evidence_with_a_claim_beyond_every_limit_convicts_nobody_and_allocates_nothing() {
+    let mut world = World::new(&plan(params(N), 1), &script(one(Width::W64)));
+    world.log = true;
+    world.run();
+    let find = |number: u16| {
+        world.sent.iter().find(|m| m.address.step == step(number) && m.address.from == HUB).unwrap().clone()
+    };
+    for len in [VERIFIED_BYTES_MAX as u64 / 8 + 1, u64::MAX] {
+        let list = edit(find(round_phase::SURVIVORS), |l: &mut ClaimedSurvivors| l.claim.shape.len = len);
+        let hash = crate::verify::List::read(&Signed::read(&list.body).unwrap()).map(|l| l.hash);
+        assert_eq!(hash, None, "{len}");
+        let proof = edit(find(phase::PROOF), |p: &mut Proof| {
+            p.shown = (0..N).map(Seat).collect();
+            p.tags.clear();
+        });
+        let blame = Blame::seat(HUB, Offence::BadSum).with(list.body).with(proof.body);
+        assert!(!verify_blame(&seating(N), &blame));
+    }
+}

@@ -367,6 +367,7 @@ impl World {
                     package: output.package.map(Blob),
                     survivors: output.survivors,
                     cells_in: output.cells_in,
+                    payload_bytes: output.payload_bytes,
                     cells_out: output.cells_out,
                     cells_suppressed: output.cells_suppressed,
                     opened: usage.opened.into_iter().collect(),
@@ -376,7 +377,7 @@ impl World {
             Err(abort) => {
                 let check = self.watch.blame_names_only_a_guilty_seat(i, &abort);
                 self.found(check);
-                (failed(&abort, input_sent && !self.has(Bug::JoinAgain)), None)
+                (failed(&abort, input_sent), None)
             }
         };
         self.close_books(i, &id);

@@ -346,9 +346,6 @@ impl World {
             return Ok(Err(Fault::new(Code::JobBusy, format!("no slot is kept for {attempt}"))));
         };
         slot.running = true;
-        if self.has(Bug::JoinAgain) {
-            job.input_sent = false;
-        }
         if let Err(fault) = job.begin(attempt) {
             self.nodes[i].slots.remove(&id);
             return Ok(Err(fault));

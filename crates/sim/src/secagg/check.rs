@@ -165,7 +165,9 @@ fn the_sum_is_that_of_the_survivors_or_nobody_has_one(
                 holds(*first == survivors, "all_hold_the_same_survivors", || {
                     format!("round {round}: {first:?} and, at seat {i}, {survivors:?}")
                 })?;
-                if hub_is_honest && let Some(sum) = &result.sum {
+                if (hub_is_honest || task.params.is_verified())
+                    && let Some(sum) = &result.sum
+                {
                     equals_the_oracle(task, sum, &survivors, round)?;
                 }
                 blinded = blinded.or(result.blinded.clone().filter(|_| hub_is_honest));

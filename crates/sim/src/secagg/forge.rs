@@ -51,6 +51,15 @@ struct Survivors {
     headers: Vec<Signed>,
 }
 
+/// In verify mode.
+#[derive(Serialize, Deserialize)]
+struct ClaimedSurvivors {
+    headers: Vec<Signed>,
+    width: Width,
+    len: u64,
+    root: Hash,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Ready {
     participants: Vec<Seat>,
@@ -105,7 +114,10 @@ pub fn shortened(key: &SigningKey, mut message: Message) -> Message {
     let Ok(mut signed) = wire::decode::<Signed>(&message.body) else { return message };
     let not = signed.seat;
     let body = match phase_of(message.address.step) {
-        "survivors" => edited(&signed.body, |list: &mut Survivors| drop_last(&mut list.headers, |h| h.seat != not)),
+        "survivors" => edited(&signed.body, |list: &mut Survivors| drop_last(&mut list.headers, |h| h.seat != not))
+            .or_else(|| {
+                edited(&signed.body, |list: &mut ClaimedSurvivors| drop_last(&mut list.headers, |h| h.seat != not))
+            }),
         "ready" => edited(&signed.body, |list: &mut Ready| drop_last(&mut list.participants, |s| *s != not)),
         "start" => edited(&signed.body, |terms: &mut Terms| drop_last(&mut terms.participants, |s| *s != not)),
         _ => None,

@@ -36,10 +36,11 @@ impl Task {
         keys.sort_by_key(|k| k.id());
         let seating = Seating::new(keys.iter().map(|k| k.id()).collect()).expect("why: the keys are distinct");
         let rounds = d.between(1, 3) as u16;
+        let params = Params::new(seats as u16).expect("why: there are at least three seats");
         let recipient = SealKey::generate(&mut tacit_crypto::Rng::from_seed(&Secret::new([9; 32])));
         let task = Self {
             job: JobId(d.bytes()),
-            params: Params::new(seats as u16).expect("why: there are at least three seats"),
+            params: if seats <= 30 && d.chance(300) { params.verified() } else { params },
             rounds,
             aggregator: Seat(d.below(seats as u64) as u16),
             width: *d.pick(&[Width::W32, Width::W64, Width::W128]),

@@ -16,7 +16,7 @@ use crate::net::Net;
 use crate::queue::Queue;
 use crate::run::{Check, Options, Report, Violation};
 use crate::trace::Trace;
-use crate::wiretap::{Wiretap, phase_of};
+use crate::wiretap::{Wiretap, phase_of, phases};
 
 /// A frame between two seats.
 #[derive(Clone)]
@@ -418,8 +418,8 @@ impl World {
     }
 
     fn deed(&mut self, seat: usize, phase: &str) -> Option<Deed> {
-        let name = |i: usize| tacit_secagg::PHASES[i].name;
-        self.faults.cheats.iter().find(|c| c.seat == seat && name(c.phase) == phase).map(|c| c.deed)
+        let is = |i: usize| phases().nth(i).is_some_and(|p| p.name == phase);
+        self.faults.cheats.iter().find(|c| c.seat == seat && is(c.phase)).map(|c| c.deed)
     }
 
     fn cheat(&mut self, seat: usize, deed: Deed, message: Message) {

@@ -241,7 +241,7 @@ impl Walk {
             return Ok(Head { kind: Rc::new(Kind::Additive(Additive { intercept, terms })), link });
         }
         let plain =
-            |(i, input): (usize, &Input)| input.feature as usize == i && input.offset == 0.0 && input.scale == 1.0;
+            |(i, input): (usize, &Input)| input.feature as usize == i && input.offset == 0.0 && is_one(input.scale);
         if inputs.len() != self.width || !inputs.iter().enumerate().all(plain) {
             return unsupported("trees on features that were scaled or put into another order");
         }
@@ -367,7 +367,7 @@ impl Walk {
 
     fn sub(&self, node: &Node<'_>) -> Read<Wire> {
         match (self.input(node, 0)?, self.input(node, 1)?) {
-            (Wire::Constant(c), Wire::Dense(_) | Wire::Head(_)) if matches!(c.values.as_slice(), [v] if *v == 1.0) => {
+            (Wire::Constant(c), Wire::Dense(_) | Wire::Head(_)) if matches!(c.values.as_slice(), [v] if is_one(*v)) => {
                 Ok(Wire::Complement(node.inputs.get(1).copied().unwrap_or_default().to_owned()))
             }
             (Wire::Dense(layers), Wire::Constant(c)) => {
@@ -462,6 +462,11 @@ impl Walk {
         }
         unsupported(why)
     }
+}
+
+/// Exactly one.
+fn is_one(value: f64) -> bool {
+    value.to_bits() == 1f64.to_bits()
 }
 
 impl Input {
