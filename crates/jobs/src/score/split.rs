@@ -10,7 +10,7 @@ use super::keys::Wanted;
 use super::linear::result_disclosure;
 use super::params::{OwnerColumns, ScoreParams, Unknown};
 use crate::kind::{Fold, JointContext, JointFuture, JointHalf, JointOutput};
-use crate::session;
+use crate::session::{self, Given};
 
 /// Bits after the point of a partial score: each owner's rounding adds at most 2^-29.
 pub const FRACTION_BITS: u32 = 28;
@@ -153,13 +153,15 @@ async fn sum(half: SplitJoint, mut party: Party, context: JointContext) -> Resul
         recipient: context.recipient,
         disclosure: result_disclosure(&half.params),
     };
-    let count = cells.len() as u64;
-    let outcome = tacit_secagg::collect(&mut party, &plan, &Vector::W64(cells)).await?;
+    let vector = Vector::W64(cells);
+    let mut given = Given::default();
+    given.add(&vector);
+    let outcome = tacit_secagg::collect(&mut party, &plan, &vector).await?;
     if !session::confirm(&mut party, &context, 0, &outcome).await? {
         return Err(Abort::Local(Fault::new(Code::JobPeerLost, "a party was lost before its release was durable")));
     }
-    party.meter(Unit::CellIn, count)?;
+    given.meter(&mut party)?;
     party.meter(Unit::CellOut, half.params.rows)?;
     party.meter(Unit::CellSuppressed, 0)?;
-    session::output(outcome, count, half.params.rows, 0)
+    session::output(outcome, given, half.params.rows, 0)
 }
