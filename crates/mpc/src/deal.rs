@@ -6,6 +6,7 @@ use tacit_protocol::{Abort, Party};
 use tacit_types::{Seat, Step};
 use zeroize::Zeroizing;
 
+use crate::kernel::ErasedBytes;
 use crate::ops::{ArgMaxMaterial, BandMaterial, Comparison, Conjunction, Dims, DoubleBits, InverseMaterial, LeafPads};
 use crate::ops::{Rectifier, Selection, SharedLeafPads, Sines, Triple, Truncation, deal_matmul};
 use crate::plan::{Kind, Op, Plan};
@@ -54,8 +55,8 @@ async fn send(party: &mut Party, terms: &Terms, to: Seat, tile: u32, body: &[u8]
 }
 
 /// The corrections of a tile: for each operation in order of the stages, its fixed words.
-pub(crate) fn tile_corrections(plan: &Plan, keys: &[StreamKey], tile: u32) -> Zeroizing<Vec<u8>> {
-    let mut out = Zeroizing::new(Vec::with_capacity(plan.tile_fixed_words(tile) * 8));
+pub(crate) fn tile_corrections(plan: &Plan, keys: &[StreamKey], tile: u32) -> ErasedBytes {
+    let mut out = ErasedBytes::from(Vec::with_capacity(plan.tile_fixed_words(tile) * 8));
     let (_, rows) = plan.tile_rows(tile);
     for id in plan.stages(tile).iter().flat_map(|s| s.local.iter().chain(&s.joint)) {
         let place = Place { op: *id, tile };
@@ -133,7 +134,7 @@ pub struct Dealt<'a> {
     me: usize,
     key: StreamKey,
     /// Corrections of prepared tiles by place, not yet taken.
-    stocks: std::collections::BTreeMap<Place, Option<Zeroizing<Vec<u8>>>>,
+    stocks: std::collections::BTreeMap<Place, Option<ErasedBytes>>,
 }
 
 impl<'a> Dealt<'a> {
@@ -142,16 +143,16 @@ impl<'a> Dealt<'a> {
         Self { terms, me, key, stocks: std::collections::BTreeMap::new() }
     }
 
-    async fn corrections(&self, party: &mut Party, tile: u32) -> Result<Zeroizing<Vec<u8>>, Abort> {
+    async fn corrections(&self, party: &mut Party, tile: u32) -> Result<ErasedBytes, Abort> {
         let (plan, dealer) = (&self.terms.plan, self.terms.dealer);
         let (length, step) = (plan.tile_fixed_words(tile) * 8, plan.tile_step(self.terms.step_base, tile));
         if length == 0 {
-            return Ok(Zeroizing::new(Vec::new()));
+            return Ok(ErasedBytes::default());
         }
         let until = self.terms.until(party);
         let gathered = party.gather(&[dealer], step, length, until).await?;
         let mut messages = self.terms.all(party, step, gathered)?;
-        let body = Zeroizing::new(messages.remove(&dealer).unwrap_or_default());
+        let body = ErasedBytes::from(messages.remove(&dealer).unwrap_or_default());
         if body.len() == length {
             Ok(body)
         } else {
@@ -164,13 +165,13 @@ impl crate::prep::Preprocessing for Dealt<'_> {
     async fn prepare(&mut self, party: &mut Party, tile: u32) -> Result<(), Abort> {
         let plan = &self.terms.plan;
         let corrected = self.me == plan.corrected();
-        let body = if corrected { self.corrections(party, tile).await? } else { Zeroizing::new(Vec::new()) };
+        let body = if corrected { self.corrections(party, tile).await? } else { ErasedBytes::default() };
         let (_, rows) = plan.tile_rows(tile);
         let mut rest = &body[..];
         for id in plan.stages(tile).iter().flat_map(|s| s.local.iter().chain(&s.joint)) {
             let (now, later) = rest.split_at(rest.len().min(plan.fixed_words(*id, rows) * 8));
             rest = later;
-            self.stocks.insert(Place { op: *id, tile }, corrected.then(|| Zeroizing::new(now.to_vec())));
+            self.stocks.insert(Place { op: *id, tile }, corrected.then(|| now.to_vec().into()));
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Words of k bits as bytes: what a receiver needs modulo 2^k travels in k bits.
 
+use tacit_crypto::Lane;
+
 /// Bytes of `count` words of `bits` bits.
 pub const fn packed_bytes(count: u64, bits: u8) -> u64 {
     (count * bits as u64).div_ceil(8)
@@ -13,9 +15,7 @@ pub const fn low_mask(bits: u8) -> u64 {
 /// Appends the low `bits` bits of each word, least significant first, the last byte filled with zeros.
 pub fn pack(words: &[u64], bits: u8, out: &mut Vec<u8>) {
     if bits == 64 {
-        out.reserve(words.len() * 8);
-        words.iter().for_each(|w| out.extend_from_slice(&w.to_le_bytes()));
-        return;
+        return u64::write_bytes(words, out);
     }
     let (mut held, mut have) = (0u128, 0u32);
     for word in words {

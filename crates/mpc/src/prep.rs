@@ -5,11 +5,12 @@
 //! where the summands must add to a dealt value, one party, the *corrected* one, gets its summand from
 //! the dealer instead. So the dealer's traffic does not grow with the number of parties.
 
-use tacit_crypto::{Prg, Secret, Transcript};
+use tacit_crypto::{Lane, Prg, Secret, Transcript};
 use tacit_protocol::{Abort, Party};
 use tacit_types::Hash;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::kernel::ErasedBytes;
 use crate::value::{Pad, Words};
 
 /// What material belongs to: an operation of the plan and a tile of rows, 0 for what is done once.
@@ -73,12 +74,12 @@ pub struct Stock {
     prg: Prg,
     at: u64,
     /// The corrected party's dealt summands, little-endian words; `None` for the others.
-    dealt: Option<Zeroizing<Vec<u8>>>,
+    dealt: Option<ErasedBytes>,
     read: usize,
 }
 
 impl Stock {
-    pub(crate) fn new(prg: Prg, dealt: Option<Zeroizing<Vec<u8>>>) -> Self {
+    pub(crate) fn new(prg: Prg, dealt: Option<ErasedBytes>) -> Self {
         Self { prg, at: 0, dealt, read: 0 }
     }
 
@@ -185,8 +186,7 @@ impl<'a> Dealing<'a> {
 
     fn push(&mut self, value: &[u64]) {
         self.at += value.len() as u64;
-        self.out.reserve(value.len() * 8);
-        value.iter().for_each(|w| self.out.extend_from_slice(&w.to_le_bytes()));
+        u64::write_bytes(value, self.out);
     }
 }
 
@@ -245,7 +245,7 @@ mod tests {
             assert_eq!(out.len(), 4 * 8);
             let (mut sum, mut fixed, mut xor, mut anded) = ([0u64; 3], [0u64; 3], [0u64; 2], 0u64);
             for (i, key) in keys.iter().enumerate() {
-                let dealt = (i == corrected).then(|| Zeroizing::new(out.clone()));
+                let dealt = (i == corrected).then(|| out.clone().into());
                 let mut stock = Stock::new(key.stream(PLACE), dealt);
                 let add = |s: &mut [u64], w: &[u64]| s.iter_mut().zip(w).for_each(|(s, w)| *s = s.wrapping_add(*w));
                 add(&mut sum, &stock.free(3));

@@ -12,6 +12,7 @@ mod amx;
 mod bits;
 #[cfg(target_arch = "x86_64")]
 mod blocked;
+mod erase;
 mod gemm;
 mod gemv;
 mod level;
@@ -24,6 +25,7 @@ mod tiles;
 mod vector;
 
 pub use bits::Word;
+pub use erase::ErasedBytes;
 pub use gemm::{BOUND_BITS_MAX, Bound};
 pub use level::Level;
 pub use probe::probe;

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::kernel::dot_bits;
+use crate::kernel::{dot_bits, dot_signs};
 use crate::ops::bits::{bit, spread};
 use crate::prep::{Dealing, Stock};
 use crate::value::{BitShare, Masked, Owned, Pad, Share, Words, bit_words};
@@ -85,10 +85,7 @@ pub async fn select_leaves(lane: &Lane, at: Leaves, bits: &Owned, numbers: &Owne
     for row in 0..at.rows {
         let (words, lanes) = (row * stride..(row + 1) * stride, row * at.leaves..(row + 1) * at.leaves);
         let m = &m.0[words.clone()]; // proof: the answers have the asked lengths.
-        // (1 - 2 m) p summed: all of p less twice what m selects.
-        let p = &pads.products[lanes.clone()]; // proof: drawn with `count` words.
-        let all = p.iter().fold(0u64, |s, p| s.wrapping_add(*p));
-        let mut sum = all.wrapping_sub(dot_bits(m, p).wrapping_mul(2));
+        let mut sum = dot_signs(m, &pads.products[lanes.clone()]); // proof: drawn with `count` words.
         if let Some(own) = &bits.words {
             sum = sum.wrapping_add(dot_bits(&own[words], &d.0[lanes.clone()])); // proof: as checked at input.
         }
@@ -155,8 +152,7 @@ pub async fn select_weights(lane: &Lane, at: Leaves, bits: &BitShare, w: &Masked
                 .map(|((r, f), p)| r.wrapping_mul(*f).wrapping_add(*p))
                 .collect(),
         );
-        let all = rho_w.iter().fold(0u64, |s, p| s.wrapping_add(*p));
-        let mut sum = all.wrapping_sub(dot_bits(m, &rho_w).wrapping_mul(2));
+        let mut sum = dot_signs(m, &rho_w);
         if let Some(clear) = &w.clear {
             sum = sum.wrapping_add(dot_bits(m, clear));
         }

@@ -334,44 +334,17 @@ impl Drop for Kept {
     }
 }
 
-fn transpose(a: &mut [u64; 64]) {
-    let (mut j, mut mask) = (32usize, 0x0000_0000_ffff_ffffu64);
-    while j != 0 {
-        let mut k = 0;
-        while k < 64 {
-            let t = ((a[k] >> j) ^ a[k + j]) & mask;
-            a[k] ^= t << j;
-            a[k + j] ^= t;
-            k = (k + j + 1) & !j;
-        }
-        j >>= 1;
-        mask ^= mask << j;
-    }
-}
-
 /// The 64 bit-planes of words, each plane of `ceil(n / 64)` words.
 pub(crate) fn planes_of(values: impl ExactSizeIterator<Item = u64>) -> Vec<u64> {
-    let words = values.len().div_ceil(64);
-    let mut planes = vec![0; 64 * words];
-    let mut values = values;
-    for w in 0..words {
-        let mut square = core::array::from_fn(|_| values.next().unwrap_or(0));
-        transpose(&mut square);
-        square.iter().enumerate().for_each(|(bit, row)| planes[bit * words + w] = *row); // proof: 64 planes.
-        zeroize::Zeroize::zeroize(&mut square);
-    }
+    let values: Vec<u64> = values.collect();
+    let mut planes = vec![0; 64 * values.len().div_ceil(64)];
+    crate::kernel::planes(&values, &mut planes);
     planes
 }
 
 /// The first `n` words of 64 bit-planes.
 pub(crate) fn words_of(planes: &[u64], n: usize) -> Vec<u64> {
-    let words = n.div_ceil(64);
-    let mut out = Vec::with_capacity(words * 64);
-    for w in 0..words {
-        let mut square: [u64; 64] = core::array::from_fn(|bit| planes[bit * words + w]); // proof: 64 planes.
-        transpose(&mut square);
-        out.extend_from_slice(&square);
-    }
-    out.truncate(n);
+    let mut out = vec![0; n];
+    crate::kernel::unplanes(planes, &mut out);
     out
 }
