@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use tacit_crypto::{Secret, SigningKey};
-use tacit_protocol::{Abort, Disclosure, Effect, Event, Machine, Party, Seating, Setup};
+use tacit_protocol::{Abort, Disclosure, Effect, Event, HashAhead, Machine, Party, Seating, Setup};
 use tacit_types::{Attempt, JobId, Millis, Seat, Step};
 
 use crate::case::Clock;
@@ -16,6 +16,8 @@ use crate::case::Clock;
 pub struct Work {
     /// Seconds of computing, by the step that was running when the event came.
     pub seconds: BTreeMap<Step, f64>,
+    /// Seconds of hashing chunks where they arrive, apart from the party's own thread.
+    pub ahead_seconds: f64,
     /// Payload bytes sent, by step.
     pub bytes: BTreeMap<Step, u64>,
 }
@@ -72,14 +74,24 @@ where
     let mut work = vec![Work::default(); n];
     let mut now_in = vec![Step(0); n];
     let mut dead = vec![false; n];
+    let ahead: Vec<HashAhead> = (0..n).map(|_| HashAhead::new(seating.chunk_bytes())).collect();
     let mut queue: VecDeque<(usize, Event)> = (0..n).map(|i| (i, Event::Start)).collect();
     while let Some((to, event)) = queue.pop_front() {
         if dead[to] {
             continue;
         }
         let start = Clock::start();
+        let event = match event {
+            Event::Received(message) => ahead[to].event(message),
+            other => other,
+        };
+        if matches!(event, Event::Hashed { .. }) {
+            work[to].ahead_seconds += start.seconds();
+        }
+        let start = Clock::start();
         let effects = machines[to].step(Millis(0), event);
         *work[to].seconds.entry(now_in[to]).or_default() += start.seconds();
+        ahead[to].want(machines[to].hash_ahead());
         let me = Seat(to as u16);
         for effect in effects {
             match effect {

@@ -11,8 +11,9 @@ use clap::Parser;
 use tacit_benches::case::{Case, median};
 use tacit_crypto::{Rng, SealKey, Secret, SigningKey};
 use tacit_net::{Config, Connection, DataReceiver, DataSender, Endpoint, Identity, Incoming, Purpose};
-use tacit_protocol::{Audience, Disclosure, Effect, Event, Machine, Message, Seating, Setup};
+use tacit_protocol::{Audience, Disclosure, Effect, Event, HashAhead, Machine, Message, Seating, Setup};
 use tacit_secagg::{Delivery, Params, Plan, Round, Slots, Source, Width};
+use tacit_types::limits::CHUNK_BYTES_MAX;
 use tacit_types::{Attempt, Fault, Hash, JobId, Millis, Seat};
 use tokio::sync::mpsc;
 
@@ -111,10 +112,9 @@ impl Mesh {
             for (seat, hub) in &self.ends[0] {
                 let (ray, hub) = (self.ends[*seat][&0].clone(), hub.clone());
                 tasks.spawn(async move {
-                    let chunk = vec![7u8; 1 << 20];
                     let mut stream = ray.open_stream(b"plain").await?;
-                    for at in (0..bytes).step_by(chunk.len()) {
-                        stream.send(&chunk[..chunk.len().min(bytes - at)]).await?;
+                    for at in (0..bytes).step_by(CHUNK_BYTES_MAX) {
+                        stream.send_owned(vec![7u8; CHUNK_BYTES_MAX.min(bytes - at)]).await?;
                     }
                     stream.finish()
                 });
@@ -233,6 +233,7 @@ async fn drive(mut machine: Machine<()>, links: BTreeMap<usize, Connection>) -> 
     let began = Instant::now();
     let now = || Millis(began.elapsed().as_millis() as u64);
     let (events, mut received) = mpsc::channel(64);
+    let ahead = Arc::new(machine.ahead());
     let mut writers = BTreeMap::new();
     let mut tasks = tokio::task::JoinSet::new();
     for (other, connection) in links {
@@ -240,10 +241,10 @@ async fn drive(mut machine: Machine<()>, links: BTreeMap<usize, Connection>) -> 
         writers.insert(other, queue);
         let sender = connection.open_stream(b"link").await?;
         tasks.spawn(write(sender, frames));
-        let events = events.clone();
+        let (events, ahead) = (events.clone(), ahead.clone());
         tasks.spawn(async move {
             if let Ok(Incoming::Stream { receiver, .. }) = connection.accept().await {
-                read(receiver, other, events).await;
+                read(receiver, other, events, &ahead).await;
             }
         });
     }
@@ -251,12 +252,15 @@ async fn drive(mut machine: Machine<()>, links: BTreeMap<usize, Connection>) -> 
     let mut sent = 0;
     while !machine.is_finished() {
         for event in std::mem::take(&mut pending) {
-            for effect in machine.step(now(), event) {
+            let effects = machine.step(now(), event);
+            ahead.want(machine.hash_ahead());
+            for effect in effects {
                 match effect {
                     Effect::Send(message) => {
-                        let frame = message.to_frame();
+                        let to = message.address.to.index();
+                        let frame = message.into_frame();
                         sent += frame.len() as u64;
-                        writers.get(&message.address.to.index()).ok_or("no link to a seat")?.send(frame)?;
+                        writers.get(&to).ok_or("no link to a seat")?.send(frame)?;
                     }
                     Effect::Credit { to, consumed } => {
                         writers.get(&to.index()).ok_or("no link to a seat")?.send(consumed.to_le_bytes().to_vec())?;
@@ -281,19 +285,19 @@ async fn drive(mut machine: Machine<()>, links: BTreeMap<usize, Connection>) -> 
 
 async fn write(mut sender: DataSender, mut frames: mpsc::UnboundedReceiver<Vec<u8>>) {
     while let Some(frame) = frames.recv().await {
-        if sender.send(&frame).await.is_err() {
+        if sender.send_owned(frame).await.is_err() {
             return;
         }
     }
     let _ = sender.finish();
 }
 
-async fn read(mut receiver: DataReceiver, from: usize, events: mpsc::Sender<Event>) {
+async fn read(mut receiver: DataReceiver, from: usize, events: mpsc::Sender<Event>, ahead: &HashAhead) {
     while let Ok(Some(frame)) = receiver.next().await {
         let event = match <[u8; CREDIT_BYTES]>::try_from(frame.as_slice()) {
             Ok(consumed) => Event::Credit { from: Seat(from as u16), consumed: u64::from_le_bytes(consumed) },
-            Err(_) => match Message::from_frame(&frame) {
-                Ok(message) => Event::Received(message),
+            Err(_) => match Message::from_frame(frame) {
+                Ok(message) => ahead.event(message),
                 Err(_) => return,
             },
         };

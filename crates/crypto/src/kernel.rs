@@ -1,4 +1,4 @@
-//! The vector kernels, and the only module of the product with unsafe code.
+//! The vector kernels, and one of the two modules of the product with unsafe code; the other is the kernel of `mpc`.
 //!
 //! Unsafe is needed for two things: to call a function compiled for instructions that were found at
 //! run time, and to load and store vector registers. Every function here has a portable twin that

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tacit_crypto::Pieces;
 use tacit_types::Step;
 
 use crate::abort::Offence;
@@ -15,6 +16,8 @@ struct Arriving {
     total: u64,
     /// Chunks not consumed, by number.
     chunks: BTreeMap<u32, Vec<u8>>,
+    /// Of some of those.
+    pieces: BTreeMap<u32, Pieces>,
     /// The next chunk to consume.
     next: u32,
     /// Bytes consumed.
@@ -84,6 +87,19 @@ impl Inbox {
         self.held += length;
         message.chunks.insert(sequence, body);
         Ok(true)
+    }
+
+    /// Keeps the hashes of a chunk's pieces with a chunk that was taken in.
+    pub fn attach(&mut self, step: Step, sequence: u32, pieces: Pieces) {
+        if let Some(message) = self.messages.get_mut(&step).filter(|m| m.chunks.contains_key(&sequence)) {
+            message.pieces.insert(sequence, pieces);
+        }
+    }
+
+    /// The hashes kept with the next chunk in order; to be asked for before it is consumed.
+    pub fn take_pieces(&mut self, step: Step) -> Pieces {
+        let next = self.messages.get_mut(&step).and_then(|m| m.pieces.remove(&m.next));
+        next.unwrap_or_default()
     }
 
     /// Consumes the next chunk in order: its offset, its bytes, the total, and whether it is the last.

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abort;
+mod ahead;
 pub mod disclosure;
 pub mod inbox;
 pub mod machine;
@@ -17,8 +18,9 @@ pub mod party;
 pub mod seating;
 
 pub use abort::{Abort, Blame, Offence, Offender};
+pub use ahead::HashAhead;
 pub use disclosure::{Audience, Concealed, Disclosure};
-pub use machine::{Effect, Event, Machine, Setup};
-pub use message::{Address, Message, MessageError};
+pub use machine::{Effect, Event, Machine, Setup, pieces_of};
+pub use message::{Address, Message, MessageError, chunk_buffer};
 pub use party::{Chunk, Gathered, Party, Usage};
 pub use seating::{Member, Seating};

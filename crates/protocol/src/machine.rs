@@ -5,10 +5,11 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tacit_crypto::{Rng, Seed, SigningKey};
+use tacit_crypto::{Pieces, Rng, Seed, SigningKey};
 use tacit_types::{Attempt, Code, JobId, Millis, Seat, Step};
 
 use crate::abort::{Abort, Blame, Offence};
+use crate::ahead::HashAhead;
 use crate::disclosure::Disclosure;
 use crate::inbox::Inbox;
 use crate::message::Message;
@@ -24,6 +25,15 @@ pub enum Event {
     /// A chunk arrived from the seat that its address names. The driver has checked that the
     /// connection belongs to that seat's node.
     Received(Message),
+    /// The same, with the hashes of its pieces, which the driver made where the chunk arrived; see
+    /// [`Machine::hash_ahead`]. The machine believes them as it believes its driver's clock: they are
+    /// made in its own process.
+    Hashed {
+        /// The chunk.
+        message: Message,
+        /// Of the chunk's whole pieces, at the chunk's place in its message.
+        pieces: Pieces,
+    },
     /// The receiver `from` has consumed so many bytes of ours in all.
     Credit {
         /// Who consumed.
@@ -125,6 +135,7 @@ impl<T> Machine<T> {
             next_ticket: 0,
             stopped: None,
             timer: None,
+            hash_ahead: None,
             usage: Usage::default(),
         }));
         let party = Party::new(core.clone(), Rng::from_seed(seed), key);
@@ -171,17 +182,35 @@ impl<T> Machine<T> {
         self.outcome.take()
     }
 
+    /// The step whose chunks the protocol will hash. A driver that has threads to spare hashes them as
+    /// they arrive, with [`pieces_of`], and hands them over as [`Event::Hashed`]; one that does not leaves
+    /// it to the machine. The outcome is the same.
+    pub fn hash_ahead(&self) -> Option<Step> {
+        self.core().hash_ahead
+    }
+
+    /// What the readers of this machine's driver look at; see [`Machine::hash_ahead`].
+    pub fn ahead(&self) -> HashAhead {
+        HashAhead::new(self.core().setup.seating.chunk_bytes())
+    }
+
     /// What was metered so far.
     pub fn usage(&self) -> Usage {
         self.core().usage.clone()
     }
 }
 
+/// The hashes of a chunk's whole pieces at its place in its message, where a chunk has `chunk_bytes`.
+pub fn pieces_of(message: &Message, chunk_bytes: usize) -> Pieces {
+    Pieces::of(u64::from(message.address.sequence) * chunk_bytes as u64, &message.body)
+}
+
 impl Core {
     fn take_in(&mut self, event: Event) {
         match event {
             Event::Start | Event::Timer => {}
-            Event::Received(message) => self.take_message(message),
+            Event::Received(message) => self.take_message(message, Pieces::default()),
+            Event::Hashed { message, pieces } => self.take_message(message, pieces),
             Event::Credit { from, consumed } => self.take_credit(from, consumed),
             Event::Persisted { ticket } => self.persisted = self.persisted.max(ticket),
             Event::Gone(seat) => {
@@ -196,7 +225,7 @@ impl Core {
         self.stopped.get_or_insert(abort);
     }
 
-    fn take_message(&mut self, message: Message) {
+    fn take_message(&mut self, message: Message, pieces: Pieces) {
         let Message { address, total, body } = message;
         let ours = address.job == self.setup.job
             && address.attempt == self.setup.attempt
@@ -218,6 +247,9 @@ impl Core {
         };
         match accepted {
             Ok(true) => {
+                if pieces != Pieces::default() {
+                    inbox.attach(step, address.sequence, pieces);
+                }
                 if inbox.has_next(step) {
                     self.ready.entry(step).or_default().insert(address.from);
                 }

@@ -31,8 +31,17 @@ pub struct Message {
     pub body: Vec<u8>,
 }
 
-/// Bytes before the body in a frame.
+/// Bytes after the body in a frame.
 pub const HEADER_BYTES: usize = 32 + 4 + 4 + 2 + 2 + 4 + 8;
+/// Bytes that a carrier may put after a frame without making its buffer longer.
+const CARRIER_BYTES: usize = 8;
+
+/// An empty buffer for a chunk of up to `bytes` bytes, with room for what turns it into a frame where it
+/// lies.
+pub fn chunk_buffer(bytes: usize) -> Vec<u8> {
+    Vec::with_capacity(bytes + HEADER_BYTES + CARRIER_BYTES)
+}
+
 /// Bytes of the longest frame.
 pub const FRAME_BYTES_MAX: usize = HEADER_BYTES + CHUNK_BYTES_MAX;
 
@@ -42,10 +51,11 @@ pub const FRAME_BYTES_MAX: usize = HEADER_BYTES + CHUNK_BYTES_MAX;
 pub struct MessageError(pub usize);
 
 impl Message {
-    /// The frame: job, attempt, step, from, to, sequence, total as little-endian integers, then the body.
-    pub fn to_frame(&self) -> Vec<u8> {
+    /// The frame: the body, then job, attempt, step, from, to, sequence, total as little-endian integers.
+    /// They stand last so that a body becomes a frame, and a frame a body, without being moved.
+    pub fn into_frame(self) -> Vec<u8> {
         let a = &self.address;
-        let mut frame = Vec::with_capacity(HEADER_BYTES + self.body.len());
+        let mut frame = self.body;
         frame.extend_from_slice(a.job.as_bytes());
         frame.extend_from_slice(&a.attempt.0.to_le_bytes());
         frame.extend_from_slice(&a.step.0.to_le_bytes());
@@ -53,7 +63,6 @@ impl Message {
         frame.extend_from_slice(&a.to.0.to_le_bytes());
         frame.extend_from_slice(&a.sequence.to_le_bytes());
         frame.extend_from_slice(&self.total.to_le_bytes());
-        frame.extend_from_slice(&self.body);
         frame
     }
 
@@ -61,18 +70,20 @@ impl Message {
     ///
     /// # Errors
     /// [`MessageError`] when it is shorter than a header or longer than [`FRAME_BYTES_MAX`].
-    pub fn from_frame(frame: &[u8]) -> Result<Self, MessageError> {
+    pub fn from_frame(mut frame: Vec<u8>) -> Result<Self, MessageError> {
         let error = MessageError(frame.len());
         if frame.len() > FRAME_BYTES_MAX {
             return Err(error);
         }
-        let (job, rest) = frame.split_first_chunk::<32>().ok_or(error)?;
+        let header = *frame.last_chunk::<HEADER_BYTES>().ok_or(error)?;
+        frame.truncate(frame.len() - HEADER_BYTES);
+        let (job, rest) = header.split_first_chunk::<32>().ok_or(error)?;
         let (attempt, rest) = rest.split_first_chunk::<4>().ok_or(error)?;
         let (step, rest) = rest.split_first_chunk::<4>().ok_or(error)?;
         let (from, rest) = rest.split_first_chunk::<2>().ok_or(error)?;
         let (to, rest) = rest.split_first_chunk::<2>().ok_or(error)?;
         let (sequence, rest) = rest.split_first_chunk::<4>().ok_or(error)?;
-        let (total, body) = rest.split_first_chunk::<8>().ok_or(error)?;
+        let (total, _) = rest.split_first_chunk::<8>().ok_or(error)?;
         Ok(Self {
             address: Address {
                 job: JobId(*job),
@@ -83,7 +94,7 @@ impl Message {
                 sequence: u32::from_le_bytes(*sequence),
             },
             total: u64::from_le_bytes(*total),
-            body: body.to_vec(),
+            body: frame,
         })
     }
 }
@@ -106,11 +117,33 @@ mod tests {
             total: 1 << 40,
             body: vec![1, 2, 3],
         };
-        let frame = message.to_frame();
+        let frame = message.clone().into_frame();
         assert_eq!(frame.len(), HEADER_BYTES + 3);
-        assert_eq!(Message::from_frame(&frame).unwrap(), message);
-        assert!(Message::from_frame(&frame[..HEADER_BYTES - 1]).is_err());
-        assert!(Message::from_frame(&vec![0; FRAME_BYTES_MAX]).is_ok());
-        assert!(Message::from_frame(&vec![0; FRAME_BYTES_MAX + 1]).is_err());
+        assert_eq!(frame[..3], [1, 2, 3]);
+        assert_eq!(frame[3..35], [7; 32]);
+        assert_eq!(Message::from_frame(frame.clone()).unwrap(), message);
+        assert!(Message::from_frame(frame[..HEADER_BYTES - 1].to_vec()).is_err());
+        assert!(Message::from_frame(vec![0; FRAME_BYTES_MAX]).is_ok());
+        assert!(Message::from_frame(vec![0; FRAME_BYTES_MAX + 1]).is_err());
+    }
+
+    #[test]
+    fn a_chunk_in_its_own_buffer_becomes_a_frame_where_it_lies() {
+        let mut body = chunk_buffer(CHUNK_BYTES_MAX);
+        body.resize(CHUNK_BYTES_MAX, 7);
+        let before = body.as_ptr();
+        let address = Address {
+            job: JobId([7; 32]),
+            attempt: Attempt(2),
+            step: Step::new(3, 4),
+            from: Seat(1),
+            to: Seat(0),
+            sequence: 0,
+        };
+        let mut frame = Message { address, total: CHUNK_BYTES_MAX as u64, body }.into_frame();
+        frame.push(0);
+        assert_eq!(frame.as_ptr(), before);
+        frame.pop();
+        assert_eq!(Message::from_frame(frame).unwrap().body.as_ptr(), before);
     }
 }

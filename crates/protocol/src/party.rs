@@ -5,7 +5,7 @@ use core::task::Poll;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tacit_crypto::{Rng, Signature, SigningKey};
+use tacit_crypto::{Pieces, Rng, Signature, SigningKey};
 use tacit_types::limits::MESSAGE_BYTES_MAX;
 use tacit_types::{Code, Fault, Millis, Seat, Step, Unit};
 
@@ -40,6 +40,8 @@ pub struct Chunk {
     pub total: u64,
     /// The bytes.
     pub bytes: Vec<u8>,
+    /// The hashes of their pieces, where the driver made them.
+    pub pieces: Pieces,
     /// Whether the message ends here.
     pub last: bool,
 }
@@ -80,6 +82,7 @@ pub(crate) struct Core {
     pub(crate) next_ticket: u64,
     pub(crate) stopped: Option<Abort>,
     pub(crate) timer: Option<Millis>,
+    pub(crate) hash_ahead: Option<Step>,
     pub(crate) usage: Usage,
 }
 
@@ -122,6 +125,7 @@ impl Core {
     fn take_chunk(&mut self, from: Seat, step: Step) -> Option<Chunk> {
         let chunk_bytes = self.setup.seating.chunk_bytes();
         let inbox = self.inboxes.get_mut(from.index())?;
+        let pieces = inbox.take_pieces(step);
         let (offset, bytes, total, last) = inbox.next_chunk(step, chunk_bytes)?;
         let consumed = inbox.credit();
         if !inbox.has_next(step)
@@ -135,7 +139,7 @@ impl Core {
         if !bytes.is_empty() {
             self.effects.push(Effect::Credit { to: from, consumed });
         }
-        Some(Chunk { from, offset, total, bytes, last })
+        Some(Chunk { from, offset, total, bytes, pieces, last })
     }
 }
 
@@ -207,6 +211,12 @@ impl Party {
     /// Says which step runs, for progress and for the stall detector.
     pub fn progress(&mut self, step: Step) {
         self.core().effects.push(Effect::Progress(step));
+    }
+
+    /// Says that the chunks of a step will be hashed by pieces, so that the driver may do it where they
+    /// arrive.
+    pub fn hash_ahead(&mut self, step: Step) {
+        self.core().hash_ahead = Some(step);
     }
 
     /// The seats known to be lost.
@@ -450,14 +460,15 @@ impl Outgoing<'_> {
         Ok(())
     }
 
-    /// Writes a buffer that is one chunk without copying it; any other as [`Outgoing::write`] does.
+    /// Writes a buffer of at most one chunk, with nothing before it, without copying it; any other as [`Outgoing::write`] does.
     ///
     /// # Errors
     /// Those of [`Outgoing::write`].
     pub async fn write_chunk(&mut self, bytes: Vec<u8>, until: Millis) -> Result<(), Abort> {
-        if self.pending.is_empty() && bytes.len() == self.party.seating.chunk_bytes() {
+        let chunk_bytes = self.party.seating.chunk_bytes();
+        if self.pending.is_empty() && bytes.len() <= chunk_bytes {
             self.pending = bytes;
-            return self.flush(until).await;
+            return if self.pending.len() == chunk_bytes { self.flush(until).await } else { Ok(()) };
         }
         self.write(&bytes, until).await
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tacit_crypto::pieces::Root;
 use tacit_crypto::prg::TILE_BYTES;
 use tacit_protocol::{Abort, Blame, Concealed, Offence, Party};
 use tacit_types::wire::Blob;
@@ -92,22 +93,26 @@ struct Hub<'a> {
 /// fits, because half of a lost sender's vector could never be taken out again.
 struct Staging {
     chunks: Vec<(usize, Vec<u8>)>,
-    hasher: blake3::Hasher,
+    /// Of the vector, joined from what the driver hashed where the chunks arrived. A verified round has
+    /// another root.
+    root: Option<Root>,
     tail: Vec<u8>,
     until: Millis,
 }
 
 impl Staging {
-    fn new(until: Millis) -> Self {
-        Self { chunks: Vec::new(), hasher: blake3::Hasher::new(), tail: Vec::with_capacity(HEADER_BYTES), until }
+    fn new(until: Millis, root: Option<Root>) -> Self {
+        Self { chunks: Vec::new(), root, tail: Vec::with_capacity(HEADER_BYTES), until }
     }
 
     /// Takes a chunk in: what lies before `bytes` is the vector, the rest its header.
-    fn take(&mut self, offset: usize, mut chunk: Vec<u8>, bytes: usize) {
+    fn take(&mut self, offset: usize, mut chunk: Vec<u8>, known: &tacit_crypto::Pieces, bytes: usize) {
         let body = chunk.len().min(bytes.saturating_sub(offset));
         self.tail.extend_from_slice(chunk.get(body..).unwrap_or_default());
         chunk.truncate(body);
-        self.hasher.update(&chunk);
+        if let Some(root) = &mut self.root {
+            root.push(&chunk, known);
+        }
         self.chunks.push((offset, chunk));
     }
 }
@@ -161,6 +166,10 @@ impl Hub<'_> {
         let me = party.seat();
         let mut waiting: BTreeSet<Seat> = self.member.participants.iter().copied().filter(|s| *s != me).collect();
         let mut staging: BTreeMap<Seat, Staging> = BTreeMap::new();
+        let (bytes, verified) = (self.bytes(), self.watch.is_some());
+        if !verified {
+            party.hash_ahead(step);
+        }
         while let Some((from, until)) = self.admit(party, &mut waiting, &mut staging, deadline) {
             // Who may send stays the same until a vector begins, ends or runs out of time.
             while let Some(chunk) = party.chunk(&from, step, until).await? {
@@ -168,8 +177,10 @@ impl Hub<'_> {
                 let begins = waiting.remove(&seat);
                 let turn = party.now().plus(epoch.plan.step_ms);
                 let fits = chunk.total == (self.bytes() + HEADER_BYTES) as u64;
-                let vector = staging.entry(seat).or_insert_with(|| Staging::new(turn));
-                vector.take(chunk.offset as usize, chunk.bytes, self.bytes());
+                let vector = staging
+                    .entry(seat)
+                    .or_insert_with(|| Staging::new(turn, (!verified).then(|| Root::new(bytes as u64))));
+                vector.take(chunk.offset as usize, chunk.bytes, &chunk.pieces, bytes);
                 if !fits {
                     self.blames.push(Blame::seat(seat, Offence::Malformed));
                 }
@@ -227,13 +238,13 @@ impl Hub<'_> {
     }
 
     async fn complete(&mut self, party: &mut Party, epoch: &Epoch, seat: Seat, vector: Staging) -> Result<(), Abort> {
-        let mut root = Hash(vector.hasher.finalize().into());
+        let mut root = vector.root.and_then(Root::finish);
         if let Some(watch) = &mut self.watch {
-            root = watch.keep(seat, vector.chunks.iter().flat_map(|(_, chunk)| chunk).copied().collect());
+            root = Some(watch.keep(seat, vector.chunks.iter().flat_map(|(_, chunk)| chunk).copied().collect()));
         }
         let signed = Signed::read(&vector.tail);
         let signed = signed.filter(|s| s.is(party.seating(), Kind::Header, &self.member.tr, 0, seat));
-        let Some(signed) = signed.filter(|s| s.open::<Header>().is_some_and(|h| h.root == root)) else {
+        let Some(signed) = signed.filter(|s| s.open::<Header>().is_some_and(|h| Some(h.root) == root)) else {
             self.blames.push(Blame::seat(seat, Offence::BadInput));
             self.watch.iter_mut().for_each(|watch| watch.forget(seat));
             return Ok(());

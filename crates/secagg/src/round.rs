@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use tacit_crypto::seal::seal_once;
 use tacit_crypto::{Prg, PublicPoint, SecretScalar, SignedPrg};
-use tacit_protocol::{Abort, Blame, Concealed, Offence, Party};
+use tacit_protocol::{Abort, Blame, Concealed, Offence, Party, chunk_buffer};
 use tacit_types::limits::MESSAGE_BYTES_MAX;
 use tacit_types::{Code, Fault, Hash, Millis, Seat, Step, wire};
 
@@ -222,7 +222,7 @@ impl<'a> Member<'a> {
         let chunk_bytes = party.seating().chunk_bytes();
         let mut message = party.open(epoch.plan.aggregator, step, (bytes + HEADER_BYTES) as u64);
         loop {
-            let mut chunk = Vec::with_capacity(chunk_bytes.min(bytes));
+            let mut chunk = chunk_buffer(chunk_bytes.min(bytes + HEADER_BYTES));
             masker.next(&mut chunk, chunk_bytes)?;
             if chunk.is_empty() {
                 break;

@@ -83,11 +83,8 @@ fn add<T: Tile>(tile: &[u64; TILE], n: usize, out: &mut [u64], column: usize) {
     }
 }
 
-/// Packs steps `from .. from + steps` of up to `ROWS` rows; rows that are not there are zero.
+/// Packs steps `from .. from + steps` of up to `ROWS` rows; what stands for rows that are not there is not looked at.
 fn pack_left<T: Tile>(form: T, k: usize, a: &[u64], from: usize, steps: usize, out: &mut [u64]) {
-    if a.len() < k * T::ROWS {
-        out.fill(0);
-    }
     for (r, row) in a.chunks_exact(k).enumerate() {
         for (x, step) in row[from..from + steps].iter().zip(out.chunks_exact_mut(T::ROWS * T::LEFT)) {
             for part in 0..T::LEFT {
@@ -97,15 +94,13 @@ fn pack_left<T: Tile>(form: T, k: usize, a: &[u64], from: usize, steps: usize, o
     }
 }
 
-/// Packs `width` columns of some rows as panels of `COLUMNS`; columns that are not there are zero.
+/// Packs `width` columns of some rows as panels of `COLUMNS`; what stands for columns that are not there
+/// is not looked at.
 fn pack_right<T: Tile>(form: T, n: usize, b: &[u64], from_column: usize, width: usize, out: &mut [u64]) {
     let steps = b.len() / n;
     let panels = out.chunks_exact_mut(T::COLUMNS * T::RIGHT * steps);
     for (panel, column) in panels.zip((0..width).step_by(T::COLUMNS)) {
         let here = T::COLUMNS.min(width - column);
-        if here < T::COLUMNS {
-            panel.fill(0);
-        }
         for (line, step) in b.chunks_exact(n).zip(panel.chunks_exact_mut(T::COLUMNS * T::RIGHT)) {
             let line = &line[from_column + column..from_column + column + here];
             for (part, words) in step.chunks_exact_mut(T::COLUMNS).enumerate() {

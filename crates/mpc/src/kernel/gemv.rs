@@ -11,8 +11,8 @@ pub(super) fn gemv(level: Level, k: usize, a: &[u64], x: &[u64], out: &mut [u64]
     match level {
         #[cfg(target_arch = "x86_64")]
         Level::Amx | Level::Ifma | Level::Avx512 if k >= 4 => {
-            // SAFETY: the level runs here, and its instructions are those of this function.
-            unsafe { gemv_512(k, a, x, out) }
+            // SAFETY: the level runs here, and its instructions are those of these functions.
+            unsafe { if k <= SHORT_MAX { gemv_short_512(k, a, x, out) } else { gemv_512(k, a, x, out) } }
         }
         // One scalar product a cycle is more than memory feeds.
         _ => portable::gemv(k, a, x, out),
@@ -50,6 +50,29 @@ pub(super) fn load(words: &[u64]) -> __m512i {
 pub(super) fn store(words: &mut [u64], value: __m512i) {
     // SAFETY: lanes beyond the slice are masked off, and a masked lane is not written.
     unsafe { _mm512_mask_storeu_epi64(words.as_mut_ptr().cast(), lanes(words.len()), value) }
+}
+
+/// Elements of the longest vector that stays in registers.
+#[cfg(target_arch = "x86_64")]
+const SHORT_MAX: usize = 64;
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn gemv_short_512(k: usize, a: &[u64], x: &[u64], out: &mut [u64]) {
+    let mut vector = [_mm512_setzero_si512(); SHORT_MAX / 8];
+    for (v, x) in vector.iter_mut().zip(x.chunks(8)) {
+        *v = load(x);
+    }
+    let (whole, rest) = vector.split_at(k / 8);
+    let last = rest.first().copied().unwrap_or(_mm512_setzero_si512());
+    for (row, out) in a.chunks_exact(k).zip(out) {
+        let (chunks, tail) = row.as_chunks::<8>();
+        let mut sum = _mm512_mullo_epi64(load(tail), last);
+        for (a, x) in chunks.iter().zip(whole) {
+            sum = _mm512_add_epi64(sum, _mm512_mullo_epi64(load(a), *x));
+        }
+        *out = out.wrapping_add(_mm512_reduce_add_epi64(sum) as u64);
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

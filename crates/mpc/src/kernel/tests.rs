@@ -99,9 +99,23 @@ fn a_bound_changes_no_product_that_keeps_it() {
 #[test]
 fn products_with_a_vector_are_those_of_the_plain_twin() {
     let mut rng = rng(3);
-    for (m, k) in
-        [(0, 5), (5, 0), (1, 1), (3, 7), (4, 8), (5, 9), (7, 31), (9, 32), (11, 33), (64, 100), (101, 20), (3, 1025)]
-    {
+    for (m, k) in [
+        (0, 5),
+        (5, 0),
+        (1, 1),
+        (3, 7),
+        (4, 8),
+        (5, 9),
+        (7, 31),
+        (9, 32),
+        (6, 63),
+        (6, 64),
+        (6, 65),
+        (11, 33),
+        (64, 100),
+        (101, 20),
+        (3, 1025),
+    ] {
         let a = words(&mut rng, m * k);
         let (x, y) = (words(&mut rng, k), words(&mut rng, m));
         let (begin, begin_transposed) = (words(&mut rng, m), words(&mut rng, k));
