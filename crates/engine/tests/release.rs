@@ -47,6 +47,9 @@ fn job() -> Statement<JobSpec> {
         created_at: NOW,
         expires_at: NOW.plus(60_000),
         attempt_ms: 1000,
+        models: Vec::new(),
+        dealer: None,
+        attachments: Vec::new(),
     };
     Statement::sign(&key(250), "job", NOW, None, spec)
 }

@@ -525,7 +525,8 @@ impl Inner {
                 job: id,
                 owner: self.root,
                 contract: ContractId([1; 32]),
-                dataset: DatasetVersionId([1; 32]),
+                dataset: Some(DatasetVersionId([1; 32])),
+                rows: 0,
                 at: now(),
             };
             Statement::sign(&self.key, "a", now(), None, admission).bytes().to_vec()
