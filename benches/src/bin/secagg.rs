@@ -259,12 +259,19 @@ fn round_case(n: usize, d: usize, dropped: usize, bench: Bench) {
     let unmasks = (n - dropped) + dropped * (n - dropped);
     let limit_seconds = plain_sum_seconds(n - dropped, d) + unmasks as f64 * bytes * bench.cipher;
     let note = format!(
-        "limit: plain sum of {} vectors and raw AES of {unmasks} masks; ms by step of one run: {}",
+        "limit: plain sum of {} vectors and raw AES of {unmasks} masks; the machine's thread, without hashing the \
+         chunks, which is the case hash_ahead; ms by step of one run: {}",
         n - dropped,
         by_step(&reports[0].work[0])
     );
     let bytes_sent = online_bytes(&reports[0].work[0]);
-    Case { case: name("server"), seconds, limit_seconds, bytes_sent, note, ..case }.print(bench.json);
+    Case { case: name("server"), seconds, limit_seconds, bytes_sent, note, ..case.clone() }.print(bench.json);
+    let hashing = median(reports.iter().map(|r| r.work[0].ahead_seconds).collect());
+    let note = "limit: the case server; hashing of chunks where they arrive, on the threads of the readers".to_owned();
+    Case { case: name("server_hash_ahead"), seconds: hashing, limit_seconds: seconds, note, ..case.clone() }
+        .print(bench.json);
+    let note = "limit: as for server; all of the server's work, hashing included".to_owned();
+    Case { case: name("server_all"), seconds: seconds + hashing, limit_seconds, note, ..case }.print(bench.json);
 }
 
 /// What checking a sum costs a client, and what it costs the server that the sum can be checked.
