@@ -4,7 +4,7 @@ use tacit_crypto::Transcript;
 use tacit_models::{Frame, Kind, Model};
 use tacit_protocol::{Abort, Party};
 use tacit_secagg::{Collection, Vector};
-use tacit_types::{Code, Columns, Fault, Unit};
+use tacit_types::{Code, Columns, Fault, Unit, Values};
 
 use super::keys::Wanted;
 use super::linear::result_disclosure;
@@ -71,6 +71,14 @@ impl Fold for SplitFold {
         let Some(column) = batch.get(&self.key) else {
             return Err(Fault::new(Code::DataColumnUnknown, format!("`{}`", self.key)));
         };
+        if batch.rows == 0 {
+            // Kinds of columns are checked before rows, so that no failure tells of a key.
+            Frame::new(self.model.features(), batch)?;
+            return match &column.values {
+                Values::Float(_) => Err(Fault::new(Code::DataColumnType, format!("`{}` holds fractions", self.key))),
+                Values::Int(_) | Values::Text(_) => Ok(()),
+            };
+        }
         let rows: Vec<usize> = (0..batch.rows).filter(|row| !self.wanted.places(column, *row).is_empty()).collect();
         if rows.is_empty() {
             return Ok(());
