@@ -138,7 +138,8 @@ pub fn phase_name(step: Step) -> &'static str {
 
 /// Whether a step carries this party's masked input, after which an attempt is not repeated.
 pub fn is_input(step: Step) -> bool {
-    step.round() > FIRST_ROUND && !is_confirmation(step) && phase_name(step) == "masked"
+    let phase = if step.round() == COLLECT_ROUND { "share" } else { "masked" };
+    step.round() > FIRST_ROUND && !is_confirmation(step) && phase_name(step) == phase
 }
 
 /// Makes this party's release durable and learns whether every survivor has done so: a result whose
