@@ -14,8 +14,6 @@ pub const CONTRACTS_MAX: usize = 4096;
 pub const ADDRESS_BYTES_MAX: usize = 280;
 /// Attempts that a node may say it runs at a time.
 pub const SLOTS_MAX: u32 = 1024;
-/// Bytes of a sealed result: with the releases, the receipt and its proof it fits one frame.
-pub const PACKAGE_BYTES_MAX: usize = 640 << 10;
 /// Bytes of a node's report beside a sealed result.
 pub const FINISH_BYTES_MAX: usize = 16 << 10;
 /// Bytes of one party's part of a result's key.

@@ -14,7 +14,7 @@ use tacit_types::wire::Blob;
 use tacit_types::{Attempt, Code, Fault, JobId, Name, NodeId, Seat, Step, UnixMillis};
 
 use crate::control::{
-    Assignment, Finish, Finished, FromNode, JobView, PartyView, Seated, Terminal, TimelineEntry, ToNode,
+    Assignment, Finish, Finished, FromNode, JobView, Package, PartyView, Seated, Terminal, TimelineEntry, ToNode,
 };
 use crate::record::{self, Ended, Part};
 
@@ -305,7 +305,7 @@ impl Job {
     }
 
     /// The sealed result, for a job that has succeeded: the package and each survivor's release by seat.
-    pub fn sealed_result(&self) -> Option<(Blob, Vec<(Seat, Blob)>)> {
+    pub fn sealed_result(&self) -> Option<(Package, Vec<(Seat, Blob)>)> {
         if !self.has_ended() || self.terminal != Some(Terminal::Succeeded) {
             return None;
         }

@@ -191,7 +191,7 @@ fn the_others_stop_when_the_aggregator_cannot_go_on() {
 fn a_result_is_the_aggregators_alone_and_hints_are_short() {
     let (mut job, _, others) = running(&[1, 2, 3]);
     let result = Finished::Ok {
-        package: Some(Blob(vec![1; 9])),
+        package: Some(Package::Inline(Blob(vec![1; 9]))),
         survivors: vec![Seat(0)],
         cells_in: 1,
         payload_bytes: 8,
@@ -223,7 +223,7 @@ fn a_receipt_that_no_leaf_can_hold_ends_the_job() {
 #[test]
 fn an_end_that_may_still_change_is_told_to_nobody() {
     let (mut job, aggregator, others) = running(&[1, 2, 3]);
-    let ok = |package: Option<Blob>| Finished::Ok {
+    let ok = |package: Option<Package>| Finished::Ok {
         package,
         survivors: vec![Seat(0), Seat(1), Seat(2)],
         cells_in: 1,
@@ -232,7 +232,7 @@ fn an_end_that_may_still_change_is_told_to_nobody() {
         cells_suppressed: 0,
         opened: Vec::new(),
     };
-    finish(&mut job, aggregator, 3, ok(Some(Blob(vec![1; 9]))));
+    finish(&mut job, aggregator, 3, ok(Some(Package::Inline(Blob(vec![1; 9])))));
     others.iter().for_each(|other| finish(&mut job, *other, 3, ok(None)));
     job.state = State::Releasing { until: T0.plus(9_000) };
     answer(&mut job, aggregator, 4, FromNode::Released(Blob(vec![2])));
