@@ -47,6 +47,14 @@ pub enum ToCoordinator {
     },
     /// A node reports the end of an attempt. Repeated until acknowledged.
     Report(Finish),
+    /// A node hands in an attestation that it gave and has not seen in the log. `Done` once it is in a published
+    /// checkpoint; repeated until then.
+    Attested {
+        /// The job.
+        job: JobId,
+        /// The statement.
+        attestation: Blob,
+    },
     /// A node reports a step.
     Progress {
         /// The job.

@@ -64,10 +64,13 @@ pub enum ToNode {
         /// Where.
         assignment: Assignment,
     },
-    /// Stop at the next step.
+    /// Stop this attempt at the next step, or never begin it. `Done` says that it was not begun here and
+    /// never will be; `Started` that it was, and that its end is reported.
     Cancel {
         /// The job.
         job: JobId,
+        /// The attempt.
+        attempt: Attempt,
         /// Why.
         code: Code,
     },

@@ -17,5 +17,5 @@ pub use control::{
     Assignment, Finish, Finished, FromNode, JobView, Package, PartyView, Seated, StateWord, Terminal, TimelineEntry,
     ToNode,
 };
-pub use job::{Command, Input, Job, Limits, Member};
+pub use job::{Command, Input, Job, Late, Limits, Member};
 pub use worker::{Attested, Worker, WorkerContext, WorkerJob};
