@@ -83,7 +83,7 @@ impl Scale {
         let (centre, half) = (least / 2.0 + most / 2.0, most / 2.0 - least / 2.0);
         // why: the exponent of a finite double is within an i32.
         let exponent = if half > 0.0 { half.log2().ceil() as i32 } else { 0 };
-        if !(-1000..=1000).contains(&exponent) || !centre.is_finite() || !(least <= most) {
+        if !(-1000..=1000).contains(&exponent) || !centre.is_finite() || least > most {
             return refuse(format!("a range of {least:e} to {most:e}"));
         }
         Ok(Self { centre, exponent })

@@ -5,10 +5,10 @@ use tacit_types::{Code, Fault};
 
 use crate::fixed::Scale;
 use crate::limits::FIXED_BITS_MAX;
-use crate::model::{Kind, Model};
+use crate::model::{Feature, Kind, Model};
 
 /// Fewest fraction bits of an input and of a weight.
-const BITS_MIN: u32 = 16;
+const BITS_MIN: u32 = 4;
 /// Most fraction bits of an input, so that one fits 32 bits.
 pub const INPUT_BITS_MAX: u32 = 29;
 
@@ -95,7 +95,7 @@ impl LinearShape {
 
     /// Bits of a weight with its sign.
     pub fn weight_width(&self) -> u32 {
-        self.weight_bits + Self::bits_above(self.bound)
+        self.weight_bits + Self::bits_above(self.bound + self.error)
     }
 
     /// Bits of the margin with its sign.
@@ -128,23 +128,24 @@ impl LinearShape {
     pub fn weights(&self, model: &Model, names: &[&str], units: f64) -> Result<LinearWeights, Fault> {
         let unsupported = |what: &str| Err(Fault::new(Code::ModelUnsupported, what));
         let Kind::Additive(additive) = model.kind() else { return unsupported("another kind than a linear model") };
+        let place = |feature: &Feature| names.iter().position(|n| *n == feature.name);
+        let places: Vec<Option<usize>> = model.features().iter().map(place).collect();
+        if let Some((feature, _)) = model.features().iter().zip(&places).find(|(_, place)| place.is_none()) {
+            return Err(Fault::new(Code::ModelFeatures, format!("there is no feature {:?} in the job", feature.name)));
+        }
+        if names.len() != self.features() || places.len() != names.len() {
+            let what = format!("{} features, {} in the job", places.len(), names.len());
+            return Err(Fault::new(Code::ModelFeatures, what));
+        }
         let mut sums = vec![0.0; names.len()];
         for term in &additive.terms {
             let crate::Shape::Linear { weight, .. } = &term.shape else {
                 return unsupported("points by bins or categories on features of another party: divide the model");
             };
-            let name = model.features().get(term.feature as usize).map_or("", |f| f.name.as_str());
-            let place = names.iter().position(|n| *n == name).and_then(|i| sums.get_mut(i));
-            match place {
-                Some(sum) => *sum += weight * units,
-                None => {
-                    return Err(Fault::new(Code::ModelFeatures, format!("there is no feature {name:?} in the job")));
-                }
+            let place = places.get(term.feature as usize).copied().flatten();
+            if let Some(sum) = place.and_then(|i| sums.get_mut(i)) {
+                *sum += weight * units;
             }
-        }
-        if names.len() != self.features() || model.features().len() != names.len() {
-            let what = format!("{} features, {} in the job", model.features().len(), names.len());
-            return Err(Fault::new(Code::ModelFeatures, what));
         }
         let centred = sums.iter().zip(&self.scales).map(|(w, s)| w * s.centre).sum::<f64>();
         let intercept = additive.intercept * units + centred;
@@ -168,7 +169,7 @@ impl LinearShape {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Additive, Feature, Link, Meta, Shape, Term};
+    use crate::{Additive, Link, Meta, Shape, Term};
     use tacit_types::{Name, NodeId};
 
     fn model(weights: &[f64], intercept: f64) -> Model {
