@@ -356,3 +356,29 @@ fn the_decision_hears_of_every_column_and_of_the_rows() {
     assert_eq!(plan.disclosures()[0].cells_max, 4);
     assert!(plan.facts(&NodeId([9; 32])).uses.is_empty());
 }
+
+#[test]
+fn kinds_of_columns_are_checked_before_rows_so_no_failure_tells_of_a_key() {
+    let job = Job::new(owners(2), &["ann"], json!({"key": "id"}));
+    let plan = job.plan().unwrap();
+    let owner = &job.owners[0];
+    let fold = || {
+        let attachments = BTreeMap::from([("keys".to_owned(), job.keys.clone())]);
+        let material = Material { model: Some(owner.model().encode()), attachments };
+        plan.fold(&owner.key.id(), material).unwrap()
+    };
+    let empty = |x: Values, id: Values| {
+        let column = |name: &str, values| Column { name: name.into(), values, valid: None };
+        let columns = vec![column("x", x), column("c", Values::Text(vec![])), column("id", id)];
+        Columns { rows: 0, columns }
+    };
+    assert!(fold().take(&empty(Values::Int(vec![]), Values::Int(vec![]))).is_ok());
+    let wrong = |x, id| fold().take(&empty(x, id)).unwrap_err().code;
+    assert_eq!(wrong(Values::Text(vec![]), Values::Text(vec![])), Code::ModelInput);
+    assert_eq!(wrong(Values::Float(vec![]), Values::Float(vec![])), Code::DataColumnType);
+    // What a row holds makes nothing fail: NULL keys, keys that nobody asked for, values without end.
+    let mut rows = owner.columns();
+    rows.columns[0].values = Values::Float(vec![f64::MAX, -f64::MAX, f64::NAN]);
+    rows.columns[2].valid = Some(vec![true, false, true]);
+    assert!(fold().take(&rows).is_ok());
+}

@@ -469,7 +469,8 @@ async fn records_and_ledger_do_not_grow_for_ever() {
     let contract = world.contract("good", 60_000, true);
     let job = world.admit(&contract).await;
     let store = world.store();
-    (store.put_record(&job, 1, 0, b"key").await.unwrap(), store.put_record(&job, 1, 1, b"vote").await.unwrap());
+    store.put_record(&job, 1, 0, b"key").await.unwrap();
+    store.put_record(&job, 1, 1, b"vote").await.unwrap();
     // The attempt ends here because the dataset is broken.
     assert_eq!(world.start(job, 2, 101).await, FromNode::Started);
     world.finished(job).await;

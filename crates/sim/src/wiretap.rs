@@ -67,6 +67,9 @@ struct Vote {
     survivors: Hash,
 }
 
+/// The phase of a sum without drop-out in which a seat's vector leaves it.
+const COLLECTED_VECTOR: u16 = 2;
+
 /// What the observer remembers.
 #[derive(Default)]
 pub(crate) struct Wiretap {
@@ -97,6 +100,11 @@ impl Wiretap {
                 format!("party {party}: no {kind} record of round {round} on its disk")
             })
         };
+        if step.round() == tacit_jobs::session::COLLECT_ROUND {
+            // Its keys are made for it alone, so nothing of it is on the disk.
+            let vector = step.phase() == COLLECTED_VECTOR;
+            return if vector { self.a_round_key_masks_one_vector(party, message) } else { Ok(()) };
+        }
         match phase_of(step) {
             "bundle" => self.no_two_attempts_share_a_mask_nonce_or_seed(party, attempt, message),
             "masked" => {

@@ -13,7 +13,7 @@ use tacit_types::{Code, Columns, Fault, NodeId, Seat, Unit};
 use zeroize::Zeroizing;
 
 use super::circuit::{Circuit, Input};
-use super::keys::Wanted;
+use super::keys::{self, Wanted};
 use super::linear::result_disclosure;
 use super::params::{ScoreParams, Unknown};
 use crate::kind::{Fold, JointContext, JointFuture, JointHalf, JointOutput};
@@ -54,7 +54,9 @@ impl Rows {
         let Some(column) = batch.get(&self.key) else {
             return Err(Fault::new(Code::DataColumnUnknown, format!("`{}`", self.key)));
         };
+        keys::check(column)?;
         let Some(shape) = &circuit.shape else { return Ok(()) };
+        // Of the whole batch, so that no failure tells of a key.
         let frame = Frame::new(&self.features, batch)?;
         let count = self.features.len();
         let mut row_cells: Zeroizing<Vec<i32>> = Zeroizing::new(vec![0; count]);

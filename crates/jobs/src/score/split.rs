@@ -10,7 +10,7 @@ use tacit_types::{Code, Columns, Fault, Unit};
 use zeroize::Zeroizing;
 
 use super::circuit::Circuit;
-use super::keys::Wanted;
+use super::keys::{self, Wanted};
 use super::linear::result_disclosure;
 use super::params::{OwnerColumns, ScoreParams, Unknown};
 use super::shared;
@@ -83,6 +83,11 @@ impl Fold for SplitFold {
         let Some(column) = batch.get(&self.key) else {
             return Err(Fault::new(Code::DataColumnUnknown, format!("`{}`", self.key)));
         };
+        if batch.rows == 0 {
+            // Kinds of columns are checked before rows, so that no failure tells of a key.
+            Frame::new(self.model.features(), batch)?;
+            return keys::check(column);
+        }
         let rows: Vec<usize> = (0..batch.rows).filter(|row| !self.wanted.places(column, *row).is_empty()).collect();
         if rows.is_empty() {
             return Ok(());

@@ -364,7 +364,7 @@ impl World {
                 let check = self.watch.the_meter_agrees(i, metered, &output, self.has(Bug::MeterByInput));
                 self.found(check);
                 let finished = Finished::Ok {
-                    package: output.package.map(Blob),
+                    package: output.package.map(|bytes| Package::Inline(Blob(bytes))),
                     survivors: output.survivors,
                     cells_in: output.cells_in,
                     payload_bytes: output.payload_bytes,
