@@ -7,7 +7,7 @@ mod parties;
 use parties::{Fate, Job};
 use serde_json::{Value, json};
 use tacit_governance::{Precision, Use};
-use tacit_jobs::{score, session};
+use tacit_jobs::{Decimal, score, session};
 use tacit_protocol::Abort;
 use tacit_types::{Code, NodeId, Seat, Step};
 
@@ -141,10 +141,15 @@ fn each_rule_for_unknown_keys_does_what_it_says_at_every_output() {
             ("decisions", json!({"output": "decision", "threshold": "-60"})),
         ];
         for (name, output) in &outputs {
-            let (flagged, _) = run("flag", &keys, output.clone());
+            let (flagged, job) = run("flag", &keys, output.clone());
             let nulls: Vec<bool> = flagged[name].as_array().unwrap().iter().map(Value::is_null).collect();
             assert_eq!(nulls, [false, true, true, false, true, true], "{split} {both} {flagged}");
-            let (refused, _) = run("refuse", &keys, output.clone());
+            // Nothing of an unknown row is in what is opened, and of who lacks it neither.
+            let cells = job.cells();
+            assert_eq!(cells[keys.len()..], [0, 1, 1, 0, 1, 1]);
+            assert!([1, 2, 4, 5].iter().all(|row| cells[*row] == 0), "{cells:?}");
+            let (refused, job) = run("refuse", &keys, output.clone());
+            assert_eq!(job.cells(), [0, 0, 0, 0, 0, 0, 1]);
             assert_eq!(refused["unknown"], json!(keys.len()), "{refused}");
             let (whole, _) = run("refuse", &["bob", "ann"], output.clone());
             assert_eq!(whole["unknown"], json!(0), "{whole}");
@@ -279,10 +284,33 @@ fn what_does_not_fit_is_refused_before_anything_runs() {
     let fold = |owner: &NodeId| job.plan().unwrap().fold(owner, job.material(owner)).map(|_| ()).unwrap_err().code;
     assert_eq!(fold(&job.models[0].owner), Code::ModelPrecision);
     assert_eq!(fold(&NodeId([9; 32])), Code::RefusedParties);
-    let most = score::params::CELLS_MAX / 2;
-    let mut job = Job::private(2, false, &KEYS, with(json!({})));
-    job.rows = most.min(score::keys::KEYS_MAX);
-    assert!(job.plan().is_ok());
+    let features = |count: u64| {
+        let names: Vec<String> = (0..count).map(|i| format!("f{i:03}")).collect();
+        let range = score::params::Range { least: Decimal::whole(0), most: Decimal::whole(1) };
+        let columns = score::params::OwnerColumns {
+            owner: NodeId([1; 32]),
+            key: "id".into(),
+            ranges: vec![range; names.len()],
+            features: names,
+        };
+        score::params::ScoreParams {
+            mode: score::params::Mode::Private,
+            rows: score::keys::KEYS_MAX,
+            owners: vec![columns],
+            output: score::params::Output { precision: Precision::Score, decimals: None, edges: Vec::new() },
+            unknown: score::params::Unknown::Flag,
+            link: score::params::LinkWord::Identity,
+            bound: Some(Decimal::whole(8)),
+            error: None,
+        }
+    };
+    let most = score::params::CELLS_MAX / score::keys::KEYS_MAX;
+    assert!(features(most).check().is_ok());
+    assert_eq!(features(most + 1).check().unwrap_err().code, Code::RefusedParameters);
+    let backwards = score::params::Range { least: Decimal::whole(1), most: Decimal::whole(0) };
+    let mut odd = features(2);
+    odd.owners[0].ranges[1] = backwards;
+    assert!(odd.check().unwrap_err().what.contains("f001"));
 }
 
 #[test]

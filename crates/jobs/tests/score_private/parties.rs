@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tacit_crypto::{SealKey, Secret, SigningKey};
 use tacit_governance::{AttachmentRef, Cohort, ColumnKind, ModelDescriptor, ModelFamily, ModelRef, ProviderRef};
-use tacit_jobs::kind::DraftProvider;
+use tacit_jobs::kind::{DraftProvider, OpenedVector};
 use tacit_jobs::{Draft, JointContext, JointOutput, Material, Parts, Plan, score, session};
 use tacit_models::{Additive, Feature, Kind, Link, Meta, Model, Shape, Term};
 use tacit_protocol::{Abort, Effect, Event, Machine, Seating, Setup, Usage};
@@ -82,6 +82,8 @@ pub enum Fate {
         after: usize,
     },
 }
+
+type Unblind<'a> = dyn Fn(&[u8], &BTreeMap<Seat, Vec<u8>>) -> Result<OpenedVector, Fault> + 'a;
 
 /// What came of a run.
 pub struct Run {
@@ -362,11 +364,26 @@ impl Job {
     }
 
     pub fn open(&self) -> Value {
+        self.open_with(&|bytes, releases| session::unblind(&recipient(), bytes, releases))
+    }
+
+    /// The numbers that the recipient opens.
+    pub fn cells(&self) -> Vec<i64> {
+        let cells = std::cell::RefCell::new(Vec::new());
+        self.open_with(&|bytes, releases| {
+            let opened = session::unblind(&recipient(), bytes, releases)?;
+            cells.borrow_mut().extend(opened.cells.iter().map(|c| *c as u64 as i64));
+            Ok(opened)
+        });
+        cells.into_inner()
+    }
+
+    fn open_with(&self, unblind: &Unblind<'_>) -> Value {
         let outputs: Vec<JointOutput> = self.run(Fate::Well).outcomes.into_iter().map(Result::unwrap).collect();
         assert!(outputs.iter().all(|o| o.survivors.len() == self.seats() && o.cells_out == self.rows));
         let releases = outputs.iter().enumerate().map(|(i, o)| (Seat(i as u16), o.release.clone())).collect();
         let package = outputs[0].package.clone().unwrap();
-        let open = |bytes: &[u8]| session::unblind(&recipient(), bytes, &releases);
+        let open = |bytes: &[u8]| unblind(bytes, &releases);
         self.plan().unwrap().open(&package, &open).unwrap().json
     }
 }
