@@ -2,7 +2,7 @@
 
 use tacit_crypto::{Rng, SealKey, Secret, SigningKey, Statement, cbor};
 use tacit_engine::{
-    Assignment, Finish, Finished, FromCoordinator, FromNode, LogInfo, PlanAnswer, RosterEntry, SealedResult, Seated,
+    Assignment, Finish, Finished, FromCoordinator, FromNode, LogInfo, Package, PlanAnswer, RosterEntry, SealedResult, Seated,
     Terminal, ToCoordinator, ToNode,
 };
 use tacit_governance::admission::{Admission, Refusal};
@@ -259,7 +259,7 @@ pub fn to_coordinator() -> Vec<Vec<u8>> {
     let job = JobId([8; 32]);
     let finish = |finished| Finish { job, attempt: Attempt(1), finished };
     let ok = Finished::Ok {
-        package: Some(sealed_results().swap_remove(0).into()),
+        package: Some(Package::Inline(sealed_results().swap_remove(0).into())),
         survivors: vec![Seat(0), Seat(1), Seat(2)],
         cells_in: 12,
         payload_bytes: 96,
@@ -309,7 +309,7 @@ pub fn from_coordinator() -> Vec<Vec<u8>> {
     let entry = RosterEntry { card: signed_card().into(), address: String::new(), online: true };
     let result = SealedResult {
         job: signed_job().into(),
-        package: sealed_results().swap_remove(0).into(),
+        package: Package::Deposited { hash: tacit_crypto::sha256(&sealed_results().swap_remove(0)), bytes: 700_000 },
         releases: vec![(Seat(0), Blob(encode(&Release { point: [3; 32] })))],
         leaf: leaves().swap_remove(2).into(),
         proof: tlog_proofs().swap_remove(0).into(),

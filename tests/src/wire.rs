@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tacit_crypto::{SealKey, SigningKey};
-use tacit_engine::{FromCoordinator, JobView, ToCoordinator};
+use tacit_engine::{FromCoordinator, JobView, Package, ToCoordinator};
 use tacit_governance::JobSpec;
 use tacit_net::{Closed, Config, Connection, Endpoint, Identity, Purpose, keyfile};
-use tacit_types::{Code, Fault, JobId, NodeId, wire};
+use tacit_types::{Code, Fault, Hash, JobId, NodeId, wire};
 use tokio::runtime::Runtime;
 
 /// How long a job of a test may take.
@@ -166,7 +166,22 @@ impl Wire {
         let plan = tacit_jobs::kind(&job.body().kind)?.plan(&job.body().params, &tacit_jobs::Parts::of(job.body()))?;
         let seal = self.seal();
         let open = |package: &[u8]| tacit_jobs::session::unblind(&seal, package, &releases);
-        Ok(plan.open(&sealed.package, &open)?.json)
+        let package = match &sealed.package {
+            Package::Inline(bytes) => bytes.0.clone(),
+            Package::Deposited { hash, bytes } => self.fetch(*hash, *bytes)?,
+        };
+        Ok(plan.open(&package, &open)?.json)
+    }
+
+    fn fetch(&self, hash: Hash, bytes: u64) -> Result<Vec<u8>, Fault> {
+        let mut all = Vec::new();
+        while (all.len() as u64) < bytes {
+            match self.ask(&ToCoordinator::Fetch { hash, offset: all.len() as u64 })? {
+                FromCoordinator::Fetched { bytes: piece, .. } if !piece.is_empty() => all.extend_from_slice(&piece),
+                _ => return Err(other()),
+            }
+        }
+        Ok(all)
     }
 
     /// The key that signs this party's jobs.

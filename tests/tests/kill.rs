@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tacit_engine::Terminal;
 use tacit_governance::ColumnKind;
+use tacit_node::Store;
 use tacit_tests::craft::{self, Offer};
 use tacit_tests::program::program;
 use tacit_tests::world::{COORDINATOR, shown};
 use tacit_tests::{Wire, World};
-use tacit_types::JobId;
+use tacit_types::{Fault, JobId};
 
 const OWNERS: [&str; 3] = ["a", "b", "c"];
 const KINDS: [(&str, ColumnKind); 2] = [("n", ColumnKind::Int), ("g", ColumnKind::Text)];
@@ -94,10 +95,14 @@ fn settle(world: &World) -> BTreeMap<String, (String, Option<String>)> {
             .iter()
             .map(|owner| node_jobs(world, owner).iter().filter(|j| j["state"] == json!("open")).count())
             .sum();
-        if open == 0 {
+        // What a receipt was closed without follows it into the log.
+        let unlogged: u64 =
+            OWNERS.iter().map(|owner| with_store(world, owner, async |store| store.unlogged().await)).sum();
+        if open == 0 && unlogged == 0 {
             return ends;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "{open} jobs are still open at nodes");
+        let waited = begun.elapsed() < Duration::from_secs(90);
+        assert!(waited, "{open} jobs are open at nodes, {unlogged} attestations are not in the log");
         std::thread::sleep(Duration::from_millis(200));
     }
 }
@@ -111,12 +116,10 @@ fn nothing_is_lost_or_done_twice_when_daemons_are_killed() {
     let table = "n,g\n1,x\n2,y\n3,x\n4,y\n5,x\n";
     let mut world =
         World::with_nodes(&OWNERS.map(|name| (name, table)), "after_compare,after_aggregate,after_group_by");
-    // A lost party is given up soon, so that the load does not wait most of the time. Attestations are waited
-    // for longer than a daemon is away: one that was given and did not arrive is a gap in its party's chain,
-    // which the audit at the end would rightly name.
+    // A lost party is given up soon, so that the load does not wait most of the time.
     let config = world.home(COORDINATOR).join("coordinator.toml");
     let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, text + "[limits]\nloss_ms = 1000\nsettle_ms = 20000\nadmit_ms = 6000\n").unwrap();
+    std::fs::write(&config, text + "[limits]\nloss_ms = 1000\nadmit_ms = 6000\n").unwrap();
     assert_eq!(world.stop(COORDINATOR), 0);
     world.start(COORDINATOR);
     world.wait_online("lab", OWNERS.len());
@@ -167,19 +170,26 @@ fn nothing_is_lost_or_done_twice_when_daemons_are_killed() {
     let mut words: BTreeMap<&(String, Option<String>), usize> = BTreeMap::new();
     ends.values().for_each(|e| *words.entry(e).or_default() += 1);
     eprintln!("{} cycles, {} jobs: {words:?}", cycles(), ids.len());
-    assert!(succeeded > 0, "{words:?}");
+    let busy = ends.values().filter(|end| end.1.as_deref() == Some("job.busy")).count();
+    // What is left fails by a rule: a node whose masked input has left masks no other.
+    assert!(succeeded * 3 > ends.len() && busy * 20 <= ends.len(), "jobs outlive the loss of a daemon: {words:?}");
     assert_eq!(ends[&ids[ids.len() - 1].to_string()].0, "succeeded", "the last job ran in peace");
     check(&mut world, &offer, &ends);
 }
 
 /// The counter against which an owner holds the contract's quota, read as the owner's node reads it.
 fn used(world: &World, owner: &str, offer: &Offer) -> u64 {
+    with_store(world, owner, async |store| store.begin().await?.jobs_used(&offer.contract).await)
+}
+
+/// Reads a node's database beside the node itself.
+fn with_store<T>(world: &World, owner: &str, read: impl AsyncFnOnce(&Store) -> Result<T, Fault>) -> T {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let store = tacit_node::Store::open(&world.home(owner).join("node.db")).await.unwrap();
-        let used = store.begin().await.unwrap().jobs_used(&offer.contract).await.unwrap();
+        let store = Store::open(&world.home(owner).join("node.db")).await.unwrap();
+        let value = read(&store).await.unwrap();
         store.close().await;
-        used
+        value
     })
 }
 

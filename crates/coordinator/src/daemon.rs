@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub slots: Arc<Slots>,
     pub jobs: Jobs,
     pub appends: mpsc::Sender<AppendRequest>,
+    /// Held while a late attestation is taken into its job.
+    pub late: tokio::sync::Mutex<()>,
     pub log: View,
     pub invites: tokio::sync::Mutex<CodeBook>,
     /// `None` once the daemon stops: a task that ends late must not begin another.
@@ -161,6 +163,7 @@ impl Coordinator {
             slots: Arc::default(),
             jobs: Jobs::default(),
             appends,
+            late: tokio::sync::Mutex::default(),
             log: view,
             invites: tokio::sync::Mutex::new(code_book(store.clone()).await?),
             tasks: Mutex::new(Some(JoinSet::new())),

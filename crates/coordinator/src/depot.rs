@@ -157,6 +157,11 @@ impl Depot {
         Ok((total, piece))
     }
 
+    /// The length of a whole item that is here.
+    pub(crate) fn bytes(&self, hash: &Hash) -> Option<u64> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner).whole.get(hash).map(|(_, bytes)| *bytes)
+    }
+
     /// Whether all these are here.
     pub(crate) fn missing(&self, hashes: impl IntoIterator<Item = Hash>) -> Option<Hash> {
         let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);

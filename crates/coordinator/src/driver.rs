@@ -16,7 +16,7 @@ use crate::daemon::Shared;
 use crate::limits::{
     ASK_DEADLINE, FULL_RETRY, INBOX_MAX, JOB_ROW_BYTES_MAX, RELEASE_BYTES_MAX, RETRY_MAX, RETRY_MIN, RETURN_GRACE,
 };
-use crate::log::AppendRequest;
+use crate::log::{AppendRequest, Content};
 use crate::nodes::{ask, word};
 use crate::slots::Ticket;
 use crate::store::Change;
@@ -162,7 +162,7 @@ impl Driver {
     async fn run(mut self, mut posts: mpsc::Receiver<Post>, resumed: bool) {
         let mut grace = Some(Instant::now() + if resumed { RETURN_GRACE } else { Duration::ZERO });
         self.take_back(resumed);
-        self.step(Input::Tick);
+        self.step(if resumed { Input::Resumed } else { Input::Tick });
         let mut waiting = Vec::new();
         loop {
             if !self.store(&mut waiting).await {
@@ -308,7 +308,8 @@ impl Driver {
                     self.appending = true;
                     let (job, reply) = (self.job.id(), self.inbox.clone());
                     let nodes = self.job.nodes().collect();
-                    let request = AppendRequest { job, nodes, record, attestations, absent, reply };
+                    let content = Content::Receipt { record, attestations, absent, reply };
+                    let request = AppendRequest { job, nodes, content };
                     let appends = self.shared.appends.clone();
                     // The log takes so many at a time and no more; the job waits here.
                     self.shared.spawn(async move {

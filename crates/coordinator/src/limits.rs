@@ -14,8 +14,6 @@ pub const CONTRACTS_MAX: usize = 4096;
 pub const ADDRESS_BYTES_MAX: usize = 280;
 /// Attempts that a node may say it runs at a time.
 pub const SLOTS_MAX: u32 = 1024;
-/// Bytes of a sealed result: with the releases, the receipt and its proof it fits one frame.
-pub const PACKAGE_BYTES_MAX: usize = 640 << 10;
 /// Bytes of a node's report beside a sealed result.
 pub const FINISH_BYTES_MAX: usize = 16 << 10;
 /// Bytes of one party's part of a result's key.
@@ -57,6 +55,8 @@ pub const COSIGN_DEADLINE: Duration = Duration::from_secs(3);
 pub const STRAGGLER_WAIT: Duration = Duration::from_millis(25);
 /// How long a receipt waits for the witnesses of its own parties, once it has the quorum of all.
 pub const OWN_QUORUM_WAIT: Duration = Duration::from_secs(5);
+/// How long a party that hands in a late attestation is kept waiting for the log.
+pub const LATE_WAIT: Duration = Duration::from_secs(10);
 /// Pause before a witness that failed is asked again.
 pub const COSIGN_RETRY: Duration = Duration::from_millis(500);
 /// After the start, how long a node has to come back before it counts as lost.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tacit_types::wire::Blob;
 use tacit_types::{ContractId, DatasetVersionId, Fault, Hash, JobId, Name, NodeId, Seat, Step};
 
-use crate::control::{Finish, JobView};
+use crate::control::{Finish, JobView, Package};
 
 /// Entries of one page of a listing.
 pub const PAGE_MAX: u32 = 100;
@@ -47,6 +47,14 @@ pub enum ToCoordinator {
     },
     /// A node reports the end of an attempt. Repeated until acknowledged.
     Report(Finish),
+    /// A node hands in an attestation that it gave and has not seen in the log. `Done` once it is in a published
+    /// checkpoint; repeated until then.
+    Attested {
+        /// The job.
+        job: JobId,
+        /// The statement.
+        attestation: Blob,
+    },
     /// A node reports a step.
     Progress {
         /// The job.
@@ -171,7 +179,7 @@ pub struct SealedResult {
     /// The signed job.
     pub job: Blob,
     /// The sealed package, whose hash is in the receipt.
-    pub package: Blob,
+    pub package: Package,
     /// Each survivor's part of the key.
     pub releases: Vec<(Seat, Blob)>,
     /// The receipt.

@@ -2,6 +2,7 @@
 //! never data, shares, masks or results.
 
 use serde::{Deserialize, Serialize};
+use tacit_crypto::sha256;
 use tacit_protocol::{Blame, Seating};
 use tacit_types::wire::Blob;
 use tacit_types::{Attempt, Code, Fault, Hash, JobId, Name, NodeId, Seat, Step, UnixMillis};
@@ -63,10 +64,13 @@ pub enum ToNode {
         /// Where.
         assignment: Assignment,
     },
-    /// Stop at the next step.
+    /// Stop this attempt at the next step, or never begin it. `Done` says that it was not begun here and
+    /// never will be; `Started` that it was, and that its end is reported.
     Cancel {
         /// The job.
         job: JobId,
+        /// The attempt.
+        attempt: Attempt,
         /// Why.
         code: Code,
     },
@@ -133,13 +137,40 @@ pub enum FromNode {
     Failed(Fault),
 }
 
+/// Bytes of a sealed result that travels in a report: with the releases, the receipt and its proof it fits one frame.
+pub const PACKAGE_INLINE_BYTES_MAX: usize = 640 << 10;
+
+/// A sealed result.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Package {
+    /// The bytes themselves, at most [`PACKAGE_INLINE_BYTES_MAX`].
+    Inline(Blob),
+    /// The coordinator keeps the bytes under their hash, see `ToCoordinator::Deposit`.
+    Deposited {
+        /// SHA-256 of the bytes.
+        hash: Hash,
+        /// How many there are.
+        bytes: u64,
+    },
+}
+
+impl Package {
+    /// The commitment in the receipt: SHA-256 of the bytes, wherever they are.
+    pub fn hash(&self) -> Hash {
+        match self {
+            Package::Inline(bytes) => sha256(bytes),
+            Package::Deposited { hash, .. } => *hash,
+        }
+    }
+}
+
 /// How a party's attempt ended, as it tells the coordinator.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Finished {
     /// With a result.
     Ok {
         /// At the aggregator: the sealed result.
-        package: Option<Blob>,
+        package: Option<Package>,
         /// Whose inputs are in it.
         survivors: Vec<Seat>,
         /// Cells contributed under masks.

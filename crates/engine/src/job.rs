@@ -14,7 +14,7 @@ use tacit_types::wire::Blob;
 use tacit_types::{Attempt, Code, Fault, JobId, Name, NodeId, Seat, Step, UnixMillis};
 
 use crate::control::{
-    Assignment, Finish, Finished, FromNode, JobView, PartyView, Seated, Terminal, TimelineEntry, ToNode,
+    Assignment, Finish, Finished, FromNode, JobView, Package, PartyView, Seated, Terminal, TimelineEntry, ToNode,
 };
 use crate::record::{self, Ended, Part};
 
@@ -174,6 +174,8 @@ pub enum Input {
     /// new attempt back of which no node has heard: the driver gives it before it asks any. `true`
     /// lets a job that waits in the queue go on. A driver that counts no slots gives neither.
     Capacity(bool),
+    /// The coordinator was restarted: nobody could answer while it was away.
+    Resumed,
     /// Its operator cancels.
     Cancel,
 }
@@ -294,9 +296,9 @@ impl Job {
         matches!(self.state, State::Closed { .. }) && self.parties.iter().all(|p| p.closed)
     }
 
-    /// Whether it has its end; the parties may not have heard of it yet.
+    /// Whether it has its end; the parties may not have heard of it yet. A late receipt changes no end.
     pub fn has_ended(&self) -> bool {
-        matches!(self.state, State::Closed { .. })
+        self.ended_at.is_some()
     }
 
     /// The receipt's place, leaf and proof.
@@ -305,7 +307,7 @@ impl Job {
     }
 
     /// The sealed result, for a job that has succeeded: the package and each survivor's release by seat.
-    pub fn sealed_result(&self) -> Option<(Blob, Vec<(Seat, Blob)>)> {
+    pub fn sealed_result(&self) -> Option<(Package, Vec<(Seat, Blob)>)> {
         if !self.has_ended() || self.terminal != Some(Terminal::Succeeded) {
             return None;
         }
@@ -394,7 +396,7 @@ impl Job {
 
     fn word(&self) -> &'static str {
         match (&self.terminal, &self.state) {
-            (Some(terminal), State::Closed { .. }) => terminal.word(),
+            (Some(terminal), _) if self.has_ended() => terminal.word(),
             (_, State::Admitting { .. }) => "admitting",
             (_, State::Queued { .. }) => "queued",
             (_, State::Reserving { .. }) => "reserving",
@@ -442,6 +444,7 @@ impl Job {
                 }
             }
             Input::Capacity(free) => self.take_capacity(now, free),
+            Input::Resumed => self.take_resumed(now),
             Input::Cancel => self.cancelled = true,
         }
         // Several phases may be over at once; each moves on at most once.
@@ -495,10 +498,11 @@ impl Job {
                     seat: None,
                     hint: shortened(fault.what),
                     blame: None,
-                    input_sent: false,
+                    // A node that does not begin because its input has left it once never will.
+                    input_sent: fault.code == Code::JobPeerLost,
                 });
             }
-            // It has no such attempt to stop, so no report of it will come.
+            // It has not begun this attempt and never will, so no report of it will come.
             (State::Running { .. }, FromNode::Done) if p.finished.is_none() && !p.started => {
                 p.finished = Some(Finished::Failed {
                     code: stopping,
@@ -577,7 +581,10 @@ fn shortened(mut text: String) -> String {
 }
 
 mod advance;
+mod late;
 mod outstanding;
+
+pub use late::Late;
 
 #[cfg(test)]
 mod tests;

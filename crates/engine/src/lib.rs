@@ -14,7 +14,8 @@ pub mod worker;
 
 pub use api::{CancelOrder, FromCoordinator, LogInfo, PlanAnswer, RosterEntry, SealedResult, ToCoordinator};
 pub use control::{
-    Assignment, Finish, Finished, FromNode, JobView, PartyView, Seated, StateWord, Terminal, TimelineEntry, ToNode,
+    Assignment, Finish, Finished, FromNode, JobView, Package, PartyView, Seated, StateWord, Terminal, TimelineEntry,
+    ToNode,
 };
-pub use job::{Command, Input, Job, Limits, Member};
+pub use job::{Command, Input, Job, Late, Limits, Member};
 pub use worker::{Attested, Worker, WorkerContext, WorkerJob};

@@ -9,7 +9,7 @@ use tacit_receipts::record::{
 };
 use tacit_types::{Attempt, Code, DatasetVersionId, Fault, Hash, Name, NodeId, Seat, Unit, UnixMillis};
 
-use crate::control::Finished;
+use crate::control::{Finished, Package};
 
 /// A party, for the record.
 pub struct Part {
@@ -82,7 +82,7 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
         line(Unit::CellIn, i, *cells_in);
         line(Unit::PayloadByte, i, *payload_bytes);
         let Some(package) = package else { continue };
-        result = Some(sha256(package));
+        result = Some(package.hash());
         line(Unit::Job, i, 1);
         line(Unit::Party, i, ended.parties.len() as u64);
         line(Unit::CellOut, i, *cells_out);
@@ -258,7 +258,7 @@ fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>) -> Result<(
     if took_part != *survivors {
         return wrong("the survivors differ".into());
     }
-    let commitment = package.as_ref().map(|p| sha256(p));
+    let commitment = package.as_ref().map(Package::hash);
     if record.result.is_none() || (commitment.is_some() && record.result != commitment) {
         return wrong("the result's commitment differs".into());
     }
@@ -349,7 +349,7 @@ mod tests {
 
     fn finished(package: Option<Vec<u8>>) -> Finished {
         Finished::Ok {
-            package: package.map(Into::into),
+            package: package.map(|p| Package::Inline(p.into())),
             survivors: vec![Seat(0), Seat(1), Seat(2)],
             cells_in: 4,
             payload_bytes: 48,

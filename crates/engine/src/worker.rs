@@ -200,13 +200,32 @@ impl WorkerJob {
                 seat: None,
                 hint: "the node was restarted; the attempt is burned".into(),
                 blame: None,
-                // It may have left just before the crash.
-                input_sent: true,
+                // That it leaves is durable before it does.
+                input_sent: self.input_sent,
             });
-            self.input_sent = true;
             self.reported = false;
         }
         running
+    }
+
+    /// Gives an attempt up that was not begun: it never will be, however late an order to begin it comes.
+    /// `false` when it was begun, or given up before.
+    pub fn decline(&mut self, attempt: Attempt, code: Code) -> bool {
+        if attempt.0 <= self.attempt || !self.admitted || self.terminal.is_some() || self.attested.is_some() {
+            return false;
+        }
+        self.attempt = attempt.0;
+        self.finished = Some(Finished::Failed {
+            code,
+            step: None,
+            seat: None,
+            hint: "it was given up before it began here".into(),
+            blame: None,
+            input_sent: false,
+        });
+        self.release = None;
+        self.reported = false;
+        true
     }
 
     /// The report that the coordinator has not acknowledged.
@@ -304,6 +323,13 @@ impl WorkerJob {
             Some(release) => Ok(FromNode::Released(release.clone())),
             None => Err(invalid("this node has no part in the result's key")),
         }
+    }
+
+    /// The id of this node's attestation when the receipt, which [`WorkerJob::release`] has checked, carries it.
+    pub fn logged_attestation(&self, leaf: &[u8]) -> Option<StatementId> {
+        let (_, statement) = self.attested.as_ref()?;
+        let id = StatementId(sha256(statement).0);
+        Statement::<JointReceipt>::verify(leaf).is_ok_and(|r| r.body().carries(&id)).then_some(id)
     }
 
     /// Takes the end of the job. The sealed result is the coordinator's to keep from now on.

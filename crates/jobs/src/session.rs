@@ -158,7 +158,8 @@ pub fn is_input(step: Step) -> bool {
     if let Some(number) = computed(step) {
         return number >= 2;
     }
-    step.round() > FIRST_ROUND && !is_confirmation(step) && phase_name(step) == "masked"
+    let phase = if step.round() == COLLECT_ROUND { "share" } else { "masked" };
+    step.round() > FIRST_ROUND && !is_confirmation(step) && phase_name(step) == phase
 }
 
 /// Makes this party's release durable and learns whether every survivor has done so: a result whose
@@ -209,5 +210,6 @@ mod tests {
         assert_eq!(collect, ["protocol", "point", "share", "collected", "protocol"]);
         let others = [AGREE, Step::new(CONFIRM_ROUND, 1), Step::new(COLLECT_ROUND, 1), Step::new(COMPUTE_END, 0)];
         assert!(others.iter().all(|s| phase_name(*s) != "compute" && !is_input(*s)));
+        assert!(is_input(Step::new(COLLECT_ROUND, 2)));
     }
 }

@@ -237,7 +237,8 @@ fn steps_do_not_collide_and_all_have_names() {
     assert!(["terms", "seeds", "compute", "point", "share", "collected"].iter().all(|n| named(n) > 0));
     let unnamed: Vec<&Step> = steps.iter().filter(|s| session::phase_name(**s) == "protocol").collect();
     assert!(unnamed.iter().all(|s| **s == session::AGREE || session::is_confirmation(**s)), "{unnamed:?}");
-    assert!(steps.iter().all(|s| session::is_input(*s) == (session::phase_name(*s) == "compute")));
+    let input = |s: &Step| ["compute", "share"].contains(&session::phase_name(*s));
+    assert!(steps.iter().all(|s| session::is_input(*s) == input(s)));
 }
 
 #[test]

@@ -221,6 +221,18 @@ fn declared_features_fit_the_file() {
     assert_eq!(told(ranged), Err(Code::ModelFeatures));
 }
 
+/// With a scaler too: the number of a gap stands in the place of weight, mean and scale together.
+#[test]
+fn a_gap_adds_its_number_and_no_more() {
+    let text = r#"{"format": "tacit-linear/1", "link": "identity", "features": ["a", "b"], "coefficients": [3, -8],
+        "intercept": 100, "mean": [10, 6], "scale": [2, 4], "missing": [0.5, null]}"#;
+    let model = Format::Linear.read(import("m"), text.as_bytes()).unwrap();
+    let score = |values: [f64; 2]| model.scores(&Frame::row(model.features(), &values).unwrap());
+    assert_eq!(score([12.0, 5.0]).unwrap(), [100.0 + 3.0 + 2.0]);
+    assert_eq!(score([f64::NAN, 5.0]).unwrap(), [100.0 + 0.5 + 2.0]);
+    assert_eq!(code(score([12.0, f64::NAN])), Err(Code::ModelValueMissing));
+}
+
 #[test]
 fn scorecards_say_what_they_add() {
     let card = r#"{"format": "tacit-scorecard/1", "base": 600, "characteristics": [

@@ -9,7 +9,7 @@ use tacit_engine::{FromCoordinator, LogInfo, ToCoordinator, WorkerContext};
 use tacit_net::mesh::{Event, Events, Keep};
 use tacit_net::{Address, Config as NetConfig, Connection, Endpoint, Identity, Incoming, Mesh};
 use tacit_receipts::{KeyKind, Seen, VerifierKey, Witness};
-use tacit_types::{Attempt, Code, Fault, JobId, NodeId, UnixMillis, wire};
+use tacit_types::{Attempt, Code, Fault, JobId, NodeId, StatementId, UnixMillis, wire};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -18,7 +18,7 @@ use crate::config::{Config, Keys};
 use crate::link::StreamHeader;
 use crate::peers::{Known, PeerStream, Switchboard};
 use crate::serve::Refused;
-use crate::store::Store;
+use crate::store::{AttestationRow, Store};
 
 /// The database's file name.
 pub const DATABASE_FILE: &str = "node.db";
@@ -26,6 +26,10 @@ pub const DATABASE_FILE: &str = "node.db";
 const OWNER_PAUSE: Duration = Duration::from_secs(1);
 /// Pause between two tries to deliver a report.
 const REPORT_PAUSE: Duration = Duration::from_millis(500);
+/// Pause between two looks for attestations that are not in the log.
+const HAND_IN_PAUSE: Duration = Duration::from_secs(1);
+/// The longest such pause, when the coordinator takes none.
+const HAND_IN_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// A running node.
 pub struct Node {
@@ -255,6 +259,41 @@ impl Inner {
         }
     }
 
+    /// Offers what the coordinator does not take now again, less and less often.
+    async fn hand_in_attestations(self: Arc<Self>) {
+        let mut pause = HAND_IN_PAUSE;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = if self.hand_in().await { HAND_IN_PAUSE } else { (pause * 2).min(HAND_IN_PAUSE_MAX) };
+        }
+    }
+
+    /// Brings attestations to the log that their receipts were closed without, or whose answer was lost. Whether
+    /// none is left.
+    async fn hand_in(&self) -> bool {
+        let Some(connection) = self.to_coordinator.borrow().clone() else { return true };
+        let Ok(late) = self.store.late_attestations().await else { return false };
+        let mut all = true;
+        for AttestationRow { job, id, statement } in late {
+            let request = ToCoordinator::Attested { job, attestation: wire::Blob(statement) };
+            let taken = match client::ask(&connection, &request).await {
+                Ok(_) => self.attestation_logged(&id).await,
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = taken {
+                tracing::debug!(job = %job.short(), %fault, "an attestation is not in the log yet");
+                all = false;
+            }
+        }
+        all
+    }
+
+    async fn attestation_logged(&self, id: &StatementId) -> Result<(), Fault> {
+        let mut tx = self.store.begin().await?;
+        tx.attestation_logged(id).await?;
+        tx.commit().await
+    }
+
     /// Ids of what is published: dataset versions and model versions.
     async fn published_ids(&self) -> Vec<[u8; 32]> {
         let datasets = self.store.datasets().await.unwrap_or_default();
@@ -366,6 +405,7 @@ impl Inner {
 async fn serve(inner: Arc<Inner>, mut events: Events, mut stopped: watch::Receiver<bool>) {
     inner.spawn(inner.clone().deliver_reports());
     inner.spawn(inner.clone().follow_owner());
+    inner.spawn(inner.clone().hand_in_attestations());
     loop {
         let event = tokio::select! {
             event = events.next() => event,

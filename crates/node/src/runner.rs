@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tacit_crypto::{Secret, Statement};
 use tacit_engine::ToCoordinator;
-use tacit_engine::control::{Assignment, Finished};
+use tacit_engine::control::{Assignment, Finished, PACKAGE_INLINE_BYTES_MAX, Package};
 use tacit_engine::session::Session;
 use tacit_governance::JobSpec;
 use tacit_jobs::{JointContext, JointHalf, JointOutput, Material, Plan};
@@ -31,6 +31,8 @@ const STREAM_BYTES_MAX: u64 = 1 << 34;
 const LEDGER_PAUSE: Duration = Duration::from_millis(200);
 /// Pause before a full disk is tried again.
 const FULL_RETRY: Duration = Duration::from_millis(500);
+/// Pause before a result is brought to the coordinator again.
+const DEPOSIT_RETRY: Duration = Duration::from_millis(500);
 /// How long a peer may refuse this node's key before it counts as lost.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -45,11 +47,17 @@ pub(crate) async fn run(
     let (id, attempt) = (assignment.job, assignment.attempt);
     let _held = Held { inner: inner.clone(), job: id };
     let mut attempt_run = AttemptRun::new(inner.clone(), &assignment, session);
-    let outcome = attempt_run.run(&job, &assignment, &mut cancel).await;
+    let outcome = match attempt_run.run(&job, &assignment, &mut cancel).await {
+        Ok(mut output) => {
+            let until = attempt_run.began + Duration::from_millis(assignment.budget_ms.min(job.body().attempt_ms));
+            packaged(&inner, output.package.take(), until).await.map(|package| (output, package)).map_err(Abort::Local)
+        }
+        Err(abort) => Err(abort),
+    };
     let input_sent = attempt_run.input_sent;
     let opened = attempt_run.opened.clone();
     let (finished, release) = match outcome {
-        Ok(output) => finished_ok(output, opened),
+        Ok((output, package)) => finished_ok(output, package, opened),
         Err(abort) => (finished_failed(&abort, input_sent), None),
     };
     if let Finished::Failed { code, hint, .. } = &finished {
@@ -96,9 +104,42 @@ async fn store(
     tx.commit().await
 }
 
-fn finished_ok(output: JointOutput, opened: Vec<(String, u64)>) -> (Finished, Option<Vec<u8>>) {
+/// The sealed result as it is reported. One that is too large for a report is brought to the coordinator first; while
+/// that is away, until the attempt is over.
+async fn packaged(inner: &Inner, package: Option<Vec<u8>>, until: Instant) -> Result<Option<Package>, Fault> {
+    let Some(bytes) = package else { return Ok(None) };
+    if bytes.len() <= PACKAGE_INLINE_BYTES_MAX {
+        return Ok(Some(Package::Inline(Blob(bytes))));
+    }
+    loop {
+        let connection = inner.to_coordinator.borrow().clone();
+        let brought = match connection {
+            Some(connection) => client::deposit(&connection, &bytes).await,
+            None => Err(Fault::new(Code::NetUnreachable, "the coordinator, who keeps large results")),
+        };
+        match brought {
+            Ok(hash) => return Ok(Some(Package::Deposited { hash, bytes: bytes.len() as u64 })),
+            Err(fault) if passes(fault.code) && Instant::now() + DEPOSIT_RETRY < until => {
+                tracing::debug!(%fault, "the result could not be brought to the coordinator yet");
+                tokio::time::sleep(DEPOSIT_RETRY).await;
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+}
+
+/// Whether a deposit that failed like this may work later.
+fn passes(code: Code) -> bool {
+    code.text().starts_with("net.") || matches!(code, Code::StoreFull | Code::JobBusy)
+}
+
+fn finished_ok(
+    output: JointOutput,
+    package: Option<Package>,
+    opened: Vec<(String, u64)>,
+) -> (Finished, Option<Vec<u8>>) {
     let finished = Finished::Ok {
-        package: output.package.map(Blob),
+        package,
         survivors: output.survivors,
         cells_in: output.cells_in,
         payload_bytes: output.payload_bytes,

@@ -12,7 +12,7 @@ use tacit_types::{Attempt, Code, ContractId, Fault, JobId, NodeId, UnixMillis};
 
 use crate::daemon::{Inner, Slot};
 use crate::runner;
-use crate::store::{Charge, OPEN_ROWS_MAX, Tx};
+use crate::store::{AttestationRow, Charge, OPEN_ROWS_MAX, Tx};
 
 /// The longest time that a slot is kept for an attempt, in milliseconds.
 pub const RESERVED_MS_MAX: u64 = 60_000;
@@ -65,7 +65,7 @@ impl Inner {
             ToNode::Plan { job, contracts } => self.plan(&job, &contracts).await,
             ToNode::Reserve { job, attempt, ttl_ms } => self.reserve(job, attempt, ttl_ms).await,
             ToNode::Start { assignment } => self.start(assignment).await,
-            ToNode::Cancel { job, code } => Ok(self.cancel(&job, code)),
+            ToNode::Cancel { job, attempt, code } => self.cancel_attempt(&job, attempt, code).await,
             ToNode::Attest { job, record } => self.attest(&job, &record).await,
             ToNode::Cosign { request } => self.cosign(&request).await,
             ToNode::Logged { job, leaf, proof, beside } => self.logged(&job, &leaf, &proof, &beside).await,
@@ -199,7 +199,15 @@ impl Inner {
         match slots.get(&job) {
             // An earlier attempt is still ending here: its slot is not this one's.
             Some(slot) if slot.cancel.is_some() => return Ok(FromNode::Busy),
-            None if slots.len() >= self.config.slots as usize => return Ok(FromNode::Busy),
+            None if slots.len() >= self.config.slots as usize => {
+                // The coordinator asks for what is free by its own count. What is only kept, and for longest, it
+                // has given up: a job that was reserved and did not begin is reserved again.
+                let kept = slots.iter().filter(|(_, slot)| slot.cancel.is_none());
+                let Some(oldest) = kept.min_by_key(|(_, slot)| slot.until).map(|(job, _)| *job) else {
+                    return Ok(FromNode::Busy);
+                };
+                slots.remove(&oldest);
+            }
             _ => {}
         }
         slots.insert(job, Slot { attempt, until: now.plus(ttl_ms.min(RESERVED_MS_MAX)), cancel: None });
@@ -257,13 +265,32 @@ impl Inner {
         Ok(receiver)
     }
 
-    pub(crate) fn cancel(&self, job: &JobId, code: Code) -> FromNode {
+    /// Stops an attempt, or sees to it that it never begins here: an order to begin may be on its way.
+    async fn cancel_attempt(&self, id: &JobId, attempt: Attempt, code: Code) -> Result<FromNode, Fault> {
+        // One that is beginning holds the database until its number is durable.
+        let mut tx = self.store.begin().await?;
+        let Some(mut job) = tx.job(id).await? else { return Err(unknown(id)) };
+        if job.decline(attempt, code) {
+            tx.put_job(id, &job).await?;
+            tx.commit().await?;
+            self.slots.lock().unwrap_or_else(PoisonError::into_inner).retain(|job, s| job != id || s.cancel.is_some());
+            self.reports.notify_one();
+            return Ok(FromNode::Done);
+        }
+        if job.attempt == attempt.0 {
+            self.cancel(id, code);
+            return Ok(FromNode::Started);
+        }
+        Ok(FromNode::Done)
+    }
+
+    /// Tells the attempt that runs to stop at the next step.
+    pub(crate) fn cancel(&self, job: &JobId, code: Code) {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cancel) = slots.get(job).and_then(|slot| slot.cancel.as_ref()) {
             // why: a full channel holds an order to stop already.
             let _ = cancel.try_send(code);
         }
-        FromNode::Done
     }
 
     async fn attest(&self, id: &JobId, bytes: &[u8]) -> Result<FromNode, Fault> {
@@ -282,7 +309,8 @@ impl Inner {
         let link = tacit_receipts::receipt::next_link(tx.chain().await?);
         let (answer, attested) = job.attest(bytes, link, seen, &self.context(now))?;
         if let Some(attested) = attested {
-            tx.set_chain(attested.seq, attested.id).await?;
+            let statement = job.attested.as_ref().map(|(_, statement)| statement.0.clone()).unwrap_or_default();
+            tx.put_attestation(attested.seq, &AttestationRow { job: *id, id: attested.id, statement }).await?;
             tx.put_job(id, &job).await?;
             tx.commit().await?;
             if kept.is_none() {
@@ -330,6 +358,9 @@ impl Inner {
         let mut job = tx.job(id).await?.unwrap_or(known);
         let answer = job.release(leaf, proof, beside, &self.log_key, &quorum, &self.context(now))?;
         tx.put_job(id, &job).await?;
+        if let Some(own) = job.logged_attestation(leaf) {
+            tx.attestation_logged(&own).await?;
+        }
         tx.commit().await?;
         Ok(answer)
     }

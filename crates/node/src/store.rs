@@ -12,9 +12,11 @@ use tacit_governance::{DatasetDescriptor, PartyCard, SignedContract};
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, JobId, NodeId, StatementId, UnixMillis, wire};
 use tokio::sync::watch;
 
+mod attestations;
 mod bounds;
 mod models;
 
+pub use attestations::AttestationRow;
 pub use models::ModelRow;
 
 pub use bounds::{EGRESS_ROWS_MAX, EXPIRED_KEPT_MS, OPEN_ROWS_MAX, REFUSED_ROWS_MAX};

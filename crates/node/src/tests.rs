@@ -543,8 +543,8 @@ async fn an_order_to_stop_is_never_lost() {
             assert_eq!(world.reserve(job, 2).await, FromNode::Busy);
         }
         for _ in 0..3 {
-            let order = ToNode::Cancel { job, code: Code::JobCancelled };
-            assert_eq!(world.ask(&order).await, FromNode::Done);
+            let order = ToNode::Cancel { job, attempt: Attempt(1), code: Code::JobCancelled };
+            assert_eq!(world.ask(&order).await, FromNode::Started, "its end is reported");
         }
         let finished = world.finished(job).await;
         assert!(matches!(finished, Finished::Failed { code: Code::JobCancelled, .. }), "{wait}: {finished:?}");
@@ -565,7 +565,7 @@ async fn a_slot_is_free_however_the_attempt_ends() {
     assert_eq!(world.begin(job, 1, 101, 60_000).await, FromNode::Started);
     assert_eq!(world.slots(), 1);
     world.store().close().await;
-    world.ask(&ToNode::Cancel { job, code: Code::JobCancelled }).await;
+    world.ask(&ToNode::Cancel { job, attempt: Attempt(1), code: Code::JobCancelled }).await;
     for _ in 0..200 {
         if world.slots() == 0 {
             break;

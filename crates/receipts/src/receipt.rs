@@ -8,7 +8,7 @@ use tacit_crypto::{Body, SigningKey, Statement, cbor, sha256};
 use tacit_types::limits::LEAF_BYTES_MAX;
 use tacit_types::{Code, Fault, Hash, NodeId, StatementId, UnixMillis};
 
-use crate::record::{Role, Standing, UsageRecord};
+use crate::record::{PartyEntry, Role, Standing, UsageRecord};
 
 /// Bytes that the coordinator's signature and header add to a receipt's body, rounded up.
 pub const SIGNING_OVERHEAD_BYTES: usize = 512;
@@ -341,13 +341,19 @@ impl JointReceipt {
         if let Err(fault) = check_absent(&self.record, &signed, &self.absent) {
             out.faults.push(fault);
         }
-        for entry in self.record.parties.iter().filter(|p| p.standing == Standing::TookPart) {
-            if self.absent.iter().any(|a| a.party == entry.party) {
-                let what = format!("{} took part and is listed as absent", entry.name);
-                out.faults.push(Fault::new(Code::ReceiptAttestationMissing, what));
-            }
-        }
         out
+    }
+
+    /// Parties that took part and are listed as absent. With a result, such a receipt is incomplete until
+    /// their attestations are in the log as leaves of their own; without one, it says who was away.
+    pub fn missing(&self) -> impl Iterator<Item = &PartyEntry> {
+        let absent = |p: &&PartyEntry| self.absent.iter().any(|a| a.party == p.party);
+        self.record.parties.iter().filter(|p| p.standing == Standing::TookPart).filter(absent)
+    }
+
+    /// Whether the receipt carries this attestation, inline or by its hash.
+    pub fn carries(&self, id: &StatementId) -> bool {
+        self.attestations.iter().any(|carried| carried[..] == id.0 || sha256(carried).0 == id.0)
     }
 
     fn attestation(

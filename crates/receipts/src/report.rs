@@ -89,6 +89,11 @@ pub enum Notice {
         /// How many.
         count: u64,
     },
+    /// Receipts of attempts without a result that a party which was away has not attested.
+    Unattested {
+        /// How many.
+        count: u64,
+    },
     /// A promise that is not due yet by a witness's clock.
     PromisePending {
         /// The digest of its record, shortened.
@@ -131,6 +136,10 @@ impl Notice {
             Notice::BesideUnused { count } => (
                 format!("{count} attestations in the bundle are named by no receipt"),
                 format!("证据包中有 {count} 份证明未被任何凭证引用"),
+            ),
+            Notice::Unattested { count } => (
+                format!("{count} receipts of attempts without a result lack the attestation of a party that was away"),
+                format!("{count} 份无结果尝试的凭证缺少当时不在线的一方的证明"),
             ),
             Notice::PromisePending { usage } => (
                 format!("the receipt of record {usage} was promised and is not due yet"),
@@ -262,6 +271,7 @@ mod tests {
             Notice::Unchecked { kind: "x".into(), count: 7 },
             Notice::LinesIgnored { count: 7 },
             Notice::BesideUnused { count: 7 },
+            Notice::Unattested { count: 7 },
             Notice::PromisePending { usage: "7".into() },
         ];
         for notice in notices {

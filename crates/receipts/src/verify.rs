@@ -17,12 +17,20 @@ use crate::leaf::{GENESIS_LEAVES, Genesis, KeyEvent, Leaf};
 use crate::merkle::{MemTree, leaf_hash, root, verify_inclusion};
 use crate::note::VerifierKey;
 use crate::proof::LogProof;
-use crate::receipt::{Attestation, JointReceipt, Promise, Verdict};
+use crate::receipt::{Attestation, JointReceipt, Promise, Verdict, check_attestation};
+use crate::record::{Status, UsageRecord};
 use crate::report::{NOTICES_MAX, Notice, Report, Scope, TrustSource};
 use crate::tiles::{CHECKPOINT_PATH, TRUST_PATH, TileRead, TileReader, beside_path};
 
 /// By how many milliseconds clocks of honest parties may differ.
 pub const CLOCK_SKEW_MILLIS_MAX: u64 = 300_000;
+
+/// A receipt without the attestations of parties that took part, by key and name.
+struct Incomplete {
+    leaf: u64,
+    record: UsageRecord,
+    missing: BTreeMap<NodeId, String>,
+}
 
 /// Gives the attestation statement of a hash, for receipts that carry attestations by hash.
 pub type Beside<'a> = dyn Fn(&StatementId) -> Option<Vec<u8>> + 'a;
@@ -41,6 +49,10 @@ pub struct Verifier<'a> {
     digests: BTreeSet<Hash>,
     /// Records that a late attestation is for: digest to leaf.
     late: BTreeMap<Hash, u64>,
+    /// Receipts that lack the attestations of parties which took part.
+    incomplete: BTreeMap<Hash, Incomplete>,
+    /// Receipts without a result of which a party never attested.
+    unattested: u64,
     /// The latest time of issue of a receipt and its leaf.
     newest: Option<(UnixMillis, u64)>,
     flawed: BTreeSet<u64>,
@@ -79,6 +91,8 @@ impl<'a> Verifier<'a> {
             attempts: BTreeMap::new(),
             digests: BTreeSet::new(),
             late: BTreeMap::new(),
+            incomplete: BTreeMap::new(),
+            unattested: 0,
             newest: None,
             flawed: BTreeSet::new(),
             unchecked: BTreeMap::new(),
@@ -127,6 +141,9 @@ impl<'a> Verifier<'a> {
             if !self.digests.contains(&digest) {
                 self.find(Some(leaf), Code::ReceiptOmitted, format!("record {}", digest.short()));
             }
+        }
+        for incomplete in core::mem::take(&mut self.incomplete).into_values() {
+            self.missing(&incomplete);
         }
         for promise in promises {
             self.promise(promise, &cosigned);
@@ -320,6 +337,17 @@ impl<'a> Verifier<'a> {
         for fault in attested.faults {
             self.flaw(index, fault);
         }
+        let missing: BTreeMap<NodeId, String> =
+            receipt.missing().map(|entry| (entry.party, entry.name.to_string())).collect();
+        if !missing.is_empty() {
+            let incomplete = Incomplete { leaf: index, record: record.clone(), missing };
+            if self.whole {
+                // A later leaf may complete it.
+                self.incomplete.insert(record.digest(), incomplete);
+            } else {
+                self.missing(&incomplete);
+            }
+        }
         for attestation in &attested.held {
             self.attestation(index, attestation);
             let (signed, closed) = (attestation.envelope().issued_at, statement.envelope().issued_at);
@@ -327,6 +355,22 @@ impl<'a> Verifier<'a> {
                 let what = format!("{} attested at {signed}", self.name_of(&attestation.signer()));
                 self.flaw(index, Fault::new(Code::ReceiptTime, what));
             }
+        }
+    }
+
+    /// A use that a party took part in and never signed is a flaw. Of an attempt without a result there is
+    /// no use, and the receipt says who was away.
+    fn missing(&mut self, incomplete: &Incomplete) {
+        if incomplete.missing.is_empty() {
+            return;
+        }
+        if incomplete.record.status != Status::Ok {
+            self.unattested = self.unattested.saturating_add(1);
+            return;
+        }
+        for name in incomplete.missing.values() {
+            let what = format!("{name} took part and is listed as absent");
+            self.flaw(incomplete.leaf, Fault::new(Code::ReceiptAttestationMissing, what));
         }
     }
 
@@ -382,7 +426,13 @@ impl<'a> Verifier<'a> {
         if statement.envelope().link.is_none() {
             self.find(Some(index), Code::ReceiptAttestationInvalid, "a late attestation without a sequence number");
         }
-        self.late.entry(statement.body().usage).or_insert(index);
+        let digest = statement.body().usage;
+        self.late.entry(digest).or_insert(index);
+        if let Some(incomplete) = self.incomplete.get_mut(&digest)
+            && check_attestation(&incomplete.record, &digest, statement).is_ok()
+        {
+            incomplete.missing.remove(&signer);
+        }
         self.attestation(index, statement);
     }
 
@@ -396,6 +446,9 @@ impl<'a> Verifier<'a> {
         let flawed = self.attempts.values().filter(|leaf| self.flawed.contains(leaf)).count() as u64;
         let twice = self.report.receipts.saturating_sub(self.attempts.len() as u64);
         self.report.valid = self.report.receipts.saturating_sub(flawed).saturating_sub(twice);
+        if self.unattested > 0 {
+            self.report.notice(Notice::Unattested { count: self.unattested });
+        }
         let unchecked = core::mem::take(&mut self.unchecked);
         for (kind, count) in unchecked {
             self.report.notice(Notice::Unchecked { kind, count });

@@ -277,6 +277,9 @@ pub enum JobCommand {
     Result {
         /// Id or its beginning.
         job: String,
+        /// The list of keys that the job scored: each score is shown with its key.
+        #[arg(long, value_name = "FILE")]
+        keys: Option<PathBuf>,
     },
 }
 

@@ -3,27 +3,40 @@
 use tacit_crypto::{Statement, cbor, sha256};
 use tacit_engine::Input;
 use tacit_receipts::merkle::leaf_hash;
-use tacit_receipts::tiles::beside_path;
+use tacit_receipts::tiles::{TILE_LEVELS_MAX, TILE_WIDTH, beside_path, entries_path, tile_path};
 use tacit_receipts::{
     Absent, Attestation, Checkpoint, Genesis, JointReceipt, SignedCheckpoint, TileReader, UsageRecord, assemble,
 };
 use tacit_types::{Code, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{AppendRequest, LogService, Waiter, blocking};
+use super::{AppendRequest, Content, LogService, Reply, Waiter, blocking};
 use crate::driver::Post;
 use crate::limits::{BATCH_MAX, OWN_QUORUM_WAIT};
 use crate::store::{Change, LeafRow};
 
 /// What this log takes in, as its first leaf says it.
 const POLICY: &str = "Receipts of job attempts, each over one usage record, attested by the parties that took part \
-                      and signed by the coordinator; key events; nothing else.";
+                      and signed by the coordinator; attestations that came after their receipt; key events; \
+                      nothing else.";
 
 /// An entry and whose it is.
 struct Entry {
     bytes: Vec<u8>,
-    receipt: Option<AppendRequest>,
+    request: Option<AppendRequest>,
+}
+
+impl Entry {
+    /// The log's own.
+    fn own(bytes: Vec<u8>) -> Self {
+        Self { bytes, request: None }
+    }
+
+    /// The job, when the entry is its receipt.
+    fn receipt_of(&self) -> Option<JobId> {
+        let request = self.request.as_ref()?;
+        matches!(request.content, Content::Receipt { .. }).then_some(request.job)
+    }
 }
 
 impl LogService {
@@ -36,17 +49,27 @@ impl LogService {
         let count = self.pending.len().min(BATCH_MAX);
         let mut entries = Vec::new();
         let mut beside = Vec::new();
-        let mut unloggable: Vec<(mpsc::Sender<Post>, Fault)> = Vec::new();
+        let mut unloggable: Vec<(Reply, Fault)> = Vec::new();
         let mut kept: Vec<AppendRequest> = Vec::new();
         for request in self.pending.drain(..count).collect::<Vec<_>>() {
-            match self.parts.store.receipt_place(&request.job).await {
+            let place = match &request.content {
+                Content::Receipt { .. } => self.parts.store.receipt_place(&request.job).await,
+                Content::Attestation { statement, .. } => self.parts.store.leaf_place(&leaf_hash(statement)).await,
+            };
+            let doubled = |entries: &[Entry]| match &request.content {
+                Content::Receipt { .. } => false,
+                Content::Attestation { statement, .. } => entries.iter().any(|entry| entry.bytes == statement.0),
+            };
+            match place {
                 Ok(Some(place)) => self.wait_for(place, None, request).await?,
-                Ok(None) => match self.receipt(&request, now) {
+                // Handed in twice at once: the party asks again.
+                Ok(None) if doubled(&entries) => {}
+                Ok(None) => match self.leaf(&request, now) {
                     Ok((bytes, more)) => {
                         beside.extend(more);
-                        entries.push(Entry { bytes, receipt: Some(request) });
+                        entries.push(Entry { bytes, request: Some(request) });
                     }
-                    Err(fault) => unloggable.push((request.reply.clone(), fault)),
+                    Err(fault) => unloggable.push((request.content.reply(), fault)),
                 },
                 Err(fault) => {
                     kept.push(request);
@@ -56,8 +79,10 @@ impl LogService {
             }
         }
         for (reply, fault) in unloggable {
-            tracing::warn!(%fault, "a receipt cannot be logged");
-            let _ = reply.send(Post::Input(Input::NotLogged(fault), None)).await;
+            tracing::warn!(%fault, "a leaf cannot be logged");
+            if let Reply::Job(job) = reply {
+                let _ = job.send(Post::Input(Input::NotLogged(fault), None)).await;
+            }
         }
         if entries.is_empty() {
             return Ok(());
@@ -66,23 +91,27 @@ impl LogService {
         let result = self.grow(&mut entries, beside, event, now).await;
         if result.is_err() {
             // Nothing was signed: the same requests are tried again.
-            let again = entries.into_iter().filter_map(|entry| entry.receipt);
+            let again = entries.into_iter().filter_map(|entry| entry.request);
             self.pending.splice(0..0, again);
         }
         result
     }
 
-    /// The receipt's leaf, and the attestations that stand beside the log.
-    fn receipt(&self, request: &AppendRequest, now: UnixMillis) -> Result<(Vec<u8>, Vec<Vec<u8>>), Fault> {
+    /// The leaf, and the attestations that stand beside the log.
+    fn leaf(&self, request: &AppendRequest, now: UnixMillis) -> Result<(Vec<u8>, Vec<Vec<u8>>), Fault> {
+        let (record, attestations, absent) = match &request.content {
+            Content::Attestation { statement, .. } => return Ok((statement.0.clone(), Vec::new())),
+            Content::Receipt { record, attestations, absent, .. } => (record, attestations, absent),
+        };
         let malformed = |what: &str| Fault::new(Code::ReceiptRecord, what);
-        let record: UsageRecord = cbor::decode(&request.record).map_err(malformed)?;
+        let record: UsageRecord = cbor::decode(record).map_err(malformed)?;
         let verify = |bytes: &tacit_types::wire::Blob| {
             Statement::<Attestation>::verify(bytes)
                 .map_err(|e| Fault::new(Code::ReceiptAttestationInvalid, e.to_string()))
         };
-        let attestations = request.attestations.iter().map(verify).collect::<Result<Vec<_>, _>>()?;
-        let absent = |(party, code): &(NodeId, Code)| Absent { party: *party, code: *code };
-        let assembled = assemble(record, &attestations, request.absent.iter().map(absent).collect())?;
+        let attestations = attestations.iter().map(verify).collect::<Result<Vec<_>, _>>()?;
+        let of = |(party, code): &(NodeId, Code)| Absent { party: *party, code: *code };
+        let assembled = assemble(record, &attestations, absent.iter().map(of).collect())?;
         let receipt: Statement<JointReceipt> = assembled.receipt.sign(&self.parts.keys.root, now)?;
         Ok((receipt.bytes().to_vec(), assembled.beside))
     }
@@ -97,12 +126,12 @@ impl LogService {
         let first = self.log.size() == 0;
         if first || self.keys_event != Some(hash) {
             let bytes = Statement::sign(root, &origin, now, None, event).bytes().to_vec();
-            entries.insert(0, Entry { bytes, receipt: None });
+            entries.insert(0, Entry::own(bytes));
         }
         if first {
             let genesis = Genesis { version: 1, origin: origin.clone(), policy: POLICY.into(), continues: None };
             let bytes = Statement::sign(root, &origin, now, None, genesis).bytes().to_vec();
-            entries.insert(0, Entry { bytes, receipt: None });
+            entries.insert(0, Entry::own(bytes));
         }
         hash
     }
@@ -121,12 +150,17 @@ impl LogService {
             std::mem::take(&mut plan.writes).into_iter().map(|f| (f.path, f.bytes)).collect();
         files.extend(beside.into_iter().map(|bytes| (beside_path(&StatementId(sha256(&bytes).0)), bytes)));
         let folder = self.parts.folder.clone();
-        blocking(move || folder.write_all(&files)).await?;
+        let stale = unsigned_between(self.log.size(), plan.checkpoint.size);
+        blocking(move || {
+            folder.remove_all(&stale)?;
+            folder.write_all(&files)
+        })
+        .await?;
         let head = self.sign(&plan.checkpoint)?;
         let row = |(entry, place): (&Entry, &u64)| LeafRow {
             place: *place,
             hash: leaf_hash(&entry.bytes),
-            job: entry.receipt.as_ref().map(|r| r.job),
+            job: entry.receipt_of(),
         };
         let rows = entries.iter().zip(&plan.indices).map(row).collect();
         let change = Change::Append { leaves: rows, head: head.to_bytes(), at: now, keys: Some(event) };
@@ -135,7 +169,7 @@ impl LogService {
         self.log.commit(plan)?;
         (self.head, self.keys_event) = (head, Some(event));
         for (entry, place) in std::mem::take(entries).into_iter().zip(indices) {
-            if let Some(request) = entry.receipt {
+            if let Some(request) = entry.request {
                 self.wait_for(place, Some(entry.bytes), request).await?;
             }
         }
@@ -155,14 +189,64 @@ impl LogService {
                 blocking(move || TileReader::new(&folder, size).leaf(place)).await?
             }
         };
-        let AppendRequest { nodes, reply, .. } = request;
+        let AppendRequest { nodes, content, .. } = request;
+        let reply = content.reply();
         let patient_until = Instant::now() + OWN_QUORUM_WAIT;
         self.waiting.push(Waiter { place, leaf, nodes, patient_until, reply });
         Ok(())
     }
 }
 
+/// Partial tiles of sizes between two heads in a row. No head was signed over them: what lies there was
+/// written for an append that a crash cut off before its head, perhaps over other leaves.
+fn unsigned_between(old: u64, new: u64) -> Vec<String> {
+    let mut paths = Vec::new();
+    let mut partial = |path: &dyn Fn(u64, u64) -> String, from: u64, to: u64| {
+        for hashes in from.saturating_add(1)..to {
+            let (index, width) = ((hashes - 1) / TILE_WIDTH, (hashes - 1) % TILE_WIDTH + 1);
+            if width < TILE_WIDTH {
+                paths.push(path(index, width));
+            }
+        }
+    };
+    partial(&entries_path, old, new);
+    for level in 0..TILE_LEVELS_MAX {
+        let hashes = |size: u64| size >> (8 * u32::from(level));
+        partial(&|index, width| tile_path(level, index, width), hashes(old), hashes(new));
+    }
+    paths
+}
+
 /// The job of a leaf, if it is a receipt.
 pub(super) fn job_of(leaf: &[u8]) -> Option<JobId> {
     Statement::<JointReceipt>::verify(leaf).ok().map(|receipt| receipt.body().record.job)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_between_two_heads_are_no_heads() {
+        assert!(unsigned_between(7, 8).is_empty());
+        let tiles = |from, to| unsigned_between(from, to).into_iter().filter(|p| p.starts_with("tile/0/")).collect();
+        let found: Vec<String> = tiles(123, 126);
+        assert_eq!(found, ["tile/0/000.p/124", "tile/0/000.p/125"]);
+        let found: Vec<String> = tiles(254, 259);
+        assert_eq!(found, ["tile/0/000.p/255", "tile/0/001.p/1", "tile/0/001.p/2"]);
+        let all = unsigned_between(255, 258);
+        assert_eq!(all, ["tile/entries/001.p/1", "tile/0/001.p/1"]);
+        assert!(unsigned_between(250, 1030).contains(&"tile/1/000.p/3".to_owned()));
+    }
+
+    #[test]
+    fn what_a_crash_left_is_removed_and_nothing_else() {
+        let home = tempfile::TempDir::new().unwrap();
+        let folder = crate::log::files::Folder::new(home.path().to_owned());
+        let file = |width: u64| (tile_path(0, 0, width), vec![width as u8]);
+        folder.write_all(&[file(7), file(8), file(9)]).unwrap();
+        folder.remove_all(&unsigned_between(7, 9)).unwrap();
+        let left = [7, 8, 9].map(|width| tacit_receipts::TileRead::read(&folder, &tile_path(0, 0, width)).is_some());
+        assert_eq!(left, [true, false, true]);
+    }
 }

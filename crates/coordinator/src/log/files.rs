@@ -60,6 +60,20 @@ impl Folder {
         plain.then(|| self.0.join(path))
     }
 
+    /// Removes files that may be there.
+    ///
+    /// # Errors
+    /// `io.failed`.
+    pub(crate) fn remove_all(&self, paths: &[String]) -> Result<(), Fault> {
+        for full in paths.iter().filter_map(|path| self.below(path)) {
+            match std::fs::remove_file(&full) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io_fault(&full, &e)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Writes files of one append, then makes the folders durable, each once.
     ///
     /// # Errors

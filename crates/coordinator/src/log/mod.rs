@@ -18,7 +18,7 @@ use tacit_engine::Input;
 use tacit_receipts::{Log, LogProof, Quorum, SignedCheckpoint, TileRead, TileReader, VerifierKey};
 use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault, Hash, JobId, NodeId};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
@@ -31,15 +31,35 @@ use crate::store::{Fatal, Store};
 use files::Folder;
 use witnesses::{Asked, WitnessState};
 
-/// A job's receipt to be logged.
+/// What is to be logged.
 pub(crate) struct AppendRequest {
     pub job: JobId,
     /// The job's nodes, whose witnesses must be among those who cosigned.
     pub nodes: Vec<NodeId>,
-    pub record: Blob,
-    pub attestations: Vec<Blob>,
-    pub absent: Vec<(NodeId, Code)>,
-    pub reply: mpsc::Sender<Post>,
+    pub content: Content,
+}
+
+/// What becomes the leaf, and who waits for it.
+pub(crate) enum Content {
+    /// A job's receipt.
+    Receipt { record: Blob, attestations: Vec<Blob>, absent: Vec<(NodeId, Code)>, reply: mpsc::Sender<Post> },
+    /// An attestation that its receipt was closed without.
+    Attestation { statement: Blob, reply: oneshot::Sender<()> },
+}
+
+/// Who is told that a leaf is in a published checkpoint.
+enum Reply {
+    Job(mpsc::Sender<Post>),
+    Party(oneshot::Sender<()>),
+}
+
+impl Content {
+    fn reply(self) -> Reply {
+        match self {
+            Content::Receipt { reply, .. } => Reply::Job(reply),
+            Content::Attestation { reply, .. } => Reply::Party(reply),
+        }
+    }
 }
 
 /// The keys of the log.
@@ -72,14 +92,14 @@ pub(crate) struct View {
     pub refused: watch::Receiver<Option<Fault>>,
 }
 
-/// A receipt that is in the signed head and not handed out yet.
+/// A leaf that is in the signed head and not handed out yet.
 struct Waiter {
     place: u64,
     leaf: Vec<u8>,
     nodes: Vec<NodeId>,
     /// After this, a proof without all of the job's own witnesses must do.
     patient_until: Instant,
-    reply: mpsc::Sender<Post>,
+    reply: Reply,
 }
 
 /// The log's task.
@@ -253,9 +273,15 @@ impl LogService {
         })
         .await?;
         for (waiter, proof) in proven {
-            let input = Input::Logged { index: waiter.place, leaf: Blob(waiter.leaf), proof: Blob(proof) };
-            // why: a closed inbox is of a job that asks again after the restart.
-            let _ = waiter.reply.send(Post::Input(input, None)).await;
+            match waiter.reply {
+                Reply::Job(job) => {
+                    let input = Input::Logged { index: waiter.place, leaf: Blob(waiter.leaf), proof: Blob(proof) };
+                    // why: a closed inbox is of a job that asks again after the restart.
+                    let _ = job.send(Post::Input(input, None)).await;
+                }
+                // why: a party that has gone hands its attestation in again.
+                Reply::Party(party) => drop(party.send(())),
+            }
         }
         Ok(())
     }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tacit_crypto::Statement;
 use tacit_engine::api::{PAGE_MAX, WATCH_MS_MAX};
+use tacit_engine::control::PACKAGE_INLINE_BYTES_MAX;
 use tacit_engine::{
-    CancelOrder, Finish, Finished, FromCoordinator, FromNode, Input, Job, JobView, PlanAnswer, SealedResult, ToNode,
+    CancelOrder, Finish, Finished, FromCoordinator, FromNode, Input, Job, JobView, Package, PlanAnswer, SealedResult,
+    ToNode,
 };
 use tacit_governance::{DatasetDescriptor, JobSpec, ModelDescriptor, PartyRole};
 use tacit_net::Connection;
@@ -19,11 +21,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Caller;
 use crate::daemon::Shared;
+use crate::depot::Depot;
 use crate::driver::{self, Jobs, Post};
 use crate::enrol::check_address;
-use crate::limits::{
-    ANSWER_BYTES_MAX, DATASETS_PER_NODE_MAX, FINISH_BYTES_MAX, PACKAGE_BYTES_MAX, PLAN_DEADLINE, SLOTS_MAX,
-};
+use crate::limits::{ANSWER_BYTES_MAX, DATASETS_PER_NODE_MAX, FINISH_BYTES_MAX, PLAN_DEADLINE, SLOTS_MAX};
 use crate::roster::Party;
 use crate::store::{Change, Store, Whose};
 
@@ -97,7 +98,7 @@ async fn post(jobs: &Jobs, store: &Store, id: &JobId, input: Input) -> Result<bo
 /// here; a report that comes late is acknowledged and changes nothing.
 pub(super) async fn report(shared: &Arc<Shared>, party: &Party, finish: Finish) -> Result<FromCoordinator, Fault> {
     let id = finish.job;
-    let finish = bounded(finish);
+    let finish = bounded(finish, &shared.depot);
     let input = Input::Finish { node: party.row.node, finish };
     if post(&shared.jobs, &shared.store, &id, input).await? || shared.store.has_job(&id).await? {
         return Ok(FromCoordinator::Done);
@@ -106,7 +107,7 @@ pub(super) async fn report(shared: &Arc<Shared>, party: &Party, finish: Finish) 
 }
 
 /// A report as large as a job can keep. A result that no operator could fetch is a failed attempt.
-fn bounded(mut finish: Finish) -> Finish {
+fn bounded(mut finish: Finish, depot: &Depot) -> Finish {
     let failed = |hint: String, input_sent| Finished::Failed {
         code: Code::ReceiptTooLarge,
         step: None,
@@ -116,13 +117,18 @@ fn bounded(mut finish: Finish) -> Finish {
         input_sent,
     };
     let bytes = match &finish.finished {
-        Finished::Ok { package: Some(package), .. } if package.len() > PACKAGE_BYTES_MAX => {
-            let hint = format!("the result has {} bytes; at most {PACKAGE_BYTES_MAX} are taken", package.len());
+        Finished::Ok { package: Some(Package::Inline(package)), .. } if package.len() > PACKAGE_INLINE_BYTES_MAX => {
+            let hint = format!("a report with {} bytes of result; at most {PACKAGE_INLINE_BYTES_MAX}", package.len());
             finish.finished = failed(hint, true);
             return finish;
         }
-        Finished::Ok { package, .. } => package.as_ref().map_or(0, |p| p.len()),
-        Finished::Failed { .. } => 0,
+        Finished::Ok { package: Some(Package::Deposited { hash, bytes }), .. } if depot.bytes(hash) != Some(*bytes) => {
+            let hint = format!("{bytes} bytes of the hash {} were not brought here", hash.short());
+            finish.finished = failed(hint, true);
+            return finish;
+        }
+        Finished::Ok { package: Some(Package::Inline(package)), .. } => package.len(),
+        Finished::Ok { .. } | Finished::Failed { .. } => 0,
     };
     if wire::encode(&finish).len() - bytes <= FINISH_BYTES_MAX {
         return finish;
@@ -390,7 +396,7 @@ mod tests {
 
     fn ok(package: usize, survivors: usize) -> Finish {
         let finished = Finished::Ok {
-            package: Some(Blob(vec![0; package])),
+            package: Some(Package::Inline(Blob(vec![0; package]))),
             survivors: vec![tacit_types::Seat(0); survivors],
             cells_in: 1,
             payload_bytes: 8,
@@ -439,14 +445,31 @@ mod tests {
 
     #[test]
     fn reports_are_bounded() {
-        assert_eq!(bounded(ok(PACKAGE_BYTES_MAX, 1024)), ok(PACKAGE_BYTES_MAX, 1024));
+        let folder = tempfile::TempDir::new().unwrap();
+        let depot = Depot::open(folder.path().join("depot")).unwrap();
+        let bounded = |finish| bounded(finish, &depot);
+        let largest = ok(PACKAGE_INLINE_BYTES_MAX, 1024);
+        assert_eq!(bounded(largest.clone()), largest);
         let too_large = |f: Finish| matches!(f.finished, Finished::Failed { code: Code::ReceiptTooLarge, .. });
-        assert!(too_large(bounded(ok(PACKAGE_BYTES_MAX + 1, 1))));
+        assert!(too_large(bounded(ok(PACKAGE_INLINE_BYTES_MAX + 1, 1))));
         assert!(too_large(bounded(ok(1, FINISH_BYTES_MAX))));
         let hint = "x".repeat(FINISH_BYTES_MAX);
         let finished =
             Finished::Failed { code: Code::JobLocal, step: None, seat: None, hint, blame: None, input_sent: false };
         let long = Finish { finished, ..ok(0, 0) };
         assert!(wire::encode(&bounded(long)).len() <= FINISH_BYTES_MAX);
+        // A result elsewhere is one that was brought here, whole and of that length.
+        let elsewhere = |hash, bytes| {
+            let mut finish = ok(0, 1);
+            if let Finished::Ok { package, .. } = &mut finish.finished {
+                *package = Some(Package::Deposited { hash, bytes });
+            }
+            finish
+        };
+        let hash = tacit_crypto::sha256(b"sealed");
+        assert!(too_large(bounded(elsewhere(hash, 6))));
+        depot.put(NodeId([1; 32]), hash, 6, 0, b"sealed").unwrap();
+        assert_eq!(bounded(elsewhere(hash, 6)), elsewhere(hash, 6));
+        assert!(too_large(bounded(elsewhere(hash, 7))));
     }
 }

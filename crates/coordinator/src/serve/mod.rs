@@ -2,6 +2,7 @@
 //! roster's role for it, or the coordinator's own.
 
 mod jobs;
+mod late;
 mod reads;
 
 use std::sync::Arc;
@@ -100,7 +101,7 @@ fn allowed(request: &ToCoordinator, role: PartyRole) -> bool {
     use ToCoordinator as To;
     let roles: &[PartyRole] = match request {
         To::Invitation { .. } | To::Enrol { .. } => &[],
-        To::Register { .. } | To::Report(_) | To::Progress { .. } => &[Partner],
+        To::Register { .. } | To::Report(_) | To::Attested { .. } | To::Progress { .. } => &[Partner],
         To::Deposit { .. } | To::Fetch { .. } => &[Partner, Operator],
         To::Submit { .. } | To::Plan { .. } | To::Cancel(_) | To::Result(_) => &[Operator],
         To::PutContract(_) => &[Partner, Operator],
@@ -145,6 +146,9 @@ async fn answer(
             jobs::register(shared, connection, *party, address, datasets, slots).await
         }
         (ToCoordinator::Report(finish), Caller::Party(party)) => jobs::report(shared, &party, finish).await,
+        (ToCoordinator::Attested { job, attestation }, Caller::Party(party)) => {
+            late::attested(shared, &party, &job, attestation).await
+        }
         (ToCoordinator::Progress { job, step }, Caller::Party(party)) => {
             jobs::progress(shared, &party, &job, step).await
         }
@@ -191,6 +195,7 @@ mod tests {
             (ToCoordinator::Enrol { code: String::new(), card: Blob::default(), address: String::new() }, ""),
             (ToCoordinator::Register { address: String::new(), datasets: vec![], slots: 1 }, "p"),
             (ToCoordinator::Report(Finish { job: id, attempt: Attempt(1), finished }), "p"),
+            (ToCoordinator::Attested { job: id, attestation: Blob::default() }, "p"),
             (ToCoordinator::Progress { job: id, step: Step(1) }, "p"),
             (ToCoordinator::Roster, "porc"),
             (ToCoordinator::LogInfo, "porc"),

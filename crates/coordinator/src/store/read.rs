@@ -184,6 +184,13 @@ impl Store {
         row.map(|row| unsigned(&row, "place")).transpose()
     }
 
+    /// The place of a leaf by its hash.
+    pub(crate) async fn leaf_place(&self, hash: &Hash) -> Result<Option<u64>, Fault> {
+        let query = sqlx::query("SELECT place FROM leaves WHERE hash = ?").bind(&hash.0[..]);
+        let row = query.fetch_optional(&self.readers).await.map_err(fault)?;
+        row.map(|row| unsigned(&row, "place")).transpose()
+    }
+
     /// Places that are known: leaves below this have a row.
     pub(crate) async fn leaves(&self) -> Result<u64, Fault> {
         let row = sqlx::query("SELECT count(*) AS n FROM leaves").fetch_one(&self.readers).await.map_err(fault)?;

@@ -43,7 +43,7 @@ async fn a_job_succeeds_and_its_receipt_is_in_the_log() {
     assert_eq!(operator.submit(bytes).await.unwrap(), id);
 
     let FromCoordinator::Result(result) = operator.ask(&ToCoordinator::Result(id)).await.unwrap() else { panic!() };
-    assert_eq!(result.package.0, b"sealed");
+    assert_eq!(result.package, tacit_engine::Package::Inline(tacit_types::wire::Blob(b"sealed".to_vec())));
     let mut ids: Vec<_> = nodes.iter().map(Node::id).collect();
     ids.sort();
     let released: Vec<_> = result.releases.iter().map(|(_, r)| r.0.clone()).collect();

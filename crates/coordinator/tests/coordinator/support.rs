@@ -473,12 +473,13 @@ impl Inner {
                 }
                 Ok(FromNode::Started)
             }
-            ToNode::Cancel { job, code } => {
-                if let Some(job) = state.jobs.get_mut(&job).filter(|job| job.attempt > 0) {
-                    let finished = failed(code);
-                    job.finish(tacit_types::Attempt(job.attempt), finished, None);
+            ToNode::Cancel { job, attempt, code } => {
+                let job = state.jobs.get_mut(&job).ok_or_else(unknown)?;
+                if job.decline(attempt, code) {
+                    return Ok(FromNode::Done);
                 }
-                Ok(FromNode::Done)
+                job.finish(attempt, failed(code), None);
+                Ok(FromNode::Started)
             }
             ToNode::Attest { job, record } => {
                 let seen = state.witness.as_ref().and_then(Witness::seen);
@@ -552,7 +553,8 @@ impl Inner {
         let finished = match script.fail {
             Some(code) => failed(code),
             None => Finished::Ok {
-                package: (assignment.aggregator == self.key.id()).then(|| Blob(b"sealed".to_vec())),
+                package: (assignment.aggregator == self.key.id())
+                    .then(|| tacit_engine::Package::Inline(Blob(b"sealed".to_vec()))),
                 survivors: (0..assignment.seats.len() as u16).map(Seat).collect(),
                 cells_in: 5,
                 payload_bytes: 40,

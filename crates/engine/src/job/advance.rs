@@ -117,9 +117,14 @@ impl Job {
             None => true,
         };
         let any_failed = self.parties.iter().any(|p| matches!(p.finished, Some(Finished::Failed { .. })));
-        let waiting = self.parties.iter().enumerate().any(|(i, p)| {
-            p.finished.is_none() && needed(i) && !lost(p) && !(any_failed && survivors.is_none() && p.lost_at.is_some())
-        });
+        // One that is away may come back and say that its input has not left it: then all of them try again.
+        let away_too_long = |p: &PartyState| match p.lost_at {
+            Some(at) if self.may_repeat(now) => now >= at.plus(self.limits.settle_ms),
+            Some(_) => lost(p) || (any_failed && survivors.is_none()),
+            None => false,
+        };
+        let waiting =
+            self.parties.iter().enumerate().any(|(i, p)| p.finished.is_none() && needed(i) && !away_too_long(p));
         if waiting && now < until.plus(loss_ms) {
             self.stopping = self.stopping.or_else(|| self.hopeless(now));
             return;
@@ -177,6 +182,10 @@ impl Job {
                 (Code::JobPeerLost, Some(self.parties[i].member.name.clone()), self.step, "its node was lost".into())
             }
             (None, None) => (Code::JobInternal, None, None, "the parties' reports do not fit together".into()),
+        };
+        let (code, party) = match silent {
+            Some(i) if code == Code::JobBusy => (Code::JobPeerLost, Some(self.parties[i].member.name.clone())),
+            _ => (code, party),
         };
         // A slot that was lost before the attempt began, as in a restart, is asked for again as long as the
         // job is valid; what failed while it ran, a few times.
@@ -271,8 +280,10 @@ impl Job {
     }
 
     fn close(&mut self, now: UnixMillis) {
-        self.ended_at = Some(now);
-        self.note(now, "ended", None, self.terminal.as_ref().map_or("", Terminal::word));
+        if self.ended_at.is_none() {
+            self.ended_at = Some(now);
+            self.note(now, "ended", None, self.terminal.as_ref().map_or("", Terminal::word));
+        }
         self.state = State::Closed { until: now.plus(self.limits.close_ms) };
     }
 
@@ -315,9 +326,38 @@ impl Job {
         self.record().and_then(|r| r.party(&p.member.node).map(|e| e.standing == Standing::TookPart)).unwrap_or(false)
     }
 
+    /// Whether the end waits for it to have seen the receipt: with a result for everyone who took part, of
+    /// whom each holds a part of its key; without one for those who attested.
+    fn must_release(&self, p: &PartyState) -> bool {
+        let succeeded = self.terminal == Some(Terminal::Succeeded);
+        p.attestation.is_some() || (succeeded && self.must_attest(p))
+    }
+
+    /// The time that the parties have to attest, or to take the receipt, begins anew.
+    pub(super) fn take_resumed(&mut self, now: UnixMillis) {
+        let fresh = now.plus(self.limits.settle_ms);
+        if let State::Attesting { until } | State::Releasing { until } = &mut self.state {
+            *until = fresh.max(*until);
+        }
+    }
+
+    /// Whether the attempt, should it fail now, can be repeated: as far as is known nobody's input has left,
+    /// there was no more than a loss, and the job is valid.
+    fn may_repeat(&self, now: UnixMillis) -> bool {
+        let passing = |p: &PartyState| match &p.finished {
+            Some(Finished::Failed { code, input_sent, .. }) => {
+                !input_sent
+                    && matches!(code, Code::JobPeerLost | Code::JobDeadline | Code::JobCancelled | Code::JobBusy)
+            }
+            Some(Finished::Ok { .. }) => false,
+            None => true,
+        };
+        !self.cancelled && now < self.expires_at() && self.parties.iter().all(passing)
+    }
+
     fn after_releasing(&mut self, now: UnixMillis, until: UnixMillis) {
         let waiting: Vec<usize> = (0..self.parties.len())
-            .filter(|i| self.parties[*i].release.is_none() && self.must_attest(&self.parties[*i]))
+            .filter(|i| self.parties[*i].release.is_none() && self.must_release(&self.parties[*i]))
             .collect();
         let succeeded = self.terminal == Some(Terminal::Succeeded);
         if !waiting.is_empty() && now < until {

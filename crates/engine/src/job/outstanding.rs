@@ -34,13 +34,14 @@ impl Job {
             State::Running { until, .. } => {
                 for p in self.parties.iter().filter(|p| p.finished.is_none()) {
                     if let Some(code) = self.stopping {
-                        ask(p, ToNode::Cancel { job: self.id, code });
+                        ask(p, ToNode::Cancel { job: self.id, attempt: Attempt(self.attempt), code });
                     } else if let (false, Some(assignment)) = (p.started, self.assignment()) {
                         ask(p, ToNode::Start { assignment });
                     }
                 }
                 let losses = self.parties.iter().filter(|p| p.finished.is_none()).filter_map(|p| p.lost_at);
-                commands.extend(losses.map(|at| Command::WakeAt(at.plus(self.limits.loss_ms))));
+                let patience = [self.limits.loss_ms, self.limits.settle_ms];
+                commands.extend(losses.flat_map(|at| patience.map(|ms| Command::WakeAt(at.plus(ms)))));
                 commands.push(Command::WakeAt(until.plus(self.limits.loss_ms)));
             }
             State::Attesting { until } => {
@@ -63,7 +64,7 @@ impl Job {
             State::Releasing { until } => {
                 let Some((_, leaf, proof)) = &self.receipt else { return commands };
                 let beside = || self.parties.iter().filter_map(|p| p.attestation.clone()).filter(|_| self.by_hash);
-                for p in self.parties.iter().filter(|p| p.release.is_none() && self.must_attest(p)) {
+                for p in self.parties.iter().filter(|p| p.release.is_none() && p.attestation.is_some()) {
                     let (leaf, proof, beside) = (leaf.clone(), proof.clone(), beside().collect());
                     ask(p, ToNode::Logged { job: self.id, leaf, proof, beside });
                 }

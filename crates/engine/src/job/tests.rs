@@ -182,16 +182,16 @@ fn the_others_stop_when_the_aggregator_cannot_go_on() {
     assert!(asked(&job).iter().all(|(_, r)| matches!(r, ToNode::Start { .. })));
     job.step(T0.plus(4_010), Input::Tick);
     assert!(asked(&job).iter().all(|(_, r)| matches!(r, ToNode::Cancel { code: Code::JobPeerLost, .. })));
-    // A wake that is past is not the only one.
+    // A wake that is past is not the only one: the end of patience with it, and of the attempt.
     let wakes = job.outstanding().into_iter().filter(|c| matches!(c, Command::WakeAt(at) if at.0 > T0.0 + 4_010));
-    assert_eq!(wakes.count(), 1);
+    assert_eq!(wakes.count(), 2);
 }
 
 #[test]
 fn a_result_is_the_aggregators_alone_and_hints_are_short() {
     let (mut job, _, others) = running(&[1, 2, 3]);
     let result = Finished::Ok {
-        package: Some(Blob(vec![1; 9])),
+        package: Some(Package::Inline(Blob(vec![1; 9]))),
         survivors: vec![Seat(0)],
         cells_in: 1,
         payload_bytes: 8,
@@ -223,7 +223,7 @@ fn a_receipt_that_no_leaf_can_hold_ends_the_job() {
 #[test]
 fn an_end_that_may_still_change_is_told_to_nobody() {
     let (mut job, aggregator, others) = running(&[1, 2, 3]);
-    let ok = |package: Option<Blob>| Finished::Ok {
+    let ok = |package: Option<Package>| Finished::Ok {
         package,
         survivors: vec![Seat(0), Seat(1), Seat(2)],
         cells_in: 1,
@@ -232,7 +232,7 @@ fn an_end_that_may_still_change_is_told_to_nobody() {
         cells_suppressed: 0,
         opened: Vec::new(),
     };
-    finish(&mut job, aggregator, 3, ok(Some(Blob(vec![1; 9]))));
+    finish(&mut job, aggregator, 3, ok(Some(Package::Inline(Blob(vec![1; 9])))));
     others.iter().for_each(|other| finish(&mut job, *other, 3, ok(None)));
     job.state = State::Releasing { until: T0.plus(9_000) };
     answer(&mut job, aggregator, 4, FromNode::Released(Blob(vec![2])));
@@ -324,7 +324,163 @@ fn a_lost_slot_is_asked_for_again_until_the_job_expires() {
     answer(&mut job, 2, expired, lost());
     answer(&mut job, 1, expired, FromNode::Done);
     answer(&mut job, 3, expired, FromNode::Done);
-    assert!(matches!(job.terminal(), Some(Terminal::Failed { code: Code::JobBusy, .. })), "{:?}", job.terminal());
+    // Who has not answered by the attempt's own end is named.
+    assert!(matches!(job.terminal(), Some(Terminal::Failed { code: Code::JobPeerLost, .. })), "{:?}", job.terminal());
+}
+
+/// One that is away when the attempt fails is waited for: it may say that its input has not left it.
+#[test]
+fn an_attempt_is_repeated_once_everyone_has_said_that_no_input_left() {
+    let lost = |job: &mut Job, at, reachable| {
+        job.step(T0.plus(at), Input::Reachable { node: key(101).id(), reachable });
+    };
+    for input_sent in [false, true] {
+        let (mut job, ..) = running(&[1, 2, 3]);
+        [1, 2, 3].iter().for_each(|seed| answer(&mut job, *seed, 3, FromNode::Started));
+        lost(&mut job, 10, false);
+        [2, 3].iter().for_each(|seed| finish(&mut job, *seed, 20, failed(Code::JobPeerLost, "")));
+        job.step(T0.plus(9_000), Input::Tick);
+        assert_eq!(job.state(), "running", "past loss_ms, within settle_ms");
+        lost(&mut job, 9_500, true);
+        let burned = match failed(Code::JobPeerLost, "burned") {
+            Finished::Failed { code, step, seat, hint, blame, .. } => {
+                Finished::Failed { code, step, seat, hint, blame, input_sent }
+            }
+            ok => ok,
+        };
+        finish(&mut job, 1, 9_600, burned);
+        assert_eq!(job.state(), if input_sent { "settling" } else { "queued" });
+    }
+    // It does not come back: it is named. Nor is it waited for once another's input has left.
+    let (mut job, ..) = running(&[1, 2, 3]);
+    lost(&mut job, 10, false);
+    [2, 3].iter().for_each(|seed| finish(&mut job, *seed, 20, failed(Code::JobPeerLost, "")));
+    job.step(T0.plus(10_011), Input::Tick);
+    assert_eq!(job.terminal().and_then(Terminal::code), Some(Code::JobPeerLost));
+    assert_eq!(job.record().unwrap().attempt, Attempt(1));
+}
+
+/// A node that answers `Started` to an order to stop has an end to report, and one that was told to begin
+/// after its input had left it once is the end of the job.
+#[test]
+fn only_a_node_that_never_began_ends_by_its_answer() {
+    let (mut job, ..) = running(&[1, 2, 3]);
+    answer(&mut job, 2, 3, FromNode::Failed(Fault::new(Code::JobBusy, "no slot is kept")));
+    assert!(asked(&job).iter().all(|(_, r)| matches!(r, ToNode::Cancel { attempt: Attempt(1), .. })));
+    answer(&mut job, 1, 4, FromNode::Started);
+    answer(&mut job, 3, 4, FromNode::Done);
+    answer(&mut job, 1, 5, FromNode::Done);
+    assert_eq!(job.state(), "running", "the end of the first is on its way");
+    finish(&mut job, 1, 6, failed(Code::JobBusy, "cancelled"));
+    assert_eq!(job.state(), "queued");
+
+    let (mut job, ..) = running(&[1, 2, 3]);
+    answer(&mut job, 2, 3, FromNode::Failed(Fault::new(Code::JobPeerLost, "an input has left")));
+    [1, 3].iter().for_each(|seed| answer(&mut job, *seed, 4, FromNode::Done));
+    assert_eq!((job.state(), job.attempt), ("settling", 1));
+}
+
+fn attestation(job: &Job, seed: u8, seq: u64) -> Blob {
+    let record = job.record().unwrap();
+    let link = tacit_crypto::statement::Link { seq, prev: tacit_types::Hash([0; 32]) };
+    let role = tacit_receipts::record::Role::Input;
+    let signed = Attestation::agreeing(&record, role, None).sign(&key(seed + 100), &record, T0, link);
+    Blob(signed.bytes().to_vec())
+}
+
+type Appended = (Vec<Blob>, Vec<(NodeId, Code)>);
+
+fn append(job: &Job) -> Option<Appended> {
+    job.outstanding().into_iter().find_map(|c| match c {
+        Command::Append { attestations, absent, .. } => Some((attestations, absent)),
+        _ => None,
+    })
+}
+
+/// The leaf that the log makes of what the job asks for.
+fn logged(job: &mut Job, at: u64) {
+    let (attestations, absent) = append(job).unwrap();
+    let signed: Vec<_> = attestations.iter().map(|bytes| Statement::verify(bytes).unwrap()).collect();
+    let absent = absent.into_iter().map(|(party, code)| tacit_receipts::receipt::Absent { party, code }).collect();
+    let receipt = tacit_receipts::assemble(job.record().unwrap(), &signed, absent).unwrap().receipt;
+    let leaf = Blob(receipt.sign(&key(80), T0.plus(at)).unwrap().bytes().to_vec());
+    job.step(T0.plus(at), Input::Logged { index: 7, leaf, proof: Blob(Vec::new()) });
+}
+
+/// A job of two that failed, with these attestations at hand when the time to settle was over.
+fn failed_with(attested: &[u8]) -> Job {
+    let (mut job, ..) = running(&[1, 2]);
+    [1, 2].iter().for_each(|seed| finish(&mut job, *seed, 4, failed(Code::JobLocal, "")));
+    assert_eq!(job.state(), "settling");
+    for seed in attested {
+        let bytes = attestation(&job, *seed, 0);
+        answer(&mut job, *seed, 5, FromNode::Attested(bytes));
+    }
+    job.step(T0.plus(20_000), Input::Tick);
+    job
+}
+
+fn over(job: &mut Job, at: u64) {
+    [0, 20_000, 40_000].iter().for_each(|more| job.step(T0.plus(at + more), Input::Tick));
+    assert!(job.is_over());
+}
+
+/// What a party signed and could not bring in time becomes a leaf of its own, once.
+#[test]
+fn an_attestation_after_the_receipt_becomes_a_leaf() {
+    let mut job = failed_with(&[1]);
+    let (held, absent) = append(&job).unwrap();
+    assert_eq!((held.len(), absent), (1, vec![(key(102).id(), Code::JobUnreachable)]));
+    let (own, other) = (attestation(&job, 2, 4), attestation(&job, 2, 5));
+    let late = |job: &mut Job, seed: u8, bytes: &[u8]| job.late(T0.plus(90_000), &key(seed + 100).id(), bytes);
+    assert_eq!(late(&mut job, 2, &own).unwrap_err().code, Code::JobNotFinished);
+    logged(&mut job, 21_000);
+    over(&mut job, 22_000);
+    assert_eq!(late(&mut job, 1, &own).unwrap_err().code, Code::ReceiptAttestationInvalid, "not its own");
+    let first = job.parties.iter().find_map(|p| p.attestation.clone()).unwrap();
+    assert_eq!(late(&mut job, 1, &first), Ok(Late::InReceipt));
+    assert_eq!(late(&mut job, 2, &own), Ok(Late::OwnLeaf));
+    assert_eq!(late(&mut job, 2, &own), Ok(Late::OwnLeaf), "handed in again");
+    assert_eq!(late(&mut job, 2, &other).unwrap_err().code, Code::ReceiptRecord, "one word of each party");
+    let foreign = attestation(&failed_with(&[]), 2, 4);
+    assert!(foreign == own || late(&mut job, 2, &foreign).is_err());
+    assert!(job.is_over());
+}
+
+/// A job whose only attestation was lost on the way gets its receipt when it comes. Its end stays.
+#[test]
+fn a_late_attestation_gives_a_job_its_receipt() {
+    let mut job = failed_with(&[]);
+    over(&mut job, 20_000);
+    assert!(job.receipt().is_none() && append(&job).is_none());
+    let (end, bytes) = (job.terminal().cloned(), attestation(&job, 2, 0));
+    assert_eq!(job.late(T0.plus(90_000), &key(102).id(), &bytes), Ok(Late::Reopened));
+    assert!(!job.is_over() && job.has_ended());
+    assert_eq!((job.state(), job.view(T0).terminal), ("failed", end.clone()), "nobody unlearns an end");
+    logged(&mut job, 91_000);
+    over(&mut job, 92_000);
+    assert_eq!((job.receipt().map(|r| r.0), job.terminal()), (Some(7), end.as_ref()));
+    assert_eq!(job.timeline.iter().filter(|e| e.what == "ended").count(), 1);
+
+    // What the log could not take, it is not handed again.
+    let mut job = failed_with(&[]);
+    over(&mut job, 20_000);
+    assert_eq!(job.late(T0.plus(90_000), &key(102).id(), &bytes), Ok(Late::Reopened));
+    job.step(T0.plus(91_000), Input::NotLogged(Fault::new(Code::ReceiptTooLarge, "big")));
+    over(&mut job, 92_000);
+    assert_eq!(job.late(T0.plus(200_000), &key(102).id(), &bytes).unwrap_err().code, Code::ReceiptRecord);
+}
+
+/// While the coordinator was away nobody could answer: the time to attest begins anew.
+#[test]
+fn a_restart_leaves_time_to_attest() {
+    let (mut job, ..) = running(&[1, 2]);
+    [1, 2].iter().for_each(|seed| finish(&mut job, *seed, 4, failed(Code::JobLocal, "")));
+    job.step(T0.plus(60_000), Input::Resumed);
+    let State::Attesting { until } = job.state else { panic!("{:?}", job.state) };
+    assert_eq!(until, T0.plus(70_000));
+    job.step(T0.plus(70_000), Input::Tick);
+    assert!(matches!(job.state, State::Closed { .. }));
 }
 
 /// What was only reserved has not run, and no record says that it has.

@@ -199,7 +199,7 @@ impl SharedJoint {
     /// Whether this owner shows a row as known: none, when the job is refused for one that it lacks.
     fn shows(&self, row: usize) -> bool {
         let known = self.data.as_ref().map_or(&[][..], |d| &d.known);
-        let whole = true || known.iter().all(|k| *k);
+        let whole = self.params.unknown != Unknown::Refuse || known.iter().all(|k| *k);
         whole && known.get(row).copied().unwrap_or(false)
     }
 }

@@ -115,6 +115,8 @@ pub fn read(import: Import, bytes: &[u8]) -> Read<Model> {
         // What the scaler before the model does is folded into the weight. A scale of zero leaves no finite weight.
         let weight = weight / scale;
         intercept -= weight * mean;
+        // Without a value the scaler has nothing to shift: a gap adds its number and no more.
+        let missing = missing.map(|points| points + weight * mean);
         terms.push(Term { feature, shape: Shape::Linear { weight, missing } });
     }
     let features = features::resolve(names.into_iter().map(Known::named).collect(), &import.features)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tacit_crypto::Statement;
 use tacit_engine::Assignment;
-use tacit_engine::control::Finished;
+use tacit_engine::control::{Finished, Package};
 use tacit_engine::session::Session;
 use tacit_governance::{Cohort, JobSpec};
 use tacit_jobs::kind::JointFuture;

@@ -212,7 +212,7 @@ impl World {
             ToNode::Admit { job, contracts } => self.admit(i, job, contracts),
             ToNode::Reserve { job, attempt, ttl_ms } => Ok(self.reserve(i, *job, *attempt, *ttl_ms)),
             ToNode::Start { assignment } => self.start(i, assignment),
-            ToNode::Cancel { job, code } => self.cancel_attempt(i, job, *code).map(|()| Ok(FromNode::Done)),
+            ToNode::Cancel { job, attempt, code } => self.stop_attempt(i, job, *attempt, *code),
             ToNode::Attest { job, record } => self.attest(i, job, record),
             ToNode::Cosign { request } => self.cosign_at(i, request),
             ToNode::Logged { job, leaf, proof, beside } => self.logged(i, job, leaf, proof, beside),
@@ -354,6 +354,22 @@ impl World {
         self.nodes[i].rerun = Some(assignment.clone());
         self.begin_attempt(i, parsed, assignment, session)?;
         Ok(Ok(FromNode::Started))
+    }
+
+    /// Stops an attempt, or sees to it that it never begins here.
+    fn stop_attempt(&mut self, i: usize, id: &JobId, attempt: Attempt, code: Code) -> Answered {
+        let Some(mut job) = self.nodes[i].job(id) else { return Ok(Err(unknown(id))) };
+        if job.decline(attempt, code) {
+            self.store(i, vec![job_row(*id, &job)])?;
+            self.nodes[i].slots.retain(|job, slot| job != id || slot.running);
+            self.report(i)?;
+            return Ok(Ok(FromNode::Done));
+        }
+        if job.attempt == attempt.0 {
+            self.cancel_attempt(i, id, code)?;
+            return Ok(Ok(FromNode::Started));
+        }
+        Ok(Ok(FromNode::Done))
     }
 
     /// An attempt has ended: it is stored, its slot is free, and the coordinator will hear of it.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use tacit_crypto::{Statement, sha256};
-use tacit_engine::{CancelOrder, FromCoordinator, SealedResult, Terminal, ToCoordinator};
+use tacit_crypto::Statement;
+use tacit_engine::{CancelOrder, FromCoordinator, Package, SealedResult, Terminal, ToCoordinator};
 use tacit_governance::JobSpec;
 use tacit_jobs::Opened;
 use tacit_receipts::{JointReceipt, LogProof};
@@ -249,15 +249,17 @@ impl World {
         let record = &receipt.body().record;
         if receipt.signer() != cast.coordinator.id()
             || record.job != *id
-            || record.result != Some(sha256(&sealed.package))
+            || record.result != Some(sealed.package.hash())
         {
             return Err(invalid("another result than the receipt's"));
         }
         let job = JobSpec::verify(&sealed.job)?;
         let plan = tacit_jobs::kind(&job.body().kind)?.plan(&job.body().params, &tacit_jobs::Parts::of(job.body()))?;
         let releases: BTreeMap<Seat, Vec<u8>> = sealed.releases.iter().map(|(s, b)| (*s, b.0.clone())).collect();
+        // The simulator's nodes deposit nothing.
+        let Package::Inline(package) = &sealed.package else { return Err(invalid("a package elsewhere")) };
         let opened =
-            plan.open(&sealed.package, &|package| tacit_jobs::session::unblind(&cast.recipient, package, &releases))?;
+            plan.open(package, &|package| tacit_jobs::session::unblind(&cast.recipient, package, &releases))?;
         let took_part = |(i, p): (usize, &tacit_receipts::PartyEntry)| {
             (p.standing == tacit_receipts::Standing::TookPart).then_some(Seat(i as u16))
         };

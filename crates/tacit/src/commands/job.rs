@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tacit_crypto::{Statement, sha256};
-use tacit_engine::{CancelOrder, FromCoordinator, JobView, SealedResult, Terminal, ToCoordinator};
+use tacit_crypto::Statement;
+use tacit_engine::{CancelOrder, FromCoordinator, JobView, Package, SealedResult, Terminal, ToCoordinator};
 use tacit_governance::JobSpec;
 use tacit_jobs::Opened;
 use tacit_node::{Client, trust};
@@ -15,6 +15,7 @@ use tacit_types::{Code, Fault, JobId, wire::Blob};
 
 use super::contract::{contracts, descriptors, models};
 use super::job_file::{self, Known, Ready};
+use super::scores;
 use crate::cli::{Cli, JobCommand};
 use crate::home::{Party, unexpected};
 use crate::output::{Out, bytes};
@@ -35,7 +36,7 @@ pub async fn run(cli: &Cli, out: &Out, command: &JobCommand) -> Result<u8, Fault
         JobCommand::List => list(&client, out).await.map(|()| 0),
         JobCommand::Show { job } => show(&client, out, job).await.map(|()| 0),
         JobCommand::Cancel { job } => cancel(&party, &client, out, job).await.map(|()| 0),
-        JobCommand::Result { job } => result(&party, &client, out, job).await.map(|()| 0),
+        JobCommand::Result { job, keys } => result(&party, &client, out, job, keys.as_deref()).await.map(|()| 0),
     };
     client.close().await;
     party.store.close().await;
@@ -138,7 +139,7 @@ async fn submit(party: &Party, client: &Client, out: &Out, file: &Path, watching
     match &view.terminal {
         Some(Terminal::Succeeded) => {
             let opened = open(party, client, id).await?;
-            print_result(out, &view, &opened);
+            print_result(out, &view, opened, ready.keys.as_deref())?;
             Ok(0)
         }
         _ => {
@@ -322,7 +323,8 @@ async fn cancel(party: &Party, client: &Client, out: &Out, wanted: &str) -> Resu
     Ok(())
 }
 
-async fn result(party: &Party, client: &Client, out: &Out, wanted: &str) -> Result<(), Fault> {
+async fn result(party: &Party, client: &Client, out: &Out, wanted: &str, keys: Option<&Path>) -> Result<(), Fault> {
+    let keys = keys.map(job_file::read_keys).transpose()?;
     let view = one(client, wanted).await?;
     match &view.terminal {
         None => return Err(Fault::new(Code::JobNotFinished, format!("job {} is {}", view.id.short(), view.state))),
@@ -333,16 +335,20 @@ async fn result(party: &Party, client: &Client, out: &Out, wanted: &str) -> Resu
         }
     }
     let opened = open(party, client, view.id).await?;
-    print_result(out, &view, &opened);
-    Ok(())
+    print_result(out, &view, opened, keys.as_deref())
 }
 
-fn print_result(out: &Out, view: &JobView, opened: &(Opened, u64)) {
-    let (opened, receipt) = opened;
-    for table in &opened.tables {
-        out.text(format!("\n{}", table.title));
-        let head: Vec<&str> = table.head.iter().map(String::as_str).collect();
-        out.table(&head, &table.rows);
+fn print_result(out: &Out, view: &JobView, opened: (Opened, u64), keys: Option<&[String]>) -> Result<(), Fault> {
+    let (mut opened, receipt) = opened;
+    if let Some(keys) = keys {
+        scores::name(&mut opened.json, keys)?;
+    }
+    if !scores::print(out, &opened.json) {
+        for table in &opened.tables {
+            out.text(format!("\n{}", table.title));
+            let head: Vec<&str> = table.head.iter().map(String::as_str).collect();
+            out.table(&head, &table.rows);
+        }
     }
     out.text(format!(
         "{}: {} {receipt}  {}",
@@ -351,9 +357,10 @@ fn print_result(out: &Out, view: &JobView, opened: &(Opened, u64)) {
         out.say("verified: in a cosigned checkpoint, over this very result", "已验证：位于联署检查点内，对应此结果")
     ));
     let mut json = view_json(view);
-    json["result"] = opened.json.clone();
+    json["result"] = opened.json;
     json["receipt"] = json!(receipt);
     out.value(&json);
+    Ok(())
 }
 
 /// Fetches a sealed result, verifies its receipt, and only then opens it. Gives the result and the
@@ -382,7 +389,7 @@ pub async fn open(party: &Party, client: &Client, id: JobId) -> Result<(Opened, 
     if receipt.signer() != info.coordinator || record.job != id {
         return Err(invalid("the receipt is of another job or not signed by the coordinator"));
     }
-    if record.result != Some(sha256(&package)) {
+    if record.result != Some(package.hash()) {
         return Err(invalid("the sealed result is not the one in the receipt"));
     }
     let attested = receipt.body().attested(&|_| None);
@@ -396,6 +403,10 @@ pub async fn open(party: &Party, client: &Client, id: JobId) -> Result<(Opened, 
     let included = LogProof::parse(&proof)?.verify(&leaf, &info.origin, &log, &quorum)?;
     let releases: BTreeMap<_, _> = releases.into_iter().map(|(seat, blob)| (seat, blob.0)).collect();
     let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params, &tacit_jobs::Parts::of(spec))?;
+    let package = match package {
+        Package::Inline(bytes) => bytes.0,
+        Package::Deposited { hash, .. } => tacit_node::client::fetch(client.connection(), &hash).await?,
+    };
     let opened = plan.open(&package, &|package| tacit_jobs::session::unblind(&party.keys.seal, package, &releases))?;
     Ok((opened, included.index()))
 }

@@ -65,6 +65,8 @@ pub struct Ready {
     pub providers: Vec<String>,
     /// Sealed bytes that the coordinator must have before it takes the job.
     pub sealed: Vec<Vec<u8>>,
+    /// The keys of the rows to score, for kinds that score.
+    pub keys: Option<Vec<String>>,
 }
 
 /// What names in a job file are looked up in.
@@ -121,8 +123,10 @@ pub fn prepare(file: &Path, party: &Party, known: &Known<'_>) -> Result<Ready, F
             .ok_or_else(|| Fault::new(Code::RefusedParties, format!("`{name}` is no dealer of the contract")))
     };
     draft.dealer = written.dealer.as_ref().map(dealer).transpose()?;
-    let attached = match &written.keys {
-        Some(keys) => Some(attach(&file.with_file_name(keys), &providers, known.cards, &mut draft)?),
+    let beside = written.keys.as_ref().map(|keys| file.with_file_name(keys));
+    let keys = beside.as_deref().map(read_keys).transpose()?;
+    let attached = match beside.iter().zip(&keys).next() {
+        Some((file, keys)) => Some(attach(file, keys, &providers, known.cards, &mut draft)?),
         None => None,
     };
     let kind = tacit_jobs::kind(&written.kind)?;
@@ -153,7 +157,7 @@ pub fn prepare(file: &Path, party: &Party, known: &Known<'_>) -> Result<Ready, F
     let job = Statement::sign(&party.keys.node, &spec.kind.clone(), now, None, spec);
     // What this tool signs, it must itself be able to read.
     JobSpec::verify(job.bytes())?;
-    Ok(Ready { job, plan, providers: names, sealed })
+    Ok(Ready { job, plan, providers: names, sealed, keys })
 }
 
 /// The models of a job: those that the file names, or the contract's for a kind that scores.
@@ -185,18 +189,26 @@ fn models(written: &Written, terms: &Contract, known: &Known<'_>) -> Result<Vec<
         .collect()
 }
 
+/// The keys of a list: its lines without the space around them; empty lines are none.
+///
+/// # Errors
+/// `io.failed`.
+pub fn read_keys(file: &Path) -> Result<Vec<String>, Fault> {
+    let text =
+        std::fs::read_to_string(file).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", file.display())))?;
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
 /// Seals the list of keys to the providers' nodes.
 fn attach(
     file: &Path,
+    list: &[String],
     providers: &[ProviderRef],
     cards: &[PartyCard],
     draft: &mut Draft,
 ) -> Result<(AttachmentRef, Vec<u8>), Fault> {
-    let text =
-        std::fs::read_to_string(file).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", file.display())))?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let (rows, list) =
-        keys::encode(lines).map_err(|f| Fault::new(f.code, format!("{}: {}", file.display(), f.what)))?;
+    let (rows, list) = keys::encode(list.iter().map(String::as_str))
+        .map_err(|f| Fault::new(f.code, format!("{}: {}", file.display(), f.what)))?;
     draft.keys = Some(rows);
     let seals = providers
         .iter()

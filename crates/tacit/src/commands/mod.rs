@@ -8,6 +8,7 @@ pub mod job;
 mod job_file;
 mod model;
 mod receipt;
+mod scores;
 mod serve;
 
 use tacit_types::Fault;
