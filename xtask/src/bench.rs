@@ -30,18 +30,24 @@ enum Name {
     SecaggQuic,
     /// Scoring on shares: kernels, and runs in one process.
     Scoring,
+    /// Bulk between two nodes over QUIC on loopback, beside raw quinn with its default settings.
+    Net,
     /// A small job from submission to opened result, through processes.
     #[value(name = "end_to_end")]
     EndToEnd,
 }
 
 impl Name {
-    fn binary(self) -> &'static str {
+    /// The package and the program, as arguments of `cargo run`. The bench of the transport is an example of its
+    /// own crate, because no other crate names the QUIC library.
+    fn program(self) -> [&'static str; 4] {
+        let bin = |name| ["--package", "tacit-benches", "--bin", name];
         match self {
-            Name::Secagg => "secagg",
-            Name::SecaggQuic => "secagg_quic",
-            Name::Scoring => "scoring",
-            Name::EndToEnd => "end_to_end",
+            Name::Secagg => bin("secagg"),
+            Name::SecaggQuic => bin("secagg_quic"),
+            Name::Scoring => bin("scoring"),
+            Name::Net => ["--package", "tacit-net", "--example", "bulk_rows"],
+            Name::EndToEnd => bin("end_to_end"),
         }
     }
 }
@@ -56,7 +62,7 @@ fn released() -> Option<PathBuf> {
 /// Runs the bench.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["run", "--quiet", "--package", "tacit-benches", "--bin", arguments.name.binary()]);
+    cargo.args(["run", "--quiet"]).args(arguments.name.program());
     // Counts are the same in every profile, and the development one is built already. What runs through
     // processes takes the release programs where there are some: building them takes a quarter of an hour.
     let processes = matches!(arguments.name, Name::EndToEnd);

@@ -90,6 +90,12 @@ pub trait Lane: sealed::Sealed + Copy + Default + Send + Sync + Zeroize + 'stati
     /// Subtracts or adds a keystream that begins with the first element.
     #[doc(hidden)]
     fn apply_stream(lanes: &mut [Self], stream: &[u8], subtract: bool);
+    /// Adds or subtracts elements in place where both lie as little-endian bytes. Stops at the shorter of
+    /// the two.
+    fn add_stream(sum: &mut [u8], bytes: &[u8], subtract: bool);
+    /// Adds the elements of four rows of little-endian bytes in one pass over the sum, which is bytes, too.
+    /// Stops at the shortest.
+    fn add_rows(sum: &mut [u8], rows: [&[u8]; 4]);
     /// Appends the elements as little-endian bytes.
     fn write_bytes(lanes: &[Self], out: &mut Vec<u8>);
     /// The kernel's operation, `None` where the kernel has no such lane.
@@ -130,6 +136,28 @@ macro_rules! lane {
                     for (lane, b) in lanes.iter_mut().zip(stream) {
                         *lane = lane.wrapping_add(<$t>::from_le_bytes(*b));
                     }
+                }
+            }
+
+            fn add_stream(sum: &mut [u8], bytes: &[u8], subtract: bool) {
+                let (sum, bytes) = (sum.as_chunks_mut::<$bytes>().0, bytes.as_chunks::<$bytes>().0);
+                if subtract {
+                    for (s, b) in sum.iter_mut().zip(bytes) {
+                        *s = <$t>::from_le_bytes(*s).wrapping_sub(<$t>::from_le_bytes(*b)).to_le_bytes();
+                    }
+                } else {
+                    for (s, b) in sum.iter_mut().zip(bytes) {
+                        *s = <$t>::from_le_bytes(*s).wrapping_add(<$t>::from_le_bytes(*b)).to_le_bytes();
+                    }
+                }
+            }
+
+            fn add_rows(sum: &mut [u8], rows: [&[u8]; 4]) {
+                let [a, b, c, d] = rows.map(|row| row.as_chunks::<$bytes>().0);
+                for ((((s, a), b), c), d) in sum.as_chunks_mut::<$bytes>().0.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                    let pairs =
+                        [(a, b), (c, d)].map(|(x, y)| <$t>::from_le_bytes(*x).wrapping_add(<$t>::from_le_bytes(*y)));
+                    *s = <$t>::from_le_bytes(*s).wrapping_add(pairs[0].wrapping_add(pairs[1])).to_le_bytes();
                 }
             }
 

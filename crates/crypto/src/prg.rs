@@ -16,8 +16,9 @@ use crate::secret::Secret;
 pub const TILE_BYTES: usize = 16 << 10;
 /// Bytes of a block.
 const BLOCK: usize = 16;
-/// Blocks of keystream that the portable path makes at a time.
-const PORTABLE_BLOCKS: usize = 256;
+/// Blocks of keystream that are made apart at a time: enough that loading the round keys for them costs
+/// little beside the cipher, and few enough that they stay in the first cache beside a tile.
+const STREAM_BLOCKS: usize = 256;
 
 /// Key and nonce of a [`Prg`]: 32 bytes of AES-256 key, 8 bytes of nonce.
 pub type PrgSeed = Secret<[u8; 40]>;
@@ -61,6 +62,22 @@ impl Prg {
         }
     }
 
+    /// As [`Prg::apply`], for elements that lie as little-endian bytes.
+    pub fn apply_bytes<L: Lane>(&self, start: u64, bytes: &mut [u8], subtract: bool) {
+        let position = start.wrapping_mul(L::BYTES as u64);
+        match (&self.cipher, L::op(subtract)) {
+            (Cipher::Native(backend, schedule), Some(op)) => self.fused(*backend, schedule, op.0, position, bytes),
+            _ => {
+                let mut rest = bytes;
+                self.stream(position, rest.len(), |stream| {
+                    let (now, later) = core::mem::take(&mut rest).split_at_mut(stream.len());
+                    L::add_stream(now, stream, subtract);
+                    rest = later;
+                });
+            }
+        }
+    }
+
     /// Writes the keystream from byte `position` on.
     pub fn keystream(&self, position: u64, out: &mut [u8]) {
         match &self.cipher {
@@ -79,12 +96,12 @@ impl Prg {
     /// Hands out `length` bytes of keystream from `position` on, piece by piece. Each piece but the
     /// first begins at a block.
     fn portable(&self, cipher: &Aes256, position: u64, length: usize, mut take: impl FnMut(&[u8])) {
-        let mut blocks = [Block::default(); PORTABLE_BLOCKS];
+        let mut blocks = [Block::default(); STREAM_BLOCKS];
         let mut counter = position / BLOCK as u64;
         let mut skip = (position % BLOCK as u64) as usize;
         let mut left = length;
         while left > 0 {
-            let wanted = (skip + left).div_ceil(BLOCK).min(PORTABLE_BLOCKS);
+            let wanted = (skip + left).div_ceil(BLOCK).min(STREAM_BLOCKS);
             // proof: `wanted` is at most the number of blocks, here and below.
             for block in &mut blocks[..wanted] {
                 let words = (u128::from(self.nonce) << 64) | u128::from(counter);
@@ -132,22 +149,26 @@ impl Prg {
     fn by_stream<L: Lane>(&self, position: u64, lanes: &mut [L], subtract: bool) {
         let length = core::mem::size_of_val(lanes);
         let mut rest = lanes;
-        let mut add = |stream: &[u8]| {
+        self.stream(position, length, |stream| {
             let (now, later) = core::mem::take(&mut rest).split_at_mut(stream.len() / L::BYTES);
             L::apply_stream(now, stream, subtract);
             rest = later;
-        };
+        });
+    }
+
+    /// Hands out `length` bytes of keystream from `position` on, a piece at a time.
+    fn stream(&self, position: u64, length: usize, mut take: impl FnMut(&[u8])) {
         match &self.cipher {
-            Cipher::Portable(cipher) => self.portable(cipher, position, length, add),
+            Cipher::Portable(cipher) => self.portable(cipher, position, length, take),
             Cipher::Native(backend, schedule) => {
-                let mut stream = [0u8; PORTABLE_BLOCKS * BLOCK];
+                let mut stream = [0u8; STREAM_BLOCKS * BLOCK];
                 let mut at = 0;
                 while at < length {
-                    // proof: `take` is at most the length of the stream, so that slicing cannot fail.
-                    let take = (length - at).min(stream.len());
-                    self.fused(*backend, schedule, Op::Store, position.wrapping_add(at as u64), &mut stream[..take]);
-                    add(&stream[..take]);
-                    at += take;
+                    // proof: `now` is at most the length of the stream, so that slicing cannot fail.
+                    let now = (length - at).min(stream.len());
+                    self.fused(*backend, schedule, Op::Store, position.wrapping_add(at as u64), &mut stream[..now]);
+                    take(&stream[..now]);
+                    at += now;
                 }
                 kernel::wipe(&mut stream);
             }

@@ -193,10 +193,16 @@ impl Job {
             }));
         }
         let mut events: VecDeque<(usize, Event)> = (0..n).map(|i| (i, Event::Start)).collect();
+        let mut left = Vec::new();
         while let Some((to, event)) = events.pop_front() {
             for effect in machines[to].step(Millis(0), event) {
                 match effect {
-                    Effect::Send(m) => events.push_back((m.address.to.index(), Event::Received(m))),
+                    Effect::Send(m) => {
+                        if session::is_input(m.address.step) && m.address.sequence == 0 {
+                            left.push(m.address.from);
+                        }
+                        events.push_back((m.address.to.index(), Event::Received(m)));
+                    }
                     Effect::Credit { to: sender, consumed } => {
                         events.push_back((sender.index(), Event::Credit { from: Seat(to as u16), consumed }));
                     }
@@ -205,6 +211,9 @@ impl Job {
                 }
             }
         }
+        // Each vector that leaves is known as one, so that no attempt after it is repeated.
+        left.sort_unstable();
+        assert_eq!(left, (1..n as u16).map(Seat).collect::<Vec<_>>());
         machines.iter_mut().map(|m| m.take_outcome().expect("nobody waits for ever")).collect()
     }
 

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tacit_crypto::pieces::Root;
-use tacit_crypto::prg::TILE_BYTES;
 use tacit_protocol::{Abort, Blame, Concealed, Offence, Party};
 use tacit_types::wire::Blob;
 use tacit_types::{Hash, Millis, Seat, Step};
@@ -13,7 +12,7 @@ use tacit_types::{Hash, Millis, Seat, Step};
 use crate::blind::Blinded;
 use crate::epoch::Epoch;
 use crate::keys::RoundKeys;
-use crate::mask::{Masker, add_bytes, apply_masks};
+use crate::mask::Masker;
 use crate::messages::{DIGEST_BYTES, Digest, HEADER_BYTES, Header, Quorum, Receipt, Survivors, Terms};
 use crate::params::Graph;
 use crate::plan::{Delivery, Outcome, Plan, Round, round_phase as phase};
@@ -21,7 +20,8 @@ use crate::recover::{Opened, Recovery};
 use crate::relay::{Collector, spread};
 use crate::round::{Agreed, Member, is_vote};
 use crate::signed::{Kind, Signed};
-use crate::vector::{Source, Vector};
+use crate::sum::{Chunks, Sum};
+use crate::vector::Source;
 use crate::verify::hub::Watch;
 use crate::verify::{ClaimedSurvivors, List, PieceDigest};
 
@@ -48,15 +48,15 @@ pub(crate) async fn run(
     input: impl Source,
 ) -> Result<Outcome, Abort> {
     let member = start(party, epoch, round, keys).await?;
-    let sum = Vector::zeroes(round.width, round.len);
+    let sum = Sum::of(round.width, Vec::new());
     let watch = epoch.plan.params.is_verified().then(|| Watch::new(round));
-    let mut hub = Hub { member, sum, pile: Vec::new(), headers: Vec::new(), blames: Vec::new(), watch };
+    let mut hub = Hub { member, sum, headers: Vec::new(), blames: Vec::new(), watch };
     hub.add_own(party, epoch, input)?;
     hub.add_others(party, epoch).await?;
     let agreed = hub.settle(party, epoch).await?;
-    let secrets = hub.unmask(party, epoch, &agreed).await?;
+    let (secrets, root) = hub.unmask(party, epoch, &agreed).await?;
     hub.prove(party, epoch, &agreed, secrets).await?;
-    hub.deliver(party, epoch, agreed).await
+    hub.deliver(party, epoch, agreed, root).await
 }
 
 /// Step 1: the terms, to all participants that are not known to be lost.
@@ -79,10 +79,8 @@ async fn start<'a>(
 
 struct Hub<'a> {
     member: Member<'a>,
-    sum: Vector,
-    /// Complete vectors that are not added yet: adding several at a time reads and writes each part
-    /// of the sum once for all of them.
-    pile: Vec<Vec<(usize, Vec<u8>)>>,
+    /// Complete vectors wait in it, as many as may be on their way in.
+    sum: Sum,
     headers: Vec<Signed>,
     blames: Vec<Blame>,
     /// What a verified round keeps.
@@ -92,7 +90,7 @@ struct Hub<'a> {
 /// A vector on its way in. It is added to the sum only when it is complete and its signed header
 /// fits, because half of a lost sender's vector could never be taken out again.
 struct Staging {
-    chunks: Vec<(usize, Vec<u8>)>,
+    chunks: Chunks,
     /// Of the vector, joined from what the driver hashed where the chunks arrived. A verified round has
     /// another root.
     root: Option<Root>,
@@ -136,19 +134,18 @@ impl Hub<'_> {
         let mut masker = Masker::new(input, masks);
         let mut hasher = blake3::Hasher::new();
         let chunk_bytes = party.seating().chunk_bytes();
-        let mut chunk = Vec::with_capacity(chunk_bytes.min(self.bytes()));
-        let mut offset = 0;
+        let (bytes, mut own) = (self.bytes(), Vec::with_capacity(self.bytes()));
         loop {
-            chunk.clear();
-            masker.next(&mut chunk, chunk_bytes)?;
+            let at = own.len();
+            masker.next(&mut own, at.saturating_add(chunk_bytes).min(bytes))?;
+            let chunk = own.get(at..).unwrap_or_default();
             if chunk.is_empty() {
                 break;
             }
-            hasher.update(&chunk);
-            self.member.keep(&chunk);
-            add_bytes(&mut self.sum, offset, &chunk);
-            offset += chunk.len();
+            hasher.update(chunk);
+            self.member.keep(chunk);
         }
+        self.sum = Sum::of(self.round().width, own);
         let root = self.member.root(hasher);
         let header = self.member.sign_header(party, root);
         if let (Some(watch), Some(kept)) = (&mut self.watch, self.member.kept.take()) {
@@ -194,7 +191,6 @@ impl Hub<'_> {
                 }
             }
         }
-        self.add_pile();
         self.headers.sort_by_key(|h| h.seat);
         Ok(())
     }
@@ -211,8 +207,8 @@ impl Hub<'_> {
         let (gone, now) = (party.gone(), party.now());
         waiting.retain(|s| !gone.contains(s));
         staging.retain(|s, vector| !gone.contains(s) && now < vector.until);
-        if staging.len() + self.pile.len() >= slots(self.round()) {
-            self.add_pile();
+        if staging.len() + self.sum.waiting() >= slots(self.round()) {
+            self.sum.settle();
         }
         let mut from: BTreeSet<Seat> = staging.keys().copied().collect();
         if staging.len() < slots(self.round()) {
@@ -222,34 +218,21 @@ impl Hub<'_> {
         (!from.is_empty() && now < deadline).then_some((from, until))
     }
 
-    /// Adds the pile to the sum, tile by tile. All its vectors are cut into the same chunks.
-    fn add_pile(&mut self) {
-        let pile = core::mem::take(&mut self.pile);
-        let chunks = pile.first().map_or(0, Vec::len);
-        for index in 0..chunks {
-            let length = pile.first().and_then(|v| v.get(index)).map_or(0, |(_, chunk)| chunk.len());
-            for start in (0..length).step_by(TILE_BYTES) {
-                for (offset, chunk) in pile.iter().filter_map(|vector| vector.get(index)) {
-                    let tile = chunk.get(start..chunk.len().min(start + TILE_BYTES)).unwrap_or_default();
-                    add_bytes(&mut self.sum, offset + start, tile);
-                }
-            }
-        }
-    }
-
     async fn complete(&mut self, party: &mut Party, epoch: &Epoch, seat: Seat, vector: Staging) -> Result<(), Abort> {
-        let mut root = vector.root.and_then(Root::finish);
+        let (mut root, verified) = (vector.root.and_then(Root::finish), self.watch.is_some());
         if let Some(watch) = &mut self.watch {
             root = Some(watch.keep(seat, vector.chunks.iter().flat_map(|(_, chunk)| chunk).copied().collect()));
         }
         let signed = Signed::read(&vector.tail);
         let signed = signed.filter(|s| s.is(party.seating(), Kind::Header, &self.member.tr, 0, seat));
-        let Some(signed) = signed.filter(|s| s.open::<Header>().is_some_and(|h| Some(h.root) == root)) else {
+        // Before a seat is blamed the machine hashes for itself: what a driver hashed amiss is not the sender's fault.
+        let fits = |claimed: Hash| Some(claimed) == root || (!verified && claimed == hash_of(&vector.chunks));
+        let Some(signed) = signed.filter(|s| s.open::<Header>().is_some_and(|h| fits(h.root))) else {
             self.blames.push(Blame::seat(seat, Offence::BadInput));
             self.watch.iter_mut().for_each(|watch| watch.forget(seat));
             return Ok(());
         };
-        self.pile.push(vector.chunks);
+        self.sum.push(vector.chunks);
         let body = Receipt { header: signed.body_hash() };
         let receipt = Signed::new(party, Kind::Receipt, &self.member.tr, u32::from(seat.0), &body);
         self.headers.push(signed);
@@ -344,8 +327,8 @@ impl Hub<'_> {
     }
 
     /// Steps 7 and 8: collects openings until every mask is known, then takes all masks off.
-    /// Gives the opened secrets.
-    async fn unmask(&mut self, party: &mut Party, epoch: &mut Epoch, agreed: &Agreed) -> Result<Opened, Abort> {
+    /// Gives the opened secrets, and the hash of the sum's bytes.
+    async fn unmask(&mut self, party: &mut Party, epoch: &mut Epoch, agreed: &Agreed) -> Result<(Opened, Hash), Abort> {
         let step = self.step(epoch, phase::UNMASK);
         party.progress(step);
         let (me, rho) = (party.seat(), self.round().index);
@@ -363,8 +346,8 @@ impl Hub<'_> {
             }
         }
         let (masks, secrets) = recovery.masks(epoch, step)?;
-        apply_masks(&mut self.sum, &masks);
-        Ok(secrets)
+        let root = self.sum.unmask(&masks);
+        Ok((secrets, root))
     }
 
     /// Step 8 of a verified round: what the others check the sum with.
@@ -375,7 +358,7 @@ impl Hub<'_> {
     }
 
     /// Step 8: opens the sum to the nodes, or keeps the blinded one for the recipient.
-    async fn deliver(self, party: &mut Party, epoch: &Epoch, agreed: Agreed) -> Result<Outcome, Abort> {
+    async fn deliver(self, party: &mut Party, epoch: &Epoch, agreed: Agreed, root: Hash) -> Result<Outcome, Abort> {
         let step = self.step(epoch, phase::RESULT);
         party.progress(step);
         let round = self.member.round;
@@ -383,29 +366,27 @@ impl Hub<'_> {
         let others: Vec<Seat> = agreed.seats.iter().copied().filter(|s| *s != party.seat()).collect();
         let survivors: Vec<Seat> = agreed.seats.iter().copied().collect();
         let tr = self.member.tr;
-        let digest = |party: &Party, bytes: &[u8]| {
-            let root = Hash(blake3::hash(bytes).into());
-            Signed::new(party, Kind::Result, &tr, 0, &Digest { survivors: agreed.hash, root })
-        };
+        let digest = |party: &Party| Signed::new(party, Kind::Result, &tr, 0, &Digest { survivors: agreed.hash, root });
         match &round.delivery {
             Delivery::Nodes(disclosure) if agreed.list.is_some() => {
                 // Every survivor takes the masks off itself.
-                let sum = party.reveal(disclosure, cells, Concealed::new(self.sum))?;
+                let bytes = party.reveal(disclosure, cells, Concealed::new(self.sum.into_bytes()))?;
+                let sum = Sum::vector(round.width, &bytes);
                 Ok(Outcome { survivors, sum: Some(sum), blames: self.blames, ..Outcome::default() })
             }
             Delivery::Nodes(disclosure) => {
-                let sum = party.reveal(disclosure, cells, Concealed::new(self.sum))?;
-                let mut bytes = sum.to_bytes();
-                let signed = digest(party, &bytes).bytes();
+                let mut bytes = party.reveal(disclosure, cells, Concealed::new(self.sum.into_bytes()))?;
+                let sum = Sum::vector(round.width, &bytes);
+                let signed = digest(party).bytes();
                 debug_assert_eq!(signed.len(), DIGEST_BYTES);
                 bytes.extend_from_slice(&signed);
                 spread(party, step, others, bytes, until).await?;
                 Ok(Outcome { survivors, sum: Some(sum), blames: self.blames, ..Outcome::default() })
             }
             Delivery::Recipient { key, disclosure } => {
-                let vector = Blob(self.sum.to_bytes());
+                let vector = Blob(self.sum.into_bytes());
                 let signed = match &agreed.list {
-                    None => digest(party, &vector),
+                    None => digest(party),
                     Some(list) => {
                         let leaves = list.claim.shape.leaves(&vector, &[]);
                         Signed::new(party, Kind::Result, &tr, 0, &PieceDigest { survivors: agreed.hash, leaves })
@@ -420,6 +401,15 @@ impl Hub<'_> {
             }
         }
     }
+}
+
+/// BLAKE3 of a whole vector.
+fn hash_of(chunks: &Chunks) -> Hash {
+    let mut hasher = blake3::Hasher::new();
+    for (_, chunk) in chunks {
+        hasher.update(chunk);
+    }
+    Hash(hasher.finalize().into())
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod relay;
 mod round;
 mod setup;
 pub mod signed;
+mod sum;
 pub mod tails;
 pub mod vector;
 pub mod verify;

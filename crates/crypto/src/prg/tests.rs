@@ -78,6 +78,11 @@ fn differential<L: Lane + PartialEq + core::fmt::Debug>(rng: &mut Rng, value: im
             let mut got = data.clone();
             Prg::with_backend(&seed(case as u8), backend).apply(start, &mut got, subtract);
             assert_eq!(got, want, "{backend:?} len {len} start {start} subtract {subtract}");
+            let (mut bytes, mut wanted) = (Vec::new(), Vec::new());
+            L::write_bytes(&data, &mut bytes);
+            L::write_bytes(&want, &mut wanted);
+            Prg::with_backend(&seed(case as u8), backend).apply_bytes::<L>(start, &mut bytes, subtract);
+            assert_eq!(bytes, wanted, "{backend:?} bytes, len {len} start {start} subtract {subtract}");
         }
     }
 }

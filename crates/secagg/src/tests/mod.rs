@@ -1,5 +1,6 @@
 //! A world of in-process parties with a virtual clock, one of which may be killed or made to cheat.
 
+mod ahead;
 mod attacks;
 mod cheats;
 mod collect;
@@ -112,6 +113,8 @@ pub struct World<'a, T: 'static = Output> {
     /// Whether the others are told of a death or have to wait.
     pub tell: bool,
     pub hook: Hook<'a>,
+    /// What a driver makes of a message that has arrived.
+    pub arrive: Box<dyn FnMut(Message) -> Event + 'a>,
     /// What was persisted, with the number of messages that had been sent by then.
     pub records: Vec<(Seat, Vec<u8>, usize)>,
     pub sent: Vec<Message>,
@@ -161,6 +164,7 @@ impl<T: 'static> World<'_, T> {
             kills: BTreeMap::new(),
             tell: true,
             hook: Box::new(|m| vec![m]),
+            arrive: Box::new(Event::Received),
             records: Vec::new(),
             sent: Vec::new(),
             log: false,
@@ -204,7 +208,7 @@ impl<T: 'static> World<'_, T> {
                         self.sent.push(message.clone());
                     }
                     for m in (self.hook)(message) {
-                        self.queue.push_back((m.address.to.index(), Event::Received(m)));
+                        self.queue.push_back((m.address.to.index(), (self.arrive)(m)));
                     }
                 }
                 Effect::Credit { to: sender, consumed } => {
