@@ -2,8 +2,8 @@
 
 use tacit_crypto::{Rng, SealKey, Secret, SigningKey, Statement, cbor};
 use tacit_engine::{
-    Assignment, Finish, Finished, FromCoordinator, FromNode, LogInfo, Package, PlanAnswer, RosterEntry, SealedResult, Seated,
-    Terminal, ToCoordinator, ToNode,
+    Assignment, Finish, Finished, FromCoordinator, FromNode, LogInfo, Package, PlanAnswer, RosterEntry, SealedResult,
+    Seated, Terminal, ToCoordinator, ToNode,
 };
 use tacit_governance::admission::{Admission, Refusal};
 use tacit_governance::{
@@ -106,9 +106,9 @@ fn job() -> JobSpec {
         created_at: AT,
         expires_at: AT.plus(3_600_000),
         attempt_ms: 60_000,
-            models: Vec::new(),
-            dealer: None,
-            attachments: Vec::new(),
+        models: Vec::new(),
+        dealer: None,
+        attachments: Vec::new(),
     }
 }
 
@@ -159,7 +159,10 @@ pub fn decisions() -> Vec<Vec<u8>> {
     let (contract, dataset) = (contract().id(), DatasetVersionId([6; 32]));
     let refusal =
         Refusal { job, owner, code: Code::RefusedQuota, reason: "20 of 20".into(), at: AT, offered: Hash(job.0) };
-    vec![cbor::encode(&Admission { job, owner, contract, dataset, at: AT }), cbor::encode(&refusal)]
+    vec![
+        cbor::encode(&Admission { job, owner, contract, dataset: Some(dataset), at: AT, rows: 0 }),
+        cbor::encode(&refusal),
+    ]
 }
 
 const WRITTEN: [&str; 3] = [
@@ -214,7 +217,7 @@ pub fn to_node() -> Vec<Vec<u8>> {
         ToNode::Plan { job: signed_job().into(), contracts },
         ToNode::Reserve { job, attempt, ttl_ms: 5_000 },
         ToNode::Start { assignment },
-        ToNode::Cancel { job, code: Code::JobCancelled },
+        ToNode::Cancel { job, attempt: Attempt(1), code: Code::JobCancelled },
         ToNode::Attest { job, record: records().swap_remove(0).into() },
         ToNode::Cosign { request: add_checkpoints().swap_remove(0).into() },
         ToNode::Logged {

@@ -5,6 +5,7 @@
 mod examples;
 mod models;
 mod receipts;
+mod score;
 mod signed;
 mod text;
 mod wire;
@@ -36,6 +37,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "cbor_decision", run: signed::cbor_decision, seeds: examples::decisions },
     Target { name: "stats_params", run: signed::stats_params, seeds: examples::stats_params },
     Target { name: "count_params", run: signed::count_params, seeds: examples::count_params },
+    Target { name: "score_params", run: score::params, seeds: score::params_seeds },
+    Target { name: "key_list", run: score::key_list, seeds: score::key_list_seeds },
+    Target { name: "sealed_attachment", run: score::sealed_attachment, seeds: score::sealed_attachment_seeds },
+    Target { name: "cbor_model", run: score::model_descriptor, seeds: score::model_descriptor_seeds },
     Target { name: "to_node", run: wire::to_node, seeds: examples::to_node },
     Target { name: "from_node", run: wire::from_node, seeds: examples::from_node },
     Target { name: "to_coordinator", run: wire::to_coordinator, seeds: examples::to_coordinator },

@@ -86,7 +86,9 @@ const OWNER: tacit_types::NodeId = tacit_types::NodeId([1; 32]);
 
 fn plans(kind: &str, params: &[u8]) {
     // proof: both kinds are in the catalogue.
-    let Ok(plan) = tacit_jobs::kind(kind).expect("a known kind").plan(params, &tacit_jobs::Parts::default()) else { return };
+    let Ok(plan) = tacit_jobs::kind(kind).expect("a known kind").plan(params, &tacit_jobs::Parts::default()) else {
+        return;
+    };
     let facts = plan.facts(&OWNER);
     assert!(facts.providers_min >= 3);
     assert!(!plan.disclosures().is_empty());

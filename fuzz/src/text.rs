@@ -44,7 +44,11 @@ pub fn written_params(bytes: &[u8]) {
     ]);
     for kind in CATALOG {
         if let Ok(params) = kind.params(written.clone(), &columns) {
-            assert!(kind.plan(&params, &tacit_jobs::Parts::default()).is_ok(), "{} refuses what its own tool wrote", kind.id());
+            assert!(
+                kind.plan(&params, &tacit_jobs::Parts::default()).is_ok(),
+                "{} refuses what its own tool wrote",
+                kind.id()
+            );
         }
     }
 }

@@ -554,6 +554,53 @@ async fn an_order_to_stop_is_never_lost() {
     world.end().await;
 }
 
+/// An order to stop that overtakes the order to begin: the attempt never begins here, and its end is reported.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_that_was_given_up_never_begins() {
+    let mut world = World::new("decline").await;
+    world.readable().await;
+    let contract = world.contract("good", 60_000, true);
+    let job = world.admit(&contract).await;
+    assert_eq!(world.reserve(job, 1).await, FromNode::Reserved);
+    let order = |attempt| ToNode::Cancel { job, attempt: Attempt(attempt), code: Code::JobBusy };
+    assert_eq!(world.ask(&order(1)).await, FromNode::Done);
+    assert_eq!(world.slots(), 0);
+    assert_eq!(world.begin(job, 1, 101, 60_000).await, FromNode::Started, "its end is on the way");
+    assert_eq!(world.slots(), 0, "nothing runs");
+    let kept = world.store().job(&job).await.unwrap().unwrap();
+    assert!(matches!(kept.finished, Some(Finished::Failed { code: Code::JobBusy, input_sent: false, .. })), "{kept:?}");
+    assert_eq!(kept.attempt, 1);
+    assert_eq!(world.ask(&order(1)).await, FromNode::Started, "it is reported, not answered twice");
+    // Another attempt runs; an order to stop the former one is not for it.
+    assert_eq!(world.reserve(job, 2).await, FromNode::Reserved);
+    assert_eq!(world.begin(job, 2, 101, 60_000).await, FromNode::Started);
+    assert_eq!(world.ask(&order(1)).await, FromNode::Done);
+    assert_eq!(world.slots(), 1);
+    assert_eq!(world.ask(&order(2)).await, FromNode::Started);
+    world.end().await;
+}
+
+/// What a restarted node says of an attempt that ran: whether its input had left, as its disk has it.
+#[test]
+fn a_burned_attempt_says_whether_its_input_had_left() {
+    let fault = Fault::new(Code::RefusedPurpose, "no");
+    let key = key(1);
+    let context = tacit_engine::WorkerContext {
+        key: &key,
+        owner: key.id(),
+        origin: "o",
+        coordinator: key.id(),
+        now: UnixMillis(1),
+    };
+    for left in [false, true] {
+        let mut job = tacit_engine::Worker::refuse(b"", JobId([1; 32]), fault.clone(), &context);
+        (job.admitted, job.attempt, job.input_sent) = (true, 3, left);
+        assert!(job.burn() && !job.burn());
+        assert!(matches!(job.finished, Some(Finished::Failed { input_sent, .. }) if input_sent == left));
+        assert_eq!(job.begin(Attempt(4)).is_err(), left);
+    }
+}
+
 /// The slot of an attempt is free again even when its end could not be stored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_is_free_however_the_attempt_ends() {

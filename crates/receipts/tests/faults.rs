@@ -618,3 +618,49 @@ fn altered_files_of_a_log_are_found() {
     with.0.remove(tiles::CHECKPOINT_PATH);
     assert_eq!(verify_files(&with, None).unwrap_err().code, Code::LogMalformed);
 }
+
+/// With a result, a party that took part must have signed, in the receipt or in a leaf after it. Without one the
+/// receipt says who was away, and what that party signed is still missed when it is left out.
+#[test]
+fn a_late_attestation_completes_its_receipt() {
+    let incomplete = |aborted: bool| {
+        let mut world = world();
+        let mut record = world.record(3);
+        if aborted {
+            record.status = Status::Aborted { code: Code::JobPeerLost, step: None, seat: None };
+            record.result = None;
+        }
+        let attestations = [world.attest(0, &record), world.attest(1, &record)];
+        let absent = vec![Absent { party: world.party(2).id(), code: Code::JobUnreachable }];
+        let leaf = world.publish(assemble(record.clone(), &attestations, absent).unwrap().receipt);
+        (world, record, leaf)
+    };
+    let (world, _, leaf) = incomplete(false);
+    found(&world, leaf, &[Code::ReceiptAttestationMissing]);
+    for aborted in [false, true] {
+        let (mut world, record, _) = incomplete(aborted);
+        let late = world.attest(2, &record);
+        world.append(late.bytes().to_vec());
+        let report = world.report();
+        assert!(report.is_valid() && report.notices.is_empty(), "{report:#?}");
+        assert_eq!(report.valid, 3);
+    }
+
+    let (world, ..) = incomplete(true);
+    let report = world.report();
+    assert!(report.is_valid(), "{:#?}", report.faults);
+    assert_eq!((report.notices, report.valid), (vec![Notice::Unattested { count: 1 }], 3));
+
+    // It did sign, and goes on: the number that was left out shows.
+    let (mut world, record, _) = incomplete(true);
+    world.attest(2, &record);
+    let leaf = world.job(4);
+    found(&world, leaf, &[Code::ReceiptSequenceGap]);
+
+    // Another party's late word, or one over another record, completes nothing.
+    let (mut world, mut record, leaf) = incomplete(false);
+    record.ended = record.ended.plus(1);
+    let late = world.attest(2, &record);
+    world.append(late.bytes().to_vec());
+    found(&world, leaf, &[Code::ReceiptAttestationMissing, Code::ReceiptOmitted]);
+}

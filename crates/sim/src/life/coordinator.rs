@@ -145,6 +145,7 @@ impl World {
         }
         let ids: Vec<JobId> = self.coordinator.jobs.keys().copied().collect();
         for id in ids {
+            self.input(id, Input::Resumed)?;
             // Nobody is connected yet.
             for node in 0..self.nodes.len() {
                 let id_of = self.cast.owners[node].node.id();
@@ -261,14 +262,30 @@ impl World {
                 Command::Ask { node, request } => {
                     let Some(node) = self.node_number(&node) else { continue };
                     let check = self.watch.what_is_asked_is_durable_first(durable, node, &request);
+                    let repeat = self.no_attempt_follows_an_input_that_left(&request);
                     self.ask_for(id, node, request)?;
                     self.found(check);
+                    self.found(repeat);
                 }
                 Command::Append { record, attestations, absent } => self.append(id, &record, &attestations, absent)?,
                 Command::WakeAt(at) => self.wake_job(id, self.when(COORDINATOR, at)),
             }
         }
         Ok(())
+    }
+
+    /// Once a masked input has left a node, its job is not begun again: no node would attest such an attempt.
+    fn no_attempt_follows_an_input_that_left(&self, request: &ToNode) -> Check {
+        let ToNode::Start { assignment } = request else { return Ok(()) };
+        let left = self.nodes.iter().position(|node| {
+            let job = node.job(&assignment.job);
+            job.is_some_and(|job| job.input_sent && job.attempt < assignment.attempt.0)
+        });
+        // A coordinator with an old disk may have forgotten that the attempt ran.
+        let holds_here = left.is_none() || self.coordinator.restored;
+        holds(holds_here, "no_attempt_follows_an_input_that_left", || {
+            format!("node {left:?}, {} of job {}", assignment.attempt, assignment.job.short())
+        })
     }
 
     /// A request that is not wanted any more is not waited for: its answer would be taken for that of
