@@ -127,8 +127,24 @@ pub fn is_confirmation(step: Step) -> bool {
 /// The round number of a sum without drop-out.
 pub const COLLECT_ROUND: u16 = 0x6000;
 
-/// The name of an aggregation's phase, for progress and for the egress ledger.
+/// The first round number of a computation on shares, whose steps are numbered on from it through later rounds.
+pub const COMPUTE_ROUND: u16 = 0x1000;
+/// The round number that no step of a computation reaches: a plan has fewer than 2^30 steps.
+const COMPUTE_END: u16 = 0x5000;
+
+/// The step of a computation on shares, counted from its first.
+fn computed(step: Step) -> Option<u32> {
+    (COMPUTE_ROUND..COMPUTE_END).contains(&step.round()).then(|| step.0 - Step::new(COMPUTE_ROUND, 0).0)
+}
+
+/// The name of a protocol's phase, for progress and for the egress ledger.
 pub fn phase_name(step: Step) -> &'static str {
+    match computed(step) {
+        Some(0) => return "terms",
+        Some(1) => return "seeds",
+        Some(_) => return "compute",
+        None => {}
+    }
     if step.round() == COLLECT_ROUND {
         return tacit_secagg::COLLECT_PHASES.get(usize::from(step.phase())).copied().unwrap_or("protocol");
     }
@@ -136,8 +152,12 @@ pub fn phase_name(step: Step) -> &'static str {
     tacit_secagg::PHASES.iter().find(|p| p.setup == setup && p.number == step.phase()).map_or("protocol", |p| p.name)
 }
 
-/// Whether a step carries this party's masked input, after which an attempt is not repeated.
+/// Whether a step carries this party's masked input, after which an attempt is not repeated. Of a computation on
+/// shares these are all steps after the agreement and the seeds.
 pub fn is_input(step: Step) -> bool {
+    if let Some(number) = computed(step) {
+        return number >= 2;
+    }
     let phase = if step.round() == COLLECT_ROUND { "share" } else { "masked" };
     step.round() > FIRST_ROUND && !is_confirmation(step) && phase_name(step) == phase
 }
@@ -172,4 +192,24 @@ pub async fn confirm(
     let heard: Vec<Seat> = votes.messages.keys().copied().collect();
     party.broadcast(&heard, verdict, &[u8::from(all)], party.now().plus(context.step_ms)).await?;
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_steps_of_each_protocol_have_numbers_and_names_of_their_own() {
+        let last = Step(Step::new(COMPUTE_ROUND, 0).0 + (1 << 30) - 1);
+        assert!(last.round() < COMPUTE_END && COMPUTE_END < COLLECT_ROUND && COLLECT_ROUND < CONFIRM_ROUND);
+        let named = |steps: &[Step]| steps.iter().map(|s| (phase_name(*s), is_input(*s))).collect::<Vec<_>>();
+        let compute = [0, 1, 2, 0xffff].map(|phase| Step::new(COMPUTE_ROUND, phase));
+        assert_eq!(named(&compute), [("terms", false), ("seeds", false), ("compute", true), ("compute", true)]);
+        assert_eq!(named(&[Step::new(COMPUTE_ROUND + 1, 0), last]), [("compute", true); 2]);
+        let collect = [0, 1, 2, 3, 4].map(|phase| phase_name(Step::new(COLLECT_ROUND, phase)));
+        assert_eq!(collect, ["protocol", "point", "share", "collected", "protocol"]);
+        let others = [AGREE, Step::new(CONFIRM_ROUND, 1), Step::new(COLLECT_ROUND, 1), Step::new(COMPUTE_END, 0)];
+        assert!(others.iter().all(|s| phase_name(*s) != "compute" && !is_input(*s)));
+        assert!(is_input(Step::new(COLLECT_ROUND, 2)));
+    }
 }

@@ -72,11 +72,19 @@ pub struct Scale {
 impl Scale {
     fn new(feature: &Feature) -> Result<Self, Fault> {
         let (least, most) = range(feature)?;
+        Self::of_range(least, most).map_err(|f| Fault::new(f.code, format!("feature {:?}: {}", feature.name, f.what)))
+    }
+
+    /// That of a range.
+    ///
+    /// # Errors
+    /// `model.precision` for what is no range, or one too wide or narrow.
+    pub fn of_range(least: f64, most: f64) -> Result<Self, Fault> {
         let (centre, half) = (least / 2.0 + most / 2.0, most / 2.0 - least / 2.0);
         // why: the exponent of a finite double is within an i32.
         let exponent = if half > 0.0 { half.log2().ceil() as i32 } else { 0 };
-        if !(-1000..=1000).contains(&exponent) {
-            return refuse(format!("feature {:?}: a range of {least:e} to {most:e}", feature.name));
+        if !(-1000..=1000).contains(&exponent) || !centre.is_finite() || least > most {
+            return refuse(format!("a range of {least:e} to {most:e}"));
         }
         Ok(Self { centre, exponent })
     }
@@ -85,7 +93,8 @@ impl Scale {
         model.features().iter().map(Self::new).collect()
     }
 
-    fn factor(self) -> f64 {
+    /// Two to the exponent.
+    pub fn factor(self) -> f64 {
         2f64.powi(self.exponent)
     }
 }

@@ -18,6 +18,7 @@ pub mod limits;
 pub mod metrics;
 pub mod model;
 pub mod network;
+pub mod shape;
 pub mod tree;
 
 pub use additive::{Additive, Shape, Term};
@@ -27,4 +28,5 @@ pub use frame::{Frame, UNKNOWN_CATEGORY};
 pub use import::{Format, Import};
 pub use model::{Feature, FeatureKind, Kind, Link, Meta, Model};
 pub use network::{Activation, Layer, Network};
+pub use shape::{LinearShape, LinearWeights};
 pub use tree::{Missing, Node, Precision, Split, Test, Tree, Trees};

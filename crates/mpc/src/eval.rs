@@ -24,10 +24,11 @@ pub(crate) enum Value {
     Opened(Option<Opened>),
 }
 
-/// Rows that were opened to this party.
+/// Rows that were opened to this party, or its own summands of rows.
 pub(crate) struct Opened {
     pub output: u32,
-    pub words: Vec<u64>,
+    pub summands: bool,
+    pub words: Words,
 }
 
 /// Values by node.
@@ -59,8 +60,10 @@ pub(crate) async fn tile(job: Job) -> Result<(Values, Vec<Opened>), Abort> {
         for id in &stage.local {
             let at = At { plan: &plan, id: *id, rows, lane: &lane };
             let own = inputs.iter().position(|(i, _)| i == id).map(|i| inputs.swap_remove(i).1);
-            let value = local(&at, own, |x| values.get(&once, x), &mut stocks)?;
-            values.set(*id, Arc::new(value));
+            match local(&at, own, |x| values.get(&once, x), &mut stocks)? {
+                Value::Opened(rows) => opened.extend(rows),
+                value => values.set(*id, Arc::new(value)),
+            }
         }
         let mut tasks: Vec<Task<'static, Result<Value, Abort>>> = Vec::new();
         for id in &stage.joint {
@@ -196,6 +199,10 @@ fn local(
             let dims = dims(at.plan, *x, *w, at.rows);
             Value::Num(ops::matmul(at.lane, masked(&get(*x))?, masked(&get(*w))?, sides, dims, pads))
         }
+        Op::Hand { x, index } => {
+            let words = Words::new(num(&get(*x))?.0.to_vec());
+            Value::Opened(Some(Opened { output: *index, summands: true, words }))
+        }
         _ => return Err(internal("an operation that needs messages")),
     })
 }
@@ -297,5 +304,5 @@ async fn reveal(at: &At<'_>, value: &Kept, zeroes: &ZeroKeys, tile: u32) -> Resu
             words
         }
     };
-    Ok(receives.then_some(Opened { output: *index, words }))
+    Ok(receives.then_some(Opened { output: *index, summands: false, words: words.into() }))
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tacit_crypto::Secret;
 use tacit_protocol::{Abort, Blame, Concealed, Offence, Party};
 use tacit_types::{Code, Fault, Seat, Step};
+use zeroize::Zeroizing;
 
 use crate::deal::Dealt;
 use crate::eval::{self, Opened, Value, Values};
@@ -34,6 +35,16 @@ pub trait Sink: Send {
     /// # Errors
     /// What keeps the rows from being taken; it ends the run.
     fn take(&mut self, output: u32, first_row: u64, words: Vec<u64>) -> Result<(), Fault>;
+
+    /// Takes this party's own summands of rows that the plan hands out, from `first_row` on, in order. They are
+    /// secret: they may leave in nothing but a masked sum.
+    ///
+    /// # Errors
+    /// What keeps them from being taken; it ends the run.
+    fn summands(&mut self, output: u32, first_row: u64, words: Zeroizing<Vec<u64>>) -> Result<(), Fault> {
+        let _ = (first_row, words);
+        Err(Fault::new(Code::JobInternal, format!("nobody takes the summands of output {output}")))
+    }
 }
 
 fn internal(what: &str) -> Abort {
@@ -247,8 +258,12 @@ impl<S: Source, K: Sink> Run<'_, S, K> {
     fn deliver(&mut self, tile: Tile) -> Result<Values, Abort> {
         let (first_row, _) = self.terms.plan.tile_rows(tile.number);
         let Some((values, opened)) = tile.done else { return Err(internal("a tile that is not done")) };
-        for Opened { output, words } in opened {
-            self.sink.take(output, first_row, words)?;
+        for Opened { output, summands, mut words } in opened {
+            if summands {
+                self.sink.summands(output, first_row, words)?;
+            } else {
+                self.sink.take(output, first_row, core::mem::take(&mut words))?;
+            }
         }
         Ok(values)
     }

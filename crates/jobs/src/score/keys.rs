@@ -34,6 +34,17 @@ pub fn encode<'a>(keys: impl IntoIterator<Item = &'a str>) -> Result<(u64, Vec<u
     Ok((list.len() as u64, wire::encode(&list)))
 }
 
+/// Whether a column can hold keys.
+///
+/// # Errors
+/// `data.column_type` for fractions.
+pub fn check(column: &Column) -> Result<(), Fault> {
+    match &column.values {
+        Values::Float(_) => Err(Fault::new(Code::DataColumnType, format!("`{}` holds fractions", column.name))),
+        Values::Int(_) | Values::Text(_) => Ok(()),
+    }
+}
+
 /// Where each key stands in the list. A key may stand more than once.
 pub struct Wanted {
     places: BTreeMap<Vec<u8>, Vec<u32>>,

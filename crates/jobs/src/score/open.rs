@@ -1,7 +1,10 @@
 //! The recipient's half: opened sums in, scores out.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tacit_governance::Precision;
 use tacit_types::{Code, Fault};
+
+use super::circuit::Circuit;
 
 use super::params::{ScoreParams, Unknown};
 use super::split::FRACTION_BITS;
@@ -10,11 +13,27 @@ use crate::kind::{Opened, OpenedVector, Table};
 /// Rows of the table for people; programs get all of them.
 const SHOWN_MAX: usize = 20;
 
-/// Opens the scores of a split model.
+/// What one opened cell stands for.
+fn meaning(params: &ScoreParams, circuit: Option<&Circuit>, cell: u64) -> Result<Value, Fault> {
+    let wrong = || Fault::new(Code::ReceiptInvalid, "an opened number is none of this job's");
+    // why: numbers are words of 64 bits in two's complement.
+    let number = cell as i64;
+    let bits = circuit.map_or(FRACTION_BITS, |c| c.fraction_bits);
+    let score = |margin: f64| Ok(json!(params.link.apply(margin)));
+    match params.output.precision {
+        Precision::Score => score(number as f64 / 2f64.powi(bits.cast_signed())),
+        Precision::Rounded => score(number as f64 / circuit.map_or(1.0, |c| c.units)),
+        Precision::Band if cell <= params.output.edges.len() as u64 => Ok(json!(cell)),
+        Precision::Decision if cell <= 1 => Ok(json!(cell == 1)),
+        Precision::Band | Precision::Decision => Err(wrong()),
+    }
+}
+
+/// Opens the scores, or what comes out in their place.
 ///
 /// # Errors
 /// `receipt.invalid` when the vector is not one of this job's.
-pub(super) fn scores(params: &ScoreParams, opened: OpenedVector) -> Result<Opened, Fault> {
+pub(super) fn scores(params: &ScoreParams, circuit: Option<&Circuit>, opened: OpenedVector) -> Result<Opened, Fault> {
     let rows = params.rows as usize;
     let flags = match params.unknown {
         Unknown::Refuse => 1,
@@ -30,20 +49,29 @@ pub(super) fn scores(params: &ScoreParams, opened: OpenedVector) -> Result<Opene
         Unknown::Default => true,
         Unknown::Flag => flags.get(row).is_some_and(|f| *f == 0),
     };
-    let scale = (1u64 << FRACTION_BITS) as f64;
-    // why: the sum is a word of 64 bits in two's complement.
-    let scores: Vec<Option<f64>> = cells
-        .iter()
-        .enumerate()
-        .map(|(row, cell)| known(row).then(|| params.link.apply(*cell as u64 as i64 as f64 / scale)))
-        .collect();
-    let unknown = scores.iter().filter(|s| s.is_none()).count();
-    let shown = |score: &Option<f64>| score.map_or_else(|| "unknown key".to_owned(), |s| format!("{s:.9}"));
+    let mut scores: Vec<Value> = Vec::with_capacity(rows);
+    for (row, cell) in cells.iter().enumerate() {
+        scores.push(if known(row) { meaning(params, circuit, *cell as u64)? } else { Value::Null });
+    }
+    let unknown = scores.iter().filter(|s| s.is_null()).count();
+    let shown = |score: &Value| match score {
+        Value::Null => "unknown key".to_owned(),
+        Value::Bool(decision) => if *decision { "yes" } else { "no" }.to_owned(),
+        Value::Number(n) if params.output.precision == Precision::Band => n.to_string(),
+        other => format!("{:.9}", other.as_f64().unwrap_or(f64::NAN)),
+    };
+    let (one, many) = match params.output.precision {
+        Precision::Score | Precision::Rounded => ("score", "scores"),
+        Precision::Band => ("band", "bands"),
+        Precision::Decision => ("decision", "decisions"),
+    };
     let table = Table {
-        title: format!("scores of {rows} rows, {unknown} without"),
-        head: vec!["row".into(), "score".into()],
+        title: format!("{many} of {rows} rows, {unknown} without"),
+        head: vec!["row".into(), one.into()],
         rows: scores.iter().enumerate().take(SHOWN_MAX).map(|(i, s)| vec![(i + 1).to_string(), shown(s)]).collect(),
     };
-    let json = json!({"parties": opened.survivors, "rows": rows, "unknown": unknown, "scores": scores});
+    // The dealer's seat gave zeroes.
+    let parties = opened.survivors.saturating_sub(usize::from(circuit.is_some()));
+    let json = json!({"parties": parties, "rows": rows, "unknown": unknown, many: scores});
     Ok(Opened { json, tables: vec![table] })
 }

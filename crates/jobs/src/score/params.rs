@@ -17,6 +17,8 @@ pub const OWNERS_MAX: usize = 16;
 pub const FEATURES_MAX: usize = 4096;
 /// Edges between bands.
 pub const BANDS_MAX: usize = 16;
+/// Values of features that one owner holds for a job on shares: rows times its features.
+pub const CELLS_MAX: u64 = 1 << 26;
 /// Digits after the point of a rounded score.
 pub const DECIMALS_MAX: u8 = 6;
 
@@ -73,6 +75,18 @@ impl LinkWord {
     }
 }
 
+/// The public range of a feature.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Range {
+    /// The least value; what is below counts as it.
+    #[n(1)]
+    pub least: Decimal,
+    /// The greatest value; what is above counts as it.
+    #[n(2)]
+    pub most: Decimal,
+}
+
 /// One owner's columns.
 #[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
@@ -86,6 +100,10 @@ pub struct OwnerColumns {
     /// The columns that are features, ascending by name.
     #[n(3)]
     pub features: Vec<String>,
+    /// The range of each feature, with a private model; none with a split one.
+    #[n(4)]
+    #[cbor(default, skip_if = "Vec::is_empty")]
+    pub ranges: Vec<Range>,
 }
 
 /// What the recipient learns of each row.
@@ -126,6 +144,12 @@ pub struct ScoreParams {
     /// The link.
     #[n(6)]
     pub link: LinkWord,
+    /// For a job on shares: the greatest magnitude of the score before the link, or of each part of a split model.
+    #[n(7)]
+    pub bound: Option<Decimal>,
+    /// With a private model: how far a score before the link may be from the exact one; a millionth when absent.
+    #[n(8)]
+    pub error: Option<Decimal>,
 }
 
 fn wrong<T>(what: impl Into<String>) -> Result<T, Fault> {
@@ -150,7 +174,43 @@ impl ScoreParams {
         for columns in &self.owners {
             check_columns(columns)?;
         }
-        self.output.check()
+        self.output.check()?;
+        self.check_shared()
+    }
+
+    /// Whether the score is computed on shares, with a dealer: for a private model, and wherever less than the score
+    /// comes out.
+    pub fn is_shared(&self) -> bool {
+        self.mode == Mode::Private || self.output.precision != Precision::Score
+    }
+
+    /// Checks what makes formats and shapes public.
+    fn check_shared(&self) -> Result<(), Fault> {
+        let positive = |d: Decimal| d.is_valid() && d.units > 0;
+        if self.bound.is_some() != self.is_shared() || !self.bound.is_none_or(positive) {
+            return wrong("`bound`, above zero, goes with a private model and with less than the score, with no other");
+        }
+        let private = self.mode == Mode::Private;
+        if self.error.is_some_and(|e| !private || !positive(e)) {
+            return wrong("`error`, above zero, goes with a private model");
+        }
+        let mut names = std::collections::BTreeSet::new();
+        for columns in &self.owners {
+            if columns.ranges.len() != if private { columns.features.len() } else { 0 } {
+                return wrong("a range for each feature goes with a private model, with no other");
+            }
+            let is_range = |r: &Range| r.least.is_valid() && r.most.is_valid() && r.least.cmp_value(r.most).is_le();
+            if let Some((name, _)) = columns.features.iter().zip(&columns.ranges).find(|(_, r)| !is_range(r)) {
+                return wrong(format!("ranges: that of `{name}` is none"));
+            }
+            if private && let Some(twice) = columns.features.iter().find(|name| !names.insert(name.as_str())) {
+                return wrong(format!("`{twice}` is a feature of two owners; say under `features` whose it is"));
+            }
+            if private && self.rows.saturating_mul(columns.features.len() as u64) > CELLS_MAX {
+                return wrong(format!("more than {CELLS_MAX} values of one owner's features in one job"));
+            }
+        }
+        Ok(())
     }
 
     /// Checks that the parameters fit who has a part in the job.
@@ -165,14 +225,20 @@ impl ScoreParams {
         let mut models: Vec<NodeId> = parts.models.iter().map(|m| m.owner).collect();
         models.sort_unstable();
         let fits = match self.mode {
-            Mode::Split => models.iter().eq(providers.iter()) && parts.dealer.is_none(),
+            Mode::Split => models.iter().eq(providers.iter()) && parts.dealer.is_some() == self.is_shared(),
             Mode::Private => models.len() == 1 && parts.dealer.is_some(),
         };
         if !fits {
             return wrong(match self.mode {
+                Mode::Split if self.is_shared() => {
+                    "less than the score of a split model has one part at each owner, and a dealer"
+                }
                 Mode::Split => "a split model has one part at each owner and no dealer",
                 Mode::Private => "a private model is one model, with a dealer",
             });
+        }
+        if parts.dealer.is_some_and(|d| providers.contains(&d) || models.contains(&d)) {
+            return wrong("the dealer has neither data nor a model in the job");
         }
         match parts.attachments {
             [one] if one.name == super::keys::ATTACHMENT => Ok(()),
@@ -240,6 +306,10 @@ struct Written {
     bands: Option<Vec<String>>,
     unknown: Option<String>,
     link: Option<String>,
+    /// By feature, the least and the greatest value.
+    ranges: Option<BTreeMap<String, [Decimal; 2]>>,
+    bound: Option<Decimal>,
+    error: Option<Decimal>,
 }
 
 #[derive(Deserialize)]
@@ -294,12 +364,17 @@ pub fn from_written(written: serde_json::Value, draft: &Draft) -> Result<ScorePa
             let what = format!("`{column}` is not a column of {}", provider.name);
             return Err(Fault::new(Code::DataColumnUnknown, what));
         }
-        owners.push(OwnerColumns { owner: provider.owner, key, features });
+        let ranges = if mode == Mode::Private { ranges_of(&features, &written.ranges)? } else { Vec::new() };
+        owners.push(OwnerColumns { owner: provider.owner, key, features, ranges });
     }
     if let Some(stranger) =
         written.features.iter().flat_map(BTreeMap::keys).find(|n| !draft.providers.iter().any(|p| p.name == **n))
     {
         return wrong(format!("features: `{stranger}` is not a provider of the contract"));
+    }
+    let strange = |name: &&String| !owners.iter().any(|o| !o.ranges.is_empty() && o.features.contains(*name));
+    if let Some(name) = written.ranges.iter().flat_map(BTreeMap::keys).find(strange) {
+        return wrong(format!("ranges: `{name}` is no feature of a private model"));
     }
     owners.sort_by_key(|o| o.owner);
     let params = ScoreParams {
@@ -309,9 +384,19 @@ pub fn from_written(written: serde_json::Value, draft: &Draft) -> Result<ScorePa
         output,
         unknown: word("unknown", written.unknown.as_deref(), &rules, Unknown::Flag)?,
         link: word("link", written.link.as_deref(), &links, LinkWord::Identity)?,
+        bound: written.bound,
+        error: written.error,
     };
     params.check()?;
     Ok(params)
+}
+
+fn ranges_of(features: &[String], written: &Option<BTreeMap<String, [Decimal; 2]>>) -> Result<Vec<Range>, Fault> {
+    let range = |name: &String| match written.as_ref().and_then(|all| all.get(name)) {
+        Some([least, most]) => Ok(Range { least: *least, most: *most }),
+        None => wrong(format!("ranges: none for `{name}`")),
+    };
+    features.iter().map(range).collect()
 }
 
 /// The provider's columns that the models name as features: of a split model those of its own part.

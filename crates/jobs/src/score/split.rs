@@ -1,14 +1,19 @@
 //! The halves of a split linear model: each owner's partial scores, and their sum.
 
+use std::sync::Arc;
+
 use tacit_crypto::Transcript;
 use tacit_models::{Frame, Kind, Model};
 use tacit_protocol::{Abort, Party};
 use tacit_secagg::{Collection, Vector};
-use tacit_types::{Code, Columns, Fault, Unit, Values};
+use tacit_types::{Code, Columns, Fault, Unit};
+use zeroize::Zeroizing;
 
-use super::keys::Wanted;
+use super::circuit::Circuit;
+use super::keys::{self, Wanted};
 use super::linear::result_disclosure;
 use super::params::{OwnerColumns, ScoreParams, Unknown};
+use super::shared;
 use crate::kind::{Fold, JointContext, JointFuture, JointHalf, JointOutput};
 use crate::session::{self, Given};
 
@@ -32,6 +37,8 @@ enum Found {
 /// The local half: looks the keys up and scores their rows.
 pub(super) struct SplitFold {
     params: ScoreParams,
+    /// For less than the score, on shares.
+    circuit: Option<Arc<Circuit>>,
     key: String,
     model: Model,
     wanted: Wanted,
@@ -41,7 +48,13 @@ pub(super) struct SplitFold {
 impl SplitFold {
     /// # Errors
     /// `refused.model` when the model is no part for these columns.
-    pub fn new(params: ScoreParams, columns: &OwnerColumns, wanted: Wanted, model: &[u8]) -> Result<Self, Fault> {
+    pub fn new(
+        params: ScoreParams,
+        circuit: Option<Arc<Circuit>>,
+        columns: &OwnerColumns,
+        wanted: Wanted,
+        model: &[u8],
+    ) -> Result<Self, Fault> {
         let refused = |what: String| Fault::new(Code::RefusedModel, what);
         let model = Model::decode(model)?;
         if !matches!(model.kind(), Kind::Additive(_)) {
@@ -55,13 +68,12 @@ impl SplitFold {
             return Err(refused(what));
         }
         let found = vec![Found::Nothing; wanted.rows()];
-        Ok(Self { params, key: columns.key.clone(), model, wanted, found })
+        Ok(Self { params, circuit, key: columns.key.clone(), model, wanted, found })
     }
 }
 
-/// A partial score in fixed point.
-fn fixed(partial: f64) -> i64 {
-    let most = f64::from(1u32 << PARTIAL_BITS);
+/// A partial score in fixed point, of a magnitude up to `most`.
+fn fixed(partial: f64, most: f64) -> i64 {
     // why: within the clamp the product is far below 2^63.
     (partial.clamp(-most, most) * (1u64 << FRACTION_BITS) as f64).round_ties_even() as i64
 }
@@ -74,20 +86,19 @@ impl Fold for SplitFold {
         if batch.rows == 0 {
             // Kinds of columns are checked before rows, so that no failure tells of a key.
             Frame::new(self.model.features(), batch)?;
-            return match &column.values {
-                Values::Float(_) => Err(Fault::new(Code::DataColumnType, format!("`{}` holds fractions", self.key))),
-                Values::Int(_) | Values::Text(_) => Ok(()),
-            };
+            return keys::check(column);
         }
         let rows: Vec<usize> = (0..batch.rows).filter(|row| !self.wanted.places(column, *row).is_empty()).collect();
         if rows.is_empty() {
             return Ok(());
         }
         let Kind::Additive(additive) = self.model.kind() else { return Ok(()) };
+        let shared = self.circuit.as_ref().map(|c| (c.units, c.clamp));
+        let (units, most) = shared.unwrap_or((1.0, f64::from(1u32 << PARTIAL_BITS)));
         let frame = Frame::new(self.model.features(), batch)?;
         for row in rows {
             let partial = match additive.margin(|feature| frame.value(row, feature)) {
-                Ok(partial) => Found::Partial(fixed(partial)),
+                Ok(partial) => Found::Partial(fixed(partial * units, most)),
                 Err(_) => Found::Unusable,
             };
             for place in self.wanted.places(column, row) {
@@ -100,6 +111,16 @@ impl Fold for SplitFold {
     }
 
     fn finish(self: Box<Self>) -> Box<dyn JointHalf> {
+        if let Some(circuit) = self.circuit {
+            let partial = |found: &Found| match found {
+                Found::Partial(partial) => *partial,
+                Found::Nothing | Found::Unusable => 0,
+            };
+            let values = shared::Values::Partials(Zeroizing::new(self.found.iter().map(partial).collect()));
+            let known = self.found.iter().map(|f| matches!(f, Found::Partial(_))).collect();
+            let data = Some(shared::Data { values, known });
+            return Box::new(shared::SharedJoint { params: self.params, circuit, data, weights: None });
+        }
         Box::new(SplitJoint { params: self.params, found: self.found })
     }
 }

@@ -145,12 +145,17 @@ impl Builder {
     }
 
     fn sum(&mut self, x: Num, y: Num, minus: bool) -> Result<Num, Fault> {
+        let fx = self.node(x.0)?.fx.plus(self.node(y.0)?.fx)?;
+        self.total(x, y, minus, fx)
+    }
+
+    fn total(&mut self, x: Num, y: Num, minus: bool, fx: Fx) -> Result<Num, Fault> {
         let (a, b) = (self.node(x.0)?, self.node(y.0)?);
         let same = a.rows == b.rows || (b.rows == Some(1) && !minus);
         if a.cols != b.cols || !same {
             return Err(refused("a sum of values of different shapes".into()));
         }
-        let (rows, cols, fx) = (a.rows, a.cols, a.fx.plus(b.fx)?);
+        let (rows, cols) = (a.rows, a.cols);
         self.push(Op::Add { x: x.0, y: y.0, minus }, Kind::Share, rows, cols, fx).map(Num)
     }
 
@@ -240,11 +245,16 @@ impl Builder {
     /// `refused.parameters` for shapes, or one owner of both; `refused.overflow` for bounds.
     pub fn matmul(&mut self, x: Veiled, w: Veiled) -> Result<Num, Fault> {
         let (a, b) = (self.node(x.0)?, self.node(w.0)?);
-        let inner = a.cols;
-        if b.rows != Some(inner) {
-            return Err(refused(format!("a product of {inner} columns with {:?} rows", b.rows)));
+        let fx = a.fx.dot(b.fx, a.cols as usize)?;
+        self.product(x, w, fx)
+    }
+
+    fn product(&mut self, x: Veiled, w: Veiled, fx: Fx) -> Result<Num, Fault> {
+        let (a, b) = (self.node(x.0)?, self.node(w.0)?);
+        if b.rows != Some(a.cols) {
+            return Err(refused(format!("a product of {} columns with {:?} rows", a.cols, b.rows)));
         }
-        let (rows, cols, fx) = (a.rows, b.cols, a.fx.dot(b.fx, inner as usize)?);
+        let (rows, cols) = (a.rows, b.cols);
         let all = Group::first(self.parties);
         match (a.kind, b.kind) {
             (Kind::Masked(Some(i)), Kind::Masked(Some(j))) if i == j => {
@@ -260,6 +270,35 @@ impl Builder {
             }
         }
         self.push(Op::MatMul { x: x.0, w: w.0 }, Kind::Share, rows, cols, fx).map(Num)
+    }
+
+    /// The sum of products of masked matrices as [`Builder::matmul`] makes them, and of shared numbers with as many
+    /// fraction bits, when more is known of it than its operands' formats tell: it has at most `bits` bits. Whoever
+    /// brings the weights answers for that before it brings them, for all that the other operands may be.
+    ///
+    /// # Errors
+    /// As [`Builder::matmul`] and [`Builder::add`] but for bounds; `refused.overflow` for a number of bits.
+    pub fn inner(&mut self, products: &[(Veiled, Veiled)], plus: &[Num], bits: u8) -> Result<Num, Fault> {
+        let (mut sum, mut format) = (None, None);
+        let mut terms = Vec::with_capacity(products.len() + plus.len());
+        for (x, w) in products {
+            let f = self.node(x.0)?.fx.f.saturating_add(self.node(w.0)?.fx.f);
+            terms.push((self.product(*x, *w, Fx::new(f, bits)?)?, f));
+        }
+        for x in plus {
+            terms.push((*x, self.node(x.0)?.fx.f));
+        }
+        for (term, f) in terms {
+            let fx = *format.get_or_insert(Fx::new(f, bits)?);
+            if fx.f != f {
+                return Err(refused(format!("a sum of values with {} and {f} fraction bits", fx.f)));
+            }
+            sum = Some(match sum {
+                None => term,
+                Some(sum) => self.total(sum, term, false, fx)?,
+            });
+        }
+        sum.ok_or_else(|| refused("a sum of nothing".into()))
     }
 
     /// The product element by element.
@@ -282,6 +321,24 @@ impl Builder {
     pub fn truncate(&mut self, x: Num, by: u8) -> Result<Num, Fault> {
         let Node { rows, cols, fx, .. } = *self.node(x.0)?;
         self.push(Op::Truncate { x: x.0, by }, Kind::Share, rows, cols, fx.truncate(by)?).map(Num)
+    }
+
+    /// The greatest whole number not above x, exactly: the unit that a truncation may be too high is found by a
+    /// comparison and taken off, so equal numbers always give equal ones.
+    ///
+    /// # Errors
+    /// `refused.overflow` when x has more than 60 bits.
+    pub fn floor(&mut self, x: Num) -> Result<Num, Fault> {
+        let Node { rows, cols, fx, .. } = *self.node(x.0)?;
+        let high = self.truncate(x, fx.f)?;
+        // |high 2^f| is below |x| + 2^(f+1), and x less that is in [-2^f, 2^f).
+        let wide = Fx::new(fx.f, fx.b.saturating_add(2))?;
+        let back = self.push(Op::Scale { x: high.0, by: 1 << fx.f }, Kind::Share, rows, cols, wide).map(Num)?;
+        let rest = self.total(x, back, true, Fx::new(fx.f, fx.f + 2)?)?;
+        let above = self.less_than(rest, 0.0)?;
+        let above = self.to_ring(above)?;
+        let format = self.node(high.0)?.fx;
+        self.total(high, above, true, format)
     }
 
     /// max(x, 0), with fraction bits cut off.
@@ -516,6 +573,19 @@ impl Builder {
         self.output(x.0, to, disclosure)
     }
 
+    /// Gives each party its own summands of numbers, for a protocol that sums them, such as a masked sum for a
+    /// recipient: what opens them, under which disclosure, is that protocol's. Numbered among the outputs; no bytes.
+    ///
+    /// # Errors
+    /// `refused.parameters` for a foreign handle.
+    pub fn hand(&mut self, x: Num) -> Result<Output, Fault> {
+        let Node { rows, cols, fx, .. } = *self.node(x.0)?;
+        let index = self.outputs;
+        self.outputs += 1;
+        self.push(Op::Hand { x: x.0, index }, Kind::Opened, rows, cols, fx)?;
+        Ok(Output(index))
+    }
+
     /// The format of shared numbers, with the bound that the plan guarantees.
     ///
     /// # Errors
@@ -546,7 +616,7 @@ impl Builder {
     /// Ends the plan: orders it into stages and cuts the rows into tiles.
     ///
     /// # Errors
-    /// `refused.parameters` when it opens nothing, one row already makes a message too large, or it has
+    /// `refused.parameters` when it opens and hands out nothing, one row already makes a message too large, or it has
     /// more rows than steps to number them.
     pub fn finish(self) -> Result<Plan, Fault> {
         if self.outputs == 0 {

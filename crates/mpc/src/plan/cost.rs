@@ -49,6 +49,7 @@ impl Plan {
             | Op::Scale { .. }
             | Op::TimesPublic { .. }
             | Op::Not { .. }
+            | Op::Hand { .. }
             | Op::MatMul { .. } => Vec::new(),
             Op::Mask { to, .. } => match node.kind {
                 Kind::Masked(Some(owner)) => {

@@ -82,6 +82,8 @@ pub(crate) enum Op {
     Sigmoid { x: u32 },
     /// Reciprocal or reciprocal square root.
     Inverse { x: u32, root: bool },
+    /// This party's summands, to itself.
+    Hand { x: u32, index: u32 },
     /// Opening to some under a disclosure.
     Reveal { x: u32, to: Group, disclosure: Disclosure, index: u32 },
 }
@@ -150,6 +152,7 @@ impl Node {
             | Op::ArgMax { x }
             | Op::Sigmoid { x }
             | Op::Inverse { x, .. }
+            | Op::Hand { x, .. }
             | Op::Reveal { x, .. } => vec![*x],
         }
     }

@@ -88,6 +88,10 @@ impl Sink for Outputs {
         self.0.entry(output).or_default().extend(words);
         Ok(())
     }
+
+    fn summands(&mut self, output: u32, row: u64, words: zeroize::Zeroizing<Vec<u64>>) -> Result<(), Fault> {
+        self.take(output, row, words.to_vec())
+    }
 }
 
 /// Sees every message; may change or drop it.

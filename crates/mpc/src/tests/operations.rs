@@ -380,3 +380,68 @@ fn reciprocals_and_square_roots() {
         }
     }
 }
+
+/// What the parties' summands of an output add up to.
+fn total(outputs: &[Outputs], output: u32) -> Vec<i64> {
+    let mut sum = vec![0u64; outputs[0].0[&output].len()];
+    for o in outputs {
+        sum.iter_mut().zip(&o.0[&output]).for_each(|(s, w)| *s = s.wrapping_add(*w));
+    }
+    sum.into_iter().map(|w| w as i64).collect()
+}
+
+#[test]
+fn whole_numbers_below_are_exact_and_summands_add_up() {
+    for n in PARTIES {
+        for (f, bits) in [(0, 20), (7, 30), (40, 60)] {
+            let mut x = sample(&mut Noise::new(90 + u64::from(f)), 130, bits);
+            let units = [0i64, 1, -1, 3, -3].map(|u| u << f);
+            x.extend(units.iter().flat_map(|u| [*u, u - 1, u + 1]));
+            let mut b = Plan::builder(n, x.len() as u64).unwrap();
+            let i = b.input(n - 1, 1, Fx::new(f, bits).unwrap()).unwrap();
+            let p = b.share(i).unwrap();
+            let floor = b.floor(p).unwrap();
+            b.hand(floor).unwrap();
+            let mut inputs = tables(n);
+            inputs[n - 1] = Table::default().with(0, 1, &x);
+            let outputs = run(&b.finish().unwrap(), inputs);
+            assert_eq!(total(&outputs, 0), x.iter().map(|x| x >> f).collect::<Vec<_>>(), "{f} {bits}");
+            let zero = |o: &Outputs| o.0[&0].iter().all(|w| *w == 0);
+            assert!(!outputs.iter().any(zero), "everyone has a part");
+        }
+        let mut b = Plan::builder(n, 1).unwrap();
+        let i = b.input(0, 1, Fx::new(40, 61).unwrap()).unwrap();
+        let p = b.share(i).unwrap();
+        assert!(b.floor(p).is_err(), "one bit past the most");
+    }
+}
+
+#[test]
+fn an_inner_product_with_a_bound_of_its_own_is_as_wide_as_that() {
+    for n in PARTIES {
+        let (rows, columns) = (70, 3);
+        let x = sample(&mut Noise::new(120), rows * columns, 29);
+        // Weights of 31 bits whose magnitudes add up to less than 2^31: the products fit 60 bits, not what their
+        // formats say.
+        let (w, plus) = ([1i64 << 29, -(1 << 28), 5], -77i64);
+        let mut b = Plan::builder(n, rows as u64).unwrap();
+        let i = b.input(1, columns as u32, Fx::new(20, 29).unwrap()).unwrap();
+        let j = b.input_once(0, columns as u32, 1, Fx::new(20, 34).unwrap()).unwrap();
+        let k = b.input_once(0, 1, 1, Fx::new(40, 60).unwrap()).unwrap();
+        let (a, v, c) = (b.mask(i).unwrap(), b.mask(j).unwrap(), b.share(k).unwrap());
+        assert!(b.matmul(a, v).is_err(), "the formats alone do not fit");
+        assert!(b.inner(&[(a, v)], &[c], 63).is_err() && b.inner(&[], &[], 60).is_err());
+        let z = b.inner(&[(a, v)], &[c], 60).unwrap();
+        assert_eq!(b.format(z).unwrap(), Fx { f: 40, b: 60 });
+        b.hand(z).unwrap();
+        b.reveal(z, Group::one(1), disclosure()).unwrap();
+        let mut inputs = tables(n);
+        inputs[0] = Table::default().with(1, 1, &w).with(2, 1, &[plus]);
+        inputs[1] = Table::default().with(0, columns, &x);
+        let outputs = run(&b.finish().unwrap(), inputs);
+        let plain: Vec<i64> =
+            x.chunks(columns).map(|r| r.iter().zip(&w).map(|(x, w)| x * w).sum::<i64>() + plus).collect();
+        assert_eq!(total(&outputs, 0), plain);
+        assert_eq!(outputs[1].numbers(1), plain);
+    }
+}
