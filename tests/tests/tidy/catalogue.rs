@@ -81,6 +81,19 @@ impl Writing {
         }
     }
 
+    /// One model, of the first provider, over features that the two have between them, and a dealer.
+    pub fn private(columns: &ColumnKinds) -> Self {
+        let mut this = Self::new(columns);
+        this.draft.models.truncate(1);
+        this.models.truncate(1);
+        this.draft.dealer = Some(NodeId([3; 32]));
+        let numbers = columns.iter().filter(|(_, kind)| **kind == ColumnKind::Float);
+        for (i, (name, _)) in numbers.enumerate() {
+            this.draft.providers[i % 2].columns.remove(name);
+        }
+        this
+    }
+
     pub fn parts(&self) -> Parts<'_> {
         Parts {
             providers: &self.providers,

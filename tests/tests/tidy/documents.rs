@@ -9,6 +9,8 @@ use tacit_jobs::ColumnKinds;
 use tacit_tests::{pages, repo};
 use tacit_types::Name;
 
+use crate::catalogue::Writing;
+
 fn documents() -> Vec<PathBuf> {
     repo::with_extension("", "md")
 }
@@ -97,7 +99,15 @@ fn check(place: &str, text: &str) {
             let job: JobFile = toml::from_str(text).unwrap_or_else(|e| wrong(&e.to_string()));
             let kind = tacit_jobs::kind(&job.kind).unwrap_or_else(|f| wrong(&f.to_string()));
             let params = serde_json::to_value(&job.params).expect("TOML is JSON");
-            let writing = crate::catalogue::Writing::new(&columns());
+            let ranges = job.params.get("ranges").and_then(toml::Value::as_table);
+            let writing = match ranges {
+                // A private model's features are those with a range.
+                Some(ranges) => {
+                    let features = ranges.keys().map(|name| (name.clone(), ColumnKind::Float));
+                    Writing::private(&features.chain([("id".to_owned(), ColumnKind::Text)]).collect())
+                }
+                None => Writing::new(&columns()),
+            };
             let params = kind.draft(params, &writing.draft).unwrap_or_else(|f| wrong(&f.to_string()));
             assert!(kind.plan(&params, &writing.parts()).is_ok(), "{place}");
         }
