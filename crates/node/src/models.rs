@@ -41,11 +41,9 @@ pub async fn add(
         version,
         id: ModelVersionId(sha256(signed.bytes()).0),
         descriptor: signed.bytes().to_vec(),
-        salt: salt.to_vec(),
-        model: bytes,
         added_at: now,
     };
-    store.put_model(&row).await?;
+    store.put_model(&row, &salt, &bytes).await?;
     Ok((row, model))
 }
 
@@ -68,11 +66,13 @@ pub fn descriptor(row: &ModelRow) -> Result<ModelDescriptor, Fault> {
         .map_err(|e| Fault::new(Code::StoreCorrupt, format!("model {}: {e}", row.name)))
 }
 
-/// The model of a version.
+/// The canonical bytes of a model version.
 ///
 /// # Errors
-/// `refused.model` when it is not held here; `store.corrupt`; those of the database.
-pub async fn find(store: &Store, id: &ModelVersionId) -> Result<ModelRow, Fault> {
-    let known = store.models().await?.into_iter().find(|m| m.id == *id);
-    known.ok_or_else(|| Fault::new(Code::RefusedModel, format!("model version {} is not held here", id.short())))
+/// `refused.model` when it is not held here; those of the database.
+pub async fn find(store: &Store, id: &ModelVersionId) -> Result<Vec<u8>, Fault> {
+    store
+        .model(id)
+        .await?
+        .ok_or_else(|| Fault::new(Code::RefusedModel, format!("model version {} is not held here", id.short())))
 }

@@ -305,7 +305,7 @@ impl AttemptRun {
     async fn material(&self, spec: &JobSpec, owner: &NodeId) -> Result<Material, Fault> {
         let mut material = Material::default();
         if let Some(named) = spec.models.iter().find(|m| m.owner == *owner) {
-            material.model = Some(crate::models::find(&self.inner.store, &named.model).await?.model);
+            material.model = Some(crate::models::find(&self.inner.store, &named.model).await?);
         }
         for reference in spec.attachments.iter().filter(|_| spec.provider(owner).is_some()) {
             let connection =

@@ -8,16 +8,15 @@ use tacit_crypto::Transcript;
 use tacit_models::{Feature, Frame, LinearWeights, Model};
 use tacit_mpc::{Sink, Source, Terms};
 use tacit_protocol::{Abort, Party};
-use tacit_secagg::{Collection, Vector};
-use tacit_types::{Code, Columns, Fault, NodeId, Seat, Unit};
+use tacit_types::{Code, Columns, Fault, NodeId, Seat};
 use zeroize::Zeroizing;
 
 use super::circuit::{Circuit, Input};
+use super::hand;
 use super::keys::{self, Wanted};
-use super::linear::result_disclosure;
 use super::params::{ScoreParams, Unknown};
 use crate::kind::{Fold, JointContext, JointFuture, JointHalf, JointOutput};
-use crate::session::{self, Given};
+use crate::session;
 
 /// What an owner has for a wanted key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -303,24 +302,6 @@ async fn score(mut half: SharedJoint, mut party: Party, context: JointContext) -
         tacit_mpc::compute(&mut party, &terms, &mut half, &mut summands).await?;
     }
     let cells = summands.cells(&half.params);
-    let plan = Collection {
-        context: context.session,
-        query: Transcript::new("tacit-score/1/shared").fixed(&terms.hash().0).u64(cells.len() as u64).finish(),
-        collector: context.aggregator,
-        step_ms: context.step_ms,
-        round: session::COLLECT_ROUND,
-        recipient: context.recipient,
-        disclosure: result_disclosure(&half.params),
-    };
-    let vector = Vector::W64(cells);
-    let mut given = Given::default();
-    given.add(&vector);
-    let outcome = tacit_secagg::collect(&mut party, &plan, &vector).await?;
-    if !session::confirm(&mut party, &context, 0, &outcome).await? {
-        return Err(Abort::Local(Fault::new(Code::JobPeerLost, "a party was lost before its release was durable")));
-    }
-    given.meter(&mut party)?;
-    party.meter(Unit::CellOut, half.params.rows)?;
-    party.meter(Unit::CellSuppressed, 0)?;
-    session::output(outcome, given, half.params.rows, 0)
+    let query = Transcript::new("tacit-score/1/shared").fixed(&terms.hash().0).u64(cells.len() as u64).finish();
+    hand::over(party, &context, &half.params, query, cells).await
 }

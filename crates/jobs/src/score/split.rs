@@ -5,17 +5,16 @@ use std::sync::Arc;
 use tacit_crypto::Transcript;
 use tacit_models::{Frame, Kind, Model};
 use tacit_protocol::{Abort, Party};
-use tacit_secagg::{Collection, Vector};
-use tacit_types::{Code, Columns, Fault, Unit};
+use tacit_types::{Code, Columns, Fault};
 use zeroize::Zeroizing;
 
 use super::circuit::Circuit;
+use super::hand;
 use super::keys::{self, Wanted};
-use super::linear::result_disclosure;
 use super::params::{OwnerColumns, ScoreParams, Unknown};
 use super::shared;
 use crate::kind::{Fold, JointContext, JointFuture, JointHalf, JointOutput};
-use crate::session::{self, Given};
+use crate::session;
 
 /// Bits after the point of a partial score: each owner's rounding adds at most 2^-29.
 pub const FRACTION_BITS: u32 = 28;
@@ -173,24 +172,6 @@ fn vector(half: &SplitJoint, party: &mut Party) -> Vec<u64> {
 async fn sum(half: SplitJoint, mut party: Party, context: JointContext) -> Result<JointOutput, Abort> {
     session::agree(&mut party, &context.session, context.step_ms).await?;
     let cells = vector(&half, &mut party);
-    let plan = Collection {
-        context: context.session,
-        query: Transcript::new("tacit-score/1/split").u64(cells.len() as u64).finish(),
-        collector: context.aggregator,
-        step_ms: context.step_ms,
-        round: session::COLLECT_ROUND,
-        recipient: context.recipient,
-        disclosure: result_disclosure(&half.params),
-    };
-    let vector = Vector::W64(cells);
-    let mut given = Given::default();
-    given.add(&vector);
-    let outcome = tacit_secagg::collect(&mut party, &plan, &vector).await?;
-    if !session::confirm(&mut party, &context, 0, &outcome).await? {
-        return Err(Abort::Local(Fault::new(Code::JobPeerLost, "a party was lost before its release was durable")));
-    }
-    given.meter(&mut party)?;
-    party.meter(Unit::CellOut, half.params.rows)?;
-    party.meter(Unit::CellSuppressed, 0)?;
-    session::output(outcome, given, half.params.rows, 0)
+    let query = Transcript::new("tacit-score/1/split").u64(cells.len() as u64).finish();
+    hand::over(party, &context, &half.params, query, cells).await
 }

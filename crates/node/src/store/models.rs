@@ -5,7 +5,7 @@ use tacit_types::ModelVersionId;
 
 use super::*;
 
-/// A model version as it is stored.
+/// A model version as it is stored, without the model: listings read no more than this.
 #[derive(Clone)]
 pub struct ModelRow {
     /// Local name.
@@ -16,10 +16,6 @@ pub struct ModelRow {
     pub id: ModelVersionId,
     /// The signed descriptor.
     pub descriptor: Vec<u8>,
-    /// What the descriptor's commitment was made with.
-    pub salt: Vec<u8>,
-    /// The model in its canonical bytes.
-    pub model: Vec<u8>,
     /// When it was added.
     pub added_at: UnixMillis,
 }
@@ -30,7 +26,7 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn models(&self) -> Result<Vec<ModelRow>> {
-        let sql = "SELECT name, version, id, descriptor, salt, model, added_at FROM models ORDER BY name, version DESC";
+        let sql = "SELECT name, version, id, descriptor, added_at FROM models ORDER BY name, version DESC";
         let rows = sqlx::query(sql).fetch_all(&self.pool).await.map_err(|e| fault(&e))?;
         rows.into_iter()
             .map(|row| {
@@ -39,19 +35,17 @@ impl Store {
                     version: u32::try_from(row.get::<i64, _>(1)).map_err(|_| corrupt("a model's version"))?,
                     id: ModelVersionId(id32(&row.get::<Vec<u8>, _>(2), "a model's id")?),
                     descriptor: row.get(3),
-                    salt: row.get(4),
-                    model: row.get(5),
-                    added_at: UnixMillis(row.get::<i64, _>(6).unsigned_abs()),
+                    added_at: UnixMillis(row.get::<i64, _>(4).unsigned_abs()),
                 })
             })
             .collect()
     }
 
-    /// Keeps a model version.
+    /// Keeps a model version: its canonical bytes, and the salt with which the descriptor commits to them.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn put_model(&self, row: &ModelRow) -> Result<()> {
+    pub async fn put_model(&self, row: &ModelRow, salt: &[u8], model: &[u8]) -> Result<()> {
         let sql =
             "INSERT INTO models (name, version, id, descriptor, salt, model, added_at) VALUES (?, ?, ?, ?, ?, ?, ?)";
         let mut tx = self.begin().await?;
@@ -60,13 +54,27 @@ impl Store {
             .bind(row.version)
             .bind(row.id.0.as_slice())
             .bind(&row.descriptor)
-            .bind(&row.salt)
-            .bind(&row.model)
+            .bind(salt)
+            .bind(model)
             .bind(row.added_at.0 as i64)
             .execute(&mut *tx.0)
             .await
             .map_err(|e| fault(&e))?;
         tx.commit().await
+    }
+}
+
+impl Store {
+    /// The canonical bytes of a model version.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn model(&self, id: &ModelVersionId) -> Result<Option<Vec<u8>>> {
+        sqlx::query_scalar("SELECT model FROM models WHERE id = ?")
+            .bind(id.0.as_slice())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|e| fault(&e))
     }
 }
 
