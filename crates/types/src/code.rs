@@ -202,8 +202,8 @@ codes! {
         "submit again later", "请稍后重新提交";
     JobLocal = "job.local", "a party's local half failed", "某参与方的本地部分失败",
         "that party's own log tells why", "原因见该参与方自身日志";
-    JobValueOutOfRange = "job.value_out_of_range", "a value lies outside the range that the job states", "某个值超出作业声明的取值范围",
-        "state a wider range for the column", "请为该列声明更宽的取值范围";
+    JobValueOutOfRange = "job.value_out_of_range", "the joint counts are none that the parties can have", "联合计数超出各参与方可能的范围",
+        "no value of a row causes this: a party stated wrong counts; find out which before you run it again", "并非某行取值所致：某参与方申报了错误的计数；请查明是哪一方后再运行";
     JobInternal = "job.internal", "a party's software failed", "某参与方的软件出错",
         "report it with the support bundle", "请附支持包报告此问题";
     JobUnknown = "job.unknown", "no job of that id is known here", "此处没有该编号的作业",
