@@ -416,7 +416,7 @@ impl AttemptRun {
                     tracing::trace!(job = %self.header.job.short(), ms = self.now().0, %step, phase, "a step begins");
                     self.report_progress(step);
                 }
-                Effect::Opened { .. } | Effect::Finish => {}
+                Effect::Opened { .. } | Effect::Host(_) | Effect::Finish => {}
             }
         }
         Ok(())

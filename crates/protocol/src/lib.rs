@@ -10,6 +10,7 @@
 pub mod abort;
 mod ahead;
 pub mod disclosure;
+mod host;
 pub mod inbox;
 pub mod machine;
 pub mod message;
@@ -20,6 +21,7 @@ pub mod seating;
 pub use abort::{Abort, Blame, Offence, Offender};
 pub use ahead::HashAhead;
 pub use disclosure::{Audience, Concealed, Disclosure};
+pub use host::{Next, Wanted};
 pub use machine::{Effect, Event, Machine, Setup, pieces_of};
 pub use message::{Address, Message, MessageError, chunk_buffer};
 pub use party::{Chunk, Gathered, Party, Usage};

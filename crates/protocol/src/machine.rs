@@ -50,6 +50,9 @@ pub enum Event {
     },
     /// The seat's node is lost for this attempt.
     Gone(Seat),
+    /// Bytes of the party's own host, such as calls that it is to answer: see [`Party::next`]. The driver bounds
+    /// how many it hands over before they are answered.
+    Host(Vec<u8>),
     /// Stop at the next step.
     Cancel(Code),
 }
@@ -82,6 +85,8 @@ pub enum Effect {
         /// Numbers opened.
         cells: u64,
     },
+    /// Bytes for the party's own host; they go nowhere else.
+    Host(Vec<u8>),
     /// A step began.
     Progress(Step),
     /// The protocol ended; [`Machine::take_outcome`] has the rest.
@@ -131,6 +136,7 @@ impl<T> Machine<T> {
             credited: vec![0; seats],
             gone: Default::default(),
             ready: Default::default(),
+            host: Default::default(),
             persisted: 0,
             next_ticket: 0,
             stopped: None,
@@ -216,6 +222,7 @@ impl Core {
             Event::Gone(seat) => {
                 self.gone.insert(seat);
             }
+            Event::Host(bytes) => self.host.push_back(bytes),
             Event::Cancel(code) => self.stop(Abort::Cancelled(code)),
         }
     }

@@ -2,7 +2,7 @@
 
 use core::future::poll_fn;
 use core::task::Poll;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tacit_crypto::{Pieces, Rng, Signature, SigningKey};
@@ -78,6 +78,8 @@ pub(crate) struct Core {
     /// Seats of which the next chunk of a step is there, so that a wait among many seats looks at
     /// those alone.
     pub(crate) ready: BTreeMap<Step, BTreeSet<Seat>>,
+    /// What the host has handed over and the protocol has not taken.
+    pub(crate) host: VecDeque<Vec<u8>>,
     pub(crate) persisted: u64,
     pub(crate) next_ticket: u64,
     pub(crate) stopped: Option<Abort>,
@@ -122,7 +124,7 @@ impl Core {
         self.effects.push(Effect::Send(Message { address, total, body }));
     }
 
-    fn take_chunk(&mut self, from: Seat, step: Step) -> Option<Chunk> {
+    pub(crate) fn take_chunk(&mut self, from: Seat, step: Step) -> Option<Chunk> {
         let chunk_bytes = self.setup.seating.chunk_bytes();
         let inbox = self.inboxes.get_mut(from.index())?;
         let pieces = inbox.take_pieces(step);

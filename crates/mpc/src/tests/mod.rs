@@ -228,7 +228,7 @@ impl<'a> World<'a> {
                     self.timers.insert(to, at);
                 }
                 Effect::Persist { ticket, .. } => self.queue.push_back((to, Event::Persisted { ticket }, 0)),
-                Effect::Progress(_) | Effect::Opened { .. } | Effect::Finish => {}
+                Effect::Progress(_) | Effect::Opened { .. } | Effect::Host(_) | Effect::Finish => {}
             }
         }
     }

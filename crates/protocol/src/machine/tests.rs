@@ -5,6 +5,7 @@ use tacit_types::NodeId;
 
 use super::*;
 use crate::disclosure::{Audience, Concealed};
+use crate::host::{Next, Wanted};
 use crate::message::Address;
 
 const STEP: Step = Step::new(0, 1);
@@ -245,4 +246,86 @@ fn a_flush_names_the_seat_whose_window_stays_full() {
     m.step(Millis(0), Event::Start);
     m.step(Millis(50), Event::Timer);
     assert_eq!(m.take_outcome().unwrap(), Err(Abort::Missing { step: STEP, seats: vec![Seat(1)] }));
+}
+
+/// Serves its host: bytes of the host go to the other seat, what comes back goes to the host, and it says who is lost.
+async fn serve(mut p: Party) -> Result<Vec<String>, Abort> {
+    let mut wanted = Wanted::default();
+    wanted.host = true;
+    let (mut seen, mut number) = (Vec::new(), 0);
+    loop {
+        match p.next(&mut wanted, 4, FAR).await? {
+            Next::Host(bytes) => {
+                let step = Step::new(2, number);
+                number += 1;
+                wanted.messages.insert((step, Seat(1)));
+                p.post(Seat(1), step, bytes)?;
+            }
+            Next::Message { from, step, body } => {
+                seen.push(format!("{from} {} {body:?}", step.phase()));
+                p.tell_host(body);
+            }
+            Next::Lost(seat) => seen.push(format!("lost {seat}")),
+            Next::Time => return Ok(seen),
+        }
+    }
+}
+
+fn answer(number: u16, body: &[u8]) -> Event {
+    let address = Address {
+        job: JobId([1; 32]),
+        attempt: Attempt(1),
+        step: Step::new(2, number),
+        from: Seat(1),
+        to: Seat(0),
+        sequence: 0,
+    };
+    Event::Received(Message { address, total: body.len() as u64, body: body.to_vec() })
+}
+
+#[test]
+fn a_party_serves_its_host_and_hears_of_a_loss_once() {
+    let mut m = machine(3, 0, serve);
+    m.step(Millis(0), Event::Start);
+    for call in [b"a", b"b"] {
+        let effects = m.step(Millis(1), Event::Host(call.to_vec()));
+        assert!(matches!(&effects[..], [Effect::Send(sent)] if sent.body == call && sent.address.to == Seat(1)));
+    }
+    // In any order, and one that was not asked for is left alone.
+    for (number, told) in [(1, true), (5, false), (0, true), (0, false)] {
+        let effects = m.step(Millis(2), answer(number, &[number as u8]));
+        assert_eq!(effects.contains(&Effect::Host(vec![number as u8])), told, "{number}");
+    }
+    m.step(Millis(3), Event::Gone(Seat(2)));
+    m.step(Millis(4), Event::Gone(Seat(2)));
+    m.step(FAR, Event::Timer);
+    let seat = Seat(1);
+    assert_eq!(
+        m.take_outcome().unwrap().unwrap(),
+        [format!("{seat} 1 [1]"), format!("{seat} 0 [0]"), format!("lost {}", Seat(2))]
+    );
+}
+
+#[test]
+fn an_answer_over_its_cap_is_blamed_and_what_was_there_first_is_heard_before_the_host() {
+    let mut m = machine(2, 0, serve);
+    m.step(Millis(0), Event::Host(b"a".to_vec()));
+    m.step(Millis(1), answer(0, &[1, 2, 3, 4]));
+    m.step(Millis(1), Event::Host(b"b".to_vec()));
+    m.step(Millis(2), answer(1, &[1, 2, 3, 4, 5]));
+    let blame = Blame::seat(Seat(1), Offence::Flow).at(Step::new(2, 1));
+    assert_eq!(m.take_outcome().unwrap(), Err(blame));
+    let mut m = machine(2, 0, |mut p: Party| async move {
+        let mut wanted = Wanted::default();
+        (wanted.host, wanted.messages) = (true, [(Step::new(2, 0), Seat(1))].into());
+        let first = p.next(&mut wanted, 4, FAR).await?;
+        p.persist(Vec::new()).await?;
+        let second = p.next(&mut wanted, 4, FAR).await?;
+        Ok(matches!((first, second), (Next::Host(_), Next::Message { .. })))
+    });
+    m.step(Millis(0), Event::Host(b"a".to_vec()));
+    m.step(Millis(0), Event::Host(b"b".to_vec()));
+    m.step(Millis(0), answer(0, b"x"));
+    m.step(Millis(0), Event::Persisted { ticket: 1 });
+    assert_eq!(m.take_outcome().unwrap(), Ok(true));
 }

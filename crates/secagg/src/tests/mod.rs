@@ -227,7 +227,7 @@ impl<T: 'static> World<'_, T> {
                     }
                 }
                 Effect::Progress(step) if self.kills.get(&me) == Some(&step) => return self.kill(me),
-                Effect::Progress(_) | Effect::Opened { .. } | Effect::Finish => {}
+                Effect::Progress(_) | Effect::Opened { .. } | Effect::Host(_) | Effect::Finish => {}
             }
         }
     }

@@ -299,6 +299,7 @@ impl World {
                 Ok(())
             }
             Effect::Progress(step) => self.tell_progress(i, job, step),
+            Effect::Host(_) => Ok(()),
             Effect::Finish => {
                 let outcome = self.nodes[i].runs.get_mut(&job).and_then(|run| run.machine.as_mut()?.take_outcome());
                 let lost = || Err(Abort::Local(Fault::new(Code::JobInternal, "no outcome")));

@@ -309,7 +309,7 @@ impl World {
                 let check = self.watch.opened(&self.task, seat, self.attempt, &what, cells);
                 self.found(check);
             }
-            Effect::Progress(_) | Effect::Finish => {}
+            Effect::Progress(_) | Effect::Host(_) | Effect::Finish => {}
         }
         true
     }
