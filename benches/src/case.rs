@@ -16,7 +16,7 @@ pub struct Case {
     pub d: usize,
     /// Parties that took part to the end.
     pub parties: usize,
-    /// Median seconds of one core.
+    /// Median seconds of one core, or by the clock where the note says so.
     pub seconds: f64,
     /// Payload bytes that the party sent, counted exactly.
     pub bytes_sent: u64,

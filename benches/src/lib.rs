@@ -4,4 +4,5 @@
 //! Every figure is set against a limit that was timed in the same run on the same machine.
 
 pub mod case;
+pub mod mesh;
 pub mod world;

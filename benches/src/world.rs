@@ -111,7 +111,7 @@ where
                         break;
                     }
                 }
-                Effect::SetTimer(_) | Effect::Opened { .. } | Effect::Finish => {}
+                Effect::SetTimer(_) | Effect::Opened { .. } | Effect::Host(_) | Effect::Finish => {}
             }
         }
     }

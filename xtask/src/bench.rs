@@ -28,7 +28,7 @@ enum Name {
     Secagg,
     /// A round of secure aggregation over QUIC on loopback.
     SecaggQuic,
-    /// Scoring on shares: kernels, and runs in one process.
+    /// Scoring on shares: kernels, runs in one process, and over QUIC on loopback.
     Scoring,
     /// Bulk between two nodes over QUIC on loopback, beside raw quinn with its default settings.
     Net,

@@ -1,13 +1,15 @@
 //! Scoring on shares: the kernels against what the processor and the memory can do, then whole runs of two parties and a
-//! dealer in one process, each seat's work timed apart.
+//! dealer in one process, each seat's work timed apart, and the same runs over QUIC on loopback, by the clock.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use clap::Parser;
 use serde::Deserialize;
 use tacit_benches::case::{Case, SAMPLES, median, peak_mb, reset_peak, time};
+use tacit_benches::mesh::{AnyError, Mesh};
 use tacit_benches::world::{self, Report};
 use tacit_crypto::prg::TILE_BYTES;
 use tacit_crypto::{Backend, Prg, Secret};
@@ -47,7 +49,14 @@ fn main() -> ExitCode {
             run_case(&work, &bench);
         }
     }
-    ExitCode::SUCCESS
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    match runtime.map_err(AnyError::from).and_then(|runtime| runtime.block_on(over_quic(by, &bench))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("scoring: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 struct Bench {
@@ -327,15 +336,19 @@ const STEP_BASE: u16 = 3;
 const DEALER: usize = 2;
 const HASH_BYTES: u64 = 32;
 
-fn run_work(work: &Work) -> Report<u64> {
-    let terms = Terms {
+fn terms(work: &Work) -> Terms {
+    Terms {
         plan: Arc::new(work.plan.clone()),
         context: Hash([7; 32]),
         parties: vec![Seat(0), Seat(1)],
         dealer: Seat(DEALER as u16),
         step_base: STEP_BASE,
-        step_ms: 1000,
-    };
+        step_ms: 10_000,
+    }
+}
+
+fn run_work(work: &Work) -> Report<u64> {
+    let terms = terms(work);
     let protocol = |party| seat(party, terms.clone(), work.inputs.clone());
     let report = world::run(3, &[disclosure()], &BTreeMap::new(), protocol);
     for (seat, outcome) in &report.outcomes {
@@ -377,6 +390,49 @@ fn run_case(work: &Work, bench: &Bench) {
         ),
         ..Case::default()
     });
+}
+
+/// The runs of the design over QUIC: from the first message to the last output, with the links up.
+async fn over_quic(by: usize, bench: &Bench) -> Result<(), AnyError> {
+    let mesh = Mesh::connect(DEALER + 1).await?;
+    for work in works(by) {
+        let case = format!("quic_{}", work.case);
+        if !bench.wants(&case) {
+            continue;
+        }
+        reset_peak();
+        let terms = terms(&work);
+        let mut seconds = Vec::new();
+        for _ in 0..SAMPLES {
+            let begun = Instant::now();
+            mesh.run(&[disclosure()], |party| seat(party, terms.clone(), work.inputs.clone())).await?;
+            seconds.push(begun.elapsed().as_secs_f64());
+        }
+        let cost = work.plan.cost();
+        let sent = |i: usize| cost.sent[i].iter().sum::<u64>();
+        let peak_mb = peak_mb();
+        let mut links = vec![(0, 1, sent(0)), (1, 0, sent(1))];
+        links.extend((0..2).map(|i| (DEALER, i, cost.dealt[i])));
+        bench.print(Case {
+            case,
+            n: work.rows,
+            d: work.columns,
+            parties: 2,
+            seconds: median(seconds),
+            bytes_sent: sent(0).max(sent(1)),
+            rounds: u64::from(cost.rounds_once + cost.rounds_tile),
+            limit_seconds: mesh.plain(&links).await?,
+            peak_mb,
+            samples: SAMPLES,
+            note: format!(
+                "{}; wall time, two parties and the dealer on the machine's cores; limit: the same bytes sent plainly over \
+                 the same links",
+                work.note
+            ),
+            ..Case::default()
+        });
+    }
+    Ok(())
 }
 
 /// Exact counts of one case.

@@ -1,0 +1,210 @@
+//! Parties that talk QUIC on loopback: real sockets, real handshakes, each party a task of its own that drives the
+//! protocol's machine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tacit_crypto::{Secret, SigningKey};
+use tacit_net::{Config, Connection, DataReceiver, DataSender, Endpoint, Identity, Incoming, Purpose};
+use tacit_protocol::{Disclosure, Effect, Event, HashAhead, Machine, Message, Party, Seating, Setup};
+use tacit_types::limits::CHUNK_BYTES_MAX;
+use tacit_types::{Attempt, JobId, Millis, NodeId, Seat};
+use tokio::sync::mpsc;
+
+use crate::case::{SAMPLES, median};
+
+/// What ends a bench.
+pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// One connection between every two parties.
+pub struct Mesh {
+    keys: Vec<Arc<SigningKey>>,
+    /// The ends of each party, by the seat at the other end.
+    ends: Vec<BTreeMap<usize, Connection>>,
+    _endpoints: Vec<Endpoint>,
+}
+
+impl Mesh {
+    /// Connects so many parties.
+    ///
+    /// # Errors
+    /// What the network says.
+    pub async fn connect(parties: usize) -> Result<Self, AnyError> {
+        let mut keys: Vec<_> = (0..parties).map(|i| SigningKey::from_seed(&Secret::new([i as u8 + 1; 32]))).collect();
+        keys.sort_by_key(SigningKey::id);
+        let keys: Vec<_> = keys.into_iter().map(Arc::new).collect();
+        let open = |_: &NodeId, _: Purpose| Ok(());
+        let mut endpoints = Vec::new();
+        for key in &keys {
+            let identity = Identity::from_signing_key(key)?;
+            endpoints.push(Endpoint::bind("127.0.0.1:0".parse()?, identity, Config::with_gate(open))?);
+        }
+        let mut ends = vec![BTreeMap::new(); parties];
+        for to in 0..parties {
+            let (address, key) = (endpoints[to].local_addr().into(), keys[to].id());
+            for from in to + 1..parties {
+                let dial = endpoints[from].connect(&address, &key, Purpose::Member);
+                let (accepted, connected) = tokio::join!(endpoints[to].accept(), dial);
+                ends[to].insert(from, accepted.ok_or("the endpoint is closed")?);
+                ends[from].insert(to, connected?);
+            }
+        }
+        Ok(Self { keys, ends, _endpoints: endpoints })
+    }
+
+    /// Sends so many bytes plainly along each link (from, to, bytes), all at once, and gives the median seconds until
+    /// they have all come.
+    ///
+    /// # Errors
+    /// What the network says.
+    pub async fn plain(&self, links: &[(usize, usize, u64)]) -> Result<f64, AnyError> {
+        let mut seconds = Vec::new();
+        for _ in 0..SAMPLES {
+            let begun = Instant::now();
+            let mut tasks = tokio::task::JoinSet::new();
+            for (from, to, bytes) in links.iter().copied() {
+                let (near, far) = (self.ends[from][&to].clone(), self.ends[to][&from].clone());
+                tasks.spawn(async move {
+                    let mut stream = near.open_stream(b"plain").await?;
+                    let mut left = bytes as usize;
+                    while left > 0 {
+                        let piece = CHUNK_BYTES_MAX.min(left);
+                        stream.send_owned(vec![7u8; piece]).await?;
+                        left -= piece;
+                    }
+                    stream.finish()
+                });
+                tasks.spawn(async move {
+                    let Incoming::Stream { mut receiver, .. } = far.accept().await? else { return Ok(()) };
+                    while receiver.next().await?.is_some() {}
+                    Ok(())
+                });
+            }
+            while let Some(done) = tasks.join_next().await {
+                done??;
+            }
+            seconds.push(begun.elapsed().as_secs_f64());
+        }
+        Ok(median(seconds))
+    }
+
+    /// Runs a protocol to its end at every party. Gives each one's outcome and the bytes of the messages that it sent,
+    /// by seat.
+    ///
+    /// # Errors
+    /// A party's abort, or what the network says.
+    pub async fn run<T, F>(
+        &self,
+        disclosures: &[Disclosure],
+        protocol: impl Fn(Party) -> F,
+    ) -> Result<Vec<(T, u64)>, AnyError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, tacit_protocol::Abort>> + Send + 'static,
+    {
+        let mut tasks = Vec::new();
+        for (seat, links) in self.ends.iter().enumerate() {
+            let setup = Setup {
+                job: JobId([1; 32]),
+                attempt: Attempt(1),
+                seat: Seat(seat as u16),
+                seating: Seating::new(self.keys.iter().map(|k| k.id()).collect()).ok_or("the parties have no seats")?,
+                disclosures: disclosures.to_vec(),
+                stream_bytes_max: 1 << 40,
+            };
+            let seed = Secret::new([seat as u8 + 50; 32]);
+            let machine = Machine::new(setup, &seed, self.keys[seat].clone(), Millis(0), &protocol);
+            tasks.push(tokio::spawn(drive(machine, links.clone())));
+        }
+        let mut outcomes = Vec::new();
+        for task in tasks {
+            outcomes.push(task.await??);
+        }
+        Ok(outcomes)
+    }
+}
+
+/// Credit frames are eight bytes; a message's frame is longer.
+const CREDIT_BYTES: usize = 8;
+
+async fn drive<T: Send + 'static>(
+    mut machine: Machine<T>,
+    links: BTreeMap<usize, Connection>,
+) -> Result<(T, u64), AnyError> {
+    let began = Instant::now();
+    let now = || Millis(began.elapsed().as_millis() as u64);
+    let (events, mut received) = mpsc::channel(64);
+    let ahead = Arc::new(machine.ahead());
+    let mut writers = BTreeMap::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    for (other, connection) in links {
+        let (queue, frames) = mpsc::unbounded_channel::<Vec<u8>>();
+        writers.insert(other, queue);
+        let sender = connection.open_stream(b"link").await?;
+        tasks.spawn(write(sender, frames));
+        let (events, ahead) = (events.clone(), ahead.clone());
+        tasks.spawn(async move {
+            if let Ok(Incoming::Stream { receiver, .. }) = connection.accept().await {
+                read(receiver, other, events, &ahead).await;
+            }
+        });
+    }
+    let mut pending = vec![Event::Start];
+    let mut sent = 0;
+    while !machine.is_finished() {
+        for event in std::mem::take(&mut pending) {
+            let effects = machine.step(now(), event);
+            ahead.want(machine.hash_ahead());
+            for effect in effects {
+                match effect {
+                    Effect::Send(message) => {
+                        let to = message.address.to.index();
+                        let frame = message.into_frame();
+                        sent += frame.len() as u64;
+                        writers.get(&to).ok_or("no link to a seat")?.send(frame)?;
+                    }
+                    Effect::Credit { to, consumed } => {
+                        writers.get(&to.index()).ok_or("no link to a seat")?.send(consumed.to_le_bytes().to_vec())?;
+                    }
+                    Effect::Persist { ticket, .. } => pending.push(Event::Persisted { ticket }),
+                    _ => {}
+                }
+            }
+        }
+        if pending.is_empty() && !machine.is_finished() {
+            pending.push(received.recv().await.ok_or("every link has ended")?);
+        }
+    }
+    let outcome = machine.take_outcome().ok_or("no outcome")??;
+    drop(writers);
+    // The last words of a seat go out before its links are dropped.
+    tokio::time::timeout(std::time::Duration::from_secs(2), async { while tasks.join_next().await.is_some() {} })
+        .await
+        .ok();
+    Ok((outcome, sent))
+}
+
+async fn write(mut sender: DataSender, mut frames: mpsc::UnboundedReceiver<Vec<u8>>) {
+    while let Some(frame) = frames.recv().await {
+        if sender.send_owned(frame).await.is_err() {
+            return;
+        }
+    }
+    let _ = sender.finish();
+}
+
+async fn read(mut receiver: DataReceiver, from: usize, events: mpsc::Sender<Event>, ahead: &HashAhead) {
+    while let Ok(Some(frame)) = receiver.next().await {
+        let event = match <[u8; CREDIT_BYTES]>::try_from(frame.as_slice()) {
+            Ok(consumed) => Event::Credit { from: Seat(from as u16), consumed: u64::from_le_bytes(consumed) },
+            Err(_) => match Message::from_frame(frame) {
+                Ok(message) => ahead.event(message),
+                Err(_) => return,
+            },
+        };
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
+}
