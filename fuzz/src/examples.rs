@@ -108,6 +108,7 @@ fn job() -> JobSpec {
         attempt_ms: 60_000,
         models: Vec::new(),
         dealer: None,
+        asker: None,
         attachments: Vec::new(),
     }
 }

@@ -81,6 +81,7 @@ impl Offer {
             attempt_ms: 60_000,
             models: Vec::new(),
             dealer: None,
+            asker: None,
             attachments: Vec::new(),
         }
     }

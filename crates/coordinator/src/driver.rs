@@ -417,6 +417,7 @@ pub(crate) mod tests {
             attempt_ms: 1_000,
             models: Vec::new(),
             dealer: None,
+            asker: None,
             attachments: Vec::new(),
         };
         let bytes = Statement::sign(&key(3), "job", T0, None, spec).bytes().to_vec();

@@ -539,14 +539,14 @@ impl Job {
         if !matches!(self.state, State::Running { .. }) || finish.attempt.0 != self.attempt {
             return;
         }
-        let aggregator = self.aggregator;
+        let (aggregator, online) = (self.aggregator, self.asked_online());
         let Some(p) = self.party(node) else { return };
         if p.finished.is_some() {
             return;
         }
         match &mut finish.finished {
-            // The result is the aggregator's to give.
-            Finished::Ok { package, .. } if aggregator != Some(*node) => *package = None,
+            // The result is the aggregator's to give; the summary of a window is everybody's.
+            Finished::Ok { package, .. } if aggregator != Some(*node) && !online => *package = None,
             Finished::Ok { .. } => {}
             Finished::Failed { hint, .. } => *hint = shortened(core::mem::take(hint)),
         }

@@ -3,10 +3,10 @@
 
 use tacit_crypto::{Statement, cbor, sha256};
 use tacit_governance::JobSpec;
-use tacit_receipts::UsageRecord;
 use tacit_receipts::record::{
     Disclosure, PartyEntry, Quantity, RECORD_VERSION, Role, Standing, Status, UsageLine, cardinality_bucket,
 };
+use tacit_receipts::{UsageRecord, Window};
 use tacit_types::{Attempt, Code, DatasetVersionId, Fault, Hash, Name, NodeId, Seat, Unit, UnixMillis};
 
 use crate::control::{Finished, Package};
@@ -41,6 +41,29 @@ pub struct Ended<'a> {
     pub span: (UnixMillis, UnixMillis),
 }
 
+/// What a window was used for, as a party reports it; `None` for jobs that open none.
+pub fn window(spec: &JobSpec, finished: &Finished) -> Option<Window> {
+    match (spec.asker, finished) {
+        (Some(_), Finished::Ok { package: Some(Package::Inline(bytes)), .. }) => Window::parse(bytes).ok(),
+        _ => None,
+    }
+}
+
+/// What a party has opened, in all. Of a window that is what its summary says: where the recipient was lost, a seat may
+/// have opened more than all of them agree on.
+fn opened(spec: &JobSpec, finished: &Finished) -> Vec<(String, u64)> {
+    match (window(spec, finished), finished) {
+        (Some(window), _) => (window.cells > 0).then(|| ("result".to_owned(), window.cells)).into_iter().collect(),
+        (None, Finished::Ok { opened, .. }) => opened.clone(),
+        (None, Finished::Failed { .. }) => Vec::new(),
+    }
+}
+
+/// The role of a party: who asks brings nothing and receives.
+fn role(spec: &JobSpec, root: &NodeId) -> Role {
+    if spec.asker == Some(*root) { Role::Result } else { Role::Input }
+}
+
 /// The hash of the job's body without its signature.
 pub fn spec_hash(job: &Statement<JobSpec>) -> Hash {
     sha256(&cbor::encode(job.body()))
@@ -54,7 +77,7 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
     let ok = matches!(ended.status, Status::Ok);
     let entries = ended.parties.iter().map(|p| PartyEntry {
         party: p.node,
-        role: Role::Input,
+        role: role(spec, &p.root),
         dataset: spec.provider(&p.root).map(|d| d.dataset),
         rights: None,
         name: p.name.clone(),
@@ -64,6 +87,7 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
     let mut lines = Vec::new();
     let mut result = None;
     let mut disclosures = Vec::new();
+    let mut transcripts = Vec::new();
     let mut line = |unit: Unit, party: usize, quantity: u64| {
         lines.push(UsageLine {
             unit,
@@ -74,20 +98,27 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
         });
     };
     for i in 0..ended.parties.len() {
-        let Some(Finished::Ok { package, cells_in, payload_bytes, cells_out, cells_suppressed, opened, .. }) =
-            reports(i)
-        else {
+        let Some(report) = reports(i) else { continue };
+        let Finished::Ok { package, cells_in, payload_bytes, cells_out, cells_suppressed, .. } = report else {
             continue;
         };
-        line(Unit::CellIn, i, *cells_in);
-        line(Unit::PayloadByte, i, *payload_bytes);
-        let Some(package) = package else { continue };
+        if ended.parties.get(i).is_some_and(|p| role(spec, &p.root) == Role::Input) {
+            line(Unit::CellIn, i, *cells_in);
+            line(Unit::PayloadByte, i, *payload_bytes);
+        }
+        // Every seat of a window reports its summary; the first is written down and the others compare.
+        let Some(package) = package.as_ref().filter(|_| result.is_none()) else { continue };
         result = Some(package.hash());
+        if let Some(window) = window(spec, report) {
+            line(Unit::Call, i, window.calls);
+            line(Unit::RowAsked, i, window.rows);
+            transcripts.push(window.root);
+        }
         line(Unit::Job, i, 1);
         line(Unit::Party, i, ended.parties.len() as u64);
         line(Unit::CellOut, i, *cells_out);
         line(Unit::CellSuppressed, i, *cells_suppressed);
-        disclosures = opened
+        disclosures = opened(spec, report)
             .iter()
             .map(|(what, cells)| Disclosure {
                 what: what.clone(),
@@ -109,7 +140,7 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
         privacy: Vec::new(),
         algorithm: None,
         result,
-        transcripts: Vec::new(),
+        transcripts,
         started: ended.span.0,
         ended: ended.span.1.max(ended.span.0),
         disclosures,
@@ -136,6 +167,8 @@ pub struct Own<'a> {
     pub origin: &'a str,
     /// Its key.
     pub node: NodeId,
+    /// Its owner's root key.
+    pub root: NodeId,
     /// Its dataset version.
     pub dataset: Option<DatasetVersionId>,
     /// The last attempt that it took part in.
@@ -168,11 +201,13 @@ pub fn check(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
         return wrong("contracts or kind differ from the job".into());
     }
     let Some(entry) = record.party(&own.node) else { return wrong("this party is not in it".into()) };
-    if entry.role != Role::Input || entry.dataset != own.dataset {
+    if entry.role != role(spec, &own.root) || entry.dataset != own.dataset {
         return wrong("this party's role or dataset differs".into());
     }
     // What this product does not meter yet stands in no record: nobody could have checked it.
-    if !record.privacy.is_empty() || record.algorithm.is_some() || !record.transcripts.is_empty() {
+    let window = own.finished.and_then(|finished| window(spec, finished)).filter(|_| record.status == Status::Ok);
+    let transcripts: Vec<Hash> = window.iter().map(|w| w.root).collect();
+    if !record.privacy.is_empty() || record.algorithm.is_some() || record.transcripts != transcripts {
         return wrong("it states budgets, an algorithm or transcripts that no party has metered".into());
     }
     if let Some(other) = record.disclosures.iter().find(|d| d.to != own.job.signer()) {
@@ -183,7 +218,7 @@ pub fn check(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
     }
     check_attempt(record, own)?;
     match &record.status {
-        Status::Ok => check_ok(record, entry, own),
+        Status::Ok => check_ok(record, entry, own, window),
         Status::Aborted { .. } if !own.admitted => wrong("an aborted attempt of a job that was not admitted".into()),
         Status::Aborted { .. } | Status::Refused { .. } if record.result.is_some() || !record.lines.is_empty() => {
             wrong("usage in an attempt without result".into())
@@ -233,17 +268,18 @@ pub fn check_parties(
             None => None,
         };
         match entry {
-            Some(entry) if entry.dataset == spec.provider(root).map(|p| p.dataset) => {}
-            Some(entry) => return wrong(format!("{} has another dataset than in the job", entry.name)),
+            Some(entry)
+                if entry.dataset == spec.provider(root).map(|p| p.dataset) && entry.role == role(spec, root) => {}
+            Some(entry) => return wrong(format!("{} has another dataset or role than in the job", entry.name)),
             None => return wrong(format!("party {} is not in it under its key", root.short())),
         }
     }
     Ok(())
 }
 
-fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>) -> Result<(), Fault> {
+fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>, window: Option<Window>) -> Result<(), Fault> {
     let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
-    let Some(Finished::Ok { package, survivors, cells_in, payload_bytes, cells_out, cells_suppressed, opened }) =
+    let Some(finished @ Finished::Ok { package, survivors, cells_in, payload_bytes, cells_out, cells_suppressed, .. }) =
         own.finished
     else {
         return wrong("this party's attempt gave no result".into());
@@ -270,6 +306,11 @@ fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>) -> Result<(
             Unit::PayloadByte => *payload_bytes,
             Unit::CellOut => *cells_out,
             Unit::CellSuppressed => *cells_suppressed,
+            Unit::Call | Unit::RowAsked if window.is_none() => {
+                return wrong(format!("a line of {}", line.unit.word()));
+            }
+            Unit::Call => window.map_or(0, |w| w.calls),
+            Unit::RowAsked => window.map_or(0, |w| w.rows),
             Unit::RowScanned => return wrong(format!("a line of {}", line.unit.word())),
         };
         if line.quantity != Quantity::Plain(expected) {
@@ -279,8 +320,14 @@ fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>) -> Result<(
     let of = |unit: Unit| record.lines.iter().filter(move |l| l.unit == unit);
     let mut inputs = [Unit::CellIn, Unit::PayloadByte].map(|unit| of(unit).map(|l| l.party).collect::<Vec<Seat>>());
     inputs.iter_mut().for_each(|seats| seats.sort_unstable());
+    let brings = |seat: &Seat| record.parties.get(seat.index()).is_some_and(|p| p.role == Role::Input);
+    let givers: Vec<Seat> = took_part.into_iter().filter(brings).collect();
     let others = [Unit::Job, Unit::Party, Unit::CellOut, Unit::CellSuppressed];
-    if inputs.iter().any(|seats| *seats != took_part) || others.iter().any(|unit| of(*unit).count() != 1) {
+    let counted = [Unit::Call, Unit::RowAsked];
+    if inputs.iter().any(|seats| *seats != givers)
+        || others.iter().any(|unit| of(*unit).count() != 1)
+        || counted.iter().any(|unit| of(*unit).count() != usize::from(window.is_some()))
+    {
         return wrong("a usage line is missing, stands twice or is another party's".into());
     }
     if record.lines.iter().any(|l| !l.observers.is_empty()) {
@@ -290,7 +337,7 @@ fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>) -> Result<(
     let listed = |what: &str, cells: u64| {
         record.disclosures.iter().any(|d| d.what == what && d.cardinality == cardinality_bucket(cells))
     };
-    match opened.iter().find(|(what, cells)| !listed(what, *cells)) {
+    match opened(own.job.body(), finished).iter().find(|(what, cells)| !listed(what, *cells)) {
         Some((what, cells)) => wrong(format!("the opening of {cells} cells of {what} is not listed")),
         None => Ok(()),
     }
@@ -342,6 +389,7 @@ mod tests {
             attempt_ms: 1000,
             models: Vec::new(),
             dealer: None,
+            asker: None,
             attachments: Vec::new(),
         };
         Statement::sign(&key(90), "job", NOW, None, spec)
@@ -388,6 +436,7 @@ mod tests {
             job,
             origin: "log.example",
             node: key(102).id(),
+            root: key(2).id(),
             dataset: Some(DatasetVersionId([2; 32])),
             attempt: Attempt(1),
             finished: Some(&finished),
@@ -476,6 +525,7 @@ mod tests {
                 job: &job,
                 origin: "log.example",
                 node: key(102).id(),
+                root: key(2).id(),
                 dataset: Some(DatasetVersionId([2; 32])),
                 attempt: Attempt(own),
                 finished: Some(&failed).filter(|_| own > 0),

@@ -107,8 +107,9 @@ impl Worker {
         let spec = job.body();
         let parts = tacit_jobs::Parts::of(spec);
         let plan = tacit_jobs::kind(&spec.kind).and_then(|k| k.plan(&spec.params, &parts));
+        let online = plan.as_ref().ok().and_then(|plan| plan.online());
         let facts = plan.map(|plan| plan.facts(&ledger.owner));
-        admit(&Request { job, facts, now }, ledger)
+        admit(&Request { job, facts, online, now }, ledger)
     }
 
     /// Collects the contracts that came with a request; broken ones are left out, which the decision
@@ -266,6 +267,7 @@ impl WorkerJob {
                 job: &job,
                 origin: context.origin,
                 node: context.key.id(),
+                root: context.owner,
                 dataset: job.body().provider(&context.owner).map(|p| p.dataset),
                 attempt: Attempt(self.attempt),
                 finished: self.finished.as_ref(),
@@ -274,7 +276,8 @@ impl WorkerJob {
                 now: context.now,
             },
         )?;
-        let statement = Attestation::agreeing(&record, Role::Input, seen).sign(context.key, &record, context.now, link);
+        let role = record.party(&context.key.id()).map_or(Role::Input, |entry| entry.role);
+        let statement = Attestation::agreeing(&record, role, seen).sign(context.key, &record, context.now, link);
         let attested = Attested { seq: link.seq, id: statement.id() };
         self.attested = Some((digest, Blob(statement.bytes().to_vec())));
         let answer = FromNode::Attested(Blob(statement.bytes().to_vec()));

@@ -49,6 +49,7 @@ fn job() -> Statement<JobSpec> {
         attempt_ms: 1000,
         models: Vec::new(),
         dealer: None,
+        asker: None,
         attachments: Vec::new(),
     };
     Statement::sign(&key(250), "job", NOW, None, spec)

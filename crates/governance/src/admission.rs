@@ -7,7 +7,7 @@ use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, JobId, ModelV
 use crate::contract::{Contract, DatasetGrant, Role, SignedContract};
 use crate::dataset::{DatasetDescriptor, Use};
 use crate::job::{JobSpec, ProviderRef};
-use crate::model::{ModelDescriptor, ScoreFacts};
+use crate::model::{ModelDescriptor, OnlineFacts, ScoreFacts};
 
 /// How far a job's time of signing may lie ahead of this node's clock.
 pub const CLOCK_SKEW_MAX_MS: u64 = 5 * 60 * 1000;
@@ -55,6 +55,8 @@ pub struct Request<'a> {
     pub job: &'a Statement<JobSpec>,
     /// What the catalogue says of its kind and parameters, or why they are no good.
     pub facts: Result<JobFacts, Fault>,
+    /// The window that it opens, where it opens one.
+    pub online: Option<OnlineFacts>,
     /// The time.
     pub now: UnixMillis,
 }
@@ -180,6 +182,7 @@ pub fn admit(request: &Request<'_>, ledger: &Ledger<'_>) -> Result<Admission, Fa
     if used >= terms.quota.jobs {
         return refuse(Code::RefusedQuota, format!("{used} of {} jobs used", terms.quota.jobs));
     }
+    check_online(spec, terms, request.online)?;
     let rows = check_score(spec, terms, facts, ledger, (ledger.rows_used)(&contract.id()))?;
     Ok(Admission {
         job: JobSpec::id(request.job),
@@ -260,6 +263,34 @@ fn check_score(
         return refuse(Code::RefusedQuota, what);
     }
     Ok(score.rows)
+}
+
+/// A window is one that the contract allows, and its recipient is the contract's demander.
+fn check_online(spec: &JobSpec, terms: &Contract, online: Option<OnlineFacts>) -> Result<(), Fault> {
+    let refuse = |code: Code, what: String| Err(Fault::new(code, what));
+    let Some(asked) = online else {
+        return match spec.asker {
+            None => Ok(()),
+            Some(_) => refuse(Code::RefusedParameters, "a job that opens no window has a seat for who asks".into()),
+        };
+    };
+    if spec.asker != Some(asked.recipient) {
+        return refuse(Code::RefusedParameters, "the seat of who asks is not the one of the parameters".into());
+    }
+    if !terms.parties.iter().any(|p| p.root == asked.recipient && p.role == Role::Demander) {
+        return refuse(Code::RefusedParties, format!("{} is no demander of the contract", asked.recipient.short()));
+    }
+    let Some(allowed) = terms.scoring.and_then(|s| s.online) else {
+        return refuse(Code::RefusedOnline, format!("contract `{}` has no online terms", terms.name));
+    };
+    if asked.rows > allowed.rows_per_window || asked.rows_per_second > allowed.rows_per_second {
+        let what = format!(
+            "a window of {} rows and {} a second; the contract allows {} and {}",
+            asked.rows, asked.rows_per_second, allowed.rows_per_window, allowed.rows_per_second
+        );
+        return refuse(Code::RefusedOnline, what);
+    }
+    Ok(())
 }
 
 fn check_time(spec: &JobSpec, now: UnixMillis, high_water: UnixMillis) -> Result<(), Fault> {

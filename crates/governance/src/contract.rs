@@ -192,6 +192,12 @@ impl Contract {
             self.scoring.is_none_or(|s| s.rows > 0 && s.rows_per_job > 0 && s.rows_per_job <= s.rows),
             "the rows that may be scored are 0, or fewer than those of one job",
         );
+        check(
+            self.scoring
+                .and_then(|s| s.online)
+                .is_none_or(|o| o.rows_per_window > 0 && o.rows_per_second > 0 && o.keys.is_none_or(|k| k > 0)),
+            "online terms that allow nothing",
+        );
         check(!self.kinds.is_empty() && self.kinds.iter().all(|k| k != "*"), "no job kind, or a wildcard");
         check(
             !self.purpose.trim().is_empty() && self.purpose.len() <= PURPOSE_BYTES_MAX && self.purpose != "*",

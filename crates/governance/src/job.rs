@@ -104,6 +104,10 @@ pub struct JobSpec {
     #[n(15)]
     #[cbor(default, skip_if = "Vec::is_empty")]
     pub attachments: Vec<AttachmentRef>,
+    /// The recipient's root key, where it has a seat because it asks during the run: see
+    /// [`OnlineFacts`](crate::OnlineFacts).
+    #[n(16)]
+    pub asker: Option<NodeId>,
 }
 
 impl Body for JobSpec {
@@ -144,6 +148,9 @@ impl JobSpec {
             && spec.models.len() <= JOB_MODELS_MAX
             && spec.attachments.len() <= JOB_ATTACHMENTS_MAX
             && spec.dealer.is_none_or(|d| !owners.contains(&d) && spec.models.iter().all(|m| m.owner != d))
+            && spec.asker.is_none_or(|a| {
+                !owners.contains(&a) && spec.dealer != Some(a) && spec.models.iter().all(|m| m.owner != a)
+            })
             && (1..=ATTEMPT_MS_MAX).contains(&spec.attempt_ms)
             && spec.created_at < spec.expires_at;
         if ok { Ok(job) } else { Err(malformed("a field is out of its range".into())) }
@@ -154,10 +161,10 @@ impl JobSpec {
         JobId(job.id().0)
     }
 
-    /// Root keys of everyone with a seat: data owners, model owners, the dealer.
+    /// Root keys of everyone with a seat: data owners, model owners, the dealer, who asks.
     pub fn seated(&self) -> std::collections::BTreeSet<NodeId> {
         let owners = self.providers.iter().map(|p| p.owner).chain(self.models.iter().map(|m| m.owner));
-        owners.chain(self.dealer).collect()
+        owners.chain(self.dealer).chain(self.asker).collect()
     }
 
     /// The attachment of that name.

@@ -17,5 +17,7 @@ pub use admission::{Admission, JobFacts, Ledger, Refusal, Request, admit};
 pub use contract::{Cohort, ColumnGrant, Contract, ContractParty, DatasetGrant, Quota, Role, SignedContract};
 pub use dataset::{ColumnInfo, ColumnKind, DatasetDescriptor, Level, Use};
 pub use job::{AttachmentRef, JobSpec, ModelRef, ProviderRef};
-pub use model::{ModelDescriptor, ModelFamily, ModelGrant, Precision, ScoreFacts, ScoringTerms};
+pub use model::{
+    ModelDescriptor, ModelFamily, ModelGrant, OnlineFacts, OnlineTerms, Precision, ScoreFacts, ScoringTerms,
+};
 pub use party::{PartyCard, PartyRole};

@@ -123,6 +123,37 @@ pub struct ScoringTerms {
     /// The most that a result may say.
     #[n(3)]
     pub precision: Precision,
+    /// Whether, and how much, may be scored online; nothing when absent.
+    #[n(4)]
+    pub online: Option<OnlineTerms>,
+}
+
+/// What a contract allows of scoring online: the recipient asks during the run of a job, its *window*, and learns each
+/// score at once, before the window's receipt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct OnlineTerms {
+    /// Rows of one window.
+    #[n(1)]
+    pub rows_per_window: u64,
+    /// Rows a second, held by each owner's node with a burst of one second's rows.
+    #[n(2)]
+    pub rows_per_second: u64,
+    /// Different keys over all windows of the contract, as each owner's node counts them; any number when absent.
+    /// Whoever may ask for fewer rows than a model has weights cannot solve for them.
+    #[n(3)]
+    pub keys: Option<u64>,
+}
+
+/// What a job says about the window that it opens, for the decision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OnlineFacts {
+    /// The root key of the recipient, which has a seat.
+    pub recipient: NodeId,
+    /// Rows at most, over all calls.
+    pub rows: u64,
+    /// Rows a second.
+    pub rows_per_second: u64,
 }
 
 /// What a job says about the scores that it asks for, for the decision.

@@ -5,8 +5,8 @@ use tacit_crypto::{SealPublic, Secret, SigningKey, Statement};
 use tacit_governance::contract::{Cohort, ColumnGrant, DatasetGrant, Quota};
 use tacit_governance::{
     Admission, ColumnInfo, ColumnKind, Contract, ContractParty, DatasetDescriptor, JobFacts, JobSpec, Ledger, Level,
-    ModelDescriptor, ModelFamily, ModelGrant, ModelRef, Precision, ProviderRef, Request, Role, ScoreFacts,
-    ScoringTerms, SignedContract, Use, admit,
+    ModelDescriptor, ModelFamily, ModelGrant, ModelRef, OnlineFacts, OnlineTerms, Precision, ProviderRef, Request,
+    Role, ScoreFacts, ScoringTerms, SignedContract, Use, admit,
 };
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, ModelVersionId, Name, NodeId, UnixMillis};
 
@@ -30,6 +30,7 @@ struct Case {
     dataset: Option<DatasetDescriptor>,
     models: Vec<(ModelVersionId, ModelDescriptor)>,
     rows_used: u64,
+    online: Option<OnlineFacts>,
     known: bool,
     revoked: bool,
     used: u64,
@@ -103,6 +104,7 @@ impl Case {
                 attempt_ms: 1000,
                 models: Vec::new(),
                 dealer: None,
+                asker: None,
                 attachments: Vec::new(),
             },
             operator: OPERATOR,
@@ -132,6 +134,7 @@ impl Case {
             }),
             models: Vec::new(),
             rows_used: 0,
+            online: None,
             known: true,
             revoked: false,
             used: 4,
@@ -180,7 +183,7 @@ impl Case {
         let revoked: Vec<ContractId> = if self.revoked { vec![id] } else { Vec::new() };
         let (used, rows_used) = (self.used, self.rows_used);
         let job = Statement::sign(&key(self.operator), "job", NOW, None, self.job);
-        let request = Request { job: &job, facts: self.facts, now: self.now };
+        let request = Request { job: &job, facts: self.facts, online: self.online, now: self.now };
         admit(
             &request,
             &Ledger {
@@ -391,7 +394,7 @@ fn scoring() -> Case {
         c.kinds.push("score-linear/v1".into());
         c.parties.push(ContractParty { name: name("dealer"), root: key(DEALER).id(), role: Role::Dealer });
         c.models.push(ModelGrant { owner: key(1).id(), model: model_of(1) });
-        c.scoring = Some(ScoringTerms { rows: 1000, rows_per_job: 100, precision: Precision::Rounded });
+        c.scoring = Some(ScoringTerms { rows: 1000, rows_per_job: 100, precision: Precision::Rounded, online: None });
         for grant in &mut c.datasets {
             grant.columns.push(ColumnGrant { name: "income".into(), levels: vec![Level::ScoreOnly] });
             grant.columns.push(ColumnGrant { name: "id".into(), levels: vec![Level::AlignKey] });
@@ -425,6 +428,67 @@ fn scoring() -> Case {
         score: Some(ScoreFacts { rows: 100, precision: Precision::Rounded, family: ModelFamily::Linear }),
     });
     case
+}
+
+const WINDOW: OnlineFacts = OnlineFacts { recipient: NodeId([0; 32]), rows: 100, rows_per_second: 10 };
+
+/// A window within the terms, opened by the demander.
+fn online() -> Case {
+    let recipient = key(DEMANDER).id();
+    scoring()
+        .contract(|c| {
+            let terms = OnlineTerms { rows_per_window: 100, rows_per_second: 10, keys: None };
+            c.scoring = c.scoring.map(|s| ScoringTerms { online: Some(terms), ..s });
+        })
+        .job(|j| j.asker = Some(recipient))
+        .other(|c| c.online = Some(OnlineFacts { recipient, ..WINDOW }))
+}
+
+fn window(change: impl FnMut(&mut OnlineFacts)) -> Case {
+    online().other(|c| c.online.iter_mut().for_each(change))
+}
+
+#[test]
+fn a_window_is_opened_only_where_the_contract_says_online_and_by_its_demander() {
+    use Code::*;
+    assert_eq!(online().decide().unwrap().rows, 100);
+    let terms = |rows_per_window, rows_per_second, keys| {
+        online().contract(|c| {
+            let terms = OnlineTerms { rows_per_window, rows_per_second, keys };
+            c.scoring = c.scoring.map(|s| ScoringTerms { online: Some(terms), ..s });
+        })
+    };
+    assert!(terms(100, 10, Some(1)).decide().is_ok());
+    let table: Vec<(&str, Case, Code)> = vec![
+        (
+            "no online terms",
+            online().contract(|c| c.scoring = c.scoring.map(|s| ScoringTerms { online: None, ..s })),
+            RefusedOnline,
+        ),
+        ("a row more than a window's", terms(99, 10, None), RefusedOnline),
+        ("a row a second more", terms(100, 9, None), RefusedOnline),
+        ("terms that allow no row", terms(0, 10, None), RefusedContractIncomplete),
+        ("terms that allow no second", terms(100, 0, None), RefusedContractIncomplete),
+        ("terms that allow no key", terms(100, 10, Some(0)), RefusedContractIncomplete),
+        ("no seat for who asks", online().job(|j| j.asker = None), RefusedParameters),
+        ("a seat without a window", online().other(|c| c.online = None), RefusedParameters),
+        ("another's seat", window(|o| o.recipient = key(OPERATOR).id()), RefusedParameters),
+        (
+            "a stranger's window",
+            window(|o| o.recipient = key(STRANGER).id()).job(|j| j.asker = Some(key(STRANGER).id())),
+            RefusedParties,
+        ),
+        ("the allowance is used up", online().other(|c| c.rows_used = 901), RefusedQuota),
+    ];
+    for (what, case, code) in table {
+        assert_eq!(case.decide().map_err(|f| f.code), Err(code), "{what}");
+    }
+    // Who asks has neither data nor a model in the job, and does not deal.
+    for asker in [1, DEALER] {
+        let signed =
+            Statement::sign(&key(OPERATOR), "job", NOW, None, online().job(|j| j.asker = Some(key(asker).id())).job);
+        assert_eq!(JobSpec::verify(signed.bytes()).unwrap_err().code, RefusedMalformed, "{asker}");
+    }
 }
 
 fn score(case: &mut Case, change: impl FnOnce(&mut ScoreFacts)) {
@@ -491,7 +555,7 @@ fn who_deals_needs_no_data_and_who_has_no_part_refuses() {
     let facts = core::mem::replace(&mut case.facts, Err(Fault::new(Code::JobInternal, "")));
     let job = Statement::sign(&key(OPERATOR), "job", NOW, None, case.job);
     let decide = |owner: u8| {
-        let request = Request { job: &job, facts: facts.clone(), now: NOW };
+        let request = Request { job: &job, facts: facts.clone(), online: None, now: NOW };
         let ledger = Ledger {
             owner: key(owner).id(),
             contracts: &contracts,

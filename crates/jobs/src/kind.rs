@@ -5,7 +5,9 @@ use core::pin::Pin;
 use std::collections::BTreeMap;
 
 use tacit_crypto::SealPublic;
-use tacit_governance::{AttachmentRef, Cohort, ColumnKind, JobFacts, JobSpec, ModelDescriptor, ModelRef, ProviderRef};
+use tacit_governance::{
+    AttachmentRef, Cohort, ColumnKind, JobFacts, JobSpec, ModelDescriptor, ModelRef, OnlineFacts, ProviderRef,
+};
 use tacit_protocol::{Abort, Disclosure, Party};
 use tacit_types::{Columns, Fault, Hash, Lang, LocalQuery, NodeId, Seat};
 
@@ -122,6 +124,11 @@ pub struct Material {
 pub trait Plan: Send + Sync {
     /// Columns and parties, for this owner's decision.
     fn facts(&self, owner: &NodeId) -> JobFacts;
+
+    /// The window that it opens: the recipient has a seat and asks during the run. No window unless the kind says so.
+    fn online(&self) -> Option<OnlineFacts> {
+        None
+    }
 
     /// Everything that the job opens, to whom, and how much of it at most.
     fn disclosures(&self) -> Vec<Disclosure>;

@@ -153,6 +153,7 @@ impl World {
             attempt_ms: self.attempt_ms,
             models: Vec::new(),
             dealer: None,
+            asker: None,
             attachments: Vec::new(),
         };
         let job = Statement::sign(&key(OPERATOR), "job", now, None, spec);

@@ -15,6 +15,7 @@
 )]
 
 pub mod bundle;
+pub mod call;
 pub mod chain;
 pub mod checkpoint;
 pub mod leaf;
@@ -30,6 +31,7 @@ pub mod verify;
 pub mod witness;
 
 pub use bundle::{Bundle, PartyKey, Proven, Trust};
+pub use call::{Call, CallProof, Window, request_hash};
 pub use checkpoint::{Checkpoint, Quorum, SignedCheckpoint};
 pub use leaf::{Genesis, KeyCard, KeyEvent, Leaf};
 pub use log::{Log, Plan, Write};

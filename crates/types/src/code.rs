@@ -182,6 +182,10 @@ codes! {
         "state a smaller range for the column", "请为该列声明更小的取值范围";
     RefusedClock = "refused.clock", "this node's clock is behind what it has already seen", "本节点时钟早于已见时间",
         "set the clock right, then try again", "请校准时钟后重试";
+    RefusedOnline = "refused.online", "the contract does not allow scoring online, or not as much of it", "合同不允许在线评分，或不允许如此用量",
+        "agree on a contract with `online` terms of scoring, or publish within them", "请签订含 `online` 评分条款的合同，或在其范围内发布";
+    RefusedPace = "refused.pace", "more rows a second than the contract allows", "每秒评分行数超过合同上限",
+        "wait a moment and ask again", "请稍候重试";
     RefusedSitePolicy = "refused.site_policy", "the owner's site policy says no", "所有者的站点策略拒绝",
         "ask the owner", "请联系所有者";
 
@@ -308,6 +312,22 @@ codes! {
         "stop; restore the log from a mirror", "请停止使用，并从镜像恢复日志";
     LogFork = "log.fork", "the log showed two histories", "日志出现两种历史",
         "keep both checkpoints: they are evidence", "请保留两个检查点：它们是证据";
+
+    // Scores online: what the node answers to a call.
+    OnlineRequest = "online.request", "the call is not one that can be answered", "调用请求无效",
+        "send JSON with a list `keys`, as docs/SCORING.md shows", "请发送含 `keys` 列表的 JSON，参见 docs/SCORING.md";
+    OnlineCaller = "online.caller", "the call is not signed by an enrolled caller", "调用未由已登记的调用方签名",
+        "sign it as docs/SCORING.md says, with a key that `tacit model caller add` has enrolled", "请按 docs/SCORING.md 签名，并使用经 `tacit model caller add` 登记的密钥";
+    OnlineReplayed = "online.replayed", "the call was made before, or its time is not now", "调用已被使用，或其时间不在有效期内",
+        "sign each call anew with another nonce, and set the clock right", "请为每次调用使用新的随机数重新签名，并校准时钟";
+    OnlineUnknown = "online.unknown", "no model of that name is published here", "此处没有发布该名称的模型",
+        "run `tacit model list` for what is published", "请运行 `tacit model list` 查看已发布的模型";
+    OnlineClosed = "online.closed", "no window is open for this model now", "该模型当前没有打开的窗口",
+        "ask again in a moment; `tacit model list` says why", "请稍后重试；原因见 `tacit model list`";
+    OnlineBusy = "online.busy", "too many calls wait", "等待中的调用过多",
+        "ask again in a moment, or with fewer calls at a time", "请稍后重试，或减少并发调用";
+    OnlineDeadline = "online.deadline", "the owners did not answer in time", "数据方未及时应答",
+        "ask again; the rows count as asked for", "请重试；这些行已计入用量";
 
     // This machine.
     StoreCorrupt = "store.corrupt", "the database is damaged", "数据库已损坏",

@@ -29,6 +29,12 @@ pub enum Unit {
     /// Rows read by the owner's local query. Class C: self-asserted, never billed.
     #[n(6)]
     RowScanned,
+    /// Calls of an online window. Class A: every seat counts them.
+    #[n(7)]
+    Call,
+    /// Rows that those calls asked for. Class A.
+    #[n(8)]
+    RowAsked,
 }
 
 /// How far a metered quantity can be checked.
@@ -48,7 +54,7 @@ pub enum Class {
 
 impl Unit {
     /// Every unit, in order of number.
-    pub const ALL: [Unit; 7] = [
+    pub const ALL: [Unit; 9] = [
         Unit::Job,
         Unit::Party,
         Unit::CellIn,
@@ -56,6 +62,8 @@ impl Unit {
         Unit::CellSuppressed,
         Unit::PayloadByte,
         Unit::RowScanned,
+        Unit::Call,
+        Unit::RowAsked,
     ];
 
     /// The class of the unit.
@@ -74,7 +82,8 @@ impl Unit {
             Unit::Party => "{party}",
             Unit::CellIn | Unit::CellOut | Unit::CellSuppressed => "{cell}",
             Unit::PayloadByte => "By",
-            Unit::RowScanned => "{row}",
+            Unit::RowScanned | Unit::RowAsked => "{row}",
+            Unit::Call => "{call}",
         }
     }
 
@@ -88,6 +97,8 @@ impl Unit {
             Unit::CellSuppressed => "cell_suppressed",
             Unit::PayloadByte => "payload_byte",
             Unit::RowScanned => "row_scanned",
+            Unit::Call => "call",
+            Unit::RowAsked => "row_asked",
         }
     }
 }

@@ -245,6 +245,7 @@ impl Client {
             attempt_ms: 20_000,
             models: Vec::new(),
             dealer: None,
+            asker: None,
             attachments: Vec::new(),
         };
         Statement::sign(&self.keys.node, "job", now(), None, spec).bytes().to_vec()

@@ -138,7 +138,13 @@ impl Job {
         self.attempt_failed(now);
     }
 
-    /// The survivors as the aggregator reports them.
+    /// Whether the job opens a window, of which every seat reports the summary.
+    pub(super) fn asked_online(&self) -> bool {
+        // why: the bytes were verified when the job was submitted.
+        JobSpec::verify(&self.bytes).is_ok_and(|job| job.body().asker.is_some())
+    }
+
+    /// The survivors as the aggregator reports them, or any seat of a window.
     pub(super) fn survivors(&self) -> Option<Vec<Seat>> {
         self.parties.iter().find_map(|p| match &p.finished {
             Some(Finished::Ok { package: Some(_), survivors, .. }) => Some(survivors.clone()),
@@ -313,6 +319,10 @@ impl Job {
         });
         if refused.is_some() {
             return refused;
+        }
+        // Who is left of a window settles it among themselves, whoever was lost.
+        if self.asked_online() {
+            return None;
         }
         let aggregator = self.parties.iter().find(|p| Some(p.member.node) == self.aggregator)?;
         match &aggregator.finished {

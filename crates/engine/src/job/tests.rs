@@ -46,6 +46,7 @@ fn spec(providers: &[u8]) -> Vec<u8> {
         attempt_ms: 60_000,
         models: Vec::new(),
         dealer: None,
+        asker: None,
         attachments: Vec::new(),
     };
     Statement::sign(&key(90), "job", T0, None, spec).bytes().to_vec()

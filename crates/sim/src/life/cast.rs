@@ -185,6 +185,7 @@ fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64
             rows: score::ROWS_ALLOWED,
             rows_per_job: score::rows(),
             precision: Precision::Score,
+            online: None,
         }),
     };
     let mut signed = SignedContract::draft(contract);

@@ -149,6 +149,7 @@ impl World {
                 attempt_ms: 20_000,
                 models,
                 dealer: None,
+                asker: None,
                 attachments,
             };
             let job = Statement::sign(&cast.operator, "job", now, None, spec);

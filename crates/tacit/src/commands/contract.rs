@@ -9,7 +9,7 @@ use tacit_crypto::{Statement, sha256};
 use tacit_engine::{FromCoordinator, ToCoordinator, api::dataset_id};
 use tacit_governance::contract::{Cohort, ColumnGrant, DatasetGrant, Quota};
 use tacit_governance::{
-    Contract, ContractParty, DatasetDescriptor, Level, ModelDescriptor, ModelGrant, PartyCard, Precision, Role,
+    Contract, ContractParty, DatasetDescriptor, Level, ModelDescriptor, ModelGrant, OnlineTerms, PartyCard, Precision, Role,
     ScoringTerms, SignedContract,
 };
 use tacit_node::Client;
@@ -60,6 +60,19 @@ struct WrittenScoring {
     rows_per_job: Option<u64>,
     /// The most that a result may say: decision, band, rounded or score.
     precision: String,
+    /// What may be scored online; nothing when absent.
+    online: Option<WrittenOnline>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenOnline {
+    /// Rows of one window.
+    rows_per_window: u64,
+    /// Rows a second.
+    rows_per_second: u64,
+    /// Different keys over all windows.
+    keys: Option<u64>,
 }
 
 impl WrittenScoring {
@@ -68,7 +81,12 @@ impl WrittenScoring {
             let what = format!("scoring.precision: `{}`; one of decision, band, rounded, score", self.precision);
             Fault::new(Code::ArgsInvalid, what)
         })?;
-        Ok(ScoringTerms { rows: self.rows, rows_per_job: self.rows_per_job.unwrap_or(self.rows), precision })
+        let online = self.online.as_ref().map(|o| OnlineTerms {
+            rows_per_window: o.rows_per_window,
+            rows_per_second: o.rows_per_second,
+            keys: o.keys,
+        });
+        Ok(ScoringTerms { rows: self.rows, rows_per_job: self.rows_per_job.unwrap_or(self.rows), precision, online })
     }
 }
 
@@ -299,7 +317,8 @@ fn view(contract: &SignedContract) -> serde_json::Value {
         "models": body.models.iter().map(|m| json!({"owner": body.parties.iter().find(|p| p.root == m.owner)
             .map(|p| p.name.as_str()), "model": m.model.to_string()})).collect::<Vec<_>>(),
         "scoring": body.scoring.map(|s| json!({"rows": s.rows, "rows_per_job": s.rows_per_job,
-            "precision": s.precision.word()})),
+            "precision": s.precision.word(), "online": s.online.map(|o| json!({"rows_per_window": o.rows_per_window,
+            "rows_per_second": o.rows_per_second, "keys": o.keys}))})),
         "datasets": grants, "cohort": {"rows": body.cohort.rows, "contributors": body.cohort.contributors},
         "quota_jobs": body.quota.jobs, "valid_from": body.valid_from.0, "valid_until": body.valid_until.0,
         "state": state(contract), "missing": missing,

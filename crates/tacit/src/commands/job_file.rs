@@ -153,6 +153,7 @@ pub fn prepare(file: &Path, party: &Party, known: &Known<'_>) -> Result<Ready, F
         models,
         dealer: draft.dealer,
         attachments,
+        asker: plan.online().map(|o| o.recipient),
     };
     let job = Statement::sign(&party.keys.node, &spec.kind.clone(), now, None, spec);
     // What this tool signs, it must itself be able to read.
