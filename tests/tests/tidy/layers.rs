@@ -15,6 +15,7 @@ const TABLE: &[Row] = &[
     ("protocol", 1, &["types", "crypto"]),
     ("secagg", 2, &["types", "crypto", "protocol"]),
     ("mpc", 2, &["types", "crypto", "protocol"]),
+    ("psi", 2, &["types", "crypto", "protocol"]),
     ("models", 2, &["types", "crypto"]),
     ("receipts", 2, &["types", "crypto"]),
     ("governance", 2, &["types", "crypto"]),
@@ -47,7 +48,7 @@ const TABLE: &[Row] = &[
 ];
 
 /// Crates that the architecture has and that are not there yet.
-const PLANNED: [&str; 3] = ["dp", "psi", "console"];
+const PLANNED: [&str; 2] = ["dp", "console"];
 
 /// Libraries that only some packages may name, so that each can be replaced in one place.
 const NAMED_ONLY_BY: &[(&str, &[&str])] = &[
@@ -55,9 +56,10 @@ const NAMED_ONLY_BY: &[(&str, &[&str])] = &[
     ("aes-gcm", &["crypto"]),
     ("arrow", &["data"]),
     ("bincode", &["types"]),
+    ("caseless", &["psi"]),
     ("clap", &["tacit", "verify", "sim", "xtask", "benches"]),
     ("coset", &["crypto"]),
-    ("curve25519-dalek", &["crypto"]),
+    ("curve25519-dalek", &["crypto", "psi"]),
     ("datafusion", &["data"]),
     ("ed25519-dalek", &["crypto"]),
     ("quinn", &["net"]),
@@ -65,12 +67,13 @@ const NAMED_ONLY_BY: &[(&str, &[&str])] = &[
     ("rustls", &["net"]),
     ("sqlx", &["node", "coordinator"]),
     ("tokio-postgres", &["data"]),
+    ("unicode-normalization", &["psi"]),
     ("x509-parser", &["net"]),
 ];
 
 /// Crates that do no IO: nothing that they link may.
-const PURE: [&str; 10] =
-    ["types", "crypto", "protocol", "secagg", "mpc", "models", "receipts", "governance", "jobs", "engine"];
+const PURE: [&str; 11] =
+    ["types", "crypto", "protocol", "secagg", "mpc", "psi", "models", "receipts", "governance", "jobs", "engine"];
 
 struct Package {
     folder: String,
