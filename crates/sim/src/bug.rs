@@ -77,6 +77,10 @@ pub enum Bug {
     TakeStaleAnswer,
     /// A node does not ask how the jobs ended that are open here.
     ForgetToAsk,
+    /// A restarted node has forgotten what it signed and did not see in the log.
+    ForgetAttestation,
+    /// The coordinator acknowledges a late attestation and drops it.
+    DropLate,
 }
 
 impl Bug {
@@ -110,6 +114,8 @@ impl Bug {
         Bug::FoldTwice,
         Bug::TakeStaleAnswer,
         Bug::ForgetToAsk,
+        Bug::ForgetAttestation,
+        Bug::DropLate,
     ];
 
     /// Those of secure aggregation alone.

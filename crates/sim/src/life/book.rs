@@ -36,6 +36,8 @@ pub(super) struct Book {
     holds: Vec<u64>,
     /// Receipts that wait for the quorum.
     waiting: BTreeMap<JobId, u64>,
+    /// The last attestation that waits for it.
+    late: Option<u64>,
     /// Witnesses that are being asked.
     asked: BTreeSet<usize>,
     /// A witness has seen more of this log, or another one: it must not be signed any more.
@@ -80,6 +82,7 @@ impl Book {
             published: 0,
             holds: vec![0; cast.owners.len()],
             waiting: BTreeMap::new(),
+            late: None,
             asked: BTreeSet::new(),
             wedged: false,
         }
@@ -115,18 +118,49 @@ impl World {
             Ok(leaf) => leaf,
             Err(fault) => return self.input(id, Input::NotLogged(fault)),
         };
-        let now = self.clock(COORDINATOR);
-        let disk = &self.coordinator.disk;
-        let known =
-            |hash: &tacit_types::Hash| disk.read(&Key::Place(*hash)).and_then(|row| wire::decode::<u64>(row).ok());
-        let plan = match self.coordinator.book.log.plan(core::slice::from_ref(&leaf), &known, now) {
-            Ok(plan) => plan,
+        let index = match self.grow(leaf)? {
+            Ok(index) => index,
             // The clock is behind the log's: it cannot be now, and it must not be never.
             Err(fault) if fault.code == Code::LogClock => {
                 self.wake_after(COORDINATOR, 1_000, Wake::Job(id));
                 return Ok(());
             }
             Err(fault) => return self.input(id, Input::NotLogged(fault)),
+        };
+        self.note(COORDINATOR, || format!("appends the receipt of job {} as leaf {index}", id.short()));
+        self.coordinator.book.waiting.insert(id, index);
+        if self.has(Bug::AcceptWithoutProof) {
+            return self.publish();
+        }
+        self.cosign()
+    }
+
+    /// Appends an attestation, once. Whether it is published; else it waits for the witnesses.
+    pub fn append_late(&mut self, statement: &[u8]) -> Alive<bool> {
+        if self.coordinator.book.wedged {
+            return Ok(false);
+        }
+        self.chapter(COORDINATOR, "log");
+        // The log's clock passes, and the party hands it in again.
+        let Ok(index) = self.grow(statement.to_vec())? else { return Ok(false) };
+        self.note(COORDINATOR, || format!("has a late attestation as leaf {index}"));
+        if index < self.coordinator.book.published {
+            return Ok(true);
+        }
+        self.coordinator.book.late = self.coordinator.book.late.max(Some(index));
+        self.cosign()?;
+        Ok(false)
+    }
+
+    /// Makes a leaf durable with the head that covers it. Its place; that which it has when it is there already.
+    fn grow(&mut self, leaf: Vec<u8>) -> Alive<Result<u64, Fault>> {
+        let now = self.clock(COORDINATOR);
+        let disk = &self.coordinator.disk;
+        let known =
+            |hash: &tacit_types::Hash| disk.read(&Key::Place(*hash)).and_then(|row| wire::decode::<u64>(row).ok());
+        let plan = match self.coordinator.book.log.plan(core::slice::from_ref(&leaf), &known, now) {
+            Ok(plan) => plan,
+            Err(fault) => return Ok(Err(fault)),
         };
         let index = plan.indices.first().copied().unwrap_or(0);
         if plan.checkpoint.size > self.coordinator.book.log.size() {
@@ -145,12 +179,7 @@ impl World {
             self.coordinator.book.log.commit(plan).expect("why: nothing else was committed meanwhile");
             self.coordinator.book.head = head;
         }
-        self.note(COORDINATOR, || format!("appends the receipt of job {} as leaf {index}", id.short()));
-        self.coordinator.book.waiting.insert(id, index);
-        if self.has(Bug::AcceptWithoutProof) {
-            return self.publish();
-        }
-        self.cosign()
+        Ok(Ok(index))
     }
 
     /// The signed receipt: signed once and stored before it is appended, because signing it again
@@ -193,7 +222,8 @@ impl World {
     /// Asks the witnesses that have not cosigned the newest checkpoint, as long as it is waited for.
     pub fn cosign(&mut self) -> Alive {
         let book = &self.coordinator.book;
-        if book.waiting.is_empty() || book.wedged {
+        let late = book.late.is_some_and(|index| index >= book.published);
+        if (book.waiting.is_empty() && !late) || book.wedged {
             return Ok(());
         }
         if book.published >= book.log.size() {

@@ -96,6 +96,10 @@ impl Coordinator {
         self.jobs.get(id)
     }
 
+    pub fn job_mut(&mut self, id: &JobId) -> Option<&mut Job> {
+        self.jobs.get_mut(id)
+    }
+
     pub fn jobs(&self) -> impl Iterator<Item = (&JobId, &Job)> {
         self.jobs.iter()
     }
@@ -223,7 +227,7 @@ impl World {
         self.input(next, Input::Capacity(true))
     }
 
-    fn store_job(&mut self, id: JobId, changed: bool) -> Alive {
+    pub fn store_job(&mut self, id: JobId, changed: bool) -> Alive {
         let Some(job) = self.coordinator.jobs.get(&id).filter(|_| changed) else { return Ok(()) };
         let row = (Key::Job(id), wire::encode(job));
         self.write(vec![row])?;
@@ -252,7 +256,7 @@ impl World {
     }
 
     /// Asks for everything that the job's present state waits for.
-    fn pursue(&mut self, id: JobId) -> Alive {
+    pub fn pursue(&mut self, id: JobId) -> Alive {
         let Some(job) = self.coordinator.jobs.get(&id) else { return Ok(()) };
         let durable = self.coordinator.disk.durable(&Key::Job(id)).is_some_and(|row| *row == wire::encode(job));
         let commands = job.outstanding();
@@ -439,6 +443,7 @@ impl World {
                 self.input(*job, Input::Progress { step: *step })?;
                 FromCoordinator::Done
             }
+            ToCoordinator::Attested { job, attestation } => self.attested_late(from - 1, job, attestation)?,
             ToCoordinator::Submit { job } => self.take_job(job)?,
             ToCoordinator::Cancel(order) => self.take_cancel(order)?,
             ToCoordinator::Job(job) => self.show(job),

@@ -6,6 +6,7 @@ mod book;
 mod cast;
 mod coordinator;
 mod data;
+mod late;
 mod node;
 mod operator;
 mod process;

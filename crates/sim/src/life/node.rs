@@ -13,6 +13,7 @@ use tacit_types::{Attempt, Code, ContractId, Fault, JobId, StatementId, UnixMill
 
 use super::attempt::Run;
 use super::cast::{Cast, ORIGIN};
+use super::late::{HAND_IN_MS, HandIn, unlogged_row};
 use super::process::Alive;
 use super::world::{COORDINATOR, Frame, Wake, Wire, World};
 use crate::bug::Bug;
@@ -37,6 +38,8 @@ pub(super) enum Key {
     Seen,
     /// A record of a protocol.
     Record(JobId, u32, u64),
+    /// An attestation by its number in the chain, until it is in the log.
+    Unlogged(u64),
 }
 
 /// A slot that is kept for an attempt or used by it.
@@ -58,6 +61,8 @@ pub(super) struct Node {
     telling: Option<(u64, JobId, Attempt)>,
     /// Questions about how jobs ended, under way.
     asking: BTreeMap<u64, JobId>,
+    /// Attestations on their way to the log.
+    pub hand_in: HandIn,
     next: u64,
     /// What [`Bug::RerunBurned`] goes on with after a restart.
     rerun: Option<Assignment>,
@@ -85,6 +90,7 @@ impl Node {
             witness: witness(cast, i, None),
             telling: None,
             asking: BTreeMap::new(),
+            hand_in: HandIn::default(),
             next: 0,
             rerun: None,
         }
@@ -159,15 +165,22 @@ impl World {
         node.early.clear();
         node.telling = None;
         node.asking.clear();
+        node.hand_in = HandIn::default();
     }
 
     pub fn node_starts(&mut self, i: usize) -> Alive {
         self.wake_after(i + 1, CATCH_UP_MS, Wake::CatchUp);
+        self.wake_after(i + 1, HAND_IN_MS, Wake::HandIn);
         let seen = self.nodes[i].seen();
         self.nodes[i].witness = witness(self.cast, i, seen);
-        if self.has(Bug::ForgetChain) {
+        let forgotten = |key: &Key| match key {
+            Key::Chain => self.has(Bug::ForgetChain),
+            Key::Unlogged(_) => self.has(Bug::ForgetAttestation),
+            _ => false,
+        };
+        if self.has(Bug::ForgetChain) || self.has(Bug::ForgetAttestation) {
             let mut kept = Disk::default();
-            let rest = self.nodes[i].disk.all().into_iter().filter(|(key, _)| **key != Key::Chain);
+            let rest = self.nodes[i].disk.all().into_iter().filter(|(key, _)| !forgotten(key));
             kept.write(rest.map(|(key, row)| (key.clone(), row.clone())).collect());
             kept.sync();
             self.nodes[i].disk = kept;
@@ -401,7 +414,9 @@ impl World {
             Err(fault) => return Ok(Err(fault)),
         };
         if let Some(attested) = attested {
-            let tx = vec![(Key::Chain, wire::encode(&(attested.seq, attested.id.0))), job_row(*id, &job)];
+            let statement = job.attested.as_ref().map(|(_, statement)| statement.clone()).unwrap_or_default();
+            let head = (Key::Chain, wire::encode(&(attested.seq, attested.id.0)));
+            let tx = vec![head, unlogged_row(attested.seq, *id, &statement), job_row(*id, &job)];
             if self.has(Bug::AttestBeforeStore) {
                 self.nodes[i].disk.write(tx);
             } else {
@@ -453,7 +468,8 @@ impl World {
         };
         match answer {
             Ok(answer) => {
-                self.store(i, vec![job_row(*id, &job)])?;
+                let own = job.logged_attestation(leaf).and_then(|own| self.nodes[i].logged_row(&own));
+                self.store(i, own.into_iter().chain([job_row(*id, &job)]).collect())?;
                 Ok(Ok(answer))
             }
             Err(fault) => Ok(Err(fault)),
@@ -477,7 +493,7 @@ impl World {
         }
     }
 
-    fn tell(&mut self, i: usize, request: ToCoordinator) -> Alive<u64> {
+    pub fn tell(&mut self, i: usize, request: ToCoordinator) -> Alive<u64> {
         self.nodes[i].next += 1;
         let id = self.nodes[i].next;
         self.wake_after(i + 1, super::coordinator::ANSWER_MS, Wake::Unanswered(id));
@@ -507,6 +523,7 @@ impl World {
 
     pub fn report_unanswered(&mut self, i: usize, id: u64) -> Alive {
         self.nodes[i].asking.remove(&id);
+        self.nodes[i].hand_in.asked.remove(&id);
         if self.nodes[i].telling.is_some_and(|t| t.0 == id) {
             self.nodes[i].telling = None;
             return self.report(i);
@@ -517,6 +534,7 @@ impl World {
     pub fn coordinator_is_lost_to_node(&mut self, i: usize) -> Alive {
         self.nodes[i].telling = None;
         self.nodes[i].asking.clear();
+        self.nodes[i].hand_in.asked.clear();
         Ok(())
     }
 
@@ -554,6 +572,9 @@ impl World {
                 self.store(i, vec![job_row(job, &kept)])?;
             }
             return self.report(i);
+        }
+        if self.told_late(i, id, &answer)? {
+            return Ok(());
         }
         let Some(job) = self.nodes[i].asking.remove(&id) else { return Ok(()) };
         let FromCoordinator::Job(view) = answer else { return Ok(()) };

@@ -273,7 +273,8 @@ impl World {
         let knows = |id: &JobId, node: &super::node::Node| node.job(id).is_none_or(|job| job.terminal.is_some());
         let alive = || self.nodes.iter().zip(&self.lives[1..]).filter(|(_, life)| life.up).map(|(node, _)| node);
         let told = self.coordinator.jobs().all(|(id, _)| alive().all(|node| knows(id, node)));
-        jobs && told && self.operator.is_content() && alive().all(|node| node.runs.is_empty())
+        let logged = alive().all(|node| node.unlogged().is_empty());
+        jobs && told && logged && self.operator.is_content() && alive().all(|node| node.runs.is_empty())
     }
 
     /// Whether the witnesses that are left are fewer than a quorum: then no receipt can be
@@ -293,6 +294,7 @@ impl World {
         let excused = self.coordinator.restored || self.lacks_witnesses();
         if !excused {
             self.everything_ends_within_its_bound()?;
+            self.every_attestation_is_in_the_log()?;
             self.each_ended_job_has_exactly_one_receipt_and_each_receipt_one_job()?;
         }
         self.no_round_key_is_used_twice()?;
@@ -312,6 +314,9 @@ impl World {
             }
             if let Some(id) = node.runs.keys().next() {
                 return format!("node {i} still runs job {}", id.short());
+            }
+            if let Some((seq, id, _)) = node.unlogged().first() {
+                return format!("node {i} has attestation {seq}, of job {}, not in the log", id.short());
             }
         }
         "the operator waits".into()
@@ -413,9 +418,12 @@ impl World {
             Ok(report) => report,
             Err(fault) => return broken("the_auditor_finds_nothing", fault.to_string()),
         };
+        let somebody_stays_away = self.lives[1..=self.nodes.len()].iter().any(|life| !life.up);
         let expected = |code: Code| {
-            // A node that could not attest in time is missing, and so is its number in the chain.
-            matches!(code, Code::ReceiptAttestationMissing | Code::ReceiptSequenceGap)
+            // Who was away until the job had ended has signed nothing. Who went for ever took what it had signed with
+            // it, and its number is missing too.
+            code == Code::ReceiptAttestationMissing
+                || (somebody_stays_away && code == Code::ReceiptSequenceGap)
                 || (!self.faults.skew.is_empty() && code == Code::ReceiptTime)
                 || (self.has(Bug::ReleaseBeforeQuorum) && code == Code::LogQuorum)
         };

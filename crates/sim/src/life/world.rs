@@ -67,6 +67,8 @@ pub(super) enum Wake {
     Deadline(JobId, u32),
     /// A node: asks how jobs ended that are open here.
     CatchUp,
+    /// A node: brings attestations to the log.
+    HandIn,
     /// The operator: submits its next job.
     Submit(usize),
     /// The operator: looks again.
@@ -155,6 +157,11 @@ impl World {
         }
     }
 
+    /// Whether this node does what it should.
+    pub fn is_honest(&self, _node: usize) -> bool {
+        true
+    }
+
     pub fn has(&self, bug: Bug) -> bool {
         self.options.has(bug)
     }
@@ -187,6 +194,7 @@ impl World {
         self.start_operator();
         for i in 0..self.nodes.len() {
             self.wake(i + 1, super::node::CATCH_UP_MS, Wake::CatchUp);
+            self.wake(i + 1, super::late::HAND_IN_MS, Wake::HandIn);
         }
         let mut checked = 0;
         while self.violation.is_none() {
@@ -263,6 +271,7 @@ impl World {
             Wake::Machine(job, attempt, at) => self.machine_timer(process - 1, job, attempt, at),
             Wake::Deadline(job, attempt) => self.deadline(process - 1, job, attempt),
             Wake::CatchUp => self.catch_up_again(process - 1),
+            Wake::HandIn => self.hand_in(process - 1),
             Wake::Submit(job) => self.submit(job),
             Wake::Look => self.look(),
             Wake::Cancel => self.cancel(),
