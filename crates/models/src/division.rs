@@ -5,16 +5,15 @@
 //! hold for a row or do not, which is one bit a leaf; the conjunction over the parties has exactly one bit set in each
 //! tree. The weights of the leaves, the intercept and the later layers stay with the model's owner.
 
-use core::ops::Range;
-
 use tacit_types::{Code, Fault};
 
 use crate::additive::{Shape, Term};
 use crate::frame::Frame;
 use crate::limits::OWNERS_MAX;
-use crate::model::{Feature, Kind, Model};
+use crate::model::{Feature, Kind, Link, Meta, Model};
 use crate::network::Layer;
-use crate::tree::{Missing, Node, Precision, Test, Tree};
+use crate::part::{Condition, Conditions, Leaves, TreesPart, allowed};
+use crate::tree::{Node, Precision, Tree};
 
 /// The parts of a model, by party.
 #[derive(Clone, PartialEq, Debug)]
@@ -55,44 +54,13 @@ pub enum Local {
     },
 }
 
-/// A party's splits of one tree.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Conditions {
-    /// Number of leaves of the tree.
-    pub leaves: u32,
-    /// The splits, from the root down.
-    pub splits: Vec<Condition>,
-}
-
-/// One split, with the leaves below its branches. Leaves are counted from the left, as in the tree.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Condition {
-    /// Place of the feature within the part.
-    pub feature: u32,
-    /// What is asked of the value.
-    pub test: Test,
-    /// Where a row without a value goes.
-    pub missing: Missing,
-    /// Leaves that stay possible when the test holds.
-    pub yes: Range<u32>,
-    /// Leaves that stay possible when it does not.
-    pub no: Range<u32>,
-}
-
 /// What stays with the model's owner.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Rest {
     /// The intercept.
     Intercept(f64),
     /// The values of the leaves.
-    Leaves {
-        /// What the sum begins with.
-        base: f64,
-        /// What each leaf is multiplied with: one, or one over the number of trees.
-        factor: f64,
-        /// One list a tree.
-        trees: Vec<Vec<f64>>,
-    },
+    Leaves(Leaves),
     /// The first layer's biases and activation, with no weights, and the later layers.
     Layers(Vec<Layer>),
 }
@@ -101,10 +69,14 @@ impl Division {
     /// Divides a model. `owners` has the party of each feature, counted from 0 to `parties - 1`.
     ///
     /// # Errors
+    /// `model.unsupported` for what is a part itself;
     /// `model.features` when there is another number of owners than of features or a party is out of range;
     /// `model.too_large` for more than [`OWNERS_MAX`] parties.
     pub fn new(model: &Model, owners: &[usize], parties: usize) -> Result<Self, Fault> {
         let features = model.features();
+        if let Kind::Part(_) = model.kind() {
+            return Err(Fault::new(Code::ModelUnsupported, "a part of a model is divided no further"));
+        }
         if parties > OWNERS_MAX {
             return Err(Fault::new(Code::ModelTooLarge, format!("{parties} parties; at most {OWNERS_MAX}")));
         }
@@ -133,6 +105,30 @@ impl Division {
         });
         Ok(Self { parts: parts.collect(), rest: rest(model.kind()) })
     }
+
+    /// The parts of an ensemble of trees as models of their own: one a party, the leaves' values in that of `holder`.
+    ///
+    /// # Errors
+    /// `model.unsupported` for other kinds; `model.features` for another number of names than of parties, or a holder
+    /// that is none of them.
+    pub fn models(&self, link: Link, metas: &[Meta], holder: usize) -> Result<Vec<Model>, Fault> {
+        let Rest::Leaves(leaves) = &self.rest else {
+            return Err(Fault::new(Code::ModelUnsupported, "parts as models are those of trees"));
+        };
+        if metas.len() != self.parts.len() || holder >= metas.len() {
+            let what = format!("{} names for {} parts, the leaves with number {holder}", metas.len(), self.parts.len());
+            return Err(Fault::new(Code::ModelFeatures, what));
+        }
+        let model = |(i, (part, meta)): (usize, (&Part, &Meta))| {
+            let Local::Conditions { precision, trees } = &part.local else {
+                return Err(Fault::new(Code::ModelUnsupported, "parts as models are those of trees"));
+            };
+            let leaves = (i == holder).then(|| leaves.clone());
+            let kind = Kind::Part(TreesPart { precision: *precision, trees: trees.clone(), leaves });
+            Model::new(meta.clone(), part.features.clone(), link, kind)
+        };
+        self.parts.iter().zip(metas).enumerate().map(model).collect()
+    }
 }
 
 /// What a party does; `place` gives the place of its features within its part.
@@ -146,6 +142,7 @@ fn local(kind: &Kind, own: &[usize], place: impl Fn(u32) -> Option<u32>) -> Loca
             precision: trees.precision,
             trees: trees.trees.iter().map(|tree| conditions(tree, &place)).collect(),
         },
+        Kind::Part(part) => Local::Conditions { precision: part.precision, trees: part.trees.clone() },
         Kind::Network(network) => {
             let outputs = network.layers.first().map_or(0, Layer::outputs);
             let all = network.layers.first().map_or(&[][..], |l| &l.weights);
@@ -158,11 +155,13 @@ fn local(kind: &Kind, own: &[usize], place: impl Fn(u32) -> Option<u32>) -> Loca
 fn rest(kind: &Kind) -> Rest {
     match kind {
         Kind::Additive(additive) => Rest::Intercept(additive.intercept),
-        Kind::Trees(trees) => Rest::Leaves {
+        Kind::Trees(trees) => Rest::Leaves(Leaves {
             base: trees.base,
             factor: trees.leaf_factor(),
             trees: trees.trees.iter().map(|t| t.leaves().collect()).collect(),
-        },
+        }),
+        // A part is divided no further.
+        Kind::Part(part) => Rest::Leaves(part.leaves.clone().unwrap_or_default()),
         Kind::Network(network) => {
             let mut layers = network.layers.clone();
             if let Some(first) = layers.first_mut() {
@@ -245,17 +244,7 @@ impl Part {
         let words_per_row = leaves.div_ceil(64);
         let mut words = vec![0u64; words_per_row * frame.rows()];
         for (row, words) in words.chunks_exact_mut(words_per_row.max(1)).enumerate() {
-            let mut first = 0;
-            for tree in trees {
-                fill(words, first, 0..tree.leaves, true);
-                for split in &tree.splits {
-                    let value = frame.value(row, split.feature);
-                    let value = if *precision == Precision::Single { f64::from(value as f32) } else { value };
-                    let denied = if split.holds(value) { &split.no } else { &split.yes };
-                    fill(words, first, denied.clone(), false);
-                }
-                first += tree.leaves as usize;
-            }
+            allowed(*precision, trees, |feature| frame.value(row, feature), words);
         }
         Ok(Some(LeafBits { words_per_row, words }))
     }
@@ -311,29 +300,5 @@ impl Part {
         let Local::Sum(terms) = &self.local else { return None };
         let range = |t: &Term| self.features.get(t.feature as usize).and_then(|f| f.range);
         terms.iter().map(|t| Shape::bound(&t.shape, range(t))).sum()
-    }
-}
-
-impl Condition {
-    /// Whether the test holds.
-    fn holds(&self, value: f64) -> bool {
-        crate::tree::holds(&self.test, self.missing, value)
-    }
-}
-
-/// Sets or clears bits `first + range`.
-fn fill(words: &mut [u64], first: usize, range: Range<u32>, set: bool) {
-    let (from, to) = (first + range.start as usize, first + range.end as usize);
-    for (i, word) in words.iter_mut().enumerate().take(to.div_ceil(64)).skip(from / 64) {
-        let (low, high) = (from.saturating_sub(64 * i).min(64), (to - 64 * i).min(64));
-        if low >= high {
-            continue;
-        }
-        let mask = (u64::MAX >> (64 - (high - low))) << low;
-        if set {
-            *word |= mask;
-        } else {
-            *word &= !mask;
-        }
     }
 }

@@ -12,6 +12,7 @@ use crate::frame::Frame;
 use crate::limits::FIXED_BITS_MAX;
 use crate::model::{Feature, Kind, Model};
 use crate::network::{Activation, Layer};
+use crate::part::Leaves;
 
 /// Fewest fraction bits of any encoding.
 pub const FRACTION_BITS_MIN: u32 = 16;
@@ -150,9 +151,8 @@ impl SumPlan {
     /// # Errors
     /// `model.precision`.
     pub fn of_leaves(division: &Division, error: f64) -> Result<Self, Fault> {
-        let Rest::Leaves { base, factor, trees } = &division.rest else { return refuse("there are no leaves".into()) };
-        let greatest = |tree: &Vec<f64>| tree.iter().fold(0.0, |m: f64, v| m.max((v * factor).abs()));
-        Self::new(trees.len() + 1, base.abs() + trees.iter().map(greatest).sum::<f64>(), error)
+        let Rest::Leaves(leaves) = &division.rest else { return refuse("there are no leaves".into()) };
+        Self::new(leaves.trees.len() + 1, leaves.reach(), error)
     }
 
     /// A summand. What exceeds the bound is clipped to it.
@@ -177,8 +177,26 @@ impl SumPlan {
 
     /// The weights of all leaves, trees one after the other, and the base.
     pub fn leaf_weights(&self, rest: &Rest) -> Option<(Vec<i64>, i64)> {
-        let Rest::Leaves { base, factor, trees } = rest else { return None };
+        let Rest::Leaves(Leaves { base, factor, trees }) = rest else { return None };
         Some((trees.iter().flatten().map(|v| self.encode(v * factor)).collect(), self.encode(*base)))
+    }
+
+    /// The values of leaves, each tree's in a list of its own, and the base, all multiplied by `units`.
+    ///
+    /// # Errors
+    /// `model.precision` when there are more trees than the plan has summands, or their sum could be beyond its bound.
+    pub fn leaves(&self, leaves: &Leaves, summands: usize, units: f64) -> Result<(Vec<Vec<i64>>, i64), Fault> {
+        let reach = leaves.reach() * units.abs();
+        if leaves.trees.len() >= summands || reach.is_nan() || reach > self.bound - self.error {
+            let (trees, most) = (leaves.trees.len(), summands.saturating_sub(1));
+            return refuse(format!(
+                "{trees} trees that reach {:e}, beyond the job's bound or {most} trees",
+                reach / units
+            ));
+        }
+        let scaled = |v: f64| self.encode(v * units);
+        let trees = leaves.trees.iter().map(|tree| tree.iter().map(|v| scaled(v * leaves.factor)).collect());
+        Ok((trees.collect(), scaled(leaves.base)))
     }
 
     /// The reference: what the shared computation gives for the conjunction of all parties' bits of a row.

@@ -13,6 +13,7 @@ use crate::additive::{Additive, Shape, Term};
 use crate::limits::MODEL_BYTES_MAX;
 use crate::model::{Feature, FeatureKind, Kind, Link, Meta, Model};
 use crate::network::{Activation, Layer, Network};
+use crate::part_form::PartForm;
 use crate::tree::{Missing, Node, Precision, Split, Test, Tree, Trees};
 
 /// The version of the form that this software writes and reads.
@@ -47,6 +48,8 @@ struct Form {
     trees: Option<TreesForm>,
     #[n(10)]
     network: Option<Vec<LayerForm>>,
+    #[n(11)]
+    part: Option<PartForm>,
 }
 
 #[derive(minicbor::Encode, minicbor::Decode)]
@@ -135,26 +138,26 @@ struct LayerForm {
     activation: u8,
 }
 
-fn malformed(what: &str) -> Fault {
+pub(crate) fn malformed(what: &str) -> Fault {
     Fault::new(Code::ModelMalformed, what)
 }
 
-fn doubles(list: &[f64]) -> ByteVec {
+pub(crate) fn doubles(list: &[f64]) -> ByteVec {
     list.iter().flat_map(|v| v.to_bits().to_le_bytes()).collect::<Vec<u8>>().into()
 }
 
-fn read_doubles(bytes: &[u8], what: &str) -> Result<Vec<f64>, Fault> {
+pub(crate) fn read_doubles(bytes: &[u8], what: &str) -> Result<Vec<f64>, Fault> {
     let (chunks, []) = bytes.as_chunks::<8>() else {
         return Err(malformed(&format!("{what}: not a whole number of doubles")));
     };
     Ok(chunks.iter().map(|c| f64::from_bits(u64::from_le_bytes(*c))).collect())
 }
 
-fn words(list: impl Iterator<Item = u32>) -> ByteVec {
+pub(crate) fn words(list: impl Iterator<Item = u32>) -> ByteVec {
     list.flat_map(u32::to_le_bytes).collect::<Vec<u8>>().into()
 }
 
-fn read_words(bytes: &[u8], what: &str) -> Result<Vec<u32>, Fault> {
+pub(crate) fn read_words(bytes: &[u8], what: &str) -> Result<Vec<u32>, Fault> {
     let (chunks, []) = bytes.as_chunks::<4>() else {
         return Err(malformed(&format!("{what}: not a whole number of words")));
     };
@@ -222,11 +225,13 @@ impl From<&Model> for Form {
             additive: None,
             trees: None,
             network: None,
+            part: None,
         };
         match model.kind() {
             Kind::Additive(additive) => form.additive = Some(additive.into()),
             Kind::Trees(trees) => form.trees = Some(trees.into()),
             Kind::Network(network) => form.network = Some(network.layers.iter().map(LayerForm::from).collect()),
+            Kind::Part(part) => form.part = Some(part.into()),
         }
         form
     }
@@ -240,10 +245,11 @@ impl Form {
             (2, None) => Link::Exp,
             _ => return Err(malformed("an unknown link")),
         };
-        let kind = match (self.additive, self.trees, self.network) {
-            (Some(additive), None, None) => Kind::Additive(additive.read()?),
-            (None, Some(trees), None) => Kind::Trees(trees.read()?),
-            (None, None, Some(layers)) => {
+        let kind = match (self.additive, self.trees, self.network, self.part) {
+            (Some(additive), None, None, None) => Kind::Additive(additive.read()?),
+            (None, Some(trees), None, None) => Kind::Trees(trees.read()?),
+            (None, None, None, Some(part)) => Kind::Part(part.read()?),
+            (None, None, Some(layers), None) => {
                 let layers = layers.into_iter().map(LayerForm::read).collect::<Result<_, _>>()?;
                 Kind::Network(Network { layers })
             }
@@ -336,51 +342,90 @@ impl TreesForm {
 }
 
 /// The rules for missing values, by number.
-const MISSING: [Missing; 5] = [Missing::Yes, Missing::No, Missing::Zero, Missing::ZeroYes, Missing::ZeroNo];
+pub(crate) const MISSING: [Missing; 5] = [Missing::Yes, Missing::No, Missing::Zero, Missing::ZeroYes, Missing::ZeroNo];
+
+/// The byte of a split: its test, and 16 times its rule for missing values.
+pub(crate) fn split_byte(test: &Test, missing: Missing) -> u8 {
+    // why: the list has every rule.
+    let rule = MISSING.iter().position(|m| *m == missing).unwrap_or_default() as u8;
+    let test = match test {
+        Test::Below(_) => 1,
+        Test::AtMost(_) => 2,
+        Test::OneOf(_) => 3,
+    };
+    test + 16 * rule
+}
+
+/// The eight bytes of a split: its threshold, or the number of its categories.
+pub(crate) fn split_value(test: &Test) -> u64 {
+    match test {
+        Test::Below(t) | Test::AtMost(t) => t.to_bits(),
+        Test::OneOf(set) => set.len() as u64,
+    }
+}
+
+/// What a split asks, from its byte, its value and the categories that are left.
+///
+/// # Errors
+/// `model.malformed`.
+pub(crate) fn read_split(byte: u8, value: f64, sets: &mut std::vec::IntoIter<u32>) -> Result<(Test, Missing), Fault> {
+    let missing = MISSING.get(usize::from(byte / 16)).copied();
+    let missing = missing.ok_or_else(|| malformed("an unknown rule for missing values"))?;
+    let test = match byte % 16 {
+        1 => Test::Below(value),
+        2 => Test::AtMost(value),
+        3 => {
+            // why: the number of categories stands in the place of a threshold; more than there are is short.
+            let count = usize::try_from(value.to_bits()).ok().filter(|n| *n <= sets.len()).ok_or_else(uneven)?;
+            Test::OneOf(sets.by_ref().take(count).collect())
+        }
+        _ => return Err(malformed("an unknown test")),
+    };
+    Ok((test, missing))
+}
+
+/// The categories of one split after the other.
+pub(crate) fn set_words<'a>(tests: impl Iterator<Item = &'a Test>) -> ByteVec {
+    let sets = tests.filter_map(|test| match test {
+        Test::OneOf(set) => Some(set.iter().copied()),
+        _ => None,
+    });
+    words(sets.flatten())
+}
+
+/// The fault of lists that do not fit each other.
+pub(crate) fn uneven() -> Fault {
+    malformed("a tree whose columns are not of one length")
+}
 
 impl From<&Tree> for TreeForm {
     fn from(tree: &Tree) -> Self {
         let kind = |node: &Node| match node {
             Node::Leaf(_) => 0,
-            Node::Split(split) => {
-                // why: the list has every rule.
-                let rule = MISSING.iter().position(|m| *m == split.missing).unwrap_or_default() as u8;
-                let test = match split.test {
-                    Test::Below(_) => 1,
-                    Test::AtMost(_) => 2,
-                    Test::OneOf(_) => 3,
-                };
-                test + 16 * rule
-            }
+            Node::Split(split) => split_byte(&split.test, split.missing),
         };
         let value = |node: &Node| match node {
             Node::Leaf(value) => value.to_bits(),
-            Node::Split(Split { test: Test::Below(t) | Test::AtMost(t), .. }) => t.to_bits(),
-            Node::Split(Split { test: Test::OneOf(set), .. }) => set.len() as u64,
+            Node::Split(split) => split_value(&split.test),
         };
-        let sets = tree.splits().filter_map(|(_, split)| match &split.test {
-            Test::OneOf(set) => Some(set.iter().copied()),
-            _ => None,
-        });
         Self {
             kinds: tree.nodes.iter().map(kind).collect::<Vec<u8>>().into(),
             features: words(tree.splits().map(|(_, s)| s.feature)),
             seconds: words(tree.splits().map(|(_, s)| s.no)),
             values: tree.nodes.iter().flat_map(|n| value(n).to_le_bytes()).collect::<Vec<u8>>().into(),
-            sets: words(sets.flatten()),
+            sets: set_words(tree.splits().map(|(_, s)| &s.test)),
         }
     }
 }
 
 impl TreeForm {
     fn read(self) -> Result<Tree, Fault> {
-        let short = || malformed("a tree whose columns are not of one length");
         let values = read_doubles(&self.values, "values")?;
         let mut features = read_words(&self.features, "features")?.into_iter();
         let mut seconds = read_words(&self.seconds, "branches")?.into_iter();
         let mut sets = read_words(&self.sets, "sets")?.into_iter();
         if values.len() != self.kinds.len() {
-            return Err(short());
+            return Err(uneven());
         }
         let mut nodes = Vec::with_capacity(values.len());
         for (kind, value) in self.kinds.iter().zip(values) {
@@ -388,23 +433,12 @@ impl TreeForm {
                 nodes.push(Node::Leaf(value));
                 continue;
             }
-            let missing = MISSING.get(usize::from(kind / 16)).copied();
-            let missing = missing.ok_or_else(|| malformed("an unknown rule for missing values"))?;
-            let test = match kind % 16 {
-                1 => Test::Below(value),
-                2 => Test::AtMost(value),
-                3 => {
-                    // why: the number of categories stands in the place of a threshold; more than there are is short.
-                    let count = usize::try_from(value.to_bits()).ok().filter(|n| *n <= sets.len()).ok_or_else(short)?;
-                    Test::OneOf(sets.by_ref().take(count).collect())
-                }
-                _ => return Err(malformed("an unknown test")),
-            };
-            let (Some(feature), Some(no)) = (features.next(), seconds.next()) else { return Err(short()) };
+            let (test, missing) = read_split(*kind, value, &mut sets)?;
+            let (Some(feature), Some(no)) = (features.next(), seconds.next()) else { return Err(uneven()) };
             nodes.push(Node::Split(Split { feature, test, missing, no }));
         }
         if features.next().is_some() || seconds.next().is_some() || sets.next().is_some() {
-            return Err(short());
+            return Err(uneven());
         }
         Ok(Tree { nodes })
     }

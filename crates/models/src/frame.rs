@@ -108,12 +108,16 @@ impl Model {
     /// The margins of a batch, one a row: what the source library gives before the link.
     ///
     /// # Errors
-    /// `model.input` for a frame of another number of features; `model.value_missing` names the first row and
+    /// `model.input` for a frame of another number of features; `model.unsupported` for one party's part;
+    /// `model.value_missing` names the first row and
     /// feature without a value where the model has no rule for that.
     pub fn margins(&self, frame: &Frame) -> Result<Vec<f64>, Fault> {
         if frame.features() != self.features().len() {
             let what = format!("{} features where the model has {}", frame.features(), self.features().len());
             return Err(Fault::new(Code::ModelInput, what));
+        }
+        if let Kind::Part(_) = self.kind() {
+            return Err(Fault::new(Code::ModelUnsupported, "a part of divided trees scores nothing alone"));
         }
         (0..frame.rows()).map(|row| self.margin(frame, row).map_err(|feature| self.missing(row, feature))).collect()
     }
@@ -134,6 +138,8 @@ impl Model {
             Kind::Additive(additive) => additive.margin(value),
             Kind::Trees(trees) => Ok(trees.margin(value)),
             Kind::Network(network) => network.margin(frame.features(), value),
+            // proof: the caller has refused a part; a row of it would be without a value.
+            Kind::Part(_) => Err(0),
         }
     }
 

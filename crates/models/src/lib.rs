@@ -18,6 +18,8 @@ pub mod limits;
 pub mod metrics;
 pub mod model;
 pub mod network;
+pub mod part;
+mod part_form;
 pub mod shape;
 pub mod tree;
 
@@ -28,5 +30,6 @@ pub use frame::{Frame, UNKNOWN_CATEGORY};
 pub use import::{Format, Import};
 pub use model::{Feature, FeatureKind, Kind, Link, Meta, Model};
 pub use network::{Activation, Layer, Network};
+pub use part::{Condition, Conditions, Leaves, TreesPart};
 pub use shape::{LinearShape, LinearWeights};
 pub use tree::{Missing, Node, Precision, Split, Test, Tree, Trees};

@@ -8,6 +8,7 @@ use tacit_types::{Code, Fault, Name, NodeId};
 use crate::additive::Additive;
 use crate::limits::{CATEGORIES_MAX, CATEGORIES_TOTAL_MAX, CATEGORY_BYTES_MAX, FEATURE_NAME_BYTES_MAX, FEATURES_MAX};
 use crate::network::Network;
+use crate::part::TreesPart;
 use crate::tree::Trees;
 
 /// Who a model belongs to and how it is called.
@@ -103,6 +104,8 @@ pub enum Kind {
     Trees(Trees),
     /// Dense layers.
     Network(Network),
+    /// One party's part of divided trees. Alone it scores nothing.
+    Part(TreesPart),
 }
 
 /// A checked model.
@@ -121,7 +124,11 @@ impl Model {
     /// `model.features` for names that are empty, double or too long, for doubled or missing categories and for
     /// ranges that are not ranges; `model.too_large`, `model.not_finite`, `model.structure` for the rest.
     pub fn new(meta: Meta, features: Vec<Feature>, link: Link, kind: Kind) -> Result<Self, Fault> {
-        check_features(&features)?;
+        // The values of leaves are a part also where no feature is this party's.
+        let bare = matches!(&kind, Kind::Part(part) if part.leaves.is_some());
+        if !(bare && features.is_empty()) {
+            check_features(&features)?;
+        }
         if let Link::Logistic { slope } = link
             && !(slope.is_finite() && slope > 0.0)
         {
@@ -131,6 +138,7 @@ impl Model {
             Kind::Additive(additive) => additive.check(&features)?,
             Kind::Trees(trees) => trees.check(&features)?,
             Kind::Network(network) => network.check(&features)?,
+            Kind::Part(part) => part.check(&features)?,
         }
         Ok(Self { meta, features, link, kind })
     }

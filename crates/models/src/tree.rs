@@ -213,15 +213,17 @@ impl Trees {
         if self.average && self.trees.is_empty() {
             return Err(Fault::new(Code::ModelStructure, "a mean over no trees"));
         }
-        self.check_number(self.base, || "the base".into())?;
+        check_number(self.precision, self.base, || "the base".into())?;
         let mut entries = 0;
         for (t, tree) in self.trees.iter().enumerate() {
             tree.check_shape(t)?;
             for (n, node) in tree.nodes.iter().enumerate() {
                 let place = || format!("tree {t}, node {n}");
                 match node {
-                    Node::Leaf(value) => self.check_number(*value, place)?,
-                    Node::Split(split) => entries += self.check_split(split, features, place)?,
+                    Node::Leaf(value) => check_number(self.precision, *value, place)?,
+                    Node::Split(Split { feature, test, missing, .. }) => {
+                        entries += check_test(self.precision, *feature, test, *missing, features, place)?;
+                    }
                 }
             }
         }
@@ -230,45 +232,48 @@ impl Trees {
         }
         Ok(())
     }
+}
 
-    /// A number is finite, and in single precision a single.
-    fn check_number(&self, value: f64, place: impl Fn() -> String) -> Result<(), Fault> {
-        finite(value, &place)?;
-        if self.precision == Precision::Single && f64::from(value as f32).to_bits() != value.to_bits() {
-            return Err(Fault::new(Code::ModelNotFinite, format!("{}: {value} is not a single", place())));
-        }
-        Ok(())
+/// A number is finite, and in single precision a single.
+pub(crate) fn check_number(precision: Precision, value: f64, place: impl Fn() -> String) -> Result<(), Fault> {
+    finite(value, &place)?;
+    if precision == Precision::Single && f64::from(value as f32).to_bits() != value.to_bits() {
+        return Err(Fault::new(Code::ModelNotFinite, format!("{}: {value} is not a single", place())));
     }
+    Ok(())
+}
 
-    /// Checks a split; gives the number of categories in its set.
-    fn check_split(&self, split: &Split, features: &[Feature], place: impl Fn() -> String) -> Result<usize, Fault> {
-        let wrong = |what: String| Err(Fault::new(Code::ModelStructure, format!("{}: {what}", place())));
-        let Some(feature) = features.get(split.feature as usize) else {
-            return wrong(format!("feature {} of {}", split.feature, features.len()));
-        };
-        match &split.test {
-            Test::Below(threshold) | Test::AtMost(threshold) => {
-                if feature.categories() > 0 {
-                    return wrong(format!("a threshold for the categories of {:?}", feature.name));
-                }
-                self.check_number(*threshold, place)?;
-                Ok(0)
+/// Checks what is asked of a feature; gives the number of categories in its set.
+pub(crate) fn check_test(
+    precision: Precision,
+    feature: u32,
+    test: &Test,
+    missing: Missing,
+    features: &[Feature],
+    place: impl Fn() -> String,
+) -> Result<usize, Fault> {
+    let wrong = |what: String| Err(Fault::new(Code::ModelStructure, format!("{}: {what}", place())));
+    let Some(of) = features.get(feature as usize) else {
+        return wrong(format!("feature {feature} of {}", features.len()));
+    };
+    match test {
+        Test::Below(threshold) | Test::AtMost(threshold) => {
+            if of.categories() > 0 {
+                return wrong(format!("a threshold for the categories of {:?}", of.name));
             }
-            Test::OneOf(codes) => {
-                let ascending = codes.windows(2).all(|w| matches!(w, [a, b] if a < b));
-                let known = codes.last().is_none_or(|last| (*last as usize) < feature.categories());
-                if feature.categories() == 0 || !ascending || !known {
-                    return wrong(format!(
-                        "not a set of the {} categories of {:?}",
-                        feature.categories(),
-                        feature.name
-                    ));
-                }
-                if matches!(split.missing, Missing::Zero | Missing::ZeroYes | Missing::ZeroNo) {
-                    return wrong("a category is never zero".into());
-                }
-                Ok(codes.len())
+            check_number(precision, *threshold, place)?;
+            Ok(0)
+        }
+        Test::OneOf(codes) => {
+            let ascending = codes.windows(2).all(|w| matches!(w, [a, b] if a < b));
+            let known = codes.last().is_none_or(|last| (*last as usize) < of.categories());
+            if of.categories() == 0 || !ascending || !known {
+                return wrong(format!("not a set of the {} categories of {:?}", of.categories(), of.name));
             }
+            if matches!(missing, Missing::Zero | Missing::ZeroYes | Missing::ZeroNo) {
+                return wrong("a category is never zero".into());
+            }
+            Ok(codes.len())
         }
     }
 }

@@ -6,8 +6,8 @@ use common::{bytes, frame, import, meta, numeric_features, rows, text};
 use tacit_models::import::{lightgbm, linear, onnx, xgboost};
 use tacit_models::limits::OWNERS_MAX;
 use tacit_models::{
-    Additive, Division, Feature, Frame, Kind, LeafBits, LinearPlan, Link, Local, Model, NetworkPlan, Precision, Rest,
-    Shape, SumPlan, Term,
+    Additive, Division, Feature, Frame, Kind, LeafBits, Leaves, LinearPlan, Link, Local, Model, NetworkPlan, Precision,
+    Rest, Shape, SumPlan, Term, TreesPart,
 };
 use tacit_types::Code;
 
@@ -92,7 +92,7 @@ fn the_parties_bits_leave_one_leaf_a_tree_and_its_weight_is_the_trees() {
                 }
             }
             let all = all.unwrap();
-            let Rest::Leaves { trees, .. } = &division.rest else { panic!() };
+            let Rest::Leaves(Leaves { trees, .. }) = &division.rest else { panic!() };
             let plan = SumPlan::of_leaves(&division, FINE).unwrap();
             let (weights, base) = plan.leaf_weights(&division.rest).unwrap();
             let frame = frame(&model);
@@ -113,6 +113,76 @@ fn the_parties_bits_leave_one_leaf_a_tree_and_its_weight_is_the_trees() {
             assert!(plan.error <= FINE);
         }
     }
+}
+
+#[test]
+fn parts_are_models_of_their_own_and_one_holds_the_leaves() {
+    for model in trees() {
+        let count = model.features().len();
+        let owners: Vec<usize> = (0..count).map(|f| f * 7 % 3).collect();
+        let division = Division::new(&model, &owners, 4).unwrap();
+        let metas = ["a", "b", "c", "d"].map(meta);
+        let parts = division.models(model.link(), &metas, 3).unwrap();
+        let mut leaves = 0;
+        for (model, part) in parts.iter().zip(&division.parts) {
+            let again = Model::decode(&model.encode()).unwrap();
+            assert_eq!(&again, model);
+            let Kind::Part(own) = again.kind() else { panic!() };
+            leaves += usize::from(own.leaves.is_some());
+            let frame = Frame::new(&part.features, &rows()).unwrap();
+            let bits = part.leaf_bits(&frame).unwrap().unwrap();
+            for row in 0..frame.rows() {
+                let mut words = vec![0; own.leaf_count().div_ceil(64)];
+                own.allowed(|f| frame.value(row, f), &mut words);
+                assert_eq!(words, bits.row(row));
+            }
+            assert_eq!(again.margins(&frame).unwrap_err().code, Code::ModelUnsupported);
+            assert_eq!(Division::new(&again, &[], 2).unwrap_err().code, Code::ModelUnsupported);
+        }
+        assert_eq!(leaves, 1);
+        assert!(parts[3].features().is_empty(), "the leaves alone are a part too");
+        assert_eq!(division.models(model.link(), &metas, 4).unwrap_err().code, Code::ModelFeatures);
+        assert_eq!(division.models(model.link(), &metas[..3], 0).unwrap_err().code, Code::ModelFeatures);
+    }
+    let linear = ranged_linear();
+    let whole = Division::new(&linear, &vec![0; linear.features().len()], 1).unwrap();
+    assert_eq!(whole.models(linear.link(), &[meta("a")], 0).unwrap_err().code, Code::ModelUnsupported);
+}
+
+#[test]
+fn a_part_that_is_of_no_tree_is_refused() {
+    let model = &trees()[0];
+    let division = Division::new(model, &vec![0; model.features().len()], 1).unwrap();
+    let parts = division.models(model.link(), &[meta("a")], 0).unwrap();
+    let Kind::Part(part) = parts[0].kind() else { panic!() };
+    let code = |change: &dyn Fn(&mut TreesPart)| {
+        let mut part = part.clone();
+        change(&mut part);
+        Model::new(meta("a"), parts[0].features().to_vec(), model.link(), Kind::Part(part))
+            .map(|_| ())
+            .err()
+            .map(|f| f.code)
+    };
+    assert_eq!(code(&|_| {}), None);
+    let wrong = Some(Code::ModelStructure);
+    assert_eq!(code(&|p| p.trees[0].leaves -= 1), wrong, "a span past the last leaf");
+    assert_eq!(code(&|p| p.trees[0].splits[0].yes.end += 1), wrong, "branches that overlap");
+    assert_eq!(code(&|p| p.trees[0].splits[1].yes.start = p.trees[0].splits[1].yes.end), wrong, "an empty branch");
+    let cross = |p: &mut TreesPart| {
+        // The second split begins in the first branch of the root and ends in its second.
+        let end = p.trees[0].splits[0].no.end;
+        p.trees[0].splits[1].no.end = end;
+    };
+    assert_eq!(code(&cross), wrong);
+    assert_eq!(code(&|p| p.trees[1].splits[0].feature = 99), wrong);
+    assert_eq!(
+        code(&|p| {
+            p.leaves.as_mut().unwrap().trees[0].pop();
+        }),
+        wrong
+    );
+    assert_eq!(code(&|p| p.leaves.as_mut().unwrap().trees[0][0] = 0.1), Some(Code::ModelNotFinite), "not a single");
+    assert_eq!(code(&|p| p.trees[0].leaves = u32::MAX), Some(Code::ModelTooLarge));
 }
 
 #[test]

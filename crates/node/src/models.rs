@@ -51,7 +51,7 @@ pub async fn add(
 pub fn family(model: &Model) -> ModelFamily {
     match model.kind() {
         Kind::Additive(_) => ModelFamily::Linear,
-        Kind::Trees(_) => ModelFamily::Trees,
+        Kind::Trees(_) | Kind::Part(_) => ModelFamily::Trees,
         Kind::Network(_) => ModelFamily::Network,
     }
 }
