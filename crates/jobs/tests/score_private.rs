@@ -293,6 +293,7 @@ fn what_does_not_fit_is_refused_before_anything_runs() {
             key: "id".into(),
             ranges: vec![range; names.len()],
             features: names,
+            categories: Vec::new(),
         };
         score::params::ScoreParams {
             mode: score::params::Mode::Private,

@@ -5,8 +5,8 @@ use tacit_protocol::{Abort, Party};
 use tacit_secagg::{Collection, Vector};
 use tacit_types::{Code, Fault, Hash, Unit};
 
-use super::linear::result_disclosure;
 use super::params::ScoreParams;
+use super::plan::result_disclosure;
 use crate::kind::{JointContext, JointOutput};
 use crate::session::{self, Given};
 

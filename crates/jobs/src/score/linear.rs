@@ -16,21 +16,43 @@
 //! the middles of the ranges moved into it. A model with a greater reach is refused by its owner's node before
 //! anything leaves. With a split model the bound is that of each part, which is clamped to it.
 
+mod circuit;
+mod fold;
+mod split;
+
 use std::sync::Arc;
 
 use tacit_crypto::cbor;
-use tacit_governance::{JobFacts, ModelFamily, ScoreFacts, Use};
-use tacit_protocol::{Audience, Disclosure};
-use tacit_types::{Code, Fault, Lang, LocalQuery, NodeId};
+use tacit_governance::ModelFamily;
+use tacit_types::{Code, Fault, Lang, NodeId};
+
+pub(super) use circuit::{Input, Linear};
+pub(super) use split::FRACTION_BITS;
+pub use split::PARTIAL_BITS;
 
 use super::circuit::Circuit;
-use super::params::{self, Mode, ScoreParams, Unknown};
-use super::shared::SharedFold;
-use super::{keys, open, split};
-use crate::kind::{ColumnKinds, Draft, Estimate, Fold, Kind, Material, Opened, OpenedVector, Parts, Plan};
+use super::keys::Wanted;
+use super::params::{Holders, Mode, ScoreParams, Unknown};
+use super::plan::{Job, ScorePlan};
+use super::written::{self, Habits};
+use crate::kind::{ColumnKinds, Draft, Fold, Kind, Parts, Plan};
 
 /// The kind.
 pub struct ScoreLinear;
+
+/// What a person may leave out.
+pub(super) const fn habits(dealt: bool) -> Habits {
+    let modes: &[Mode] = if dealt { &[Mode::Private, Mode::Split] } else { &[Mode::Split, Mode::Private] };
+    Habits { modes, unknown: Unknown::Flag, ranges: true, categories: false }
+}
+
+/// Whose models a job names.
+pub(super) fn holders(params: &ScoreParams) -> Holders {
+    match params.mode {
+        Mode::Split => Holders::Each(None),
+        Mode::Private => Holders::One,
+    }
+}
 
 impl Kind for ScoreLinear {
     fn id(&self) -> &'static str {
@@ -45,104 +67,76 @@ impl Kind for ScoreLinear {
     }
 
     fn template(&self) -> &'static str {
-        include_str!("linear.toml")
+        include_str!("linear/linear.toml")
     }
 
     fn params(&self, _: serde_json::Value, _: &ColumnKinds) -> Result<Vec<u8>, Fault> {
-        Err(Fault::new(Code::RefusedParameters, "a score is written with its providers, models and keys"))
+        Err(written::alone())
     }
 
     fn draft(&self, written: serde_json::Value, draft: &Draft) -> Result<Vec<u8>, Fault> {
-        Ok(cbor::encode(&params::from_written(written, draft)?))
+        let params = written::read(written, draft, habits(draft.dealer.is_some()))?;
+        params.check()?;
+        Ok(cbor::encode(&params))
     }
 
     fn plan(&self, params: &[u8], parts: &Parts<'_>) -> Result<Box<dyn Plan>, Fault> {
-        let params: ScoreParams = cbor::decode(params)
-            .map_err(|e| Fault::new(Code::RefusedParameters, format!("the parameters of score-linear/v1 are {e}")))?;
+        let params: ScoreParams = written::signed(self, params)?;
         params.check()?;
-        params.fits(parts)?;
-        let circuit = if params.is_shared() { Some(Arc::new(Circuit::new(&params, parts)?)) } else { None };
-        Ok(Box::new(LinearPlan { params, circuit }))
+        Ok(Box::new(ScorePlan(LinearJob::new(params, parts)?)))
     }
 }
 
-/// A checked `score-linear/v1` job.
-struct LinearPlan {
+/// A checked job with a linear model.
+pub(super) struct LinearJob {
     params: ScoreParams,
     /// For a job on shares.
-    circuit: Option<Arc<Circuit>>,
+    linear: Option<Linear>,
 }
 
-/// Cells that the recipient opens: a score a row, and what tells unknown rows apart.
-fn cells(params: &ScoreParams) -> u64 {
-    params.rows
-        + match params.unknown {
-            Unknown::Refuse => 1,
-            Unknown::Default => 0,
-            Unknown::Flag => params.rows,
-        }
+impl LinearJob {
+    /// Plans a job whose parameters were checked.
+    ///
+    /// # Errors
+    /// `refused.parameters` when they do not fit the job's parts; those of [`Linear::new`].
+    pub fn new(params: ScoreParams, parts: &Parts<'_>) -> Result<Self, Fault> {
+        params.fits(parts, holders(&params), params.is_shared())?;
+        let linear = if params.is_shared() { Some(Linear::new(&params, parts, false)?) } else { None };
+        Ok(Self { params, linear })
+    }
 }
 
-/// The scores.
-pub(super) fn result_disclosure(params: &ScoreParams) -> Disclosure {
-    Disclosure { what: "result".into(), to: Audience::Recipient, cells_max: cells(params) }
-}
+impl Job for LinearJob {
+    type Input = Input;
+    const FAMILY: ModelFamily = ModelFamily::Linear;
 
-impl Plan for LinearPlan {
-    fn facts(&self, owner: &NodeId) -> JobFacts {
-        let own = self.params.columns(owner);
-        let features = own.into_iter().flat_map(|o| &o.features).map(|c| (c.clone(), Use::Score));
-        let key = own.map(|o| (o.key.clone(), Use::Key));
-        JobFacts {
-            uses: features.chain(key).collect(),
-            providers_min: if self.params.mode == Mode::Private { 1 } else { 2 },
-            rows_max: None,
-            score: Some(ScoreFacts {
-                rows: self.params.rows,
-                precision: self.params.output.precision,
-                family: ModelFamily::Linear,
-            }),
-        }
+    fn score(&self) -> &ScoreParams {
+        &self.params
     }
 
-    fn disclosures(&self) -> Vec<Disclosure> {
-        vec![result_disclosure(&self.params)]
+    fn providers_min(&self) -> usize {
+        if self.params.mode == Mode::Private { 1 } else { 2 }
     }
 
-    fn local_query(&self, owner: &NodeId, view: &str) -> LocalQuery {
-        let own = self.params.columns(owner);
-        let mut columns: Vec<String> = own.map(|o| o.features.clone()).unwrap_or_default();
-        columns.extend(own.map(|o| o.key.clone()));
-        LocalQuery { view: view.to_owned(), columns, filter: None }
+    fn circuit(&self) -> Option<&Arc<Circuit<Input>>> {
+        self.linear.as_ref().map(|l| &l.circuit)
     }
 
-    fn fold(&self, owner: &NodeId, material: Material) -> Result<Box<dyn Fold>, Fault> {
-        let list = material.attachments.get(keys::ATTACHMENT).map_or(&[][..], Vec::as_slice);
-        let wanted = || keys::Wanted::decode(list, self.params.rows);
+    fn fold(
+        &self,
+        owner: &NodeId,
+        wanted: &dyn Fn() -> Result<Wanted, Fault>,
+        model: Option<&[u8]>,
+    ) -> Result<Box<dyn Fold>, Fault> {
         let columns = self.params.columns(owner);
-        if let Some(circuit) = &self.circuit
+        if let Some(linear) = &self.linear
             && (self.params.mode == Mode::Private || columns.is_none())
         {
-            let model = material.model.as_deref();
-            return Ok(Box::new(SharedFold::new(self.params.clone(), circuit.clone(), owner, wanted, model)?));
+            return Ok(Box::new(fold::LinearFold::new(&self.params, linear, owner, wanted, model)?));
         }
         let columns =
             columns.ok_or_else(|| Fault::new(Code::RefusedParties, "this owner has no columns in the job"))?;
-        let model = material.model.ok_or_else(|| Fault::new(Code::RefusedModel, "the model is not at hand"))?;
-        Ok(Box::new(split::SplitFold::new(self.params.clone(), self.circuit.clone(), columns, wanted()?, &model)?))
-    }
-
-    fn estimate(&self, parties: usize) -> Estimate {
-        let cells = cells(&self.params);
-        let collect = cells * 8 + 400 * parties as u64;
-        let Some(circuit) = &self.circuit else { return Estimate { cells, bytes_up: collect, rounds: 6 } };
-        let cost = circuit.plan.cost();
-        let sent = cost.sent.iter().map(|to| to.iter().sum()).chain([cost.dealt.iter().sum()]);
-        let rounds = 6 + u64::from(cost.rounds_once) + u64::from(cost.rounds_tile) * u64::from(cost.tiles);
-        Estimate { cells, bytes_up: collect + sent.max().unwrap_or(0), rounds }
-    }
-
-    fn open(&self, package: &[u8], open: &dyn Fn(&[u8]) -> Result<OpenedVector, Fault>) -> Result<Opened, Fault> {
-        open::scores(&self.params, self.circuit.as_deref(), open(package)?)
+        let model = model.ok_or_else(|| Fault::new(Code::RefusedModel, "the model is not at hand"))?;
+        Ok(Box::new(split::SplitFold::new(self.params.clone(), self.linear.clone(), columns, wanted()?, model)?))
     }
 }

@@ -4,11 +4,11 @@ mod circuit;
 mod hand;
 pub mod keys;
 pub mod linear;
-pub mod open;
+mod open;
 pub mod params;
+mod plan;
+mod rows;
 mod shared;
-mod split;
+mod written;
 
-pub use split::PARTIAL_BITS;
-
-pub use linear::ScoreLinear;
+pub use linear::{PARTIAL_BITS, ScoreLinear};

@@ -4,36 +4,35 @@ use serde_json::{Value, json};
 use tacit_governance::Precision;
 use tacit_types::{Code, Fault};
 
-use super::circuit::Circuit;
-
+use super::circuit::Scale;
+use super::linear::FRACTION_BITS;
 use super::params::{ScoreParams, Unknown};
-use super::split::FRACTION_BITS;
 use crate::kind::{Opened, OpenedVector, Table};
 
 /// Rows of the table for people; programs get all of them.
 const SHOWN_MAX: usize = 20;
 
 /// What one opened cell stands for.
-fn meaning(params: &ScoreParams, circuit: Option<&Circuit>, cell: u64) -> Result<Value, Fault> {
+fn meaning(params: &ScoreParams, scale: Option<Scale>, cell: u64) -> Result<Value, Fault> {
     let wrong = || Fault::new(Code::ReceiptInvalid, "an opened number is none of this job's");
     // why: numbers are words of 64 bits in two's complement.
     let number = cell as i64;
-    let bits = circuit.map_or(FRACTION_BITS, |c| c.fraction_bits);
+    let bits = scale.map_or(FRACTION_BITS, |s| s.fraction_bits);
     let score = |margin: f64| Ok(json!(params.link.apply(margin)));
     match params.output.precision {
         Precision::Score => score(number as f64 / 2f64.powi(bits.cast_signed())),
-        Precision::Rounded => score(number as f64 / circuit.map_or(1.0, |c| c.units)),
+        Precision::Rounded => score(number as f64 / scale.map_or(1.0, |s| s.units)),
         Precision::Band if cell <= params.output.edges.len() as u64 => Ok(json!(cell)),
         Precision::Decision if cell <= 1 => Ok(json!(cell == 1)),
         Precision::Band | Precision::Decision => Err(wrong()),
     }
 }
 
-/// Opens the scores, or what comes out in their place.
+/// Opens the scores, or what comes out in their place; `scale` is that of a job on shares.
 ///
 /// # Errors
 /// `receipt.invalid` when the vector is not one of this job's.
-pub(super) fn scores(params: &ScoreParams, circuit: Option<&Circuit>, opened: OpenedVector) -> Result<Opened, Fault> {
+pub(super) fn scores(params: &ScoreParams, scale: Option<Scale>, opened: OpenedVector) -> Result<Opened, Fault> {
     let rows = params.rows as usize;
     let flags = match params.unknown {
         Unknown::Refuse => 1,
@@ -51,7 +50,7 @@ pub(super) fn scores(params: &ScoreParams, circuit: Option<&Circuit>, opened: Op
     };
     let mut scores: Vec<Value> = Vec::with_capacity(rows);
     for (row, cell) in cells.iter().enumerate() {
-        scores.push(if known(row) { meaning(params, circuit, *cell as u64)? } else { Value::Null });
+        scores.push(if known(row) { meaning(params, scale, *cell as u64)? } else { Value::Null });
     }
     let unknown = scores.iter().filter(|s| s.is_null()).count();
     let shown = |score: &Value| match score {
@@ -71,7 +70,7 @@ pub(super) fn scores(params: &ScoreParams, circuit: Option<&Circuit>, opened: Op
         rows: scores.iter().enumerate().take(SHOWN_MAX).map(|(i, s)| vec![(i + 1).to_string(), shown(s)]).collect(),
     };
     // The dealer's seat gave zeroes.
-    let parties = opened.survivors.saturating_sub(usize::from(circuit.is_some()));
+    let parties = opened.survivors.saturating_sub(usize::from(scale.is_some()));
     let json = json!({"parties": parties, "rows": rows, "unknown": unknown, many: scores});
     Ok(Opened { json, tables: vec![table] })
 }

@@ -1,15 +1,14 @@
-//! What a scoring job is signed over, and what a person writes.
+//! What a scoring job is signed over: the part that every kind of score has.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use serde::Deserialize;
 use tacit_governance::Precision;
 use tacit_types::limits::COLUMN_NAME_BYTES_MAX;
 use tacit_types::{Code, Fault, NodeId};
 
 use super::keys::KEYS_MAX;
 use crate::decimal::Decimal;
-use crate::kind::{Draft, Parts};
+use crate::kind::Parts;
 
 /// Owners of data in one scoring job.
 pub const OWNERS_MAX: usize = 16;
@@ -19,6 +18,10 @@ pub const FEATURES_MAX: usize = 4096;
 pub const BANDS_MAX: usize = 16;
 /// Values of features that one owner holds for a job on shares: rows times its features.
 pub const CELLS_MAX: u64 = 1 << 26;
+/// Categories of all features of a job: they are public and signed.
+pub const CATEGORIES_MAX: usize = 4096;
+/// Bytes of a category.
+pub const CATEGORY_BYTES_MAX: usize = tacit_models::limits::CATEGORY_BYTES_MAX;
 /// Digits after the point of a rounded score.
 pub const DECIMALS_MAX: u8 = 6;
 
@@ -32,6 +35,16 @@ pub enum Mode {
     /// One owner holds the whole model and shows it to nobody.
     #[n(1)]
     Private,
+}
+
+impl Mode {
+    /// The word used in job files.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Mode::Split => "split",
+            Mode::Private => "private",
+        }
+    }
 }
 
 /// What happens to a key that not every owner has a usable row for.
@@ -104,6 +117,48 @@ pub struct OwnerColumns {
     #[n(4)]
     #[cbor(default, skip_if = "Vec::is_empty")]
     pub ranges: Vec<Range>,
+    /// With a private model of trees, one list for each feature: its categories, none for numbers. No list at all where
+    /// every feature is a number.
+    #[n(5)]
+    #[cbor(default, skip_if = "Vec::is_empty")]
+    pub categories: Vec<Vec<String>>,
+}
+
+/// What a kind of score wants of the parameters that all have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wants {
+    /// There is a bound of margins; without this there is none.
+    pub bound: bool,
+    /// An error may be named.
+    pub error: bool,
+    /// Each feature has a public range; without this none has.
+    pub ranges: bool,
+    /// Features may have public categories.
+    pub categories: bool,
+    /// A feature belongs to one owner alone.
+    pub distinct: bool,
+    /// Owners hold the values of all rows until the job is over.
+    pub held: bool,
+}
+
+impl Wants {
+    /// Those of a linear model.
+    pub fn linear(params: &ScoreParams) -> Self {
+        let private = params.mode == Mode::Private;
+        let (bound, categories) = (params.is_shared(), false);
+        Self { bound, error: private, ranges: private, categories, distinct: private, held: private }
+    }
+}
+
+/// Whose models a job names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Holders {
+    /// Nobody's.
+    Nobody,
+    /// One party's: the whole model.
+    One,
+    /// A part of each provider, and of one party more if it is named and no provider.
+    Each(Option<NodeId>),
 }
 
 /// What the recipient learns of each row.
@@ -157,11 +212,45 @@ fn wrong<T>(what: impl Into<String>) -> Result<T, Fault> {
 }
 
 impl ScoreParams {
-    /// Checks everything that does not rest on the job's parts.
+    /// Checks everything of a job with a linear model that does not rest on the job's parts.
     ///
     /// # Errors
     /// `refused.parameters`.
     pub fn check(&self) -> Result<(), Fault> {
+        self.check_for(Wants::linear(self))
+    }
+
+    /// Checks everything that does not rest on the job's parts, as a kind wants it.
+    ///
+    /// # Errors
+    /// `refused.parameters`.
+    pub fn check_for(&self, wants: Wants) -> Result<(), Fault> {
+        self.check_rows()?;
+        self.output.check()?;
+        self.check_formats(wants)?;
+        self.owners.iter().try_for_each(|columns| check_kinds(columns, wants))?;
+        let categories = self.owners.iter().flat_map(|o| &o.categories).map(Vec::len).sum::<usize>();
+        if categories > CATEGORIES_MAX {
+            return wrong(format!("{categories} categories, at most {CATEGORIES_MAX}"));
+        }
+        let mut names = BTreeSet::new();
+        for columns in &self.owners {
+            let twice = columns.features.iter().find(|name| !names.insert(name.as_str()));
+            if let Some(twice) = twice.filter(|_| wants.distinct) {
+                return wrong(format!("`{twice}` is a feature of two owners; say under `features` whose it is"));
+            }
+            if wants.held && self.rows.saturating_mul(columns.features.len() as u64) > CELLS_MAX {
+                return wrong(format!("more than {CELLS_MAX} values of one owner's features in one job"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks rows, owners and the names of columns.
+    ///
+    /// # Errors
+    /// `refused.parameters`.
+    pub fn check_rows(&self) -> Result<(), Fault> {
         if !(1..=KEYS_MAX).contains(&self.rows) {
             return wrong(format!("rows: {} of 1 to {KEYS_MAX}", self.rows));
         }
@@ -171,44 +260,23 @@ impl ScoreParams {
         if !self.owners.windows(2).all(|pair| matches!(pair, [a, b] if a.owner < b.owner)) {
             return wrong("the owners do not ascend");
         }
-        for columns in &self.owners {
-            check_columns(columns)?;
-        }
-        self.output.check()?;
-        self.check_shared()
+        self.owners.iter().try_for_each(check_columns)
     }
 
-    /// Whether the score is computed on shares, with a dealer: for a private model, and wherever less than the score
-    /// comes out.
+    /// Whether the score of a linear model is computed on shares, with a dealer: for a private model, and wherever less
+    /// than the score comes out.
     pub fn is_shared(&self) -> bool {
         self.mode == Mode::Private || self.output.precision != Precision::Score
     }
 
-    /// Checks what makes formats and shapes public.
-    fn check_shared(&self) -> Result<(), Fault> {
+    /// Checks what makes formats public.
+    fn check_formats(&self, wants: Wants) -> Result<(), Fault> {
         let positive = |d: Decimal| d.is_valid() && d.units > 0;
-        if self.bound.is_some() != self.is_shared() || !self.bound.is_none_or(positive) {
+        if self.bound.is_some() != wants.bound || !self.bound.is_none_or(positive) {
             return wrong("`bound`, above zero, goes with a private model and with less than the score, with no other");
         }
-        let private = self.mode == Mode::Private;
-        if self.error.is_some_and(|e| !private || !positive(e)) {
+        if self.error.is_some_and(|e| !wants.error || !positive(e)) {
             return wrong("`error`, above zero, goes with a private model");
-        }
-        let mut names = std::collections::BTreeSet::new();
-        for columns in &self.owners {
-            if columns.ranges.len() != if private { columns.features.len() } else { 0 } {
-                return wrong("a range for each feature goes with a private model, with no other");
-            }
-            let is_range = |r: &Range| r.least.is_valid() && r.most.is_valid() && r.least.cmp_value(r.most).is_le();
-            if let Some((name, _)) = columns.features.iter().zip(&columns.ranges).find(|(_, r)| !is_range(r)) {
-                return wrong(format!("ranges: that of `{name}` is none"));
-            }
-            if private && let Some(twice) = columns.features.iter().find(|name| !names.insert(name.as_str())) {
-                return wrong(format!("`{twice}` is a feature of two owners; say under `features` whose it is"));
-            }
-            if private && self.rows.saturating_mul(columns.features.len() as u64) > CELLS_MAX {
-                return wrong(format!("more than {CELLS_MAX} values of one owner's features in one job"));
-            }
         }
         Ok(())
     }
@@ -217,24 +285,24 @@ impl ScoreParams {
     ///
     /// # Errors
     /// `refused.parameters`.
-    pub fn fits(&self, parts: &Parts<'_>) -> Result<(), Fault> {
-        let providers: std::collections::BTreeSet<NodeId> = parts.providers.iter().map(|p| p.owner).collect();
+    pub fn fits(&self, parts: &Parts<'_>, holders: Holders, dealt: bool) -> Result<(), Fault> {
+        let providers: BTreeSet<NodeId> = parts.providers.iter().map(|p| p.owner).collect();
         if !self.owners.iter().map(|o| &o.owner).eq(providers.iter()) {
             return wrong("the owners of the columns are not the job's providers");
         }
         let mut models: Vec<NodeId> = parts.models.iter().map(|m| m.owner).collect();
         models.sort_unstable();
-        let fits = match self.mode {
-            Mode::Split => models.iter().eq(providers.iter()) && parts.dealer.is_some() == self.is_shared(),
-            Mode::Private => models.len() == 1 && parts.dealer.is_some(),
+        let fits = match holders {
+            Holders::Nobody => models.is_empty(),
+            Holders::One => models.len() == 1,
+            Holders::Each(more) => models.iter().eq(&providers.iter().copied().chain(more).collect::<BTreeSet<_>>()),
         };
-        if !fits {
-            return wrong(match self.mode {
-                Mode::Split if self.is_shared() => {
-                    "less than the score of a split model has one part at each owner, and a dealer"
-                }
-                Mode::Split => "a split model has one part at each owner and no dealer",
-                Mode::Private => "a private model is one model, with a dealer",
+        if !fits || parts.dealer.is_some() != dealt {
+            return wrong(match (holders, dealt) {
+                (Holders::Nobody, _) => "a rule has no model and a dealer",
+                (Holders::One, _) => "a private model is one model, with a dealer",
+                (Holders::Each(_), false) => "a split model has one part at each owner and no dealer",
+                (Holders::Each(_), true) => "a split model on shares has one part at each owner, and a dealer",
             });
         }
         if parts.dealer.is_some_and(|d| providers.contains(&d) || models.contains(&d)) {
@@ -269,8 +337,31 @@ fn check_columns(columns: &OwnerColumns) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Checks ranges and categories.
+fn check_kinds(columns: &OwnerColumns, wants: Wants) -> Result<(), Fault> {
+    if columns.ranges.len() != if wants.ranges { columns.features.len() } else { 0 } {
+        return wrong("a range for each feature goes with a private model, with no other");
+    }
+    let is_range = |r: &Range| r.least.is_valid() && r.most.is_valid() && r.least.cmp_value(r.most).is_le();
+    if let Some((name, _)) = columns.features.iter().zip(&columns.ranges).find(|(_, r)| !is_range(r)) {
+        return wrong(format!("ranges: that of `{name}` is none"));
+    }
+    let lists = &columns.categories;
+    let some = lists.iter().any(|list| !list.is_empty());
+    if some == lists.is_empty() || (some && (!wants.categories || lists.len() != columns.features.len())) {
+        return wrong("categories: a list for each feature, or none at all, goes with a private model of trees");
+    }
+    for (name, list) in columns.features.iter().zip(lists) {
+        let distinct: BTreeSet<&String> = list.iter().collect();
+        if distinct.len() < list.len() || list.iter().any(|c| c.len() > CATEGORY_BYTES_MAX) {
+            return wrong(format!("categories: two of `{name}` are equal, or one is too long"));
+        }
+    }
+    Ok(())
+}
+
 impl Output {
-    fn check(&self) -> Result<(), Fault> {
+    pub(super) fn check(&self) -> Result<(), Fault> {
         let edges = match self.precision {
             Precision::Decision => 1..=1,
             Precision::Band => 1..=BANDS_MAX,
@@ -289,125 +380,4 @@ impl Output {
         }
         Ok(())
     }
-}
-
-/// What a person writes under `[params]`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    mode: Option<String>,
-    /// The key column of every owner, or by owner.
-    key: OneOrEach,
-    /// Features by owner; each owner's columns that the model names when absent.
-    features: Option<BTreeMap<String, Vec<String>>>,
-    output: Option<String>,
-    decimals: Option<u8>,
-    threshold: Option<String>,
-    bands: Option<Vec<String>>,
-    unknown: Option<String>,
-    link: Option<String>,
-    /// By feature, the least and the greatest value.
-    ranges: Option<BTreeMap<String, [Decimal; 2]>>,
-    bound: Option<Decimal>,
-    error: Option<Decimal>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrEach {
-    One(String),
-    Each(BTreeMap<String, String>),
-}
-
-fn word<T: Copy>(field: &str, text: Option<&str>, words: &[(&str, T)], default: T) -> Result<T, Fault> {
-    let Some(text) = text else { return Ok(default) };
-    words.iter().find(|(w, _)| *w == text).map(|(_, value)| *value).ok_or_else(|| {
-        let known: Vec<&str> = words.iter().map(|(w, _)| *w).collect();
-        Fault::new(Code::RefusedParameters, format!("{field}: `{text}`; one of {}", known.join(", ")))
-    })
-}
-
-/// Turns what a person wrote into parameters.
-///
-/// # Errors
-/// `refused.parameters` naming the field.
-pub fn from_written(written: serde_json::Value, draft: &Draft) -> Result<ScoreParams, Fault> {
-    let written: Written =
-        serde_json::from_value(written).map_err(|e| Fault::new(Code::RefusedParameters, format!("params: {e}")))?;
-    let default_mode = if draft.dealer.is_some() { Mode::Private } else { Mode::Split };
-    let mode =
-        word("mode", written.mode.as_deref(), &[("split", Mode::Split), ("private", Mode::Private)], default_mode)?;
-    let rules = [("refuse", Unknown::Refuse), ("default", Unknown::Default), ("flag", Unknown::Flag)];
-    let links = [("identity", LinkWord::Identity), ("logistic", LinkWord::Logistic), ("exp", LinkWord::Exp)];
-    let precisions = Precision::ALL.map(|p| (p.word(), p));
-    let edges = written.threshold.into_iter().chain(written.bands.into_iter().flatten());
-    let output = Output {
-        precision: word("output", written.output.as_deref(), &precisions, Precision::Score)?,
-        decimals: written.decimals,
-        edges: edges.map(|text| Decimal::parse(&text)).collect::<Result<_, _>>()?,
-    };
-    let mut owners = Vec::new();
-    for provider in &draft.providers {
-        let key = match &written.key {
-            OneOrEach::One(key) => key.clone(),
-            OneOrEach::Each(keys) => match keys.get(&provider.name) {
-                Some(key) => key.clone(),
-                None => return wrong(format!("key: none for `{}`", provider.name)),
-            },
-        };
-        let mut features = match &written.features {
-            Some(by_owner) => by_owner.get(&provider.name).cloned().unwrap_or_default(),
-            None => named_by_models(mode, draft, provider, &key),
-        };
-        features.sort_unstable();
-        if let Some(column) = core::iter::once(&key).chain(&features).find(|c| !provider.columns.contains_key(*c)) {
-            let what = format!("`{column}` is not a column of {}", provider.name);
-            return Err(Fault::new(Code::DataColumnUnknown, what));
-        }
-        let ranges = if mode == Mode::Private { ranges_of(&features, &written.ranges)? } else { Vec::new() };
-        owners.push(OwnerColumns { owner: provider.owner, key, features, ranges });
-    }
-    if let Some(stranger) =
-        written.features.iter().flat_map(BTreeMap::keys).find(|n| !draft.providers.iter().any(|p| p.name == **n))
-    {
-        return wrong(format!("features: `{stranger}` is not a provider of the contract"));
-    }
-    let strange = |name: &&String| !owners.iter().any(|o| !o.ranges.is_empty() && o.features.contains(*name));
-    if let Some(name) = written.ranges.iter().flat_map(BTreeMap::keys).find(strange) {
-        return wrong(format!("ranges: `{name}` is no feature of a private model"));
-    }
-    owners.sort_by_key(|o| o.owner);
-    let params = ScoreParams {
-        mode,
-        rows: draft.keys.unwrap_or(0),
-        owners,
-        output,
-        unknown: word("unknown", written.unknown.as_deref(), &rules, Unknown::Flag)?,
-        link: word("link", written.link.as_deref(), &links, LinkWord::Identity)?,
-        bound: written.bound,
-        error: written.error,
-    };
-    params.check()?;
-    Ok(params)
-}
-
-fn ranges_of(features: &[String], written: &Option<BTreeMap<String, [Decimal; 2]>>) -> Result<Vec<Range>, Fault> {
-    let range = |name: &String| match written.as_ref().and_then(|all| all.get(name)) {
-        Some([least, most]) => Ok(Range { least: *least, most: *most }),
-        None => wrong(format!("ranges: none for `{name}`")),
-    };
-    features.iter().map(range).collect()
-}
-
-/// The provider's columns that the models name as features: of a split model those of its own part.
-fn named_by_models(mode: Mode, draft: &Draft, provider: &crate::kind::DraftProvider, key: &str) -> Vec<String> {
-    let models = draft.models.iter().filter(|(at, _)| mode == Mode::Private || at.owner == provider.owner);
-    let mut named: Vec<String> = models
-        .flat_map(|(_, model)| &model.features)
-        .filter(|f| provider.columns.contains_key(*f) && *f != key)
-        .cloned()
-        .collect();
-    named.sort_unstable();
-    named.dedup();
-    named
 }

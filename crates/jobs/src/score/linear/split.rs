@@ -1,19 +1,18 @@
 //! The halves of a split linear model: each owner's partial scores, and their sum.
 
-use std::sync::Arc;
-
 use tacit_crypto::Transcript;
 use tacit_models::{Frame, Kind, Model};
 use tacit_protocol::{Abort, Party};
 use tacit_types::{Code, Columns, Fault};
 use zeroize::Zeroizing;
 
-use super::circuit::Circuit;
-use super::hand;
-use super::keys::{self, Wanted};
-use super::params::{OwnerColumns, ScoreParams, Unknown};
-use super::shared;
+use super::circuit::Linear;
+use super::fold::Partials;
 use crate::kind::{Fold, JointContext, JointFuture, JointHalf, JointOutput};
+use crate::score::hand;
+use crate::score::keys::{self, Wanted};
+use crate::score::params::{OwnerColumns, ScoreParams, Unknown};
+use crate::score::shared::SharedJoint;
 use crate::session;
 
 /// Bits after the point of a partial score: each owner's rounding adds at most 2^-29.
@@ -37,7 +36,7 @@ enum Found {
 pub(super) struct SplitFold {
     params: ScoreParams,
     /// For less than the score, on shares.
-    circuit: Option<Arc<Circuit>>,
+    linear: Option<Linear>,
     key: String,
     model: Model,
     wanted: Wanted,
@@ -49,7 +48,7 @@ impl SplitFold {
     /// `refused.model` when the model is no part for these columns.
     pub fn new(
         params: ScoreParams,
-        circuit: Option<Arc<Circuit>>,
+        linear: Option<Linear>,
         columns: &OwnerColumns,
         wanted: Wanted,
         model: &[u8],
@@ -67,7 +66,7 @@ impl SplitFold {
             return Err(refused(what));
         }
         let found = vec![Found::Nothing; wanted.rows()];
-        Ok(Self { params, circuit, key: columns.key.clone(), model, wanted, found })
+        Ok(Self { params, linear, key: columns.key.clone(), model, wanted, found })
     }
 }
 
@@ -92,7 +91,7 @@ impl Fold for SplitFold {
             return Ok(());
         }
         let Kind::Additive(additive) = self.model.kind() else { return Ok(()) };
-        let shared = self.circuit.as_ref().map(|c| (c.units, c.clamp));
+        let shared = self.linear.as_ref().map(|l| (l.circuit.scale.units, l.clamp));
         let (units, most) = shared.unwrap_or((1.0, f64::from(1u32 << PARTIAL_BITS)));
         let frame = Frame::new(self.model.features(), batch)?;
         for row in rows {
@@ -110,15 +109,15 @@ impl Fold for SplitFold {
     }
 
     fn finish(self: Box<Self>) -> Box<dyn JointHalf> {
-        if let Some(circuit) = self.circuit {
+        if let Some(linear) = self.linear {
             let partial = |found: &Found| match found {
                 Found::Partial(partial) => *partial,
                 Found::Nothing | Found::Unusable => 0,
             };
-            let values = shared::Values::Partials(Zeroizing::new(self.found.iter().map(partial).collect()));
+            let values = Partials(Zeroizing::new(self.found.iter().map(partial).collect()));
             let known = self.found.iter().map(|f| matches!(f, Found::Partial(_))).collect();
-            let data = Some(shared::Data { values, known });
-            return Box::new(shared::SharedJoint { params: self.params, circuit, data, weights: None });
+            let (params, circuit) = (self.params, linear.circuit);
+            return Box::new(SharedJoint { params, circuit, known, values: Box::new(values) });
         }
         Box::new(SplitJoint { params: self.params, found: self.found })
     }

@@ -1,0 +1,106 @@
+//! What every scoring job decides, discloses, reads and opens alike, whatever its model is.
+
+use std::sync::Arc;
+
+use tacit_governance::{JobFacts, ModelFamily, Precision, ScoreFacts, Use};
+use tacit_protocol::{Audience, Disclosure};
+use tacit_types::{Fault, LocalQuery, NodeId};
+
+use super::circuit::Circuit;
+use super::keys::{self, Wanted};
+use super::open;
+use super::params::{ScoreParams, Unknown};
+use crate::kind::{Estimate, Fold, Material, Opened, OpenedVector, Plan};
+
+/// A checked job of one kind of score.
+pub(super) trait Job: Send + Sync {
+    /// What an input of its plan may be.
+    type Input;
+    /// The family of the models that it uses.
+    const FAMILY: ModelFamily;
+
+    /// What all kinds have in common.
+    fn score(&self) -> &ScoreParams;
+
+    /// The fewest owners of data.
+    fn providers_min(&self) -> usize;
+
+    /// What is computed on shares, where that is how.
+    fn circuit(&self) -> Option<&Arc<Circuit<Self::Input>>>;
+
+    /// A party's local half. Only owners of data take `wanted`.
+    ///
+    /// # Errors
+    /// `refused.parties` for whoever has no part; what is wrong with the material.
+    fn fold(
+        &self,
+        owner: &NodeId,
+        wanted: &dyn Fn() -> Result<Wanted, Fault>,
+        model: Option<&[u8]>,
+    ) -> Result<Box<dyn Fold>, Fault>;
+}
+
+/// A plan of such a job.
+pub(super) struct ScorePlan<J>(pub J);
+
+/// Cells that the recipient opens: a score a row, and what tells unknown rows apart.
+fn cells(params: &ScoreParams) -> u64 {
+    params.rows
+        + match params.unknown {
+            Unknown::Refuse => 1,
+            Unknown::Default => 0,
+            Unknown::Flag => params.rows,
+        }
+}
+
+/// The scores.
+pub(super) fn result_disclosure(params: &ScoreParams) -> Disclosure {
+    Disclosure { what: "result".into(), to: Audience::Recipient, cells_max: cells(params) }
+}
+
+impl<J: Job> Plan for ScorePlan<J> {
+    fn facts(&self, owner: &NodeId) -> JobFacts {
+        let params = self.0.score();
+        let own = params.columns(owner);
+        let features = own.into_iter().flat_map(|o| &o.features).map(|c| (c.clone(), Use::Score));
+        let key = own.map(|o| (o.key.clone(), Use::Key));
+        let precision: Precision = params.output.precision;
+        JobFacts {
+            uses: features.chain(key).collect(),
+            providers_min: self.0.providers_min(),
+            rows_max: None,
+            score: Some(ScoreFacts { rows: params.rows, precision, family: J::FAMILY }),
+        }
+    }
+
+    fn disclosures(&self) -> Vec<Disclosure> {
+        vec![result_disclosure(self.0.score())]
+    }
+
+    fn local_query(&self, owner: &NodeId, view: &str) -> LocalQuery {
+        let own = self.0.score().columns(owner);
+        let mut columns: Vec<String> = own.map(|o| o.features.clone()).unwrap_or_default();
+        columns.extend(own.map(|o| o.key.clone()));
+        LocalQuery { view: view.to_owned(), columns, filter: None }
+    }
+
+    fn fold(&self, owner: &NodeId, material: Material) -> Result<Box<dyn Fold>, Fault> {
+        let list = material.attachments.get(keys::ATTACHMENT).map_or(&[][..], Vec::as_slice);
+        let wanted = || Wanted::decode(list, self.0.score().rows);
+        self.0.fold(owner, &wanted, material.model.as_deref())
+    }
+
+    fn estimate(&self, parties: usize) -> Estimate {
+        let cells = cells(self.0.score());
+        let collect = cells * 8 + 400 * parties as u64;
+        let Some(circuit) = self.0.circuit() else { return Estimate { cells, bytes_up: collect, rounds: 6 } };
+        let cost = circuit.plan.cost();
+        let sent = cost.sent.iter().map(|to| to.iter().sum()).chain([cost.dealt.iter().sum()]);
+        let rounds = 6 + u64::from(cost.rounds_once) + u64::from(cost.rounds_tile) * u64::from(cost.tiles);
+        Estimate { cells, bytes_up: collect + sent.max().unwrap_or(0), rounds }
+    }
+
+    fn open(&self, package: &[u8], open: &dyn Fn(&[u8]) -> Result<OpenedVector, Fault>) -> Result<Opened, Fault> {
+        open::scores(self.0.score(), self.0.circuit().map(|c| c.scale), open(package)?)
+    }
+}

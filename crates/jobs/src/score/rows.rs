@@ -1,0 +1,105 @@
+//! The rows that a list of keys names, as an owner of data finds them: the values of its features, kept in the order of
+//! the list until they are computed with.
+
+use tacit_models::{Feature, Frame};
+use tacit_types::{Code, Columns, Fault};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::keys::{self, Wanted};
+
+/// What an owner has for a wanted key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Row,
+    /// More than one row, or one that lacks a value: as good as none.
+    Unusable,
+}
+
+/// The features of the wanted rows.
+pub(super) struct Rows<C: Zeroize> {
+    key: String,
+    features: Vec<Feature>,
+    wanted: Wanted,
+    found: Vec<Found>,
+    /// Row by row.
+    cells: Zeroizing<Vec<C>>,
+}
+
+/// What was found: the features of each row, and which rows are there.
+pub(super) struct Kept<C: Zeroize> {
+    /// Features of a row.
+    count: usize,
+    cells: Zeroizing<Vec<C>>,
+    /// Whether each row is there and usable.
+    pub known: Vec<bool>,
+}
+
+impl<C: Copy + Default + Zeroize> Rows<C> {
+    /// Nothing yet of these features, and of the column with the key.
+    pub fn new(key: &str, features: Vec<Feature>, wanted: Wanted) -> Self {
+        let found = vec![Found::Nothing; wanted.rows()];
+        let cells = Zeroizing::new(vec![C::default(); wanted.rows() * features.len()]);
+        Self { key: key.to_owned(), features, wanted, found, cells }
+    }
+
+    /// Takes a batch. `encode` gives a feature's value as it is kept, `None` where a row without it is unusable.
+    ///
+    /// # Errors
+    /// `data.column_unknown`, `data.column_type`, `model.input`: of the columns, never of a value.
+    pub fn take(&mut self, batch: &Columns, encode: impl Fn(usize, f64) -> Option<C>) -> Result<(), Fault> {
+        let Some(column) = batch.get(&self.key) else {
+            return Err(Fault::new(Code::DataColumnUnknown, format!("`{}`", self.key)));
+        };
+        keys::check(column)?;
+        // Of the whole batch, so that no failure tells of a key.
+        let frame = Frame::new(&self.features, batch)?;
+        let count = self.features.len();
+        let mut row_cells: Zeroizing<Vec<C>> = Zeroizing::new(vec![C::default(); count]);
+        for row in (0..batch.rows).filter(|row| !self.wanted.places(column, *row).is_empty()) {
+            let mut usable = true;
+            for (i, cell) in row_cells.iter_mut().enumerate() {
+                let value = encode(i, frame.value(row, i as u32));
+                usable &= value.is_some();
+                *cell = value.unwrap_or_default();
+            }
+            for place in self.wanted.places(column, row) {
+                let place = *place as usize;
+                let (Some(found), Some(cells)) =
+                    (self.found.get_mut(place), self.cells.get_mut(place * count..(place + 1) * count))
+                else {
+                    continue;
+                };
+                let first = *found == Found::Nothing;
+                *found = if first && usable { Found::Row } else { Found::Unusable };
+                cells.copy_from_slice(&row_cells);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends it. `absent` gives what stands for the features of a row that is not there.
+    pub fn finish(mut self, absent: impl Fn(usize) -> C) -> Kept<C> {
+        let count = self.features.len();
+        let absent: Vec<C> = (0..count).map(absent).collect();
+        for (cells, found) in self.cells.chunks_exact_mut(count.max(1)).zip(&self.found) {
+            if *found != Found::Row {
+                cells.copy_from_slice(&absent);
+            }
+        }
+        let known = self.found.iter().map(|f| *f == Found::Row).collect();
+        Kept { count, cells: self.cells, known }
+    }
+}
+
+impl<C: Copy + Zeroize> Kept<C> {
+    /// The features of a row; nothing past the last.
+    pub fn row(&self, row: usize) -> &[C] {
+        self.cells.get(row * self.count..(row + 1) * self.count).unwrap_or_default()
+    }
+
+    /// The features of all rows from one on, without gaps.
+    pub fn from(&self, row: usize) -> &[C] {
+        self.cells.get(row * self.count..).unwrap_or_default()
+    }
+}
