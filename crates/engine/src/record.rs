@@ -59,9 +59,13 @@ fn opened(spec: &JobSpec, finished: &Finished) -> Vec<(String, u64)> {
     }
 }
 
-/// The role of a party: who asks brings nothing and receives.
+/// The role of a party: who asks brings nothing and receives, who deals brings nothing and computes.
 fn role(spec: &JobSpec, root: &NodeId) -> Role {
-    if spec.asker == Some(*root) { Role::Result } else { Role::Input }
+    match root {
+        root if spec.asker == Some(*root) => Role::Result,
+        root if spec.dealer == Some(*root) => Role::Compute,
+        _ => Role::Input,
+    }
 }
 
 /// The hash of the job's body without its signature.
