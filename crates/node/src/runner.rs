@@ -46,7 +46,8 @@ pub(crate) async fn run(
 ) {
     let (id, attempt) = (assignment.job, assignment.attempt);
     let _held = Held { inner: inner.clone(), job: id };
-    let mut attempt_run = AttemptRun::new(inner.clone(), &assignment, session);
+    let deals = job.body().dealer == Some(inner.keys.root.id());
+    let mut attempt_run = AttemptRun::new(inner.clone(), &assignment, session, deals);
     let outcome = match attempt_run.run(&job, &assignment, &mut cancel).await {
         Ok(mut output) => {
             let until = attempt_run.began + Duration::from_millis(assignment.budget_ms.min(job.body().attempt_ms));
@@ -194,7 +195,7 @@ struct AttemptRun {
 }
 
 impl AttemptRun {
-    fn new(inner: Arc<Inner>, assignment: &Assignment, session: Session) -> Self {
+    fn new(inner: Arc<Inner>, assignment: &Assignment, session: Session, deals: bool) -> Self {
         let ahead = Arc::new(HashAhead::new(session.seating.chunk_bytes()));
         Self {
             inner,
@@ -202,7 +203,7 @@ impl AttemptRun {
             ahead,
             header: StreamHeader { job: assignment.job, attempt: assignment.attempt },
             began: Instant::now(),
-            egress: Egress::default(),
+            egress: Egress::new(deals),
             ledger_written: Instant::now(),
             input_sent: false,
             opened: Vec::new(),
