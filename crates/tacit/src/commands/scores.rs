@@ -8,46 +8,59 @@ use crate::output::Out;
 /// Rows of the table for people; programs get all of them.
 const SHOWN_MAX: usize = 20;
 
-/// Puts the key beside each score of a result, in the order of the list that the job was made with.
+/// What a result may hold of each row: the list's name, and that of one entry.
+const LISTS: [(&str, &str); 3] = [("scores", "score"), ("bands", "band"), ("decisions", "decision")];
+
+/// Puts the key beside each score, band or decision of a result, in the order of the list that the job was made with.
 ///
 /// # Errors
-/// `args.invalid` when the result has no scores, or the list has another number of keys.
+/// `args.invalid` when the result has nothing of rows, or the list has another number of keys.
 pub fn name(result: &mut Value, keys: &[String]) -> Result<(), Fault> {
     let invalid = |what: String| Fault::new(Code::ArgsInvalid, what);
-    let scores = result.get_mut("scores").and_then(Value::as_array_mut);
-    let scores = scores.ok_or_else(|| invalid("--keys: the job has no scores".into()))?;
-    if scores.len() != keys.len() {
-        return Err(invalid(format!("--keys: {} keys in the list, {} rows in the job", keys.len(), scores.len())));
+    let found = LISTS.into_iter().find(|(list, _)| result.get(list).is_some_and(Value::is_array));
+    let (list, one) = found.ok_or_else(|| invalid("--keys: the job has no scores".into()))?;
+    let rows = result.get_mut(list).and_then(Value::as_array_mut).map_or(&mut [][..], Vec::as_mut_slice);
+    if rows.len() != keys.len() {
+        return Err(invalid(format!("--keys: {} keys in the list, {} rows in the job", keys.len(), rows.len())));
     }
-    for (score, key) in scores.iter_mut().zip(keys) {
-        *score = json!({"key": key, "score": score.take()});
+    for (row, key) in rows.iter_mut().zip(keys) {
+        *row = json!({"key": key, one: row.take()});
     }
     Ok(())
 }
 
-/// Shows the scores of a result; `false` when it has none.
+/// Shows what a result holds of each row; `false` when that is nothing.
 pub fn print(out: &Out, result: &Value) -> bool {
-    let Some(scores) = result.get("scores").and_then(Value::as_array) else { return false };
-    let named = scores.first().is_some_and(Value::is_object);
-    let shown = |score: &Value| match score.as_f64() {
-        Some(score) => format!("{score:.9}"),
-        None => out.say("unknown", "未知").to_owned(),
+    let list = |(list, one)| Some((result.get(list)?.as_array()?, one));
+    let Some((rows, one)) = LISTS.into_iter().find_map(list) else { return false };
+    let named = rows.first().is_some_and(Value::is_object);
+    let shown = |value: &Value| match value {
+        Value::Bool(true) => out.say("yes", "是").to_owned(),
+        Value::Bool(false) => out.say("no", "否").to_owned(),
+        Value::Number(band) if one == "band" => band.to_string(),
+        Value::Number(score) => format!("{:.9}", score.as_f64().unwrap_or(f64::NAN)),
+        _ => out.say("unknown", "未知").to_owned(),
     };
-    let row = |(i, score): (usize, &Value)| match named {
-        true => vec![crate::output::plain(score["key"].as_str().unwrap_or_default()), shown(&score["score"])],
-        false => vec![(i + 1).to_string(), shown(score)],
+    let row = |(i, value): (usize, &Value)| match named {
+        true => vec![crate::output::plain(value["key"].as_str().unwrap_or_default()), shown(&value[one])],
+        false => vec![(i + 1).to_string(), shown(value)],
     };
-    let rows: Vec<Vec<String>> = scores.iter().enumerate().take(SHOWN_MAX).map(row).collect();
+    let lines: Vec<Vec<String>> = rows.iter().enumerate().take(SHOWN_MAX).map(row).collect();
     out.text(format!(
         "\n{} {}, {} {}",
-        scores.len(),
+        rows.len(),
         out.say("rows", "行"),
         result["unknown"],
         out.say("of them without a score", "行无分数")
     ));
     let first = if named { out.say("key", "键") } else { out.say("row", "行号") };
-    out.table(&[first, out.say("score", "分数")], &rows);
-    if scores.len() > SHOWN_MAX {
+    let second = match one {
+        "band" => out.say("band", "分段"),
+        "decision" => out.say("decision", "决定"),
+        _ => out.say("score", "分数"),
+    };
+    out.table(&[first, second], &lines);
+    if rows.len() > SHOWN_MAX {
         out.text(out.say("The first rows; --json gives all of them.", "仅显示前若干行；--json 输出全部。"));
     }
     true
@@ -64,6 +77,12 @@ mod tests {
         let mut result = opened.clone();
         name(&mut result, &keys(2)).unwrap();
         assert_eq!(result["scores"], json!([{"key": "k0", "score": 0.5}, {"key": "k1", "score": null}]));
+        let mut bands = json!({"bands": [0]});
+        name(&mut bands, &keys(1)).unwrap();
+        assert_eq!(bands, json!({"bands": [{"key": "k0", "band": 0}]}));
+        let mut decisions = json!({"decisions": [true, null]});
+        name(&mut decisions, &keys(2)).unwrap();
+        assert_eq!(decisions["decisions"][0], json!({"key": "k0", "decision": true}));
         assert!(name(&mut opened.clone(), &keys(1)).unwrap_err().what.contains("1 keys in the list, 2 rows"));
         assert_eq!(name(&mut opened.clone(), &keys(3)).unwrap_err().code, Code::ArgsInvalid);
         assert_eq!(name(&mut json!({"rows": 2}), &keys(2)).unwrap_err().code, Code::ArgsInvalid);
