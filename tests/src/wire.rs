@@ -95,6 +95,15 @@ impl Wire {
         Ok(online.min(datasets.len()))
     }
 
+    /// How many nodes are connected.
+    ///
+    /// # Errors
+    /// As [`Wire::ask`].
+    pub fn there(&self) -> Result<usize, Fault> {
+        let FromCoordinator::Roster(roster) = self.ask(&ToCoordinator::Roster)? else { return Err(other()) };
+        Ok(roster.iter().filter(|entry| entry.online && !entry.address.is_empty()).count())
+    }
+
     /// Submits signed bytes.
     ///
     /// # Errors

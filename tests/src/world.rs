@@ -255,6 +255,20 @@ impl World {
         }
     }
 
+    /// Waits until so many nodes are connected, whether they offer anything or not.
+    #[track_caller]
+    pub fn wait_there(&self, operator: &str, nodes: usize) {
+        let begun = Instant::now();
+        loop {
+            let there = Wire::open(&self.home(operator)).and_then(|wire| wire.there());
+            match there {
+                Ok(there) if there >= nodes => return,
+                other => assert!(begun.elapsed() < START_WAIT, "{other:?} of {nodes} nodes are there"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Drafts a contract as `lab` and has each owner sign it.
     #[track_caller]
     pub fn agree(&self, name: &str, owners: &[&str], quota: u64, more: &str) {

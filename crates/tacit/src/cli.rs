@@ -125,7 +125,32 @@ pub struct JoinArgs {
 #[derive(Subcommand)]
 pub enum CoordinatorCommand {
     /// Serve until interrupted.
-    Run,
+    #[command(after_help = DEALER_HELP)]
+    Run(CoordinatorRunArgs),
+}
+
+/// What a dealer can and cannot do, for whoever offers one and for whoever signs it.
+const DEALER_HELP: &str = "\
+Example: tacit --home /srv/tacit coordinator run --dealer notary --dealer-listen 0.0.0.0:7401 --dealer-public tacit.example:7401
+
+A dealer hands out the randomness that computing on shares takes. It is a node with keys of its own, in the folder `dealer` \
+below the coordinator's; once made it is served at every start. It deals for a contract that names it, once everyone has \
+signed, this coordinator as the dealer too: tacit --home /srv/tacit/dealer contract sign NAME
+
+A dealer knows every mask. Alone it learns nothing. TOGETHER WITH ANY ONE PARTY THAT COMPUTES IT CAN READ ALL FEATURES AND \
+ALL WEIGHTS OF THE JOB. Who does not trust this coordinator with that does not sign the contract.";
+
+#[derive(Args)]
+pub struct CoordinatorRunArgs {
+    /// Serve a dealer of this name as well; see below what it could read.
+    #[arg(long, value_name = "NAME")]
+    pub dealer: Option<String>,
+    /// UDP address on which the dealer listens, when it is made.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:7401", requires = "dealer")]
+    pub dealer_listen: String,
+    /// Address of the dealer that nodes dial, when it is made.
+    #[arg(long, value_name = "ADDRESS", default_value = "", requires = "dealer")]
+    pub dealer_public: String,
 }
 
 #[derive(Subcommand)]

@@ -9,11 +9,11 @@ use tacit_crypto::{Statement, sha256};
 use tacit_engine::{FromCoordinator, ToCoordinator, api::dataset_id};
 use tacit_governance::contract::{Cohort, ColumnGrant, DatasetGrant, Quota};
 use tacit_governance::{
-    Contract, ContractParty, DatasetDescriptor, Level, ModelDescriptor, ModelGrant, OnlineTerms, PartyCard, Precision, Role,
-    ScoringTerms, SignedContract,
+    Contract, ContractParty, DatasetDescriptor, Level, ModelDescriptor, ModelGrant, OnlineTerms, PartyCard, Precision,
+    Role, ScoringTerms, SignedContract,
 };
 use tacit_node::Client;
-use tacit_types::{Code, Fault, ModelVersionId, Name, UnixMillis, wire::Blob};
+use tacit_types::{Code, Fault, Lang, ModelVersionId, Name, UnixMillis, wire::Blob};
 
 use crate::cli::{Cli, ContractCommand};
 use crate::home::{Party, unexpected};
@@ -387,6 +387,23 @@ fn terms(out: &Out, contract: &SignedContract) {
         lines.push(rows(&format!("{} {owner}", out.say("from", "来自")), columns.join(", ")));
     }
     out.table(&[out.say("term", "条款"), ""], &lines);
+    let dealers: Vec<&str> = body.parties.iter().filter(|p| p.role == Role::Dealer).map(|p| p.name.as_str()).collect();
+    if !dealers.is_empty() {
+        out.text(format!("{}: {}", dealers.join(", "), dealer_warning(out)));
+    }
+}
+
+/// What everyone who names a dealer must know.
+pub fn dealer_warning(out: &Out) -> &'static str {
+    match out.lang() {
+        Lang::En => {
+            "the dealer knows every mask. Together with any one party that computes it can read all features and all \
+             weights of a job. Sign only if it is with none of them."
+        }
+        Lang::Zh => {
+            "随机数分发方掌握全部掩码。它与任何一个计算方串通即可读取作业中的全部特征和权重。仅当它与各方均无关联时才签署。"
+        }
+    }
 }
 
 async fn list(party: &Party, out: &Out) -> Result<(), Fault> {

@@ -1,12 +1,14 @@
 //! `init`, `invite`, `join`.
 
+use std::path::Path;
+
 use tacit_engine::{FromCoordinator, ToCoordinator};
 use tacit_governance::{PartyCard, PartyRole};
 use tacit_net::{Purpose, invite::Invite, keyfile};
 use tacit_node::config::{CONFIG_FILE, CoordinatorPin};
 use tacit_node::daemon::DATABASE_FILE;
 use tacit_node::{Client, Config, Keys, Store};
-use tacit_types::{Code, Fault, Name};
+use tacit_types::{Code, Fault, Name, NodeId};
 
 use crate::cli::{Cli, InitArgs, InviteArgs, JoinArgs};
 use crate::home::{folder, unexpected};
@@ -52,7 +54,7 @@ pub async fn invite(cli: &Cli, out: &Out, args: &InviteArgs) -> Result<(), Fault
 }
 
 /// The address of a daemon on this machine.
-fn local(listen: std::net::SocketAddr) -> String {
+pub fn local(listen: std::net::SocketAddr) -> String {
     let ip = match listen.ip() {
         ip if !ip.is_unspecified() => ip,
         std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
@@ -64,29 +66,74 @@ fn local(listen: std::net::SocketAddr) -> String {
 /// Makes keys here, proves their possession, receives and pins everyone's fingerprints.
 pub async fn join(cli: &Cli, out: &Out, args: &JoinArgs) -> Result<(), Fault> {
     let invite: Invite = args.invitation.trim().parse()?;
-    args.listen
-        .parse::<std::net::SocketAddr>()
-        .map_err(|_| Fault::new(Code::ArgsInvalid, format!("--listen {}", args.listen)))?;
     let home = folder(cli);
+    let progress = Progress::new(out.json(), out.say("enrolling", "正在加入"));
+    let place = Place { listen: args.listen.clone(), public: args.public.clone() };
+    let Joined { name, role, keys, known } = join_at(&home, &invite, &place).await?;
+    drop(progress);
+    out.text(format!("{} {name} ({})", out.say("enrolled as", "已加入，名称"), role.word()));
+    out.text(format!("{}  {}", out.say("own fingerprint", "本方指纹"), keys.root.id()));
+    out.text(
+        out.say("Compare these fingerprints with each party by another channel:", "请通过其他渠道与各方核对以下指纹："),
+    );
+    out.text(format!("  coordinator  {}", invite.coordinator));
+    let rows: Vec<Vec<String>> =
+        known.iter().map(|(n, r, root)| vec![n.to_string(), r.word().into(), root.to_string()]).collect();
+    out.table(&[out.say("party", "参与方"), out.say("role", "角色"), out.say("root fingerprint", "根指纹")], &rows);
+    out.value(&serde_json::json!({
+        "name": name.as_str(), "role": role.word(), "root": keys.root.id().to_string(), "node": keys.node.id().to_string(),
+        "coordinator": invite.coordinator.to_string(),
+    }));
+    Ok(())
+}
+
+/// Where a party's node will be.
+pub struct Place {
+    /// UDP address to listen on.
+    pub listen: String,
+    /// Address that other nodes dial; the listening address when empty.
+    pub public: String,
+}
+
+/// What joining made and made known.
+pub struct Joined {
+    /// The name that the coordinator gave.
+    pub name: Name,
+    /// The role that it gave.
+    pub role: PartyRole,
+    /// The keys that were made.
+    pub keys: Keys,
+    /// Everyone's name, role and root key.
+    pub known: Vec<(Name, PartyRole, NodeId)>,
+}
+
+/// Makes a party's folder and enrols it.
+///
+/// # Errors
+/// `config.exists`, `args.invalid`; those of the connection and of the invitation.
+pub async fn join_at(home: &Path, invite: &Invite, place: &Place) -> Result<Joined, Fault> {
+    place
+        .listen
+        .parse::<std::net::SocketAddr>()
+        .map_err(|_| Fault::new(Code::ArgsInvalid, format!("--listen {}", place.listen)))?;
     if home.join(CONFIG_FILE).exists() {
         return Err(Fault::new(Code::ConfigExists, home.join(CONFIG_FILE).display().to_string()));
     }
-    let progress = Progress::new(out.json(), out.say("enrolling", "正在加入"));
     // Keys of a join that did not finish are used again: the coordinator has not seen them.
-    let keys = match Keys::create(&home) {
-        Err(fault) if fault.code == Code::ConfigExists => Keys::read(&home)?,
+    let keys = match Keys::create(home) {
+        Err(fault) if fault.code == Code::ConfigExists => Keys::read(home)?,
         other => other?,
     };
     let address = invite.address.to_string();
     let client = Client::connect(&keys.node, &address, &invite.coordinator, Purpose::Enrol).await?;
-    let joined = enrol(&client, &keys, &invite, args).await;
+    let enrolled = enrol(&client, &keys, invite, place).await;
     client.close().await;
-    let (name, role, roster, log) = joined?;
+    let (name, role, roster, log) = enrolled?;
     let config = Config {
         name: name.clone(),
         role: role.word().to_owned(),
-        listen: args.listen.clone(),
-        public: args.public.clone(),
+        listen: place.listen.clone(),
+        public: place.public.clone(),
         slots: tacit_node::config::SLOTS_DEFAULT,
         coordinator: CoordinatorPin {
             address,
@@ -108,28 +155,14 @@ pub async fn join(cli: &Cli, out: &Out, args: &JoinArgs) -> Result<(), Fault> {
     let text = toml::to_string(&config).map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
     let path = home.join(CONFIG_FILE);
     std::fs::write(&path, text).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", path.display())))?;
-    drop(progress);
-    out.text(format!("{} {name} ({})", out.say("enrolled as", "已加入，名称"), role.word()));
-    out.text(format!("{}  {}", out.say("own fingerprint", "本方指纹"), keys.root.id()));
-    out.text(
-        out.say("Compare these fingerprints with each party by another channel:", "请通过其他渠道与各方核对以下指纹："),
-    );
-    out.text(format!("  coordinator  {}", invite.coordinator));
-    let rows: Vec<Vec<String>> =
-        known.iter().map(|(n, r, root)| vec![n.to_string(), r.word().into(), root.to_string()]).collect();
-    out.table(&[out.say("party", "参与方"), out.say("role", "角色"), out.say("root fingerprint", "根指纹")], &rows);
-    out.value(&serde_json::json!({
-        "name": name.as_str(), "role": role.word(), "root": keys.root.id().to_string(), "node": keys.node.id().to_string(),
-        "coordinator": invite.coordinator.to_string(),
-    }));
-    Ok(())
+    Ok(Joined { name, role, keys, known })
 }
 
-type Joined = (Name, PartyRole, Vec<tacit_engine::RosterEntry>, tacit_engine::LogInfo);
+type Enrolled = (Name, PartyRole, Vec<tacit_engine::RosterEntry>, tacit_engine::LogInfo);
 
 /// The name and role are the inviter's; the card carries them once they are known. The coordinator
 /// tells them when it is asked with the code and a card of any name.
-async fn enrol(client: &Client, keys: &Keys, invite: &Invite, args: &JoinArgs) -> Result<Joined, Fault> {
+async fn enrol(client: &Client, keys: &Keys, invite: &Invite, place: &Place) -> Result<Enrolled, Fault> {
     let code = invite.code.expose_text();
     let FromCoordinator::Invitation { name, role } =
         client.ask(&ToCoordinator::Invitation { code: code.clone() }).await?
@@ -138,9 +171,9 @@ async fn enrol(client: &Client, keys: &Keys, invite: &Invite, args: &JoinArgs) -
     };
     let role = PartyRole::parse(&role)?;
     let card = keys.card(&name, role, tacit_node::now());
-    let address = match (role, args.public.is_empty()) {
-        (PartyRole::Partner, true) => args.listen.clone(),
-        (PartyRole::Partner, false) => args.public.clone(),
+    let address = match (role, place.public.is_empty()) {
+        (PartyRole::Partner, true) => place.listen.clone(),
+        (PartyRole::Partner, false) => place.public.clone(),
         _ => String::new(),
     };
     let request = ToCoordinator::Enrol { code, card: card.bytes().to_vec().into(), address };

@@ -13,7 +13,7 @@ use tacit_protocol::Audience;
 use tacit_receipts::{JointReceipt, LogProof, VerifierKey};
 use tacit_types::{Code, Fault, JobId, wire::Blob};
 
-use super::contract::{contracts, descriptors, models};
+use super::contract::{contracts, dealer_warning, descriptors, models};
 use super::job_file::{self, Known, Ready};
 use super::scores;
 use crate::cli::{Cli, JobCommand};
@@ -79,14 +79,19 @@ async fn plan(party: &Party, client: &Client, out: &Out, file: &Path) -> Result<
     let request = ToCoordinator::Plan { job: Blob(ready.job.bytes().to_vec()) };
     let FromCoordinator::Planned(answers) = client.ask(&request).await? else { return Err(unexpected()) };
     drop(progress);
-    let estimate = ready.plan.estimate(ready.providers.len());
+    let spec = ready.job.body();
+    let estimate = ready.plan.estimate(spec.seated().len());
     let disclosures = ready.plan.disclosures();
     let to = |audience: Audience| match audience {
         Audience::Recipient => out.say("the recipient", "接收方"),
         Audience::Nodes => out.say("the providers' nodes", "各提供方节点"),
     };
-    let revealed: Vec<Vec<String>> =
+    let mut revealed: Vec<Vec<String>> =
         disclosures.iter().map(|d| vec![d.what.clone(), to(d.to).to_owned(), d.cells_max.to_string()]).collect();
+    if let Some(keys) = &ready.keys {
+        let what = out.say("the list of keys", "键列表").to_owned();
+        revealed.push(vec![what, to(Audience::Nodes).to_owned(), keys.len().to_string()]);
+    }
     let head = [out.say("revealed", "披露内容"), out.say("to", "对象"), out.say("numbers at most", "数值上限")];
     out.table(&head, &revealed);
     let decisions: Vec<Vec<String>> = answers
@@ -109,9 +114,14 @@ async fn plan(party: &Party, client: &Client, out: &Out, file: &Path) -> Result<
         out.say("exchanges", "轮交换"),
         bytes(estimate.bytes_up)
     ));
+    if let Some(name) = &ready.dealer {
+        out.text(format!("{} {name}: {}", out.say("dealer", "随机数分发方"), dealer_warning(out)));
+    }
     let refused = answers.iter().filter(|a| a.objection.is_some()).count();
     out.value(&json!({
-        "kind": ready.job.body().kind,
+        "kind": spec.kind,
+        "dealer": ready.dealer.as_ref().map(|name| json!({"party": name, "warning": dealer_warning(out)})),
+        "keys": ready.keys.as_ref().map(|keys| json!({"to": Audience::Nodes, "count": keys.len()})),
         "disclosures": disclosures.iter().map(|d| json!({"what": d.what, "to": d.to, "cells_max": d.cells_max})).collect::<Vec<_>>(),
         "owners": answers.iter().map(|a| json!({"party": a.party.as_str(), "admits": a.objection.is_none(),
             "code": a.objection.as_ref().map(|f| f.code.text()), "reason": a.objection.as_ref().map(|f| &f.what)})).collect::<Vec<_>>(),

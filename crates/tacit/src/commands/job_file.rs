@@ -61,12 +61,12 @@ pub struct Ready {
     pub job: Statement<JobSpec>,
     /// Its plan.
     pub plan: Box<dyn Plan>,
-    /// Names of the providers.
-    pub providers: Vec<String>,
     /// Sealed bytes that the coordinator must have before it takes the job.
     pub sealed: Vec<Vec<u8>>,
     /// The keys of the rows to score, for kinds that score.
     pub keys: Option<Vec<String>>,
+    /// The dealer's name.
+    pub dealer: Option<String>,
 }
 
 /// What names in a job file are looked up in.
@@ -101,7 +101,6 @@ pub fn prepare(file: &Path, party: &Party, known: &Known<'_>) -> Result<Ready, F
     let contract = super::contract::pick(known.contracts, &written.contract)?;
     let terms = contract.body();
     let mut providers = Vec::new();
-    let mut names = Vec::new();
     let mut draft = Draft::default();
     for grant in &terms.datasets {
         let (_, dataset) =
@@ -111,7 +110,6 @@ pub fn prepare(file: &Path, party: &Party, known: &Known<'_>) -> Result<Ready, F
         let view = written.view.clone().unwrap_or_else(|| dataset.name.to_string());
         providers.push(ProviderRef { owner: grant.owner, dataset: grant.dataset, view });
         let owner = terms.parties.iter().find(|p| p.root == grant.owner).map_or("?", |p| p.name.as_str());
-        names.push(owner.to_owned());
         let columns = dataset.columns.iter().map(|c| (c.name.clone(), c.kind)).collect();
         draft.providers.push(DraftProvider { name: owner.to_owned(), owner: grant.owner, columns });
     }
@@ -158,7 +156,7 @@ pub fn prepare(file: &Path, party: &Party, known: &Known<'_>) -> Result<Ready, F
     let job = Statement::sign(&party.keys.node, &spec.kind.clone(), now, None, spec);
     // What this tool signs, it must itself be able to read.
     JobSpec::verify(job.bytes())?;
-    Ok(Ready { job, plan, providers: names, sealed, keys })
+    Ok(Ready { job, plan, sealed, keys, dealer: written.dealer })
 }
 
 /// The models of a job: those that the file names, or the contract's for a kind that scores.

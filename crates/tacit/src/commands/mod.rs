@@ -2,6 +2,7 @@
 
 mod contract;
 mod data;
+mod dealer;
 mod doctor;
 mod enrol;
 pub mod job;
@@ -27,7 +28,7 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Fault> {
         Command::Invite(args) => enrol::invite(cli, out, args).await.map(|()| 0),
         Command::Join(args) => enrol::join(cli, out, args).await.map(|()| 0),
         Command::Doctor => doctor::doctor(cli, out).await,
-        Command::Coordinator(CoordinatorCommand::Run) => serve::coordinator(cli, out).await.map(|()| 0),
+        Command::Coordinator(CoordinatorCommand::Run(args)) => serve::coordinator(cli, out, args).await.map(|()| 0),
         Command::Node(NodeCommand::Run) => serve::node(cli, out).await.map(|()| 0),
         Command::Node(NodeCommand::Egress) => serve::egress(cli, out).await.map(|()| 0),
         Command::Node(NodeCommand::Jobs) => serve::jobs(cli, out).await.map(|()| 0),

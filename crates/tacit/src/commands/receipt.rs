@@ -7,7 +7,7 @@ use tacit_crypto::Statement;
 use tacit_engine::{FromCoordinator, LogInfo, ToCoordinator};
 use tacit_node::Client;
 use tacit_receipts::{
-    Bundle, JointReceipt, Leaf, PartyKey, Quantity, Standing, Status, Trust, UsageRecord, verify_bundle,
+    Bundle, JointReceipt, Leaf, PartyKey, Quantity, Role, Standing, Status, Trust, UsageRecord, verify_bundle,
 };
 use tacit_types::{Code, Fault};
 
@@ -81,13 +81,22 @@ fn summary(place: u64, receipt: &JointReceipt) -> Value {
     json!({
         "leaf": place, "job": record.job.to_string(), "kind": record.kind.as_str(), "status": state,
         "code": code.map(|c| c.text()), "attempt": record.attempt.0,
-        "parties": record.parties.iter().map(|p| json!({"name": p.name.as_str(), "standing": standing(p.standing)})).collect::<Vec<_>>(),
+        "parties": record.parties.iter().map(|p| json!({"name": p.name.as_str(), "role": role(p.role),
+            "standing": standing(p.standing)})).collect::<Vec<_>>(),
         "attestations": receipt.attestations.len(), "started": record.started.0, "ended": record.ended.0,
         "lines": record.lines.iter().map(|l| json!({"unit": l.unit.word(), "party": record.parties.get(l.party.index()).map(|p| p.name.as_str()),
             "quantity": match l.quantity { Quantity::Plain(n) => json!(n), Quantity::Committed(h) => json!(h.to_string()) }})).collect::<Vec<_>>(),
         "disclosures": record.disclosures.iter().map(|d| json!({"what": d.what, "to": d.to.to_string(), "at_most": d.cardinality})).collect::<Vec<_>>(),
         "result": record.result.map(|h| h.to_string()),
     })
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Input => "input",
+        Role::Compute => "compute",
+        Role::Result => "result",
+    }
 }
 
 fn standing(standing: Standing) -> &'static str {
@@ -149,14 +158,20 @@ async fn show(client: &Client, out: &Out, wanted: &str) -> Result<(), Fault> {
         .map(|p| {
             vec![
                 p.name.to_string(),
+                role(p.role).into(),
                 standing(p.standing).into(),
                 p.dataset.map(|d| d.short()).unwrap_or_default(),
                 p.party.short(),
             ]
         })
         .collect();
-    let head =
-        [out.say("party", "参与方"), out.say("standing", "情况"), out.say("dataset", "数据集"), out.say("key", "密钥")];
+    let head = [
+        out.say("party", "参与方"),
+        out.say("role", "角色"),
+        out.say("standing", "情况"),
+        out.say("dataset", "数据集"),
+        out.say("key", "密钥"),
+    ];
     out.table(&head, &parties);
     let lines: Vec<Vec<String>> = record
         .lines

@@ -1,9 +1,10 @@
 //! `coordinator run`, `node run`, `node egress`, `node jobs`.
 
+use tacit_coordinator::Coordinator;
 use tacit_node::Node;
 use tacit_types::{Code, Fault};
 
-use crate::cli::Cli;
+use crate::cli::{Cli, CoordinatorRunArgs};
 use crate::home::{Party, folder};
 use crate::output::{Out, bytes};
 
@@ -19,11 +20,35 @@ async fn interrupted() {
     }
 }
 
-/// Serves as coordinator.
-pub async fn coordinator(cli: &Cli, out: &Out) -> Result<(), Fault> {
+/// Serves as coordinator, and as the dealer that it has.
+pub async fn coordinator(cli: &Cli, out: &Out, args: &CoordinatorRunArgs) -> Result<(), Fault> {
     let home = folder(cli);
+    let mut running = Coordinator::start(&home).await?;
     out.text(format!("{} {}", out.say("serving as coordinator from", "协调方运行目录"), home.display()));
-    tacit_coordinator::run(&home, interrupted()).await
+    let dealer = match super::dealer::start(&home, &running, out, args).await {
+        Ok(dealer) => dealer,
+        Err(fault) => {
+            running.stop().await;
+            return Err(fault);
+        }
+    };
+    let dealer_failed = async {
+        match &dealer {
+            Some(dealer) => dealer.failed().await,
+            None => std::future::pending().await,
+        }
+    };
+    // One process, one fate: what a failed write left behind only a restart finds out.
+    let end = tokio::select! {
+        () = interrupted() => Ok(()),
+        fault = running.failed() => Err(fault),
+        fault = dealer_failed => Err(fault),
+    };
+    if let Some(dealer) = dealer {
+        dealer.stop().await;
+    }
+    running.stop().await;
+    end
 }
 
 /// Serves as a party's node.

@@ -1,0 +1,461 @@
+//! Scores of a private model, and less than the score of any model, end to end through processes: owners of data, the
+//! owner of the model, a dealer with neither, and a recipient with none of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tacit_engine::control::Finished;
+use tacit_engine::{FromCoordinator, Terminal, ToCoordinator, WorkerJob};
+use tacit_governance::JobSpec;
+use tacit_node::Store;
+use tacit_tests::program::program;
+use tacit_tests::world::shown;
+use tacit_tests::{Done, Wire, World, craft};
+use tacit_types::{Code, Fault, JobId};
+
+/// How far a score before the link may be from the exact one.
+const ERROR: f64 = 1e-6;
+/// Who deals.
+const DEALER: &str = "notary";
+
+/// Numbers that look random and are the same in every run.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+/// One owner's rows: what is known of each key that stands once in a row without gaps.
+struct Table {
+    owner: &'static str,
+    features: Vec<String>,
+    csv: String,
+    rows: BTreeMap<String, Option<Vec<f64>>>,
+}
+
+/// Rows for most of `keys` keys, a few twice, a few with a gap, some values outside the declared ranges.
+fn table(owner: &'static str, seed: u64, keys: usize, width: usize) -> Table {
+    let mut draw = Draw(seed);
+    let features: Vec<String> = (0..width).map(|i| format!("{owner}{i}")).collect();
+    let (mut csv, mut rows) = (format!("id,{}\n", features.join(",")), BTreeMap::new());
+    let mut wanted: Vec<usize> = (0..keys).filter(|i| *i < 3 || draw.below(9) != 0).collect();
+    wanted.push(wanted[wanted.len() / 2]);
+    for i in (1..wanted.len()).rev() {
+        wanted.swap(i, draw.below(i as u64 + 1) as usize);
+    }
+    for i in wanted {
+        let key = format!("C-{i:06}");
+        let gap = i >= 3 && draw.below(20) == 0;
+        let values: Vec<f64> = (0..width).map(|_| (draw.below(1001) as f64 - 500.0) / 8.0).collect();
+        write!(csv, "{key}").unwrap();
+        for (f, value) in values.iter().enumerate() {
+            if gap && f == 0 { csv.push(',') } else { write!(csv, ",{value}").unwrap() }
+        }
+        csv.push('\n');
+        let usable = !gap && !rows.contains_key(&key);
+        rows.insert(key, usable.then_some(values));
+    }
+    Table { owner, features, csv, rows }
+}
+
+/// Declared ranges: narrower than the values, so that some are clipped.
+const RANGE: f64 = 50.0;
+
+/// The whole model, known here and nowhere else but at its owner.
+struct Model {
+    owner: &'static str,
+    weights: BTreeMap<String, f64>,
+    intercept: f64,
+}
+
+impl Model {
+    fn of(owner: &'static str, tables: &[Table]) -> Self {
+        let mut draw = Draw(99);
+        let names: Vec<&String> = tables.iter().flat_map(|t| &t.features).collect();
+        let each = 0.5 / names.len() as f64;
+        let mut weight = || (draw.below(20_001) as f64 - 10_000.0) / 10_000.0 * each;
+        let weights = names.iter().map(|name| ((*name).clone(), weight())).collect();
+        Self { owner, weights, intercept: -0.4375 }
+    }
+
+    fn json(&self) -> String {
+        let (features, coefficients): (Vec<&String>, Vec<&f64>) = self.weights.iter().unzip();
+        json!({"format": "tacit-linear/1", "library": "scikit-learn 1.7.2", "link": "logistic",
+            "features": features, "coefficients": coefficients, "intercept": self.intercept})
+        .to_string()
+    }
+
+    /// The score of a key before the link. Where an owner has no row, its features count as `absent`.
+    fn plain(&self, tables: &[Table], key: &str, absent: Option<f64>) -> Option<f64> {
+        let mut sum = self.intercept;
+        for table in tables {
+            let row = table.rows.get(key).and_then(Option::as_ref);
+            for (i, name) in table.features.iter().enumerate() {
+                let value = row.map(|values| values[i]).or(absent)?;
+                sum += self.weights[name] * value.clamp(-RANGE, RANGE);
+            }
+        }
+        Some(sum)
+    }
+}
+
+/// A world with a private model, its dealer and its contract `credit`, signed by all.
+struct Private {
+    world: World,
+    tables: Vec<Table>,
+    model: Model,
+    /// Everyone with a node.
+    nodes: Vec<&'static str>,
+}
+
+impl Private {
+    /// Owners with so many features each; the model's owner is one of them or not; the recipient `lab` has nothing.
+    fn new(tables: Vec<Table>, owner: &'static str, scoring: &str) -> Self {
+        let model = Model::of(owner, &tables);
+        let mut world = World::with_coordinator();
+        for table in &tables {
+            world.join(table.owner, "node");
+            let file = world.write(&format!("{}.csv", table.owner), &table.csv);
+            let levels = ["data", "add", "data", &shown(&file), "--level", "id=align_key", "--all", "score_only"];
+            world.run(table.owner, &levels).ok();
+        }
+        let mut nodes: Vec<&'static str> = tables.iter().map(|t| t.owner).collect();
+        for other in [owner, DEALER] {
+            if !nodes.contains(&other) {
+                world.join(other, "node");
+                nodes.push(other);
+            }
+        }
+        let file = world.write("model.json", model.json());
+        world.run(owner, &["model", "import", "credit", &shown(&file), "--format", "linear"]).ok();
+        nodes.iter().for_each(|node| world.start(node));
+        world.join("lab", "operator");
+        world.wait_there("lab", nodes.len());
+        let this = Self { world, tables, model, nodes };
+        this.agree("credit", &[DEALER], scoring);
+        this
+    }
+
+    fn draft(&self, name: &str, dealers: &[&str], scoring: &str) -> Done {
+        let mut text = format!(
+            "name = \"{name}\"\npurpose = \"tests\"\nkinds = [\"score-linear/v1\"]\ndemander = \"lab\"\n\
+             quota_jobs = 100\nvalid_days = 30\ndealers = {dealers:?}\n[cohort]\nrows = 3\ncontributors = 2\n\
+             [scoring]\n{scoring}\n[[models]]\nowner = \"{}\"\nmodel = \"credit\"\n",
+            self.model.owner
+        );
+        for table in &self.tables {
+            write!(text, "[[datasets]]\nowner = \"{}\"\ndataset = \"data\"\n", table.owner).unwrap();
+        }
+        let file = self.world.write(&format!("{name}.contract.toml"), text);
+        self.world.run("lab", &["contract", "draft", &shown(&file)])
+    }
+
+    fn agree(&self, name: &str, dealers: &[&str], scoring: &str) {
+        self.draft(name, dealers, scoring).ok();
+        for node in &self.nodes {
+            self.world.run(node, &["contract", "sign", name]).ok();
+        }
+    }
+
+    /// Writes a job with its list of keys; `head` stands before `[params]`.
+    fn job(&self, head: &str, keys: &[String], params: &str) -> PathBuf {
+        self.world.write("keys.txt", keys.join("\n"));
+        let mut text = format!(
+            "kind = \"score-linear/v1\"\nkeys = \"keys.txt\"\n{head}\n[params]\nkey = \"id\"\nbound = \"64\"\n{params}\n[params.ranges]\n"
+        );
+        for name in self.tables.iter().flat_map(|t| &t.features) {
+            writeln!(text, "{name} = [\"-{RANGE}\", \"{RANGE}\"]").unwrap();
+        }
+        self.world.write("job.toml", text)
+    }
+
+    fn submit(&self, keys: &[String], params: &str) -> Done {
+        let file = self.job(HEAD, keys, params);
+        self.world.run("lab", &["job", "submit", &shown(&file), "--watch"])
+    }
+
+    fn begin(&self, keys: &[String], params: &str) -> JobId {
+        let file = self.job(HEAD, keys, params);
+        let done = self.world.run("lab", &["job", "submit", &shown(&file)]).ok();
+        JobId::from_hex(done["id"].as_str().unwrap()).unwrap()
+    }
+
+    fn plain(&self, key: &str) -> Option<f64> {
+        self.model.plain(&self.tables, key, None)
+    }
+
+    /// What stands beside a key is the plain score as `seen` shows it.
+    fn check(&self, done: &Value, keys: &[String], plain: impl Fn(&str) -> Option<f64>) {
+        let scores = done["result"]["scores"].as_array().unwrap_or_else(|| panic!("{done}"));
+        assert_eq!(scores.len(), keys.len());
+        let mut known = 0;
+        for (row, key) in scores.iter().zip(keys) {
+            assert_eq!(row["key"], json!(key));
+            match (row["score"].as_f64(), plain(key)) {
+                (Some(found), Some(wanted)) => {
+                    known += 1;
+                    assert!((found - wanted).abs() <= ERROR, "{key}: {found} is not {wanted}");
+                }
+                (None, None) => assert_eq!(row["score"], Value::Null),
+                other => panic!("{key}: {other:?}"),
+            }
+        }
+        let unknown = keys.iter().filter(|key| plain(key).is_none()).count();
+        assert_eq!(known, keys.len() - unknown);
+        assert_eq!(done["result"]["unknown"], json!(unknown));
+    }
+}
+
+/// What a job file begins with.
+const HEAD: &str = "contract = \"credit\"\ndealer = \"notary\"";
+
+fn keys(n: usize) -> Vec<String> {
+    (0..n).map(|i| format!("C-{i:06}")).collect()
+}
+
+fn logistic(margin: f64) -> f64 {
+    1.0 / (1.0 + (-margin).exp())
+}
+
+/// `tacit-verify` accepts the log; gives its report.
+fn audit(world: &World) -> Value {
+    let (bundle, trust) = (world.folder().join("log.bundle"), world.folder().join("group.trust"));
+    world.run("lab", &["receipt", "export", "--out", &shown(&bundle), "--trust", &shown(&trust)]).ok();
+    let mut verify = Command::new(program("tacit-verify"));
+    World::finish(verify.arg(&bundle).arg("--trust").arg(&trust).arg("--json")).ok()
+}
+
+/// Reads a node's database beside the node itself.
+fn with_store<T>(world: &World, node: &str, read: impl AsyncFnOnce(&Store) -> Result<T, Fault>) -> T {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let store = Store::open(&world.home(node).join("node.db")).await.unwrap();
+        let value = read(&store).await.unwrap();
+        store.close().await;
+        value
+    })
+}
+
+/// What a node keeps of a job.
+fn kept(world: &World, node: &str, id: JobId) -> WorkerJob {
+    with_store(world, node, async |store| Ok(store.job(&id).await?.unwrap()))
+}
+
+/// A node's ledger of one job: bytes by whom they went to and what they were.
+fn ledger(world: &World, node: &str, id: JobId) -> BTreeMap<(String, String), u64> {
+    let rows = world.run(node, &["node", "egress"]).ok();
+    let of = |row: &&Value| row["job"] == json!(id.to_string());
+    let text = |row: &Value, field: &str| row[field].as_str().unwrap().to_owned();
+    let rows = rows.as_array().unwrap();
+    let rows = rows.iter().filter(of);
+    rows.map(|row| ((text(row, "peer"), text(row, "kind")), row["bytes"].as_u64().unwrap())).collect()
+}
+
+/// The ledger by kind alone.
+fn kinds(ledger: &BTreeMap<(String, String), u64>) -> BTreeMap<&str, u64> {
+    let mut kinds = BTreeMap::new();
+    ledger.iter().for_each(|((_, kind), bytes)| *kinds.entry(kind.as_str()).or_default() += bytes);
+    kinds
+}
+
+fn id_of(done: &Value) -> JobId {
+    JobId::from_hex(done["id"].as_str().unwrap()).unwrap()
+}
+
+/// Two parties that compute and a dealer: one has data, one the model, the recipient nothing. What is opened is what
+/// the job's disclosure lists, in the plan, at every node and in the receipt.
+#[test]
+fn two_parties_and_a_dealer_score_what_the_plain_model_scores() {
+    let private = Private::new(vec![table("telecom", 3, 60, 3)], "bank", "rows = 5000\nprecision = \"score\"");
+    let (world, keys) = (&private.world, keys(64));
+    let planned = world.run("lab", &["job", "plan", &shown(&private.job(HEAD, &keys, ""))]).ok();
+    assert_eq!(planned["disclosures"], json!([{"what": "result", "to": "Recipient", "cells_max": 128}]));
+    assert_eq!((&planned["keys"], &planned["dealer"]["party"]), (&json!({"to": "Nodes", "count": 64}), &json!(DEALER)));
+    assert!(planned["dealer"]["warning"].as_str().unwrap().contains("can read all features"), "{planned}");
+    let mut asked: Vec<&str> =
+        planned["owners"].as_array().unwrap().iter().map(|o| o["party"].as_str().unwrap()).collect();
+    asked.sort_unstable();
+    assert_eq!(asked, ["bank", DEALER, "telecom"]);
+    assert!(planned["owners"].as_array().unwrap().iter().all(|o| o["admits"] == json!(true)), "{planned}");
+    let text = |lang: &str| {
+        let mut command = world.command("lab", &["--lang", lang, "contract", "show", "credit"]);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    assert!(text("en").contains("the dealer knows every mask") && text("zh").contains("掌握全部掩码"));
+
+    let flag = private.submit(&keys, "link = \"logistic\"").ok();
+    private.check(&flag, &keys, |key| private.plain(key).map(logistic));
+    assert_eq!(flag["result"]["parties"], json!(2), "the dealer is none");
+    let default = private.submit(&keys, "unknown = \"default\"").ok();
+    private.check(&default, &keys, |key| private.model.plain(&private.tables, key, Some(0.0)));
+    let refuse = private.submit(&keys, "unknown = \"refuse\"").ok();
+    private.check(&refuse, &keys, |_| None);
+    let whole: Vec<String> = keys.iter().filter(|key| private.plain(key).is_some()).cloned().collect();
+    assert!(whole.len() > 30 && whole.len() < 60, "{}", whole.len());
+    let refuse = private.submit(&whole, "unknown = \"refuse\"").ok();
+    private.check(&refuse, &whole, |key| private.plain(key));
+
+    let id = id_of(&flag);
+    for node in &private.nodes {
+        let Some(Finished::Ok { opened, .. }) = kept(world, node, id).finished else { panic!("{node} has no end") };
+        assert_eq!(opened, [("result".to_owned(), 128)], "{node}");
+        let ledger = ledger(world, node, id);
+        let mut sent: Vec<&str> = kinds(&ledger).into_keys().collect();
+        // Who adds the vectors up hands the sum on, and gets the others' shares and votes.
+        sent.retain(|kind| !["share", "collected", "completion votes", "control"].contains(kind));
+        let dealt = ["dealt seeds", "point", "randomness", "session agreement", "terms"];
+        let computed = ["masked numbers", "point", "session agreement", "terms"];
+        let computed: Vec<&str> = computed.into_iter().chain(sent.contains(&"seeds").then_some("seeds")).collect();
+        let mut wanted = if *node == DEALER { dealt.to_vec() } else { computed };
+        wanted.sort_unstable();
+        assert_eq!(sent, wanted, "{node}: {ledger:?}");
+        let peers: BTreeSet<&str> = ledger.keys().map(|(peer, _)| peer.as_str()).collect();
+        assert!(peers.len() == 2 && !peers.contains(node), "{node}: {peers:?}");
+    }
+    let shown_receipt = world.run("lab", &["receipt", "show", &id.to_string()]).ok();
+    let mut roles: Vec<(&str, &str, &str)> = shown_receipt["parties"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| (p["name"].as_str().unwrap(), p["role"].as_str().unwrap(), p["standing"].as_str().unwrap()))
+        .collect();
+    roles.sort_unstable();
+    let took_part = "took part";
+    assert_eq!(
+        roles,
+        [("bank", "input", took_part), (DEALER, "compute", took_part), ("telecom", "input", took_part)],
+        "{shown_receipt}"
+    );
+    assert_eq!(shown_receipt["attestations"], json!(3));
+    let disclosed = &shown_receipt["disclosures"];
+    assert_eq!((disclosed.as_array().unwrap().len(), &disclosed[0]["what"]), (1, &json!("result")), "{disclosed}");
+    let given: Vec<&str> = shown_receipt["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|l| l["unit"] == json!("cell_in"))
+        .map(|l| l["party"].as_str().unwrap())
+        .collect();
+    assert!(given.len() == 2 && !given.contains(&DEALER), "the dealer brings nothing: {shown_receipt}");
+    let report = audit(world);
+    assert_eq!((&report["receipts"], &report["valid"]), (&json!(4), &json!(4)), "{report}");
+}
+
+/// Three parties that compute: with the model at an owner of data or at a third, and every output.
+#[test]
+fn three_parties_get_scores_bands_and_decisions_of_the_plain_model() {
+    for owner in ["c", "a"] {
+        let mut tables = vec![table("a", 5, 60, 2), table("b", 6, 60, 3)];
+        if owner == "a" {
+            tables.push(table("c", 7, 60, 1));
+        }
+        let private = Private::new(tables, owner, "rows = 5000\nprecision = \"score\"");
+        let keys = keys(64);
+        let score = private.submit(&keys, "").ok();
+        private.check(&score, &keys, |key| private.plain(key));
+        assert_eq!(score["result"]["parties"], json!(3));
+
+        let list =
+            |done: &Value, name: &str| done["result"][name].as_array().unwrap_or_else(|| panic!("{done}")).clone();
+        let mut margins: Vec<f64> = keys.iter().filter_map(|key| private.plain(key)).collect();
+        margins.sort_by(f64::total_cmp);
+        let middle = |i: usize| (margins[i] + margins[i + 1]) / 2.0;
+        let (low, high) = (middle(margins.len() / 3), middle(margins.len() / 2));
+        assert!(margins.iter().all(|m| (m - low).abs() > 1e-5 && (m - high).abs() > 1e-5), "{margins:?}");
+        let decided = private.submit(&keys, &format!("output = \"decision\"\nthreshold = \"{high:.9}\"")).ok();
+        let beside = |key: &String, one: &str, value: Value| json!({"key": key, one: value});
+        let wanted: Vec<Value> =
+            keys.iter().map(|key| beside(key, "decision", json!(private.plain(key).map(|m| m >= high)))).collect();
+        assert_eq!(list(&decided, "decisions"), wanted);
+        let bands = private.submit(&keys, &format!("output = \"band\"\nbands = [\"{low:.9}\", \"{high:.9}\"]")).ok();
+        let band = |m: f64| usize::from(m >= low) + usize::from(m >= high);
+        let wanted: Vec<Value> =
+            keys.iter().map(|key| beside(key, "band", json!(private.plain(key).map(band)))).collect();
+        assert_eq!(list(&bands, "bands"), wanted);
+        let rounded = private.submit(&keys, "output = \"rounded\"\ndecimals = 1").ok();
+        for (row, key) in list(&rounded, "scores").iter().zip(&keys) {
+            match (row["score"].as_f64(), private.plain(key)) {
+                (Some(found), Some(exact)) => {
+                    assert!((found * 10.0 - (found * 10.0).round()).abs() < 1e-9, "{key}: {found}");
+                    assert!((found - exact).abs() <= 0.05 + 0.1 / 16.0, "{key}: {found} is not {exact} rounded");
+                }
+                (None, None) => {}
+                other => panic!("{key}: {other:?}"),
+            }
+        }
+        assert_eq!(audit(&private.world)["valid"], json!(4));
+    }
+}
+
+/// What is wrong with a dealer is said by the tool, by every node, or by the coordinator that cannot reach it.
+#[test]
+fn a_dealer_that_is_absent_unsigned_or_a_party_is_refused_with_its_code() {
+    let mut private = Private::new(vec![table("telecom", 3, 20, 2)], "bank", "rows = 500\nprecision = \"band\"");
+    let keys = keys(20);
+    let with = |private: &Private, head: &str, params: &str| {
+        let file = private.job(head, &keys, params);
+        private.world.run("lab", &["job", "submit", &shown(&file), "--watch"])
+    };
+    let decision = "output = \"decision\"\nthreshold = \"0\"";
+    with(&private, "contract = \"credit\"", "mode = \"private\"").fails("refused.parameters");
+    for other in ["telecom", "bank", "lab", "nobody"] {
+        let what =
+            with(&private, &format!("contract = \"credit\"\ndealer = \"{other}\""), decision).fails("refused.parties");
+        assert!(what.contains(other), "{what}");
+    }
+    let refused = with(&private, HEAD, "");
+    assert_eq!((refused.status, &refused.json["code"]), (3, &json!("refused.precision")));
+
+    // A party with data cannot be written as dealer, and a job that seats one is none.
+    let what = private.draft("both", &["telecom"], "rows = 5\nprecision = \"score\"").fails("args.invalid");
+    assert!(what.contains("a party stands twice"), "{what}");
+    let done = with(&private, HEAD, decision).ok();
+    let wire = Wire::open(&private.world.home("lab")).unwrap();
+    let FromCoordinator::Result(sealed) = wire.ask(&ToCoordinator::Result(id_of(&done))).unwrap() else { panic!() };
+    let mut spec = JobSpec::verify(&sealed.job).unwrap().body().clone();
+    spec.nonce = vec![9; 16];
+    let notary = spec.dealer;
+    spec.dealer = Some(spec.providers[0].owner);
+    let refused = wire.submit(&craft::sign(&wire.key(), &spec)).unwrap_err();
+    assert_eq!(refused.code, Code::RefusedMalformed, "{refused}");
+    // One that is enrolled and that no owner signed is refused at every node, whatever tool wrote the job.
+    private.world.join("stranger", "node");
+    private.world.start("stranger");
+    private.world.wait_there("lab", private.nodes.len() + 1);
+    spec.dealer = Some(tacit_tests::wire::signing_key(&private.world.home("stranger"), "root.key").id());
+    assert_ne!(spec.dealer, notary);
+    let view = wire.ended(wire.submit(&craft::sign(&wire.key(), &spec)).unwrap()).unwrap();
+    let refused = |code: Code| matches!(&view.terminal, Some(Terminal::Refused { code: c, .. }) if *c == code);
+    assert!(refused(Code::RefusedParties) || refused(Code::RefusedContractIncomplete), "{view:?}");
+
+    // A contract that the dealer has not signed.
+    private.draft("unsigned", &[DEALER], "rows = 500\nprecision = \"score\"").ok();
+    for owner in ["telecom", "bank"] {
+        private.world.run(owner, &["contract", "sign", "unsigned"]).ok();
+    }
+    let done = with(&private, "contract = \"unsigned\"\ndealer = \"notary\"", "");
+    assert_eq!((done.status, &done.json["code"]), (3, &json!("refused.contract_incomplete")), "{}", done.json);
+    assert!(done.json["reason"].as_str().unwrap().contains(DEALER), "{}", done.json);
+    private.world.run(DEALER, &["contract", "sign", "unsigned"]).ok();
+    with(&private, "contract = \"unsigned\"\ndealer = \"notary\"", "").ok();
+    // One that it revokes.
+    private.world.run(DEALER, &["contract", "revoke", "unsigned"]).ok();
+    let done = with(&private, "contract = \"unsigned\"\ndealer = \"notary\"", "");
+    assert_eq!((&done.json["code"], &done.json["party"]), (&json!("refused.contract_revoked"), &json!(DEALER)));
+
+    private.world.kill(DEALER);
+    let done = with(&private, HEAD, decision);
+    assert_eq!(
+        (&done.json["state"], &done.json["code"]),
+        (&json!("failed"), &json!("job.unreachable")),
+        "{}",
+        done.json
+    );
+    assert_eq!(done.json["party"], json!(DEALER), "{}", done.json);
+}
