@@ -5,6 +5,7 @@ use tacit_crypto::{Body, Statement, StatementError};
 use tacit_types::limits::LEAF_BYTES_MAX;
 use tacit_types::{Code, Fault, Hash, Name, NodeId};
 
+use crate::money::Money;
 use crate::receipt::{Attestation, JointReceipt};
 
 /// Leaves that come before any receipt.
@@ -84,6 +85,8 @@ pub enum Leaf {
     Receipt(Box<Statement<JointReceipt>>),
     /// An attestation that came after its receipt was closed. It keeps its issuer's chain whole.
     Attestation(Statement<Attestation>),
+    /// A statement of money: a price plan, a charge, a settlement and what belongs to them.
+    Money(Envelope, Box<Money>),
     /// A statement of a type that this version does not know, kept as it is.
     Other(Envelope),
 }
@@ -110,7 +113,11 @@ impl Leaf {
         if let Some(genesis) = of_type::<Genesis>(bytes)? {
             return Ok(Leaf::Genesis(genesis));
         }
-        Envelope::verify(bytes).map(Leaf::Other).map_err(refused)
+        let envelope = Envelope::verify(bytes).map_err(refused)?;
+        Ok(match Money::read(&envelope.kind, &envelope.body)? {
+            Some(money) => Leaf::Money(envelope, Box::new(money)),
+            None => Leaf::Other(envelope),
+        })
     }
 
     /// The word of the leaf's type.
@@ -120,7 +127,7 @@ impl Leaf {
             Leaf::KeyEvent(_) => KeyEvent::TYPE,
             Leaf::Receipt(_) => JointReceipt::TYPE,
             Leaf::Attestation(_) => Attestation::TYPE,
-            Leaf::Other(envelope) => &envelope.kind,
+            Leaf::Money(envelope, _) | Leaf::Other(envelope) => &envelope.kind,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Offline verification: everything that a log says, checked against keys that the verifier brings.
 //!
 //! [`Verifier`] takes the leaves one at a time, so that a log of any length is verified in memory of
-//! 64 bytes a leaf; [`verify_bundle`] drives it over an evidence file. What no log can show stays
-//! open and is said so: parties who all collude to hide a job.
+//! 64 bytes a leaf and what its receipts have metered; [`verify_bundle`] drives it over an evidence
+//! file. What no log can show stays open and is said so: parties who all collude to hide a job.
 
 use core::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use tacit_crypto::statement::Envelope;
 use tacit_crypto::{Statement, sha256};
 use tacit_types::{Attempt, Code, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
 
@@ -15,6 +16,7 @@ use crate::chain::Chains;
 use crate::checkpoint::{Checkpoint, Cosigned, Quorum, SignedCheckpoint};
 use crate::leaf::{GENESIS_LEAVES, Genesis, KeyEvent, Leaf};
 use crate::merkle::{MemTree, leaf_hash, root, verify_inclusion};
+use crate::money::{LeafRef, Ledger, Money, Valuation};
 use crate::note::VerifierKey;
 use crate::proof::LogProof;
 use crate::receipt::{Attestation, JointReceipt, Promise, Verdict, check_attestation};
@@ -56,6 +58,7 @@ pub struct Verifier<'a> {
     /// The latest time of issue of a receipt and its leaf.
     newest: Option<(UnixMillis, u64)>,
     flawed: BTreeSet<u64>,
+    ledger: Ledger,
     unchecked: BTreeMap<String, u64>,
     report: Report,
 }
@@ -95,6 +98,7 @@ impl<'a> Verifier<'a> {
             unattested: 0,
             newest: None,
             flawed: BTreeSet::new(),
+            ledger: Ledger::new(&trust.origin),
             unchecked: BTreeMap::new(),
             report,
         })
@@ -103,8 +107,9 @@ impl<'a> Verifier<'a> {
     /// Checks the next leaf of a whole log.
     pub fn leaf(&mut self, bytes: &[u8]) {
         let index = self.tree.size();
-        self.tree.push(leaf_hash(bytes));
-        self.any_leaf(index, bytes);
+        let hash = leaf_hash(bytes);
+        self.tree.push(hash);
+        self.any_leaf(LeafRef { index, hash }, bytes);
     }
 
     /// Ends the verification of a whole log with its checkpoint, the checkpoints and the promises
@@ -156,9 +161,9 @@ impl<'a> Verifier<'a> {
         let (head, cosigned) = self.head(checkpoint);
         self.report.notice(Notice::Single);
         for one in proven {
-            self.any_leaf(one.index, &one.leaf);
-            let Some(head) = &head else { continue };
             let hash = leaf_hash(&one.leaf);
+            self.any_leaf(LeafRef { index: one.index, hash }, &one.leaf);
+            let Some(head) = &head else { continue };
             if let Err(fault) = verify_inclusion(&hash, one.index, head.size, &one.proof, &head.root) {
                 self.flaw(one.index, fault);
             }
@@ -249,7 +254,8 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    fn any_leaf(&mut self, index: u64, bytes: &[u8]) {
+    fn any_leaf(&mut self, at: LeafRef, bytes: &[u8]) {
+        let index = at.index;
         self.report.leaves = self.report.leaves.saturating_add(1);
         let leaf = match Leaf::read(bytes) {
             Ok(leaf) => leaf,
@@ -264,8 +270,9 @@ impl<'a> Verifier<'a> {
         match leaf {
             Leaf::Genesis(statement) => self.genesis(index, &statement),
             Leaf::KeyEvent(statement) => self.key_event(index, &statement),
-            Leaf::Receipt(statement) => self.receipt(index, &statement),
+            Leaf::Receipt(statement) => self.receipt(at, &statement),
             Leaf::Attestation(statement) => self.late_attestation(index, &statement),
+            Leaf::Money(envelope, money) => self.money(at, &envelope, &money),
             Leaf::Other(envelope) => tally(&mut self.unchecked, &envelope.kind),
         }
     }
@@ -298,7 +305,8 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    fn receipt(&mut self, index: u64, statement: &Statement<JointReceipt>) {
+    fn receipt(&mut self, at: LeafRef, statement: &Statement<JointReceipt>) {
+        let index = at.index;
         self.report.receipts = self.report.receipts.saturating_add(1);
         self.by_coordinator(index, statement.signer());
         let receipt = statement.body();
@@ -339,7 +347,8 @@ impl<'a> Verifier<'a> {
         }
         let missing: BTreeMap<NodeId, String> =
             receipt.missing().map(|entry| (entry.party, entry.name.to_string())).collect();
-        if !missing.is_empty() {
+        let whole = missing.is_empty();
+        if !whole {
             let incomplete = Incomplete { leaf: index, record: record.clone(), missing };
             if self.whole {
                 // A later leaf may complete it.
@@ -356,6 +365,47 @@ impl<'a> Verifier<'a> {
                 self.flaw(index, Fault::new(Code::ReceiptTime, what));
             }
         }
+        if self.whole {
+            let sound = !self.flawed.contains(&index);
+            self.ledger.receipt(at, statement.envelope().issued_at, record, sound, whole);
+        }
+    }
+
+    /// A statement of money: by a key that may sign it, and as the leaves before it have it. Of single leaves only
+    /// what stands in the statement itself can be checked.
+    fn money(&mut self, at: LeafRef, envelope: &Envelope, money: &Money) {
+        if money.is_coordinators() {
+            self.by_coordinator(at.index, envelope.signer);
+        } else if !self.held(&envelope.signer, at.index) {
+            let what = format!("a {} of {}", envelope.kind, envelope.signer.short());
+            return self.flaw(at.index, Fault::new(Code::ReceiptPartyUnknown, what));
+        }
+        let checked = match money {
+            _ if !self.whole => money.check(),
+            Money::Valuation(valuation) => self.drawn(valuation).and_then(|()| self.ledger.push(at, envelope, money)),
+            _ => self.ledger.push(at, envelope, money),
+        };
+        if let Err(fault) = checked {
+            self.flaw(at.index, fault);
+        }
+    }
+
+    /// The checkpoint from which a valuation draws is one of this log, and witnesses saw it.
+    fn drawn(&self, valuation: &Valuation) -> Result<(), Fault> {
+        let Some((seed, note)) = valuation.seed.zip(valuation.note.as_ref()) else { return Ok(()) };
+        let signed = SignedCheckpoint::open(note, &self.log)?;
+        self.quorum.check(signed.note())?;
+        let head = signed.checkpoint();
+        let same = head.origin == self.trust.origin && (head.size, head.root) == (seed.size, seed.root);
+        if same && root(&self.tree, seed.size).ok() == Some(seed.root) {
+            return Ok(());
+        }
+        Err(Fault::new(Code::LogFork, format!("the checkpoint of {} leaves that it draws from", seed.size)))
+    }
+
+    /// Whether the trust file gives a key to a party at a leaf.
+    fn held(&self, key: &NodeId, leaf: u64) -> bool {
+        self.keys.get(key).is_some_and(|spans| spans.iter().any(|p| p.holds_at(leaf)))
     }
 
     /// A use that a party took part in and never signed is a flaw. Of an attempt without a result there is
@@ -396,11 +446,12 @@ impl<'a> Verifier<'a> {
     /// verdict.
     fn attestation(&mut self, index: u64, attestation: &Statement<Attestation>) {
         let signer = attestation.signer();
-        if let (true, Some(link)) = (self.whole, attestation.envelope().link)
-            && let Err(what) = self.chains.push(signer, link, attestation.id(), index)
-        {
-            let what = format!("{}: {what}", self.name_of(&signer));
-            self.flaw(index, Fault::new(Code::ReceiptSequenceFork, what));
+        if let (true, Some(link)) = (self.whole, attestation.envelope().link) {
+            self.ledger.attested(signer, link.seq, index);
+            if let Err(what) = self.chains.push(signer, link, attestation.id(), index) {
+                let what = format!("{}: {what}", self.name_of(&signer));
+                self.flaw(index, Fault::new(Code::ReceiptSequenceFork, what));
+            }
         }
         if let Verdict::Disputes { code } = attestation.body().verdict {
             let what = format!("{}: {code}", self.name_of(&signer));
@@ -419,7 +470,7 @@ impl<'a> Verifier<'a> {
 
     fn late_attestation(&mut self, index: u64, statement: &Statement<Attestation>) {
         let signer = statement.signer();
-        if !self.keys.get(&signer).is_some_and(|spans| spans.iter().any(|p| p.holds_at(index))) {
+        if !self.held(&signer, index) {
             self.find(Some(index), Code::ReceiptPartyUnknown, format!("a late attestation of {}", signer.short()));
             return;
         }
@@ -432,6 +483,9 @@ impl<'a> Verifier<'a> {
             && check_attestation(&incomplete.record, &digest, statement).is_ok()
         {
             incomplete.missing.remove(&signer);
+            if incomplete.missing.is_empty() {
+                self.ledger.whole(&digest, index);
+            }
         }
         self.attestation(index, statement);
     }

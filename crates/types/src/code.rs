@@ -290,6 +290,28 @@ codes! {
         "run the job with fewer parties", "请减少作业的参与方数量";
     ReceiptBundle = "receipt.bundle", "not an evidence bundle or trust file", "不是证据包或信任文件",
         "copy the file again; it must be complete and unchanged", "请重新复制文件；文件必须完整且未被改动";
+    ReceiptPlan = "receipt.plan", "a price plan contradicts itself or is over a limit", "价格方案自相矛盾或超过上限",
+        "correct the part that is named, and have the payer and every payee sign it again", "请更正所指部分，并由付款方和全部收款方重新签署";
+    ReceiptRegime = "receipt.regime", "a price is not what its regime allows", "价格不符合其定价方式的规定",
+        "under a guided price stay below the ceilings; a free use for public interest has no price at all", "政府指导价不得高于上限；公共利益的无偿使用不得收费";
+    ReceiptNotBillable = "receipt.not_billable", "the quantity is not one that may be billed", "该用量不可计费",
+        "bill units of class A or B that are in the open; what one party says of itself informs alone", "只能对公开的 A 类或 B 类用量计费；单方自述的用量仅供参考";
+    ReceiptAmount = "receipt.amount", "an amount is over the limit", "金额超过上限",
+        "check prices and quantities: no charge of one period is that large", "请检查价格与用量：单个周期的费用不会如此之大";
+    ReceiptUnagreed = "receipt.unagreed", "a statement rests on one that its parties have not all signed", "声明所依据的内容尚未由各方全部签署",
+        "collect the signature that is missing, or ask the arbiter of the price plan", "请补全缺少的签名，或请价格方案载明的仲裁方处理";
+    ReceiptPeriod = "receipt.period", "a period overlaps another, leaves a gap, or is not over", "周期与其他周期重叠、存在间隔或尚未结束",
+        "periods follow each other without a gap, in leaves and in time", "各周期在条目和时间上应首尾相接";
+    ReceiptPeriodClose = "receipt.period_close", "a party closed a period with other counts than the log has", "某参与方结账的数目与日志不符",
+        "count that party's attestations and add its usage lines again, with that party", "请与该参与方重新核对其证明份数与用量合计";
+    ReceiptCharge = "receipt.charge", "a charge does not follow from the receipts and the price plan", "费用无法由凭证和价格方案得出",
+        "do not pay it: rate the period again and ask who signed the charge", "请勿付款：请重新计费并询问签署该费用的一方";
+    ReceiptSettlement = "receipt.settlement", "a settlement does not follow from its charges, or does not net to zero", "结算无法由其费用得出，或轧差不为零",
+        "do not pay it: net the charges again and ask who signed the settlement", "请勿付款：请重新轧差并询问签署该结算的一方";
+    ReceiptCorrection = "receipt.correction", "a correction does not fit the leaf that it refers to", "更正与其引用的条目不符",
+        "refer to a usage line of a receipt by its leaf's index and hash, and to the quantity that stands there", "请以条目的序号和哈希引用凭证的用量行及其现有用量";
+    ReceiptDispute = "receipt.dispute", "a dispute or a ruling does not fit the leaf that it refers to, or comes too late", "异议或裁决与其引用的条目不符，或已逾期",
+        "refer to a receipt by its leaf's index and hash, within the dispute window of the price plan", "请在价格方案的异议期内，以条目的序号和哈希引用凭证";
     LogMalformed = "log.malformed", "a checkpoint, key or proof of the log cannot be read", "日志的检查点、密钥或证明无法读取",
         "fetch it again from the log or a mirror", "请从日志或镜像重新获取";
     LogSignature = "log.signature", "the checkpoint is not signed by the log's key", "检查点不是由日志密钥签署",
