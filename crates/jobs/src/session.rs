@@ -132,6 +132,14 @@ pub const COMPUTE_ROUND: u16 = 0x1000;
 /// The round number that no step of a computation reaches: a plan has fewer than 2^30 steps.
 const COMPUTE_END: u16 = 0x5000;
 
+/// The round number of a window of calls; its steps are numbered on from it, up to those of the sum without drop-out.
+pub const ONLINE_ROUND: u16 = 0x5000;
+
+/// The step of a window, counted from its first.
+fn online(step: Step) -> Option<u32> {
+    (ONLINE_ROUND..COLLECT_ROUND).contains(&step.round()).then(|| step.0 - Step::new(ONLINE_ROUND, 0).0)
+}
+
 /// The step of a computation on shares, counted from its first.
 fn computed(step: Step) -> Option<u32> {
     (COMPUTE_ROUND..COMPUTE_END).contains(&step.round()).then(|| step.0 - Step::new(COMPUTE_ROUND, 0).0)
@@ -139,6 +147,12 @@ fn computed(step: Step) -> Option<u32> {
 
 /// The name of a protocol's phase, for progress and for the egress ledger.
 pub fn phase_name(step: Step) -> &'static str {
+    match online(step) {
+        Some(0) => return "point",
+        Some(1) => return "ready",
+        Some(_) => return "calls",
+        None => {}
+    }
     match computed(step) {
         Some(0) => return "terms",
         Some(1) => return "seeds",
@@ -155,6 +169,10 @@ pub fn phase_name(step: Step) -> &'static str {
 /// Whether a step carries this party's masked input, after which an attempt is not repeated. Of a computation on
 /// shares these are all steps after the agreement and the seeds.
 pub fn is_input(step: Step) -> bool {
+    // From the owner's word that it is ready on, so that no answer waits for a disk.
+    if let Some(number) = online(step) {
+        return number >= 1;
+    }
     if let Some(number) = computed(step) {
         return number >= 2;
     }

@@ -304,6 +304,7 @@ fn what_does_not_fit_is_refused_before_anything_runs() {
             link: score::params::LinkWord::Identity,
             bound: Some(Decimal::whole(8)),
             error: None,
+            online: None,
         }
     };
     let most = score::params::CELLS_MAX / score::keys::KEYS_MAX;

@@ -30,6 +30,7 @@ mod relay;
 mod round;
 mod setup;
 pub mod signed;
+pub mod stream;
 mod sum;
 pub mod tails;
 pub mod vector;

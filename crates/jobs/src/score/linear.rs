@@ -29,9 +29,11 @@ use tacit_types::{Code, Fault, Lang, NodeId};
 pub(super) use circuit::{Input, Linear};
 pub(super) use split::FRACTION_BITS;
 pub use split::PARTIAL_BITS;
+pub(super) use split::{fixed, part};
 
 use super::circuit::Circuit;
 use super::keys::Wanted;
+use super::online;
 use super::params::{Holders, Mode, ScoreParams, Unknown};
 use super::plan::{Job, ScorePlan};
 use super::written::{self, Habits};
@@ -129,6 +131,9 @@ impl Job for LinearJob {
         model: Option<&[u8]>,
     ) -> Result<Box<dyn Fold>, Fault> {
         let columns = self.params.columns(owner);
+        if let Some(online) = self.params.online {
+            return online::fold(&self.params, online, owner, model);
+        }
         if let Some(linear) = &self.linear
             && (self.params.mode == Mode::Private || columns.is_none())
         {

@@ -4,6 +4,7 @@ mod circuit;
 mod hand;
 pub mod keys;
 pub mod linear;
+pub mod online;
 mod open;
 pub mod params;
 mod plan;

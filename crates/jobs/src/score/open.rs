@@ -13,7 +13,7 @@ use crate::kind::{Opened, OpenedVector, Table};
 const SHOWN_MAX: usize = 20;
 
 /// What one opened cell stands for.
-fn meaning(params: &ScoreParams, scale: Option<Scale>, cell: u64) -> Result<Value, Fault> {
+pub(super) fn meaning(params: &ScoreParams, scale: Option<Scale>, cell: u64) -> Result<Value, Fault> {
     let wrong = || Fault::new(Code::ReceiptInvalid, "an opened number is none of this job's");
     // why: numbers are words of 64 bits in two's complement.
     let number = cell as i64;

@@ -7,6 +7,7 @@ use tacit_types::limits::COLUMN_NAME_BYTES_MAX;
 use tacit_types::{Code, Fault, NodeId};
 
 use super::keys::KEYS_MAX;
+use super::online::Online;
 use crate::decimal::Decimal;
 use crate::kind::Parts;
 
@@ -139,6 +140,8 @@ pub struct Wants {
     pub distinct: bool,
     /// Owners hold the values of all rows until the job is over.
     pub held: bool,
+    /// It may open a window.
+    pub online: bool,
 }
 
 impl Wants {
@@ -146,7 +149,8 @@ impl Wants {
     pub fn linear(params: &ScoreParams) -> Self {
         let private = params.mode == Mode::Private;
         let (bound, categories) = (params.is_shared(), false);
-        Self { bound, error: private, ranges: private, categories, distinct: private, held: private }
+        let online = !params.is_shared();
+        Self { bound, error: private, ranges: private, categories, distinct: private, held: private, online }
     }
 }
 
@@ -205,6 +209,9 @@ pub struct ScoreParams {
     /// With a private model: how far a score before the link may be from the exact one; a millionth when absent.
     #[n(8)]
     pub error: Option<Decimal>,
+    /// The window that the job opens; then `rows` are those of all its calls.
+    #[n(9)]
+    pub online: Option<Online>,
 }
 
 fn wrong<T>(what: impl Into<String>) -> Result<T, Fault> {
@@ -227,6 +234,12 @@ impl ScoreParams {
     pub fn check_for(&self, wants: Wants) -> Result<(), Fault> {
         self.check_rows()?;
         self.output.check()?;
+        if let Some(online) = &self.online {
+            if !wants.online {
+                return wrong("online: only the score of a split linear model, without a dealer");
+            }
+            online.check(self)?;
+        }
         self.check_formats(wants)?;
         self.owners.iter().try_for_each(|columns| check_kinds(columns, wants))?;
         let categories = self.owners.iter().flat_map(|o| &o.categories).map(Vec::len).sum::<usize>();
@@ -307,6 +320,10 @@ impl ScoreParams {
         }
         if parts.dealer.is_some_and(|d| providers.contains(&d) || models.contains(&d)) {
             return wrong("the dealer has neither data nor a model in the job");
+        }
+        if self.online.is_some() {
+            let what = "a window has no list of keys";
+            return if parts.attachments.is_empty() { Ok(()) } else { wrong(what) };
         }
         match parts.attachments {
             [one] if one.name == super::keys::ATTACHMENT => Ok(()),

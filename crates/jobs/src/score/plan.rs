@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use tacit_governance::{JobFacts, ModelFamily, Precision, ScoreFacts, Use};
+use tacit_governance::{JobFacts, ModelFamily, OnlineFacts, Precision, ScoreFacts, Use};
 use tacit_protocol::{Audience, Disclosure};
 use tacit_types::{Fault, LocalQuery, NodeId};
 
 use super::circuit::Circuit;
 use super::keys::{self, Wanted};
+use super::online::{self, INDEX_ROWS_MAX};
 use super::open;
 use super::params::{ScoreParams, Unknown};
 use crate::kind::{Estimate, Fold, Material, Opened, OpenedVector, Plan};
@@ -45,9 +46,11 @@ pub(super) struct ScorePlan<J>(pub J);
 
 /// Cells that the recipient opens: a score a row, and what tells unknown rows apart.
 fn cells(params: &ScoreParams) -> u64 {
+    // Of a window, whatever its calls are: of one row each at the least.
+    let calls = if params.online.is_some() { params.rows } else { 1 };
     params.rows
         + match params.unknown {
-            Unknown::Refuse => 1,
+            Unknown::Refuse => calls,
             Unknown::Default => 0,
             Unknown::Flag => params.rows,
         }
@@ -68,9 +71,14 @@ impl<J: Job> Plan for ScorePlan<J> {
         JobFacts {
             uses: features.chain(key).collect(),
             providers_min: self.0.providers_min(),
-            rows_max: None,
+            rows_max: params.online.map(|_| INDEX_ROWS_MAX),
             score: Some(ScoreFacts { rows: params.rows, precision, family: J::FAMILY }),
         }
+    }
+
+    fn online(&self) -> Option<OnlineFacts> {
+        let params = self.0.score();
+        params.online.map(|online| online.facts(params))
     }
 
     fn disclosures(&self) -> Vec<Disclosure> {
@@ -101,6 +109,9 @@ impl<J: Job> Plan for ScorePlan<J> {
     }
 
     fn open(&self, package: &[u8], open: &dyn Fn(&[u8]) -> Result<OpenedVector, Fault>) -> Result<Opened, Fault> {
+        if self.0.score().online.is_some() {
+            return online::summary(package);
+        }
         open::scores(self.0.score(), self.0.circuit().map(|c| c.scale), open(package)?)
     }
 }

@@ -7,6 +7,7 @@ use tacit_crypto::cbor;
 use tacit_governance::Precision;
 use tacit_types::{Code, Fault};
 
+use super::online::WrittenOnline;
 use super::params::{LinkWord, Mode, Output, OwnerColumns, Range, ScoreParams, Unknown};
 use crate::decimal::Decimal;
 use crate::kind::{Draft, DraftProvider, Kind};
@@ -36,6 +37,8 @@ struct Written {
     categories: Option<BTreeMap<String, Vec<String>>>,
     bound: Option<Decimal>,
     error: Option<Decimal>,
+    /// The window that is opened.
+    online: Option<WrittenOnline>,
 }
 
 #[derive(Deserialize)]
@@ -105,7 +108,8 @@ pub(super) fn read(written: serde_json::Value, draft: &Draft, habits: Habits) ->
     let owners = owners(&written, draft, mode, habits)?;
     Ok(ScoreParams {
         mode,
-        rows: draft.keys.unwrap_or(0),
+        rows: written.online.as_ref().map(|o| o.rows).or(draft.keys).unwrap_or(0),
+        online: written.online.as_ref().map(WrittenOnline::online).transpose()?,
         owners,
         output,
         unknown: word("unknown", written.unknown.as_deref(), &rules, habits.unknown)?,

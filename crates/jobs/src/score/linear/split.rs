@@ -53,25 +53,33 @@ impl SplitFold {
         wanted: Wanted,
         model: &[u8],
     ) -> Result<Self, Fault> {
-        let refused = |what: String| Fault::new(Code::RefusedModel, what);
-        let model = Model::decode(model)?;
-        if !matches!(model.kind(), Kind::Additive(_)) {
-            return Err(refused("it is not a linear model".into()));
-        }
-        let mut features: Vec<&str> = model.features().iter().map(|f| f.name.as_str()).collect();
-        features.sort_unstable();
-        if !features.iter().eq(columns.features.iter()) {
-            let what =
-                format!("its features are {}, the job names {}", features.join(", "), columns.features.join(", "));
-            return Err(refused(what));
-        }
+        let model = part(columns, model)?;
         let found = vec![Found::Nothing; wanted.rows()];
         Ok(Self { params, linear, key: columns.key.clone(), model, wanted, found })
     }
 }
 
+/// An owner's part of a split model, for these columns.
+///
+/// # Errors
+/// `refused.model` when it is no part for them.
+pub(in crate::score) fn part(columns: &OwnerColumns, model: &[u8]) -> Result<Model, Fault> {
+    let refused = |what: String| Err(Fault::new(Code::RefusedModel, what));
+    let model = Model::decode(model)?;
+    if !matches!(model.kind(), Kind::Additive(_)) {
+        return refused("it is not a linear model".into());
+    }
+    let mut features: Vec<&str> = model.features().iter().map(|f| f.name.as_str()).collect();
+    features.sort_unstable();
+    if !features.iter().eq(columns.features.iter()) {
+        let (own, named) = (features.join(", "), columns.features.join(", "));
+        return refused(format!("its features are {own}, the job names {named}"));
+    }
+    Ok(model)
+}
+
 /// A partial score in fixed point, of a magnitude up to `most`.
-fn fixed(partial: f64, most: f64) -> i64 {
+pub(in crate::score) fn fixed(partial: f64, most: f64) -> i64 {
     // why: within the clamp the product is far below 2^63.
     (partial.clamp(-most, most) * (1u64 << FRACTION_BITS) as f64).round_ties_even() as i64
 }

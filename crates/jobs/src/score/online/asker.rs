@@ -1,0 +1,261 @@
+//! The recipient's seat: puts the calls of its node to the owners and adds what they answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tacit_protocol::{Abort, Blame, Concealed, Disclosure, Next, Offence, Party, Wanted};
+use tacit_receipts::{Call, request_hash};
+use tacit_secagg::stream;
+use tacit_types::wire::{self, Blob};
+use tacit_types::{Code, Columns, Fault, Hash, Millis, Seat, Step};
+
+use super::super::params::ScoreParams;
+use super::super::plan::result_disclosure;
+use super::host::{Asked, Say, Tell, told};
+use super::tally::Tally;
+use super::{
+    ANSWER_BYTES_MAX, ANSWER_MS_MAX, Answer, Ask, AskedCall, BATCH_CALLS_MAX, BATCH_ROWS_MAX, BATCHES_MAX,
+    CALL_KEYS_MAX, Online, READY, Roles, batch_step, cells,
+};
+use crate::kind::{Fold, JointContext, JointFuture, JointHalf, JointOutput};
+use crate::session;
+
+/// The local half of a recipient, which has no rows.
+pub(super) struct AskerFold {
+    params: ScoreParams,
+    online: Online,
+}
+
+impl AskerFold {
+    /// For a window.
+    pub fn new(params: ScoreParams, online: Online) -> Self {
+        Self { params, online }
+    }
+}
+
+impl Fold for AskerFold {
+    fn take(&mut self, _: &Columns) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Box<dyn JointHalf> {
+        self
+    }
+}
+
+impl JointHalf for AskerFold {
+    fn run(self: Box<Self>, party: Party, context: JointContext) -> JointFuture {
+        Box::pin(serve(*self, party, context))
+    }
+}
+
+/// A batch that waits for the owners.
+struct Batch {
+    tag: u64,
+    asked: Asked,
+    /// Keys of each call.
+    keys: Vec<usize>,
+    sum: Vec<u64>,
+    waiting: BTreeSet<Seat>,
+    refused: Option<Code>,
+    until: Millis,
+}
+
+struct Serving {
+    params: ScoreParams,
+    disclosure: Disclosure,
+    roles: Roles,
+    opened_at: Millis,
+    ends_at: Millis,
+    wanted: Wanted,
+    /// By number.
+    batches: BTreeMap<u32, Batch>,
+    next: u32,
+    tally: Tally,
+    closing: bool,
+    lost: BTreeSet<Seat>,
+}
+
+async fn serve(half: AskerFold, mut party: Party, context: JointContext) -> Result<JointOutput, Abort> {
+    session::agree(&mut party, &context.session, context.step_ms).await?;
+    let AskerFold { params, online } = half;
+    let roles = Roles::of(&context, &online)?;
+    party.progress(READY);
+    let until = party.now().plus(context.step_ms.saturating_mul(2));
+    party.gather(&roles.owners, READY, 0, until).await?.all(READY)?;
+    for owner in &roles.owners {
+        party.post(*owner, READY, Vec::new())?;
+    }
+    party.tell_host(told(&Tell::Ready));
+    let opened_at = party.now();
+    let wanted = Wanted::default();
+    let mut serving = Serving {
+        disclosure: result_disclosure(&params),
+        params,
+        roles,
+        opened_at,
+        ends_at: opened_at.plus(online.seconds.saturating_mul(1000)),
+        wanted,
+        batches: BTreeMap::new(),
+        next: 0,
+        tally: Tally::default(),
+        closing: false,
+        lost: BTreeSet::new(),
+    };
+    while !serving.is_over() {
+        serving.step(&mut party).await?;
+    }
+    serving.end(&mut party, &context).await
+}
+
+impl Serving {
+    fn is_over(&self) -> bool {
+        !self.lost.is_empty() || (self.closing && self.batches.is_empty())
+    }
+
+    async fn step(&mut self, party: &mut Party) -> Result<(), Abort> {
+        self.wanted.host = !self.closing && self.batches.len() < BATCHES_MAX;
+        let overdue = self.batches.values().map(|b| b.until).min();
+        let end = if self.closing { None } else { Some(self.ends_at) };
+        // why: it is over when it closes and no batch waits.
+        let until = overdue.into_iter().chain(end).min().unwrap_or(self.ends_at);
+        match party.next(&mut self.wanted, ANSWER_BYTES_MAX, until).await? {
+            Next::Host(bytes) => match wire::decode::<Say>(&bytes) {
+                Ok(Say::Calls { tag, calls }) => self.ask(party, tag, calls),
+                Ok(Say::Close) => {
+                    self.closing = true;
+                    Ok(())
+                }
+                Err(e) => Err(Abort::Local(Fault::new(Code::JobInternal, format!("the host said {e}")))),
+            },
+            Next::Message { from, step, body } => self.take(party, from, step, &body),
+            Next::Lost(seat) => {
+                self.lost.insert(seat);
+                Ok(())
+            }
+            Next::Time => {
+                let now = party.now();
+                let late = self.batches.values().filter(|b| b.until <= now).flat_map(|b| &b.waiting).copied();
+                self.lost.extend(late.collect::<Vec<Seat>>());
+                self.closing |= now >= self.ends_at;
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts a batch to the owners.
+    fn ask(&mut self, party: &mut Party, tag: u64, calls: Vec<Vec<Blob>>) -> Result<(), Abort> {
+        let keys: Vec<usize> = calls.iter().map(Vec::len).collect();
+        let rows: usize = keys.iter().sum();
+        let fits = (1..=BATCH_CALLS_MAX).contains(&calls.len())
+            && rows <= BATCH_ROWS_MAX
+            && keys.iter().all(|n| (1..=CALL_KEYS_MAX).contains(n));
+        let left = self.params.rows.saturating_sub(self.tally.total_rows());
+        if !fits || rows as u64 > left {
+            let code = if fits { Code::RefusedQuota } else { Code::OnlineRequest };
+            party.tell_host(told(&Tell::Answered { tag, asked: None, outcome: Err(code) }));
+            return Ok(());
+        }
+        let at_ms = party.now().0.saturating_sub(self.opened_at.0);
+        let first = self.tally.calls();
+        let mut salts = Vec::with_capacity(calls.len());
+        let mut asked = Vec::with_capacity(calls.len());
+        for keys in calls {
+            let salt = Hash(party.rng().bytes());
+            let plain: Vec<&[u8]> = keys.iter().map(|k| k.0.as_slice()).collect();
+            self.tally.add(&Call { at_ms, keys: keys.len() as u32, request: request_hash(&plain), salt });
+            salts.push(salt);
+            asked.push(AskedCall { salt, keys });
+        }
+        let step = batch_step(self.next);
+        let body = wire::encode(&Ask::Calls { at_ms, calls: asked });
+        let count = cells(self.params.unknown, keys.len() as u64, rows as u64) as usize;
+        let batch = Batch {
+            tag,
+            asked: Asked { first, at_ms, salts },
+            keys,
+            sum: vec![0; count],
+            waiting: self.roles.owners.iter().copied().collect(),
+            refused: None,
+            until: party.now().plus(ANSWER_MS_MAX),
+        };
+        for owner in &self.roles.owners {
+            party.post(*owner, step, body.clone())?;
+            self.wanted.messages.insert((step, *owner));
+        }
+        self.batches.insert(self.next, batch);
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Takes an owner's answer to a batch.
+    fn take(&mut self, party: &mut Party, from: Seat, step: Step, body: &[u8]) -> Result<(), Abort> {
+        let malformed = || Blame::seat(from, Offence::Malformed).at(step);
+        let number = step.0.saturating_sub(batch_step(0).0);
+        let Some(batch) = self.batches.get_mut(&number) else { return Ok(()) };
+        match wire::decode_capped(body, ANSWER_BYTES_MAX).map_err(|_| malformed())? {
+            Answer::Cells(bytes) => {
+                if !stream::add(&mut batch.sum, &bytes) {
+                    return Err(malformed());
+                }
+            }
+            Answer::Refused(code) => batch.refused = batch.refused.or(Some(code)),
+            Answer::Agreed => return Err(malformed()),
+        }
+        batch.waiting.remove(&from);
+        if !batch.waiting.is_empty() {
+            return Ok(());
+        }
+        let Some(batch) = self.batches.remove(&number) else { return Ok(()) };
+        party.forget(batch_step(self.batches.keys().next().copied().unwrap_or(self.next)));
+        let outcome = match batch.refused {
+            Some(code) => Err(code),
+            None => Ok(self.open(party, batch.sum, &batch.keys)?),
+        };
+        party.tell_host(told(&Tell::Answered { tag: batch.tag, asked: Some(batch.asked), outcome }));
+        Ok(())
+    }
+
+    /// The numbers of each call: its rows, then its flags.
+    fn open(&self, party: &mut Party, sum: Vec<u64>, keys: &[usize]) -> Result<Vec<Vec<u64>>, Abort> {
+        let sum = party.reveal(&self.disclosure, sum.len() as u64, Concealed::new(sum))?;
+        let (mut rows, mut flags) = sum.split_at(keys.iter().sum());
+        let mut calls = Vec::with_capacity(keys.len());
+        for count in keys {
+            let more = cells(self.params.unknown, 1, *count as u64) as usize - count;
+            let (own, own_flags) = (rows.split_at(*count), flags.split_at(more));
+            calls.push([own.0, own_flags.0].concat());
+            (rows, flags) = (own.1, own_flags.1);
+        }
+        Ok(calls)
+    }
+
+    /// Ends the window with whoever is left: all of them have counted the same.
+    async fn end(mut self, party: &mut Party, context: &JointContext) -> Result<JointOutput, Abort> {
+        for (_, batch) in core::mem::take(&mut self.batches) {
+            let outcome = Err(Code::JobPeerLost);
+            party.tell_host(told(&Tell::Answered { tag: batch.tag, asked: Some(batch.asked), outcome }));
+        }
+        let window = self.tally.window(self.params.unknown);
+        let step = batch_step(self.next);
+        party.progress(step);
+        let left: Vec<Seat> = self.roles.owners.iter().copied().filter(|s| !self.lost.contains(s)).collect();
+        let mut seats: Vec<Seat> = left.iter().copied().chain([party.seat()]).collect();
+        seats.sort_unstable();
+        let end = Ask::End { calls: window.calls, rows: window.rows, root: window.root, seats: seats.clone() };
+        // Whoever counts as lost and is there hears that it is left out.
+        for owner in &self.roles.owners {
+            party.post(*owner, step, wire::encode(&end))?;
+        }
+        let until = party.now().plus(context.step_ms);
+        let answers = party.gather(&left, step, ANSWER_BYTES_MAX, until).await?.all(step)?;
+        for (seat, body) in answers {
+            match wire::decode_capped(&body, ANSWER_BYTES_MAX) {
+                Ok(Answer::Agreed) => {}
+                _ => return Err(Blame::seat(seat, Offence::Malformed).at(step)),
+            }
+        }
+        let (output, closed) = self.tally.finish(self.params.unknown, seats);
+        party.tell_host(closed);
+        Ok(output)
+    }
+}
