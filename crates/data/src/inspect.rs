@@ -11,10 +11,10 @@ use tacit_types::{Code, Fault};
 
 use crate::commit::Commitment;
 use crate::config::Sources;
-use crate::csv::Records;
 use crate::fault::from_datafusion;
-use crate::infer::Guess;
 use crate::kind::{ColumnDef, Kind, usable};
+pub use crate::plain::{Inspected, Range};
+use crate::plain::{check_text_columns, no_rows, survey, too_many_rows};
 use crate::postgres::Order;
 use crate::scan::{Scan, Sink, blocking};
 use crate::source::Source;
@@ -27,38 +27,6 @@ pub struct Options {
     pub text_columns: Vec<String>,
     /// The owner's 32 secret bytes for the commitment. Without them the rows could be guessed and checked.
     pub salt: [u8; 32],
-}
-
-/// The least and the greatest value of a column. It stays with the owner and has no `Serialize`.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Range {
-    /// Of a column of whole numbers.
-    Int {
-        /// The least.
-        min: i64,
-        /// The greatest.
-        max: i64,
-    },
-    /// Of a column of floating point.
-    Float {
-        /// The least.
-        min: f64,
-        /// The greatest.
-        max: f64,
-    },
-}
-
-/// What is known of one column.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Inspected {
-    /// The name.
-    pub name: String,
-    /// The kind.
-    pub kind: Kind,
-    /// Whether a row has no value.
-    pub nullable: bool,
-    /// The range of a numeric column that has a value.
-    pub range: Option<Range>,
 }
 
 /// What is known of a source after [`inspect`]. It stays with the owner and has no `Serialize`;
@@ -127,53 +95,15 @@ pub async fn inspect(source: &Source, options: &Options, sources: &Sources) -> R
     }
 }
 
-fn too_many_rows(place: &str) -> Fault {
-    Fault::new(Code::DataTooLarge, format!("{place}: more than {ROWS_MAX} rows"))
-}
-
-fn no_rows(place: &str) -> Fault {
-    Fault::new(Code::DataEmpty, format!("{place}: there are no rows"))
-}
-
-fn check_text_columns(options: &Options, names: &[&str], place: &str) -> Result<(), Fault> {
-    match options.text_columns.iter().find(|text| !names.contains(&text.as_str())) {
-        Some(text) => Err(Fault::new(Code::DataColumnUnknown, format!("{place}: {text:?}, given as text"))),
-        None => Ok(()),
-    }
-}
-
 fn inspect_csv(path: &Path, options: &Options) -> Result<Inspection, Fault> {
-    let mut records = Records::open(path)?;
-    let header = records.header().to_vec();
-    let file = records.file().to_owned();
-    check_text_columns(options, &header.iter().map(String::as_str).collect::<Vec<_>>(), &file)?;
-    let mut guesses: Vec<Guess> = header.iter().map(|name| Guess::new(options.text_columns.contains(name))).collect();
+    let mut records = crate::csv::open(path)?;
     let mut commitment = Commitment::new(&options.salt);
-    let mut rows = 0u64;
-    while records.next()? {
-        rows += 1;
-        if rows > ROWS_MAX {
-            return Err(too_many_rows(&file));
-        }
-        let place = records.place();
-        for (i, guess) in guesses.iter_mut().enumerate() {
-            let field = records.field(i);
-            guess.observe(field, place);
+    let (columns, rows) = survey(&mut records, &options.text_columns, |fields| {
+        for field in fields {
             if field.is_empty() { commitment.null() } else { commitment.text(field) }
         }
         commitment.end_row();
-    }
-    if rows == 0 {
-        return Err(no_rows(&file));
-    }
-    let columns = header
-        .into_iter()
-        .zip(&guesses)
-        .map(|(name, guess)| {
-            let (kind, range) = guess.decide(&name, &file)?;
-            Ok(Inspected { name, kind, nullable: guess.nulls > 0, range })
-        })
-        .collect::<Result<Vec<_>, Fault>>()?;
+    })?;
     finish(columns, rows, path.metadata().ok().map(|m| m.len()), commitment)
 }
 
@@ -185,7 +115,7 @@ fn finish(columns: Vec<Inspected>, rows: u64, bytes: Option<u64>, commitment: Co
 async fn inspect_typed(source: &Source, scan: Scan, options: &Options) -> Result<Inspection, Fault> {
     let place = source.to_string();
     let mut columns = usable(&scan.columns().await?, &place)?;
-    check_text_columns(options, &columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), &place)?;
+    check_text_columns(&options.text_columns, &columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), &place)?;
     for column in columns.iter_mut().filter(|c| options.text_columns.contains(&c.name)) {
         column.kind = Kind::Text;
     }

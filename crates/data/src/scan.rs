@@ -21,7 +21,7 @@ use tacit_types::{Code, Fault, Name};
 use tokio::sync::mpsc::Sender;
 
 use crate::config::{PostgresConfig, Sources};
-use crate::csv::{CsvBatches, Records};
+use crate::csv::CsvBatches;
 use crate::fault::carry;
 use crate::kind::{ColumnDef, Found, Kind, schema_of};
 use crate::parquet::ParquetBatches;
@@ -65,7 +65,7 @@ impl Scan {
     pub(crate) async fn columns(&self) -> Result<Vec<Found>, Fault> {
         match self.clone() {
             Scan::Csv { path } => {
-                let names = blocking(move || Ok(Records::open(&path)?.header().to_vec())).await?;
+                let names = blocking(move || Ok(crate::csv::open(&path)?.header().to_vec())).await?;
                 let found = |name| Found { name, kind: Some(Kind::Text), native: "text".to_owned() };
                 Ok(names.into_iter().map(found).collect())
             }

@@ -2,8 +2,8 @@
 
 use tacit_types::{Code, Fault};
 
-use crate::inspect::Range;
-use crate::kind::Kind;
+use super::columns::Kind;
+use super::survey::Range;
 
 /// A column is taken to be meant as numbers when at least this many of 100 of its values are.
 const NUMERIC_PERCENT_MIN: u64 = 95;
@@ -47,6 +47,36 @@ impl Reading {
             Err(_) => Reading::Text,
         }
     }
+}
+
+/// A field as a value of its column's kind.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Value<'a> {
+    Int(i64),
+    Float(f64),
+    Text(&'a str),
+}
+
+/// Reads a field as its column's kind; `None` for one that is empty. The code and the end of a sentence when
+/// the kind does not hold it.
+pub(crate) fn value(kind: Kind, field: &str) -> Result<Option<Value<'_>>, (Code, &'static str)> {
+    if field.is_empty() {
+        return Ok(None);
+    }
+    let value = match kind {
+        Kind::Text => Value::Text(field),
+        Kind::Int => match Reading::of(field) {
+            Reading::Int(value) => Value::Int(value),
+            _ => return Err((Code::DataValueType, ": not a whole number of 64 bits")),
+        },
+        Kind::Float => match Reading::of(field) {
+            Reading::Int(value) => Value::Float(value as f64),
+            Reading::Wide(value) | Reading::Float(value) => Value::Float(value),
+            Reading::NotFinite => return Err((Code::DataValueNotFinite, "")),
+            Reading::Text => return Err((Code::DataValueType, ": not a number")),
+        },
+    };
+    Ok(Some(value))
 }
 
 /// What the values of one column were so far.
