@@ -2,6 +2,7 @@
 //! allocate past its cap", each target holds a law of its decoder: what was read, written again, gives the
 //! same bytes or the same value.
 
+mod csv;
 mod examples;
 mod models;
 mod receipts;
@@ -73,5 +74,6 @@ pub const TARGETS: &[Target] = &[
     Target { name: "model_scorecard", run: models::scorecard, seeds: models::scorecard_seeds },
     Target { name: "model_onnx", run: models::onnx, seeds: models::onnx_seeds },
     Target { name: "model_own", run: models::own, seeds: models::own_seeds },
+    Target { name: "csv", run: csv::inspect, seeds: csv::seeds },
     Target { name: "name_and_id", run: text::name_and_id, seeds: examples::names },
 ];
