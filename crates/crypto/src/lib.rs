@@ -11,6 +11,7 @@ pub mod fixed;
 pub mod hash;
 pub mod kernel;
 pub mod pieces;
+pub mod points;
 pub mod prg;
 pub mod rng;
 pub mod seal;

@@ -125,6 +125,16 @@ pub enum Offence {
     WrongRoot,
     /// A sum that fails its check.
     BadSum,
+    /// Bytes that are not the encoding of a group element, or that of the identity.
+    BadPoint,
+    /// A list of different items that has one of them twice.
+    Duplicate,
+    /// A list that is to be in order and is not.
+    Unordered,
+    /// A list of another length than was announced.
+    BadCount,
+    /// An announced size beyond what the job allows.
+    BadSize,
 }
 
 impl Offence {
@@ -145,6 +155,11 @@ impl Offence {
             Offence::NoQuorum => "no_quorum",
             Offence::WrongRoot => "wrong_root",
             Offence::BadSum => "bad_sum",
+            Offence::BadPoint => "bad_point",
+            Offence::Duplicate => "duplicate",
+            Offence::Unordered => "unordered",
+            Offence::BadCount => "bad_count",
+            Offence::BadSize => "bad_size",
         }
     }
 }

@@ -1,5 +1,37 @@
-//! Private set intersection and alignment, `tacit-psi/1`, over ristretto255 (RFC 9496).
+//! Private set intersection and alignment, `tacit-psi/1`: two or more owners find the keys that they have in common and
+//! learn as much of them as the level of the job says, and no more. `docs/protocols/psi.md` gives the argument.
+//!
+//! A [`Schema`] says what a key is made of; [`KeySetBuilder`] takes rows in; [`intersect`] runs [`Terms`] between two
+//! parties and gives an [`Outcome`]. The group is ristretto255 (RFC 9496), the arithmetic [`tacit_crypto::points`].
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
-pub mod kernel;
+mod exchange;
+pub mod hash;
+mod items;
+pub mod keyset;
+mod mask;
+pub mod normalise;
+mod oprf;
+pub mod outcome;
+mod run;
+pub mod schema;
+pub mod session;
+pub mod sort;
+mod spine;
+pub mod storage;
+pub mod terms;
+pub mod workers;
+
+pub use keyset::{KeySet, KeySetBuilder, LeftOut};
+pub use normalise::Step;
+pub use outcome::{Alignment, Outcome, Place, Spine, View};
+pub use run::intersect;
+pub use schema::{KeyColumn, NoKey, Schema};
+pub use session::{Host, Open, Resume};
+pub use storage::{InMemory, Storage};
+pub use terms::{Level, Mode, Terms};
+pub use workers::{Inline, Workers};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! The two exchanges that every level is made of: points that are answered, batch by batch in both directions at once, and
+//! sorted lists.
+
+use tacit_protocol::{Abort, Offence, Party};
+
+use crate::session::{Host, Session, Trouble};
+use crate::storage::{Log, Storage};
+use tacit_crypto::points::Encoding;
+
+/// Batches of points that are under way before the answer to the first: what keeps both parties busy.
+pub(crate) const AHEAD: u64 = 2;
+
+/// What a party does in an exchange of points.
+pub(crate) trait Work: Send {
+    /// The points of our batch `k`, always the same.
+    fn points(&mut self, host: &mut Host<'_>, k: u64) -> Result<Vec<u8>, Trouble>;
+    /// Works on the peer's batch `k`: the answer, empty where none is due.
+    fn answer(&mut self, host: &mut Host<'_>, k: u64, points: &[Encoding]) -> Result<Vec<u8>, Trouble>;
+    /// Takes the answer to our batch `k`.
+    fn take(&mut self, host: &mut Host<'_>, k: u64, answer: &[u8]) -> Result<(), Trouble>;
+    /// Does part `k` of `of` of what needs no peer.
+    fn aside(&mut self, _host: &mut Host<'_>, _k: u64, _of: u64) -> Result<(), Trouble> {
+        Ok(())
+    }
+}
+
+/// The sizes of an exchange of points.
+pub(crate) struct Shape {
+    /// Points that we send and the peer sends.
+    pub points: [u64; 2],
+    /// Bytes of an answer to one point that we give and get, 0 for none.
+    pub answers: [usize; 2],
+    /// Whether the peer's points are to be in order, which also keeps them apart. Else they are within a batch.
+    pub sorted: bool,
+    /// The first step.
+    pub first: u64,
+}
+
+impl Shape {
+    /// Batches of the longer side.
+    pub(crate) fn batches(&self, session: &Session) -> u64 {
+        self.points.iter().map(|n| session.terms.batches(*n)).max().unwrap_or(0)
+    }
+
+    /// The step after the last.
+    pub(crate) fn end(&self, session: &Session) -> u64 {
+        self.first + 2 * self.batches(session)
+    }
+}
+
+/// Runs an exchange of points. `resumable` for the one that a state tells about: it goes on where both stood.
+pub(crate) async fn points(
+    party: &mut Party,
+    session: &mut Session,
+    host: &mut Host<'_>,
+    shape: &Shape,
+    work: &mut dyn Work,
+    resumable: bool,
+) -> Result<(), Abort> {
+    let batches = shape.batches(session);
+    let start = if resumable { session.done.min(batches) } else { 0 };
+    let mut posted = start;
+    let mut last: Option<Encoding> = None;
+    for k in start..batches {
+        let (points_step, answer_step) = (shape.first + 2 * k, shape.first + 2 * k + 1);
+        while posted < batches.min(k + AHEAD) {
+            let step = shape.first + 2 * posted;
+            let (_, count) = session.terms.batch_of(shape.points[0], posted);
+            if count > 0 {
+                let body = work.points(host, posted).map_err(|t| session.trouble(t, step))?;
+                said(session, resumable, Way::PointsOut, posted, &body, step)?;
+                session.post(party, step, body)?;
+            }
+            posted += 1;
+        }
+        party.forget(session.terms.step(points_step));
+        let (_, count) = session.terms.batch_of(shape.points[1], k);
+        let mut heard = count > 0;
+        if count > 0 {
+            let body = session.receive(party, points_step, 32 * count).await?;
+            said(session, resumable, Way::PointsIn, k, &body, points_step)?;
+            let answer = answer(host, shape, work, k, &body, &mut last).map_err(|t| session.trouble(t, points_step))?;
+            if !answer.is_empty() {
+                said(session, resumable, Way::AnswersOut, k, &answer, answer_step)?;
+                session.post(party, answer_step, answer)?;
+            }
+        }
+        work.aside(host, k, batches).map_err(|t| session.trouble(t, points_step))?;
+        let (_, count) = session.terms.batch_of(shape.points[0], k);
+        if count > 0 && shape.answers[1] > 0 {
+            let body = session.receive(party, answer_step, shape.answers[1] * count).await?;
+            said(session, resumable, Way::AnswersIn, k, &body, answer_step)?;
+            work.take(host, k, &body).map_err(|t| session.trouble(t, answer_step))?;
+            heard = true;
+        }
+        // Who hears nothing must not post more than the peer reads.
+        if !heard {
+            let until = session.terms.until(party);
+            party.flush(until).await?;
+        }
+        if resumable {
+            session.done = session.done.max(k + 1);
+            keep(party, session, host, k + 1, batches).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the state durable where it is due.
+async fn keep(
+    party: &mut Party,
+    session: &mut Session,
+    host: &mut Host<'_>,
+    done: u64,
+    batches: u64,
+) -> Result<(), Abort> {
+    let every = u64::from(session.terms.checkpoint);
+    let Some(resume) = &host.resume else { return Ok(()) };
+    if every == 0 || !(done.is_multiple_of(every) || done == batches) || done < session.done {
+        return Ok(());
+    }
+    host.storage.sync()?;
+    let record = session.seal(party, resume.key);
+    party.persist(record).await
+}
+
+enum Way {
+    PointsOut,
+    PointsIn,
+    AnswersOut,
+    AnswersIn,
+}
+
+/// Adds a message to what was said. A repeat must have the same bytes.
+fn said(session: &mut Session, resumable: bool, way: Way, k: u64, body: &[u8], step: u64) -> Result<(), Abort> {
+    let chains = if resumable { &mut session.chains } else { &mut session.rest };
+    let (chain, ours) = match way {
+        Way::PointsOut => (&mut chains.points_out, true),
+        Way::PointsIn => (&mut chains.points_in, false),
+        Way::AnswersOut => (&mut chains.answers_out, true),
+        Way::AnswersIn => (&mut chains.answers_in, false),
+    };
+    // What is not taken up again is numbered through all exchanges.
+    let k = if resumable { k } else { chain.len() };
+    match (chain.add(k, body), ours) {
+        (true, _) => Ok(()),
+        (false, false) => Err(session.blame(Offence::Equivocation, step)),
+        (false, true) => Err(session.changed()),
+    }
+}
+
+fn answer(
+    host: &mut Host<'_>,
+    shape: &Shape,
+    work: &mut dyn Work,
+    k: u64,
+    body: &[u8],
+    last: &mut Option<Encoding>,
+) -> Result<Vec<u8>, Trouble> {
+    let points = body.as_chunks::<32>().0;
+    if shape.sorted {
+        for point in points {
+            ascending(last.as_ref().map(<[u8; 32]>::as_slice), point)?;
+            *last = Some(*point);
+        }
+    } else {
+        let mut all: Vec<&Encoding> = points.iter().collect();
+        all.sort_unstable();
+        if all.windows(2).any(|w| w[0] == w[1]) {
+            return Err(Trouble::Peer(Offence::Duplicate));
+        }
+    }
+    work.answer(host, k, points)
+}
+
+/// Refuses an item that does not come after the one before.
+pub(crate) fn ascending(last: Option<&[u8]>, next: &[u8]) -> Result<(), Trouble> {
+    match last.map(|last| last.cmp(next)) {
+        None | Some(core::cmp::Ordering::Less) => Ok(()),
+        Some(core::cmp::Ordering::Equal) => Err(Trouble::Peer(Offence::Duplicate)),
+        Some(core::cmp::Ordering::Greater) => Err(Trouble::Peer(Offence::Unordered)),
+    }
+}
+
+/// What is done with each record of the peer's list.
+pub(crate) type OnRecord<'a> = dyn FnMut(&mut dyn Storage, &[u8]) -> Result<(), Trouble> + Send + 'a;
+
+/// Sends the first bytes of each record of a sorted list, `widths[0]` of them, and takes the peer's list in the same way:
+/// `expected` times `widths[1]` bytes in strict order. Gives the step after the last.
+#[allow(clippy::too_many_arguments)] // why: two lists, each with its length, on one party's machine.
+pub(crate) async fn lists(
+    party: &mut Party,
+    session: &mut Session,
+    host: &mut Host<'_>,
+    first: u64,
+    [width_out, width_in]: [usize; 2],
+    out: Option<&Log>,
+    expected: u64,
+    on: &mut OnRecord<'_>,
+) -> Result<u64, Abort> {
+    let ours = out.map_or(0, |log| log.count);
+    let batches = session.terms.batches(ours).max(session.terms.batches(expected));
+    let mut last: Option<Vec<u8>> = None;
+    for k in 0..batches {
+        let step = first + k;
+        let (from, count) = session.terms.batch_of(ours, k);
+        if let Some(log) = out.filter(|_| count > 0) {
+            let records = log.get(host.storage, from, count)?;
+            let mut body = Vec::with_capacity(width_out * count);
+            records.chunks_exact(log.width).for_each(|r| body.extend_from_slice(r.get(..width_out).unwrap_or(r)));
+            said(session, false, Way::PointsOut, k, &body, step)?;
+            session.post(party, step, body)?;
+        }
+        party.forget(session.terms.step(step));
+        let (_, count) = session.terms.batch_of(expected, k);
+        if count > 0 {
+            let body = session.receive(party, step, width_in * count).await?;
+            said(session, false, Way::PointsIn, k, &body, step)?;
+            for record in body.chunks_exact(width_in) {
+                ascending(last.as_deref(), record)
+                    .and_then(|()| on(host.storage, record))
+                    .map_err(|t| session.trouble(t, step))?;
+                let held = last.get_or_insert_default();
+                held.clear();
+                held.extend_from_slice(record);
+            }
+        } else {
+            // Who hears nothing must not post more than the peer reads.
+            let until = session.terms.until(party);
+            party.flush(until).await?;
+        }
+    }
+    Ok(first + batches)
+}

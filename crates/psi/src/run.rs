@@ -1,0 +1,41 @@
+//! One run between two parties.
+
+use tacit_protocol::{Abort, Concealed, Party};
+
+use crate::keyset::KeySet;
+use crate::outcome::Outcome;
+use crate::session::{self, Host, Session};
+use crate::terms::{Level, Mode, Terms};
+use crate::{mask, oprf, spine};
+
+/// Runs the terms over this party's keys, whose set lies in the host's storage.
+///
+/// Nothing of the keys leaves before both parties hold the same terms and schema and the job's list of disclosures has
+/// room for what the level opens. Nothing is given back before both have signed one hash of everything that was said.
+///
+/// # Errors
+/// [`Abort::Disagreement`] for other terms; [`Abort::Local`] with `job.disagreement` for another schema, `args.invalid` for
+/// terms that cannot be, `refused.cohort` for too few or too many keys, `refused.dataset` for a state of another input, and
+/// the storage's own faults; [`Abort::Undisclosed`] when the job does not list the opening; [`Abort::Missing`] for a lost
+/// peer; [`Abort::Misbehaved`] with `BadPoint`, `Duplicate`, `Unordered`, `BadCount`, `BadSize`, `BadKey`, `Malformed`,
+/// `BadOpening`, `Signature` or `Equivocation`.
+pub async fn intersect(party: &mut Party, terms: &Terms, keys: &KeySet, host: &mut Host<'_>) -> Result<Outcome, Abort> {
+    let mut session = session::begin(party, terms, keys, host.resume.as_ref()).await?;
+    gate(party, &session)?;
+    match (terms.level, terms.mode) {
+        (Level::Spine, _) => spine::run(party, &mut session, keys, host).await,
+        (_, Mode::DoubleMask) => mask::run(party, &mut session, keys, host).await,
+        (_, Mode::Oprf) => oprf::run(party, &mut session, keys, host).await,
+    }
+}
+
+/// Books what the level can open, the same number on both sides whatever the keys are.
+fn gate(party: &mut Party, session: &Session) -> Result<(), Abort> {
+    let (ours, theirs) = (session.ours.items(), session.theirs.items());
+    let cells = match session.terms.level {
+        Level::Receiver | Level::Both => ours.min(theirs),
+        Level::Cardinality { .. } => 1,
+        Level::Spine => ours + theirs, // proof: both are within ITEMS_MAX.
+    };
+    party.reveal(&session.terms.disclosure, cells, Concealed::new(()))
+}
