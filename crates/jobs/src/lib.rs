@@ -20,7 +20,7 @@ pub use kind::{
 };
 
 /// Every job kind of this version.
-pub const CATALOG: &[&dyn Kind] = &[&stats::Stats, &count::Count, &score::ScoreLinear];
+pub const CATALOG: &[&dyn Kind] = &[&stats::Stats, &count::Count, &score::ScoreLinear, &score::ScoreTrees];
 
 /// The kind of that name.
 ///

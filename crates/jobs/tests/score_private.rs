@@ -3,9 +3,11 @@
 
 #[path = "score_private/parties.rs"]
 mod parties;
+mod shares;
 
-use parties::{Fate, Job};
+use parties::Job;
 use serde_json::{Value, json};
+use shares::Fate;
 use tacit_governance::{Precision, Use};
 use tacit_jobs::{Decimal, score, session};
 use tacit_protocol::Abort;
@@ -220,12 +222,12 @@ fn a_lost_seat_or_dealer_ends_the_attempt_by_name_within_a_steps_time() {
             assert!(names >= least, "{lost} after {part}/8: {:?}", run.outcomes);
             // Vectors come to the collector one after the other, so that each has a step's time there.
             let steps = if collecting { seats as u64 + 1 } else { 2 };
-            assert!(run.now.0 <= steps * parties::STEP_MS, "{lost} after {part}/8: {} ms", run.now.0);
+            assert!(run.now.0 <= steps * shares::STEP_MS, "{lost} after {part}/8: {} ms", run.now.0);
         }
         let run = job.run(Fate::Silent { seat: lost, after: whole / 2 });
         let named = |o: &Result<_, Abort>| matches!(o, Err(Abort::Missing { .. }));
         assert!(run.outcomes.iter().enumerate().all(|(seat, o)| seat == lost || named(o)));
-        assert!(run.now.0 <= 10 * parties::STEP_MS, "{} ms", run.now.0);
+        assert!(run.now.0 <= 10 * shares::STEP_MS, "{} ms", run.now.0);
     }
 }
 

@@ -139,6 +139,14 @@ impl<'a, I> Draft<'a, I> {
         self.builder.share(known)
     }
 
+    /// Bits of a party, so many to a row.
+    ///
+    /// # Errors
+    /// Those of [`Builder::input_bits`].
+    pub fn bits(&mut self, owner: &NodeId, is: I, cols: u32) -> Result<KnownBits, Fault> {
+        self.packed(owner, Input::Own(is), cols)
+    }
+
     fn packed(&mut self, owner: &NodeId, is: Input<I>, cols: u32) -> Result<KnownBits, Fault> {
         let party = self.party(owner);
         let bits = self.builder.input_bits(party, cols)?;

@@ -26,11 +26,13 @@ use tacit_crypto::cbor;
 use tacit_governance::ModelFamily;
 use tacit_types::{Code, Fault, Lang, NodeId};
 
-pub(super) use circuit::{Input, Linear};
+pub(super) use circuit::{Input, error, only_features_of_its_own};
+pub(super) use fold::{held, no_part};
 pub(super) use split::FRACTION_BITS;
 pub use split::PARTIAL_BITS;
 pub(super) use split::{fixed, part};
 
+use self::circuit::Linear;
 use super::circuit::Circuit;
 use super::keys::Wanted;
 use super::online;

@@ -10,6 +10,8 @@ pub mod params;
 mod plan;
 mod rows;
 mod shared;
+pub mod trees;
 mod written;
 
 pub use linear::{PARTIAL_BITS, ScoreLinear};
+pub use trees::ScoreTrees;

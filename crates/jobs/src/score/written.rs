@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tacit_crypto::cbor;
 use tacit_governance::Precision;
 use tacit_types::{Code, Fault};
@@ -48,7 +49,7 @@ enum OneOrEach {
     Each(BTreeMap<String, String>),
 }
 
-fn word<T: Copy>(field: &str, text: Option<&str>, words: &[(&str, T)], default: T) -> Result<T, Fault> {
+pub(super) fn word<T: Copy>(field: &str, text: Option<&str>, words: &[(&str, T)], default: T) -> Result<T, Fault> {
     let Some(text) = text else { return Ok(default) };
     words.iter().find(|(w, _)| *w == text).map(|(_, value)| *value).ok_or_else(|| {
         let known: Vec<&str> = words.iter().map(|(w, _)| *w).collect();
@@ -84,6 +85,18 @@ pub(super) struct Habits {
     pub ranges: bool,
     /// Whether features of a private model may have categories.
     pub categories: bool,
+}
+
+/// Takes the fields of one kind alone out of what a person wrote.
+///
+/// # Errors
+/// `refused.parameters` naming the field.
+pub(super) fn apart<T: DeserializeOwned>(written: &mut serde_json::Value, fields: &[&str]) -> Result<T, Fault> {
+    let mut own = serde_json::Map::new();
+    if let Some(all) = written.as_object_mut() {
+        own.extend(fields.iter().filter_map(|name| all.remove(*name).map(|value| ((*name).to_owned(), value))));
+    }
+    serde_json::from_value(own.into()).map_err(|e| Fault::new(Code::RefusedParameters, format!("params: {e}")))
 }
 
 /// Turns what a person wrote into parameters, which are still to be checked.

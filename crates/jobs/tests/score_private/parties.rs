@@ -1,21 +1,14 @@
 //! Owners with features, a model and a dealer, as machines stepped by hand.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-
 use serde_json::{Value, json};
-use tacit_crypto::{SealKey, Secret, SigningKey};
-use tacit_governance::{AttachmentRef, Cohort, ColumnKind, ModelDescriptor, ModelFamily, ModelRef, ProviderRef};
-use tacit_jobs::kind::{DraftProvider, OpenedVector};
-use tacit_jobs::{Draft, JointContext, JointOutput, Material, Parts, Plan, score, session};
+use tacit_crypto::SigningKey;
+use tacit_governance::ModelRef;
+use tacit_jobs::{Material, Plan, score};
 use tacit_models::{Additive, Feature, Kind, Link, Meta, Model, Shape, Term};
-use tacit_protocol::{Abort, Effect, Event, Machine, Seating, Setup, Usage};
-use tacit_types::{
-    Attempt, Column, Columns, DatasetVersionId, Fault, Hash, JobId, Millis, ModelVersionId, Name, NodeId, Seat, Step,
-    Values,
-};
+use tacit_types::{Column, Columns, Fault, Name, NodeId, Values};
 
-pub const STEP_MS: u64 = 1000;
+use crate::shares::{self, Fate, Run, model_ref, signing};
+
 /// The public range of each owner's first and second feature.
 const RANGES: [(f64, f64); 2] = [(-3.0, 5.0), (100.0, 101.5)];
 const INTERCEPT: f64 = -40.625;
@@ -67,33 +60,6 @@ impl Owner {
     }
 }
 
-/// What happens to a seat.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Fate {
-    Well,
-    /// Known to be gone after so many messages.
-    Lost {
-        seat: usize,
-        after: usize,
-    },
-    /// Says nothing more after so many messages, and nobody is told.
-    Silent {
-        seat: usize,
-        after: usize,
-    },
-}
-
-type Unblind<'a> = dyn Fn(&[u8], &BTreeMap<Seat, Vec<u8>>) -> Result<OpenedVector, Fault> + 'a;
-
-/// What came of a run.
-pub struct Run {
-    pub outcomes: Vec<Result<JointOutput, Abort>>,
-    pub usage: Vec<Usage>,
-    pub messages: Vec<usize>,
-    pub steps: std::collections::BTreeSet<Step>,
-    pub now: Millis,
-}
-
 pub struct Job {
     pub owners: Vec<Owner>,
     pub models: Vec<ModelRef>,
@@ -102,16 +68,6 @@ pub struct Job {
     keys: Vec<u8>,
     written: Value,
     split: bool,
-    /// All keys with a seat, ascending.
-    seated: Vec<SigningKey>,
-}
-
-fn signing(seed: usize) -> SigningKey {
-    SigningKey::from_seed(&Secret::new([seed as u8 + 1; 32]))
-}
-
-fn recipient() -> SealKey {
-    SealKey::from_bytes(&Secret::new(core::array::from_fn(|i| u8::from(i == 0) * 9))).unwrap()
 }
 
 fn rows(owner: usize) -> Vec<(String, [Option<f64>; 2])> {
@@ -128,20 +84,12 @@ fn rows(owner: usize) -> Vec<(String, [Option<f64>; 2])> {
 impl Job {
     fn new(count: usize, split: bool, both: bool, keys: &[&str], written: Value) -> Self {
         let owners: Vec<Owner> = (0..count).map(|i| Owner { key: signing(i), rows: rows(i), number: i }).collect();
-        let model = ModelVersionId([1; 32]);
-        let (elsewhere, dealer) = (signing(20), signing(21));
         let models = match (split, both) {
-            (true, _) => owners.iter().map(|o| ModelRef { owner: o.id(), model }).collect(),
-            (false, true) => vec![ModelRef { owner: owners[count - 1].id(), model }],
-            (false, false) => vec![ModelRef { owner: elsewhere.id(), model }],
+            (true, _) => owners.iter().map(|o| model_ref(o.id())).collect(),
+            (false, true) => vec![model_ref(owners[count - 1].id())],
+            (false, false) => vec![model_ref(shares::Job::party(20))],
         };
-        let mut seated: Vec<SigningKey> = (0..count).map(signing).collect();
-        if !split && !both {
-            seated.push(elsewhere);
-        }
-        let id = dealer.id();
-        seated.push(dealer);
-        seated.sort_by_key(SigningKey::id);
+        let id = shares::Job::party(21);
         let mut written = written;
         if !split && written.get("ranges").is_none() {
             let range = |(least, most): (f64, f64)| json!([format!("{least}"), format!("{most}")]);
@@ -149,7 +97,7 @@ impl Job {
             written["ranges"] = all.collect::<serde_json::Map<_, _>>().into();
         }
         written["mode"] = json!(if split { "split" } else { "private" });
-        let it = Self { owners, models, dealer: Some(id), rows: 0, keys: Vec::new(), written, split, seated };
+        let it = Self { owners, models, dealer: Some(id), rows: 0, keys: Vec::new(), written, split };
         if keys.is_empty() { it } else { it.keyed(keys) }
     }
 
@@ -207,7 +155,7 @@ impl Job {
     }
 
     pub fn seats(&self) -> usize {
-        self.seated.len()
+        self.shares().seats()
     }
 
     /// The model of an owner: its part, or the whole with its features in an order of its own.
@@ -225,165 +173,32 @@ impl Job {
     }
 
     pub fn material(&self, owner: &NodeId) -> Material {
-        let mut material = Material::default();
-        if self.owners.iter().any(|o| o.id() == *owner) {
-            material.attachments.insert("keys".into(), self.keys.clone());
-        }
-        if self.models.iter().any(|m| m.owner == *owner) {
-            material.model = Some(self.model(owner).encode());
-        }
-        material
+        self.shares().material(owner)
     }
 
     pub fn plan(&self) -> Result<Box<dyn Plan>, Fault> {
-        let kind = tacit_jobs::kind("score-linear/v1").unwrap();
-        let provider = |o: &Owner| {
-            let columns =
-                o.names().map(|n| (n, ColumnKind::Float)).into_iter().chain([("id".into(), ColumnKind::Text)]);
-            DraftProvider { name: format!("p{}", o.number), owner: o.id(), columns: columns.collect() }
-        };
-        let named = |m: &ModelRef| {
-            let model = self.model(&m.owner);
-            let descriptor = ModelDescriptor {
-                format: 1,
-                owner: m.owner,
-                name: Name::new("credit").unwrap(),
-                version: 1,
-                family: ModelFamily::Linear,
-                features: model.features().iter().map(|f| f.name.clone()).collect(),
-                commitment: Hash([0; 32]),
-            };
-            (m.clone(), descriptor)
-        };
-        let draft = Draft {
-            providers: self.owners.iter().map(provider).collect(),
-            models: self.models.iter().map(named).collect(),
-            dealer: self.dealer,
-            keys: Some(self.rows),
-        };
-        let data = |o: &Owner| ProviderRef { owner: o.id(), dataset: DatasetVersionId([1; 32]), view: "v".into() };
-        let providers: Vec<ProviderRef> = self.owners.iter().map(data).collect();
-        let (plain, sealed) = (Hash([1; 32]), Hash([2; 32]));
-        let attachments = [AttachmentRef { name: "keys".into(), plain, sealed, bytes: self.keys.len() as u64 }];
-        let params = kind.draft(self.written.clone(), &draft)?;
-        let parts =
-            Parts { providers: &providers, models: &self.models, dealer: self.dealer, attachments: &attachments };
-        kind.plan(&params, &parts)
-    }
-
-    fn machine(&self, seat: usize) -> Machine<JointOutput> {
-        let plan = self.plan().unwrap();
-        let me = self.seated[seat].id();
-        let mut fold = plan.fold(&me, self.material(&me)).unwrap();
-        if let Some(owner) = self.owners.iter().find(|o| o.id() == me) {
-            fold.take(&owner.columns()).unwrap();
-        }
-        let setup = Setup {
-            job: JobId([1; 32]),
-            attempt: Attempt(1),
-            seat: Seat(seat as u16),
-            seating: Seating::new(self.seated.iter().map(SigningKey::id).collect()).unwrap(),
-            disclosures: plan.disclosures(),
-            stream_bytes_max: 1 << 30,
-        };
-        let context = JointContext {
-            session: Hash([5; 32]),
-            aggregator: Seat(0),
-            step_ms: STEP_MS,
-            cohort: Cohort { rows: 3, contributors: 2 },
-            recipient: recipient().public(),
-            owners: self.seated.iter().map(SigningKey::id).collect(),
-        };
-        let half = fold.finish();
-        let seed = (0..22).find(|s| signing(*s).id() == me).unwrap();
-        let key = Arc::new(signing(seed));
-        Machine::new(setup, &Secret::new([40 + seat as u8; 32]), key, Millis(0), |p| half.run(p, context))
+        self.shares().plan()
     }
 
     pub fn run(&self, fate: Fate) -> Run {
-        let n = self.seats();
-        let mut machines: Vec<Machine<JointOutput>> = (0..n).map(|seat| self.machine(seat)).collect();
-        let mut events: VecDeque<(usize, Event)> = (0..n).map(|i| (i, Event::Start)).collect();
-        let (mut timers, mut messages) = (BTreeMap::<usize, Millis>::new(), vec![0; n]);
-        let (mut steps, mut now, mut gone) = (std::collections::BTreeSet::new(), Millis(0), None);
-        loop {
-            while let Some((to, event)) = events.pop_front() {
-                if gone == Some(to) {
-                    continue;
-                }
-                for effect in machines[to].step(now, event) {
-                    if gone == Some(to) {
-                        break;
-                    }
-                    match effect {
-                        Effect::Send(m) => {
-                            messages[to] += 1;
-                            match fate {
-                                Fate::Lost { seat, after } | Fate::Silent { seat, after }
-                                    if seat == to && messages[to] > after =>
-                                {
-                                    gone = Some(to);
-                                    if matches!(fate, Fate::Lost { .. }) {
-                                        let others = (0..n).filter(|i| *i != to);
-                                        events.extend(others.map(|i| (i, Event::Gone(Seat(to as u16)))));
-                                    }
-                                }
-                                _ => {
-                                    steps.insert(m.address.step);
-                                    events.push_back((m.address.to.index(), Event::Received(m)));
-                                }
-                            }
-                        }
-                        Effect::Credit { to: sender, consumed } => {
-                            events.push_back((sender.index(), Event::Credit { from: Seat(to as u16), consumed }));
-                        }
-                        Effect::Persist { ticket, .. } => events.push_back((to, Event::Persisted { ticket })),
-                        Effect::SetTimer(at) => drop(timers.insert(to, at)),
-                        _ => {}
-                    }
-                }
-            }
-            let alive = |i: &usize| gone != Some(*i) && !machines[*i].is_finished();
-            let next = timers.iter().filter(|(i, _)| alive(i)).map(|(i, at)| (*at, *i)).min();
-            let Some((at, who)) = next else { break };
-            timers.remove(&who);
-            now = now.max(at);
-            events.push_back((who, Event::Timer));
-        }
-        let missing = || Err(Abort::Missing { step: Step(0), seats: Vec::new() });
-        let mut outcomes = Vec::new();
-        for (seat, machine) in machines.iter_mut().enumerate() {
-            outcomes.push(match machine.take_outcome() {
-                Some(outcome) => outcome,
-                None if gone == Some(seat) => missing(),
-                None => panic!("seat {seat} hangs"),
-            });
-        }
-        let usage = machines.iter().map(|m| m.usage().clone()).collect();
-        Run { outcomes, usage, messages, steps, now }
+        self.shares().run(fate)
     }
 
     pub fn open(&self) -> Value {
-        self.open_with(&|bytes, releases| session::unblind(&recipient(), bytes, releases))
+        self.shares().open()
     }
 
-    /// The numbers that the recipient opens.
     pub fn cells(&self) -> Vec<i64> {
-        let cells = std::cell::RefCell::new(Vec::new());
-        self.open_with(&|bytes, releases| {
-            let opened = session::unblind(&recipient(), bytes, releases)?;
-            cells.borrow_mut().extend(opened.cells.iter().map(|c| *c as u64 as i64));
-            Ok(opened)
-        });
-        cells.into_inner()
+        self.shares().cells()
     }
 
-    fn open_with(&self, unblind: &Unblind<'_>) -> Value {
-        let outputs: Vec<JointOutput> = self.run(Fate::Well).outcomes.into_iter().map(Result::unwrap).collect();
-        assert!(outputs.iter().all(|o| o.survivors.len() == self.seats() && o.cells_out == self.rows));
-        let releases = outputs.iter().enumerate().map(|(i, o)| (Seat(i as u16), o.release.clone())).collect();
-        let package = outputs[0].package.clone().unwrap();
-        let open = |bytes: &[u8]| unblind(bytes, &releases);
-        self.plan().unwrap().open(&package, &open).unwrap().json
+    fn shares(&self) -> shares::Job {
+        let table = |o: &Owner| shares::Table { name: format!("p{}", o.number), owner: o.id(), columns: o.columns() };
+        let tables = self.owners.iter().map(table).collect();
+        let held = self.models.iter().map(|m| (m.owner, self.model(&m.owner))).collect();
+        let mut job = shares::Job::new("score-linear/v1", tables, held, self.written.clone());
+        (job.models, job.dealer) = (self.models.clone(), self.dealer);
+        (job.rows, job.keys) = (self.rows, self.keys.clone());
+        job
     }
 }
