@@ -155,7 +155,7 @@ impl Job {
     /// A failed attempt is repeated when nobody's input had left and the cause may pass.
     fn attempt_failed(&mut self, now: UnixMillis) {
         type Failure = (usize, Code, Option<Step>, Option<Seat>, String, bool);
-        let failures: Vec<Failure> = self
+        let mut failures: Vec<Failure> = self
             .parties
             .iter()
             .enumerate()
@@ -166,13 +166,20 @@ impl Job {
                 _ => None,
             })
             .collect();
+        // Who reports first is nearest to the cause; the others may have been told to stop.
+        let reported = |i: usize| {
+            let name = Some(&self.parties[i].member.name);
+            self.timeline.iter().rposition(|e| e.what == "failed" && e.party.as_ref() == name).unwrap_or(usize::MAX)
+        };
+        failures.sort_by_key(|f| (f.3.is_none(), reported(f.0)));
         let silent = self.parties.iter().position(|p| p.finished.is_none());
         let input_sent = failures.iter().any(|f| f.5)
             || self.parties.iter().any(|p| matches!(p.finished, Some(Finished::Ok { .. })));
+        let lost = |code: Code| matches!(code, Code::JobPeerLost | Code::JobDeadline | Code::JobCancelled);
         // The most telling cause: misbehaviour or a local fault before a mere loss.
         let cause = failures
             .iter()
-            .find(|f| !matches!(f.1, Code::JobPeerLost | Code::JobDeadline | Code::JobCancelled))
+            .find(|f| !lost(f.1))
             .or_else(|| failures.iter().find(|f| f.1 != Code::JobCancelled))
             .or(failures.first());
         if self.cancelled {
@@ -182,6 +189,7 @@ impl Job {
             (Some((i, code, step, seat, hint, _)), _) => {
                 let order = self.seat_order();
                 let named = seat.and_then(|s| order.get(s.index()).copied()).unwrap_or(*i);
+                let named = if lost(*code) { self.first_lost(named, &order) } else { named };
                 (*code, Some(self.parties[named].member.name.clone()), *step, hint.clone())
             }
             (None, Some(i)) => {
@@ -205,6 +213,20 @@ impl Job {
             return;
         }
         self.fail(now, code, party, step, hint);
+    }
+
+    /// The party at the beginning of a chain of losses: one that was lost takes those along who wait for it, and they
+    /// others who wait for them.
+    fn first_lost(&self, mut party: usize, order: &[usize]) -> usize {
+        for _ in 0..order.len() {
+            let Some(Finished::Failed { seat: Some(seat), .. }) =
+                self.parties.get(party).and_then(|p| p.finished.as_ref())
+            else {
+                break;
+            };
+            party = order.get(seat.index()).copied().unwrap_or(party);
+        }
+        party
     }
 
     /// Doubles with each attempt, spread by the job's own id.
@@ -307,7 +329,7 @@ impl Job {
     }
 
     /// Why the others need not go on: the operator cancelled, a seat could not be taken, or there is no
-    /// result without the aggregator.
+    /// result without one that was lost.
     fn hopeless(&self, now: UnixMillis) -> Option<Code> {
         if self.cancelled {
             return Some(Code::JobCancelled);
@@ -324,12 +346,19 @@ impl Job {
         if self.asked_online() {
             return None;
         }
-        let aggregator = self.parties.iter().find(|p| Some(p.member.node) == self.aggregator)?;
-        match &aggregator.finished {
+        let on_shares = self.needs_everyone();
+        let needed = self.parties.iter().filter(|p| on_shares || Some(p.member.node) == self.aggregator);
+        needed.into_iter().find_map(|p| match &p.finished {
             Some(Finished::Failed { code, .. }) => Some(*code),
-            None if aggregator.lost_at.is_some_and(|at| now >= at.plus(self.limits.loss_ms)) => Some(Code::JobPeerLost),
+            None if p.lost_at.is_some_and(|at| now >= at.plus(self.limits.loss_ms)) => Some(Code::JobPeerLost),
             _ => None,
-        }
+        })
+    }
+
+    /// Whether the loss of any one party is the end of an attempt: shares are of no use without each of them.
+    fn needs_everyone(&self) -> bool {
+        // why: the bytes were verified when the job was submitted.
+        JobSpec::verify(&self.bytes).is_ok_and(|job| job.body().dealer.is_some())
     }
 
     pub(super) fn must_attest(&self, p: &PartyState) -> bool {

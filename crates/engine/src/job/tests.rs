@@ -29,6 +29,10 @@ fn member(seed: u8) -> Member {
 }
 
 fn spec(providers: &[u8]) -> Vec<u8> {
+    dealt(providers, None)
+}
+
+fn dealt(providers: &[u8], dealer: Option<u8>) -> Vec<u8> {
     let provider =
         |seed: &u8| ProviderRef { owner: key(*seed).id(), dataset: DatasetVersionId([*seed; 32]), view: "v".into() };
     let spec = JobSpec {
@@ -45,7 +49,7 @@ fn spec(providers: &[u8]) -> Vec<u8> {
         expires_at: T0.plus(3_600_000),
         attempt_ms: 60_000,
         models: Vec::new(),
-        dealer: None,
+        dealer: dealer.map(|seed| key(seed).id()),
         asker: None,
         attachments: Vec::new(),
     };
@@ -55,6 +59,19 @@ fn spec(providers: &[u8]) -> Vec<u8> {
 fn job(seeds: &[u8]) -> Job {
     let members = seeds.iter().map(|s| member(*s)).collect();
     Job::submit(spec(seeds), members, Vec::new(), "l.example/u", Limits::default(), T0).unwrap()
+}
+
+/// Data owners and a dealer, up to a running attempt.
+fn on_shares(owners: &[u8], dealer: u8) -> Job {
+    let seeds: Vec<u8> = owners.iter().copied().chain([dealer]).collect();
+    let members = seeds.iter().map(|s| member(*s)).collect();
+    let bytes = dealt(owners, Some(dealer));
+    let mut job = Job::submit(bytes, members, Vec::new(), "l.example/u", Limits::default(), T0).unwrap();
+    admit(&mut job, &seeds);
+    seeds.iter().for_each(|seed| answer(&mut job, *seed, 2, FromNode::Reserved));
+    assert_eq!(job.state(), "running");
+    seeds.iter().for_each(|seed| answer(&mut job, *seed, 3, FromNode::Started));
+    job
 }
 
 fn answer(job: &mut Job, seed: u8, at: u64, answer: FromNode) {
@@ -186,6 +203,48 @@ fn the_others_stop_when_the_aggregator_cannot_go_on() {
     // A wake that is past is not the only one: the end of patience with it, and of the attempt.
     let wakes = job.outstanding().into_iter().filter(|c| matches!(c, Command::WakeAt(at) if at.0 > T0.0 + 4_010));
     assert_eq!(wakes.count(), 2);
+}
+
+/// On shares nobody can be missed, whoever adds up: the first report of a loss stops the others, and the end names who
+/// was lost, not who waited for somebody that waited for it.
+#[test]
+fn a_loss_on_shares_stops_everyone_and_names_who_was_lost_first() {
+    let seat_of = |job: &Job, seed: u8| {
+        let order = job.seat_order();
+        Seat(order.iter().position(|i| job.parties[*i].member.root == key(seed).id()).unwrap() as u16)
+    };
+    let missing = |seat: Seat, input_sent: bool| Finished::Failed {
+        code: Code::JobPeerLost,
+        step: Some(Step(7)),
+        seat: Some(seat),
+        hint: "nothing from it".into(),
+        blame: None,
+        input_sent,
+    };
+    for (lost, back) in [(4, false), (4, true), (2, false), (2, true)] {
+        let mut job = on_shares(&[1, 2, 3], 4);
+        let others: Vec<u8> = [1, 2, 3, 4].into_iter().filter(|s| *s != lost).collect();
+        job.step(T0.plus(10), Input::Reachable { node: key(lost + 100).id(), reachable: false });
+        let (first, second, third) = (others[0], others[1], others[2]);
+        let named = seat_of(&job, lost);
+        finish(&mut job, second, 20, missing(named, true));
+        let told: Vec<NodeId> =
+            asked(&job).into_iter().filter(|(_, r)| matches!(r, ToNode::Cancel { .. })).map(|(node, _)| node).collect();
+        assert!([first, third].iter().all(|s| told.contains(&key(s + 100).id())), "{told:?}");
+        // One that waited for who waited, and one that was told to stop.
+        let waited = seat_of(&job, second);
+        finish(&mut job, first, 30, missing(waited, true));
+        finish(&mut job, third, 40, failed(Code::JobPeerLost, "cancelled"));
+        if back {
+            finish(&mut job, lost, 50, failed(Code::JobPeerLost, "the node was restarted; the attempt is burned"));
+        } else {
+            job.step(T0.plus(20_000), Input::Tick);
+        }
+        let Some(Terminal::Failed { code: Code::JobPeerLost, party: Some(party), .. }) = job.terminal() else {
+            panic!("{:?}", job.terminal())
+        };
+        assert_eq!(party.as_str(), format!("p{lost}"), "{back}");
+    }
 }
 
 #[test]
