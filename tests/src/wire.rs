@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tacit_crypto::{SealKey, SigningKey};
+use tacit_engine::control::{FromNode, ToNode};
 use tacit_engine::{FromCoordinator, JobView, Package, ToCoordinator};
 use tacit_governance::JobSpec;
 use tacit_net::{Closed, Config, Connection, Endpoint, Identity, Purpose, keyfile};
@@ -63,6 +64,40 @@ impl Wire {
         };
         let (endpoint, connection) = runtime.block_on(connecting)?;
         Ok(Self { endpoint, connection, runtime, home: home.to_owned() })
+    }
+
+    /// Connects to a node with the coordinator's key, as the coordinator would.
+    ///
+    /// # Panics
+    /// When the node is not there in time.
+    pub fn dial(address: &str, node: NodeId, key: &SigningKey) -> Self {
+        let runtime = Runtime::new().unwrap_or_else(|e| panic!("{e}"));
+        let begun = Instant::now();
+        let connecting = async {
+            let config = Config { gate: Arc::new(Closed), ..Config::default() };
+            let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+            let endpoint = Endpoint::bind(any, Identity::from_signing_key(key)?, config)?;
+            loop {
+                match endpoint.connect(&address.parse()?, &node, Purpose::Member).await {
+                    Ok(connection) => return Ok::<_, Fault>((endpoint, connection)),
+                    Err(error) if begun.elapsed() > JOB_WAIT => return Err(error.into()),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                }
+            }
+        };
+        let (endpoint, connection) = runtime.block_on(connecting).unwrap_or_else(|f| panic!("{address}: {f}"));
+        Self { endpoint, connection, runtime, home: PathBuf::new() }
+    }
+
+    /// What a node answers to the coordinator.
+    ///
+    /// # Panics
+    /// When it gives no answer.
+    pub fn order(&self, request: &ToNode) -> FromNode {
+        let frame = wire::encode(request);
+        let asking = self.connection.request_within(&frame, Duration::from_secs(20));
+        let answer = self.runtime.block_on(asking).unwrap_or_else(|e| panic!("{request:?}: {e}"));
+        wire::decode(&answer).unwrap_or_else(|e| panic!("{request:?}: {e}"))
     }
 
     /// Asks and waits for the answer.

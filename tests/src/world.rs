@@ -220,6 +220,12 @@ impl World {
         self.daemons.get_mut(party).is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
+    /// The process of a daemon that runs.
+    #[track_caller]
+    pub fn pid(&self, party: &str) -> u32 {
+        self.daemons.get(party).unwrap_or_else(|| panic!("{party} does not run")).id()
+    }
+
     /// What a daemon has logged.
     pub fn log(&self, party: &str) -> String {
         std::fs::read_to_string(self.log_file(party)).unwrap_or_default()

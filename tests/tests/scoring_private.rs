@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tacit_engine::control::Finished;
+use tacit_engine::control::{Assignment, Finished, FromNode, Seated, ToNode};
 use tacit_engine::{FromCoordinator, Terminal, ToCoordinator, WorkerJob};
-use tacit_governance::JobSpec;
+use tacit_governance::{JobSpec, PartyCard};
+use tacit_jobs::session;
 use tacit_node::Store;
 use tacit_tests::program::program;
-use tacit_tests::world::shown;
+use tacit_tests::world::{COORDINATOR, shown};
 use tacit_tests::{Done, Wire, World, craft};
-use tacit_types::{Code, Fault, JobId};
+use tacit_types::{Attempt, Code, Fault, JobId};
 
 /// How far a score before the link may be from the exact one.
 const ERROR: f64 = 1e-6;
@@ -458,4 +460,268 @@ fn a_dealer_that_is_absent_unsigned_or_a_party_is_refused_with_its_code() {
         done.json
     );
     assert_eq!(done.json["party"], json!(DEALER), "{}", done.json);
+}
+
+/// Waits until the parties of a job say that they compute on shares.
+fn computing(wire: &Wire, id: JobId) {
+    let begun = Instant::now();
+    loop {
+        let view = wire.job(id).unwrap();
+        assert!(view.terminal.is_none() && begun.elapsed() < Duration::from_secs(60), "{view:?}");
+        if view.step.is_some_and(|step| session::phase_name(step) == "compute") {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How a node has a job, by its own command.
+fn state_at(world: &World, node: &str, id: JobId) -> (String, Option<String>) {
+    let jobs = world.run(node, &["node", "jobs"]).ok();
+    let job = jobs.as_array().unwrap().iter().find(|job| job["id"] == json!(id.to_string())).unwrap().clone();
+    (job["state"].as_str().unwrap().to_owned(), job["code"].as_str().map(str::to_owned))
+}
+
+/// How long a loss may take to become an end, everywhere.
+const LOSS_MAX: Duration = Duration::from_secs(10);
+
+/// Whoever is lost while the others compute: the job has its end and cause at every side within ten seconds, also at
+/// who was lost, once it is back; and the next job works.
+#[test]
+fn a_lost_party_or_dealer_ends_the_job_by_name_at_every_side_and_the_next_one_works() {
+    let tables = vec![table("a", 5, 20_000, 2), table("b", 6, 20_000, 3)];
+    let mut private = Private::new(tables, "m", "rows = 1000000\nprecision = \"score\"");
+    let (many, few) = (keys(20_000), keys(20));
+    let decision = "output = \"decision\"\nthreshold = \"0\"";
+    let wire = Wire::open(&private.world.home("lab")).unwrap();
+    for lost in [DEALER, "m", "b"] {
+        let id = private.begin(&many, decision);
+        computing(&wire, id);
+        private.world.kill(lost);
+        let begun = Instant::now();
+        let view = wire.ended(id).unwrap();
+        let took = begun.elapsed();
+        let Some(Terminal::Failed { code: Code::JobPeerLost, party: Some(party), .. }) = &view.terminal else {
+            panic!("{view:?}")
+        };
+        assert_eq!(party.as_str(), lost, "{view:?}");
+        let wanted = ("failed".to_owned(), Some("job.peer_lost".to_owned()));
+        let others: Vec<&str> = private.nodes.iter().copied().filter(|node| *node != lost).collect();
+        while !others.iter().all(|node| state_at(&private.world, node, id) == wanted) {
+            assert!(begun.elapsed() < LOSS_MAX, "{lost}: {others:?}");
+        }
+        eprintln!("{lost} lost: an end after {took:?}, at every side after {:?}", begun.elapsed());
+        assert!(begun.elapsed() < LOSS_MAX, "{lost}: {took:?}");
+        private.world.start(lost);
+        private.world.wait_there("lab", private.nodes.len());
+        let begun = Instant::now();
+        while state_at(&private.world, lost, id) != wanted {
+            assert!(begun.elapsed() < LOSS_MAX, "{lost} does not learn the end");
+        }
+        let next = private.submit(&few, "").ok();
+        private.check(&next, &few, |key| private.plain(key));
+    }
+    assert_eq!(audit(&private.world)["faults"], json!([]));
+}
+
+/// Preprocessing is used once. The number of an attempt is durable at a dealer before a byte of it leaves, and what is
+/// dealt follows from fresh randomness and that number; whoever has the coordinator's key, or starts everything anew
+/// after kill -9, gets neither the same attempt again nor another one of a job for which something was dealt.
+#[test]
+fn a_dealer_deals_an_attempt_once_whoever_asks_and_however_often_all_are_killed() {
+    let mut private = Private::new(vec![table("a", 5, 20_000, 4)], "m", "rows = 1000000\nprecision = \"score\"");
+    let (many, few) = (keys(20_000), keys(20));
+    let wire = Wire::open(&private.world.home("lab")).unwrap();
+    let FromCoordinator::Roster(roster) = wire.ask(&ToCoordinator::Roster).unwrap() else { panic!() };
+    let id = private.begin(&many, "output = \"decision\"\nthreshold = \"0\"");
+    computing(&wire, id);
+    let all: Vec<&str> = private.nodes.iter().copied().chain([COORDINATOR]).collect();
+    all.iter().for_each(|party| private.world.kill(party));
+    for node in &private.nodes {
+        assert_eq!(kept(&private.world, node, id).attempt, 1, "{node}: durable before anything was sent");
+    }
+    assert!(kept(&private.world, DEALER, id).input_sent, "durable before the first tile was dealt");
+    let before = ledger(&private.world, DEALER, id);
+
+    // The nodes alone, and a coordinator that asks for the attempt again.
+    private.nodes.iter().for_each(|node| private.world.start(node));
+    let entry = |name: &str| {
+        let root = tacit_tests::wire::signing_key(&private.world.home(name), "root.key").id();
+        roster.iter().find(|e| PartyCard::verify(&e.card).unwrap().body().root == root).unwrap()
+    };
+    let seats =
+        ["a", "m", DEALER].map(|name| Seated { card: entry(name).card.clone(), address: entry(name).address.clone() });
+    let nodes =
+        ["a", "m", DEALER].map(|name| tacit_tests::wire::signing_key(&private.world.home(name), "node.key").id());
+    let key = tacit_tests::wire::signing_key(&private.world.home(COORDINATOR), "root.key");
+    for (name, node) in ["a", "m", DEALER].iter().zip(nodes) {
+        let coordinator = Wire::dial(&entry(name).address, node, &key);
+        let reserve = |n: u32| coordinator.order(&ToNode::Reserve { job: id, attempt: Attempt(n), ttl_ms: 60_000 });
+        let start = |n: u32| {
+            let assignment = Assignment {
+                job: id,
+                attempt: Attempt(n),
+                seats: seats.to_vec(),
+                aggregator: nodes[0],
+                budget_ms: 60_000,
+                step_ms: 10_000,
+            };
+            coordinator.order(&ToNode::Start { assignment })
+        };
+        let refused = |answer: FromNode, code: Code| matches!(answer, FromNode::Failed(fault) if fault.code == code);
+        assert!(refused(reserve(1), Code::RefusedReplayed), "{name}");
+        assert_eq!(start(1), FromNode::Started, "{name}: it says what it once did, and does nothing");
+        if *name == DEALER {
+            assert_eq!(reserve(2), FromNode::Reserved);
+            assert!(refused(start(2), Code::JobPeerLost), "what was dealt once is not dealt another time");
+        }
+    }
+    assert_eq!(ledger(&private.world, DEALER, id), before, "nothing more was dealt");
+
+    private.world.start(COORDINATOR);
+    private.world.wait_there("lab", private.nodes.len());
+    let wire = Wire::open(&private.world.home("lab")).unwrap();
+    let view = wire.ended(id).unwrap();
+    assert!(matches!(&view.terminal, Some(Terminal::Failed { code: Code::JobPeerLost, .. })), "{view:?}");
+    assert_eq!(view.attempt, 1, "no other attempt was made: {view:?}");
+    let next = private.submit(&few, "").ok();
+    private.check(&next, &few, |key| private.plain(key));
+}
+
+/// A group without an organisation to spare lets the coordinator deal: a node with keys of its own in the
+/// coordinator's process. It deals once everyone has signed it by name.
+#[test]
+fn a_coordinator_deals_for_those_who_have_all_signed_it() {
+    let mut private = Private::new(vec![table("a", 5, 40, 2)], "m", "rows = 1000\nprecision = \"score\"");
+    let address = format!("127.0.0.1:{}", tacit_tests::world::free_port());
+    assert_eq!(private.world.stop(COORDINATOR), 0);
+    let options = ["coordinator", "run", "--dealer", "house", "--dealer-listen", &address, "--dealer-public", &address];
+    let mut command = private.world.command(COORDINATOR, &options);
+    private.world.spawn(COORDINATOR, &mut command);
+    private.world.wait_there("lab", private.nodes.len() + 1);
+    let house = format!("{COORDINATOR}/dealer");
+    let root =
+        |private: &Private, home: &str| tacit_tests::wire::signing_key(&private.world.home(home), "root.key").id();
+    assert_ne!(root(&private, &house), root(&private, COORDINATOR), "keys of its own");
+
+    private.draft("house", &["house"], "rows = 1000\nprecision = \"score\"").ok();
+    let keys = keys(40);
+    let submit = |private: &Private| {
+        let file = private.job("contract = \"house\"\ndealer = \"house\"", &keys, "");
+        private.world.run("lab", &["job", "submit", &shown(&file), "--watch"])
+    };
+    private.world.run(&house, &["contract", "sign", "house"]).ok();
+    private.world.run("m", &["contract", "sign", "house"]).ok();
+    // One owner who does not sign is a veto.
+    let vetoed = submit(&private);
+    assert_eq!(vetoed.json["code"], json!("refused.contract_incomplete"), "{}", vetoed.json);
+    assert!(vetoed.json["reason"].as_str().unwrap().contains("lacks a"), "{}", vetoed.json);
+    private.world.run("a", &["contract", "sign", "house"]).ok();
+    let done = submit(&private).ok();
+    private.check(&done, &keys, |key| private.plain(key));
+    let sent = ledger(&private.world, &house, id_of(&done));
+    assert!(kinds(&sent)["randomness"] > 0, "{sent:?}");
+
+    // Killed and started without the option, the coordinator has the same dealer.
+    private.world.kill(COORDINATOR);
+    private.world.start(COORDINATOR);
+    private.world.wait_there("lab", private.nodes.len() + 1);
+    let done = submit(&private).ok();
+    private.check(&done, &keys, |key| private.plain(key));
+    assert_eq!(audit(&private.world)["valid"], json!(3));
+    assert_eq!(private.world.stop(COORDINATOR), 0, "{}", private.world.log(COORDINATOR));
+    let other = private.world.run(COORDINATOR, &["coordinator", "run", "--dealer", "other"]).fails("args.invalid");
+    assert!(other.contains("`house`"), "{other}");
+}
+
+/// Less than the score of a split model takes a dealer too; nobody's part is seen, not even by the dealer.
+#[test]
+fn a_split_model_gives_decisions_through_a_dealer() {
+    let (tables, mut world) = (vec![table("a", 5, 60, 2), table("b", 6, 60, 3)], World::with_coordinator());
+    let whole = Model::of("a", &tables);
+    for table in &tables {
+        world.join(table.owner, "node");
+        let file = world.write(&format!("{}.csv", table.owner), &table.csv);
+        let levels = ["data", "add", "data", &shown(&file), "--level", "id=align_key", "--all", "score_only"];
+        world.run(table.owner, &levels).ok();
+        let own: Vec<f64> = table.features.iter().map(|name| whole.weights[name]).collect();
+        let part = json!({"format": "tacit-linear/1", "library": "scikit-learn 1.7.2", "link": "logistic",
+            "features": table.features, "coefficients": own, "intercept": whole.intercept / 2.0});
+        let file = world.write("part.json", part.to_string());
+        world.run(table.owner, &["model", "import", "credit", &shown(&file), "--format", "linear"]).ok();
+    }
+    world.join(DEALER, "node");
+    ["a", "b", DEALER].iter().for_each(|node| world.start(node));
+    world.join("lab", "operator");
+    world.wait_there("lab", 3);
+    let mut text = String::from(
+        "name = \"credit\"\npurpose = \"tests\"\nkinds = [\"score-linear/v1\"]\ndemander = \"lab\"\nquota_jobs = 9\n\
+         valid_days = 30\ndealers = [\"notary\"]\n[cohort]\nrows = 3\ncontributors = 2\n\
+         [scoring]\nrows = 500\nprecision = \"decision\"\n",
+    );
+    for owner in ["a", "b"] {
+        write!(text, "[[datasets]]\nowner = \"{owner}\"\ndataset = \"data\"\n").unwrap();
+        write!(text, "[[models]]\nowner = \"{owner}\"\nmodel = \"credit\"\n").unwrap();
+    }
+    let file = world.write("contract.toml", text);
+    world.run_soon("lab", &["contract", "draft", &shown(&file)]);
+    ["a", "b", DEALER].iter().for_each(|node| drop(world.run(node, &["contract", "sign", "credit"]).ok()));
+    let keys = keys(64);
+    world.write("keys.txt", keys.join("\n"));
+    // Values outside the ranges of a private model are taken as they are: a split model has none.
+    let plain = |key: &String| {
+        let values = tables.iter().map(|t| Some((t, t.rows.get(key)?.as_ref()?)));
+        let sum =
+            |(t, row): (&Table, &Vec<f64>)| t.features.iter().zip(row).map(|(f, v)| whole.weights[f] * v).sum::<f64>();
+        values.map(|v| v.map(sum)).sum::<Option<f64>>().map(|sum| sum + whole.intercept)
+    };
+    let mut margins: Vec<f64> = keys.iter().filter_map(plain).collect();
+    margins.sort_by(f64::total_cmp);
+    let threshold = (margins[margins.len() / 2] + margins[margins.len() / 2 - 1]) / 2.0;
+    let file = world.write(
+        "job.toml",
+        format!(
+            "kind = \"score-linear/v1\"\nkeys = \"keys.txt\"\n{HEAD}\n[params]\nmode = \"split\"\nkey = \"id\"\n\
+             bound = \"64\"\noutput = \"decision\"\nthreshold = \"{threshold:.9}\"\n"
+        ),
+    );
+    let done = world.run("lab", &["job", "submit", &shown(&file), "--watch"]).ok();
+    let wanted: Vec<Value> =
+        keys.iter().map(|key| json!({"key": key, "decision": plain(key).map(|m| m >= threshold)})).collect();
+    assert_eq!(done["result"]["decisions"], json!(wanted));
+    let coarse = std::fs::read_to_string(&file).unwrap().replace("\"decision\"", "\"rounded\"\ndecimals = 1");
+    let coarse: String = coarse.lines().filter(|l| !l.starts_with("threshold")).map(|l| format!("{l}\n")).collect();
+    let file = world.write("coarse.toml", coarse);
+    let refused = world.run("lab", &["job", "submit", &shown(&file), "--watch"]);
+    assert_eq!(refused.json["code"], json!("refused.precision"), "{}", refused.json);
+}
+
+/// The memory of a running daemon, in MiB: now, and the most so far.
+fn memory(world: &World, party: &str) -> (u64, u64) {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", world.pid(party))).unwrap();
+    let of = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    };
+    (of("VmRSS:"), of("VmHWM:"))
+}
+
+/// 100,000 rows of 20 features with a private model, in a memory that grows by little more than the rows themselves.
+#[test]
+#[ignore = "takes minutes in a build for tests; run it with --release"]
+fn a_hundred_thousand_rows_of_twenty_features_take_little_memory() {
+    let tables = vec![table("a", 5, 100_000, 12), table("b", 6, 100_000, 8)];
+    let private = Private::new(tables, "m", "rows = 1000000\nprecision = \"score\"");
+    let keys = keys(100_000);
+    let file = private.job(&format!("{HEAD}\nattempt_seconds = 600"), &keys, "");
+    let before: Vec<(u64, u64)> = private.nodes.iter().map(|node| memory(&private.world, node)).collect();
+    let begun = Instant::now();
+    let done = private.world.run("lab", &["job", "submit", &shown(&file), "--watch"]).ok();
+    eprintln!("100,000 rows of 20 features in {:?}", begun.elapsed());
+    private.check(&done, &keys, |key| private.plain(key));
+    for (node, before) in private.nodes.iter().zip(before) {
+        let (now, most) = memory(&private.world, node);
+        eprintln!("{node}: {} MiB before, at most {most}, {now} after", before.0);
+        assert!(most < before.0 + 256, "{node}: {before:?} before, at most {most} MiB");
+    }
 }
