@@ -7,9 +7,10 @@ mod due;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tacit_crypto::Statement;
 use tacit_crypto::statement::Envelope;
 use tacit_types::unit::Class;
-use tacit_types::{Code, ContractId, Fault, Hash, NodeId, StatementId, Unit, UnixMillis};
+use tacit_types::{Code, ContractId, Fault, Hash, NodeId, Unit, UnixMillis};
 
 use super::plan::PricePlan;
 use super::statement::{
@@ -17,9 +18,11 @@ use super::statement::{
     UnitSum, Valuation,
 };
 use super::{Money, net};
-use crate::receipt::{JointReceipt, Verdict};
+use crate::leaf::Leaf;
+use crate::merkle::leaf_hash;
+use crate::receipt::{JointReceipt, Verdict, check_attestation};
 use crate::record::{Quantity, Status, UsageRecord};
-use crate::verify::CLOCK_SKEW_MILLIS_MAX;
+use crate::verify::{Beside, CLOCK_SKEW_MILLIS_MAX};
 
 /// A receipt, as far as money goes.
 #[derive(Debug)]
@@ -77,6 +80,8 @@ pub struct Ledger {
     receipts: BTreeMap<u64, Receipt>,
     /// The receipt of a record's digest.
     digests: BTreeMap<Hash, u64>,
+    /// Records that lack attestations, with who has to attest them.
+    incomplete: BTreeMap<Hash, (UsageRecord, BTreeSet<NodeId>)>,
     /// Leaf and number of each attestation of a party.
     attested: BTreeMap<NodeId, Vec<(u64, u64)>>,
     /// The latest time of issue of a receipt.
@@ -140,20 +145,44 @@ impl Ledger {
         self.attested.entry(party).or_default().push((leaf, seq));
     }
 
-    /// Takes a receipt in from a log that is verified otherwise, as the coordinator does with its own. `beside` gives
-    /// the attestation of a hash.
-    pub fn own_receipt(
-        &mut self,
-        leaf: LeafRef,
-        issued: UnixMillis,
-        receipt: &JointReceipt,
-        beside: &dyn Fn(&StatementId) -> Option<Vec<u8>>,
-    ) {
+    /// Takes a leaf of a log in that is verified otherwise, as the coordinator does with its own and a node with what
+    /// it witnesses. `beside` gives the attestation of a hash.
+    ///
+    /// # Errors
+    /// What [`Leaf::read`] and [`Ledger::push`] give; the checkpoint of a valuation is not looked at.
+    pub fn follow(&mut self, index: u64, bytes: &[u8], beside: &Beside<'_>) -> Result<(), Fault> {
+        let leaf = LeafRef { index, hash: leaf_hash(bytes) };
+        match Leaf::read(bytes)? {
+            Leaf::Receipt(statement) => self.follow_receipt(leaf, &statement, beside),
+            Leaf::Attestation(statement) => {
+                if let Some(link) = statement.envelope().link {
+                    self.attested(statement.signer(), link.seq, index);
+                }
+                let digest = statement.body().usage;
+                if let Some((record, missing)) = self.incomplete.get_mut(&digest)
+                    && check_attestation(record, &digest, &statement).is_ok()
+                    && missing.remove(&statement.signer())
+                    && missing.is_empty()
+                {
+                    self.whole(&digest, index);
+                }
+            }
+            Leaf::Money(envelope, money) => self.push(leaf, &envelope, &money)?,
+            Leaf::Genesis(_) | Leaf::KeyEvent(_) | Leaf::Other(_) => {}
+        }
+        Ok(())
+    }
+
+    fn follow_receipt(&mut self, leaf: LeafRef, statement: &Statement<JointReceipt>, beside: &Beside<'_>) {
+        let receipt = statement.body();
         let attested = receipt.attested(beside);
         let agreed = attested.held.iter().all(|a| a.body().verdict == Verdict::Agrees);
-        let whole = receipt.missing().next().is_none();
         let sound = agreed && attested.faults.is_empty() && receipt.record.check().is_ok();
-        self.receipt(leaf, issued, &receipt.record, sound, whole);
+        let missing: BTreeSet<NodeId> = receipt.missing().map(|entry| entry.party).collect();
+        self.receipt(leaf, statement.envelope().issued_at, &receipt.record, sound, missing.is_empty());
+        if !missing.is_empty() {
+            self.incomplete.insert(receipt.record.digest(), (receipt.record.clone(), missing));
+        }
         for attestation in &attested.held {
             if let Some(link) = attestation.envelope().link {
                 self.attested(attestation.signer(), link.seq, leaf.index);

@@ -1,0 +1,818 @@
+//! Money in a whole log: what is honest verifies, every fault is found at its leaf by its code, and whatever is
+//! corrected, disputed and ruled, no fen is made or lost.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::*;
+use tacit_crypto::{Body, Rng, Secret, SigningKey, Statement, cbor, sha256};
+use tacit_receipts::money::export::{Cell, Context, Row, Table, holds, rows};
+use tacit_receipts::money::statement::*;
+use tacit_receipts::money::*;
+use tacit_receipts::*;
+use tacit_types::*;
+
+/// The payer is party 0, the payees are the others, ascending by key.
+struct Shop {
+    world: World,
+    ledger: Ledger,
+    followed: u64,
+}
+
+impl Shop {
+    fn new(parties: usize) -> Self {
+        Self { world: World::new(parties), ledger: Ledger::new(ORIGIN), followed: 0 }
+    }
+
+    /// A shop with a plan in force.
+    fn with(parties: usize, change: impl FnOnce(&mut PricePlan)) -> (Self, Hash) {
+        let mut shop = Self::new(parties);
+        let mut plan = shop.plan();
+        change(&mut plan);
+        shop.agree(&plan);
+        (shop, plan.id())
+    }
+
+    fn id(&self, i: usize) -> NodeId {
+        self.world.party(i).id()
+    }
+
+    fn plan(&self) -> PricePlan {
+        let mut payees: Vec<NodeId> = (1..self.world.parties).map(|i| self.id(i)).collect();
+        payees.sort_unstable();
+        let price = |unit, micro| Price {
+            unit,
+            counted: Counted::Every,
+            free: 0,
+            schedule: Schedule::Each { micro },
+            minimum: None,
+            maximum: None,
+        };
+        PricePlan {
+            version: 1,
+            contract: ContractId([7; 32]),
+            currency: "CNY".into(),
+            regime: Regime::Market,
+            payer: self.id(0),
+            payees,
+            prices: vec![price(Unit::Job, 5_000_000), price(Unit::CellIn, 1_234)],
+            subscription: 0,
+            minimum: None,
+            maximum: None,
+            split: Split::Equal,
+            commission: None,
+            arbiter: None,
+            dispute_window_ms: 3_600_000,
+            valid_from: START,
+            valid_until: START.plus(1_000_000_000),
+        }
+    }
+
+    /// Appends a leaf, which the ledger follows; gives its place and what the ledger says.
+    fn append(&mut self, leaf: Vec<u8>) -> (u64, Result<(), Fault>) {
+        let at = self.world.append(leaf);
+        (at, self.follow())
+    }
+
+    fn follow(&mut self) -> Result<(), Fault> {
+        let mut last = Ok(());
+        while self.followed < self.world.leaves.len() as u64 {
+            let leaf = self.world.leaves[self.followed as usize].clone();
+            last = self.ledger.follow(self.followed, &leaf, &|_| None);
+            self.followed += 1;
+        }
+        last
+    }
+
+    fn sign<T: Body>(&self, key: &SigningKey, body: T) -> Vec<u8> {
+        Statement::sign(key, "money", self.world.now, None, body).bytes().to_vec()
+    }
+
+    fn says<T: Body>(&mut self, i: usize, body: T) -> (u64, Result<(), Fault>) {
+        let leaf = self.sign(&self.world.party(i), body);
+        self.append(leaf)
+    }
+
+    fn coordinator_says<T: Body>(&mut self, body: T) -> u64 {
+        let leaf = self.sign(&self.world.coordinator(), body);
+        self.append(leaf).0
+    }
+
+    /// Everyone signs; gives the place of the last signature.
+    fn agree<T: Body + Clone>(&mut self, body: &T) -> u64 {
+        let signed = (0..self.world.parties).map(|i| self.says(i, body.clone()));
+        let leaves: Vec<u64> = signed.map(|(at, said)| said.map(|()| at).unwrap()).collect();
+        *leaves.last().unwrap()
+    }
+
+    fn job(&mut self, job: u8) -> LeafRef {
+        let index = self.world.job(job);
+        self.follow().unwrap();
+        self.at(index)
+    }
+
+    fn at(&self, index: u64) -> LeafRef {
+        LeafRef { index, hash: merkle::leaf_hash(&self.world.leaves[index as usize]) }
+    }
+
+    fn size(&self) -> u64 {
+        self.world.tree.size()
+    }
+
+    /// The period from `first` until now.
+    fn period(&mut self, first: u64, from: UnixMillis) -> Period {
+        self.world.now = self.world.now.plus(1_000);
+        Period { first, end: self.size(), from, until: self.world.now }
+    }
+
+    fn charge(&mut self, plan: Hash, period: Period) -> (u64, Charge) {
+        let charge = self.ledger.charge(&plan, period, self.size()).unwrap();
+        (self.coordinator_says(charge.clone()), charge)
+    }
+
+    fn settle(&mut self, leaves: &[u64]) -> Settlement {
+        let settlement = self.ledger.settlement("CNY", &leaves.iter().copied().collect()).unwrap();
+        self.coordinator_says(settlement.clone());
+        settlement
+    }
+
+    fn correction(&self, plan: Hash, original: LeafRef, was: u64, quantity: u64) -> Correction {
+        let reason = "counted twice".into();
+        Correction { version: 1, origin: ORIGIN.into(), plan, original, line: 1, was, quantity, reason, dispute: None }
+    }
+
+    fn dispute(&self, plan: Hash, original: LeafRef, line: Option<u32>) -> Dispute {
+        let (reason, evidence) = ("we gave fewer".into(), vec![Hash([5; 32])]);
+        Dispute { version: 1, origin: ORIGIN.into(), plan, original, line, reason, evidence }
+    }
+
+    fn ruling(&self, dispute: u64, outcome: Outcome) -> Ruling {
+        let dispute = self.at(dispute);
+        Ruling { version: 1, origin: ORIGIN.into(), dispute, outcome, reason: "heard".into(), evidence: Vec::new() }
+    }
+
+    #[track_caller]
+    fn valid(&self) {
+        let report = self.world.report();
+        assert!(report.is_valid(), "{:#?}", report.faults);
+        assert_eq!(report.notices, []);
+    }
+
+    /// Asserts that the log has exactly these faults.
+    #[track_caller]
+    fn found(&self, expected: &[(u64, Code)]) {
+        let report = self.world.report();
+        let faults: Vec<(u64, Code)> = report.faults.iter().map(|f| (f.leaf.unwrap(), f.code)).collect();
+        assert_eq!(faults, expected, "{:#?}", report.faults);
+        for fault in &report.faults {
+            assert!(fault.sentence(Lang::En).contains(fault.code.title(Lang::En)));
+            assert!(fault.sentence(Lang::Zh).contains(fault.code.title(Lang::Zh)));
+        }
+    }
+}
+
+/// Three jobs under a plan, ready to be charged.
+fn busy() -> (Shop, Hash, Period) {
+    let (mut shop, plan) = Shop::with(3, |_| {});
+    (1..=3).for_each(|job| {
+        shop.job(job);
+    });
+    let period = shop.period(2, START);
+    (shop, plan, period)
+}
+
+/// What three jobs cost: 5.00 each, and 3006 cells at 0.001234 are 3.709404.
+const THREE_JOBS: u64 = 1500 + 371;
+
+#[test]
+fn an_honest_period_is_closed_charged_and_settled() {
+    let (mut shop, plan, period) = busy();
+    for i in 0..3 {
+        let close = shop.ledger.close(&shop.id(i), period).unwrap();
+        assert_eq!((close.first_seq, close.last_seq, close.count), (Some(0), Some(2), 3));
+        assert_eq!(
+            close.sums.iter().map(|s| (s.unit, s.quantity)).collect::<Vec<_>>(),
+            [(Unit::Job, 3), (Unit::CellIn, 3006)]
+        );
+        assert_eq!(shop.says(i, close).1, Ok(()));
+    }
+    let (at, charge) = shop.charge(plan, period);
+    assert_eq!((charge.total, charge.before, charge.due), (THREE_JOBS, 0, THREE_JOBS as i64));
+    assert_eq!(charge.shares.iter().map(|s| s.fen).collect::<Vec<_>>(), [936, 935]);
+    let settlement = shop.settle(&[at]);
+    assert_eq!(settlement.transfers.len(), 2);
+    assert_eq!(settlement.positions.iter().map(|p| p.fen).sum::<i64>(), 0);
+    assert_eq!(shop.ledger.unsettled().count(), 0);
+
+    // The next period is empty, and costs nothing.
+    let next = Period { first: period.end, end: shop.size(), from: period.until, until: shop.world.now.plus(1) };
+    let (_, empty) = shop.charge(plan, next);
+    assert_eq!((empty.total, empty.shares.len()), (0, 2));
+    shop.valid();
+}
+
+#[test]
+fn an_aborted_an_unattested_and_an_earlier_use_are_not_billed() {
+    let mut shop = Shop::new(3);
+    shop.job(1);
+    let plan = shop.plan();
+    shop.agree(&plan);
+    let mut aborted = shop.world.record(2);
+    aborted.status = Status::Aborted { code: Code::JobPeerLost, step: None, seat: None };
+    aborted.result = None;
+    shop.world.close(aborted);
+    let record = shop.world.record(3);
+    let attestations = [shop.world.attest(0, &record), shop.world.attest(1, &record)];
+    let absent = vec![Absent { party: shop.id(2), code: Code::JobUnreachable }];
+    let assembled = assemble(record.clone(), &attestations, absent).unwrap();
+    shop.world.publish(assembled.receipt);
+    shop.follow().unwrap();
+    let period = shop.period(2, START);
+    let (first, charge) = shop.charge(plan.id(), period);
+    assert_eq!(charge.total, 0);
+    // Its last party attests late: now it counts, and the difference is due.
+    let late = shop.world.attest(2, &record).bytes().to_vec();
+    shop.append(late).1.unwrap();
+    let (second, charge) = shop.charge(plan.id(), period);
+    assert_eq!((charge.total, charge.before, charge.due), (500 + 124, 0, 624));
+    shop.settle(&[first, second]);
+    shop.valid();
+}
+
+#[test]
+fn a_charge_that_does_not_re_rate_is_found() {
+    type Change = fn(&mut Charge);
+    let changes: [(Change, Code); 7] = [
+        (
+            |c| (c.lines[0].fen, c.total, c.due, c.shares[0].fen) = (1501, c.total + 1, c.due + 1, c.shares[0].fen + 1),
+            Code::ReceiptCharge,
+        ),
+        (|c| (c.shares[0].fen, c.shares[1].fen) = (c.shares[0].fen - 1, c.shares[1].fen + 1), Code::ReceiptCharge),
+        (|c| c.shares[0].fen += 1, Code::ReceiptCharge),
+        (|c| (c.lines[0].quantity) = 4, Code::ReceiptCharge),
+        (|c| c.carried_out = 5, Code::ReceiptCharge),
+        (|c| c.causes = vec![3], Code::ReceiptCharge),
+        (|c| c.origin = "log.example/other".into(), Code::ReceiptRecord),
+    ];
+    for (i, (change, code)) in changes.into_iter().enumerate() {
+        let (mut shop, plan, period) = busy();
+        let mut charge = shop.ledger.charge(&plan, period, shop.size()).unwrap();
+        change(&mut charge);
+        let at = shop.coordinator_says(charge);
+        shop.found(&[(at, code)]);
+        assert_eq!(shop.world.report().valid, 3, "change {i}");
+    }
+}
+
+#[test]
+fn a_charge_needs_its_plan_its_coordinator_and_its_period() {
+    let (shop, plan, period) = busy();
+    let size = shop.size();
+    let code = |plan, period: Period, as_of| shop.ledger.charge(&plan, period, as_of).unwrap_err().code;
+    assert_eq!(code(Hash([1; 32]), period, size), Code::ReceiptUnagreed);
+    assert_eq!(code(plan, period, size - 1), Code::ReceiptPeriod);
+    assert_eq!(code(plan, Period { from: UnixMillis(0), ..period }, size), Code::ReceiptPeriod);
+    // Receipts of the plan would be left out before it.
+    assert_eq!(code(plan, Period { first: period.end - 1, ..period }, size), Code::ReceiptPeriod);
+    // The receipts in it were issued later than it says.
+    let early = Period { from: START, until: START.plus(1), ..period };
+    assert_eq!(shop.ledger.charge(&plan, early, size).map(|c| c.total), Ok(THREE_JOBS));
+    let mut shop = shop;
+    shop.world.now = shop.world.now.plus(10_000_000);
+    shop.job(4);
+    assert_eq!(
+        shop.ledger.charge(&plan, Period { end: shop.size(), ..early }, shop.size()).unwrap_err().code,
+        Code::ReceiptPeriod
+    );
+
+    let (mut shop, plan, period) = busy();
+    let charge = shop.ledger.charge(&plan, period, shop.size()).unwrap();
+    let at = shop.says(1, charge).0;
+    shop.found(&[(at, Code::ReceiptCoordinator)]);
+
+    let (mut shop, plan, period) = busy();
+    let charge = shop.ledger.charge(&plan, period, shop.size()).unwrap();
+    let first = shop.coordinator_says(charge.clone());
+    let overlapping = Charge { period: Period { first: period.first + 1, ..period }, ..charge.clone() };
+    let second = shop.coordinator_says(overlapping);
+    let ahead = Charge { as_of: 99, ..charge };
+    let third = shop.coordinator_says(ahead);
+    shop.found(&[(second, Code::ReceiptPeriod), (third, Code::ReceiptPeriod)]);
+    assert!(first < second);
+}
+
+#[test]
+fn a_plan_is_in_force_when_all_have_signed_it() {
+    let mut shop = Shop::new(3);
+    let plan = shop.plan();
+    shop.says(0, plan.clone()).1.unwrap();
+    shop.says(1, plan.clone()).1.unwrap();
+    shop.job(1);
+    let period = shop.period(2, START);
+    assert_eq!(shop.ledger.charge(&plan.id(), period, shop.size()).unwrap_err().code, Code::ReceiptUnagreed);
+    // A charge under a plan that is not in force is one that a verifier finds.
+    let mut other = Shop::new(3);
+    other.agree(&plan);
+    other.job(1);
+    let period_of_other = other.period(2, START);
+    let charge = other.ledger.charge(&plan.id(), period_of_other, other.size()).unwrap();
+    shop.job(2);
+    let at = shop.coordinator_says(charge);
+    shop.found(&[(at, Code::ReceiptUnagreed)]);
+
+    // Strangers, faulty plans, and parties of the log that are none of the plan.
+    let mut shop = Shop::new(4);
+    let mut plan = shop.plan();
+    plan.payees.retain(|p| *p != key(103).id());
+    let (at, said) = shop.says(3, plan.clone());
+    assert_eq!(said.unwrap_err().code, Code::ReceiptUnagreed);
+    let stranger = shop.sign(&key(99), plan.clone());
+    let (unknown, _) = shop.append(stranger);
+    plan.prices[0].unit = Unit::RowScanned;
+    plan.prices.reverse();
+    let (class_c, said) = shop.says(0, plan.clone());
+    assert_eq!(said.unwrap_err().code, Code::ReceiptNotBillable);
+    shop.found(&[
+        (at, Code::ReceiptUnagreed),
+        (unknown, Code::ReceiptPartyUnknown),
+        (class_c, Code::ReceiptNotBillable),
+    ]);
+}
+
+#[test]
+fn a_close_is_compared_with_the_chain_and_the_lines() {
+    type Change = fn(&mut PeriodClose);
+    let changes: [Change; 6] = [
+        |c| c.count = 2,
+        |c| c.last_seq = Some(1),
+        |c| (c.first_seq, c.last_seq) = (None, None),
+        |c| c.sums[1].quantity -= 1,
+        |c| c.sums.truncate(1),
+        |c| c.sums[0].contract = ContractId([1; 32]),
+    ];
+    for change in changes {
+        let (mut shop, _, period) = busy();
+        let mut close = shop.ledger.close(&shop.id(1), period).unwrap();
+        change(&mut close);
+        let (at, said) = shop.says(1, close);
+        assert_eq!(said.unwrap_err().code, Code::ReceiptPeriodClose);
+        shop.found(&[(at, Code::ReceiptPeriodClose)]);
+    }
+    // An attestation that the coordinator keeps back shows in the chain, and in the close of the one who made it.
+    let (mut shop, _, _) = busy();
+    let hidden = shop.world.record(9);
+    shop.world.attest(1, &hidden);
+    let next = shop.world.job(4);
+    shop.follow().unwrap();
+    let period = shop.period(2, START);
+    let mut close = shop.ledger.close(&shop.id(1), period).unwrap();
+    assert_eq!((close.first_seq, close.last_seq, close.count), (Some(0), Some(4), 4));
+    close.count = 5;
+    let (at, _) = shop.says(1, close);
+    shop.found(&[(next, Code::ReceiptSequenceGap), (at, Code::ReceiptPeriodClose)]);
+    // Closes follow each other.
+    let (mut shop, _, period) = busy();
+    let close = shop.ledger.close(&shop.id(1), period).unwrap();
+    shop.says(1, close.clone()).1.unwrap();
+    let (again, _) = shop.says(1, close);
+    let later = Period { first: period.end, end: 99, from: period.until, until: period.until.plus(1) };
+    let early = shop.ledger.close(&shop.id(2), later).unwrap();
+    let (before_its_end, _) = shop.says(2, early);
+    shop.found(&[(again, Code::ReceiptPeriod), (before_its_end, Code::ReceiptPeriod)]);
+}
+
+#[test]
+fn a_settlement_nets_its_charges_once() {
+    type Change = fn(&mut Settlement);
+    let changes: [Change; 5] = [
+        |s| s.positions[0].fen += 1,
+        |s| (s.positions[1].fen, s.transfers[0].fen) = (s.positions[1].fen, s.transfers[0].fen + 1),
+        |s| s.charges[0].hash = Hash([1; 32]),
+        |s| s.charges[0].index -= 1,
+        |s| s.currency = "EUR".into(),
+    ];
+    for (i, change) in changes.into_iter().enumerate() {
+        let (mut shop, plan, period) = busy();
+        let (charge, _) = shop.charge(plan, period);
+        let mut settlement = shop.ledger.settlement("CNY", &BTreeSet::from([charge])).unwrap();
+        change(&mut settlement);
+        let at = shop.coordinator_says(settlement);
+        let report = shop.world.report();
+        assert_eq!(codes(&report), [Code::ReceiptSettlement], "change {i}: {:?}", report.faults);
+        assert_eq!(report.faults[0].leaf, Some(at));
+    }
+    // One that nets to zero and is not its charges'.
+    let (mut shop, plan, period) = busy();
+    let (charge, _) = shop.charge(plan, period);
+    let mut settlement = shop.ledger.settlement("CNY", &BTreeSet::from([charge])).unwrap();
+    let payer = shop.id(0);
+    let (mut up, mut down) = (None, None);
+    for transfer in &mut settlement.transfers {
+        let (to, change) = if up.is_none() { (&mut up, 1) } else { (&mut down, -1) };
+        transfer.fen = transfer.fen.checked_add_signed(change).unwrap();
+        *to = Some((transfer.to, change));
+    }
+    for (party, change) in up.into_iter().chain(down) {
+        settlement.positions.iter_mut().find(|p| p.party == party && p.party != payer).unwrap().fen += change;
+    }
+    settlement.check().unwrap();
+    let shifted = shop.coordinator_says(settlement);
+    shop.found(&[(shifted, Code::ReceiptSettlement)]);
+    // A charge is settled once.
+    let (mut shop, plan, period) = busy();
+    let (charge, _) = shop.charge(plan, period);
+    let settlement = shop.settle(&[charge]);
+    let twice = shop.coordinator_says(settlement);
+    shop.found(&[(twice, Code::ReceiptSettlement)]);
+}
+
+#[test]
+fn a_correction_is_due_with_the_difference() {
+    let (mut shop, plan, period) = busy();
+    let (first, charge) = shop.charge(plan, period);
+    shop.settle(&[first]);
+    // Leaf 5 is the first job: 1001 cells.
+    let original = shop.at(5);
+    let correction = shop.correction(plan, original, 1001, 1);
+    let since = shop.agree(&correction);
+    let (second, changed) = shop.charge(plan, period);
+    // 2006 cells at 0.001234 are 2.475404.
+    assert_eq!((changed.total, changed.before, changed.due), (1500 + 248, charge.total, -123));
+    assert_eq!(changed.causes, [since]);
+    let settlement = shop.settle(&[second]);
+    assert!(settlement.transfers.iter().all(|t| t.to == shop.id(0)));
+    // A second correction starts from the first.
+    let stale = shop.correction(plan, original, 1001, 2);
+    let (at, said) = shop.says(0, stale);
+    assert_eq!(said.unwrap_err().code, Code::ReceiptCorrection);
+    let back = shop.correction(plan, original, 1, 1001);
+    shop.agree(&back);
+    let (_, again) = shop.charge(plan, period);
+    assert_eq!((again.total, again.due), (charge.total, 123));
+    shop.found(&[(at, Code::ReceiptCorrection)]);
+}
+
+#[test]
+fn a_correction_refers_to_what_is_there() {
+    let (mut shop, plan, _) = busy();
+    let good = shop.correction(plan, shop.at(5), 1001, 1);
+    let charge_leaf = shop.at(2);
+    let wrong: [Correction; 7] = [
+        Correction { original: LeafRef { hash: Hash([1; 32]), ..good.original }, ..good.clone() },
+        Correction { original: charge_leaf, ..good.clone() },
+        Correction { original: LeafRef { index: 99, ..good.original }, ..good.clone() },
+        Correction { line: 3, ..good.clone() },
+        // Rows scanned: committed, and of class C.
+        Correction { line: 2, ..good.clone() },
+        Correction { dispute: Some(3), ..good.clone() },
+        Correction { was: 1, ..good.clone() },
+    ];
+    let mut expected = Vec::new();
+    for correction in wrong {
+        let (at, said) = shop.says(0, correction);
+        assert_eq!(said.unwrap_err().code, Code::ReceiptCorrection);
+        expected.push((at, Code::ReceiptCorrection));
+    }
+    let (at, _) = shop.says(0, Correction { plan: Hash([1; 32]), ..good.clone() });
+    expected.push((at, Code::ReceiptUnagreed));
+    // With one signature missing it changes nothing; a charge as if it did does not re-rate.
+    shop.says(0, good.clone()).1.unwrap();
+    shop.says(1, good.clone()).1.unwrap();
+    let period = shop.period(2, START);
+    let charge = shop.ledger.charge(&plan, period, shop.size()).unwrap();
+    assert_eq!(charge.total, THREE_JOBS);
+    shop.says(2, good).1.unwrap();
+    let later = shop.ledger.charge(&plan, period, shop.size()).unwrap();
+    assert_ne!(later.total, charge.total);
+    let as_if = Charge { as_of: charge.as_of, ..later };
+    expected.push((shop.coordinator_says(as_if), Code::ReceiptCharge));
+    shop.found(&expected);
+}
+
+#[test]
+fn a_disputed_use_is_on_hold_until_a_ruling() {
+    let (mut shop, plan, period) = busy();
+    let original = shop.at(5);
+    let (dispute, said) = shop.says(1, shop.dispute(plan, original, Some(1)));
+    said.unwrap();
+    let undisturbed = shop.ledger.charge(&plan, period, period.end).unwrap();
+    let (_, held) = shop.charge(plan, period);
+    // 2005 cells are left of the other two.
+    assert_eq!((held.total, held.causes.len()), (1500 + 247, 0));
+    // The rest of the parties alone cannot end it.
+    shop.says(0, shop.ruling(dispute, Outcome::Void)).1.unwrap();
+    shop.says(2, shop.ruling(dispute, Outcome::Stands)).1.unwrap();
+    assert_eq!(shop.ledger.charge(&plan, period, shop.size()).unwrap().total, held.total);
+    // Who disputed it takes it back.
+    let (ruled, said) = shop.says(1, shop.ruling(dispute, Outcome::Stands));
+    said.unwrap();
+    let (_, released) = shop.charge(plan, period);
+    assert_eq!((released.total, released.due, &released.causes[..]), (undisturbed.total, 124, &[ruled][..]));
+    // It is over: nobody can rule on it again.
+    let (again, said) = shop.says(1, shop.ruling(dispute, Outcome::Stands));
+    assert_eq!(said.unwrap_err().code, Code::ReceiptDispute);
+    // A whole receipt that all agree to void.
+    let original = shop.at(6);
+    let (dispute, _) = shop.says(2, shop.dispute(plan, original, None));
+    let ruling = shop.ruling(dispute, Outcome::Void);
+    shop.agree(&ruling);
+    let (_, void) = shop.charge(plan, period);
+    assert_eq!(void.total, 1000 + 247);
+    shop.found(&[(again, Code::ReceiptDispute)]);
+}
+
+#[test]
+fn an_arbiter_rules_alone() {
+    let mut shop = Shop::new(4);
+    let mut plan = shop.plan();
+    plan.payees.retain(|p| *p != key(103).id());
+    plan.arbiter = Some(key(103).id());
+    (0..3).for_each(|i| shop.says(i, plan.clone()).1.unwrap());
+    let plan = plan.id();
+    let original = shop.job(1);
+    let (dispute, said) = shop.says(0, shop.dispute(plan, original, None));
+    said.unwrap();
+    shop.says(3, shop.ruling(dispute, Outcome::Void)).1.unwrap();
+    let (_, said) = shop.says(3, shop.dispute(plan, original, None));
+    assert_eq!(said.unwrap_err().code, Code::ReceiptDispute);
+    let period = shop.period(2, START);
+    assert_eq!(shop.ledger.charge(&plan, period, shop.size()).unwrap().total, 0);
+    let correction = shop.correction(plan, original, 1001, 7);
+    shop.says(3, correction).1.unwrap();
+    assert_eq!(shop.ledger.charge(&plan, period, shop.size()).unwrap().causes.len(), 2);
+}
+
+#[test]
+fn a_dispute_refers_to_a_receipt_in_its_window() {
+    let (mut shop, plan, _) = busy();
+    let good = shop.dispute(plan, shop.at(5), Some(1));
+    let mut expected = Vec::new();
+    let wrong = [
+        Dispute { original: LeafRef { hash: Hash([1; 32]), ..good.original }, ..good.clone() },
+        Dispute { original: shop.at(2), ..good.clone() },
+        Dispute { line: Some(3), ..good.clone() },
+    ];
+    for dispute in wrong {
+        expected.push((shop.says(0, dispute).0, Code::ReceiptDispute));
+    }
+    expected.push((shop.says(0, shop.ruling(5, Outcome::Void)).0, Code::ReceiptDispute));
+    // Dated after the window.
+    shop.world.now = shop.world.now.plus(3_600_001);
+    expected.push((shop.says(0, good.clone()).0, Code::ReceiptDispute));
+    // Dated back, while the receipts before it say how late it is.
+    shop.world.now = shop.world.now.plus(3_600_001);
+    shop.job(4);
+    let now = shop.world.now;
+    shop.world.now = START;
+    expected.push((shop.says(0, good).0, Code::ReceiptDispute));
+    shop.world.now = now;
+    shop.found(&expected);
+}
+
+#[test]
+fn permitted_revenue_is_carried_into_the_next_period() {
+    let (mut shop, plan) = Shop::with(3, |plan| {
+        plan.prices.truncate(1);
+        let ceilings = vec![Ceiling { unit: Unit::Job, micro: 5_000_000 }];
+        plan.regime = Regime::Guided { ceilings, subscription_ceiling: 0, revenue_max: 700, carry_max: 150 };
+    });
+    shop.job(1);
+    let one = shop.period(2, START);
+    let (_, first) = shop.charge(plan, one);
+    assert_eq!((first.total, first.carried_in, first.carried_out), (500, 0, 150));
+    (2..=4).for_each(|job| {
+        shop.job(job);
+    });
+    let two = shop.period(one.end, one.until);
+    let mut charge = shop.ledger.charge(&plan, two, shop.size()).unwrap();
+    assert_eq!((charge.total, charge.carried_in, charge.carried_out), (850, 150, 0));
+    assert_eq!(charge.lines.last().map(|l| (l.item, l.fen)), Some((Item::Permitted, -650)));
+    // As if nothing had been carried.
+    (charge.carried_in, charge.total, charge.due) = (0, 700, 700);
+    charge.lines.last_mut().unwrap().fen = -800;
+    charge.shares.iter_mut().for_each(|s| s.fen = 350);
+    let at = shop.coordinator_says(charge);
+    shop.found(&[(at, Code::ReceiptCharge)]);
+}
+
+/// A valuation of a period from what each payee adds, drawn from a checkpoint.
+fn valuation(shop: &Shop, plan: Hash, period: Period, seed: SeenCheckpoint, note: Vec<u8>) -> Valuation {
+    let body = shop.ledger.plan_in_force(&plan).unwrap();
+    let masks = coalitions(body, &period, Some(&seed));
+    let worth = |mask: u32| (0u32..32).filter(|i| mask & 1 << i != 0).map(|i| 1 + u64::from(i) * 10).sum();
+    let values = masks.iter().map(|m| CoalitionValue { coalition: *m, value: worth(*m) }).collect();
+    Valuation { version: 1, origin: ORIGIN.into(), plan, period, seed: Some(seed), values, note: Some(note.into()) }
+}
+
+#[test]
+fn a_sampled_split_draws_from_a_witnessed_checkpoint() {
+    let (mut shop, plan) = Shop::with(4, |plan| plan.split = Split::ShapleySampled { samples: 9 });
+    shop.job(1);
+    let period = shop.period(2, START);
+    assert_eq!(shop.ledger.charge(&plan, period, shop.size()).unwrap_err().code, Code::ReceiptUnagreed);
+    let seen = shop.world.seen();
+    let good = valuation(&shop, plan, period, seen, shop.world.cosigned(2));
+    let mut expected = Vec::new();
+    let wrong = [
+        (Valuation { note: Some(shop.world.cosigned(1).into()), ..good.clone() }, Code::LogQuorum),
+        (Valuation { seed: Some(SeenCheckpoint { root: Hash([1; 32]), ..seen }), ..good.clone() }, Code::LogFork),
+        (Valuation { note: None, ..good.clone() }, Code::ReceiptPlan),
+        (Valuation { period: Period { end: seen.size + 1, ..period }, ..good.clone() }, Code::ReceiptPlan),
+    ];
+    for (valuation, code) in wrong {
+        expected.push((shop.says(0, valuation).0, code));
+    }
+    let since = shop.agree(&good);
+    let (at, charge) = shop.charge(plan, period);
+    // Each adds what it is worth in any order, so sampling finds it exactly: 1, 11 and 21 of 33.
+    assert_eq!((charge.valuation, charge.total), (Some(since), 624));
+    assert_eq!(charge.shares.iter().map(|s| s.fen).collect::<Vec<_>>(), [19, 208, 397]);
+    shop.settle(&[at]);
+    shop.found(&expected);
+}
+
+#[test]
+fn every_exported_row_is_made_again_from_its_leaf() {
+    let (mut shop, plan, period) = busy();
+    let (first, _) = shop.charge(plan, period);
+    let correction = shop.correction(plan, shop.at(5), 1001, 1);
+    shop.agree(&correction);
+    let (second, _) = shop.charge(plan, period);
+    shop.settle(&[first, second]);
+    let body = shop.ledger.plan_in_force(&plan).cloned();
+    let trust = shop.world.trust();
+    let context = Context {
+        origin: ORIGIN,
+        name: &|party| trust.parties.iter().find(|p| p.key == *party).map(|p| p.name.to_string()),
+        plan: &|id| body.clone().filter(|_| *id == plan),
+    };
+    let mut counts = Vec::new();
+    for table in [Table::Usage, Table::Focus, Table::Shares, Table::Payments] {
+        let mut all: Vec<(Row, Vec<u8>)> = Vec::new();
+        for (index, leaf) in (0..).zip(&shop.world.leaves) {
+            all.extend(rows(table, index, leaf, &context).unwrap().into_iter().map(|row| (row, leaf.clone())));
+        }
+        for (row, leaf) in &all {
+            assert_eq!(cell(row, "x_LogOrigin"), ORIGIN);
+            assert_eq!(cell(row, "x_LeafIndex"), row.leaf.index.to_string());
+            assert_eq!(cell(row, "x_LeafHash"), shop.at(row.leaf.index).hash.to_string());
+            assert_eq!(holds(row, table, leaf, &context), Ok(()));
+            let other = &shop.world.leaves[row.leaf.index as usize - 1];
+            assert!(holds(row, table, other, &context).is_err());
+            for i in 0..row.cells.len() {
+                let mut changed = row.clone();
+                changed.cells[i].1 = Cell::Text("another".into());
+                assert!(holds(&changed, table, leaf, &context).is_err(), "{table:?} {}", row.cells[i].0);
+            }
+            let json: serde_json::Value = serde_json::from_str(&row.json_line()).unwrap();
+            assert_eq!(json.as_object().unwrap().len(), row.cells.len());
+            assert_eq!(
+                row.csv_line().matches(',').count(),
+                row.csv_header().matches(',').count(),
+                "no name has a comma"
+            );
+        }
+        counts.push(all.len());
+        if table == Table::Focus {
+            let cost = |(row, _): &(Row, _)| cell(row, "BilledCost").replace('.', "").parse::<i64>().unwrap();
+            // The first charge and what changed it come to what the corrected period costs.
+            assert_eq!(all.iter().map(cost).sum::<i64>(), 1500 + 248);
+            let columns: BTreeSet<&str> = all[0].0.cells.iter().map(|(name, _)| *name).collect();
+            for mandatory in FOCUS_1_2 {
+                assert!(columns.contains(mandatory), "{mandatory}");
+            }
+        }
+    }
+    assert_eq!(counts, [9, 5, 4, 2]);
+}
+
+/// Columns that FOCUS 1.2 asks of every data set.
+const FOCUS_1_2: [&str; 21] = [
+    "BilledCost",
+    "BillingAccountId",
+    "BillingAccountName",
+    "BillingCurrency",
+    "BillingPeriodEnd",
+    "BillingPeriodStart",
+    "ChargeCategory",
+    "ChargeClass",
+    "ChargeDescription",
+    "ChargePeriodEnd",
+    "ChargePeriodStart",
+    "ContractedCost",
+    "EffectiveCost",
+    "InvoiceIssuerName",
+    "ListCost",
+    "PricingQuantity",
+    "PricingUnit",
+    "ProviderName",
+    "PublisherName",
+    "ServiceCategory",
+    "ServiceName",
+];
+
+fn cell(row: &Row, column: &str) -> String {
+    match row.cells.iter().find(|(name, _)| *name == column) {
+        Some((_, Cell::Text(text) | Cell::Number(text))) => text.clone(),
+        other => panic!("{column}: {other:?}"),
+    }
+}
+
+/// Random histories: whatever happens, charges come to what the payer owes, shares to the charges, positions to zero,
+/// and a verifier who follows the log finds nothing.
+#[test]
+fn no_fen_is_made_or_lost_in_random_histories() {
+    for seed in 0..12 {
+        let mut rng = Rng::from_seed(&Secret::new([seed; 32]));
+        let (mut shop, plan) = Shop::with(3 + (seed as usize % 2), |plan| {
+            plan.arbiter = Some(plan.payer);
+            plan.subscription = rng.below(1_000);
+            plan.minimum = (seed % 3 == 0).then_some(700);
+            plan.split = if seed % 2 == 0 { Split::Proportional { unit: Unit::CellIn } } else { Split::Equal };
+            plan.commission = (seed % 4 > 1).then(|| Commission { party: key(2).id(), ppm: rng.below(400_000) });
+        });
+        let mut periods: Vec<Period> = Vec::new();
+        let (mut charges, mut owed) = (Vec::new(), BTreeMap::<NodeId, i64>::new());
+        let (mut receipts, mut disputes): (Vec<(LeafRef, u64)>, Vec<u64>) = (Vec::new(), Vec::new());
+        let mut job = 0u8;
+        for _ in 0..40 {
+            match rng.below(7) {
+                0..=1 => {
+                    job += 1;
+                    receipts.push((shop.job(job), 1000 + u64::from(job)));
+                }
+                2 if !receipts.is_empty() => {
+                    let at = rng.below(receipts.len() as u64) as usize;
+                    let (original, was) = receipts[at];
+                    let quantity = was / 2 + rng.below(5_000);
+                    if quantity != was {
+                        shop.says(0, shop.correction(plan, original, was, quantity)).1.unwrap();
+                        receipts[at].1 = quantity;
+                    }
+                }
+                3 if !receipts.is_empty() => {
+                    let (original, _) = receipts[rng.below(receipts.len() as u64) as usize];
+                    let line = (rng.below(2) == 0).then_some(rng.below(2) as u32);
+                    let (at, said) = shop.says(1, shop.dispute(plan, original, line));
+                    said.unwrap();
+                    disputes.push(at);
+                }
+                4 if !disputes.is_empty() => {
+                    let at = disputes.swap_remove(rng.below(disputes.len() as u64) as usize);
+                    let outcome = if rng.below(2) == 0 { Outcome::Stands } else { Outcome::Void };
+                    shop.says(0, shop.ruling(at, outcome)).1.unwrap();
+                }
+                5 => {
+                    let (first, from) = periods.last().map_or((2, START), |last| (last.end, last.until));
+                    let again = (!periods.is_empty() && rng.below(2) == 0)
+                        .then(|| periods[rng.below(periods.len() as u64) as usize]);
+                    let period = again.unwrap_or_else(|| shop.period(first, from));
+                    if period.first == period.end {
+                        continue;
+                    }
+                    if again.is_none() {
+                        periods.push(period);
+                    }
+                    let (at, charge) = shop.charge(plan, period);
+                    assert_eq!(charge.shares.iter().map(|s| s.fen).sum::<i64>(), charge.due);
+                    charges.push(at);
+                    *owed.entry(shop.id(0)).or_default() -= charge.due;
+                    charge.shares.iter().for_each(|s| *owed.entry(s.party).or_default() += s.fen);
+                }
+                _ if !charges.is_empty() => {
+                    for position in shop.settle(&core::mem::take(&mut charges)).positions {
+                        *owed.get_mut(&position.party).unwrap() -= position.fen;
+                    }
+                }
+                _ => {}
+            }
+        }
+        if !charges.is_empty() {
+            for position in shop.settle(&charges).positions {
+                *owed.get_mut(&position.party).unwrap() -= position.fen;
+            }
+        }
+        assert!(owed.values().all(|fen| *fen == 0), "seed {seed}: {owed:?}");
+        // What each period cost in all is what its last state costs, however often it was charged.
+        for period in periods {
+            let last = shop.ledger.charge(&plan, period, shop.size()).unwrap();
+            assert_eq!(last.due, last.total as i64 - last.before as i64);
+        }
+        assert!(job > 3, "seed {seed} did too little");
+        shop.valid();
+    }
+}
+
+#[test]
+fn single_leaves_of_money_are_checked_by_themselves() {
+    let (mut shop, plan, period) = busy();
+    let (at, _) = shop.charge(plan, period);
+    let mut faulty = shop.ledger.charge(&plan, period, shop.size()).unwrap();
+    faulty.due += 1;
+    let wrong = shop.coordinator_says(faulty);
+    let report = verify_bundle(&shop.world.single(&[at, wrong]).to_bytes(), Some(&shop.world.trust())).unwrap();
+    assert_eq!(codes(&report), [Code::ReceiptCharge]);
+    assert_eq!(report.faults[0].leaf, Some(wrong));
+    assert_eq!(sha256(&cbor::encode(shop.ledger.plan_in_force(&plan).unwrap())), plan);
+}
