@@ -12,14 +12,6 @@ use tacit_types::{Code, JobId};
 
 use crate::support::*;
 
-struct Files(std::path::PathBuf);
-
-impl tacit_receipts::TileRead for Files {
-    fn read(&self, path: &str) -> Option<Vec<u8>> {
-        std::fs::read(self.0.join(path)).ok()
-    }
-}
-
 fn receipts(leaves: &[Vec<u8>]) -> Vec<JobId> {
     leaves.iter().filter_map(|l| Statement::<JointReceipt>::verify(l).ok()).map(|r| r.body().record.job).collect()
 }

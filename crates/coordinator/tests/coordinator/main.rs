@@ -2,6 +2,7 @@
 
 mod enrolment;
 mod jobs;
+mod late;
 mod logs;
 mod restart;
 mod support;

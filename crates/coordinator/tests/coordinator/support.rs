@@ -287,6 +287,15 @@ impl Client {
     }
 }
 
+/// The files of a log.
+pub struct Files(pub PathBuf);
+
+impl tacit_receipts::TileRead for Files {
+    fn read(&self, path: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.0.join(path)).ok()
+    }
+}
+
 /// What a node does out of the ordinary.
 #[derive(Default)]
 pub struct Script {
@@ -294,6 +303,8 @@ pub struct Script {
     pub refuse: bool,
     /// Does not answer requests of these kinds while they are here.
     pub hold: BTreeSet<&'static str>,
+    /// Carries requests of these kinds out and does not answer.
+    pub lose: BTreeSet<&'static str>,
     /// Reports this instead of a result.
     pub fail: Option<Code>,
     /// Keeps its reports back.
@@ -355,6 +366,12 @@ impl Node {
 
     pub fn id(&self) -> NodeId {
         self.keys.node.id()
+    }
+
+    /// What it has signed of a job's record.
+    pub fn attestation(&self, job: &JobId) -> Option<Blob> {
+        let state = self.inner.state.lock().unwrap();
+        state.jobs.get(job).and_then(|job| job.attested.clone()).map(|(_, statement)| statement)
     }
 
     pub fn script(&self) -> MutexGuard<'_, Script> {
@@ -446,6 +463,9 @@ impl Inner {
             sleep(Duration::from_millis(10)).await;
         }
         let answer = self.answer(request).unwrap_or_else(FromNode::Failed);
+        if self.script.lock().unwrap().lose.contains(word) {
+            return;
+        }
         let _ = responder.respond(&wire::encode(&answer)).await;
     }
 
