@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tacit_net::limits::{DATA_FRAME_BYTES_MAX, DATA_STREAM_CREDIT, DATA_STREAMS_MAX, STREAM_HEADER_BYTES_MAX};
-use tacit_net::{CloseReason, Config, DataReceiver, Incoming, NetError, Profile, Timing};
+use tacit_net::{CloseReason, Config, DataReceiver, Incoming, NetError, Profile, Purpose, Timing};
 use tacit_types::Code;
 use tacit_types::limits::{CHUNK_BYTES_MAX, CONTROL_FRAME_BYTES_MAX};
 
-use crate::support::{Pair, echo, open, pair, pair_with, within};
+use crate::support::{Pair, address, echo, node, open, pair, pair_with, within};
 
 async fn stream(connection: &tacit_net::Connection) -> (Vec<u8>, DataReceiver) {
     match connection.accept().await.unwrap() {
@@ -385,4 +385,51 @@ async fn a_connection_that_is_closed_while_its_path_is_searched_is_closed_at_the
         let end = within(2, "the close", acceptor.closed()).await;
         assert_eq!(end, NetError::Closed { by_peer: true, reason: CloseReason::Done });
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_floods_all_its_streams_takes_nothing_from_another() {
+    let (here, loud, quiet) = (node(2, open()), node(1, open()), node(3, open()));
+    let (target, id) = (address(&here), here.id());
+    let (flooding, from_loud) = tokio::join!(loud.connect(&target, &id, Purpose::Member), here.accept());
+    let (flooding, from_loud) = (flooding.unwrap(), from_loud.unwrap());
+    let (dialler, from_quiet) = tokio::join!(quiet.connect(&target, &id, Purpose::Member), here.accept());
+    let (dialler, from_quiet) = (dialler.unwrap(), from_quiet.unwrap());
+    const FRAME: usize = 100_000;
+    let taken = Arc::new(AtomicUsize::new(0));
+    let (mut unread, mut tasks) = (Vec::new(), Vec::new());
+    for n in 0..DATA_STREAMS_MAX {
+        let mut sender = flooding.open_stream(&n.to_le_bytes()).await.unwrap();
+        let taken = taken.clone();
+        tasks.push(tokio::spawn(async move {
+            while sender.send(&[0; FRAME]).await.is_ok() {
+                taken.fetch_add(FRAME, Ordering::SeqCst);
+            }
+        }));
+        unread.push(stream(&from_loud).await.1);
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let full = taken.load(Ordering::SeqCst);
+    // What is not read is held here up to the window, and at the sender up to its own.
+    let most = Profile::Lan.receive_window() as usize + Profile::Lan.send_window() as usize;
+    assert!(full > FRAME && full <= most, "{full} bytes of at most {most}");
+    let reading = tokio::spawn(async move {
+        let (_, mut receiver) = stream(&from_quiet).await;
+        let mut bytes = 0;
+        while let Some(frame) = receiver.next().await.unwrap() {
+            bytes += frame.len();
+        }
+        bytes
+    });
+    within(20, "the other peer's stream", async {
+        let mut sender = dialler.open_stream(b"quiet").await.unwrap();
+        for n in 0..8u8 {
+            sender.send(&vec![n; CHUNK_BYTES_MAX]).await.unwrap();
+        }
+        sender.finish().unwrap();
+    })
+    .await;
+    assert_eq!(within(20, "its bytes", reading).await.unwrap(), 8 * CHUNK_BYTES_MAX);
+    assert_eq!(taken.load(Ordering::SeqCst), full, "and the flood has got nothing more");
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
 }
