@@ -20,7 +20,8 @@ pub use kind::{
 };
 
 /// Every job kind of this version.
-pub const CATALOG: &[&dyn Kind] = &[&stats::Stats, &count::Count, &score::ScoreLinear, &score::ScoreTrees];
+pub const CATALOG: &[&dyn Kind] =
+    &[&stats::Stats, &count::Count, &score::ScoreLinear, &score::ScoreTrees, &score::ScoreNetwork, &score::Verify];
 
 /// The kind of that name.
 ///

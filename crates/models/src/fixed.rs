@@ -11,7 +11,7 @@ use crate::division::{Division, LeafBits, Part, Rest};
 use crate::frame::Frame;
 use crate::limits::FIXED_BITS_MAX;
 use crate::model::{Feature, Kind, Model};
-use crate::network::{Activation, Layer};
+use crate::network::{Activation, Layer, Network};
 use crate::part::Leaves;
 
 /// Fewest fraction bits of any encoding.
@@ -24,12 +24,12 @@ fn refuse<T>(what: String) -> Result<T, Fault> {
 }
 
 /// `round_ties_even(value 2^bits)`; the caller has bounded the value.
-fn encode(value: f64, bits: u32) -> i64 {
+pub(crate) fn encode(value: f64, bits: u32) -> i64 {
     // why: saturates, and plans keep the magnitude below 2^62. The product with a power of two is exact.
     (value * exp2(bits)).round_ties_even() as i64
 }
 
-fn exp2(bits: u32) -> f64 {
+pub(crate) fn exp2(bits: u32) -> f64 {
     2f64.powi(bits.cast_signed())
 }
 
@@ -351,19 +351,10 @@ impl NetworkPlan {
             return unsupported("a hidden activation other than ReLU on shares");
         }
         let scales = Scale::of(model)?;
-        let mut layers = network.layers.clone();
-        if let Some(first) = layers.first_mut() {
-            let outputs = first.outputs().max(1);
-            for (row, scale) in first.weights.chunks_exact_mut(outputs).zip(&scales) {
-                for (w, bias) in row.iter_mut().zip(&mut first.bias) {
-                    *bias += *w * scale.centre;
-                    *w *= scale.factor();
-                }
-            }
-        }
+        let layers = scaled_layers(network, &scales);
         let mut last = None;
         for bits in FRACTION_BITS_MIN..=NETWORK_FRACTION_BITS_MAX {
-            let (bound, kept) = bounds(&layers, scales.len(), bits)?;
+            let Reach { bound, error: kept, .. } = Reach::of(&layers, scales.len(), bits)?;
             last = Some(kept);
             if kept <= error {
                 let layers = layers.iter().map(|l| FixedLayer::new(l, bits)).collect();
@@ -419,28 +410,60 @@ impl FixedLayer {
     }
 }
 
-/// Interval arithmetic over the layers: the bound and the error of the margin with that many bits, for inputs of
-/// magnitude up to one.
-fn bounds(layers: &[Layer], inputs: usize, bits: u32) -> Result<(f64, f64), Fault> {
-    let half = 0.5 / exp2(bits);
-    let (mut bound, mut error) = (vec![1.0; inputs], vec![half; inputs]);
-    for (i, layer) in layers.iter().enumerate() {
-        let hidden = i + 1 < layers.len();
-        let mut bounds: Vec<f64> = layer.bias.iter().map(|b| b.abs()).collect();
-        let mut errors = vec![half * half * 2.0 + if hidden { 2.0 * half } else { 0.0 }; layer.outputs()];
-        for ((bound, error), row) in bound.iter().zip(&error).zip(layer.weights.chunks_exact(layer.outputs().max(1))) {
-            for ((sum, sum_error), w) in bounds.iter_mut().zip(&mut errors).zip(row) {
-                *sum += bound * w.abs();
-                *sum_error += error * w.abs() + (bound + error) * half;
+/// The layers of a network for features that are scaled: the first takes them so.
+pub(crate) fn scaled_layers(network: &Network, scales: &[Scale]) -> Vec<Layer> {
+    let mut layers = network.layers.clone();
+    if let Some(first) = layers.first_mut() {
+        let outputs = first.outputs().max(1);
+        for (row, scale) in first.weights.chunks_exact_mut(outputs).zip(scales) {
+            for (w, bias) in row.iter_mut().zip(&mut first.bias) {
+                *bias += *w * scale.centre;
+                *w *= scale.factor();
             }
         }
-        for (place, (sum, error)) in bounds.iter().zip(&errors).enumerate() {
-            check_bound(sum + error, 2 * bits, &format!("layer {i}, output {place}"))?;
-        }
-        (bound, error) = (bounds, errors);
     }
-    let first = |list: &[f64]| list.first().copied().unwrap_or(0.0);
-    Ok((first(&bound), first(&error)))
+    layers
+}
+
+/// How far the values of a network reach.
+pub(crate) struct Reach {
+    /// The greatest magnitude of the margin.
+    pub bound: f64,
+    /// How far it may be from the exact one.
+    pub error: f64,
+    /// The greatest magnitude before any activation, with its error, and of any weight.
+    pub greatest: f64,
+}
+
+impl Reach {
+    /// Interval arithmetic over the layers with so many bits, for inputs of magnitude up to one.
+    ///
+    /// # Errors
+    /// `model.precision` when a value does not fit.
+    pub fn of(layers: &[Layer], inputs: usize, bits: u32) -> Result<Self, Fault> {
+        let half = 0.5 / exp2(bits);
+        let (mut bound, mut error, mut greatest) = (vec![1.0; inputs], vec![half; inputs], 0.0f64);
+        for (i, layer) in layers.iter().enumerate() {
+            let hidden = i + 1 < layers.len();
+            let mut bounds: Vec<f64> = layer.bias.iter().map(|b| b.abs()).collect();
+            let mut errors = vec![half * half * 2.0 + if hidden { 2.0 * half } else { 0.0 }; layer.outputs()];
+            let rows = layer.weights.chunks_exact(layer.outputs().max(1));
+            for ((bound, error), row) in bound.iter().zip(&error).zip(rows) {
+                for ((sum, sum_error), w) in bounds.iter_mut().zip(&mut errors).zip(row) {
+                    *sum += bound * w.abs();
+                    *sum_error += error * w.abs() + (bound + error) * half;
+                }
+            }
+            for (place, (sum, error)) in bounds.iter().zip(&errors).enumerate() {
+                check_bound(sum + error, 2 * bits, &format!("layer {i}, output {place}"))?;
+                greatest = greatest.max(sum + error);
+            }
+            greatest = layer.weights.iter().fold(greatest, |most, w| most.max(w.abs()));
+            (bound, error) = (bounds, errors);
+        }
+        let first = |list: &[f64]| list.first().copied().unwrap_or(0.0);
+        Ok(Self { bound: first(&bound), error: first(&error), greatest })
+    }
 }
 
 /// A single as a whole number of the same order: `a < b` exactly when `ordered(a) < ordered(b)`, and both zeroes are 0.

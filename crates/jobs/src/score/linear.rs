@@ -26,7 +26,7 @@ use tacit_crypto::cbor;
 use tacit_governance::ModelFamily;
 use tacit_types::{Code, Fault, Lang, NodeId};
 
-pub(super) use circuit::{Input, error, only_features_of_its_own};
+pub(super) use circuit::{Input, error, only_features_of_its_own, ranges};
 pub(super) use fold::{held, no_part};
 pub(super) use split::FRACTION_BITS;
 pub use split::PARTIAL_BITS;
@@ -87,7 +87,7 @@ impl Kind for ScoreLinear {
     fn plan(&self, params: &[u8], parts: &Parts<'_>) -> Result<Box<dyn Plan>, Fault> {
         let params: ScoreParams = written::signed(self, params)?;
         params.check()?;
-        Ok(Box::new(ScorePlan(LinearJob::new(params, parts)?)))
+        Ok(Box::new(ScorePlan(LinearJob::new(params, parts, false)?)))
     }
 }
 
@@ -99,13 +99,13 @@ pub(super) struct LinearJob {
 }
 
 impl LinearJob {
-    /// Plans a job whose parameters were checked.
+    /// Plans a job whose parameters were checked. With `silent` the recipient is not told which rows are unknown.
     ///
     /// # Errors
     /// `refused.parameters` when they do not fit the job's parts; those of [`Linear::new`].
-    pub fn new(params: ScoreParams, parts: &Parts<'_>) -> Result<Self, Fault> {
+    pub fn new(params: ScoreParams, parts: &Parts<'_>, silent: bool) -> Result<Self, Fault> {
         params.fits(parts, holders(&params), params.is_shared())?;
-        let linear = if params.is_shared() { Some(Linear::new(&params, parts, false)?) } else { None };
+        let linear = if params.is_shared() { Some(Linear::new(&params, parts, silent)?) } else { None };
         Ok(Self { params, linear })
     }
 }

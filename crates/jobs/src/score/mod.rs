@@ -4,6 +4,7 @@ mod circuit;
 mod hand;
 pub mod keys;
 pub mod linear;
+pub mod network;
 pub mod online;
 mod open;
 pub mod params;
@@ -11,7 +12,10 @@ mod plan;
 mod rows;
 mod shared;
 pub mod trees;
+pub mod verify;
 mod written;
 
 pub use linear::{PARTIAL_BITS, ScoreLinear};
+pub use network::ScoreNetwork;
 pub use trees::ScoreTrees;
+pub use verify::Verify;

@@ -20,6 +20,8 @@ enum Found {
 pub(super) struct Rows<C: Zeroize> {
     key: String,
     features: Vec<Feature>,
+    /// Numbers that are kept of a row.
+    count: usize,
     wanted: Wanted,
     found: Vec<Found>,
     /// Row by row.
@@ -38,9 +40,15 @@ pub(super) struct Kept<C: Zeroize> {
 impl<C: Copy + Default + Zeroize> Rows<C> {
     /// Nothing yet of these features, and of the column with the key.
     pub fn new(key: &str, features: Vec<Feature>, wanted: Wanted) -> Self {
+        let count = features.len();
+        Self { features, ..Self::counted(key, count, wanted) }
+    }
+
+    /// Nothing yet of so many numbers a row.
+    pub fn counted(key: &str, count: usize, wanted: Wanted) -> Self {
         let found = vec![Found::Nothing; wanted.rows()];
-        let cells = Zeroizing::new(vec![C::default(); wanted.rows() * features.len()]);
-        Self { key: key.to_owned(), features, wanted, found, cells }
+        let cells = Zeroizing::new(vec![C::default(); wanted.rows() * count]);
+        Self { key: key.to_owned(), features: Vec::new(), count, wanted, found, cells }
     }
 
     /// Takes a batch. `encode` gives a feature's value as it is kept, `None` where a row without it is unusable.
@@ -48,21 +56,32 @@ impl<C: Copy + Default + Zeroize> Rows<C> {
     /// # Errors
     /// `data.column_unknown`, `data.column_type`, `model.input`: of the columns, never of a value.
     pub fn take(&mut self, batch: &Columns, encode: impl Fn(usize, f64) -> Option<C>) -> Result<(), Fault> {
-        let Some(column) = batch.get(&self.key) else {
-            return Err(Fault::new(Code::DataColumnUnknown, format!("`{}`", self.key)));
-        };
-        keys::check(column)?;
         // Of the whole batch, so that no failure tells of a key.
         let frame = Frame::new(&self.features, batch)?;
-        let count = self.features.len();
-        let mut row_cells: Zeroizing<Vec<C>> = Zeroizing::new(vec![C::default(); count]);
-        for row in (0..batch.rows).filter(|row| !self.wanted.places(column, *row).is_empty()) {
+        self.take_with(batch, |row, cells| {
             let mut usable = true;
-            for (i, cell) in row_cells.iter_mut().enumerate() {
+            for (i, cell) in cells.iter_mut().enumerate() {
                 let value = encode(i, frame.value(row, i as u32));
                 usable &= value.is_some();
                 *cell = value.unwrap_or_default();
             }
+            usable
+        })
+    }
+
+    /// Takes a batch. `keep` writes what is kept of a row, and says whether the row is usable.
+    ///
+    /// # Errors
+    /// `data.column_unknown`, `data.column_type`: of the column with the key.
+    pub fn take_with(&mut self, batch: &Columns, keep: impl Fn(usize, &mut [C]) -> bool) -> Result<(), Fault> {
+        let Some(column) = batch.get(&self.key) else {
+            return Err(Fault::new(Code::DataColumnUnknown, format!("`{}`", self.key)));
+        };
+        keys::check(column)?;
+        let count = self.count;
+        let mut row_cells: Zeroizing<Vec<C>> = Zeroizing::new(vec![C::default(); count]);
+        for row in (0..batch.rows).filter(|row| !self.wanted.places(column, *row).is_empty()) {
+            let usable = keep(row, &mut row_cells);
             for place in self.wanted.places(column, row) {
                 let place = *place as usize;
                 let (Some(found), Some(cells)) =
@@ -80,7 +99,7 @@ impl<C: Copy + Default + Zeroize> Rows<C> {
 
     /// Ends it. `absent` gives what stands for the features of a row that is not there.
     pub fn finish(mut self, absent: impl Fn(usize) -> C) -> Kept<C> {
-        let count = self.features.len();
+        let count = self.count;
         let absent: Vec<C> = (0..count).map(absent).collect();
         for (cells, found) in self.cells.chunks_exact_mut(count.max(1)).zip(&self.found) {
             if *found != Found::Row {
