@@ -110,7 +110,7 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { next: 0, values: VecDeque::from([Hash([0; 32])]) }
     }
 
@@ -140,7 +140,7 @@ impl Chain {
         self.next
     }
 
-    fn last(&self) -> Hash {
+    pub(crate) fn last(&self) -> Hash {
         self.values.back().copied().unwrap_or(Hash([0; 32])) // proof: a chain has at least one value.
     }
 
@@ -193,6 +193,8 @@ pub(crate) struct Session {
     pub chains: Chains,
     /// What was said after the first exchange.
     pub rest: Chains,
+    /// The first message of this party and of the peer.
+    agreed: [Hash; 2],
     input: Hash,
     seed: Secret<[u8; 32]>,
 }
@@ -261,10 +263,13 @@ impl Session {
         let (a, b) = (&self.chains, &self.rest);
         let out = [&a.points_out, &a.answers_out, &b.points_out, &b.answers_out].map(Chain::last);
         let in_ = [&a.points_in, &a.answers_in, &b.points_in, &b.answers_in].map(Chain::last);
-        let (first, second) = if self.role == Role::Receiver { (out, in_) } else { (in_, out) };
+        let mut ways = [(self.agreed[0], out), (self.agreed[1], in_)];
+        if self.role == Role::Sender {
+            ways.reverse();
+        }
         let mut hash = Transcript::new("tacit-psi/1/end").fixed(&self.id.0).fixed(&extra.0);
-        for value in first.iter().chain(&second) {
-            hash = hash.fixed(&value.0);
+        for (agreed, chains) in &ways {
+            hash = chains.iter().fold(hash.fixed(&agreed.0), |hash, value| hash.fixed(&value.0));
         }
         let hash = hash.finish();
         let signature = party.sign(&[b"tacit-psi/1/end\n", &hash.0[..]].concat());
@@ -351,7 +356,7 @@ pub(crate) async fn begin(
         return Err(Abort::Local(Fault::new(Code::RefusedDataset, what)));
     }
     let offer = opened.as_ref().map(|o| (o.id(role), o.body.done));
-    let taken = agree(party, terms, peer, keys.schema(), &hash, offer).await?;
+    let (taken, agreed) = agree(party, terms, peer, keys.schema(), &hash, offer).await?;
     let continued = opened.filter(|_| taken.is_some());
     let (seed, ours, known) = match continued {
         Some(o) => (o.seed, o.body.ours, Some((o.body.theirs, o.body.chains))),
@@ -386,6 +391,7 @@ pub(crate) async fn begin(
         done: taken.unwrap_or(0),
         chains,
         rest: Chains::new(),
+        agreed,
         input: keys.digest(),
         seed,
     })
@@ -402,7 +408,8 @@ fn public(terms: &Terms, role: Role, seed: &Secret<[u8; 32]>) -> Encoding {
     RistrettoPoint::mul_base(&scalar).compress().to_bytes()
 }
 
-/// Compares schema and terms. Gives the batch from which both can go on, if both hold the same session.
+/// Compares schema and terms. Gives the batch from which both can go on, if both hold the same session, and the hashes of
+/// what was said.
 async fn agree(
     party: &mut Party,
     terms: &Terms,
@@ -410,9 +417,10 @@ async fn agree(
     schema: Hash,
     hash: &Hash,
     offer: Option<(Hash, u64)>,
-) -> Result<Option<u64>, Abort> {
+) -> Result<(Option<u64>, [Hash; 2]), Abort> {
     let (offered, done) = offer.unwrap_or((Hash([0; 32]), 0));
     let body = [&schema.0[..], &hash.0, &offered.0, &done.to_le_bytes()].concat();
+    let said = sha256(&body);
     party.post(peer, terms.step(0), body)?;
     let until = party.now().plus(terms.begin_ms);
     let body = party.receive(peer, terms.step(0), 4 * AGREE_BYTES, until).await?;
@@ -429,7 +437,7 @@ async fn agree(
     }
     let same = offer.is_some() && *their_offer == offered.0;
     let near = done.abs_diff(their_done) <= u64::from(CHECKPOINT_BATCHES_MAX);
-    Ok((same && near).then(|| done.min(their_done)))
+    Ok(((same && near).then(|| done.min(their_done)), [said, sha256(&body)]))
 }
 
 #[cfg(test)]

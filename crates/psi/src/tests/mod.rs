@@ -107,16 +107,14 @@ pub fn plain(outcome: &Outcome, storage: &mut dyn Storage) -> Result<Got, Fault>
         }
         Outcome::Set(alignment) => {
             let (mut matched, mut alone, mut peer_alone) = (Vec::new(), Vec::new(), 0);
-            for view in [View::Full] {
-                alignment.view(storage, view, &mut |place| {
-                    match place {
-                        Place::Both(rows) => matched.push(rows),
-                        Place::Own(rows) => alone.push(rows),
-                        Place::Peer => peer_alone += 1,
-                    }
-                    Ok(())
-                })?;
-            }
+            alignment.view(storage, View::Full, &mut |place| {
+                match place {
+                    Place::Both(rows) => matched.push(rows),
+                    Place::Own(rows) => alone.push(rows),
+                    Place::Peer => peer_alone += 1,
+                }
+                Ok(())
+            })?;
             assert_eq!(
                 (matched.len() as u64, alone.len() as u64, peer_alone),
                 (alignment.matches(), alignment.alone(), alignment.peer_alone())
@@ -171,7 +169,7 @@ async fn act(mut party: Party, side: Side) -> Result<Got, Abort> {
     let mut storage = Kept(side.disk.clone());
     let keys = key_set(&mut storage, &side.schema, &side.rows);
     let node = Secret::new([party.seat().0 as u8 + 1; 32]);
-    let resume = (side.terms.checkpoint > 0).then(|| Resume { key: &node, state: side.state.as_deref() });
+    let resume = (side.terms.checkpoint > 0).then_some(Resume { key: &node, state: side.state.as_deref() });
     let mut host = Host { storage: &mut storage, workers: &Inline, memory: 1 << 20, run: 0, resume };
     let outcome = intersect(&mut party, &side.terms, &keys, &mut host).await?;
     Ok(plain(&outcome, host.storage)?)

@@ -1,0 +1,398 @@
+//! Three or more parties, one of which learns how many keys all have and not which. Every list goes around the ring, is
+//! masked and shuffled by each party, and ends as tags at the collector, who can tell how many keys any of the parties have
+//! in common: `docs/protocols/psi.md` says so, and a job that uses this must.
+
+use std::collections::BTreeMap;
+
+use curve25519_dalek::scalar::Scalar;
+use tacit_crypto::agree::derive;
+use tacit_crypto::points::Multiplier;
+use tacit_crypto::{Secret, Signature, Transcript};
+use tacit_protocol::{Abort, Blame, Concealed, Disclosure, Offence, Party};
+use tacit_types::{Code, Fault, Hash, Millis, Seat, Step};
+use zeroize::Zeroizing;
+
+use crate::exchange::ascending;
+use crate::hash::{DST, Expander, TAG_BYTES_MAX, Tagger};
+use crate::items;
+use crate::keyset::{KeySet, Part, files};
+use crate::mask::half;
+use crate::session::{Chain, Host, Trouble};
+use crate::sort::{Join, Side, sort};
+use crate::storage::{Log, Reader, Storage, Writer};
+use crate::terms::{BATCH_ITEMS_MAX, BATCH_ITEMS_MIN, ITEMS_MAX};
+
+/// Parties of a ring.
+pub const RING_PARTIES_MAX: usize = 16;
+const TAG: usize = TAG_BYTES_MAX;
+/// Bytes of the first message: hash of terms and schema, distinct keys.
+const OPEN_BYTES: usize = 32 + 32 + 8;
+
+/// The terms of one count.
+#[derive(Clone, Debug)]
+pub struct RingTerms {
+    /// The parties, in the order in which lists go around.
+    pub seats: Vec<Seat>,
+    /// The one of them that learns the count.
+    pub collector: Seat,
+    /// The job, the attempt and what the run is for: different in any two runs.
+    pub context: Hash,
+    /// Under which the count is opened: one cell.
+    pub disclosure: Disclosure,
+    /// Distinct keys that any party may bring, and must.
+    pub items_max: u64,
+    /// The least.
+    pub items_min: u64,
+    /// Points of a batch.
+    pub batch: u32,
+    /// Steps are numbered from round `step_base` on, upwards and past it.
+    pub step_base: u16,
+    /// Milliseconds that a message may take. A list is sorted before it goes on, so that this covers a whole list's work.
+    pub step_ms: u64,
+}
+
+fn wrong(what: &str) -> Abort {
+    Abort::Local(Fault::new(Code::ArgsInvalid, what))
+}
+
+impl RingTerms {
+    /// The hash that all parties compare.
+    pub fn hash(&self) -> Hash {
+        let mut hash = Transcript::new("tacit-psi/1/ring").fixed(&self.context.0).u64(self.seats.len() as u64);
+        for seat in &self.seats {
+            hash = hash.u64(seat.0.into());
+        }
+        hash.u64(self.collector.0.into())
+            .bytes(self.disclosure.what.as_bytes())
+            .u64(self.disclosure.to as u64)
+            .u64(self.disclosure.cells_max)
+            .u64(self.items_max)
+            .u64(self.items_min)
+            .u64(self.batch.into())
+            .u64(self.step_base.into())
+            .finish()
+    }
+
+    /// Steps that a run takes at the most.
+    pub fn steps(&self) -> u64 {
+        2 + (self.seats.len() as u64 + 1) * (self.items_max.div_ceil(u64::from(self.batch.max(1))) + 1)
+    }
+
+    fn check(&self, party: &Party) -> Result<usize, Abort> {
+        let mut distinct = self.seats.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let seated = distinct.iter().all(|s| s.index() < party.seating().len());
+        let size = (2..=RING_PARTIES_MAX).contains(&self.seats.len());
+        if distinct.len() != self.seats.len() || !seated || !size || !self.seats.contains(&self.collector) {
+            return Err(wrong("a ring has 2 to 16 different seats, one of which collects"));
+        }
+        if self.items_max == 0 || self.items_max > ITEMS_MAX || self.items_min > self.items_max {
+            return Err(wrong("the numbers of keys of a party are no range"));
+        }
+        if !(BATCH_ITEMS_MIN..=BATCH_ITEMS_MAX).contains(&self.batch) {
+            return Err(wrong("batches of that size"));
+        }
+        if (u64::from(self.step_base) << 16) + self.steps() >= 1 << 32 {
+            return Err(wrong("the steps do not fit after the first"));
+        }
+        let seat = party.seat();
+        self.seats.iter().position(|s| *s == seat).ok_or_else(|| wrong("this seat has no part in the ring"))
+    }
+
+    fn step(&self, i: u64) -> Step {
+        Step((u32::from(self.step_base) << 16) + i as u32) // proof: `check` has found that all steps fit.
+    }
+
+    fn until(&self, party: &Party) -> Millis {
+        party.now().plus(self.step_ms)
+    }
+
+    fn batch_of(&self, items: u64, k: u64) -> (u64, usize) {
+        let first = (k * u64::from(self.batch)).min(items);
+        (first, (items - first).min(u64::from(self.batch)) as usize)
+    }
+}
+
+/// Runs a ring over this party's keys. `None` for all but the collector.
+///
+/// # Errors
+/// As those of [`intersect`](crate::intersect).
+pub async fn ring(
+    party: &mut Party,
+    terms: &RingTerms,
+    keys: &KeySet,
+    host: &mut Host<'_>,
+) -> Result<Option<u64>, Abort> {
+    let place = terms.check(party)?;
+    let sizes = open(party, terms, keys).await?;
+    party.reveal(&terms.disclosure, 1, Concealed::new(()))?;
+    let seed: Secret<[u8; 32]> = party.rng().seed();
+    let wide: Secret<[u8; 64]> = derive(b"tacit-psi/1/ring", seed.expose_secret(), &[]);
+    let mask = half(&Zeroizing::new(Scalar::from_bytes_mod_order_wide(wide.expose_secret())));
+    let mut run = Run { terms, place, sizes, mask, step: 1 };
+    let mut list = run.masked(keys, host)?;
+    for hop in 1..terms.seats.len() {
+        list = run.hop(party, host, &list, hop).await?;
+    }
+    run.collect(party, host, &list).await
+}
+
+/// Compares terms and schemas and learns the sizes, in the order of the seats.
+async fn open(party: &mut Party, terms: &RingTerms, keys: &KeySet) -> Result<Vec<u64>, Abort> {
+    let items = keys.len();
+    if items > terms.items_max || items < terms.items_min {
+        let what = format!("{items} distinct keys, {} to {} are asked for", terms.items_min, terms.items_max);
+        return Err(Abort::Local(Fault::new(Code::RefusedCohort, what)));
+    }
+    let me = party.seat();
+    let others: Vec<Seat> = terms.seats.iter().copied().filter(|s| *s != me).collect();
+    let body = [&terms.hash().0[..], &keys.schema().0, &items.to_le_bytes()].concat();
+    for seat in &others {
+        party.post(*seat, terms.step(0), body.clone())?;
+    }
+    let until = terms.until(party);
+    let messages = party.gather(&others, terms.step(0), 4 * OPEN_BYTES, until).await?.all(terms.step(0))?;
+    let mut sizes = BTreeMap::from([(me, items)]);
+    let mut differ = Vec::new();
+    for (seat, message) in &messages {
+        let blame = |offence| Blame::seat(*seat, offence).at(terms.step(0));
+        let (hashes, rest) = message.as_chunks::<32>();
+        let [theirs, schema] = hashes else { return Err(blame(Offence::Malformed)) };
+        let size = u64::from_le_bytes(rest.try_into().map_err(|_| blame(Offence::Malformed))?);
+        if *theirs != terms.hash().0 {
+            differ.push(*seat);
+        } else if *schema != keys.schema().0 {
+            let what = "the parties make their keys of different columns, or by different steps";
+            return Err(Abort::Local(Fault::new(Code::JobDisagreement, what)));
+        } else if !(terms.items_min..=terms.items_max).contains(&size) {
+            return Err(blame(Offence::BadSize));
+        }
+        sizes.insert(*seat, size);
+    }
+    if !differ.is_empty() {
+        return Err(Abort::Disagreement { seats: differ });
+    }
+    Ok(terms.seats.iter().filter_map(|s| sizes.get(s).copied()).collect())
+}
+
+struct Run<'a> {
+    terms: &'a RingTerms,
+    place: usize,
+    sizes: Vec<u64>,
+    mask: Multiplier,
+    step: u64,
+}
+
+/// The next list of points of a party, as it comes in.
+struct Incoming {
+    from: Seat,
+    count: u64,
+    width: usize,
+    chain: Chain,
+    last: Option<Vec<u8>>,
+}
+
+impl Run<'_> {
+    /// The seat so many places further on.
+    fn seat(&self, further: usize) -> Seat {
+        let n = self.terms.seats.len();
+        self.terms.seats.get((self.place + further) % n).copied().unwrap_or(self.terms.collector) // proof: below the length.
+    }
+
+    /// The size of the list of the party so many places further on.
+    fn size(&self, further: usize) -> u64 {
+        self.sizes.get((self.place + further) % self.sizes.len().max(1)).copied().unwrap_or(0)
+    }
+
+    fn masked(&self, keys: &KeySet, host: &mut Host<'_>) -> Result<Log, Fault> {
+        let expander = Expander::new(DST);
+        let mut writer = Writer::new(host.file(0), 32);
+        for k in 0..keys.len().div_ceil(self.terms.batch.into()) {
+            let (first, count) = self.terms.batch_of(keys.len(), k);
+            let batch = keys.read(host.storage, Part::All, first, count)?;
+            for point in items::hash_multiply(host.workers, &expander, &self.mask, &batch) {
+                writer.push(host.storage, &[&point])?;
+            }
+        }
+        let log = writer.finish(host.storage)?;
+        sorted(host, log, 1)
+    }
+
+    /// Passes a list on and takes the one behind it, masks and shuffles it.
+    async fn hop(&mut self, party: &mut Party, host: &mut Host<'_>, list: &Log, hop: usize) -> Result<Log, Abort> {
+        let n = self.terms.seats.len();
+        let before = self.seat(n - 1);
+        let mut incoming = Incoming::new(before, self.size(n - hop), 32);
+        let mut chain = Chain::new();
+        let mut writer = Writer::new(host.file(2), 32);
+        let batch = u64::from(self.terms.batch);
+        let batches = list.count.div_ceil(batch).max(incoming.count.div_ceil(batch));
+        for k in 0..batches {
+            let step = self.step + k;
+            self.send(party, host, (self.seat(1), list), (step, k), &mut chain)?;
+            party.forget(self.terms.step(step));
+            match incoming.next(party, self.terms, step, k).await? {
+                Some(body) => {
+                    let points = items::multiply(host.workers, &self.mask, body.as_chunks::<32>().0);
+                    for point in points.map_err(|t| incoming.trouble(t, self.terms.step(step)))? {
+                        writer.push(host.storage, &[&point])?;
+                    }
+                }
+                None => {
+                    let until = self.terms.until(party);
+                    party.flush(until).await?;
+                }
+            }
+        }
+        self.step += batches_of(self.terms, &self.sizes);
+        self.sign(party, self.seat(1), &chain)?;
+        incoming.end(party, self.terms, self.step).await?;
+        self.step += 1;
+        let log = writer.finish(host.storage)?;
+        Ok(sorted(host, log, 3 + hop as u32 % 2)?)
+    }
+
+    fn send(
+        &self,
+        party: &mut Party,
+        host: &mut Host<'_>,
+        (to, list): (Seat, &Log),
+        (step, k): (u64, u64),
+        chain: &mut Chain,
+    ) -> Result<(), Abort> {
+        let (first, count) = self.terms.batch_of(list.count, k);
+        if count == 0 {
+            return Ok(());
+        }
+        let body = list.get(host.storage, first, count)?;
+        chain.add(k, &body);
+        party.post(to, self.terms.step(step), body)
+    }
+
+    /// Signs what a seat was sent.
+    fn sign(&self, party: &mut Party, to: Seat, chain: &Chain) -> Result<(), Abort> {
+        let message = end(self.terms, party.seat(), to, &chain.last());
+        let signature = party.sign(&message);
+        party.post(to, self.terms.step(self.step), signature.0.to_vec())
+    }
+
+    /// Gives the tags of the list that this party has in the end to the collector, who counts.
+    async fn collect(&mut self, party: &mut Party, host: &mut Host<'_>, list: &Log) -> Result<Option<u64>, Abort> {
+        let tags = self.tags(host, list)?;
+        let batch = u64::from(self.terms.batch);
+        if party.seat() != self.terms.collector {
+            let mut chain = Chain::new();
+            for k in 0..tags.count.div_ceil(batch) {
+                self.send(party, host, (self.terms.collector, &tags), (self.step + k, k), &mut chain)?;
+                let until = self.terms.until(party);
+                party.flush(until).await?;
+            }
+            self.step += batches_of(self.terms, &self.sizes);
+            self.sign(party, self.terms.collector, &chain)?;
+            let until = self.terms.until(party);
+            party.flush(until).await?;
+            return Ok(None);
+        }
+        let mut common = tags;
+        for further in 1..self.terms.seats.len() {
+            // A party has in the end the list of the party after it.
+            let mut incoming = Incoming::new(self.seat(further), self.size(further + 1), TAG);
+            let mut writer = Writer::new(host.file(6 + further as u32 % 2), TAG);
+            let mut join = Join::new(&common, TAG);
+            let mut keep = |storage: &mut dyn Storage, side: Side<'_>| match side {
+                Side::Both(tag) => writer.push(storage, &[tag]),
+                Side::Left(_) | Side::Right => Ok(()),
+            };
+            for k in 0..incoming.count.div_ceil(batch) {
+                let body = incoming.next(party, self.terms, self.step + k, k).await?.unwrap_or_default();
+                for tag in body.chunks_exact(TAG) {
+                    join.right(host.storage, tag, &mut keep)?;
+                }
+            }
+            incoming.end(party, self.terms, self.step + batches_of(self.terms, &self.sizes)).await?;
+            common = writer.finish(host.storage)?;
+        }
+        let until = self.terms.until(party);
+        party.flush(until).await?;
+        Ok(Some(common.count))
+    }
+
+    fn tags(&self, host: &mut Host<'_>, list: &Log) -> Result<Log, Fault> {
+        let tagger = Tagger::new(&self.terms.hash(), &[0; 32], "ring");
+        let mut writer = Writer::new(host.file(5), TAG);
+        let mut reader = Reader::new(list);
+        while let Some(point) = reader.next(host.storage)?.and_then(|r| r.first_chunk::<32>().copied()) {
+            let hash = tagger.plain(&point);
+            writer.push(host.storage, &[&hash[..TAG]])?; // proof: a hash has 32 bytes.
+        }
+        let log = writer.finish(host.storage)?;
+        sorted(host, log, 8)
+    }
+}
+
+impl Incoming {
+    fn new(from: Seat, count: u64, width: usize) -> Self {
+        Self { from, count, width, chain: Chain::new(), last: None }
+    }
+
+    /// Batch `k`, which must have the announced length and go on in order; `None` past the end.
+    async fn next(
+        &mut self,
+        party: &mut Party,
+        terms: &RingTerms,
+        step: u64,
+        k: u64,
+    ) -> Result<Option<Vec<u8>>, Abort> {
+        let (_, count) = terms.batch_of(self.count, k);
+        if count == 0 {
+            return Ok(None);
+        }
+        let (until, step) = (terms.until(party), terms.step(step));
+        let body = party.receive(self.from, step, 2 * count * self.width + 64, until).await?;
+        if body.len() != count * self.width {
+            return Err(Blame::seat(self.from, Offence::BadCount).at(step));
+        }
+        for record in body.chunks_exact(self.width) {
+            ascending(self.last.as_deref(), record).map_err(|t| self.trouble(t, step))?;
+            self.last = Some(record.to_vec());
+        }
+        self.chain.add(k, &body);
+        Ok(Some(body))
+    }
+
+    /// The sender's signature over all of it.
+    async fn end(&self, party: &mut Party, terms: &RingTerms, step: u64) -> Result<(), Abort> {
+        let (until, at) = (terms.until(party), terms.step(step));
+        let body = party.receive(self.from, at, 256, until).await?;
+        let message = end(terms, self.from, party.seat(), &self.chain.last());
+        let signature = body.try_into().ok().map(Signature);
+        if signature.is_some_and(|s: Signature| party.verify(self.from, &message, &s)) {
+            return Ok(());
+        }
+        Err(Blame::seat(self.from, Offence::Signature).at(at))
+    }
+
+    fn trouble(&self, trouble: Trouble, step: Step) -> Abort {
+        match trouble {
+            Trouble::Peer(offence) => Blame::seat(self.from, offence).at(step),
+            Trouble::Host(fault) => Abort::Local(fault),
+        }
+    }
+}
+
+/// Steps that any list may take.
+fn batches_of(terms: &RingTerms, sizes: &[u64]) -> u64 {
+    sizes.iter().copied().max().unwrap_or(0).div_ceil(u64::from(terms.batch))
+}
+
+fn end(terms: &RingTerms, from: Seat, to: Seat, chain: &Hash) -> Vec<u8> {
+    [&b"tacit-psi/1/ring\n"[..], &terms.hash().0, &from.0.to_le_bytes(), &to.0.to_le_bytes(), &chain.0].concat()
+}
+
+fn sorted(host: &mut Host<'_>, log: Log, file: u32) -> Result<Log, Fault> {
+    let into = host.file(file);
+    let sorted = sort(host.storage, &log, into, files::SCRATCH, host.memory)?;
+    log.remove(host.storage)?;
+    Ok(sorted)
+}
