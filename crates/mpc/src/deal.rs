@@ -2,8 +2,8 @@
 //! terms, and gets no share and no opened value.
 
 use tacit_crypto::Secret;
-use tacit_protocol::{Abort, Party};
-use tacit_types::{Seat, Step};
+use tacit_protocol::{Abort, Blame, Offence, Party};
+use tacit_types::{Hash, Seat, Step};
 use zeroize::Zeroizing;
 
 use crate::kernel::ErasedBytes;
@@ -13,6 +13,8 @@ use crate::plan::{Kind, Op, Plan};
 use crate::prep::{Dealing, Place, StreamKey};
 use crate::terms::Terms;
 use crate::value::Words;
+use crate::verified;
+use crate::verified::audit::{self, Whole};
 
 /// The label of streams that the dealer knows.
 pub(crate) const DEALT: &str = "tacit-mpc/1/dealt";
@@ -24,6 +26,9 @@ pub(crate) const DEALT: &str = "tacit-mpc/1/dealt";
 /// not take what it is dealt.
 pub async fn deal(party: &mut Party, terms: &Terms) -> Result<(), Abort> {
     terms.agree(party).await?;
+    if terms.plan.audits() > 0 {
+        return deal_audited(party, terms, &|keys, tile| tile_corrections(&terms.plan, keys, tile)).await;
+    }
     let agreed = terms.hash();
     let mut keys = Vec::with_capacity(terms.parties.len());
     for (i, seat) in terms.parties.iter().enumerate() {
@@ -36,6 +41,50 @@ pub async fn deal(party: &mut Party, terms: &Terms) -> Result<(), Abort> {
         let corrections = tile_corrections(&terms.plan, &keys, tile);
         if !corrections.is_empty() {
             send(party, terms, corrected, tile, &corrections).await?;
+        }
+    }
+    let until = terms.until(party);
+    party.flush(until).await
+}
+
+/// As [`deal`] for a plan with audits or without, by corrections that the test makes.
+#[cfg(test)]
+pub(crate) async fn deal_by(
+    party: &mut Party,
+    terms: &Terms,
+    make: &impl Fn(&[StreamKey], u32) -> ErasedBytes,
+) -> Result<(), Abort> {
+    terms.agree(party).await?;
+    deal_audited(party, terms, make).await
+}
+
+/// Deals as many times as the plan's audits want and once more, opens all but the one that the parties toss for, and
+/// sends that one's corrections, which it has committed to.
+async fn deal_audited(
+    party: &mut Party,
+    terms: &Terms,
+    make: &impl Fn(&[StreamKey], u32) -> ErasedBytes,
+) -> Result<(), Abort> {
+    let parties = terms.parties.len();
+    let mut deals: Vec<Whole> = Vec::new();
+    for _ in 0..=terms.plan.audits() {
+        deals.push(Whole { seeds: (0..parties).map(|_| party.rng().seed()).collect() });
+    }
+    let chains: Vec<Vec<Hash>> = deals.iter().map(|d| d.chain(terms, make)).collect();
+    for (i, seat) in terms.parties.iter().enumerate() {
+        let mut body = Vec::new();
+        deals.iter().filter_map(|d| d.seeds.get(i)).for_each(|s| body.extend_from_slice(s.expose_secret()));
+        chains.iter().filter_map(|c| c.first()).for_each(|head| body.extend_from_slice(&head.0));
+        party.post(*seat, Step(terms.first_step().0 + 1), body)?;
+    }
+    let used = audit::open(party, terms, &deals).await?;
+    let Some(corrected) = terms.parties.get(terms.plan.corrected()).copied() else { return terms.check(party) };
+    if let (Some(deal), Some(chain)) = (deals.get(used), chains.get(used)) {
+        let keys = deal.keys(terms);
+        for (tile, after) in (0..=terms.plan.tiles()).zip(chain.iter().skip(1)) {
+            let mut body = make(&keys, tile);
+            body.extend_from_slice(&after.0);
+            send(party, terms, corrected, tile, &body).await?;
         }
     }
     let until = terms.until(party);
@@ -56,12 +105,18 @@ async fn send(party: &mut Party, terms: &Terms, to: Seat, tile: u32, body: &[u8]
 
 /// The corrections of a tile: for each operation in order of the stages, its fixed words.
 pub(crate) fn tile_corrections(plan: &Plan, keys: &[StreamKey], tile: u32) -> ErasedBytes {
-    let mut out = ErasedBytes::from(Vec::with_capacity(plan.tile_fixed_words(tile) * 8));
+    let mut out = ErasedBytes::from(Vec::with_capacity(plan.tile_fixed_bytes(tile)));
     let (_, rows) = plan.tile_rows(tile);
-    for id in plan.stages(tile).iter().flat_map(|s| s.local.iter().chain(&s.joint)) {
-        let place = Place { op: *id, tile };
-        if plan.fixed_words(*id, rows) > 0 {
-            deal_op(plan, *id, rows, &mut Dealing::new(keys, plan.corrected(), place, &mut out), tile);
+    for id in plan.dealt_ids(tile) {
+        let place = Place { op: id, tile };
+        if plan.fixed_bytes(id, rows) == 0 {
+            continue;
+        }
+        let mut dealing = Dealing::new(keys, plan.corrected(), place, &mut out);
+        if plan.is_verified() {
+            verified::deal_op(plan, id, rows, &mut dealing, tile);
+        } else {
+            deal_op(plan, id, rows, &mut dealing, tile);
         }
     }
     out
@@ -132,32 +187,40 @@ pub(crate) fn dims(plan: &Plan, x: u32, w: u32, rows: usize) -> Dims {
 pub struct Dealt<'a> {
     terms: &'a Terms,
     me: usize,
-    key: StreamKey,
+    pub(crate) key: StreamKey,
+    /// What the next tile's corrections are held to, where the dealer committed to them.
+    link: Option<Hash>,
     /// Corrections of prepared tiles by place, not yet taken.
     stocks: std::collections::BTreeMap<Place, Option<ErasedBytes>>,
 }
 
 impl<'a> Dealt<'a> {
-    pub(crate) fn new(terms: &'a Terms, me: usize, seed: &Secret<[u8; 32]>) -> Self {
+    pub(crate) fn new(terms: &'a Terms, me: usize, seed: &Secret<[u8; 32]>, link: Option<Hash>) -> Self {
         let key = StreamKey::derive(seed, &terms.hash(), DEALT, me as u64);
-        Self { terms, me, key, stocks: std::collections::BTreeMap::new() }
+        Self { terms, me, key, link, stocks: std::collections::BTreeMap::new() }
     }
 
-    async fn corrections(&self, party: &mut Party, tile: u32) -> Result<ErasedBytes, Abort> {
+    async fn corrections(&mut self, party: &mut Party, tile: u32) -> Result<ErasedBytes, Abort> {
         let (plan, dealer) = (&self.terms.plan, self.terms.dealer);
-        let (length, step) = (plan.tile_fixed_words(tile) * 8, plan.tile_step(self.terms.step_base, tile));
+        let (length, step) = (plan.tile_fixed_bytes(tile), plan.tile_step(self.terms.step_base, tile));
         if length == 0 {
             return Ok(ErasedBytes::default());
         }
         let until = self.terms.until(party);
         let gathered = party.gather(&[dealer], step, length, until).await?;
         let mut messages = self.terms.all(party, step, gathered)?;
-        let body = ErasedBytes::from(messages.remove(&dealer).unwrap_or_default());
-        if body.len() == length {
-            Ok(body)
-        } else {
-            Err(tacit_protocol::Blame::seat(dealer, tacit_protocol::Offence::Malformed).at(step))
+        let mut body = ErasedBytes::from(messages.remove(&dealer).unwrap_or_default());
+        if body.len() != length {
+            return Err(Blame::seat(dealer, Offence::Malformed).at(step));
         }
+        if let (Some(expected), Some(after)) = (self.link, body.last_chunk::<32>().map(|c| Hash(*c))) {
+            body.truncate(length - 32);
+            if audit::link(&body, &after) != expected {
+                return Err(Blame::seat(dealer, Offence::BadOpening).at(step));
+            }
+            self.link = Some(after);
+        }
+        Ok(body)
     }
 }
 
@@ -168,10 +231,10 @@ impl crate::prep::Preprocessing for Dealt<'_> {
         let body = if corrected { self.corrections(party, tile).await? } else { ErasedBytes::default() };
         let (_, rows) = plan.tile_rows(tile);
         let mut rest = &body[..];
-        for id in plan.stages(tile).iter().flat_map(|s| s.local.iter().chain(&s.joint)) {
-            let (now, later) = rest.split_at(rest.len().min(plan.fixed_words(*id, rows) * 8));
+        for id in plan.dealt_ids(tile) {
+            let (now, later) = rest.split_at(rest.len().min(plan.fixed_bytes(id, rows)));
             rest = later;
-            self.stocks.insert(Place { op: *id, tile }, corrected.then(|| now.to_vec().into()));
+            self.stocks.insert(Place { op: id, tile }, corrected.then(|| now.to_vec().into()));
         }
         Ok(())
     }

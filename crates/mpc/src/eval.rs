@@ -32,8 +32,13 @@ pub(crate) struct Opened {
 }
 
 /// Values by node.
-#[derive(Default)]
-pub(crate) struct Values(Vec<Kept>);
+pub(crate) struct Values<V = Value>(Vec<Option<Arc<V>>>);
+
+impl<V> Default for Values<V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
 
 /// Everything that a tile needs.
 pub(crate) struct Job {
@@ -53,7 +58,7 @@ fn internal(what: &str) -> Abort {
 /// Runs a tile to its end.
 pub(crate) async fn tile(job: Job) -> Result<(Values, Vec<Opened>), Abort> {
     let Job { plan, tile, lane, once, zeroes, mut inputs, mut stocks } = job;
-    let mut values = Values((0..plan.nodes.len()).map(|_| None).collect());
+    let mut values = Values::sized(plan.nodes.len());
     let (_, rows) = plan.tile_rows(tile);
     let mut opened = Vec::new();
     for stage in plan.stages(tile) {
@@ -93,13 +98,19 @@ fn take(stocks: &mut Vec<(u32, Stock)>, id: u32) -> Result<Stock, Abort> {
     Ok(stocks.swap_remove(at).1)
 }
 
-impl Values {
-    fn get(&self, once: &Values, id: u32) -> Kept {
-        let here = |v: &Values| v.0.get(id as usize).and_then(Clone::clone);
+impl<V> Values<V> {
+    /// Room for the values of so many nodes.
+    pub fn sized(nodes: usize) -> Self {
+        Self((0..nodes).map(|_| None).collect())
+    }
+
+    /// A value of this tile, or of what was done once.
+    pub fn get(&self, once: &Self, id: u32) -> Option<Arc<V>> {
+        let here = |v: &Self| v.0.get(id as usize).and_then(Clone::clone);
         here(self).or_else(|| here(once))
     }
 
-    fn set(&mut self, id: u32, value: Arc<Value>) {
+    pub fn set(&mut self, id: u32, value: Arc<V>) {
         if let Some(place) = self.0.get_mut(id as usize) {
             *place = Some(value);
         }

@@ -15,16 +15,18 @@ pub mod prep;
 mod run;
 mod terms;
 pub mod value;
+mod verified;
 pub mod wire;
 
 pub use deal::deal;
 pub use fx::Fx;
 pub use group::Group;
-pub use plan::{Builder, Cost, Plan};
+pub use plan::{Builder, Cost, Plan, Security};
 pub use prep::{Dealing, Place, Preprocessing, Stock};
 pub use run::{Sink, Source, compute};
 pub use terms::Terms;
 pub use value::{BitShare, Blinded, Masked, Owned, Pad, Public, Released, Share};
+pub use verified::{AUDITS_MAX, BIT_KEY_BITS, HANDED_KEY_WORDS, HANDED_WORDS, open_handed};
 pub use wire::{Flow, Lane};
 
 #[cfg(test)]

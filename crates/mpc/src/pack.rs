@@ -53,6 +53,15 @@ pub fn fold(bytes: &[u8], bits: u8, xor: bool, sum: &mut [u64]) {
     }
 }
 
+/// Adds whole words to `sum`, and counts in `carry` what each sum lost at its top.
+pub(crate) fn fold_carry(bytes: &[u8], sum: &mut [u64], carry: &mut [u8]) {
+    for ((s, k), w) in sum.iter_mut().zip(carry).zip(bytes.as_chunks::<8>().0) {
+        let (next, lost) = s.overflowing_add(u64::from_le_bytes(*w));
+        *s = next;
+        *k = k.wrapping_add(u8::from(lost));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

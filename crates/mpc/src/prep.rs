@@ -11,6 +11,7 @@ use tacit_types::Hash;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::kernel::ErasedBytes;
+use crate::pack::{fold, low_mask, packed_bytes};
 use crate::value::{Pad, Words};
 
 /// What material belongs to: an operation of the plan and a tile of rows, 0 for what is done once.
@@ -101,6 +102,21 @@ impl Stock {
         self.at += count as u64;
     }
 
+    /// This party's summands of dealt words of fewer bits, as they lie in a message.
+    pub(crate) fn fixed_packed(&mut self, count: usize, bits: u8) -> Words {
+        let Some(dealt) = &self.dealt else {
+            let mut words = self.free(count);
+            words.iter_mut().for_each(|w| *w &= low_mask(bits));
+            return words;
+        };
+        let bytes = packed_bytes(count as u64, bits) as usize;
+        let mut words = Zeroizing::new(vec![0u64; count]);
+        fold(dealt.get(self.read..self.read + bytes).unwrap_or_default(), bits, false, &mut words);
+        self.read += bytes;
+        self.at += count as u64;
+        words
+    }
+
     /// This party's summand of a dealt value.
     pub fn fixed(&mut self, count: usize) -> Words {
         let Some(dealt) = &self.dealt else { return self.free(count) };
@@ -184,6 +200,46 @@ impl<'a> Dealing<'a> {
         self.push(&value);
     }
 
+    pub(crate) fn keys(&self) -> &'a [StreamKey] {
+        self.keys
+    }
+
+    /// The next words of each party's keystream.
+    pub(crate) fn each(&self, count: usize, mut take: impl FnMut(&[u64])) {
+        let mut one = Zeroizing::new(vec![0u64; count]);
+        for stream in &self.streams {
+            one.fill(0);
+            stream.apply(self.at, &mut one[..], false);
+            take(&one);
+        }
+    }
+
+    /// The next words of each keystream but the corrected party's.
+    pub(crate) fn each_but_corrected(&self, count: usize, mut take: impl FnMut(&[u64])) {
+        let mut one = Zeroizing::new(vec![0u64; count]);
+        for (_, stream) in self.streams.iter().enumerate().filter(|(i, _)| *i != self.corrected) {
+            one.fill(0);
+            stream.apply(self.at, &mut one[..], false);
+            take(&one);
+        }
+    }
+
+    /// Passes over words that were looked at.
+    pub(crate) fn pass(&mut self, count: usize) {
+        self.at += count as u64;
+    }
+
+    /// The correction of words.
+    pub(crate) fn push_words(&mut self, value: &[u64]) {
+        self.push(value);
+    }
+
+    /// The correction of so many words, written in another form.
+    pub(crate) fn push_with(&mut self, count: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        self.at += count as u64;
+        write(self.out);
+    }
+
     fn push(&mut self, value: &[u64]) {
         self.at += value.len() as u64;
         u64::write_bytes(value, self.out);
@@ -216,6 +272,20 @@ impl ZeroKeys {
             }
         }
         Pad(sum)
+    }
+
+    /// This party's summand of zero modulo 2^128.
+    pub fn wide(&self, place: Place, count: usize) -> Vec<u128> {
+        let mut sum = vec![0u128; count];
+        for (other, key) in self.keys.iter().enumerate() {
+            let Some(key) = key else { continue };
+            let words = key.words(place, 0, 2 * count);
+            for (s, [low, high]) in sum.iter_mut().zip(words.as_chunks::<2>().0) {
+                let word = u128::from(*low) | u128::from(*high) << 64;
+                *s = if other < self.me { s.wrapping_sub(word) } else { s.wrapping_add(word) };
+            }
+        }
+        sum
     }
 }
 

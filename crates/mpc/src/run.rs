@@ -4,18 +4,20 @@ use core::task::Poll;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tacit_crypto::Secret;
+use tacit_crypto::{Rng, Secret};
 use tacit_protocol::{Abort, Blame, Concealed, Offence, Party};
-use tacit_types::{Code, Fault, Seat, Step};
+use tacit_types::{Code, Fault, Hash, Seat, Step};
 use zeroize::Zeroizing;
 
 use crate::deal::Dealt;
 use crate::eval::{self, Opened, Value, Values};
 use crate::group::Group;
-use crate::plan::{Op, TILES_IN_FLIGHT};
-use crate::prep::{Preprocessing, StreamKey, ZeroKeys};
+use crate::plan::{Op, Plan, TILES_IN_FLIGHT};
+use crate::prep::{Preprocessing, Stock, StreamKey, ZeroKeys};
 use crate::terms::Terms;
 use crate::value::{Released, Words};
+use crate::verified::auth::Keys;
+use crate::verified::{self, audit, desk::Coins};
 use crate::wire::{self, Ask, Lane, Task};
 
 /// Where a party's own inputs come from.
@@ -45,6 +47,64 @@ pub trait Sink: Send {
         let _ = (first_row, words);
         Err(Fault::new(Code::JobInternal, format!("nobody takes the summands of output {output}")))
     }
+
+    /// Takes this party's summands of the key that goes with all handed out rows of a verified plan, once, after them:
+    /// [`HANDED_KEY_WORDS`](crate::HANDED_KEY_WORDS) words, to be summed beside the rows. In verified mode a number has
+    /// [`HANDED_WORDS`](crate::HANDED_WORDS) words, and [`open_handed`](crate::open_handed) reads their sums.
+    ///
+    /// # Errors
+    /// What keeps them from being taken; it ends the run.
+    fn key(&mut self, words: Zeroizing<Vec<u64>>) -> Result<(), Fault> {
+        let _ = words;
+        Err(Fault::new(Code::JobInternal, "nobody takes the key of what is handed out"))
+    }
+}
+
+/// What a tile begins with.
+struct Begun<V> {
+    plan: Arc<Plan>,
+    tile: u32,
+    lane: Lane,
+    once: Arc<Values<V>>,
+    zeroes: Arc<ZeroKeys>,
+    inputs: Vec<(u32, Words)>,
+    stocks: Vec<(u32, Stock)>,
+}
+
+type Running<V> = Task<'static, Result<(Values<V>, Vec<Opened>), Abort>>;
+
+/// How a tile is computed. Each mode has values of its own, and nothing makes one mode's of the other's.
+trait Mode {
+    type Value: Send + Sync + 'static;
+    fn start(&self, begun: Begun<Self::Value>, rng: &mut Rng) -> Running<Self::Value>;
+}
+
+struct SemiHonest;
+
+impl Mode for SemiHonest {
+    type Value = Value;
+
+    fn start(&self, begun: Begun<Value>, _: &mut Rng) -> Running<Value> {
+        let Begun { plan, tile, lane, once, zeroes, inputs, stocks } = begun;
+        Box::pin(eval::tile(eval::Job { plan, tile, lane, once, zeroes, inputs, stocks }))
+    }
+}
+
+struct Verified {
+    keys: Arc<Keys>,
+    agreed: Hash,
+}
+
+impl Mode for Verified {
+    type Value = verified::tile::Value;
+
+    fn start(&self, begun: Begun<Self::Value>, rng: &mut Rng) -> Running<Self::Value> {
+        let Begun { plan, tile, lane, once, zeroes, inputs, stocks } = begun;
+        let coins = verified::check_places(&plan, tile).iter().map(|_| Coins::toss(rng)).collect();
+        let (keys, agreed) = (self.keys.clone(), self.agreed);
+        let job = verified::tile::Job { plan, tile, lane, keys, agreed, once, zeroes, inputs, stocks, coins };
+        Box::pin(verified::tile::tile(job))
+    }
 }
 
 fn internal(what: &str) -> Abort {
@@ -67,16 +127,37 @@ pub async fn compute(
     terms.agree(party).await?;
     let seat = party.seat();
     let me = terms.parties.iter().position(|s| *s == seat).ok_or_else(|| internal("this seat does not compute"))?;
-    let (seed, zeroes) = seeds(party, terms, me).await?;
-    let mut run = Run {
-        terms,
-        me,
-        prep: Dealt::new(terms, me, &seed),
-        zeroes: Arc::new(zeroes),
-        once: Arc::new(Values::default()),
-        source,
-        sink,
+    let (seeds, heads, zeroes) = seeds(party, terms, me).await?;
+    let (seed, head) = if terms.plan.audits() > 0 {
+        let (seed, head) = audit::choose(party, terms, me, seeds, &heads).await?;
+        (seed, Some(head))
+    } else {
+        (seeds.into_iter().next().ok_or_else(|| internal("no seed"))?, None)
     };
+    let prep = Dealt::new(terms, me, &seed, head);
+    if !terms.plan.is_verified() {
+        return run(party, terms, (me, prep, zeroes), SemiHonest, source, sink).await;
+    }
+    let keys = Arc::new(verified::maker::keys(&prep.key, me == 0));
+    let mode = Verified { keys: keys.clone(), agreed: terms.hash() };
+    run(party, terms, (me, prep, zeroes), mode, source, sink).await?;
+    if terms.plan.nodes.iter().any(|n| matches!(n.op, Op::Hand { .. })) {
+        sink.key(verified::handed::key(&keys))?;
+    }
+    Ok(())
+}
+
+/// Runs all tiles in a mode.
+async fn run<M: Mode>(
+    party: &mut Party,
+    terms: &Terms,
+    (me, prep, zeroes): (usize, Dealt<'_>, ZeroKeys),
+    mode: M,
+    source: &mut impl Source,
+    sink: &mut impl Sink,
+) -> Result<(), Abort> {
+    let mut run =
+        Run { terms, me, prep, mode, zeroes: Arc::new(zeroes), once: Arc::new(Values::default()), source, sink };
     let mut first = run.begin(party, 0).await?;
     while !run.turn(party, &mut first).await? {}
     run.once = Arc::new(run.deliver(first)?);
@@ -85,8 +166,11 @@ pub async fn compute(
     party.flush(until).await
 }
 
-/// The dealer's seed, and keys with each other party for summands of zero.
-async fn seeds(party: &mut Party, terms: &Terms, me: usize) -> Result<(Secret<[u8; 32]>, ZeroKeys), Abort> {
+/// A party's seeds of each deal, and what the dealer commits to where more than one is dealt.
+type Deals = (Vec<Secret<[u8; 32]>>, Vec<Hash>, ZeroKeys);
+
+/// The dealer's seeds and commitments, and keys with each other party for summands of zero.
+async fn seeds(party: &mut Party, terms: &Terms, me: usize) -> Result<Deals, Abort> {
     let (step, agreed) = (Step(terms.first_step().0 + 1), terms.hash());
     let pair = |seed: &Secret<[u8; 32]>| StreamKey::derive(seed, &agreed, "tacit-mpc/1/zero", 0);
     let mut keys: Vec<Option<StreamKey>> = Vec::with_capacity(terms.parties.len());
@@ -101,46 +185,54 @@ async fn seeds(party: &mut Party, terms: &Terms, me: usize) -> Result<(Secret<[u
     }
     let earlier: Vec<Seat> = terms.parties.iter().take(me).copied().chain([terms.dealer]).collect();
     let until = terms.until(party);
-    let gathered = party.gather(&earlier, step, 32, until).await?;
-    let mut dealt = None;
+    let deals = terms.plan.audits() + 1;
+    let from_dealer = if deals > 1 { 2 * deals } else { 1 };
+    let gathered = party.gather(&earlier, step, 32 * from_dealer, until).await?;
+    let (mut seeds, mut heads) = (Vec::new(), Vec::new());
     for (seat, body) in terms.all(party, step, gathered)? {
-        let Ok(seed) = <[u8; 32]>::try_from(&body[..]) else {
+        let (parts, rest) = body.as_chunks::<32>();
+        let place = terms.parties.iter().position(|s| *s == seat).and_then(|i| keys.get_mut(i));
+        let due = if place.is_some() { 1 } else { from_dealer };
+        if parts.len() != due || !rest.is_empty() {
             return Err(Blame::seat(seat, Offence::Malformed).at(step));
-        };
-        let seed = Secret::new(seed);
-        match terms.parties.iter().position(|s| *s == seat).and_then(|i| keys.get_mut(i)) {
-            Some(key) => *key = Some(pair(&seed)),
-            None => dealt = Some(seed),
+        }
+        match (place, parts) {
+            (Some(key), [seed]) => *key = Some(pair(&Secret::new(*seed))),
+            _ => {
+                seeds = parts.iter().take(deals).map(|s| Secret::new(*s)).collect();
+                heads = parts.iter().skip(deals).map(|h| Hash(*h)).collect();
+            }
         }
     }
-    Ok((dealt.ok_or_else(|| internal("no seed"))?, ZeroKeys::new(keys, me)))
+    Ok((seeds, heads, ZeroKeys::new(keys, me)))
 }
 
 /// One tile on its way.
-struct Tile {
+struct Tile<V> {
     number: u32,
     lane: Lane,
-    task: Task<'static, Result<(Values, Vec<Opened>), Abort>>,
+    task: Running<V>,
     /// The step of the round that is awaited.
     step: Step,
     asks: Vec<Ask>,
-    done: Option<(Values, Vec<Opened>)>,
+    done: Option<(Values<V>, Vec<Opened>)>,
 }
 
-struct Run<'a, S, K> {
+struct Run<'a, M: Mode, S, K> {
     terms: &'a Terms,
     me: usize,
     prep: Dealt<'a>,
+    mode: M,
     zeroes: Arc<ZeroKeys>,
-    once: Arc<Values>,
+    once: Arc<Values<M::Value>>,
     source: &'a mut S,
     sink: &'a mut K,
 }
 
-impl<S: Source, K: Sink> Run<'_, S, K> {
+impl<M: Mode, S: Source, K: Sink> Run<'_, M, S, K> {
     async fn tiles(&mut self, party: &mut Party) -> Result<(), Abort> {
         let (last, mut next) = (self.terms.plan.tiles(), 1);
-        let mut flight: VecDeque<Tile> = VecDeque::new();
+        let mut flight: VecDeque<Tile<M::Value>> = VecDeque::new();
         loop {
             while flight.len() < TILES_IN_FLIGHT && next <= last {
                 let tile = self.begin(party, next).await?;
@@ -159,7 +251,7 @@ impl<S: Source, K: Sink> Run<'_, S, K> {
     }
 
     /// Reads a tile's inputs and material, and asks its first round.
-    async fn begin(&mut self, party: &mut Party, number: u32) -> Result<Tile, Abort> {
+    async fn begin(&mut self, party: &mut Party, number: u32) -> Result<Tile<M::Value>, Abort> {
         let step = self.terms.plan.tile_step(self.terms.step_base, number);
         party.progress(step);
         self.prep.prepare(party, number).await?;
@@ -174,18 +266,14 @@ impl<S: Source, K: Sink> Run<'_, S, K> {
             {
                 inputs.push((id, self.read(index, bits, first_row, node.count(rows), node.fx)?));
             }
+        }
+        for id in plan.dealt_ids(number) {
             stocks.push((id, self.prep.stock(crate::Place { op: id, tile: number })?));
         }
         let lane = Lane::new(self.me, plan.parties());
-        let task: Task<'static, _> = Box::pin(eval::tile(eval::Job {
-            plan,
-            tile: number,
-            lane: lane.clone(),
-            once: self.once.clone(),
-            zeroes: self.zeroes.clone(),
-            inputs,
-            stocks,
-        }));
+        let (once, zeroes) = (self.once.clone(), self.zeroes.clone());
+        let begun = Begun { plan, tile: number, lane: lane.clone(), once, zeroes, inputs, stocks };
+        let task = self.mode.start(begun, party.rng());
         let mut tile = Tile { number, lane, task, step, asks: Vec::new(), done: None };
         self.advance(party, &mut tile)?;
         Ok(tile)
@@ -205,7 +293,7 @@ impl<S: Source, K: Sink> Run<'_, S, K> {
     }
 
     /// Polls a tile, and posts what it asks.
-    fn advance(&self, party: &mut Party, tile: &mut Tile) -> Result<(), Abort> {
+    fn advance(&self, party: &mut Party, tile: &mut Tile<M::Value>) -> Result<(), Abort> {
         match wire::poll_once(&mut tile.task) {
             Poll::Ready(done) => tile.done = Some(done?),
             Poll::Pending => {
@@ -228,7 +316,7 @@ impl<S: Source, K: Sink> Run<'_, S, K> {
     }
 
     /// Awaits the round that a tile asked and takes it a round further. Whether the tile is done.
-    async fn turn(&self, party: &mut Party, tile: &mut Tile) -> Result<bool, Abort> {
+    async fn turn(&self, party: &mut Party, tile: &mut Tile<M::Value>) -> Result<bool, Abort> {
         if tile.done.is_some() {
             return Ok(true);
         }
@@ -255,7 +343,7 @@ impl<S: Source, K: Sink> Run<'_, S, K> {
     }
 
     /// Hands out what a tile opened to this party; gives its values.
-    fn deliver(&mut self, tile: Tile) -> Result<Values, Abort> {
+    fn deliver(&mut self, tile: Tile<M::Value>) -> Result<Values<M::Value>, Abort> {
         let (first_row, _) = self.terms.plan.tile_rows(tile.number);
         let Some((values, opened)) = tile.done else { return Err(internal("a tile that is not done")) };
         for Opened { output, summands, mut words } in opened {

@@ -38,13 +38,22 @@ pub(crate) struct Ask {
     pub words: Vec<u64>,
     /// What lets the words out as themselves, and how many numbers they are.
     pub grant: Option<(Disclosure, u64)>,
+    /// Whether it is counted what the sums lose at their top.
+    pub carry: bool,
+}
+
+/// What came of an ask: the sums, and what each lost at its top where that is counted.
+#[derive(Default)]
+pub(crate) struct Answer {
+    pub words: Vec<u64>,
+    pub carry: Vec<u8>,
 }
 
 #[derive(Default)]
 struct State {
     asks: Vec<Ask>,
     /// Answers of this round, in the order of the asks.
-    answers: Vec<Option<Vec<u64>>>,
+    answers: Vec<Option<Answer>>,
     /// Rounds that were answered.
     round: u64,
 }
@@ -89,7 +98,7 @@ impl Lane {
     /// Opens a blinded vector to every party: the sum of the summands, modulo 2^bits.
     pub(crate) fn open(&self, blinded: Blinded, bits: u8) -> Ask {
         let flow = Flow { from: self.all(), to: self.all(), count: blinded.0.len() as u64, bits };
-        Ask { flow, xor: false, words: blinded.0, grant: None }
+        Ask { flow, xor: false, words: blinded.0, grant: None, carry: false }
     }
 
     /// Opens blinded bits to every party.
@@ -100,13 +109,13 @@ impl Lane {
     /// One party's blinded vector to some; `count` words, which only the sender has.
     pub(crate) fn tell(&self, from: usize, to: Group, count: usize, blinded: Option<Blinded>) -> Ask {
         let flow = Flow { from: Group::one(from), to, count: count as u64, bits: 64 };
-        Ask { flow, xor: false, words: blinded.map(|b| b.0).unwrap_or_default(), grant: None }
+        Ask { flow, xor: false, words: blinded.map(|b| b.0).unwrap_or_default(), grant: None, carry: false }
     }
 
     /// A released share to its receivers, under a disclosure that the job lists.
     pub(crate) fn give(&self, to: Group, bits: u8, released: Released, grant: (Disclosure, u64)) -> Ask {
         let flow = Flow { from: self.all(), to, count: released.words.len() as u64, bits };
-        Ask { flow, xor: released.xor, words: released.words.to_vec(), grant: Some(grant) }
+        Ask { flow, xor: released.xor, words: released.words.to_vec(), grant: Some(grant), carry: false }
     }
 
     /// Asks in this round and waits for the answers: for each ask the sum of what came and of the own
@@ -118,6 +127,11 @@ impl Lane {
 
     /// As [`Lane::round`], for a number of asks that the plan decides.
     pub(crate) async fn round_of(&self, asks: Vec<Ask>) -> Vec<Public> {
+        self.answers_to(asks).await.into_iter().map(|a| Public(a.words)).collect()
+    }
+
+    /// As [`Lane::round_of`], with what the sums lost.
+    pub(crate) async fn answers_to(&self, asks: Vec<Ask>) -> Vec<Answer> {
         let count = asks.len();
         let (first, round) = {
             let mut state = self.state();
@@ -131,7 +145,7 @@ impl Lane {
                 return Poll::Pending;
             }
             let mut take = |i: usize| state.answers.get_mut(first + i).and_then(Option::take).unwrap_or_default();
-            Poll::Ready((0..count).map(|i| Public(take(i))).collect())
+            Poll::Ready((0..count).map(&mut take).collect())
         })
         .await
     }
@@ -142,7 +156,7 @@ impl Lane {
     }
 
     /// Ends the round.
-    pub(crate) fn answer(&self, answers: Vec<Vec<u64>>) {
+    pub(crate) fn answer(&self, answers: Vec<Answer>) {
         let mut state = self.state();
         state.answers = answers.into_iter().map(Some).collect();
         state.round += 1;
@@ -159,12 +173,16 @@ pub(crate) fn frame(asks: &[Ask], me: usize, to: usize) -> Vec<u8> {
 }
 
 /// Adds one sender's body to the answers. `false` when it has another length than the round's.
-pub(crate) fn absorb(asks: &[Ask], answers: &mut [Vec<u64>], from: usize, me: usize, mut body: &[u8]) -> bool {
+pub(crate) fn absorb(asks: &[Ask], answers: &mut [Answer], from: usize, me: usize, mut body: &[u8]) -> bool {
     for (ask, answer) in asks.iter().zip(answers) {
         let length = ask.flow.bytes(from, me) as usize;
         let Some((now, later)) = body.split_at_checked(length) else { return false };
         if length > 0 {
-            pack::fold(now, ask.flow.bits, ask.xor, answer);
+            if ask.carry {
+                pack::fold_carry(now, &mut answer.words, &mut answer.carry);
+            } else {
+                pack::fold(now, ask.flow.bits, ask.xor, &mut answer.words);
+            }
         }
         body = later;
     }
@@ -172,20 +190,25 @@ pub(crate) fn absorb(asks: &[Ask], answers: &mut [Vec<u64>], from: usize, me: us
 }
 
 /// The answers before anything came: the own words where this party sends to itself.
-pub(crate) fn begin(asks: &[Ask], me: usize) -> Vec<Vec<u64>> {
+pub(crate) fn begin(asks: &[Ask], me: usize) -> Vec<Answer> {
     let own = |ask: &Ask| match (ask.flow.to.has(me), ask.flow.from.has(me)) {
         (true, true) => ask.words.clone(),
         (true, false) => vec![0; ask.flow.count as usize],
         _ => Vec::new(),
     };
-    asks.iter().map(own).collect()
+    let answer = |ask: &Ask| {
+        let words = own(ask);
+        let carry = vec![0; if ask.carry { words.len() } else { 0 }];
+        Answer { words, carry }
+    };
+    asks.iter().map(answer).collect()
 }
 
 /// Takes the answers modulo 2^bits.
-pub(crate) fn finish(asks: &[Ask], answers: &mut [Vec<u64>]) {
+pub(crate) fn finish(asks: &[Ask], answers: &mut [Answer]) {
     for (ask, answer) in asks.iter().zip(answers).filter(|(a, _)| a.flow.bits < 64) {
         let mask = pack::low_mask(ask.flow.bits);
-        answer.iter_mut().for_each(|w| *w &= mask);
+        answer.words.iter_mut().for_each(|w| *w &= mask);
     }
 }
 

@@ -15,6 +15,7 @@ mod blocked;
 mod erase;
 mod gemm;
 mod gemv;
+mod gf64;
 mod level;
 mod portable;
 mod probe;
@@ -115,6 +116,11 @@ pub fn unplanes(planes: &[u64], words: &mut [u64]) {
 pub fn unplanes_at(level: Level, planes: &[u64], words: &mut [u64]) {
     assert!(planes.len() == 64 * words.len().div_ceil(64), "shapes"); // why: shapes come from the plan.
     bits::unplanes(level.max(Level::detect()), planes, words);
+}
+
+/// The sum of `factors[i] * values[i]` in GF(2^64).
+pub(crate) fn gf_dot(factors: &[u64], values: &[u64]) -> u64 {
+    gf64::dot(false, factors, values)
 }
 
 #[cfg(test)]

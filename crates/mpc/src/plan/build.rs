@@ -3,7 +3,9 @@
 use tacit_protocol::Disclosure;
 use tacit_types::{Code, Fault};
 
-use super::{EDGES_MAX, Kind, Node, Op, PLAN_OPS_MAX, Plan, Stage, VALUE_COLUMNS_MAX, VALUE_ELEMENTS_MAX};
+use super::{
+    AUDITS_MAX, EDGES_MAX, Kind, Node, Op, PLAN_OPS_MAX, Plan, Security, Stage, VALUE_COLUMNS_MAX, VALUE_ELEMENTS_MAX,
+};
 use super::{TILE_BYTES, TILE_ROWS_MAX, TILE_ROWS_MIN};
 use crate::fx::{FX_BITS_MAX, Fx};
 use crate::group::{Group, PARTIES_MAX};
@@ -41,6 +43,7 @@ pub enum AnyBits {
 pub struct Builder {
     parties: usize,
     corrected: usize,
+    security: Security,
     rows: u64,
     nodes: Vec<Node>,
     inputs: u32,
@@ -60,7 +63,8 @@ impl Builder {
         if !(2..=PARTIES_MAX).contains(&parties) {
             return Err(Fault::new(Code::RefusedParties, format!("{parties} parties; 2 to {PARTIES_MAX} can compute")));
         }
-        Ok(Self { parties, corrected: parties - 1, rows, nodes: Vec::new(), inputs: 0, outputs: 0 })
+        let security = Security::SemiHonest;
+        Ok(Self { parties, corrected: parties - 1, security, rows, nodes: Vec::new(), inputs: 0, outputs: 0 })
     }
 
     /// Names the party that gets corrections; by default the last.
@@ -70,6 +74,19 @@ impl Builder {
     pub fn corrected(&mut self, party: usize) -> Result<(), Fault> {
         self.party(party)?;
         self.corrected = party;
+        Ok(())
+    }
+
+    /// Chooses verified mode: parties that deviate are found before anything is opened, and a dealer that does with
+    /// probability `audits / (audits + 1)`. All seats agree on it, since it is part of the plan.
+    ///
+    /// # Errors
+    /// `refused.parameters` for more than [`AUDITS_MAX`] audits.
+    pub fn verified(&mut self, audits: u8) -> Result<(), Fault> {
+        if audits > AUDITS_MAX {
+            return Err(refused(format!("{audits} audits; at most {AUDITS_MAX}")));
+        }
+        self.security = Security::Verified { audits };
         Ok(())
     }
 
@@ -594,6 +611,17 @@ impl Builder {
         self.node(x.0).map(|n| n.fx)
     }
 
+    /// A plan's operations with other security, for tests that run one plan both ways.
+    #[cfg(test)]
+    pub(crate) fn again(plan: &Plan, security: Security) -> Result<Plan, Fault> {
+        let (parties, corrected) = (plan.parties(), plan.corrected());
+        let nodes = plan.nodes.clone();
+        let mut other =
+            Self { parties, corrected, security, rows: plan.rows, nodes, inputs: 0, outputs: 1 }.finish()?;
+        other.tile = other.tile.min(plan.tile);
+        Ok(other)
+    }
+
     /// Orders the nodes of one kind of tile into stages.
     fn stages(&self, plan: &Plan, tiled: bool) -> Vec<Stage> {
         let mut ranks = vec![0usize; self.nodes.len()];
@@ -624,6 +652,7 @@ impl Builder {
         }
         let mut plan = Plan {
             parties: self.parties as u8,
+            security: self.security,
             corrected: self.corrected as u8,
             rows: self.rows,
             tile: TILE_ROWS_MIN,
@@ -631,6 +660,9 @@ impl Builder {
             once: Vec::new(),
             tiled: Vec::new(),
         };
+        if plan.is_verified() {
+            plan.nodes.iter().try_for_each(crate::verified::supports)?;
+        }
         let (once, tiled) = (self.stages(&plan, false), self.stages(&plan, true));
         let whole = plan.largest_message(&once, 1);
         let least = plan.largest_message(&tiled, TILE_ROWS_MIN as usize);

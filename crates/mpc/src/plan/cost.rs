@@ -9,6 +9,7 @@ use crate::ops::{Comparison, Conjunction, DoubleBits, LeafPads, Leaves, Rectifie
 use crate::ops::{Truncation, newton, rank, smooth};
 use crate::plan::Kind;
 use crate::value::bit_words;
+use crate::verified;
 use crate::wire::Flow;
 
 /// Bytes of each message in which seats compare what they agreed on, and of each seed.
@@ -39,6 +40,9 @@ impl Cost {
 impl Plan {
     /// The flows of a node's rounds in a tile of so many rows.
     pub(crate) fn flows(&self, id: u32, tile_rows: usize) -> Vec<Vec<Flow>> {
+        if self.is_verified() {
+            return verified::flows(self, id, tile_rows);
+        }
         let (node, parties) = (self.node(id), self.parties());
         let n = node.count(tile_rows);
         match &node.op {
@@ -103,8 +107,23 @@ impl Plan {
         }
     }
 
+    /// The bytes that are dealt for a node in a tile of so many rows.
+    pub(crate) fn fixed_bytes(&self, id: u32, tile_rows: usize) -> usize {
+        if self.is_verified() {
+            verified::fixed_bytes(self, id, tile_rows)
+        } else {
+            self.fixed_words(id, tile_rows) * 8
+        }
+    }
+
+    /// What is dealt for in a tile, in order: the operations, and in verified mode the masks of the checks.
+    pub(crate) fn dealt_ids(&self, tile: u32) -> Vec<u32> {
+        let nodes = self.stages(tile).iter().flat_map(|s| s.local.iter().chain(&s.joint)).copied();
+        nodes.chain(verified::check_places(self, tile)).collect()
+    }
+
     /// The words that are dealt for a node in a tile of so many rows.
-    pub(crate) fn fixed_words(&self, id: u32, tile_rows: usize) -> usize {
+    fn fixed_words(&self, id: u32, tile_rows: usize) -> usize {
         let node = self.node(id);
         let n = node.count(tile_rows);
         match &node.op {
@@ -161,22 +180,23 @@ impl Plan {
 
     /// Rounds of a tile.
     pub(crate) fn rounds(&self, tile: u32) -> u32 {
-        self.stages(tile).iter().map(|s| self.stage_rounds(s)).sum()
+        let own = self.stages(tile).iter().map(|s| self.stage_rounds(s)).sum();
+        if self.is_verified() { verified::rounds(self, tile) } else { own }
     }
 
-    /// Words that are dealt for a tile.
-    pub(crate) fn tile_fixed_words(&self, tile: u32) -> usize {
+    /// Bytes that are dealt for a tile.
+    pub(crate) fn tile_fixed_bytes(&self, tile: u32) -> usize {
         let (_, rows) = self.tile_rows(tile);
-        let nodes = self.stages(tile).iter().flat_map(|s| s.local.iter().chain(&s.joint));
-        nodes.map(|id| self.fixed_words(*id, rows)).sum()
+        let link = if self.audits() > 0 { AGREED_BYTES as usize } else { 0 };
+        self.dealt_ids(tile).into_iter().map(|id| self.fixed_bytes(id, rows)).sum::<usize>() + link
     }
 
     /// Bytes of the largest message of a tile, dealt or between parties.
     pub(crate) fn largest_message(&self, stages: &[Stage], rows: usize) -> u64 {
         let nodes = stages.iter().flat_map(|s| s.local.iter().chain(&s.joint));
-        let dealt: usize = nodes.map(|id| self.fixed_words(*id, rows)).sum();
+        let dealt: usize = nodes.map(|id| self.fixed_bytes(*id, rows)).sum();
         let pairs = |f: &Flow, p: usize| (0..self.parties()).map(|q| f.bytes(p, q)).max().unwrap_or(0);
-        let mut largest = dealt as u64 * 8;
+        let mut largest = dealt as u64;
         for stage in stages {
             let flows: Vec<Vec<Vec<Flow>>> = stage.joint.iter().map(|id| self.flows(*id, rows)).collect();
             for round in 0..flows.iter().map(Vec::len).max().unwrap_or(0) {
@@ -190,12 +210,20 @@ impl Plan {
 
     /// Steps that a run takes from its first on.
     pub(crate) fn steps(&self) -> u64 {
-        2 + u64::from(self.rounds(0)) + 1 + u64::from(self.tiles()) * (u64::from(self.rounds(1)) + 1)
+        u64::from(self.steps_before())
+            + u64::from(self.rounds(0))
+            + 1
+            + u64::from(self.tiles()) * (u64::from(self.rounds(1)) + 1)
+    }
+
+    /// Steps before the first tile: the comparison of terms, seeds, and those of the audit where there is one.
+    fn steps_before(&self) -> u32 {
+        if self.audits() > 0 { 2 + verified::AUDIT_ROUNDS } else { 2 }
     }
 
     /// The step of a tile's corrections; its rounds follow.
     pub(crate) fn tile_step(&self, base: u16, tile: u32) -> Step {
-        let first = (u32::from(base) << 16) + 2;
+        let first = (u32::from(base) << 16) + self.steps_before();
         let before = if tile == 0 { 0 } else { self.rounds(0) + 1 + (tile - 1) * (self.rounds(1) + 1) };
         Step(first + before)
     }
@@ -204,11 +232,15 @@ impl Plan {
     pub fn cost(&self) -> Cost {
         let n = self.parties();
         let mut sent = vec![vec![0; n]; n];
-        let mut dealt = vec![2 * AGREED_BYTES; n];
+        // Of the dealer: the plan's hash and a seed; with audits a seed and a commitment for each deal, and then the
+        // seeds of those that are opened.
+        let audits = self.audits() as u64;
+        let deals = if audits > 0 { 2 * (audits + 1) + verified::opening_seeds(n, audits) } else { 1 };
+        let mut dealt = vec![AGREED_BYTES * (1 + deals); n];
         for (i, row) in sent.iter_mut().enumerate() {
             for (j, bytes) in row.iter_mut().enumerate().filter(|(j, _)| *j != i) {
                 // The plan's hash to everyone, and a seed to each later party.
-                *bytes = AGREED_BYTES * (1 + u64::from(i < j));
+                *bytes = AGREED_BYTES * (1 + u64::from(i < j) + if audits > 0 { 2 } else { 0 });
             }
         }
         for tile in 0..=self.tiles() {
@@ -220,12 +252,17 @@ impl Plan {
                     }
                 }
             }
+            for flow in verified::check_flows(self, tile).iter().flatten() {
+                for (i, row) in sent.iter_mut().enumerate() {
+                    row.iter_mut().enumerate().for_each(|(j, bytes)| *bytes += flow.bytes(i, j));
+                }
+            }
             if let Some(bytes) = dealt.get_mut(self.corrected()) {
-                *bytes += self.tile_fixed_words(tile) as u64 * 8;
+                *bytes += self.tile_fixed_bytes(tile) as u64;
             }
         }
         Cost {
-            rounds_once: 2 + self.rounds(0),
+            rounds_once: self.steps_before() + self.rounds(0),
             rounds_tile: if self.tiles() == 0 { 0 } else { self.rounds(1) },
             tiles: self.tiles(),
             sent,

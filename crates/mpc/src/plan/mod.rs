@@ -17,6 +17,7 @@ pub use cost::Cost;
 
 use crate::fx::Fx;
 use crate::group::Group;
+use crate::verified::AUDITS_MAX;
 
 /// The most operations of a plan.
 pub const PLAN_OPS_MAX: usize = 4096;
@@ -34,6 +35,21 @@ pub const TILE_ROWS_MIN: u64 = 64;
 pub const TILE_ROWS_MAX: u64 = 8192;
 /// Tiles that a party works on at a time, so that rounds overlap.
 pub const TILES_IN_FLIGHT: usize = 4;
+
+/// What a plan holds against.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Security {
+    /// Parties and a dealer that follow the protocol, and look.
+    #[default]
+    SemiHonest,
+    /// Any parties but one that deviate: nothing is opened before a check of all that it depends on, and no output is
+    /// taken before a check of its opening.
+    Verified {
+        /// Deals that are opened and derived again, beside the one that is used: a dealer that deals wrong is found with
+        /// probability `audits / (audits + 1)`.
+        audits: u8,
+    },
+}
 
 /// What a node of the plan does. Numbers are those of earlier nodes.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -162,6 +178,7 @@ impl Node {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Plan {
     pub(crate) parties: u8,
+    pub(crate) security: Security,
     /// Who gets corrections instead of expanding everything from a seed.
     pub(crate) corrected: u8,
     /// Rows of the tiled values.
@@ -198,6 +215,23 @@ impl Plan {
     /// How many parties compute.
     pub fn parties(&self) -> usize {
         self.parties.into()
+    }
+
+    /// What it holds against.
+    pub fn security(&self) -> Security {
+        self.security
+    }
+
+    pub(crate) fn is_verified(&self) -> bool {
+        self.security != Security::SemiHonest
+    }
+
+    /// Deals that are opened and derived again.
+    pub(crate) fn audits(&self) -> usize {
+        match self.security {
+            Security::SemiHonest => 0,
+            Security::Verified { audits } => audits.into(),
+        }
     }
 
     /// Who receives the dealer's corrections.

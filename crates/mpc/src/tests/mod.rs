@@ -1,9 +1,12 @@
 //! A world of parties and a dealer in one thread, which counts what is sent.
 
+mod attacks;
 mod costs;
+mod dealer;
 mod faults;
 mod operations;
 mod privacy;
+mod verified;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -12,7 +15,9 @@ use tacit_crypto::{Secret, SigningKey};
 use tacit_protocol::{Abort, Audience, Disclosure, Effect, Event, Machine, Message, Seating, Setup};
 use tacit_types::{Attempt, Fault, Hash, JobId, Millis, NodeId, Seat};
 
-use crate::{Plan, Sink, Source, Terms};
+use crate::plan::Op;
+use crate::prep::StreamKey;
+use crate::{Builder, HANDED_WORDS, Plan, Security, Sink, Source, Terms, open_handed};
 
 pub const STEP_MS: u64 = 1000;
 
@@ -92,6 +97,30 @@ impl Sink for Outputs {
     fn summands(&mut self, output: u32, row: u64, words: zeroize::Zeroizing<Vec<u64>>) -> Result<(), Fault> {
         self.take(output, row, words.to_vec())
     }
+
+    fn key(&mut self, words: zeroize::Zeroizing<Vec<u64>>) -> Result<(), Fault> {
+        self.take(KEY, 0, words.to_vec())
+    }
+}
+
+/// The output under which [`Outputs`] keeps the key of what is handed out.
+pub const KEY: u32 = u32::MAX;
+
+/// Keeps what it takes where it can be seen after the machine has failed.
+struct Tap(Arc<Mutex<Outputs>>);
+
+impl Sink for Tap {
+    fn take(&mut self, output: u32, row: u64, words: Vec<u64>) -> Result<(), Fault> {
+        self.0.lock().unwrap().take(output, row, words)
+    }
+
+    fn summands(&mut self, output: u32, row: u64, words: zeroize::Zeroizing<Vec<u64>>) -> Result<(), Fault> {
+        self.0.lock().unwrap().summands(output, row, words)
+    }
+
+    fn key(&mut self, words: zeroize::Zeroizing<Vec<u64>>) -> Result<(), Fault> {
+        self.0.lock().unwrap().key(words)
+    }
 }
 
 /// Sees every message; may change or drop it.
@@ -110,6 +139,8 @@ pub struct World<'a> {
     /// How many messages in a row lead to what each seat knows.
     pub depth: Vec<u32>,
     /// Chunks in memory on their way to protocol, the most at once, by receiver.
+    /// What each party took, whether or not it ended well.
+    pub taken: Vec<Arc<Mutex<Outputs>>>,
     pub unread: Vec<i64>,
     pub unread_max: i64,
 }
@@ -133,6 +164,17 @@ impl<'a> World<'a> {
     }
 
     pub fn with(terms: Vec<Terms>, inputs: Vec<Table>, seed: u8, disclosures: Vec<Disclosure>) -> Self {
+        Self::with_dealer(terms, inputs, seed, disclosures, None)
+    }
+
+    /// As [`World::with`], with a dealer that makes its corrections in a way of its own.
+    pub fn with_dealer(
+        terms: Vec<Terms>,
+        inputs: Vec<Table>,
+        seed: u8,
+        disclosures: Vec<Disclosure>,
+        dealer: Option<Corrections>,
+    ) -> Self {
         let n = inputs.len();
         let mut keys: Vec<SigningKey> =
             (0..=n).map(|i| SigningKey::from_seed(&Secret::new([i as u8 + 1; 32]))).collect();
@@ -140,6 +182,7 @@ impl<'a> World<'a> {
         let keys: Vec<Arc<SigningKey>> = keys.into_iter().map(Arc::new).collect();
         let nodes: Vec<NodeId> = keys.iter().map(|k| k.id()).collect();
         let seating = Seating::new(nodes).unwrap();
+        let taken: Vec<Arc<Mutex<Outputs>>> = (0..=n).map(|_| Arc::default()).collect();
         let machine = |i: usize| {
             let setup = Setup {
                 job: JobId([1; 32]),
@@ -152,12 +195,19 @@ impl<'a> World<'a> {
             let mut bytes = [seed; 32];
             bytes[0] = i as u8;
             let (terms, inputs) = (terms[i].clone(), inputs.get(i).cloned());
+            let (dealer, taken) = (dealer.clone(), taken[i].clone());
             Machine::new(setup, &Secret::new(bytes), keys[i].clone(), Millis(0), move |mut party| async move {
-                let mut outputs = Outputs::default();
-                match inputs {
-                    Some(mut table) => crate::compute(&mut party, &terms, &mut table, &mut outputs).await?,
-                    None => crate::deal(&mut party, &terms).await?,
+                match (inputs, dealer) {
+                    (Some(mut table), _) => {
+                        crate::compute(&mut party, &terms, &mut table, &mut Tap(taken.clone())).await?
+                    }
+                    (None, None) => crate::deal(&mut party, &terms).await?,
+                    (None, Some(make)) => {
+                        let make = |keys: &[StreamKey], tile| make(&terms, keys, tile);
+                        crate::deal::deal_by(&mut party, &terms, &make).await?
+                    }
                 }
+                let outputs = taken.lock().unwrap().clone();
                 Ok(outputs)
             })
         };
@@ -171,6 +221,7 @@ impl<'a> World<'a> {
             hook: Box::new(|_| true),
             sent: vec![0; n + 1],
             depth: vec![0; n + 1],
+            taken,
             unread: vec![0; n + 1],
             unread_max: 0,
         }
@@ -241,8 +292,49 @@ impl<'a> World<'a> {
     }
 }
 
+/// How a dealer makes a tile's corrections.
+pub type Corrections = Arc<dyn Fn(&Terms, &[StreamKey], u32) -> crate::kernel::ErasedBytes + Send + Sync>;
+
+thread_local! {
+    /// What [`run`] makes of a plan's security; `None` leaves it as it is.
+    static SECURITY: core::cell::Cell<Option<Security>> = const { core::cell::Cell::new(None) };
+}
+
+/// Runs a test whose plans are run with another security.
+pub fn with_security(security: Security, test: impl FnOnce()) {
+    SECURITY.set(Some(security));
+    test();
+    SECURITY.set(None);
+}
+
+/// The sums of what parties handed out, checked against their key, and each party's share of them as it would be without
+/// codes.
+pub fn handed(plan: &Plan, outputs: &mut [Outputs]) {
+    let n = outputs.len();
+    let sum = |all: &[Outputs], i: u32| -> Vec<u64> {
+        let add =
+            |s: &[u64], o: &Outputs| s.iter().zip(&o.0[&i]).map(|(s, w)| s.wrapping_add(*w)).collect::<Vec<u64>>();
+        all.iter().fold(vec![0; all[0].0[&i].len()], |s, o| add(&s, o))
+    };
+    let indexes: Vec<u32> =
+        plan.nodes.iter().filter_map(|n| if let Op::Hand { index, .. } = n.op { Some(index) } else { None }).collect();
+    for index in indexes {
+        let key: [u64; 2] = sum(outputs, KEY).try_into().unwrap();
+        let opened = open_handed(&sum(outputs, index), &key, n).unwrap();
+        for o in outputs.iter_mut() {
+            let low = o.0[&index].chunks(HANDED_WORDS).map(|c| c[0]).collect();
+            o.0.insert(index, low);
+        }
+        assert_eq!(opened, sum(outputs, index));
+    }
+}
+
 /// Runs honest seats, checks that they sent what the plan's cost says, and gives every party's outputs.
 pub fn run(plan: &Plan, inputs: Vec<Table>) -> Vec<Outputs> {
+    let plan = &match SECURITY.get() {
+        Some(security) => Builder::again(plan, security).unwrap_or_else(|e| panic!("{e}")),
+        None => plan.clone(),
+    };
     let n = inputs.len();
     let mut world = World::new(plan, inputs, 1);
     let log = Arc::new(Mutex::new(BTreeMap::<(usize, usize), u64>::new()));
@@ -253,7 +345,7 @@ pub fn run(plan: &Plan, inputs: Vec<Table>) -> Vec<Outputs> {
         true
     });
     world.run();
-    let outputs: Vec<Outputs> =
+    let mut outputs: Vec<Outputs> =
         world.outcomes().into_values().map(|o| o.unwrap_or_else(|a| panic!("{a}"))).take(n).collect();
     let cost = plan.cost();
     let log = log.lock().unwrap();
@@ -262,11 +354,17 @@ pub fn run(plan: &Plan, inputs: Vec<Table>) -> Vec<Outputs> {
             assert_eq!(log.get(&(i, j)).copied().unwrap_or(0), cost.sent[i][j], "bytes from {i} to {j}");
         }
         assert_eq!(log.get(&(n, i)).copied().unwrap_or(0), cost.dealt[i], "bytes dealt to {i}");
-        assert_eq!(log[&(i, n)], 32, "a party tells the dealer the hash alone");
+        // The hash of the terms, and with audits a coin and its commitment.
+        assert_eq!(log[&(i, n)], if plan.audits() > 0 { 96 } else { 32 }, "what a party tells the dealer");
     }
     if cost.tiles == 1 {
         let depth = world.depth[..n].iter().max().unwrap();
-        assert_eq!(*depth, cost.rounds_once + cost.rounds_tile, "rounds");
+        // Where one seat alone speaks in a round, the others' next words do not wait for it: checks come in such rounds.
+        let (most, slack) = (cost.rounds_once + cost.rounds_tile, if plan.is_verified() { 2 } else { 0 });
+        assert!((most - slack..=most).contains(depth), "{depth} rounds, {most} stated");
+    }
+    if plan.is_verified() {
+        handed(plan, &mut outputs);
     }
     outputs
 }

@@ -24,7 +24,7 @@ fn sample(noise: &mut Noise, count: usize, bits: u8) -> Vec<i64> {
 }
 
 #[test]
-fn sums_and_public_factors() {
+pub fn sums_and_public_factors() {
     for n in PARTIES {
         let x = sample(&mut Noise::new(1), 100, 30);
         let y = sample(&mut Noise::new(2), 100, 30).into_iter().rev().collect::<Vec<_>>();
@@ -66,7 +66,7 @@ fn sums_and_public_factors() {
 }
 
 #[test]
-fn products_element_by_element() {
+pub fn products_element_by_element() {
     for n in PARTIES {
         let (x, y) = (sample(&mut Noise::new(3), 65, 30), sample(&mut Noise::new(4), 65, 31));
         let mut b = Plan::builder(n, 65).unwrap();
@@ -89,7 +89,7 @@ fn matrix_product(x: &[i64], w: &[i64], k: usize, cols: usize) -> Vec<i64> {
 }
 
 #[test]
-fn matrix_products_of_every_kind_of_operand() {
+pub fn matrix_products_of_every_kind_of_operand() {
     let (rows, k, cols) = (70u64, 5usize, 3usize);
     for n in PARTIES {
         for corrected in [0, n - 1] {
@@ -132,7 +132,7 @@ fn matrix_products_of_every_kind_of_operand() {
 }
 
 #[test]
-fn truncation_is_exact_to_one_unit_at_the_edges_of_the_range() {
+pub fn truncation_is_exact_to_one_unit_at_the_edges_of_the_range() {
     for n in PARTIES {
         for by in [0u8, 1, 16, 40] {
             let x = sample(&mut Noise::new(8), 2000, 62);
@@ -155,7 +155,7 @@ fn truncation_is_exact_to_one_unit_at_the_edges_of_the_range() {
 }
 
 #[test]
-fn comparisons_at_the_edges_of_the_range() {
+pub fn comparisons_at_the_edges_of_the_range() {
     for n in PARTIES {
         let x = sample(&mut Noise::new(9), 700, 62);
         let mut b = Plan::builder(n, 350).unwrap();
@@ -182,7 +182,7 @@ fn comparisons_at_the_edges_of_the_range() {
 }
 
 #[test]
-fn relu_with_truncation() {
+pub fn relu_with_truncation() {
     for n in PARTIES {
         for (by, count) in [(0u8, 3usize), (16, 1000), (30, 64)] {
             let x = sample(&mut Noise::new(10 + u64::from(by)), count, 62);
@@ -203,7 +203,7 @@ fn relu_with_truncation() {
 }
 
 #[test]
-fn bits_become_numbers_and_select_them() {
+pub fn bits_become_numbers_and_select_them() {
     for n in PARTIES {
         let x = sample(&mut Noise::new(11), 130, 50);
         let mut b = Plan::builder(n, 130).unwrap();
@@ -224,7 +224,7 @@ fn bits_become_numbers_and_select_them() {
 }
 
 #[test]
-fn bands_of_a_score() {
+pub fn bands_of_a_score() {
     for n in PARTIES {
         let x = sample(&mut Noise::new(12), 200, 40);
         let cuts = [-1e9, -3.0, 0.0, 0.0625, 12.0, 1e9];
@@ -242,7 +242,7 @@ fn bands_of_a_score() {
 }
 
 #[test]
-fn conjunctions_of_owned_and_shared_bits() {
+pub fn conjunctions_of_owned_and_shared_bits() {
     for n in PARTIES {
         let mut noise = Noise::new(13);
         let mut b = Plan::builder(n, 64).unwrap();
@@ -267,7 +267,7 @@ fn bit_of(words: &[u64], i: usize) -> bool {
 }
 
 #[test]
-fn leaf_selections() {
+pub fn leaf_selections() {
     let (rows, leaves) = (70usize, 128usize);
     for n in PARTIES {
         let mut noise = Noise::new(14);
@@ -302,7 +302,7 @@ fn leaf_selections() {
 }
 
 #[test]
-fn the_largest_of_a_row() {
+pub fn the_largest_of_a_row() {
     for n in PARTIES {
         for columns in [2usize, 3, 4, 5, 8] {
             let mut x = sample(&mut Noise::new(15), 66 * columns, 50);
@@ -326,7 +326,7 @@ fn the_largest_of_a_row() {
 }
 
 #[test]
-fn the_logistic_function() {
+pub fn the_logistic_function() {
     for (n, b_bits, error) in [(2usize, 19u8, 4.5e-5), (3, 20, 3e-5)] {
         let x = sample(&mut Noise::new(16), 500, b_bits);
         let mut b = Plan::builder(n, 500).unwrap();
@@ -346,7 +346,7 @@ fn the_logistic_function() {
 }
 
 #[test]
-fn reciprocals_and_square_roots() {
+pub fn reciprocals_and_square_roots() {
     for n in [2usize, 3] {
         for (f, bits) in [(10u8, 27u8), (16, 33), (4, 12)] {
             let mut noise = Noise::new(17);
@@ -391,7 +391,7 @@ fn total(outputs: &[Outputs], output: u32) -> Vec<i64> {
 }
 
 #[test]
-fn whole_numbers_below_are_exact_and_summands_add_up() {
+pub fn whole_numbers_below_are_exact_and_summands_add_up() {
     for n in PARTIES {
         for (f, bits) in [(0, 20), (7, 30), (40, 60)] {
             let mut x = sample(&mut Noise::new(90 + u64::from(f)), 130, bits);
@@ -417,7 +417,7 @@ fn whole_numbers_below_are_exact_and_summands_add_up() {
 }
 
 #[test]
-fn an_inner_product_with_a_bound_of_its_own_is_as_wide_as_that() {
+pub fn an_inner_product_with_a_bound_of_its_own_is_as_wide_as_that() {
     for n in PARTIES {
         let (rows, columns) = (70, 3);
         let x = sample(&mut Noise::new(120), rows * columns, 29);

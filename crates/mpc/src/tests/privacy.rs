@@ -88,3 +88,21 @@ fn every_bit_that_a_seat_receives_is_a_fair_coin_whatever_the_inputs() {
         }
     }
 }
+
+/// In verified mode some words are the same in every run: sums of checks in which nothing was opened. What holds is that no
+/// bit tells inputs apart that give the same output, the words of the checks among them.
+#[test]
+fn in_verified_mode_no_bit_that_a_seat_receives_depends_on_the_inputs() {
+    for (n, seat) in [(2usize, 0usize), (3, 1)] {
+        let plan = crate::Builder::again(&plan(n), crate::Security::Verified { audits: 0 }).unwrap();
+        let (small, large) = (ones(n, seat, &inputs(n, false), &plan), ones(n, seat, &inputs(n, true), &plan));
+        assert!(small.len() > 10_000 && small.len() == large.len(), "{} bits", small.len());
+        let mut fair = 0;
+        for (i, (a, b)) in small.iter().zip(&large).enumerate() {
+            // The difference of two counts of 400 coins has a standard deviation of 14.
+            assert!(a.abs_diff(*b) < 92, "bit {i} of seat {seat} of {n}: {a} or {b} times by the inputs");
+            fair += usize::from(a.abs_diff(RUNS / 2) < 65);
+        }
+        assert!(fair * 100 > small.len() * 97, "{fair} of {} bits are fair coins", small.len());
+    }
+}
