@@ -81,6 +81,22 @@ pub enum Bug {
     ForgetAttestation,
     /// The coordinator acknowledges a late attestation and drops it.
     DropLate,
+    /// A node begins an attempt at a job that it has not admitted.
+    RunUnadmitted,
+    /// A node that runs an attempt goes over to another assignment for it.
+    ChangeAssignment,
+    /// A node signs whatever record it is shown.
+    AttestBlindly,
+    /// A node hands out its part of the key for a receipt over another record than the one that it attested.
+    AcceptAnyRecord,
+    /// A node takes a checkpoint that no witness has seen for a proof.
+    TrustProof,
+    /// The operator opens a result without checking the proof of its receipt.
+    OpenUnproven,
+    /// The coordinator has whatever it is handed as a late attestation logged.
+    LogUnchecked,
+    /// A dealer begins every attempt with the same randomness.
+    DealAlike,
 }
 
 impl Bug {
@@ -116,6 +132,18 @@ impl Bug {
         Bug::ForgetToAsk,
         Bug::ForgetAttestation,
         Bug::DropLate,
+        Bug::DealAlike,
+    ];
+
+    /// Those that show where somebody lies, or in other tricks of it.
+    pub const ROGUE: &[Bug] = &[
+        Bug::RunUnadmitted,
+        Bug::ChangeAssignment,
+        Bug::AttestBlindly,
+        Bug::AcceptAnyRecord,
+        Bug::TrustProof,
+        Bug::OpenUnproven,
+        Bug::LogUnchecked,
     ];
 
     /// Those of secure aggregation alone.

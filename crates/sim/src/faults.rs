@@ -68,6 +68,10 @@ pub enum FaultKind {
     Cheat,
     /// The coordinator comes back with an old state.
     Backup,
+    /// A node lies in what it answers and reports.
+    RogueNode,
+    /// The coordinator lies in what it asks.
+    RogueCoordinator,
 }
 
 impl FaultKind {
@@ -93,6 +97,8 @@ impl FaultKind {
         FaultKind::LocalFault,
         FaultKind::Cheat,
         FaultKind::Backup,
+        FaultKind::RogueNode,
+        FaultKind::RogueCoordinator,
     ];
 
     /// The word, as in `--faults`.
@@ -167,6 +173,84 @@ pub struct Cheat {
     pub deed: Deed,
 }
 
+/// What a dishonest process of a job's life does beside what it should.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trick {
+    /// A node alters what it answers.
+    AlterAnswer,
+    /// A node gives an earlier answer to another question.
+    ReplayAnswer,
+    /// A node keeps an answer until the next and swaps the two.
+    SwapAnswers,
+    /// A node signs a refusal of what it admits.
+    DecideTwice,
+    /// A node attests another record than the one that it is shown.
+    AttestAnother,
+    /// A node gives two attestations one number.
+    ForkChain,
+    /// A node keeps its part of a result's key.
+    WithholdRelease,
+    /// A node reports another end of an attempt than it had.
+    ReportAnother,
+    /// A node hands in as late what is no attestation of its own.
+    HandInJunk,
+    /// The coordinator orders an attempt twice, with two aggregators.
+    StartTwice,
+    /// The coordinator orders an attempt of some with another aggregator than of others.
+    StartApart,
+    /// The coordinator orders attempts out of turn, also of refused jobs, and again.
+    StartUnasked,
+    /// The coordinator alters a job, or signs one in its operator's place.
+    AlterJob,
+    /// The coordinator has a node attest an altered record.
+    AlterRecord,
+    /// The coordinator shows some witnesses another history.
+    ForkLog,
+    /// The coordinator shows receipts as logged that no witness has seen.
+    ShowUnwitnessed,
+    /// The coordinator asks for decisions again.
+    ReplayAdmission,
+    /// The coordinator tells a node an end that is none.
+    CloseEarly,
+}
+
+impl Trick {
+    /// Those of a node.
+    const NODE: &[Trick] = &[
+        Trick::AlterAnswer,
+        Trick::ReplayAnswer,
+        Trick::SwapAnswers,
+        Trick::DecideTwice,
+        Trick::AttestAnother,
+        Trick::ForkChain,
+        Trick::WithholdRelease,
+        Trick::ReportAnother,
+        Trick::HandInJunk,
+    ];
+    /// Those of a coordinator.
+    const COORDINATOR: &[Trick] = &[
+        Trick::StartTwice,
+        Trick::StartApart,
+        Trick::StartUnasked,
+        Trick::AlterJob,
+        Trick::AlterRecord,
+        Trick::ForkLog,
+        Trick::ShowUnwitnessed,
+        Trick::ReplayAdmission,
+        Trick::CloseEarly,
+    ];
+}
+
+/// A dishonest process of a job's life, and what it does. The first process is the coordinator.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rogue {
+    /// Which.
+    pub process: usize,
+    /// What it does now and then.
+    pub tricks: Vec<Trick>,
+}
+
 /// A copy of the coordinator's disk, put back after its next death.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Backup {
@@ -209,6 +293,9 @@ pub struct Faults {
     pub cheats: Vec<Cheat>,
     /// The earlier moment with the state of which the coordinator comes back.
     pub backup: Option<Backup>,
+    /// The process of a job's life that lies.
+    #[serde(default)]
+    pub rogue: Option<Rogue>,
 }
 
 impl Faults {
@@ -331,6 +418,13 @@ impl Faults {
         if d.chance(80) {
             self.draw_backup(d);
         }
+        if d.chance(250) {
+            let node = d.chance(500);
+            let tricks = if node { Trick::NODE } else { Trick::COORDINATOR };
+            let process = if node { d.between(1, parties as u64) as usize } else { 0 };
+            let some = (0..d.between(2, 5)).map(|_| *d.pick(tricks)).collect();
+            self.rogue = Some(Rogue { process, tricks: some });
+        }
     }
 
     /// An old state shows when the log has grown since: two copies of one log then sign two histories.
@@ -363,6 +457,8 @@ impl Faults {
         self.cancel = self.cancel.filter(|_| on(FaultKind::Cancel));
         self.local_fault = self.local_fault.filter(|_| on(FaultKind::LocalFault));
         self.backup = self.backup.take().filter(|_| on(FaultKind::Backup));
+        let kind = |rogue: &Rogue| if rogue.process == 0 { FaultKind::RogueCoordinator } else { FaultKind::RogueNode };
+        self.rogue = self.rogue.take().filter(|rogue| on(kind(rogue)));
         if !on(FaultKind::Skew) {
             self.skew.clear();
         }

@@ -20,6 +20,6 @@ mod trace;
 mod wiretap;
 
 pub use bug::Bug;
-pub use faults::{Backup, Cheat, Coverage, Crash, Deed, FaultKind, Faults, Partition};
+pub use faults::{Backup, Cheat, Coverage, Crash, Deed, FaultKind, Faults, Partition, Rogue, Trick};
 pub use run::{Options, Report, Scenario, Violation, run};
 pub use trace::{Line, Recording};

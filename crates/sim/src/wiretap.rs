@@ -24,8 +24,18 @@ pub(crate) fn phase_of(step: Step) -> &'static str {
     if step.round() < STEP_BASE || tacit_jobs::session::is_confirmation(step) {
         return "other";
     }
+    if let Some(number) = computed(step) {
+        return ["terms", "seeds"].get(number as usize).copied().unwrap_or("compute");
+    }
     let setup = step.round() == STEP_BASE;
     phases().find(|p| p.setup == setup && p.number == step.phase()).map_or("other", |p| p.name)
+}
+
+/// The number of a step of a computation on shares: its terms, the dealer's seeds, and then what is dealt and
+/// opened.
+fn computed(step: Step) -> Option<u32> {
+    let (first, end) = (tacit_jobs::session::COMPUTE_ROUND, tacit_jobs::session::COLLECT_ROUND);
+    (first..end).contains(&step.round()).then(|| step.0 - Step::new(first, 0).0)
 }
 
 /// A durable record of the protocol: what was decided, in which epoch and round, about what.
@@ -67,6 +77,8 @@ struct Vote {
     survivors: Hash,
 }
 
+/// Fewer bytes may be equal by chance.
+const PAD_BYTES_MIN: usize = 16;
 /// The phase of a sum without drop-out in which a seat's vector leaves it.
 const COLLECTED_VECTOR: u16 = 2;
 
@@ -79,6 +91,8 @@ pub(crate) struct Wiretap {
     headers: BTreeMap<(usize, Hash), Hash>,
     /// The set that a party voted for in a round's transcript.
     votes: BTreeMap<(usize, Hash), Hash>,
+    /// What was dealt or opened in a computation on shares, and in which attempt.
+    pads: BTreeMap<Hash, (usize, String)>,
 }
 
 impl Wiretap {
@@ -120,8 +134,21 @@ impl Wiretap {
                 holds(first == vote.survivors, "a_seat_votes_once_in_a_round", || format!("party {party}"))
             }
             "unmask" => there("open", None),
+            "seeds" | "compute" => self.no_two_attempts_use_one_preprocessing(party, attempt, message),
             _ => Ok(()),
         }
+    }
+
+    /// What one attempt makes of a seed no other does: the same inputs under the same pads are the same bytes.
+    fn no_two_attempts_use_one_preprocessing(&mut self, party: usize, attempt: &str, message: &Message) -> Check {
+        if message.body.len() < PAD_BYTES_MIN {
+            return Ok(());
+        }
+        let body = tacit_crypto::sha256(&message.body);
+        let (other, before) = self.pads.entry(body).or_insert_with(|| (party, attempt.to_owned()));
+        holds(before == attempt, "no_two_attempts_use_one_preprocessing", || {
+            format!("party {party} in attempt {attempt} and party {other} in attempt {before}")
+        })
     }
 
     fn no_two_attempts_share_a_mask_nonce_or_seed(&mut self, party: usize, attempt: &str, message: &Message) -> Check {

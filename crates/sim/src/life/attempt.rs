@@ -149,7 +149,12 @@ impl World {
         let key = self.cast.owners[i].node.clone();
         let alike = Dice::new(self.options.seed, &format!("{id} {i}")).seed();
         let fresh = self.dice.seed();
-        let seed = if self.has(Bug::ReuseSeed) { alike } else { fresh };
+        let deals = self.nodes[i].runs[&id].spec.body().dealer == Some(self.cast.owners[i].root.id());
+        let seed = match self.options.bug {
+            Some(Bug::ReuseSeed) => alike,
+            Some(Bug::DealAlike) if deals => Dice::new(self.options.seed, "deal").seed(),
+            _ => fresh,
+        };
         let machine = Machine::new(setup, &seed, key, now, |party| half.run(party, context));
         let Some(run) = self.running(i, &id, attempt) else { return Ok(()) };
         run.machine = Some(machine);
@@ -362,6 +367,11 @@ impl World {
         let (finished, release) = match outcome {
             Ok(output) => {
                 let metered = usage.units.get(&Unit::CellIn).copied().unwrap_or(0);
+                if self.is_honest(i) {
+                    let (at, session) = ((i, id, attempt), self.nodes[i].runs[&id].session.hash);
+                    let check = self.watch.honest_nodes_end_an_attempt_alike(at, session, &output.survivors);
+                    self.found(check);
+                }
                 let check = self.watch.the_meter_agrees(i, metered, &output, self.has(Bug::MeterByInput));
                 self.found(check);
                 let finished = Finished::Ok {
@@ -376,7 +386,7 @@ impl World {
                 (finished, Some(output.release))
             }
             Err(abort) => {
-                let check = self.watch.blame_names_only_a_guilty_seat(i, &abort);
+                let check = self.watch.blame_names_only_a_guilty_seat(i, &abort, self.is_misled());
                 self.found(check);
                 (failed(&abort, input_sent), None)
             }

@@ -41,6 +41,8 @@ pub struct Owner {
     pub dataset: DatasetVersionId,
     /// Its part of a split model.
     pub model: (ModelVersionId, ModelDescriptor, Vec<u8>),
+    /// The column that no other owner has.
+    pub own_column: String,
 }
 
 /// Everyone of a run with so many owners, in the order of their node keys, which is that of seats.
@@ -51,7 +53,7 @@ pub struct Cast {
     pub log_key: VerifierKey,
     pub operator: SigningKey,
     pub recipient: SealKey,
-    /// Contracts with room for many jobs and for one.
+    /// Contracts with room for many jobs and for one, and that in which the last owner deals for the others.
     pub contracts: Vec<Terms>,
     pub quorum: Quorum,
     pub trust: Trust,
@@ -86,7 +88,8 @@ impl Cast {
         let (coordinator, log, operator) = (key(1, 0), key(2, 0), key(3, 0));
         let recipient = SealKey::generate(&mut Rng::from_seed(&Secret::new([4; 32])));
         let log_key = VerifierKey::new(ORIGIN, KeyKind::Ed25519, log.id()).expect("why: the origin is a name");
-        let contracts = [100, 1].map(|jobs| terms(&owners, &operator, &recipient, jobs)).into();
+        let terms = |jobs, dealt| terms(&owners, &operator, &recipient, jobs, dealt);
+        let contracts = vec![terms(100, false), terms(1, false), terms(99, true)];
         let witnesses: Vec<VerifierKey> = owners.iter().map(|o| o.witness_key.clone()).collect();
         let threshold = witness_threshold(n);
         let trust = Trust {
@@ -121,6 +124,7 @@ fn owner(i: usize) -> Owner {
         issued_at: T0,
     };
     let card = Statement::sign(&root, "card", T0, None, card).bytes().to_vec().into();
+    let own_column = format!("own{i}");
     let column = |name: &str, kind| ColumnInfo { name: name.into(), kind, levels: Level::ALL.to_vec() };
     let descriptor = DatasetDescriptor {
         format: 1,
@@ -131,6 +135,7 @@ fn owner(i: usize) -> Owner {
             column("amount", ColumnKind::Int),
             column("grp", ColumnKind::Text),
             column("id", ColumnKind::Text),
+            column(&own_column, ColumnKind::Int),
         ],
         row_bucket: 8,
         commitment: Hash([i as u8; 32]),
@@ -149,6 +154,7 @@ fn owner(i: usize) -> Owner {
         model: score::model(i, root.id()),
         witness_key: witness_key.expect("why: it is a name"),
         node: Arc::new(node),
+        own_column,
         name,
         root,
         witness,
@@ -156,8 +162,9 @@ fn owner(i: usize) -> Owner {
     }
 }
 
-fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64) -> Terms {
-    let provider = |o: &Owner| ContractParty { name: o.name.clone(), root: o.root.id(), role: Role::Provider };
+fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64, dealt: bool) -> Terms {
+    let (data, dealer) = owners.split_at(owners.len() - usize::from(dealt));
+    let party = |o: &Owner, role| ContractParty { name: o.name.clone(), root: o.root.id(), role };
     let demander = Name::new("demander").expect("why: it is a name");
     let demander = ContractParty { name: demander, root: operator.id(), role: Role::Demander };
     let column = |name: &str| ColumnGrant { name: name.into(), levels: Level::ALL.to_vec() };
@@ -165,13 +172,18 @@ fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64
         owner: o.root.id(),
         dataset: o.dataset,
         views: vec!["v".into()],
-        columns: vec![column("amount"), column("grp"), column("id")],
+        columns: vec![column("amount"), column("grp"), column("id"), column(&o.own_column)],
     };
     let contract = Contract {
         version: 1,
         name: Name::new(&format!("contract{jobs}")).expect("why: it is a name"),
-        parties: owners.iter().map(provider).chain([demander]).collect(),
-        datasets: owners.iter().map(grant).collect(),
+        parties: data
+            .iter()
+            .map(|o| party(o, Role::Provider))
+            .chain(dealer.iter().map(|o| party(o, Role::Dealer)))
+            .chain([demander])
+            .collect(),
+        datasets: data.iter().map(grant).collect(),
         kinds: vec!["stats/v1".into(), "count/v1".into(), "score-linear/v1".into()],
         purpose: PURPOSE.into(),
         recipients: vec![recipient.public()],
@@ -180,7 +192,10 @@ fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64
         quota: Quota { jobs },
         valid_from: UnixMillis(T0.0 - 86_400_000),
         valid_until: T0.plus(86_400_000),
-        models: owners.iter().map(|o| ModelGrant { owner: o.root.id(), model: o.model.0 }).collect(),
+        models: match dealt {
+            true => vec![ModelGrant { owner: owners[0].root.id(), model: score::WHOLE }],
+            false => owners.iter().map(|o| ModelGrant { owner: o.root.id(), model: o.model.0 }).collect(),
+        },
         scoring: Some(ScoringTerms {
             rows: score::ROWS_ALLOWED,
             rows_per_job: score::rows(),

@@ -17,7 +17,7 @@ use super::process::Alive;
 use super::world::{COORDINATOR, Wake, Wire, World};
 use crate::bug::Bug;
 use crate::disk::Disk;
-use crate::faults::FaultKind;
+use crate::faults::{FaultKind, Trick};
 use crate::run::{Check, holds};
 
 /// Milliseconds after which an answer is not waited for any longer.
@@ -94,6 +94,12 @@ impl Coordinator {
 
     pub fn job(&self, id: &JobId) -> Option<&Job> {
         self.jobs.get(id)
+    }
+
+    /// The number of a request that nobody waits for.
+    pub fn beside(&mut self) -> u64 {
+        self.next += 1;
+        self.next
     }
 
     pub fn job_mut(&mut self, id: &JobId) -> Option<&mut Job> {
@@ -281,12 +287,12 @@ impl World {
     /// Once a masked input has left a node, its job is not begun again: no node would attest such an attempt.
     fn no_attempt_follows_an_input_that_left(&self, request: &ToNode) -> Check {
         let ToNode::Start { assignment } = request else { return Ok(()) };
-        let left = self.nodes.iter().position(|node| {
-            let job = node.job(&assignment.job);
+        let left = self.nodes.iter().enumerate().position(|(i, node)| {
+            let job = node.job(&assignment.job).filter(|_| self.is_honest(i));
             job.is_some_and(|job| job.input_sent && job.attempt < assignment.attempt.0)
         });
         // A coordinator with an old disk may have forgotten that the attempt ran.
-        let holds_here = left.is_none() || self.coordinator.restored;
+        let holds_here = left.is_none() || self.is_misled();
         holds(holds_here, "no_attempt_follows_an_input_that_left", || {
             format!("node {left:?}, {} of job {}", assignment.attempt, assignment.job.short())
         })
@@ -340,10 +346,11 @@ impl World {
         self.coordinator.next += 1;
         let id = self.coordinator.next;
         self.note(COORDINATOR, || format!("asks node {node}: {}", super::watch::word(&request)));
+        let said = Arc::new(self.asked_falsely(node, &request)?);
         let request = Arc::new(request);
-        self.coordinator.asks.insert(id, Asked { job, node, request: request.clone() });
+        self.coordinator.asks.insert(id, Asked { job, node, request });
         self.wake_after(COORDINATOR, ANSWER_MS, Wake::Unanswered(id));
-        self.send(COORDINATOR, node + 1, Wire::Ask { id, request })
+        self.send(COORDINATOR, node + 1, Wire::Ask { id, request: said })
     }
 
     /// The node has answered, or has not, and the job still asks for the same: it is asked again
@@ -518,9 +525,11 @@ impl World {
     }
 
     fn result(&mut self, id: &JobId) -> FromCoordinator {
+        let unproven = self.plays(COORDINATOR, Trick::ShowUnwitnessed);
         let sealed = self.coordinator.jobs.get(id).and_then(|job| {
             let (package, releases) = job.sealed_result()?;
-            let (_, leaf, proof) = job.receipt()?.clone();
+            let (index, leaf, proof) = job.receipt()?.clone();
+            let proof = if unproven { self.unwitnessed(index)? } else { proof };
             Some(SealedResult { job: Blob(job.bytes().to_vec()), package, releases, leaf, proof })
         });
         match sealed {

@@ -20,6 +20,8 @@ const GROUPS: [&str; 2] = ["a", "b"];
 pub struct Data {
     pub kind: &'static str,
     pub params: Vec<u8>,
+    /// Whether the model is a private one, and the last owner deals.
+    pub private: bool,
     /// Each owner's rows.
     rows: Vec<Vec<(i64, &'static str)>>,
     cast: &'static Cast,
@@ -28,7 +30,13 @@ pub struct Data {
 impl Data {
     /// Draws a question and rows. `variant` changes every amount and nothing that is public.
     pub fn draw(d: &mut Dice, owners: usize, variant: i64) -> Self {
-        let kind = *d.pick(&["stats/v1", "stats/v1", "count/v1", "score-linear/v1"]);
+        let (kind, private) = *d.pick(&[
+            ("stats/v1", false),
+            ("stats/v1", false),
+            ("count/v1", false),
+            ("score-linear/v1", false),
+            ("score-linear/v1", true),
+        ]);
         let cast = super::cast::cast(owners);
         let mut written = json!({});
         if kind == "stats/v1" {
@@ -39,6 +47,7 @@ impl Data {
         }
         let columns = BTreeMap::from([("amount".to_owned(), ColumnKind::Int), ("grp".to_owned(), ColumnKind::Text)]);
         let params = match kind {
+            "score-linear/v1" if private => score::private_params(cast),
             "score-linear/v1" => score::params(cast),
             _ => tacit_jobs::kind(kind).and_then(|k| k.params(written, &columns)).expect("why: sound parameters"),
         };
@@ -49,7 +58,7 @@ impl Data {
                 (0..n).map(|_| row(d, owner, variant)).collect()
             })
             .collect();
-        Self { kind, params, rows, cast }
+        Self { kind, params, private, rows, cast }
     }
 
     /// An owner's local half.
@@ -64,13 +73,13 @@ impl Data {
             return Err(Fault::new(Code::DataFileMalformed, "the owner's file cannot be read"));
         }
         let root = self.cast.owners[owner].root.id();
-        let mut fold: Box<dyn Fold> = plan.fold(&root, score::material(self.cast, owner))?;
+        let mut fold: Box<dyn Fold> = plan.fold(&root, score::material(self.cast, owner, self.private))?;
         let rows = &self.rows[owner];
         // In two batches, as a file would come.
         let (head, tail) = rows.split_at(rows.len() / 2);
         let batches = [(0, head), (head.len(), tail)];
         for (first, batch) in batches.into_iter().chain(twice.then_some((head.len(), tail))) {
-            fold.take(&columns(first, batch))?;
+            fold.take(&columns(first, batch, owner, &self.cast.owners[owner].own_column))?;
         }
         Ok(fold.finish())
     }
@@ -78,8 +87,14 @@ impl Data {
     /// Checks an opened result against the rows of the survivors.
     pub fn the_output_equals_the_plaintext_oracle(&self, opened: &Opened, survivors: &[Seat]) -> Check {
         let wrong = |what: String| broken("the_output_equals_the_plaintext_oracle", what);
-        if opened.json["parties"] != json!(survivors.len()) {
+        // The dealer has a seat and brings nothing.
+        if opened.json["parties"] != json!(survivors.len() - usize::from(self.private)) {
             return wrong(format!("{} parties of {}", opened.json["parties"], survivors.len()));
+        }
+        if self.private {
+            return score::the_scores_are_those_of_the_private_model(opened, self.rows.len(), |owner, row| {
+                self.rows[owner].get(row).map(|(amount, _)| (amount >> (7 * owner)) as f64)
+            });
         }
         if self.kind == "score-linear/v1" {
             return score::the_scores_are_those_of_the_whole_model(opened, survivors, |owner, row| {
@@ -131,12 +146,13 @@ fn row(d: &mut Dice, owner: usize, variant: i64) -> (i64, &'static str) {
     (((digit + variant) % 7 + 1) << (7 * owner), group)
 }
 
-fn columns(first: usize, rows: &[(i64, &'static str)]) -> Columns {
+fn columns(first: usize, rows: &[(i64, &'static str)], owner: usize, own: &str) -> Columns {
     let amounts = Values::Int(rows.iter().map(|r| r.0).collect());
     let groups = Values::Text(rows.iter().map(|r| r.1.to_owned()).collect());
     let ids = Values::Text((first..first + rows.len()).map(score::key).collect());
+    let digits = Values::Int(rows.iter().map(|r| r.0 >> (7 * owner)).collect());
     let column = |name: &str, values| Column { name: name.into(), values, valid: None };
-    let columns = vec![column("amount", amounts), column("grp", groups), column("id", ids)];
+    let columns = vec![column("amount", amounts), column("grp", groups), column("id", ids), column(own, digits)];
     Columns { rows: rows.len(), columns }
 }
 

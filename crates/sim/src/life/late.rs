@@ -69,6 +69,7 @@ impl World {
             return Ok(());
         }
         self.chapter(i + 1, "hand_in");
+        self.handed_in_falsely(i)?;
         for (seq, job, attestation) in late {
             if !self.nodes[i].hand_in.asked.values().any(|asked| *asked == seq) {
                 self.note(i + 1, || format!("hands in its attestation {seq} of job {}", job.short()));
@@ -91,6 +92,10 @@ impl World {
     /// Takes a late attestation at the coordinator. `Done` once it is in a published checkpoint.
     pub fn attested_late(&mut self, node: usize, id: &JobId, statement: &Blob) -> Alive<FromCoordinator> {
         if self.has(Bug::DropLate) {
+            return Ok(FromCoordinator::Done);
+        }
+        if self.has(Bug::LogUnchecked) {
+            self.append_late(statement)?;
             return Ok(FromCoordinator::Done);
         }
         let (now, party) = (self.clock(COORDINATOR), self.cast.owners[node].node.id());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tacit_engine::control::{Finished, FromNode, Terminal, ToNode};
 use tacit_engine::record::witness_threshold;
-use tacit_engine::{Assignment, FromCoordinator, ToCoordinator, Worker, WorkerContext, WorkerJob};
+use tacit_engine::{Assignment, Worker, WorkerContext, WorkerJob};
 use tacit_governance::{Admission, JobSpec, Ledger};
 use tacit_receipts::receipt::next_link;
 use tacit_receipts::{AddCheckpoint, Quorum, Seen, SeenCheckpoint, Witness, WitnessRefusal};
@@ -15,14 +15,12 @@ use super::attempt::Run;
 use super::cast::{Cast, ORIGIN};
 use super::late::{HAND_IN_MS, HandIn, unlogged_row};
 use super::process::Alive;
+use super::report::CATCH_UP_MS;
+use super::rogue::Sleeve;
 use super::world::{COORDINATOR, Frame, Wake, Wire, World};
 use crate::bug::Bug;
 use crate::disk::Disk;
 use crate::faults::FaultKind;
-
-/// Milliseconds between two questions about jobs that are open here. A request may overtake the one
-/// before it, so a node may admit a job whose end it was told before.
-pub(super) const CATCH_UP_MS: u64 = 10_000;
 
 /// What a node keeps.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -58,12 +56,14 @@ pub(super) struct Node {
     pub early: BTreeMap<(JobId, Attempt), Vec<(usize, Frame)>>,
     witness: Witness,
     /// The report under way.
-    telling: Option<(u64, JobId, Attempt)>,
+    pub telling: Option<(u64, JobId, Attempt)>,
     /// Questions about how jobs ended, under way.
-    asking: BTreeMap<u64, JobId>,
+    pub asking: BTreeMap<u64, JobId>,
     /// Attestations on their way to the log.
     pub hand_in: HandIn,
-    next: u64,
+    /// What it lies with, if it does.
+    pub sleeve: Sleeve,
+    pub next: u64,
     /// What [`Bug::RerunBurned`] goes on with after a restart.
     rerun: Option<Assignment>,
 }
@@ -91,6 +91,7 @@ impl Node {
             telling: None,
             asking: BTreeMap::new(),
             hand_in: HandIn::default(),
+            sleeve: Sleeve::default(),
             next: 0,
             rerun: None,
         }
@@ -236,6 +237,9 @@ impl World {
         self.note(process, || {
             format!("answers {}: {}", super::watch::word(request), super::watch::answer_word(&answer))
         });
+        if !self.is_honest(i) {
+            return self.answer_falsely(i, id, request, answer);
+        }
         let check = self.check_answer(i, request, &answer);
         self.found(check);
         self.send(process, COORDINATOR, Wire::Answer { id, answer })?;
@@ -280,13 +284,14 @@ impl World {
         };
         let owner = &self.cast.owners[i];
         let named = parsed.body().provider(&owner.root.id()).map(|p| p.dataset);
-        let held = [(owner.model.0, owner.model.1.clone())];
+        let whole = (super::score::WHOLE, super::score::whole_model(self.cast).0);
+        let held = [(owner.model.0, owner.model.1.clone()), whole];
         let ledger = Ledger {
             owner: owner.root.id(),
             contracts: &contracts,
             revoked: &revoked,
             dataset: named.filter(|id| *id == owner.dataset).map(|_| &owner.descriptor),
-            models: &held,
+            models: if i == 0 { &held } else { &held[..1] },
             jobs_used: &jobs_used,
             rows_used: &|contract| jobs_used(contract) * super::score::rows(),
             consumed: known.is_some(),
@@ -323,7 +328,8 @@ impl World {
 
     fn reserve(&mut self, i: usize, id: JobId, attempt: Attempt, ttl_ms: u64) -> Result<FromNode, Fault> {
         let known = self.nodes[i].job(&id).ok_or_else(|| unknown(&id))?;
-        if !known.admitted || attempt.0 <= known.attempt {
+        let admitted = known.admitted || self.has(Bug::RunUnadmitted);
+        if !admitted || attempt.0 <= known.attempt {
             return Err(Fault::new(Code::RefusedReplayed, format!("{attempt} of job {}", id.short())));
         }
         let now = self.clock(i + 1);
@@ -343,7 +349,8 @@ impl World {
     fn start(&mut self, i: usize, assignment: &Assignment) -> Answered {
         let (id, attempt) = (assignment.job, assignment.attempt);
         let Some(mut job) = self.nodes[i].job(&id) else { return Ok(Err(unknown(&id))) };
-        if job.attempt == attempt.0 {
+        let changes = self.has(Bug::ChangeAssignment) && self.nodes[i].rerun.as_ref().is_some_and(|a| a != assignment);
+        if job.attempt == attempt.0 && !changes {
             return Ok(Ok(FromNode::Started));
         }
         let checked = job.job().and_then(|parsed| {
@@ -354,12 +361,20 @@ impl World {
             Ok(checked) => checked,
             Err(fault) => return Ok(Err(fault)),
         };
-        let slot = self.nodes[i].slots.get_mut(&id).filter(|slot| slot.attempt == attempt && !slot.running);
+        let slot =
+            self.nodes[i].slots.get_mut(&id).filter(|slot| slot.attempt == attempt && (!slot.running || changes));
         let Some(slot) = slot else {
             return Ok(Err(Fault::new(Code::JobBusy, format!("no slot is kept for {attempt}"))));
         };
         slot.running = true;
-        if let Err(fault) = job.begin(attempt) {
+        let begun = match job.begin(attempt) {
+            Err(_) if changes || (self.has(Bug::RunUnadmitted) && !job.admitted) => {
+                job.attempt = attempt.0;
+                Ok(())
+            }
+            begun => begun,
+        };
+        if let Err(fault) = begun {
             self.nodes[i].slots.remove(&id);
             return Ok(Err(fault));
         }
@@ -409,6 +424,19 @@ impl World {
         let Some(mut job) = self.nodes[i].job(id) else { return Ok(Err(unknown(id))) };
         let seen = self.nodes[i].witness.seen().map(|s| SeenCheckpoint { size: s.size, root: s.root });
         let link = next_link(self.nodes[i].chain());
+        if self.has(Bug::AttestBlindly) && job.attested.is_none() {
+            let Ok(record) = tacit_crypto::cbor::decode::<tacit_receipts::UsageRecord>(record) else {
+                return Ok(Err(unknown(id)));
+            };
+            let (key, now) = (&self.cast.owners[i].node, self.clock(i + 1));
+            let role = tacit_receipts::record::Role::Input;
+            let signed = tacit_receipts::Attestation::agreeing(&record, role, seen).sign(key, &record, now, link);
+            let statement = Blob(signed.bytes().to_vec());
+            job.attested = Some((record.digest(), statement.clone()));
+            let head = (Key::Chain, wire::encode(&(link.seq, signed.id().0)));
+            self.store(i, vec![head, unlogged_row(link.seq, *id, &statement), job_row(*id, &job)])?;
+            return Ok(Ok(FromNode::Attested(statement)));
+        }
         let (answer, attested) = match job.attest(record, link, seen, &self.context(i)) {
             Ok(done) => done,
             Err(fault) => return Ok(Err(fault)),
@@ -448,6 +476,9 @@ impl World {
         let line = self.nodes[i].witness.release(prepared, &self.cast.owners[i].witness);
         let check = self.watch.cosigned(i, size, root);
         self.found(check);
+        let threshold = self.cast.quorum.threshold();
+        let check = self.watch.one_history_has_a_quorum(size, threshold, |node| self.is_honest(node));
+        self.found(check);
         Ok(line.map(|line| FromNode::Cosigned(line.to_string())).map_err(|r| Fault::new(r.code(), r.to_string())))
     }
 
@@ -459,6 +490,8 @@ impl World {
         let answer = match job.release(leaf, proof, beside, &self.cast.log_key, &quorum, &self.context(i)) {
             Err(fault)
                 if (self.has(Bug::AcceptIncomplete) && fault.what.contains("took part"))
+                    || (self.has(Bug::TrustProof) && fault.code == Code::LogQuorum)
+                    || self.has(Bug::AcceptAnyRecord)
                     || self.has(Bug::AcceptWithoutProof) =>
             {
                 let release = job.release.clone();
@@ -485,105 +518,13 @@ impl World {
         Ok(Ok(FromNode::Done))
     }
 
-    fn heard_of_an_end(&mut self, i: usize, id: &JobId) {
+    pub fn heard_of_an_end(&mut self, i: usize, id: &JobId) {
         let who = self.name(i + 1);
         if let Some(terminal) = self.nodes[i].job(id).and_then(|job| job.terminal) {
-            let check = self.watch.ended(id, &who, &terminal, self.coordinator.restored);
+            let excused = self.is_misled() || !self.is_honest(i);
+            let check = self.watch.ended(id, &who, &terminal, excused);
             self.found(check);
         }
-    }
-
-    pub fn tell(&mut self, i: usize, request: ToCoordinator) -> Alive<u64> {
-        self.nodes[i].next += 1;
-        let id = self.nodes[i].next;
-        self.wake_after(i + 1, super::coordinator::ANSWER_MS, Wake::Unanswered(id));
-        self.send(i + 1, COORDINATOR, Wire::Tell { id, request: request.into() })?;
-        Ok(id)
-    }
-
-    /// Tells the coordinator which step runs; it is not waited for.
-    pub fn tell_progress(&mut self, i: usize, job: JobId, step: tacit_types::Step) -> Alive {
-        self.tell(i, ToCoordinator::Progress { job, step }).map(|_| ())
-    }
-
-    /// Delivers the next report that was not acknowledged.
-    pub fn report(&mut self, i: usize) -> Alive {
-        if self.nodes[i].telling.is_some() || self.net.connection(i + 1, COORDINATOR).is_none() {
-            return Ok(());
-        }
-        let open = self.nodes[i].jobs().into_iter().filter(|(_, job)| job.terminal.is_none());
-        let Some(finish) = open.into_iter().find_map(|(id, job)| job.report(id)) else { return Ok(()) };
-        let (job, attempt) = (finish.job, finish.attempt);
-        self.chapter(i + 1, "report");
-        self.note(i + 1, || format!("reports {attempt} of job {}", job.short()));
-        let id = self.tell(i, ToCoordinator::Report(finish))?;
-        self.nodes[i].telling = Some((id, job, attempt));
-        Ok(())
-    }
-
-    pub fn report_unanswered(&mut self, i: usize, id: u64) -> Alive {
-        self.nodes[i].asking.remove(&id);
-        self.nodes[i].hand_in.asked.remove(&id);
-        if self.nodes[i].telling.is_some_and(|t| t.0 == id) {
-            self.nodes[i].telling = None;
-            return self.report(i);
-        }
-        Ok(())
-    }
-
-    pub fn coordinator_is_lost_to_node(&mut self, i: usize) -> Alive {
-        self.nodes[i].telling = None;
-        self.nodes[i].asking.clear();
-        self.nodes[i].hand_in.asked.clear();
-        Ok(())
-    }
-
-    /// Connected again: asks how open jobs ended, delivers what is to be reported.
-    pub fn register(&mut self, i: usize) -> Alive {
-        self.catch_up(i)?;
-        self.report(i)
-    }
-
-    pub fn catch_up_again(&mut self, i: usize) -> Alive {
-        self.wake_after(i + 1, CATCH_UP_MS, Wake::CatchUp);
-        self.catch_up(i)
-    }
-
-    fn catch_up(&mut self, i: usize) -> Alive {
-        if self.has(Bug::ForgetToAsk) {
-            return Ok(());
-        }
-        for (id, job) in self.nodes[i].jobs() {
-            if job.terminal.is_none() && !self.nodes[i].asking.values().any(|asked| *asked == id) {
-                let asked = self.tell(i, ToCoordinator::Job(id))?;
-                self.nodes[i].asking.insert(asked, id);
-            }
-        }
-        Ok(())
-    }
-
-    pub fn told_node(&mut self, i: usize, id: u64, answer: FromCoordinator) -> Alive {
-        if let Some((_, job, attempt)) = self.nodes[i].telling.filter(|t| t.0 == id) {
-            self.nodes[i].telling = None;
-            if let Some(mut kept) = self.nodes[i].job(&job)
-                && kept.attempt == attempt.0
-            {
-                kept.reported = true;
-                self.store(i, vec![job_row(job, &kept)])?;
-            }
-            return self.report(i);
-        }
-        if self.told_late(i, id, &answer)? {
-            return Ok(());
-        }
-        let Some(job) = self.nodes[i].asking.remove(&id) else { return Ok(()) };
-        let FromCoordinator::Job(view) = answer else { return Ok(()) };
-        if let (Some(terminal), Some(mut kept)) = (view.terminal, self.nodes[i].job(&job)) {
-            kept.close(terminal);
-            self.store(i, vec![job_row(job, &kept)])?;
-            self.heard_of_an_end(i, &job);
-        }
-        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ use super::cast::{COHORT, ORIGIN, PURPOSE};
 use super::data::Data;
 use super::process::Alive;
 use super::world::{COORDINATOR, Wake, Wire, World};
+use crate::bug::Bug;
 use crate::dice::Dice;
 use crate::faults::FaultKind;
 
@@ -35,6 +36,15 @@ pub(super) struct Order {
     taken: bool,
     pub ended: Option<Terminal>,
     pub opened: Option<Opened>,
+    /// What was handed out for it does not open.
+    denied: bool,
+}
+
+impl Order {
+    /// Whether it scores with a private model.
+    pub fn is_private(&self) -> bool {
+        self.data.private
+    }
 }
 
 pub(super) struct Operator {
@@ -53,19 +63,23 @@ impl Operator {
         let orders = (0..jobs)
             .map(|_| {
                 at += d.between(0, 2_500);
+                let (scarce, wrong_purpose, short_lived) = (d.chance(150), d.chance(30), d.chance(30));
+                let nonce = d.bytes();
+                let data = Data::draw(d, owners, variant);
                 Order {
                     at,
-                    contract: usize::from(d.chance(150)),
-                    wrong_purpose: d.chance(30),
-                    short_lived: d.chance(30),
-                    nonce: d.bytes(),
-                    data: Data::draw(d, owners, variant),
+                    contract: if data.private { 2 } else { usize::from(scarce) },
+                    wrong_purpose,
+                    short_lived,
+                    nonce,
+                    data,
                     bytes: None,
                     id: None,
                     refused: false,
                     taken: false,
                     ended: None,
                     opened: None,
+                    denied: false,
                 }
             })
             .collect();
@@ -85,7 +99,7 @@ impl Operator {
     /// Whether it knows how every job ended and has what it may have.
     pub fn is_content(&self) -> bool {
         let done = |o: &Order| match &o.ended {
-            Some(Terminal::Succeeded) => o.opened.is_some(),
+            Some(Terminal::Succeeded) => o.opened.is_some() || o.denied,
             Some(_) => true,
             None => o.refused,
         };
@@ -129,7 +143,9 @@ impl World {
         let now = self.clock(me);
         let order = &mut self.operator.orders[i];
         let bytes = order.bytes.get_or_insert_with(|| {
-            let (providers, mut models, mut attachments) = super::score::parts(cast);
+            let private = order.data.private;
+            let parts = if private { super::score::private_parts(cast) } else { super::score::parts(cast) };
+            let (providers, mut models, mut attachments) = parts;
             if order.data.kind != "score-linear/v1" {
                 models.clear();
                 attachments.clear();
@@ -148,7 +164,7 @@ impl World {
                 expires_at: now.plus(if order.short_lived { 300 } else { 3_600_000 }),
                 attempt_ms: 20_000,
                 models,
-                dealer: None,
+                dealer: cast.owners.last().filter(|_| private).map(|o| o.root.id()),
                 asker: None,
                 attachments,
             };
@@ -201,7 +217,7 @@ impl World {
 
     pub fn told_operator(&mut self, asked: u64, answer: FromCoordinator) -> Alive {
         let Some(id) = self.operator.asked.remove(&asked) else { return Ok(()) };
-        let restored = self.coordinator.restored;
+        let restored = self.is_misled();
         let Some(order) = self.operator.order(&id) else { return Ok(()) };
         match answer {
             FromCoordinator::Submitted(_) => order.taken = true,
@@ -218,10 +234,23 @@ impl World {
                 self.note(self.operator_id(), || format!("opens job {}: {:?}", id.short(), opened.as_ref().err()));
                 match opened {
                     Ok((opened, survivors)) => {
+                        if !self.has(Bug::ReleaseBeforeQuorum) && !self.has(Bug::AcceptWithoutProof) {
+                            let check = self.no_result_is_opened_without_a_receipt_in_a_cosigned_checkpoint(
+                                &sealed.leaf,
+                                &sealed.proof,
+                            );
+                            self.found(check);
+                        }
                         let check = self.operator.data(&id).the_output_equals_the_plaintext_oracle(&opened, &survivors);
                         self.found(check);
                         if let Some(order) = self.operator.order(&id) {
                             order.opened = Some(opened);
+                        }
+                    }
+                    // Whoever lies can deny a result, and no more.
+                    Err(_) if restored || self.has_liar() => {
+                        if let Some(order) = self.operator.order(&id) {
+                            order.denied = true;
                         }
                     }
                     Err(fault) => {
@@ -246,7 +275,10 @@ impl World {
         } else {
             cast.quorum.clone()
         };
-        proof.verify(&sealed.leaf, ORIGIN, &cast.log_key, &quorum)?;
+        let proven = proof.verify(&sealed.leaf, ORIGIN, &cast.log_key, &quorum);
+        if !self.has(Bug::OpenUnproven) {
+            proven?;
+        }
         let record = &receipt.body().record;
         if receipt.signer() != cast.coordinator.id()
             || record.job != *id

@@ -1,4 +1,5 @@
-//! A score in the simulated world: a split model, a list of keys, and what the scores must be.
+//! A score in the simulated world: a split model, or a private one with a dealer, a list of keys, and what the
+//! scores must be.
 
 use serde_json::json;
 use tacit_governance::dataset::ColumnKind;
@@ -48,6 +49,96 @@ pub fn model(i: usize, owner: NodeId) -> (ModelVersionId, ModelDescriptor, Vec<u
     (ModelVersionId([i as u8; 32]), descriptor, model.encode())
 }
 
+/// The version of the model that the first owner shows to nobody.
+pub const WHOLE: ModelVersionId = ModelVersionId([99; 32]);
+/// How far a score on shares may be from the exact one.
+const ERROR: f64 = 1e-3;
+
+/// Who has data where the last owner deals.
+fn data_owners(cast: &Cast) -> &[super::cast::Owner] {
+    &cast.owners[..cast.owners.len() - 1]
+}
+
+fn weight(seat: usize) -> f64 {
+    16f64.powi(seat as i32)
+}
+
+/// The first owner's model over a column of each data owner: digits of their own, sixteen to a digit.
+pub fn whole_model(cast: &Cast) -> (ModelDescriptor, Vec<u8>) {
+    let (owner, name) = (cast.owners[0].root.id(), Name::new("whole").expect("why: it is a name"));
+    let mut features: Vec<(String, f64)> =
+        data_owners(cast).iter().enumerate().map(|(seat, o)| (o.own_column.clone(), weight(seat))).collect();
+    features.sort_by(|a, b| a.0.cmp(&b.0));
+    let term = |(i, (_, weight)): (usize, &(String, f64))| Term {
+        feature: i as u32,
+        shape: Shape::Linear { weight: *weight, missing: None },
+    };
+    let terms = features.iter().enumerate().map(term).collect();
+    let named = features.iter().map(|(name, _)| Feature::numeric(name)).collect();
+    let meta = Meta { owner, name: name.clone(), version: 1 };
+    let kind = Kind::Additive(Additive { intercept: 0.0, terms });
+    let model = Model::new(meta, named, Link::Identity, kind).expect("why: the model is sound");
+    let descriptor = ModelDescriptor {
+        format: 1,
+        owner,
+        name,
+        version: 1,
+        family: ModelFamily::Linear,
+        features: features.into_iter().map(|(name, _)| name).collect(),
+        commitment: Hash([99; 32]),
+    };
+    (descriptor, model.encode())
+}
+
+/// The signed parameters of a score with that model.
+pub fn private_params(cast: &Cast) -> Vec<u8> {
+    let provider = |o: &super::cast::Owner| DraftProvider {
+        name: o.name.to_string(),
+        owner: o.root.id(),
+        columns: [(o.own_column.clone(), ColumnKind::Int), ("id".to_owned(), ColumnKind::Text)].into(),
+    };
+    let mut ranges = serde_json::Map::new();
+    for owner in data_owners(cast) {
+        ranges.insert(owner.own_column.clone(), json!(["0", "8"]));
+    }
+    let draft = Draft {
+        providers: data_owners(cast).iter().map(provider).collect(),
+        models: vec![(ModelRef { owner: cast.owners[0].root.id(), model: WHOLE }, whole_model(cast).0)],
+        dealer: cast.owners.last().map(|o| o.root.id()),
+        keys: Some(rows()),
+        ..Draft::default()
+    };
+    let written = json!({"key": "id", "mode": "private", "ranges": ranges, "bound": "131072", "error": "0.001"});
+    let kind = tacit_jobs::kind("score-linear/v1");
+    kind.and_then(|k| k.draft(written, &draft)).expect("why: sound parameters")
+}
+
+/// Each key that all data owners have is scored by the digits of their rows, and no other is.
+pub fn the_scores_are_those_of_the_private_model(
+    opened: &Opened,
+    owners: usize,
+    digit: impl Fn(usize, usize) -> Option<f64>,
+) -> Check {
+    for (row, key) in KEYS.iter().enumerate() {
+        let parts: Option<Vec<f64>> = (0..owners - 1).map(|seat| Some(digit(seat, row)? * weight(seat))).collect();
+        let expected = parts.filter(|_| *key != "nobody").map(|p| p.iter().sum::<f64>());
+        let score = opened.json["scores"][row].as_f64();
+        let right = match (score, expected) {
+            (Some(score), Some(expected)) => (score - expected).abs() <= ERROR,
+            (score, expected) => score.is_none() && expected.is_none(),
+        };
+        holds(right, "the_output_equals_the_plaintext_oracle", || format!("key {key}: {score:?}, not {expected:?}"))?;
+    }
+    Ok(())
+}
+
+/// What a job that scores with a private model has beside its parameters.
+pub fn private_parts(cast: &Cast) -> (Vec<ProviderRef>, Vec<ModelRef>, Vec<AttachmentRef>) {
+    let (mut providers, _, attachments) = parts(cast);
+    providers.pop();
+    (providers, vec![ModelRef { owner: cast.owners[0].root.id(), model: WHOLE }], attachments)
+}
+
 /// What a job that scores has beside its parameters.
 pub fn parts(cast: &Cast) -> (Vec<ProviderRef>, Vec<ModelRef>, Vec<AttachmentRef>) {
     let provider = |o: &super::cast::Owner| ProviderRef { owner: o.root.id(), dataset: o.dataset, view: "v".into() };
@@ -76,17 +167,21 @@ pub fn params(cast: &Cast) -> Vec<u8> {
             .iter()
             .map(|o| (ModelRef { owner: o.root.id(), model: o.model.0 }, o.model.1.clone()))
             .collect(),
-        dealer: None,
         keys: Some(rows()),
+        ..Draft::default()
     };
     let kind = tacit_jobs::kind("score-linear/v1");
     kind.and_then(|k| k.draft(json!({"key": "id"}), &draft)).expect("why: sound parameters")
 }
 
 /// What an owner's node brings to its half.
-pub fn material(cast: &Cast, owner: usize) -> Material {
+pub fn material(cast: &Cast, owner: usize, private: bool) -> Material {
     let attachments = [(keys::ATTACHMENT.to_owned(), list())].into();
-    Material { model: Some(cast.owners[owner].model.2.clone()), attachments }
+    let model = match private {
+        true => (owner == 0).then(|| whole_model(cast).1),
+        false => Some(cast.owners[owner].model.2.clone()),
+    };
+    Material { model, attachments }
 }
 
 /// Each key that all owners have is scored by the sum of its rows' digits, and no other is.

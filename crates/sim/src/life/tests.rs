@@ -9,12 +9,14 @@ const BUG_SEEDS: u64 = 200;
 
 #[test]
 fn jobs_hold_under_faults() {
-    let mut succeeded = 0;
+    let (mut succeeded, mut private) = (0, 0);
     for seed in 0..100 {
         let report = run(&Options::new(Scenario::Life, seed));
         assert_eq!(report.violation, None, "seed {seed}: cargo xtask sim --scenario life --seeds {seed}..{}", seed + 1);
-        succeeded += report.ends.iter().filter(|e| *e == "succeeded").count();
+        succeeded += report.ends.iter().filter(|e| e.starts_with("succeeded")).count();
+        private += report.ends.iter().filter(|e| *e == "succeeded, private").count();
     }
+    assert!(private > 5, "only {private} scores with a private model");
     assert!(succeeded > 30, "only {succeeded} jobs succeeded");
 }
 
@@ -25,7 +27,7 @@ fn without_faults_every_sound_job_succeeds() {
         let report = run(&Options { faults: Some(faults), ..Options::new(Scenario::Life, seed) });
         assert_eq!(report.violation, None, "seed {seed}");
         assert!(
-            report.ends.iter().all(|end| end == "succeeded" || end.starts_with("refused")),
+            report.ends.iter().all(|end| end.starts_with("succeeded") || end.starts_with("refused")),
             "seed {seed}: {:?}",
             report.ends
         );
@@ -50,6 +52,11 @@ fn one_half_of_the_planted_bugs_is_found() {
 #[test]
 fn the_other_half_of_the_planted_bugs_is_found() {
     are_found(Bug::LIFE.iter().skip(1).step_by(2));
+}
+
+#[test]
+fn what_only_a_liar_can_use_is_found() {
+    are_found(Bug::ROGUE.iter());
 }
 
 fn are_found<'a>(bugs: impl Iterator<Item = &'a Bug>) {

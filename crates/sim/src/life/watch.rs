@@ -37,9 +37,15 @@ pub(super) struct Watch {
     /// Checkpoints that were given out with a quorum.
     published: BTreeMap<u64, Hash>,
     /// What each witness has cosigned.
-    cosigned: BTreeMap<usize, BTreeMap<u64, Hash>>,
+    pub cosigned: BTreeMap<usize, BTreeMap<u64, Hash>>,
     /// Who handed out its part of which result's key.
     released: BTreeSet<(usize, JobId)>,
+    /// Admissions that were seen to be the node's own.
+    pub own_admissions: BTreeSet<(usize, JobId)>,
+    /// The record that honest nodes hand out their parts for.
+    pub finished_with: BTreeMap<JobId, Hash>,
+    /// What those who ended an attempt well hold of it.
+    pub ended_alike: BTreeMap<(JobId, u32), (Hash, Vec<tacit_types::Seat>)>,
 }
 
 /// A request in one word.
@@ -125,8 +131,12 @@ impl Watch {
     }
 
     /// All parties of a job's life are honest, and its connections let nothing altered through.
-    pub fn blame_names_only_a_guilty_seat(&self, node: usize, abort: &Abort) -> Check {
-        let blamed = matches!(abort, Abort::Misbehaved { .. } | Abort::Disagreement { .. } | Abort::Undisclosed(_));
+    /// Every machine is honest; but a coordinator that lies can give them different jobs.
+    pub fn blame_names_only_a_guilty_seat(&self, node: usize, abort: &Abort, misled: bool) -> Check {
+        let blamed = match abort {
+            Abort::Disagreement { .. } => !misled,
+            other => matches!(other, Abort::Misbehaved { .. } | Abort::Undisclosed(_)),
+        };
         holds(!blamed, "blame_names_only_a_guilty_seat", || format!("node {node}: {abort}"))
     }
 
@@ -155,11 +165,16 @@ impl World {
                 self.an_admission_is_durable_and_charged(i, job, answer)?;
                 self.a_repeated_request_gets_the_answer_of_the_first(i, request, answer)
             }
-            (ToNode::Attest { .. }, FromNode::Attested(bytes)) => {
+            (ToNode::Attest { job, record }, FromNode::Attested(bytes)) => {
+                self.an_attestation_is_of_what_the_node_observed(i, job, record)?;
                 self.attestation_chains_are_gap_free(i, bytes)?;
                 self.a_repeated_request_gets_the_answer_of_the_first(i, request, answer)
             }
-            (ToNode::Logged { job, leaf, .. }, FromNode::Released(_)) => {
+            (ToNode::Logged { job, leaf, proof, .. }, FromNode::Released(_)) => {
+                if !self.has(Bug::AcceptWithoutProof) && !self.has(Bug::ReleaseBeforeQuorum) {
+                    self.no_part_of_a_key_leaves_without_a_receipt_in_a_cosigned_checkpoint(i, leaf, proof)?;
+                }
+                self.no_two_honest_nodes_finish_with_different_records(i, job, leaf)?;
                 self.watch.released.insert((i, *job));
                 self.a_part_of_a_key_leaves_only_for_a_witnessed_complete_receipt(i, job, leaf)
             }
@@ -238,12 +253,12 @@ impl World {
             return wrong("an attestation is missing");
         }
         let leaves = self.leaves();
-        let restored = self.coordinator.restored;
+        let restored = self.is_misled();
         let Some(index) = leaves.iter().position(|l| l == leaf) else {
             return if restored { Ok(()) } else { wrong("the log does not have it") };
         };
         let witnesses = self.nodes.iter().filter(|n| n.seen().is_some_and(|seen| seen.size > index as u64)).count();
-        if witnesses < self.cast.quorum.threshold() {
+        if witnesses < self.cast.quorum.threshold() && !restored {
             return wrong(&format!("{witnesses} witnesses have seen it"));
         }
         let charged = self.nodes[i].disk.durable(&Key::Charged(*id)).is_some();
@@ -271,7 +286,8 @@ impl World {
     pub fn is_over(&self) -> bool {
         let jobs = self.coordinator.jobs().all(|(_, job)| job.is_over());
         let knows = |id: &JobId, node: &super::node::Node| node.job(id).is_none_or(|job| job.terminal.is_some());
-        let alive = || self.nodes.iter().zip(&self.lives[1..]).filter(|(_, life)| life.up).map(|(node, _)| node);
+        let there = |i: &usize| self.lives[i + 1].up && self.is_honest(*i);
+        let alive = || (0..self.nodes.len()).filter(there).map(|i| &self.nodes[i]);
         let told = self.coordinator.jobs().all(|(id, _)| alive().all(|node| knows(id, node)));
         let logged = alive().all(|node| node.unlogged().is_empty());
         jobs && told && logged && self.operator.is_content() && alive().all(|node| node.runs.is_empty())
@@ -280,7 +296,7 @@ impl World {
     /// Whether the witnesses that are left are fewer than a quorum: then no receipt can be
     /// witnessed, and its job waits.
     fn lacks_witnesses(&self) -> bool {
-        let alive = self.lives[1..=self.nodes.len()].iter().filter(|life| life.up).count();
+        let alive = (0..self.nodes.len()).filter(|i| self.lives[i + 1].up && self.is_honest(*i)).count();
         alive < self.cast.quorum.threshold()
     }
 
@@ -291,7 +307,7 @@ impl World {
             running.iter().for_each(|job| self.close_books(i, job));
         }
         self.ledger.bytes_sent_are_received_or_lost()?;
-        let excused = self.coordinator.restored || self.lacks_witnesses();
+        let excused = self.is_misled() || self.lacks_witnesses();
         if !excused {
             self.everything_ends_within_its_bound()?;
             self.every_attestation_is_in_the_log()?;
@@ -299,7 +315,8 @@ impl World {
         }
         self.no_round_key_is_used_twice()?;
         self.the_log_only_grows_and_every_issued_receipt_is_in_it()?;
-        if self.coordinator.restored || self.coordinator.book.published < 3 {
+        self.the_log_holds_nothing_else()?;
+        if self.is_misled() || self.has_liar() || self.coordinator.book.published < 3 {
             Ok(())
         } else {
             self.the_auditor_finds_nothing()
@@ -308,7 +325,8 @@ impl World {
 
     /// Who has not heard of an end, for people.
     fn who_waits(&self) -> String {
-        for (i, node) in self.nodes.iter().enumerate().filter(|(i, _)| self.lives[i + 1].up) {
+        let there = |i: usize| self.lives[i + 1].up && self.is_honest(i);
+        for (i, node) in self.nodes.iter().enumerate().filter(|(i, _)| there(*i)) {
             if let Some((id, _)) = node.jobs().iter().find(|(_, job)| job.terminal.is_none()) {
                 return format!("node {i} does not know the end of job {}", id.short());
             }
@@ -385,7 +403,7 @@ impl World {
 
     fn the_log_only_grows_and_every_issued_receipt_is_in_it(&self) -> Check {
         let wrong = |what: String| broken("the_log_only_grows_and_every_issued_receipt_is_in_it", what);
-        if self.coordinator.restored {
+        if self.is_misled() {
             return Ok(());
         }
         let leaves = self.leaves();

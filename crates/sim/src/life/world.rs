@@ -157,11 +157,6 @@ impl World {
         }
     }
 
-    /// Whether this node does what it should.
-    pub fn is_honest(&self, _node: usize) -> bool {
-        true
-    }
-
     pub fn has(&self, bug: Bug) -> bool {
         self.options.has(bug)
     }
@@ -193,13 +188,15 @@ impl World {
         }
         self.start_operator();
         for i in 0..self.nodes.len() {
-            self.wake(i + 1, super::node::CATCH_UP_MS, Wake::CatchUp);
+            self.wake(i + 1, super::report::CATCH_UP_MS, Wake::CatchUp);
             self.wake(i + 1, super::late::HAND_IN_MS, Wake::HandIn);
         }
         let mut checked = 0;
         while self.violation.is_none() {
             let Some(event) = self.queue.pop() else { break };
             self.take(event);
+            let check = self.honest_nodes_are_safe();
+            self.found(check);
             self.found(self.queue.nothing_spins());
             if self.queue.now() > BOUND_MS {
                 break;
@@ -410,6 +407,7 @@ impl World {
         let words = self.operator.orders.iter().map(|order| match order.id.and_then(|id| self.coordinator.job(&id)) {
             Some(job) => match job.terminal().filter(|_| job.has_ended()).and_then(|end| end.code()) {
                 Some(code) => format!("{} [{code}]", job.state()),
+                None if order.is_private() => format!("{}, private", job.state()),
                 None => job.state().to_owned(),
             },
             None if order.refused => "not_taken".into(),
