@@ -7,10 +7,15 @@ use curve25519_dalek::traits::IsIdentity;
 use hkdf::Hkdf;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use crate::points::{self, Backend, From, Multiplier, Operation};
 use crate::rng::Rng;
 use crate::secret::Secret;
+
+/// The fewest peers for which lanes are faster than one multiplication after the other: eight points cost as much as
+/// fewer do.
+const LANES_MIN: usize = 3;
 
 /// A secret scalar, uniform modulo the group order, erased on drop.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -51,6 +56,21 @@ impl SecretScalar {
     /// The agreement with a peer's point.
     pub fn agree(&self, peer: &PublicPoint) -> Agreement {
         Agreement(Secret::new((peer.point * self.0).compress().to_bytes()))
+    }
+
+    /// The agreements with many peers' points, in order: what [`SecretScalar::agree`] gives for each, at a quarter of
+    /// the cost where eight points are multiplied at a time.
+    pub fn agree_all(&self, peers: &[PublicPoint]) -> Vec<Agreement> {
+        let lanes = Backend::detect() == Backend::Lanes && peers.len() >= LANES_MIN;
+        let encodings: Vec<[u8; 32]> = peers.iter().filter(|_| lanes).map(|p| p.bytes).collect();
+        let mut products = Zeroizing::new(vec![[0u8; 32]; encodings.len()]);
+        // The encoder doubles.
+        let half = SecretScalar(self.0.div_by_2());
+        match points::run(From::Encoded(&encodings), Operation::Multiply(&Multiplier::new(&half.0)), &mut products) {
+            Ok(()) if lanes => products.iter().map(|bytes| Agreement(Secret::new(*bytes))).collect(),
+            // proof: a public point has been decoded, so that no lane refuses it.
+            _ => peers.iter().map(|peer| self.agree(peer)).collect(),
+        }
     }
 }
 
@@ -131,6 +151,22 @@ mod tests {
         let left: Secret<[u8; 40]> = a.agree(&b.public()).derive(b"salt", &[b"x", b"y"]);
         let right: Secret<[u8; 40]> = b.agree(&a.public()).derive(b"salt", &[b"xy"]);
         assert!(left.ct_eq(&right));
+    }
+
+    #[test]
+    fn agreements_with_many_are_those_with_each() {
+        let mut rng = Rng::from_seed(&Secret::new([4; 32]));
+        let least = SecretScalar::from_scalar(Scalar::ONE);
+        let most = SecretScalar::from_scalar(-Scalar::ONE);
+        for secret in [SecretScalar::random(&mut rng), SecretScalar::random(&mut rng), least, most] {
+            for count in [0, 1, 2, 3, 7, 8, 9, 16, 17, 33] {
+                let peers: Vec<PublicPoint> = (0..count).map(|_| SecretScalar::random(&mut rng).public()).collect();
+                let each: Vec<Agreement> = peers.iter().map(|peer| secret.agree(peer)).collect();
+                let all = secret.agree_all(&peers);
+                assert_eq!(all.len(), count);
+                assert!(all.iter().zip(&each).all(|(a, b)| a.0.ct_eq(&b.0)), "{count}");
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::base::add_multiple;
 use super::point::*;
-use super::{Encoding, From, Operation, Refused, Uniform};
+use super::{Encoding, From, Operation, Refused, Uniform, erase};
 
 /// Registers of eight points of which the inversions are done together: few enough that they stay in the second cache.
 const TOGETHER: usize = 64;
@@ -31,6 +31,7 @@ pub(super) fn run(from: From<'_>, operation: Operation<'_>, out: &mut [Encoding]
                 *out = encoding;
             }
         });
+        erase(&mut points, identity());
     }
     Ok(())
 }

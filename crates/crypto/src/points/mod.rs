@@ -1,7 +1,7 @@
-//! The curve arithmetic over every item: hash or decode a point, multiply or blind it, encode it. The only module of this
-//! crate with unsafe code.
+//! The curve arithmetic over many points: hash or decode a point, multiply or blind it, encode it. One of the modules
+//! with unsafe code.
 //!
-//! There are millions of points and one scalar, so the vector form puts eight points into the eight lanes of a register
+//! There are many points and one scalar, so the vector form puts eight points into the eight lanes of a register
 //! instead of dividing one point among them. Unsafe is needed to call functions compiled for instructions that were found
 //! at run time and to read lanes. [`portable`] does the same with the curve library and is what the tests hold the lanes
 //! to, byte for byte.
@@ -203,6 +203,13 @@ pub fn run_at(backend: Backend, from: From<'_>, operation: Operation<'_>, out: &
     }
     let _ = backend;
     portable::run(from, operation, out)
+}
+
+/// Writes over what may be secret, in a way that is not left out because nobody reads it again.
+#[cfg(target_arch = "x86_64")]
+fn erase<T: Copy>(all: &mut [T], with: T) {
+    all.fill(with);
+    zeroize::optimization_barrier(all);
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 
 use core::arch::x86_64::*;
 
-use super::Encoding;
 use super::field::*;
+use super::{Encoding, erase};
 
 /// Eight points: x = X / Z, y = Y / Z, x y = T / Z.
 #[derive(Clone, Copy)]
@@ -218,6 +218,7 @@ fn map_end(t: &F, (r, _, v): &(F, F, F), (was_square, root): &(__mmask8, F)) -> 
 }
 
 /// What the encoding of a doubled point is made of, before the inversion that all points share.
+#[derive(Clone, Copy)]
 struct Doubled {
     e: F,
     f: F,
@@ -258,6 +259,8 @@ pub(super) fn encode_doubled(points: &[P], mut out: impl FnMut(usize, [Encoding;
         inverse = mul(&inverse, &part.product);
         out(i, store(&encode_end(part, &select(part.identity, &own, &small(0)))));
     }
+    let nothing = Doubled { e: one, f: one, g: one, h: one, eg: one, fh: one, product: one, identity: 0, before: one };
+    erase(&mut parts, nothing);
 }
 
 /// s of the encoding, from 1 / (e f g h).

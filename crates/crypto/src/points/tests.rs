@@ -54,7 +54,7 @@ fn lanes_and_library_agree_at_every_length() {
     }
 }
 
-/// `cargo test --release -p tacit-psi -- --ignored million`
+/// `cargo test --release -p tacit-crypto -- --ignored million`
 #[test]
 #[ignore = "a million points through every operation: minutes in a development build"]
 fn lanes_and_library_agree_on_a_million_points() {
