@@ -1,4 +1,5 @@
-//! The vector kernels, and one of the two modules of the product with unsafe code; the other is the kernel of `mpc`.
+//! The vector kernels, and one of the modules of the product with unsafe code; the others are [`crate::points`] and the
+//! kernel of `mpc`.
 //!
 //! Unsafe is needed for two things: to call a function compiled for instructions that were found at
 //! run time, and to load and store vector registers. Every function here has a portable twin that
@@ -188,13 +189,22 @@ pub(crate) fn as_bytes_mut<L: Lane>(lanes: &mut [L]) -> &mut [u8] {
     unsafe { core::slice::from_raw_parts_mut(lanes.as_mut_ptr().cast::<u8>(), length) }
 }
 
-/// Erases bytes, eight at a time: erasing a scratch byte by byte costs more than expanding into it.
+/// Asks for what is to be read soon to be brought near; a hint and nothing more.
+#[inline]
+pub fn prefetch<T>(items: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in items.chunks((64 / size_of::<T>().max(1)).max(1)) {
+        // SAFETY: SSE is part of x86-64, and a prefetch reads nothing.
+        unsafe { core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T1 }>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = items;
+}
+
+/// Erases bytes as fast as memory is filled: erasing a scratch word by word costs a part of what expanding into it does.
 pub(crate) fn wipe(bytes: &mut [u8]) {
-    // SAFETY: every bit pattern is a valid `u64`.
-    let (head, words, tail) = unsafe { bytes.align_to_mut::<u64>() };
-    head.zeroize();
-    words.zeroize();
-    tail.zeroize();
+    bytes.fill(0);
+    zeroize::optimization_barrier(bytes);
 }
 
 /// The elements as their bytes in memory, to be read.
