@@ -1,6 +1,9 @@
 //! Who sits where.
 
+use std::sync::{Arc, OnceLock};
+
 use serde::{Deserialize, Serialize};
+use tacit_crypto::Verifier;
 use tacit_types::{NodeId, Seat};
 
 /// One seated party.
@@ -14,6 +17,27 @@ pub struct Member {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Seating {
     members: Vec<Member>,
+    #[serde(skip)]
+    keys: Keys,
+}
+
+/// The members' keys, each decoded when it is first asked for. They follow from the members, so that they are no part
+/// of what a seating is compared by.
+#[derive(Clone, Default)]
+struct Keys(Arc<OnceLock<Vec<OnceLock<Option<Verifier>>>>>);
+
+impl PartialEq for Keys {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Keys {}
+
+impl core::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Keys")
+    }
 }
 
 impl Seating {
@@ -23,7 +47,7 @@ impl Seating {
         nodes.sort_unstable();
         let distinct = nodes.windows(2).all(|pair| pair[0] != pair[1]);
         (distinct && nodes.len() <= tacit_types::limits::SEATS_MAX)
-            .then(|| Self { members: nodes.into_iter().map(|node| Member { node }).collect() })
+            .then(|| Self { members: nodes.into_iter().map(|node| Member { node }).collect(), keys: Keys::default() })
     }
 
     /// Number of seats.
@@ -44,6 +68,13 @@ impl Seating {
     /// The node in a seat.
     pub fn node(&self, seat: Seat) -> Option<NodeId> {
         self.members.get(seat.index()).map(|m| m.node)
+    }
+
+    /// The decoded key of a seat's node; `None` for a seat that nobody has or a key that is no point.
+    pub fn verifier(&self, seat: Seat) -> Option<&Verifier> {
+        let keys = self.keys.0.get_or_init(|| self.members.iter().map(|_| OnceLock::new()).collect());
+        let member = self.members.get(seat.index())?;
+        keys.get(seat.index())?.get_or_init(|| Verifier::new(&member.node)).as_ref()
     }
 
     /// The seat of a node.

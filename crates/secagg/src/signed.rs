@@ -4,8 +4,8 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tacit_crypto::Transcript;
 use tacit_crypto::sign::{Signature, verify_batch};
-use tacit_crypto::{Transcript, verify};
 use tacit_protocol::{Party, Seating};
 use tacit_types::limits::MESSAGE_BYTES_MAX;
 use tacit_types::wire::{self, Blob};
@@ -101,7 +101,7 @@ impl Signed {
 
     /// Whether the signature is the seat's.
     pub fn verify(&self, seating: &Seating) -> bool {
-        seating.node(self.seat).is_some_and(|node| verify(&node, self.message().as_bytes(), &self.signature))
+        seating.verifier(self.seat).is_some_and(|key| key.verify(self.message().as_bytes(), &self.signature))
     }
 
     /// Whether it is this message, signed by that seat.
@@ -140,7 +140,7 @@ pub(crate) fn first_forged<'a>(seating: &Seating, all: &[&'a Signed]) -> Option<
     let items: Option<Vec<_>> = all
         .iter()
         .zip(&messages)
-        .map(|(s, m)| seating.node(s.seat).map(|node| (node, m.as_bytes().as_slice(), s.signature)))
+        .map(|(s, m)| seating.verifier(s.seat).map(|key| (key, m.as_bytes().as_slice(), s.signature)))
         .collect();
     if items.is_some_and(|items| verify_batch(&items)) {
         return None;
