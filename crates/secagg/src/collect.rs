@@ -135,11 +135,11 @@ impl<'a> Run<'a> {
         }
         let all = Transcript::new("tacit-secagg/1/collect/points").fixed(&scope.0);
         let transcript = points.values().fold(all, |t, (_, hash)| t.fixed(&hash.0)).finish();
-        let mut masks = Vec::with_capacity(points.len());
-        for (seat, (point, _)) in points.iter().filter(|(seat, _)| **seat != me) {
-            let seed = keys::pair_seed(&transcript, (me, &secret, &public), (*seat, point));
-            masks.push(SignedPrg { prg: Prg::new(&seed), subtract: me > *seat });
-        }
+        let peers: Vec<(Seat, PublicPoint)> =
+            points.iter().filter(|(seat, _)| **seat != me).map(|(seat, (point, _))| (*seat, *point)).collect();
+        let seeds = keys::pair_seeds(&transcript, (me, &secret, &public), &peers);
+        let pair = |(seed, (seat, _)): (_, &(Seat, _))| SignedPrg { prg: Prg::new(&seed), subtract: me > *seat };
+        let mut masks: Vec<SignedPrg> = seeds.into_iter().zip(&peers).map(pair).collect();
         let own = SecretScalar::random(party.rng());
         let point = own.public();
         let seed = keys::blind_seed(&transcript, me, &point, &recipient, &own.agree(&recipient));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tacit_crypto::seal::{open_once, seal_once};
-use tacit_crypto::{Secret as Hidden, SecretScalar, shamir};
+use tacit_crypto::{Agreement, PublicPoint, Secret as Hidden, SecretScalar, shamir};
 use tacit_protocol::{Offence, Party};
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Hash, Seat};
@@ -67,13 +67,14 @@ pub(crate) fn deal_out(party: &mut Party, plan: &Plan, book: &AgreedBook, own: &
         threshold: t,
     };
     let root = Signed::new(party, Kind::Root, &book.t1, 0, &body);
+    let mut agreements = agreements(&holders, book, own);
     let (mut messages, mut opening_keys, mut mine) = (BTreeMap::new(), BTreeMap::new(), None);
     for (group, ((holder, commitments), shares)) in holders.iter().zip(groups).zip(shares).enumerate() {
         let path = outer.path(group);
         if *holder == me {
             mine = Some(Held { commitments, outer: path, shares });
-        } else if let Some(peer) = book.peers.get(holder) {
-            let (sealed, keys) = seal_shares(&book.t1, me, *holder, own, peer, &shares);
+        } else if let Some(agreed) = agreements.remove(holder) {
+            let (sealed, keys) = seal_shares(&book.t1, me, *holder, &agreed, &shares);
             messages.insert(*holder, wire::encode(&Deal { root: root.clone(), path, sealed }).into());
             opening_keys.insert(*holder, keys);
         }
@@ -105,27 +106,42 @@ fn group_commitments(
     leaves
 }
 
+/// The agreements of each round key with each holder whose keys are known: one secret with many points at a time.
+fn agreements(holders: &[Seat], book: &AgreedBook, own: &[RoundKeys]) -> BTreeMap<Seat, Vec<Agreement>> {
+    let peers: Vec<(Seat, &Vec<PeerKeys>)> =
+        holders.iter().filter_map(|seat| Some((*seat, book.peers.get(seat)?))).collect();
+    let mut all: BTreeMap<Seat, Vec<Agreement>> = peers.iter().map(|(seat, _)| (*seat, Vec::new())).collect();
+    for (rho, keys) in own.iter().enumerate() {
+        // proof: a bundle without a key set for every round key was refused, so that none is left out here.
+        let known: Vec<(Seat, PublicPoint)> =
+            peers.iter().filter_map(|(seat, keys)| Some((*seat, keys.get(rho)?.seal))).collect();
+        let points: Vec<PublicPoint> = known.iter().map(|(_, point)| *point).collect();
+        for ((seat, _), agreement) in known.iter().zip(keys.seal.agree_all(&points)) {
+            all.entry(*seat).or_default().push(agreement);
+        }
+    }
+    all
+}
+
 /// Seals a holder's shares. Both directions of an agreement come from one multiplication, so the
 /// keys for the holder's own deal are made here too.
 fn seal_shares(
     t1: &Hash,
     me: Seat,
     holder: Seat,
-    own: &[RoundKeys],
-    peer: &[PeerKeys],
+    agreements: &[Agreement],
     shares: &[Option<(SecretScalar, SecretScalar)>],
 ) -> (Vec<Blob>, Vec<Hidden<[u8; 32]>>) {
-    let mut opening = Vec::with_capacity(own.len());
-    let mut sealed = Vec::with_capacity(own.len());
-    for (((keys, peer), pair), rho) in own.iter().zip(peer).zip(shares).zip(0..) {
-        let agreement = keys.seal.agree(&peer.seal);
-        opening.push(keys::share_key(t1, &agreement, holder, me, rho));
+    let mut opening = Vec::with_capacity(agreements.len());
+    let mut sealed = Vec::with_capacity(agreements.len());
+    for ((agreement, pair), rho) in agreements.iter().zip(shares).zip(0..) {
+        opening.push(keys::share_key(t1, agreement, holder, me, rho));
         let Some((mask, own)) = pair else { continue };
         let mut plain = [0u8; 64];
         plain[..32].copy_from_slice(mask.to_bytes().expose_secret());
         plain[32..].copy_from_slice(own.to_bytes().expose_secret());
         let plain = Hidden::new(plain);
-        let key = keys::share_key(t1, &agreement, me, holder, rho);
+        let key = keys::share_key(t1, agreement, me, holder, rho);
         sealed.push(Blob(seal_once(&key, &keys::share_context(t1, rho, me, holder), plain.expose_secret())));
     }
     (sealed, opening)

@@ -331,7 +331,7 @@ impl Hub<'_> {
     async fn unmask(&mut self, party: &mut Party, epoch: &mut Epoch, agreed: &Agreed) -> Result<(Opened, Hash), Abort> {
         let step = self.step(epoch, phase::UNMASK);
         party.progress(step);
-        let (me, rho) = (party.seat(), self.round().index);
+        let me = party.seat();
         let own = self.member.sign_openings(party, epoch, agreed).await?;
         let mut recovery = Recovery::new(epoch, &self.member, agreed);
         recovery.take(epoch, party.seating(), own, &mut self.blames);
@@ -340,7 +340,7 @@ impl Hub<'_> {
         let mut collector = Collector::new(step, epoch.plan.caps().unmask(), from, until);
         while !recovery.is_complete() {
             let Some((seat, sealed)) = collector.next(party, &mut self.blames).await? else { break };
-            match recovery.unseal(epoch, me, seat, rho, &sealed) {
+            match recovery.unseal(seat, &sealed) {
                 Some(signed) => recovery.take(epoch, party.seating(), signed, &mut self.blames),
                 None => self.blames.push(Blame::seat(seat, Offence::Malformed)),
             }

@@ -65,14 +65,21 @@ pub(crate) fn self_hash(seat: Seat, rho: u16, b: &SecretScalar) -> Hash {
         .finish()
 }
 
-/// The mask that two seats share. Both derive it, the one with the smaller seat adds it.
-pub(crate) fn pair_seed(tr: &Hash, mine: (Seat, &SecretScalar, &PublicPoint), peer: (Seat, &PublicPoint)) -> PrgSeed {
-    let (seat, secret, public) = mine;
-    let (low, high) = if seat < peer.0 { ((seat, public), peer) } else { (peer, (seat, public)) };
-    secret.agree(peer.1).derive(
-        &tr.0,
-        &[b"tacit-secagg/1/mask", &low.0.0.to_le_bytes(), &high.0.0.to_le_bytes(), low.1.as_bytes(), high.1.as_bytes()],
-    )
+/// The masks that a seat shares with others, in their order. Both derive a mask, the one with the smaller seat adds it.
+pub(crate) fn pair_seeds(
+    tr: &Hash,
+    (seat, secret, public): (Seat, &SecretScalar, &PublicPoint),
+    peers: &[(Seat, PublicPoint)],
+) -> Vec<PrgSeed> {
+    let points: Vec<PublicPoint> = peers.iter().map(|(_, point)| *point).collect();
+    let seed = |(agreement, peer): (Agreement, &(Seat, PublicPoint))| {
+        let (mine, theirs) = ((seat, public), (peer.0, &peer.1));
+        let (low, high) = if seat < peer.0 { (mine, theirs) } else { (theirs, mine) };
+        let seats = (low.0.0.to_le_bytes(), high.0.0.to_le_bytes());
+        let info: [&[u8]; 5] = [b"tacit-secagg/1/mask", &seats.0, &seats.1, low.1.as_bytes(), high.1.as_bytes()];
+        agreement.derive(&tr.0, &info)
+    };
+    secret.agree_all(&points).into_iter().zip(peers).map(seed).collect()
 }
 
 /// A seat's own mask, opened when the seat survives.

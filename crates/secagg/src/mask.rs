@@ -51,7 +51,10 @@ fn piece<L: Element>(
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
     source.fill(at, L::slots(tile))?;
-    for mask in masks {
+    // The next tile's numbers come from memory while this one is masked, a part for each mask.
+    let (next, part) = (at + tile.len(), tile.len().div_ceil(masks.len().max(1)));
+    for (i, mask) in masks.iter().enumerate() {
+        source.hint(next + i * part, part);
         mask.prg.apply(at as u64, tile, mask.subtract);
     }
     L::write_bytes(tile, out);

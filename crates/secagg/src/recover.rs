@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tacit_crypto::seal::open_once;
 use tacit_crypto::shamir::Lagrange;
-use tacit_crypto::{Prg, SecretScalar, SignedPrg};
+use tacit_crypto::{Prg, PublicPoint, Secret as Hidden, SecretScalar, SignedPrg};
 use tacit_protocol::{Abort, Blame, Offence, Seating};
 use tacit_types::{Hash, Seat, Step};
 
 use crate::epoch::Epoch;
-use crate::keys::{self, RoundKeys};
+use crate::keys;
 use crate::merkle::{Place, Secret, Shape};
 use crate::messages::Unmask;
 use crate::round::{Agreed, Member};
@@ -28,11 +28,23 @@ struct Wanted {
     shares: BTreeMap<Seat, SecretScalar>,
 }
 
+fn opening_keys(epoch: &Epoch, member: &Member<'_>, agreed: &Agreed) -> BTreeMap<Seat, Hidden<[u8; 32]>> {
+    let hub = epoch.plan.aggregator;
+    let others = agreed.seats.iter().copied().filter(|s| *s != hub);
+    let peers: Vec<(Seat, PublicPoint)> =
+        others.filter_map(|s| Some((s, epoch.peer(s, member.round.index)?.seal))).collect();
+    let points: Vec<PublicPoint> = peers.iter().map(|(_, point)| *point).collect();
+    let agreements = member.keys.seal.agree_all(&points);
+    let key = |((seat, _), agreement): (&(Seat, _), _)| (*seat, keys::opening_key(&member.tr, &agreement, *seat, hub));
+    peers.iter().zip(agreements).map(key).collect()
+}
+
 /// The openings of one round.
 pub(crate) struct Recovery<'a> {
     tr: Hash,
     rho: u16,
-    keys: &'a RoundKeys,
+    /// What the survivors seal their openings under.
+    opening_keys: BTreeMap<Seat, Hidden<[u8; 32]>>,
     agreed: &'a Agreed,
     threshold: usize,
     wanted: BTreeMap<Seat, Wanted>,
@@ -60,7 +72,7 @@ impl<'a> Recovery<'a> {
         Self {
             tr: member.tr,
             rho: member.round.index,
-            keys: &member.keys,
+            opening_keys: opening_keys(epoch, member, agreed),
             agreed,
             threshold: usize::from(epoch.plan.params.threshold()),
             open: wanted.len(),
@@ -75,10 +87,8 @@ impl<'a> Recovery<'a> {
     }
 
     /// Opens a sealed message of openings.
-    pub fn unseal(&self, epoch: &Epoch, me: Seat, from: Seat, rho: u16, sealed: &[u8]) -> Option<Signed> {
-        let theirs = epoch.peer(from, rho)?;
-        let key = keys::opening_key(&self.tr, &self.keys.seal.agree(&theirs.seal), from, me);
-        let signed = Signed::read(&open_once(&key, &self.tr.0, sealed)?)?;
+    pub fn unseal(&self, from: Seat, sealed: &[u8]) -> Option<Signed> {
+        let signed = Signed::read(&open_once(self.opening_keys.get(&from)?, &self.tr.0, sealed)?)?;
         (signed.seat == from).then_some(signed)
     }
 
@@ -156,14 +166,11 @@ impl<'a> Recovery<'a> {
 
     /// What the survivors added with a lost seat, taken off: the sign is the opposite of theirs.
     fn pair_masks(&self, epoch: &Epoch, lost: Seat, secret: &SecretScalar, masks: &mut Vec<SignedPrg>) {
-        let public = secret.public();
-        for seat in epoch.topology.neighbours(lost) {
-            if !self.agreed.seats.contains(&seat) {
-                continue;
-            }
-            let Some(theirs) = epoch.peer(seat, self.rho) else { continue };
-            let seed = keys::pair_seed(&self.tr, (lost, secret, &public), (seat, &theirs.mask));
-            masks.push(SignedPrg { prg: Prg::new(&seed), subtract: seat < lost });
+        let near = epoch.topology.neighbours(lost).into_iter().filter(|s| self.agreed.seats.contains(s));
+        let peers: Vec<_> = near.filter_map(|s| Some((s, epoch.peer(s, self.rho)?.mask))).collect();
+        let seeds = keys::pair_seeds(&self.tr, (lost, secret, &secret.public()), &peers);
+        for (seed, (seat, _)) in seeds.iter().zip(&peers) {
+            masks.push(SignedPrg { prg: Prg::new(seed), subtract: *seat < lost });
         }
     }
 

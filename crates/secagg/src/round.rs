@@ -162,13 +162,11 @@ impl<'a> Member<'a> {
         let me = party.seat();
         let own = keys::self_seed(&self.tr, me, &self.keys.own);
         let mut masks = vec![SignedPrg { prg: Prg::new(&own), subtract: false }];
-        for peer in epoch.topology.neighbours(me) {
-            let Some(theirs) = epoch.peer(peer, self.round.index).filter(|_| self.participants.contains(&peer)) else {
-                continue;
-            };
-            let mine = (me, &self.keys.mask, &self.keys.mask_public);
-            let seed = keys::pair_seed(&self.tr, mine, (peer, &theirs.mask));
-            masks.push(SignedPrg { prg: Prg::new(&seed), subtract: me > peer });
+        let near = epoch.topology.neighbours(me).into_iter().filter(|s| self.participants.contains(s));
+        let peers: Vec<_> = near.filter_map(|s| Some((s, epoch.peer(s, self.round.index)?.mask))).collect();
+        let mine = (me, &self.keys.mask, &self.keys.mask_public);
+        for (seed, (peer, _)) in keys::pair_seeds(&self.tr, mine, &peers).iter().zip(&peers) {
+            masks.push(SignedPrg { prg: Prg::new(seed), subtract: me > *peer });
         }
         if let Delivery::Recipient { key, .. } = &self.round.delivery {
             let recipient = key.point().ok_or_else(|| {

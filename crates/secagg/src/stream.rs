@@ -112,11 +112,10 @@ impl Stream {
         }
         let all = Transcript::new("tacit-secagg/1/stream/points").fixed(&scope.0);
         let transcript = points.values().fold(all, |t, (_, hash)| t.fixed(&hash.0)).finish();
-        let pair = |(seat, (point, _)): (&Seat, &(PublicPoint, Hash))| Pair {
-            key: keys::pair_seed(&transcript, (me, &secret, &public), (*seat, point)),
-            subtract: me > *seat,
-        };
-        let pairs = points.iter().filter(|(seat, _)| **seat != me).map(pair).collect();
+        let peers: Vec<(Seat, PublicPoint)> =
+            points.iter().filter(|(seat, _)| **seat != me).map(|(seat, (point, _))| (*seat, *point)).collect();
+        let keys = keys::pair_seeds(&transcript, (me, &secret, &public), &peers);
+        let pairs = keys.into_iter().zip(&peers).map(|(key, (seat, _))| Pair { key, subtract: me > *seat }).collect();
         Ok(Pads { transcript, pairs, next: 0 })
     }
 }

@@ -2,11 +2,15 @@
 //! the pile, the masks and the hash of the result go over each tile of the sum while it lies in the first
 //! cache, so that the whole of it is read and written once.
 
+use tacit_crypto::kernel::prefetch;
 use tacit_crypto::prg::TILE_BYTES;
 use tacit_crypto::{Lane, SignedPrg};
 use tacit_types::Hash;
 
 use crate::vector::{Vector, Width};
+
+/// Bytes that are asked for while as many are masked.
+const AHEAD_BYTES: usize = 2 << 10;
 
 /// A complete masked vector: its bytes in chunks as they came, each with its offset, in order.
 pub(crate) type Chunks = Vec<(usize, Vec<u8>)>;
@@ -81,10 +85,22 @@ fn pass<L: Lane>(sum: &mut [u8], pile: &[Chunks], masks: &[SignedPrg], mut done:
             }
         }
         rest.iter().for_each(|vector| add_part::<L>(tile, at, vector));
-        for mask in masks {
-            mask.prg.apply_bytes::<L>((at / L::BYTES) as u64, tile, mask.subtract);
-        }
+        unmask::<L>(tile, at, masks, pile);
         done(tile);
+    }
+}
+
+/// Applies every mask to the tile at byte `at`. The next tile's rows come from memory meanwhile: a few lines are asked for
+/// before each piece of a mask, because more than the processor keeps track of would hold up the cipher.
+fn unmask<L: Lane>(tile: &mut [u8], at: usize, masks: &[SignedPrg], pile: &[Chunks]) {
+    let next = |vector| whole(vector, at + TILE_BYTES, TILE_BYTES).unwrap_or_default();
+    let mut ahead = pile.iter().flat_map(|vector| next(vector).chunks(AHEAD_BYTES)).peekable();
+    for mask in masks {
+        let piece = if ahead.peek().is_some() { AHEAD_BYTES } else { TILE_BYTES };
+        for (i, bytes) in tile.chunks_mut(piece).enumerate() {
+            ahead.next().into_iter().for_each(prefetch);
+            mask.prg.apply_bytes::<L>(((at + i * piece) / L::BYTES) as u64, bytes, mask.subtract);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Vectors in the rings Z_2^32, Z_2^64 and Z_2^128, and where a party's numbers come from.
 
 use serde::{Deserialize, Serialize};
+use tacit_crypto::kernel::prefetch;
 use tacit_crypto::{Lane, fixed};
 use tacit_types::{Code, Fault};
 
@@ -187,9 +188,18 @@ pub trait Source: Send {
     /// A fault of the caller's own half, such as a value out of range; it ends the aggregation
     /// before the piece leaves.
     fn fill(&mut self, start: usize, out: Slots<'_>) -> Result<(), Fault>;
+
+    /// Says that `len` elements from `start` on will be asked for soon. They may lie beyond the end.
+    fn hint(&self, start: usize, len: usize) {
+        let _ = (start, len);
+    }
 }
 
 impl Source for &Vector {
+    fn hint(&self, start: usize, len: usize) {
+        each_width!(Vector, self, v => prefetch(within(v, start, len)));
+    }
+
     fn width(&self) -> Width {
         Vector::width(self)
     }
@@ -210,6 +220,10 @@ impl Source for &Vector {
 }
 
 impl Source for Vector {
+    fn hint(&self, start: usize, len: usize) {
+        <&Vector as Source>::hint(&self, start, len);
+    }
+
     fn width(&self) -> Width {
         Vector::width(self)
     }
@@ -248,7 +262,17 @@ impl<'a> FixedPoint<'a> {
     }
 }
 
+/// Of some elements those that exist.
+fn within<T>(elements: &[T], start: usize, len: usize) -> &[T] {
+    let end = start.saturating_add(len).min(elements.len());
+    elements.get(start..end).unwrap_or_default()
+}
+
 impl Source for FixedPoint<'_> {
+    fn hint(&self, start: usize, len: usize) {
+        prefetch(within(self.values, start, len));
+    }
+
     fn width(&self) -> Width {
         Width::W32
     }

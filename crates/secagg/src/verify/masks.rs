@@ -51,11 +51,12 @@ impl Opened<'_> {
                 continue;
             }
             let public: PublicPoint = theirs.mask;
-            for peer in self.near(seat) {
-                let peer_keys = keys_of(peer).ok_or(Unmade::Incomplete)?;
-                let seed = keys::pair_seed(&self.tr, (seat, &secret, &public), (peer, &peer_keys.mask));
+            let known = |peer: Seat| Some((peer, keys_of(peer)?.mask));
+            let peers: Option<Vec<_>> = self.near(seat).map(known).collect();
+            let peers = peers.ok_or(Unmade::Incomplete)?;
+            for (seed, (peer, _)) in keys::pair_seeds(&self.tr, (seat, &secret, &public), &peers).iter().zip(&peers) {
                 // The sign is the opposite of the survivor's.
-                masks.push(SignedPrg { prg: Prg::new(&seed), subtract: peer < seat });
+                masks.push(SignedPrg { prg: Prg::new(seed), subtract: *peer < seat });
             }
         }
         Ok(masks)
