@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use tacit_crypto::{Secret, SigningKey};
-use tacit_protocol::{Abort, Disclosure, Effect, Event, HashAhead, Machine, Party, Seating, Setup};
+use tacit_protocol::{Abort, Disclosure, Effect, Event, HashAhead, Machine, Message, Party, Seating, Setup};
 use tacit_types::{Attempt, JobId, Millis, Seat, Step};
 
 use crate::case::Clock;
@@ -55,7 +55,8 @@ where
 {
     let mut keys: Vec<SigningKey> = (0..n).map(|i| SigningKey::from_seed(&seed(1, i))).collect();
     keys.sort_by_key(SigningKey::id);
-    let seating = Seating::new(keys.iter().map(SigningKey::id).collect()).unwrap_or_else(|| panic!("{n} seats"));
+    let ids: Vec<_> = keys.iter().map(SigningKey::id).collect();
+    let seating = Seating::new(ids.clone()).unwrap_or_else(|| panic!("{n} seats"));
     let mut machines: Vec<Machine<T>> = keys
         .into_iter()
         .enumerate()
@@ -64,7 +65,8 @@ where
                 job: JobId([1; 32]),
                 attempt: Attempt(1),
                 seat: Seat(i as u16),
-                seating: seating.clone(),
+                // Each has one of its own: a seating keeps the keys that its party has decoded.
+                seating: Seating::new(ids.clone()).unwrap_or_else(|| panic!("{n} seats")),
                 disclosures: disclosures.to_vec(),
                 stream_bytes_max: 1 << 40,
             };
@@ -97,7 +99,7 @@ where
             match effect {
                 Effect::Send(m) => {
                     *work[to].bytes.entry(m.address.step).or_default() += m.body.len() as u64;
-                    queue.push_back((m.address.to.index(), Event::Received(m)));
+                    queue.push_back((m.address.to.index(), Event::Received(carried(m))));
                 }
                 Effect::Credit { to: sender, consumed } => {
                     queue.push_back((sender.index(), Event::Credit { from: me, consumed }));
@@ -119,6 +121,13 @@ where
     let outcomes =
         finished.map(|(i, m)| (Seat(i as u16), m.take_outcome().unwrap_or_else(|| panic!("seat {i} hangs")))).collect();
     Report { outcomes, work }
+}
+
+/// What arrives of a message: its bytes in memory of the receiver's, as after a network. The sender's buffer is given
+/// back, so that the sender is not charged for fresh memory for all that waits at the receiver.
+fn carried(mut message: Message) -> Message {
+    message.body = message.body.as_slice().to_vec();
+    message
 }
 
 fn seed(kind: u8, i: usize) -> Secret<[u8; 32]> {
