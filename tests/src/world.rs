@@ -330,6 +330,5 @@ pub fn shown(path: &Path) -> String {
 
 /// A UDP port of this machine that is free now.
 pub fn free_port() -> u16 {
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    socket.unwrap_or_else(|e| panic!("a free port: {e}")).port()
+    tacit_net::free_port().unwrap_or_else(|e| panic!("a free port: {e}"))
 }

@@ -1,5 +1,7 @@
 //! Where a peer listens, as people write it: `host:port`, with IPv6 addresses in brackets.
 
+use core::net::Ipv4Addr;
+use core::sync::atomic::{AtomicU32, Ordering};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
@@ -121,6 +123,32 @@ fn is_host_name(text: &str) -> bool {
     text.len() <= HOST_BYTES_MAX && text.split('.').all(label) && !numeric
 }
 
+/// Ports that [`free_port`] takes from: below those that systems give to sockets that ask for none (from 32,768 on).
+const FREE_PORTS: core::ops::Range<u16> = 20_000..32_000;
+
+/// A port of the loopback address that nothing uses now, for demonstrations and tests. No socket that asks for any
+/// port gets it while a daemon that it is meant for stops and starts; no two calls of one process give the same.
+///
+/// # Errors
+/// What the system says of the last port that was tried.
+pub fn free_port() -> std::io::Result<u16> {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    // Processes begin far from each other, so that those of one moment seldom try the same.
+    let begin = std::process::id().wrapping_mul(7919);
+    let mut last = None;
+    for _ in FREE_PORTS {
+        let place =
+            begin.wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed)) % u32::from(FREE_PORTS.end - FREE_PORTS.start);
+        let port = FREE_PORTS.start + place as u16;
+        let here = (Ipv4Addr::LOCALHOST, port);
+        match std::net::UdpSocket::bind(here).and_then(|_| std::net::TcpListener::bind(here)) {
+            Ok(_) => return Ok(port),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +159,20 @@ mod tests {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
         assert_eq!("[::1]:9".parse::<Address>().unwrap().host(), "::1");
+    }
+
+    #[test]
+    fn free_ports_differ_and_are_none_that_a_client_gets() {
+        let ports: Vec<u16> = (0..64).map(|_| free_port().unwrap()).collect();
+        let distinct: std::collections::BTreeSet<u16> = ports.iter().copied().collect();
+        assert_eq!(distinct.len(), ports.len());
+        assert!(ports.iter().all(|p| FREE_PORTS.contains(p)));
+        // One in use is passed over.
+        let next =
+            FREE_PORTS.start + (free_port().unwrap() + 1 - FREE_PORTS.start) % (FREE_PORTS.end - FREE_PORTS.start);
+        if let Ok(_taken) = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, next)) {
+            assert_ne!(free_port().unwrap(), next);
+        }
     }
 
     #[test]

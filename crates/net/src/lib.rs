@@ -26,7 +26,7 @@ mod reset;
 mod stream;
 mod tls;
 
-pub use address::Address;
+pub use address::{Address, free_port};
 pub use config::{Clock, Closed, Config, Gate, Profile, Timing, system_clock};
 pub use connection::{Connection, Stats};
 pub use endpoint::Endpoint;

@@ -39,7 +39,7 @@ pub async fn within<T>(seconds: u64, what: &str, future: impl Future<Output = T>
 
 /// A port that was free a moment ago, so that a coordinator can come back to it.
 fn free_port() -> SocketAddr {
-    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    (std::net::Ipv4Addr::LOCALHOST, tacit_net::free_port().unwrap()).into()
 }
 
 /// A home with short waits, and the daemon on it.
@@ -79,7 +79,16 @@ impl World {
     }
 
     pub async fn start(&mut self) {
-        self.running = Some(Coordinator::start(self.home()).await.unwrap());
+        // A stopped daemon's socket closes when the last task that holds it has ended.
+        let begun = std::time::Instant::now();
+        self.running = loop {
+            match Coordinator::start(self.home()).await {
+                Err(fault) if fault.code == Code::NetPortTaken && begun.elapsed().as_secs() < 10 => {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+                started => break Some(started.unwrap()),
+            }
+        };
     }
 
     pub async fn stop(&mut self) {

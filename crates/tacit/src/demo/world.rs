@@ -179,6 +179,5 @@ fn shown(args: &[&str]) -> String {
 
 /// A UDP port of this machine that is free now.
 pub fn free_port() -> Result<u16, Fault> {
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").map_err(|e| failed(format!("a free port: {e}")))?;
-    Ok(socket.local_addr().map_err(|e| failed(format!("a free port: {e}")))?.port())
+    tacit_net::free_port().map_err(|e| failed(format!("a free port: {e}")))
 }
