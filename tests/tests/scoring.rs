@@ -418,7 +418,7 @@ fn snippet<'a>(page: &'a str, file: &str) -> &'a str {
 fn the_worked_example_works_as_it_stands() {
     let page = repo::text(Path::new("docs/SCORING.md"));
     let mut world = World::with_coordinator();
-    for (party, role) in [("bank", "node"), ("telecom", "node"), ("lab", "operator")] {
+    for (party, role) in [("bank", "node"), ("telecom", "node"), ("notary", "node"), ("lab", "operator")] {
         world.join(party, role);
     }
     for file in [
@@ -429,10 +429,13 @@ fn the_worked_example_works_as_it_stands() {
         "contract.toml",
         "customers.txt",
         "job.toml",
+        "bank-private.json",
+        "private-contract.toml",
+        "private-job.toml",
     ] {
         world.write(file, snippet(&page, file));
     }
-    let mut id = String::new();
+    let (mut id, mut decided) = (String::new(), false);
     for block in page.split("```console\n").skip(1).map(|b| b.split_once("```").unwrap().0) {
         for line in block.lines() {
             let (party, command) = line.split_once("$ ").unwrap();
@@ -454,6 +457,17 @@ fn the_worked_example_works_as_it_stands() {
             if words[1..].starts_with(&["job", "submit"]) {
                 done["id"].as_str().unwrap().clone_into(&mut id);
             }
+            if let Some(decisions) = done["result"]["decisions"].as_array() {
+                let wanted = [("C-1003", json!(true)), ("C-1001", json!(false)), ("C-1002", Value::Null)];
+                let wanted = wanted.map(|(key, decision)| json!({"key": key, "decision": decision}));
+                assert_eq!(decisions, &wanted);
+                assert!(page.contains("The decision for `C-1003` is yes, for `C-1001` no, and `C-1002` is unknown."));
+                decided = true;
+            }
+            if line == "notary$ tacit node egress" {
+                let kinds: Vec<&str> = done.as_array().unwrap().iter().map(|r| r["kind"].as_str().unwrap()).collect();
+                assert!(["dealt seeds", "randomness"].iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
+            }
             if let Some(scores) = done["result"]["scores"].as_array() {
                 let margins =
                     [0.8 * -1.3 - 0.3 * 16_000.5 / 20_000.0 - 0.2 + 0.6 + 0.2, 0.8 * -0.6 - 0.105 - 0.2 - 0.5 - 0.4];
@@ -470,11 +484,12 @@ fn the_worked_example_works_as_it_stands() {
         if !world.runs("bank") {
             world.start("bank");
             world.start("telecom");
+            world.start("notary");
             world.wait_online("lab", 2);
         }
         if block.contains("model import") {
             std::thread::sleep(Duration::from_secs(2));
         }
     }
-    assert!(!id.is_empty());
+    assert!(!id.is_empty() && decided);
 }

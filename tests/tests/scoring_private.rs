@@ -708,7 +708,7 @@ fn memory(world: &World, party: &str) -> (u64, u64) {
 
 /// 100,000 rows of 20 features with a private model, in a memory that grows by little more than the rows themselves.
 #[test]
-#[ignore = "takes minutes in a build for tests; run it with --release"]
+#[ignore = "the greatest job, for its time and memory; run it by hand"]
 fn a_hundred_thousand_rows_of_twenty_features_take_little_memory() {
     let tables = vec![table("a", 5, 100_000, 12), table("b", 6, 100_000, 8)];
     let private = Private::new(tables, "m", "rows = 1000000\nprecision = \"score\"");

@@ -226,14 +226,13 @@ fn a_loss_on_shares_stops_everyone_and_names_who_was_lost_first() {
         let others: Vec<u8> = [1, 2, 3, 4].into_iter().filter(|s| *s != lost).collect();
         job.step(T0.plus(10), Input::Reachable { node: key(lost + 100).id(), reachable: false });
         let (first, second, third) = (others[0], others[1], others[2]);
-        let named = seat_of(&job, lost);
-        finish(&mut job, second, 20, missing(named, true));
+        // One that waits for who waits reports first.
+        let (named, waited) = (seat_of(&job, lost), seat_of(&job, second));
+        finish(&mut job, first, 20, missing(waited, true));
         let told: Vec<NodeId> =
             asked(&job).into_iter().filter(|(_, r)| matches!(r, ToNode::Cancel { .. })).map(|(node, _)| node).collect();
-        assert!([first, third].iter().all(|s| told.contains(&key(s + 100).id())), "{told:?}");
-        // One that waited for who waited, and one that was told to stop.
-        let waited = seat_of(&job, second);
-        finish(&mut job, first, 30, missing(waited, true));
+        assert!([second, third].iter().all(|s| told.contains(&key(s + 100).id())), "{told:?}");
+        finish(&mut job, second, 30, missing(named, true));
         finish(&mut job, third, 40, failed(Code::JobPeerLost, "cancelled"));
         if back {
             finish(&mut job, lost, 50, failed(Code::JobPeerLost, "the node was restarted; the attempt is burned"));
