@@ -22,6 +22,9 @@ struct Vector {
 #[serde(deny_unknown_fields)]
 struct Case {
     name: String,
+    /// Who has models, and whether somebody deals; a part each and nobody where it is not said.
+    #[serde(default)]
+    roles: Roles,
     written: serde_json::Value,
     params_hex: String,
     /// What the job may open: name, audience, numbers at most.
@@ -33,6 +36,33 @@ struct Case {
 /// The file name of a kind's page and vector.
 fn file(id: &str) -> String {
     id.replace('/', "-")
+}
+
+/// Who has models, and whether somebody deals.
+#[derive(Deserialize, Clone, Copy, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Roles {
+    /// Each provider has a model, and nobody deals.
+    #[default]
+    Split,
+    /// The same with a dealer.
+    Dealt,
+    /// The first provider has the one model, over features that all have between them; with a dealer.
+    Private,
+    /// Nobody has a model; with a dealer.
+    Rule,
+}
+
+impl Roles {
+    /// Those of a job file: by its dealer and the models that it names.
+    pub fn of(dealer: bool, models: usize) -> Self {
+        match (dealer, models) {
+            (false, _) => Roles::Split,
+            (true, 0) => Roles::Rule,
+            (true, 1) => Roles::Private,
+            (true, _) => Roles::Dealt,
+        }
+    }
 }
 
 /// Two providers, each with these columns and a model over those of real numbers, and a list of two keys: what any kind
@@ -81,15 +111,22 @@ impl Writing {
         }
     }
 
-    /// One model, of the first provider, over features that the two have between them, and a dealer.
-    pub fn private(columns: &ColumnKinds) -> Self {
+    /// The same in other roles.
+    pub fn with(columns: &ColumnKinds, roles: Roles) -> Self {
         let mut this = Self::new(columns);
-        this.draft.models.truncate(1);
-        this.models.truncate(1);
-        this.draft.dealer = Some(NodeId([3; 32]));
-        let numbers = columns.iter().filter(|(_, kind)| **kind == ColumnKind::Float);
-        for (i, (name, _)) in numbers.enumerate() {
-            this.draft.providers[i % 2].columns.remove(name);
+        let models = match roles {
+            Roles::Split | Roles::Dealt => this.models.len(),
+            Roles::Private => 1,
+            Roles::Rule => 0,
+        };
+        this.draft.models.truncate(models);
+        this.models.truncate(models);
+        this.draft.dealer = (!matches!(roles, Roles::Split)).then_some(NodeId([3; 32]));
+        if matches!(roles, Roles::Private) {
+            let numbers = columns.iter().filter(|(_, kind)| **kind == ColumnKind::Float);
+            for (i, (name, _)) in numbers.enumerate() {
+                this.draft.providers[i % 2].columns.remove(name);
+            }
         }
         this
     }
@@ -134,8 +171,8 @@ fn what_is_signed_for_a_kind_stays_the_same_bytes() {
         assert_eq!(vector.kind, kind.id());
         assert!(!vector.cases.is_empty(), "{path} has no case");
         let columns: ColumnKinds = vector.columns.into_iter().collect();
-        let writing = Writing::new(&columns);
         for case in vector.cases {
+            let writing = Writing::with(&columns, case.roles);
             let fault = |f: tacit_types::Fault| -> ! { panic!("{path}, {}: {f}", case.name) };
             let params = kind.draft(case.written.clone(), &writing.draft).unwrap_or_else(|f| fault(f));
             let plan = kind.plan(&params, &writing.parts()).unwrap_or_else(|f| fault(f));
@@ -160,10 +197,12 @@ fn what_is_signed_for_a_kind_stays_the_same_bytes() {
 #[test]
 fn the_template_of_every_kind_is_a_job_that_can_be_planned() {
     let named = [("amount", ColumnKind::Float), ("age", ColumnKind::Int), ("id", ColumnKind::Text)];
-    let writing = Writing::new(&named.map(|(name, kind)| (name.to_owned(), kind)).into());
+    let columns = named.map(|(name, kind)| (name.to_owned(), kind)).into();
     for kind in CATALOG {
         // Most templates begin inside `[params]`; what is in them is what the tool reads.
         let template: toml::Table = kind.template().parse().unwrap_or_else(|e| panic!("{}: {e}", kind.id()));
+        let models = template.get("models").and_then(toml::Value::as_array).map_or(0, Vec::len);
+        let writing = Writing::with(&columns, Roles::of(template.contains_key("dealer"), models));
         let params = serde_json::to_value(&template["params"]).expect("TOML is JSON");
         let params = kind.draft(params, &writing.draft).unwrap_or_else(|f| panic!("{}: {f}", kind.id()));
         assert!(kind.plan(&params, &writing.parts()).is_ok(), "{}", kind.id());

@@ -9,7 +9,7 @@ use tacit_jobs::ColumnKinds;
 use tacit_tests::{pages, repo};
 use tacit_types::Name;
 
-use crate::catalogue::Writing;
+use crate::catalogue::{Roles, Writing};
 
 fn documents() -> Vec<PathBuf> {
     repo::with_extension("", "md")
@@ -100,14 +100,18 @@ fn check(place: &str, text: &str) {
             let kind = tacit_jobs::kind(&job.kind).unwrap_or_else(|f| wrong(&f.to_string()));
             let params = serde_json::to_value(&job.params).expect("TOML is JSON");
             let ranges = job.params.get("ranges").and_then(toml::Value::as_table);
-            let writing = match ranges {
-                // A private model's features are those with a range.
-                Some(ranges) => {
-                    let features = ranges.keys().map(|name| (name.clone(), ColumnKind::Float));
-                    Writing::private(&features.chain([("id".to_owned(), ColumnKind::Text)]).collect())
-                }
-                None => Writing::new(&columns()),
-            };
+            // A private model's features are those with a range; a sample may also say whose columns are whose.
+            let ranged = ranges.into_iter().flat_map(|r| r.keys().cloned());
+            let owned = job.params.get("features").and_then(toml::Value::as_table);
+            let owned = owned.into_iter().flat_map(|f| f.values().filter_map(toml::Value::as_array)).flatten();
+            let named = ranged.chain(owned.filter_map(|v| v.as_str().map(str::to_owned)));
+            let mut named: ColumnKinds = named.map(|name| (name, ColumnKind::Float)).collect();
+            if named.is_empty() {
+                named = columns();
+            }
+            named.insert("id".to_owned(), ColumnKind::Text);
+            let roles = Roles::of(job.dealer.is_some(), job.models.as_ref().map_or(0, Vec::len));
+            let writing = Writing::with(&named, roles);
             let params = kind.draft(params, &writing.draft).unwrap_or_else(|f| wrong(&f.to_string()));
             assert!(kind.plan(&params, &writing.parts()).is_ok(), "{place}");
         }
