@@ -102,6 +102,7 @@ pub enum Bug {
 impl Bug {
     /// Those of a job's life.
     pub const LIFE: &[Bug] = &[
+        Bug::DealAlike,
         Bug::AnswerBeforeSync,
         Bug::AttestBeforeStore,
         Bug::ForgetChain,
@@ -132,18 +133,6 @@ impl Bug {
         Bug::ForgetToAsk,
         Bug::ForgetAttestation,
         Bug::DropLate,
-        Bug::DealAlike,
-    ];
-
-    /// Those that show where somebody lies, or in other tricks of it.
-    pub const ROGUE: &[Bug] = &[
-        Bug::RunUnadmitted,
-        Bug::ChangeAssignment,
-        Bug::AttestBlindly,
-        Bug::AcceptAnyRecord,
-        Bug::TrustProof,
-        Bug::OpenUnproven,
-        Bug::LogUnchecked,
     ];
 
     /// Those of secure aggregation alone.

@@ -203,7 +203,7 @@ pub enum Trick {
     StartUnasked,
     /// The coordinator alters a job, or signs one in its operator's place.
     AlterJob,
-    /// The coordinator has a node attest an altered record.
+    /// The coordinator has a node attest an altered record, and shows it the receipt over the true one.
     AlterRecord,
     /// The coordinator shows some witnesses another history.
     ForkLog,
@@ -217,7 +217,7 @@ pub enum Trick {
 
 impl Trick {
     /// Those of a node.
-    const NODE: &[Trick] = &[
+    pub const NODE: &[Trick] = &[
         Trick::AlterAnswer,
         Trick::ReplayAnswer,
         Trick::SwapAnswers,
@@ -229,7 +229,7 @@ impl Trick {
         Trick::HandInJunk,
     ];
     /// Those of a coordinator.
-    const COORDINATOR: &[Trick] = &[
+    pub const COORDINATOR: &[Trick] = &[
         Trick::StartTwice,
         Trick::StartApart,
         Trick::StartUnasked,

@@ -333,6 +333,7 @@ impl World {
             self.coordinator.book.waiting.remove(&id);
             if let (Ok(proof), Some(leaf)) = (proof, leaf) {
                 let proof = Blob(proof.to_string().into_bytes());
+                self.show_to_all(id, &leaf, &proof)?;
                 self.input(id, Input::Logged { index, leaf: Blob(leaf), proof })?;
             }
         }

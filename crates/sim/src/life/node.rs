@@ -77,7 +77,7 @@ fn unknown(job: &JobId) -> Fault {
     Fault::new(Code::JobUnknown, job.short())
 }
 
-type Answered = Alive<Result<FromNode, Fault>>;
+pub(super) type Answered = Alive<Result<FromNode, Fault>>;
 
 impl Node {
     pub fn new(cast: &'static Cast, i: usize, slots_max: usize) -> Self {
@@ -424,21 +424,11 @@ impl World {
         let Some(mut job) = self.nodes[i].job(id) else { return Ok(Err(unknown(id))) };
         let seen = self.nodes[i].witness.seen().map(|s| SeenCheckpoint { size: s.size, root: s.root });
         let link = next_link(self.nodes[i].chain());
-        if self.has(Bug::AttestBlindly) && job.attested.is_none() {
-            let Ok(record) = tacit_crypto::cbor::decode::<tacit_receipts::UsageRecord>(record) else {
-                return Ok(Err(unknown(id)));
-            };
-            let (key, now) = (&self.cast.owners[i].node, self.clock(i + 1));
-            let role = tacit_receipts::record::Role::Input;
-            let signed = tacit_receipts::Attestation::agreeing(&record, role, seen).sign(key, &record, now, link);
-            let statement = Blob(signed.bytes().to_vec());
-            job.attested = Some((record.digest(), statement.clone()));
-            let head = (Key::Chain, wire::encode(&(link.seq, signed.id().0)));
-            self.store(i, vec![head, unlogged_row(link.seq, *id, &statement), job_row(*id, &job)])?;
-            return Ok(Ok(FromNode::Attested(statement)));
-        }
         let (answer, attested) = match job.attest(record, link, seen, &self.context(i)) {
             Ok(done) => done,
+            Err(_) if self.has(Bug::AttestBlindly) && job.attested.is_none() && job.terminal.is_none() => {
+                return self.attest_blindly(i, *id, job, record);
+            }
             Err(fault) => return Ok(Err(fault)),
         };
         if let Some(attested) = attested {
@@ -491,7 +481,7 @@ impl World {
             Err(fault)
                 if (self.has(Bug::AcceptIncomplete) && fault.what.contains("took part"))
                     || (self.has(Bug::TrustProof) && fault.code == Code::LogQuorum)
-                    || self.has(Bug::AcceptAnyRecord)
+                    || (self.has(Bug::AcceptAnyRecord) && fault.what.contains("this node attested"))
                     || self.has(Bug::AcceptWithoutProof) =>
             {
                 let release = job.release.clone();

@@ -3,16 +3,18 @@
 
 use tacit_crypto::Statement;
 use tacit_engine::control::{Finish, Finished, FromNode, Package, Terminal, ToNode};
-use tacit_engine::{Assignment, ToCoordinator, Worker};
+use tacit_engine::{Assignment, ToCoordinator, Worker, WorkerJob};
 use tacit_governance::JobSpec;
 use tacit_receipts::merkle::{MemTree, consistency_proof, leaf_hash, root};
 use tacit_receipts::receipt::next_link;
 use tacit_receipts::record::Role;
 use tacit_receipts::{AddCheckpoint, Attestation, Checkpoint, LogProof, Quantity, TileReader, UsageRecord};
-use tacit_types::wire::Blob;
+use tacit_types::wire::{self, Blob};
 use tacit_types::{Attempt, Code, Fault, JobId, Seat};
 
 use super::book::Files;
+use super::late::unlogged_row;
+use super::node::{Answered, Key, job_row};
 use super::process::Alive;
 use super::world::{COORDINATOR, Wire, World};
 use crate::faults::{CALM_AT_MS, FaultKind, Trick};
@@ -133,6 +135,19 @@ impl World {
             }
             _ => answer,
         }
+    }
+
+    /// [`crate::Bug::AttestBlindly`]: whatever it is shown, a node signs it.
+    pub fn attest_blindly(&mut self, i: usize, id: JobId, mut job: WorkerJob, record: &[u8]) -> Answered {
+        let Ok(record) = tacit_crypto::cbor::decode::<UsageRecord>(record) else { return Ok(Ok(failed("no record"))) };
+        let (link, now) = (next_link(self.nodes[i].chain()), self.clock(i + 1));
+        let key = &self.cast.owners[i].node;
+        let signed = Attestation::agreeing(&record, Role::Input, None).sign(key, &record, now, link);
+        let statement = Blob(signed.bytes().to_vec());
+        job.attested = Some((record.digest(), statement.clone()));
+        let head = (Key::Chain, wire::encode(&(link.seq, signed.id().0)));
+        self.store(i, vec![head, unlogged_row(link.seq, id, &statement), job_row(id, &job)])?;
+        Ok(Ok(FromNode::Attested(statement)))
     }
 
     /// What a dishonest node reports in place of how its attempt ended.
@@ -297,6 +312,18 @@ impl World {
         let signed = head.sign(&self.cast.log_key, &self.cast.log).ok()?;
         let proof = LogProof::build(&TileReader::new(&files, size), index, &signed).ok()?;
         Some(Blob(proof.to_string().into_bytes()))
+    }
+
+    /// Shows a receipt to those as well that it does not carry: they may have signed another record.
+    pub fn show_to_all(&mut self, job: JobId, leaf: &[u8], proof: &Blob) -> Alive {
+        if !self.plays(COORDINATOR, Trick::AlterRecord) {
+            return Ok(());
+        }
+        for node in 0..self.nodes.len() {
+            let (leaf, proof) = (Blob(leaf.to_vec()), proof.clone());
+            self.ask_beside(node, ToNode::Logged { job, leaf, proof, beside: Vec::new() })?;
+        }
+        Ok(())
     }
 
     /// Shows a receipt as logged before any witness has seen it.

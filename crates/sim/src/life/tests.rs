@@ -1,7 +1,7 @@
 //! Jobs under faults.
 
 use crate::bug::Bug;
-use crate::faults::Faults;
+use crate::faults::{FaultKind, Faults, Rogue, Trick};
 use crate::run::{Options, Scenario, run};
 
 /// Seeds within which each planted bug is found.
@@ -54,9 +54,52 @@ fn the_other_half_of_the_planted_bugs_is_found() {
     are_found(Bug::LIFE.iter().skip(1).step_by(2));
 }
 
+/// Each mistake of an honest party that only a liar can use, the trick that uses it and whose it is, and the
+/// invariant that then does not hold.
+const USED_BY_LIARS: [(Bug, usize, Trick, &str); 7] = [
+    (Bug::RunUnadmitted, 0, Trick::StartUnasked, "no_honest_node_runs_without_its_own_admission"),
+    (Bug::ChangeAssignment, 0, Trick::StartTwice, "an_attempt_is_begun_once"),
+    (Bug::AttestBlindly, 0, Trick::AlterRecord, "an_attestation_is_of_what_the_node_observed"),
+    (Bug::AcceptAnyRecord, 0, Trick::AlterRecord, "no_two_honest_nodes_finish_with_different_records"),
+    (Bug::TrustProof, 0, Trick::ShowUnwitnessed, "no_part_of_a_key_leaves_without_a_receipt_in_a_cosigned_checkpoint"),
+    (Bug::OpenUnproven, 0, Trick::ShowUnwitnessed, "no_result_is_opened_without_a_receipt_in_a_cosigned_checkpoint"),
+    (Bug::LogUnchecked, 2, Trick::HandInJunk, "the_log_holds_nothing_else"),
+];
+
 #[test]
 fn what_only_a_liar_can_use_is_found() {
-    are_found(Bug::ROGUE.iter());
+    for (bug, process, trick, invariant) in USED_BY_LIARS {
+        let found = (0..BUG_SEEDS).find(|seed| {
+            let rogue = Some(Rogue { process, tricks: vec![trick] });
+            let refuse = (bug == Bug::RunUnadmitted).then_some(1);
+            let faults = Faults { delay: 20, rogue, refuse, ..Faults::default() };
+            let options = Options { faults: Some(faults), bug: Some(bug), ..Options::new(Scenario::Life, *seed) };
+            run(&options).violation.is_some_and(|violation| violation.invariant == invariant)
+        });
+        let seed = found.unwrap_or_else(|| panic!("{bug:?} was not found by {invariant} in {BUG_SEEDS} seeds"));
+        println!("{bug:?}: seed {seed}, {invariant}");
+    }
+}
+
+#[test]
+fn every_trick_is_survived() {
+    let nodes = Trick::NODE.iter().map(|trick| (2, *trick));
+    let all: Vec<(usize, Trick)> = nodes.chain(Trick::COORDINATOR.iter().map(|trick| (0, *trick))).collect();
+    for (process, trick) in all {
+        let mut played = 0;
+        for seed in 0..40 {
+            if seed >= 6 && played > 0 {
+                break;
+            }
+            let rogue = Some(Rogue { process, tricks: vec![trick] });
+            let faults = Faults { delay: 20, rogue, ..Faults::default() };
+            let report = run(&Options { faults: Some(faults), ..Options::new(Scenario::Life, seed) });
+            assert_eq!(report.violation, None, "{trick:?}, seed {seed}");
+            let kinds = [FaultKind::RogueNode, FaultKind::RogueCoordinator];
+            played += kinds.iter().filter_map(|kind| report.coverage.get(kind)).sum::<u64>();
+        }
+        assert!(played > 0, "{trick:?} was never played");
+    }
 }
 
 fn are_found<'a>(bugs: impl Iterator<Item = &'a Bug>) {
