@@ -9,6 +9,8 @@ use tacit_governance::{PartyCard, PartyRole};
 use tacit_net::keyfile;
 use tacit_types::{Code, Fault, Name, NodeId, UnixMillis};
 
+use crate::online::OnlineConfig;
+
 /// The configuration file's name.
 pub const CONFIG_FILE: &str = "node.toml";
 /// Attempts that a node runs at a time, unless it says otherwise.
@@ -35,6 +37,9 @@ pub struct Config {
     pub slots: u32,
     /// The coordinator.
     pub coordinator: CoordinatorPin,
+    /// Where calls for scores are taken; nowhere when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub online: Option<OnlineConfig>,
     /// Databases behind local names. They hold passwords, so they are read and never written.
     #[serde(default, skip_serializing)]
     pub sources: Sources,
@@ -88,6 +93,7 @@ impl Config {
             return Err(malformed(format!("slots is 1 to {SLOTS_MAX}")));
         }
         config.listen.parse::<std::net::SocketAddr>().map_err(|_| malformed(format!("listen: `{}`", config.listen)))?;
+        config.online.as_ref().map(OnlineConfig::check).transpose()?;
         config.coordinator_id()?;
         config.sources.check()?;
         Ok(config)

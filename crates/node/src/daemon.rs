@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use crate::client;
 use crate::config::{Config, Keys};
 use crate::link::StreamHeader;
+use crate::online::{self, Online};
 use crate::peers::{Known, PeerStream, Switchboard};
 use crate::serve::Refused;
 use crate::store::{AttestationRow, Store};
@@ -66,6 +67,7 @@ pub(crate) struct Inner {
     pub(crate) tasks: Mutex<Option<JoinSet<()>>>,
     /// Wakes the task that delivers reports.
     pub(crate) reports: tokio::sync::Notify,
+    pub(crate) online: Online,
 }
 
 impl Node {
@@ -85,6 +87,10 @@ impl Node {
         for (_, card, _) in store.parties().await? {
             known.insert(card.node);
         }
+        let callers = match &config.online {
+            Some(online) => Some(listen_for_callers(online.check()?).await?),
+            None => None,
+        };
         let signing = Arc::new(keys.node.share());
         let identity = Identity::from_signing_key(&signing)?;
         // why: Config::parse has checked the address.
@@ -110,11 +116,15 @@ impl Node {
             to_coordinator: watch::channel(None).0,
             tasks: Mutex::new(Some(JoinSet::new())),
             reports: tokio::sync::Notify::new(),
+            online: Online::new(crate::now()),
             config,
             keys,
         });
         inner.burn().await?;
         inner.mesh.set_peer(coordinator, Some(address), Keep::Always);
+        if let Some(listener) = callers {
+            inner.spawn(online::serve(inner.clone(), listener));
+        }
         let (stop, stopped) = watch::channel(false);
         let done = tokio::spawn(serve(inner.clone(), events, stopped));
         Ok(Self { inner, stop, done, _lock: lock })
@@ -160,6 +170,14 @@ impl Node {
         self.inner.mesh.close().await;
         self.inner.store.close().await;
     }
+}
+
+/// Binds the address where calls are taken.
+async fn listen_for_callers(address: std::net::SocketAddr) -> Result<tokio::net::TcpListener, Fault> {
+    tokio::net::TcpListener::bind(address).await.map_err(|e| {
+        let code = if e.kind() == std::io::ErrorKind::AddrInUse { Code::NetPortTaken } else { Code::IoFailed };
+        Fault::new(code, format!("online.listen {address}: {e}"))
+    })
 }
 
 /// Takes the folder for this process.

@@ -11,6 +11,7 @@ pub mod config;
 pub mod daemon;
 pub mod datasets;
 pub mod models;
+pub mod online;
 pub mod store;
 pub mod trust;
 

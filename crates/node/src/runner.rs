@@ -8,6 +8,7 @@ use tacit_engine::ToCoordinator;
 use tacit_engine::control::{Assignment, Finished, PACKAGE_INLINE_BYTES_MAX, Package};
 use tacit_engine::session::Session;
 use tacit_governance::JobSpec;
+use tacit_jobs::score::online::host::{Tell, hear};
 use tacit_jobs::{JointContext, JointHalf, JointOutput, Material, Plan};
 use tacit_net::mesh::Keep;
 use tacit_net::{Address, DataReceiver};
@@ -22,7 +23,9 @@ use crate::daemon::Inner;
 use crate::datasets;
 use crate::egress::Egress;
 use crate::link::{LinkFrame, StreamHeader};
+use crate::online::HostLink;
 use crate::peers::{FRAMES_PER_SEAT_MAX, PeerStream};
+use crate::store::WindowRow;
 
 /// The largest protocol message that a peer may stream to this node.
 const STREAM_BYTES_MAX: u64 = 1 << 34;
@@ -65,8 +68,11 @@ pub(crate) async fn run(
         tracing::warn!(job = %id.short(), attempt = attempt.0, %code, hint, "the attempt failed");
     }
     let egress = attempt_run.egress.take();
+    let window = attempt_run.window.take();
+    let rows = tacit_engine::record::window(job.body(), &finished).map(|w| w.rows);
+    let ended = End { finished: &finished, release: &release, egress: &egress, window: window.as_ref().zip(rows) };
     // A disk that is full now may have room later, and the others wait for the report.
-    while let Err(fault) = store(&inner, &id, attempt, &finished, &release, &egress).await {
+    while let Err(fault) = store(&inner, &id, attempt, &ended).await {
         tracing::error!(%fault, job = %id.short(), "the end of an attempt could not be stored");
         if !matches!(fault.code, Code::StoreFull | Code::StoreLocked) {
             return;
@@ -88,20 +94,30 @@ impl Drop for Held {
     }
 }
 
+/// How an attempt ended here.
+struct End<'a> {
+    finished: &'a Finished,
+    release: &'a Option<Vec<u8>>,
+    egress: &'a [(NodeId, &'static str, u64)],
+    /// The calls of a window that was counted, and the rows that they asked for.
+    window: Option<(&'a WindowRow, u64)>,
+}
+
 async fn store(
     inner: &Inner,
     id: &tacit_types::JobId,
     attempt: tacit_types::Attempt,
-    finished: &Finished,
-    release: &Option<Vec<u8>>,
-    egress: &[(NodeId, &'static str, u64)],
+    end: &End<'_>,
 ) -> Result<(), Fault> {
     let mut tx = inner.store.begin().await?;
     let Some(mut job) = tx.job(id).await? else { return Ok(()) };
-    job.finish(attempt, finished.clone(), release.clone());
+    job.finish(attempt, end.finished.clone(), end.release.clone());
     tx.put_job(id, &job).await?;
     tx.forget_records(id).await?;
-    tx.add_egress(id, egress).await?;
+    tx.add_egress(id, end.egress).await?;
+    if let Some((window, rows)) = end.window {
+        tx.end_window(window, rows).await?;
+    }
     tx.commit().await
 }
 
@@ -192,6 +208,13 @@ struct AttemptRun {
     input_sent: bool,
     opened: Vec<(String, u64)>,
     ahead: Arc<HashAhead>,
+    /// The callers' end of a window, at its recipient.
+    host: Option<HostLink>,
+    /// Whether calls are answered during the run: nothing may hold the machine up then.
+    serves: bool,
+    /// A write of the ledger that is under way.
+    ledger: Option<tokio::task::JoinHandle<()>>,
+    window: Option<WindowRow>,
 }
 
 impl AttemptRun {
@@ -207,6 +230,10 @@ impl AttemptRun {
             ledger_written: Instant::now(),
             input_sent: false,
             opened: Vec::new(),
+            host: None,
+            serves: false,
+            ledger: None,
+            window: None,
         }
     }
 
@@ -221,6 +248,10 @@ impl AttemptRun {
         cancel: &mut mpsc::Receiver<Code>,
     ) -> Result<JointOutput, Abort> {
         let spec = job.body();
+        self.serves = spec.asker.is_some();
+        if spec.asker == Some(self.inner.keys.root.id()) {
+            self.host = Some(self.inner.online.link(&self.header.job, self.header.attempt.0));
+        }
         let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params, &tacit_jobs::Parts::of(spec))?;
         let (streams, _seat) = self.inner.board.open(self.header.job, self.header.attempt);
         let (events, received) = mpsc::channel(self.seats().len().saturating_mul(FRAMES_PER_SEAT_MAX).max(1));
@@ -368,6 +399,7 @@ impl AttemptRun {
             let wake = timer.map_or(deadline, |at| (self.began + Duration::from_millis(at.0)).min(deadline));
             tokio::select! {
                 Some(arrived) = received.recv() => pending.push(arrived.event),
+                bytes = said(self.host.as_mut()) => pending.push(Event::Host(bytes)),
                 Some(code) = cancel.recv(), if !cancelled => {
                     cancelled = true;
                     pending.push(Event::Cancel(code));
@@ -417,7 +449,8 @@ impl AttemptRun {
                     tracing::trace!(job = %self.header.job.short(), ms = self.now().0, %step, phase, "a step begins");
                     self.report_progress(step);
                 }
-                Effect::Opened { .. } | Effect::Host(_) | Effect::Finish => {}
+                Effect::Host(bytes) => self.hear(&bytes)?,
+                Effect::Opened { .. } | Effect::Finish => {}
             }
         }
         Ok(())
@@ -448,9 +481,33 @@ impl AttemptRun {
         Ok(())
     }
 
+    /// What the seat says to its own node.
+    fn hear(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        if let Tell::Closed { leaves } = hear(bytes)? {
+            let (job, attempt) = (self.header.job, self.header.attempt.0);
+            self.window = Some(WindowRow { job, attempt, leaves });
+        }
+        match &mut self.host {
+            Some(host) => host.take(bytes),
+            None => Ok(()),
+        }
+    }
+
     async fn write_ledger(&mut self) -> Result<(), Fault> {
+        if self.serves && self.ledger.as_ref().is_some_and(|task| !task.is_finished()) {
+            return Ok(());
+        }
         self.ledger_written = Instant::now();
         let entries = self.egress.take();
+        if self.serves && !entries.is_empty() {
+            let (store, job) = (self.inner.store.clone(), self.header.job);
+            self.ledger = Some(tokio::spawn(async move {
+                if let Err(fault) = store.add_egress(&job, &entries).await {
+                    tracing::error!(%fault, job = %job.short(), "what has left could not be written down");
+                }
+            }));
+            return Ok(());
+        }
         if entries.is_empty() { Ok(()) } else { self.inner.store.add_egress(&self.header.job, &entries).await }
     }
 
@@ -461,6 +518,14 @@ impl AttemptRun {
         self.inner.spawn(async move {
             let _ = client::ask(&connection, &ToCoordinator::Progress { job, step }).await;
         });
+    }
+}
+
+/// What the callers have for the seat; nothing where there are none.
+async fn said(host: Option<&mut HostLink>) -> Vec<u8> {
+    match host {
+        Some(host) => host.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -15,9 +15,13 @@ use tokio::sync::watch;
 mod attestations;
 mod bounds;
 mod models;
+mod online;
 
 pub use attestations::AttestationRow;
 pub use models::ModelRow;
+pub use online::{
+    CALLERS_MAX, CALLS_KEPT_MAX, CallRow, CallerRow, PUBLISHED_MAX, PublishedRow, WINDOWS_KEPT_MAX, WindowRow,
+};
 
 pub use bounds::{EGRESS_ROWS_MAX, EXPIRED_KEPT_MS, OPEN_ROWS_MAX, REFUSED_ROWS_MAX};
 

@@ -212,8 +212,92 @@ pub enum ModelCommand {
         after_help = "Example: tacit model import credit model.json --format xgboost\nFormats: xgboost, lightgbm, linear, scorecard, onnx, tacit; see docs/MODELS.md"
     )]
     Import(ModelImportArgs),
-    /// Models of this party.
+    /// Models of this party, and what it publishes.
     List,
+    /// Take calls for scores at this node: windows are opened under a contract, one after the other.
+    #[command(after_help = "Example: tacit model publish credit online.toml; see docs/SCORING.md")]
+    Publish(PublishArgs),
+    /// Take no more calls for a published model.
+    Unpublish {
+        /// The published name.
+        name: String,
+    },
+    /// Who may call.
+    #[command(subcommand)]
+    Caller(CallerCommand),
+    /// Calls that were answered here, and proofs of them.
+    #[command(subcommand)]
+    Call(CallCommand),
+    /// Call a published model.
+    #[command(
+        after_help = "Example: tacit model score credit C-1001 C-1002 --at 127.0.0.1:7480 --node 4f0c… --key app.key"
+    )]
+    Score(ScoreArgs),
+}
+
+#[derive(Args)]
+pub struct PublishArgs {
+    /// The name in the path of calls.
+    pub name: String,
+    /// A job file with [params.online].
+    pub file: PathBuf,
+    /// Milliseconds that a call waits for others, so that they go to the owners together.
+    #[arg(long, default_value_t = 0)]
+    pub batch_ms: u64,
+}
+
+#[derive(Args)]
+pub struct ScoreArgs {
+    /// The published name.
+    pub name: String,
+    /// The keys.
+    #[arg(required = true)]
+    pub keys: Vec<String>,
+    /// Where the node takes calls.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub at: String,
+    /// The key of that node, as `model caller add` prints it.
+    #[arg(long, value_name = "HEX")]
+    pub node: String,
+    /// The caller's key file.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+}
+
+#[derive(Subcommand)]
+pub enum CallerCommand {
+    /// Enrol a caller by its Ed25519 key.
+    Add {
+        /// What it is called here.
+        name: String,
+        /// Its public key.
+        #[arg(long, value_name = "HEX", conflicts_with = "new")]
+        key: Option<String>,
+        /// Make a key and write it to this file.
+        #[arg(long, value_name = "FILE")]
+        new: Option<PathBuf>,
+    },
+    /// Callers that are enrolled.
+    List,
+    /// Forget a caller.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum CallCommand {
+    /// The newest calls.
+    List,
+    /// Write the proof that a call is in the receipt of its window; `tacit-verify --call` checks it.
+    Prove {
+        /// WINDOW/NUMBER
+        call: String,
+        /// The file to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
 }
 
 #[derive(Args)]

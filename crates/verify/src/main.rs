@@ -13,14 +13,15 @@ mod files;
 mod page;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use tacit_receipts::bundle::{BUNDLE_BYTES_MAX, TRUST_BYTES_MAX};
+use tacit_receipts::call::CALL_PROOF_BYTES_MAX;
 use tacit_receipts::checkpoint::prove_fork;
 use tacit_receipts::note::NOTE_BYTES_MAX;
-use tacit_receipts::{Checkpoint, Report, Trust, verify_bundle, verify_files};
+use tacit_receipts::{Bundle, CallProof, Checkpoint, Leaf, Report, Trust, request_hash, verify_bundle, verify_files};
 use tacit_types::{Code, Fault, Lang};
 
 /// Verifies the receipts of a Tacit log offline.
@@ -32,7 +33,8 @@ use tacit_types::{Code, Fault, Lang};
     after_help = "Examples:\n  \
         tacit-verify evidence.bundle --trust group.trust\n  \
         tacit-verify --dir mirror/ --trust group.trust --json\n  \
-        tacit-verify --fork one.checkpoint other.checkpoint --trust group.trust\n\n\
+        tacit-verify --fork one.checkpoint other.checkpoint --trust group.trust\n  \
+        tacit-verify evidence.bundle --trust group.trust --call call.proof --key C-1001\n\n\
         Exit status: 0 everything is valid (with --fork: the fork is proven), 1 a file cannot be read, 2 wrong arguments, 6 something is not valid.\n\
         Limit: a job that all of its parties hide together is in no log, and no verification can find it."
 )]
@@ -53,6 +55,14 @@ struct Args {
     /// are used, which shows that it holds together but not who signed it.
     #[arg(long, value_name = "FILE")]
     trust: Option<PathBuf>,
+
+    /// The proof of one call of an online window: shows that the window's receipt in the bundle counts it.
+    #[arg(long, value_name = "FILE", requires = "bundle")]
+    call: Option<PathBuf>,
+
+    /// With --call, the keys that it asked for, each with its own --key, in their order.
+    #[arg(long, value_name = "KEY", requires = "call")]
+    key: Vec<String>,
 
     /// Print the report as JSON.
     #[arg(long)]
@@ -100,14 +110,41 @@ fn verify(args: &Args) -> Result<Report, Fault> {
     }
 }
 
+/// Checks one call against the receipt of its window, in a bundle that is valid as a whole. Gives the receipt's place.
+fn call(args: &Args, file: &Path) -> Result<(CallProof, u64), Fault> {
+    let proof = CallProof::parse(&files::read(file, CALL_PROOF_BYTES_MAX)?)?;
+    if !args.key.is_empty() {
+        let keys: Vec<&[u8]> = args.key.iter().map(|k| k.as_bytes()).collect();
+        if proof.call.request != request_hash(&keys) || proof.call.keys as usize != keys.len() {
+            return Err(Fault::new(Code::ReceiptInvalid, "the call asked for other keys"));
+        }
+    }
+    let Some(bundle) = &args.bundle else { return Err(Fault::new(Code::ArgsInvalid, "a bundle is needed")) };
+    let bundle = Bundle::parse(&files::read(bundle, BUNDLE_BYTES_MAX)?)?;
+    let whole = (0u64..).zip(bundle.leaves.iter().map(|leaf| leaf.as_slice()));
+    let proven = bundle.proven.iter().map(|p| (p.index, p.leaf.as_slice()));
+    for (index, leaf) in whole.chain(proven) {
+        if let Ok(Leaf::Receipt(receipt)) = Leaf::read(leaf)
+            && receipt.body().record.job == proof.job
+        {
+            proof.verify(&receipt.body().record)?;
+            return Ok((proof, index));
+        }
+    }
+    Err(Fault::new(Code::ReceiptUnknown, format!("the receipt of window {} is not in the bundle", proof.job.short())))
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let lang = args.lang.into();
     let outcome = match &args.fork {
         Some(notes) => fork(&args, notes).map(|heads| (page::fork(&heads, args.json, lang), 0)),
-        None => verify(&args).map(|report| {
+        None => verify(&args).and_then(|report| {
+            if let (Some(file), true) = (&args.call, report.is_valid()) {
+                return call(&args, file).map(|(proof, leaf)| (page::call(&proof, leaf, args.json, lang), 0));
+            }
             let text = if args.json { page::json(&report, lang) } else { page::text(&report, lang) };
-            (text, if report.is_valid() { 0 } else { Code::ReceiptInvalid.exit_status() })
+            Ok((text, if report.is_valid() { 0 } else { Code::ReceiptInvalid.exit_status() }))
         }),
     };
     let (text, status) = outcome.unwrap_or_else(|fault| {

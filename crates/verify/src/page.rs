@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use tacit_receipts::{Checkpoint, Report, Scope, TrustSource};
+use tacit_receipts::{CallProof, Checkpoint, Report, Scope, TrustSource};
 use tacit_types::{Code, Fault, Lang};
 
 /// Faults, and notices, that the page lists; the JSON has more.
@@ -107,6 +107,17 @@ struct Failure<'a> {
 }
 
 #[derive(Serialize)]
+struct Counted {
+    ok: bool,
+    window: String,
+    number: u64,
+    leaf: u64,
+    at_ms: u64,
+    keys: u32,
+    request: String,
+}
+
+#[derive(Serialize)]
 struct Fork<'a> {
     ok: bool,
     code: Code,
@@ -133,6 +144,24 @@ pub fn fork([one, other]: &[Checkpoint; 2], json: bool, lang: Lang) -> String {
     let (verdict, colon) = if lang == Lang::Zh { ("分叉已证实", "：") } else { ("FORK PROVEN", ": ") };
     let Checkpoint { origin, size, root } = one;
     format!("{verdict}{colon}{title} [{}]\n> {hint}\n{origin}, {size}\n{root}\n{}\n", Code::LogFork, other.root)
+}
+
+/// A call that its window's receipt counts.
+pub fn call(proof: &CallProof, leaf: u64, json: bool, lang: Lang) -> String {
+    let CallProof { job, number, call, window, .. } = proof;
+    if json {
+        let window = job.to_string();
+        let (at_ms, keys, request) = (call.at_ms, call.keys, call.request.to_string());
+        return to_json(&Counted { ok: true, window, number: *number, leaf, at_ms, keys, request });
+    }
+    let calls = window.calls;
+    if lang == Lang::Zh {
+        return format!(
+            "调用已计入：窗口 {job} 第 {number} 次（共 {calls} 次），{} 个键，凭证位于叶 {leaf}\n",
+            call.keys
+        );
+    }
+    format!("CALL COUNTED: number {number} of {calls} in window {job}, {} keys, receipt at leaf {leaf}\n", call.keys)
 }
 
 /// What kept the evidence from being read.

@@ -62,6 +62,7 @@ const NAMED_ONLY_BY: &[(&str, &[&str])] = &[
     ("curve25519-dalek", &["crypto", "psi"]),
     ("datafusion", &["data"]),
     ("ed25519-dalek", &["crypto"]),
+    ("httparse", &["node"]),
     ("quinn", &["net"]),
     ("rcgen", &["net"]),
     ("rustls", &["net"]),

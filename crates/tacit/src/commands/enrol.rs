@@ -141,6 +141,7 @@ pub async fn join_at(home: &Path, invite: &Invite, place: &Place) -> Result<Join
             origin: log.origin,
             log_key: log.log_key,
         },
+        online: None,
         sources: tacit_data::Sources::default(),
     };
     let store = Store::open(&home.join(DATABASE_FILE)).await?;

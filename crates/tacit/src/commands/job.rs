@@ -65,16 +65,17 @@ fn template(out: &Out, kind: Option<&str>, contract: Option<&str>) -> Result<(),
     Ok(())
 }
 
-async fn ready(party: &Party, client: &Client, file: &Path) -> Result<Ready, Fault> {
+/// Reads a job file; `publishes` is for one that opens windows.
+pub async fn ready(party: &Party, client: &Client, file: &Path, publishes: bool) -> Result<Ready, Fault> {
     let contracts = contracts(party, client).await?;
     let (datasets, models) = (descriptors(client).await?, models(client).await?);
     let cards: Vec<_> = party.roster(client).await?.into_iter().map(|(card, _)| card).collect();
     let known = Known { contracts: &contracts, datasets: &datasets, models: &models, cards: &cards };
-    job_file::prepare(file, party, &known)
+    job_file::prepare(file, party, &known, publishes)
 }
 
 async fn plan(party: &Party, client: &Client, out: &Out, file: &Path) -> Result<u8, Fault> {
-    let ready = ready(party, client, file).await?;
+    let ready = ready(party, client, file, false).await?;
     let progress = Progress::new(out.json(), out.say("asking every owner", "正在询问各所有者"));
     let request = ToCoordinator::Plan { job: Blob(ready.job.bytes().to_vec()) };
     let FromCoordinator::Planned(answers) = client.ask(&request).await? else { return Err(unexpected()) };
@@ -131,7 +132,7 @@ async fn plan(party: &Party, client: &Client, out: &Out, file: &Path) -> Result<
 }
 
 async fn submit(party: &Party, client: &Client, out: &Out, file: &Path, watching: bool) -> Result<u8, Fault> {
-    let ready = ready(party, client, file).await?;
+    let ready = ready(party, client, file, false).await?;
     for sealed in &ready.sealed {
         let progress = Progress::new(out.json(), out.say("bringing the sealed keys", "正在上传已密封的键列表"));
         tacit_node::client::deposit(client.connection(), sealed).await?;

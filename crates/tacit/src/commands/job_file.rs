@@ -92,11 +92,15 @@ fn read(file: &Path) -> Result<Written, Fault> {
         .map_err(|e| Fault::new(Code::ArgsInvalid, format!("{}: {}", file.display(), e.to_string().trim())))
 }
 
-/// Reads a job file, looks its names up, plans and signs it.
+/// What opening and closing a window may take beside the time that it is open.
+const WINDOW_MARGIN_SECONDS: u64 = 120;
+
+/// Reads a job file, looks its names up, plans and signs it. With `publishes` this party is the recipient of the windows
+/// that it opens.
 ///
 /// # Errors
 /// Those of reading; `refused.contract_unknown`; those of the kind.
-pub fn prepare(file: &Path, party: &Party, known: &Known<'_>) -> Result<Ready, Fault> {
+pub fn prepare(file: &Path, party: &Party, known: &Known<'_>, publishes: bool) -> Result<Ready, Fault> {
     let written = read(file)?;
     let contract = super::contract::pick(known.contracts, &written.contract)?;
     let terms = contract.body();
@@ -128,7 +132,13 @@ pub fn prepare(file: &Path, party: &Party, known: &Known<'_>) -> Result<Ready, F
         None => None,
     };
     let kind = tacit_jobs::kind(&written.kind)?;
-    let params = serde_json::to_value(&written.params).map_err(|e| Fault::new(Code::ArgsInvalid, e.to_string()))?;
+    let mut params = serde_json::to_value(&written.params).map_err(|e| Fault::new(Code::ArgsInvalid, e.to_string()))?;
+    let mut attempt_seconds = written.attempt_seconds;
+    if let (true, Some(online)) = (publishes, params.get_mut("online").and_then(serde_json::Value::as_object_mut)) {
+        online.insert("recipient".into(), party.keys.root.id().to_string().into());
+        let seconds = online.get("seconds").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        attempt_seconds = attempt_seconds.max(seconds.saturating_add(WINDOW_MARGIN_SECONDS));
+    }
     let params = kind.draft(params, &draft)?;
     let models: Vec<ModelRef> = draft.models.into_iter().map(|(named, _)| named).collect();
     let (attachments, sealed): (Vec<_>, Vec<_>) = attached.into_iter().unzip();
@@ -147,7 +157,7 @@ pub fn prepare(file: &Path, party: &Party, known: &Known<'_>) -> Result<Ready, F
         nonce: tacit_node::os_rng()?.bytes::<16>().to_vec(),
         created_at: now,
         expires_at: now.plus(written.expires_minutes.saturating_mul(60_000)),
-        attempt_ms: written.attempt_seconds.saturating_mul(1000),
+        attempt_ms: attempt_seconds.saturating_mul(1000),
         models,
         dealer: draft.dealer,
         attachments,

@@ -8,6 +8,7 @@ mod enrol;
 pub mod job;
 mod job_file;
 mod model;
+mod online;
 mod receipt;
 mod scores;
 mod serve;

@@ -1,4 +1,4 @@
-//! `model import`, `model list`.
+//! `model import`, `model list`, and what is published.
 
 use serde_json::json;
 use tacit_models::Import;
@@ -6,16 +6,25 @@ use tacit_models::import::Format;
 use tacit_node::models;
 use tacit_types::{Code, Fault, Name};
 
+use super::online;
 use crate::cli::{Cli, ModelCommand, ModelImportArgs};
 use crate::home::Party;
 use crate::output::Out;
 
 /// Runs a `model` command.
 pub async fn run(cli: &Cli, out: &Out, command: &ModelCommand) -> Result<(), Fault> {
+    if let ModelCommand::Score(args) = command {
+        return online::score(out, args);
+    }
     let party = Party::open(cli).await?;
     let done = match command {
         ModelCommand::Import(args) => import(&party, out, args).await,
         ModelCommand::List => list(&party, out).await,
+        ModelCommand::Publish(args) => online::publish(&party, out, args).await,
+        ModelCommand::Unpublish { name } => online::unpublish(&party, out, name).await,
+        ModelCommand::Caller(command) => online::caller(&party, out, command).await,
+        ModelCommand::Call(command) => online::call(&party, out, command).await,
+        ModelCommand::Score(_) => Ok(()),
     };
     party.store.close().await;
     done
@@ -98,6 +107,7 @@ async fn list(party: &Party, out: &Out) -> Result<(), Fault> {
         out.say("imported", "导入时间"),
     ];
     out.table(&head, &table);
+    values.extend(online::published(party, out).await?.into_iter().map(|p| json!({"published": p})));
     out.value(&values);
     Ok(())
 }
