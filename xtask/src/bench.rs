@@ -30,6 +30,8 @@ enum Name {
     SecaggQuic,
     /// Scoring on shares: kernels, runs in one process, and over QUIC on loopback.
     Scoring,
+    /// Private set intersection: the arithmetic, and runs in one process.
+    Psi,
     /// Bulk between two nodes over QUIC on loopback, beside raw quinn with its default settings.
     Net,
     /// A small job from submission to opened result, through processes.
@@ -46,6 +48,7 @@ impl Name {
             Name::Secagg => bin("secagg"),
             Name::SecaggQuic => bin("secagg_quic"),
             Name::Scoring => bin("scoring"),
+            Name::Psi => bin("psi"),
             Name::Net => ["--package", "tacit-net", "--example", "bulk_rows"],
             Name::EndToEnd => bin("end_to_end"),
         }

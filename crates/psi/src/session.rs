@@ -28,7 +28,7 @@ const END_BYTES: usize = 32 + 64;
 const OPEN_BYTES: usize = 32 + 16 + 32;
 /// Begins a record of the state.
 pub const STATE_LABEL: &[u8] = b"tacit-psi/1/state\n";
-/// Bytes of such a record.
+/// Bytes of a record of the state.
 pub const STATE_BYTES_MAX: usize = 64 << 10;
 /// Values that a chain remembers: the peers' states may be so far apart.
 const HISTORY: usize = CHECKPOINT_BATCHES_MAX as usize + AHEAD as usize + 2;

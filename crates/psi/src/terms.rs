@@ -6,7 +6,7 @@ use tacit_types::{Code, Fault, Hash, Millis, Seat, Step};
 
 /// Distinct keys of one party.
 pub const ITEMS_MAX: u64 = 1 << 29;
-/// Points of a batch, at the least and at the most.
+/// Points of a batch, at the least.
 pub const BATCH_ITEMS_MIN: u32 = 1 << 8;
 /// Points of a batch, at the most.
 pub const BATCH_ITEMS_MAX: u32 = 1 << 16;
