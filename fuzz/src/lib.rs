@@ -5,6 +5,7 @@
 mod csv;
 mod examples;
 mod models;
+mod money;
 mod receipts;
 mod score;
 mod signed;
@@ -63,6 +64,15 @@ pub const TARGETS: &[Target] = &[
     Target { name: "note", run: receipts::note, seeds: examples::notes },
     Target { name: "verifier_key", run: receipts::verifier_key, seeds: examples::verifier_keys },
     Target { name: "add_checkpoint", run: receipts::add_checkpoint, seeds: examples::add_checkpoints },
+    Target { name: "price_plan", run: money::price_plan, seeds: money::price_plan_seeds },
+    Target { name: "period_close", run: money::period_close, seeds: money::period_close_seeds },
+    Target { name: "charge", run: money::charge, seeds: money::charge_seeds },
+    Target { name: "settlement", run: money::settlement, seeds: money::settlement_seeds },
+    Target { name: "correction", run: money::correction, seeds: money::correction_seeds },
+    Target { name: "dispute", run: money::dispute, seeds: money::dispute_seeds },
+    Target { name: "ruling", run: money::ruling, seeds: money::ruling_seeds },
+    Target { name: "valuation", run: money::valuation, seeds: money::valuation_seeds },
+    Target { name: "ledger", run: money::ledger, seeds: money::ledger_seeds },
     Target { name: "filter", run: text::filter, seeds: examples::filters },
     Target { name: "decimal", run: text::decimal, seeds: examples::decimals },
     Target { name: "written_params", run: text::written_params, seeds: examples::written_params },
