@@ -145,6 +145,30 @@ fn an_owned_operand_and_a_check_cost_what_the_documentation_says() {
 }
 
 #[test]
+fn what_a_party_brings_is_told_once_for_all_its_uses() {
+    let sent = |uses: usize| {
+        let mut b = Plan::builder(3, 64).unwrap();
+        b.verified(0).unwrap();
+        let fx = Fx::new(0, 20).unwrap();
+        let (x, bits) = (b.input(0, 64, fx).unwrap(), b.input_bits(0, 64).unwrap());
+        let other = b.input_bits(1, 64).unwrap();
+        let mut sum = b.share(x).unwrap();
+        for _ in 1..uses {
+            let more = b.share(x).unwrap();
+            sum = b.add(sum, more).unwrap();
+            b.and(&[AnyBits::Known(bits), AnyBits::Known(other)]).unwrap();
+            b.select_leaves(other, x).unwrap();
+            b.mask(x).unwrap();
+        }
+        b.reveal(sum, Group::one(2), disclosure()).unwrap();
+        let cost = b.finish().unwrap().cost();
+        (cost.sent, cost.rounds_tile)
+    };
+    // So no owner can bring one value here and another there.
+    assert_eq!(sent(1), sent(3));
+}
+
+#[test]
 fn both_modes_give_the_same_outputs() {
     let mut b = Plan::builder(3, 70).unwrap();
     let fx = Fx::new(8, 24).unwrap();

@@ -155,7 +155,9 @@ impl AuthBits {
             trim(self.bits, &mut self.words);
         }
         for (codes, word) in self.codes.chunks_mut(64).zip(public) {
-            each_lane(codes, *word, |code, mask, _| *code ^= *keys.delta & mask);
+            for (i, code) in codes.iter_mut().enumerate() {
+                *code ^= *keys.delta & (word >> i & 1).wrapping_neg();
+            }
         }
     }
 
@@ -164,11 +166,13 @@ impl AuthBits {
         for ((a, b), p) in self.words.iter_mut().zip(other.words.iter()).zip(public) {
             *a ^= b & p;
         }
-        for ((codes, from), word) in self.codes.chunks_mut(64).zip(other.codes.chunks(64)).zip(public) {
-            crate::kernel::vectorized(|| {
-                each_lane(codes, *word, |code, mask, i| *code ^= from.get(i).copied().unwrap_or(0) & mask)
-            });
-        }
+        crate::kernel::vectorized(|| {
+            for ((codes, from), word) in self.codes.chunks_mut(64).zip(other.codes.chunks(64)).zip(public) {
+                for (i, (code, other)) in codes.iter_mut().zip(from).enumerate() {
+                    *code ^= other & (word >> i & 1).wrapping_neg();
+                }
+            }
+        });
     }
 
     /// Complemented.
@@ -176,14 +180,6 @@ impl AuthBits {
         let mut out = self.copy();
         out.xor_public(keys, &vec![u64::MAX; bit_words(self.bits)]);
         out
-    }
-}
-
-/// For each of up to 64 lanes: all ones where its bit of the word is set.
-#[inline(always)]
-fn each_lane(codes: &mut [u64], word: u64, f: impl Fn(&mut u64, u64, usize)) {
-    for (i, code) in codes.iter_mut().enumerate() {
-        f(code, (word >> (i % 64) & 1).wrapping_neg(), i);
     }
 }
 

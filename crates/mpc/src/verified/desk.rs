@@ -39,6 +39,10 @@ impl Coins {
     }
 }
 
+/// That everything opened so far was checked: what lets outputs out. Nothing but [`Desk::check`] makes one.
+#[derive(Clone, Copy)]
+pub(crate) struct Checked(());
+
 /// One vector on its way.
 pub(crate) enum Item {
     /// Numbers that everyone learns modulo 2^64.
@@ -47,8 +51,8 @@ pub(crate) enum Item {
     Bits(AuthBits),
     /// Words of one party; nothing elsewhere.
     Tell { from: usize, count: usize, words: Option<Vec<u64>> },
-    /// Numbers or bits that may leave under a disclosure alone.
-    Output(Box<Item>, (Disclosure, u64)),
+    /// Numbers or bits that may leave under a disclosure alone, and after a check.
+    Output(Box<Item>, (Disclosure, u64), Checked),
 }
 
 /// Openings that no check has covered yet.
@@ -120,7 +124,7 @@ impl Desk {
             #[cfg(test)]
             let item = tamper::item(self.lane.me(), item);
             let (item, grant) = match item {
-                Item::Output(item, grant) => (*item, Some(grant)),
+                Item::Output(item, grant, Checked(())) => (*item, Some(grant)),
                 item => (item, None),
             };
             let (mut ask, wait) = self.ask(item);
@@ -176,7 +180,7 @@ impl Desk {
                 (Ask { flow, xor: false, words, grant: None, carry: false }, Pending::Told)
             }
             // An output within an output is one: the outer grant stands.
-            Item::Output(inner, _) => self.ask(*inner),
+            Item::Output(inner, ..) => self.ask(*inner),
         }
     }
 
@@ -215,7 +219,7 @@ impl Desk {
 
     /// Checks all that was opened since the last check, in four rounds: coins, what each saw under them and a masked sum of
     /// the upper halves, a commitment to the sum of the codes' differences, and that sum, which must be zero.
-    pub async fn check(&self, check: usize, coins: Coins, commits: &[Vec<u64>], mask: Auth) -> Result<(), Abort> {
+    pub async fn check(&self, check: usize, coins: Coins, commits: &[Vec<u64>], mask: Auth) -> Result<Checked, Abort> {
         let me = self.lane.me();
         let seeds = self.say(&words_of(coins.seed.expose_secret())).await;
         let mut joint = Transcript::new("tacit-mpc/1/toss").fixed(&self.scope.0.0).u64(self.scope.1.into());
@@ -269,7 +273,11 @@ impl Desk {
             sum = sum.wrapping_add(wide(proof, 0));
             joined ^= proof.get(2).copied().unwrap_or(1);
         }
-        if sum == 0 && joined == 0 { Ok(()) } else { Err(deviated("the codes of what was opened do not fit it")) }
+        if sum == 0 && joined == 0 {
+            Ok(Checked(()))
+        } else {
+            Err(deviated("the codes of what was opened do not fit it"))
+        }
     }
 }
 
@@ -379,7 +387,9 @@ pub(crate) mod tamper {
 
     pub fn item(me: usize, item: Item) -> Item {
         match item {
-            Item::Output(inner, grant) => Item::Output(Box::new(super::tamper::item(me, *inner)), grant),
+            Item::Output(inner, grant, checked) => {
+                Item::Output(Box::new(super::tamper::item(me, *inner)), grant, checked)
+            }
             Item::Number(mut x) => {
                 if let (Some(bit), Some(value)) = (turn(me), x.value.last_mut()) {
                     *value = value.wrapping_add(1 << bit);

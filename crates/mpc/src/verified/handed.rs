@@ -8,7 +8,7 @@ use tacit_types::{Code, Fault};
 use zeroize::Zeroizing;
 
 use super::auth::{Auth, Keys};
-use super::desk::Desk;
+use super::desk::Checked;
 use crate::group::PARTIES_MAX;
 use crate::prep::{Place, ZeroKeys};
 use crate::value::Words;
@@ -19,11 +19,10 @@ pub const HANDED_WORDS: usize = 4;
 pub const HANDED_KEY_WORDS: usize = 2;
 
 /// This party's summands of numbers with their codes.
-pub(super) fn summands(desk: &Desk, x: &Auth, upper: &Auth, zeroes: &ZeroKeys, place: Place) -> Words {
+pub(super) fn summands(x: &Auth, upper: &Auth, zeroes: &ZeroKeys, place: Place, _: Checked) -> Words {
     let zero = zeroes.wide(place, 2 * x.len());
     let mut out = Zeroizing::new(Vec::with_capacity(HANDED_WORDS * x.len()));
     let (values, macs) = (x.value.iter().zip(upper.value.iter()), x.mac.iter().zip(upper.mac.iter()));
-    let _ = desk;
     for (((v, u), (m, k)), zero) in values.zip(macs).zip(zero.as_chunks::<2>().0) {
         let y = v.wrapping_add(*u << 64).wrapping_add(zero[0]);
         let code = m.wrapping_add(*k << 64).wrapping_add(zero[1]);

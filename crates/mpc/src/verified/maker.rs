@@ -30,8 +30,8 @@ pub(crate) trait Maker {
     fn own_bits(&mut self, owner: usize, n: usize) -> Self::Bits;
     /// Dealt bits. Only a dealer looks at the value.
     fn fixed_bits(&mut self, n: usize, value: impl FnOnce() -> Words) -> Self::Bits;
-    /// Bits that one party knows as its numbers 0 and 1.
-    fn lift(&mut self, owner: usize, bits: &Self::Bits, n: usize) -> Self::Num;
+    /// Bits that one party knows as its numbers 0 and 1. The party has them packed, a dealer in clear.
+    fn lift(&mut self, owner: usize, n: usize, value: impl FnOnce() -> Wide) -> Self::Num;
     /// The numbers in clear, at a dealer.
     fn clear(x: &Self::Num) -> &[u128];
     /// The bits in clear, at a dealer.
@@ -112,9 +112,9 @@ impl Maker for Draw<'_> {
         AuthBits { bits: n, words, codes: self.codes(n) }
     }
 
-    fn lift(&mut self, owner: usize, bits: &AuthBits, n: usize) -> Auth {
-        let value = if owner == self.me { spread_wide(&bits.words, n) } else { Zeroizing::new(vec![0; n]) };
-        Auth { value, mac: self.mac(n) }
+    fn lift(&mut self, _: usize, n: usize, _: impl FnOnce() -> Wide) -> Auth {
+        // The owner's bits are added where they are at hand.
+        Auth { value: Zeroizing::new(vec![0; n]), mac: self.mac(n) }
     }
 
     fn clear(_: &Auth) -> &[u128] {
@@ -221,8 +221,9 @@ impl Maker for Deal<'_, '_> {
         value
     }
 
-    fn lift(&mut self, _: usize, bits: &Words, n: usize) -> Wide {
-        let value = spread_wide(bits, n);
+    fn lift(&mut self, _: usize, n: usize, value: impl FnOnce() -> Wide) -> Wide {
+        let value = value();
+        debug_assert!(value.len() == n);
         self.mac(&value);
         value
     }
@@ -277,7 +278,7 @@ impl Maker for Count {
         self.codes(n);
     }
 
-    fn lift(&mut self, _: usize, (): &(), n: usize) {
+    fn lift(&mut self, _: usize, n: usize, _: impl FnOnce() -> Wide) {
         self.bytes += 16 * n;
     }
 
@@ -288,6 +289,11 @@ impl Maker for Count {
     fn clear_bits((): &()) -> &[u64] {
         &[]
     }
+}
+
+/// The pad of a party's bits, as numbers 0 and 1.
+pub(crate) fn bits_in_clear(keys: &[StreamKey], owner: usize, place: Place, n: usize) -> Wide {
+    keys.get(owner).map_or_else(Wide::default, |key| spread_wide(&key.words(place, 0, bit_words(n)), n))
 }
 
 /// A masked operand's pad as the dealer knows it: the first that its owner, or all parties together, drew at its place.

@@ -30,17 +30,16 @@ pub(crate) enum Material<M: Maker> {
     OutputBits(Vec<M::Bits>),
 }
 
-/// Makes the material of an operation; `pad` gives a masked operand's pad in clear, at the dealer.
+/// Makes the material of an operation; `pad` gives the pad of a masked operand or of a party's
+/// input in clear, at the dealer; bits as numbers 0 and 1.
 pub(crate) fn make<M: Maker>(plan: &Plan, id: u32, rows: usize, m: &mut M, pad: &dyn Fn(u32) -> Wide) -> Material<M> {
     let node = plan.node(id);
     let n = node.count(rows);
     match &node.op {
-        Op::Share { x } if node.kind == Kind::Bits => Material::Bits(m.own_bits(plan.owner(*x), n)),
-        Op::Share { x } => Material::Number(m.own(plan.owner(*x), n)),
-        Op::Mask { .. } => Material::Number(match node.kind {
-            Kind::Masked(Some(owner)) => m.own(owner.into(), n),
-            _ => m.free(n),
-        }),
+        // What a party brings is told once, under one pad, for all its uses: it is held to one value.
+        Op::Input { owner, bits: true, .. } => Material::Bits(m.own_bits((*owner).into(), n)),
+        Op::Input { owner, .. } => Material::Number(m.own((*owner).into(), n)),
+        Op::Mask { .. } if node.kind == Kind::Masked(None) => Material::Number(m.free(n)),
         Op::MatMul { x, w } => {
             Material::Number(m.fixed(n, || pad_product(dims(plan, *x, *w, rows), &pad(*x), &pad(*w))))
         }
@@ -53,10 +52,14 @@ pub(crate) fn make<M: Maker>(plan: &Plan, id: u32, rows: usize, m: &mut M, pad: 
         Op::Select { .. } => Material::Selection(Selection::make(m, n)),
         Op::And { inputs } => {
             let owners: Vec<Option<usize>> = inputs.iter().map(|i| plan.bit_owner(*i)).collect();
-            Material::Conjunction(Conjunction::make(m, n, &owners))
+            Material::Conjunction(Conjunction::make(m, n, &owners, &|i| {
+                inputs.get(i).map_or_else(Wide::default, |x| pad(*x))
+            }))
         }
         Op::Leaves { bits, numbers } => {
-            Material::LeafPads(LeafPads::make(m, plan.leaves(id, rows), plan.owner(*bits), plan.owner(*numbers)))
+            Material::LeafPads(LeafPads::make(m, plan.leaves(id, rows), plan.owner(*bits), &|| pad(*bits), &|| {
+                pad(*numbers)
+            }))
         }
         Op::Weights { w, .. } => Material::WeightPads(WeightPads::make(m, plan.leaves(id, rows), || pad(*w))),
         Op::Hand { .. } => Material::Number(m.free(n)),

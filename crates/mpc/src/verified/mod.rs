@@ -55,9 +55,9 @@ fn reveals(plan: &Plan, tile: u32) -> bool {
     nodes(plan.stages(tile)).any(|id| matches!(plan.node(id).op, Op::Reveal { .. }))
 }
 
-/// Whether a tile does more than to hold inputs.
+/// Whether there is anything to do in a tile.
 pub(crate) fn active(plan: &Plan, tile: u32) -> bool {
-    nodes(plan.stages(tile)).any(|id| !matches!(plan.node(id).op, Op::Input { .. }))
+    nodes(plan.stages(tile)).next().is_some()
 }
 
 fn checks(plan: &Plan, tile: u32) -> usize {
@@ -118,12 +118,18 @@ pub(crate) fn deal_op(plan: &Plan, id: u32, rows: usize, dealing: &mut Dealing<'
         return;
     }
     let pad = |id: u32| {
-        let (node, place) = (plan.node(id), crate::deal::pad_place(plan, id, tile));
-        let owner = match node.kind {
-            Kind::Masked(Some(owner)) => Some(usize::from(owner)),
-            _ => None,
+        // What one party brings has its pad where it was told.
+        let id = match plan.node(id).op {
+            Op::Mask { x, .. } if plan.node(id).kind != Kind::Masked(None) => x,
+            _ => id,
         };
-        maker::pad_in_clear(keys, owner, place, node.count(rows))
+        let (node, place) = (plan.node(id), crate::deal::pad_place(plan, id, tile));
+        let n = node.count(rows);
+        match node.kind {
+            Kind::OwnedBits(owner) => maker::bits_in_clear(keys, owner.into(), place, n),
+            Kind::Owned(owner) => maker::pad_in_clear(keys, Some(owner.into()), place, n),
+            _ => maker::pad_in_clear(keys, None, place, n),
+        }
     };
     material::make(plan, id, rows, &mut deal, &pad);
 }
@@ -140,12 +146,9 @@ pub(crate) fn flows(plan: &Plan, id: u32, tile_rows: usize) -> Vec<Vec<Flow>> {
         core::iter::once(vec![open(n)]).chain(levels.into_iter().map(|p| vec![planes(edges * p)])).collect()
     };
     match &node.op {
-        Op::Share { x } if node.kind == Kind::Bits => vec![vec![tell(plan.owner(*x), bit_words(n))]],
-        Op::Share { x } => vec![vec![tell(plan.owner(*x), n)]],
-        Op::Mask { .. } => vec![vec![match node.kind {
-            Kind::Masked(Some(owner)) => tell(owner.into(), n),
-            _ => open(n),
-        }]],
+        Op::Input { owner, bits: true, .. } => vec![vec![tell((*owner).into(), bit_words(n))]],
+        Op::Input { owner, .. } => vec![vec![tell((*owner).into(), n)]],
+        Op::Mask { .. } if node.kind == Kind::Masked(None) => vec![vec![open(n)]],
         Op::Multiply { .. } => vec![vec![open(n), open(n)]],
         Op::Truncate { .. } => vec![vec![open(n)]],
         Op::Rectify { x, .. } => {
@@ -162,14 +165,9 @@ pub(crate) fn flows(plan: &Plan, id: u32, tile_rows: usize) -> Vec<Vec<Flow>> {
         Op::ToRing { .. } => vec![vec![planes(1)]],
         Op::Select { .. } => vec![vec![planes(1), open(n)]],
         Op::And { inputs } => {
-            let count = bit_words(n);
-            let flow = |id: &u32| plan.bit_owner(*id).map_or(open(count), |owner| tell(owner, count));
-            vec![inputs.iter().map(flow).collect()]
-        }
-        Op::Leaves { bits, numbers } => {
-            let at = plan.leaves(id, tile_rows);
-            let count = at.rows * at.leaves;
-            vec![vec![tell(plan.owner(*bits), bit_words(count)), tell(plan.owner(*numbers), count)]]
+            let shared = inputs.iter().filter(|id| plan.bit_owner(**id).is_none());
+            let flows: Vec<Flow> = shared.map(|_| planes(1)).collect();
+            if flows.is_empty() { Vec::new() } else { vec![flows] }
         }
         Op::Weights { .. } => {
             let at = plan.leaves(id, tile_rows);

@@ -39,12 +39,25 @@ pub(crate) async fn tell(desk: &Desk, owner: usize, words: Option<&[u64]>, pad: 
     Veil { public, pad }
 }
 
-/// One party's bits as shares.
-pub(crate) async fn tell_bits(desk: &Desk, owner: usize, words: Option<&[u64]>, pad: AuthBits) -> AuthBits {
+/// One party's bits, told under their pad.
+pub(crate) struct VeilBits {
+    pub public: Vec<u64>,
+    pub pad: AuthBits,
+    /// Who knows the pad.
+    pub owner: usize,
+}
+
+/// Tells all parties bits that one knows, under their pad.
+pub(crate) async fn tell_bits(desk: &Desk, owner: usize, words: Option<&[u64]>, pad: AuthBits) -> VeilBits {
     let hidden = words.map(|w| w.iter().zip(pad.words.iter()).map(|(w, p)| w ^ p).collect());
     let [public] = desk.open([Item::Tell { from: owner, count: bit_words(pad.bits), words: hidden }]).await;
-    let mut out = pad;
-    out.xor_public(&desk.keys, &public);
+    VeilBits { public, pad, owner }
+}
+
+/// The value of veiled bits.
+pub(crate) fn unveiled_bits(desk: &Desk, veil: &VeilBits) -> AuthBits {
+    let mut out = veil.pad.copy();
+    out.xor_public(&desk.keys, &veil.public);
     out
 }
 
@@ -192,27 +205,41 @@ fn larger_subsets(inputs: usize) -> impl Iterator<Item = usize> {
     (0..1usize << inputs).filter(|s| s.count_ones() >= 2)
 }
 
-/// Masks of each input, and the products of every two or more.
+/// Masks of each shared input, and the products of every two or more of theirs and of the owned inputs' pads.
 pub(crate) struct Conjunction<M: Maker> {
-    masks: Vec<M::Bits>,
+    masks: Vec<Option<M::Bits>>,
     products: Vec<(usize, M::Bits)>,
 }
 
+/// Numbers 0 and 1 as packed bits.
+fn gather(bits: &[u128]) -> Words {
+    let mut out = Zeroizing::new(vec![0u64; bit_words(bits.len())]);
+    for (i, b) in bits.iter().enumerate() {
+        if let Some(word) = out.get_mut(i / 64) {
+            *word |= (*b as u64 & 1) << (i % 64);
+        }
+    }
+    out
+}
+
 impl<M: Maker> Conjunction<M> {
-    pub fn make(m: &mut M, n: usize, owners: &[Option<usize>]) -> Self {
+    /// `pad` gives the pad of an owned input, at the dealer.
+    pub fn make(m: &mut M, n: usize, owners: &[Option<usize>], pad: &dyn Fn(usize) -> Wide) -> Self {
         let mut masks = Vec::with_capacity(owners.len());
         for owner in owners {
             masks.push(match owner {
-                Some(owner) => m.own_bits(*owner, n),
-                None => m.free_bits(n),
+                Some(_) => None,
+                None => Some(m.free_bits(n)),
             });
         }
         let mut products = Vec::new();
         for s in larger_subsets(owners.len()) {
             let product = m.fixed_bits(n, || {
                 let mut all: Words = Zeroizing::new(vec![u64::MAX; bit_words(n)]);
-                for mask in masks.iter().enumerate().filter(|(i, _)| s >> i & 1 == 1).map(|(_, m)| m) {
-                    all.iter_mut().zip(M::clear_bits(mask)).for_each(|(a, p)| *a &= p);
+                for (i, mask) in masks.iter().enumerate().filter(|(i, _)| s >> i & 1 == 1) {
+                    let own = if mask.is_none() { gather(&pad(i)) } else { Words::default() };
+                    let words = mask.as_ref().map_or(&own[..], M::clear_bits);
+                    all.iter_mut().zip(words).for_each(|(a, p)| *a &= p);
                 }
                 all
             });
@@ -222,25 +249,46 @@ impl<M: Maker> Conjunction<M> {
     }
 }
 
-/// One input of a conjunction: what a party knows, or shared bits.
+/// One input of a conjunction: what a party told, or shared bits.
 pub(crate) enum Conjunct<'a> {
-    Owned(usize, Option<&'a [u64]>),
+    Told(&'a VeilBits),
     Shared(&'a AuthBits),
 }
 
-/// The conjunction of two to four bits. One round.
+/// The conjunction of two to four bits. One round if some are shared, else none.
 pub(crate) async fn and(desk: &Desk, n: usize, inputs: &[Conjunct<'_>], c: Conjunction<Draw<'_>>) -> AuthBits {
-    let mut items = Vec::with_capacity(inputs.len());
+    let mut items = Vec::new();
     for (input, mask) in inputs.iter().zip(&c.masks) {
-        items.push(match input {
-            Conjunct::Owned(owner, words) => {
-                let hidden = words.map(|w| w.iter().zip(mask.words.iter()).map(|(w, m)| w ^ m).collect());
-                Item::Tell { from: *owner, count: bit_words(n), words: hidden }
-            }
-            Conjunct::Shared(x) => Item::Bits(x.under(mask)),
-        });
+        if let (Conjunct::Shared(x), Some(mask)) = (input, mask) {
+            items.push(Item::Bits(x.under(mask)));
+        }
     }
-    let opened = desk.open_all(items).await;
+    let answers = if items.is_empty() { Vec::new() } else { desk.open_all(items).await };
+    conjunction(desk, n, inputs, &c, answers)
+}
+
+/// The conjunction from what was opened of its shared inputs.
+pub(crate) fn conjunction(
+    desk: &Desk,
+    n: usize,
+    inputs: &[Conjunct<'_>],
+    c: &Conjunction<Draw<'_>>,
+    answers: Vec<Vec<u64>>,
+) -> AuthBits {
+    let mut answers = answers.into_iter();
+    let (mut opened, mut masks) = (Vec::new(), Vec::new());
+    for (input, mask) in inputs.iter().zip(&c.masks) {
+        match (input, mask) {
+            (Conjunct::Told(told), _) => {
+                opened.push(told.public.clone());
+                masks.push(&told.pad);
+            }
+            (Conjunct::Shared(x), mask) => {
+                opened.push(answers.next().unwrap_or_default());
+                masks.push(mask.as_ref().unwrap_or(x));
+            }
+        }
+    }
     let outside = |set: usize| -> Vec<u64> {
         let word = |w: usize| {
             let open = opened.iter().enumerate().filter(|(i, _)| set >> i & 1 == 0);
@@ -250,7 +298,7 @@ pub(crate) async fn and(desk: &Desk, n: usize, inputs: &[Conjunct<'_>], c: Conju
     };
     let mut out = AuthBits::zero(n);
     out.xor_public(&desk.keys, &outside(0));
-    for (i, mask) in c.masks.iter().enumerate() {
+    for (i, mask) in masks.iter().enumerate() {
         out.xor_where(&outside(1 << i), mask);
     }
     for (set, product) in &c.products {
@@ -259,49 +307,40 @@ pub(crate) async fn and(desk: &Desk, n: usize, inputs: &[Conjunct<'_>], c: Conju
     out
 }
 
-/// Masks of one party's bits, also as numbers, and of another's numbers, and their products.
+/// The pad of one party's bits as numbers, and its products with the pad of another's numbers.
 pub(crate) struct LeafPads<M: Maker> {
-    bits: M::Bits,
     ring: M::Num,
-    numbers: M::Num,
     products: M::Num,
 }
 
 impl<M: Maker> LeafPads<M> {
-    pub fn make(m: &mut M, at: Leaves, bits: usize, numbers: usize) -> Self {
+    /// `bits` and `numbers` give the pads of what the parties told, at the dealer.
+    pub fn make(m: &mut M, at: Leaves, owner: usize, bits: &dyn Fn() -> Wide, numbers: &dyn Fn() -> Wide) -> Self {
         let n = at.rows * at.leaves;
-        let mask = m.own_bits(bits, n);
-        let ring = m.lift(bits, &mask, n);
-        let pad = m.own(numbers, n);
-        let products = m.fixed(n, || times(M::clear(&ring), M::clear(&pad)));
-        Self { bits: mask, ring, numbers: pad, products }
+        let ring = m.lift(owner, n, bits);
+        let products = m.fixed(n, || times(&bits(), &numbers()));
+        Self { ring, products }
     }
 }
 
-/// For each row the sum of one party's numbers where another's bits are set. One round.
-pub(crate) async fn select_leaves(
+/// For each row the sum of one party's numbers where another's bits are set, from what both told. No round.
+pub(crate) fn select_leaves(
     desk: &Desk,
     at: Leaves,
-    bits: (usize, Option<&[u64]>),
-    numbers: (usize, Option<&[u64]>),
+    bits: &VeilBits,
+    numbers: &Veil,
     pads: LeafPads<Draw<'_>>,
 ) -> Auth {
     let n = at.rows * at.leaves;
-    let hidden_bits = bits.1.map(|w| w.iter().zip(pads.bits.words.iter()).map(|(w, m)| w ^ m).collect());
-    let minus = |w: &[u64]| w.iter().zip(pads.numbers.value.iter()).map(|(w, p)| w.wrapping_sub(*p as u64)).collect();
-    let [m, d] = desk
-        .open([
-            Item::Tell { from: bits.0, count: bit_words(n), words: hidden_bits },
-            Item::Tell { from: numbers.0, count: n, words: numbers.1.map(minus) },
-        ])
-        .await;
+    let (m, mut ring) = (&bits.public, pads.ring);
+    if bits.owner == desk.lane.me() {
+        ring.value = spread_wide(&bits.pad.words, n);
+    }
     // (m + (1 - 2 m) rho) (d + v) = m (d + v) + (1 - 2 m)(d rho + rho v)
     let mut under = pads.products;
-    under.add_times(d.iter().copied(), &pads.ring);
-    let mut all = pads.numbers;
-    all.add_public(&desk.keys, d.iter().copied());
-    let mut out = all.times((0..n).map(|i| bit(&m, i)));
-    out.add_times(signs(&m, n), &under);
+    under.add_times(numbers.public.iter().copied(), &ring);
+    let mut out = unveiled(desk, numbers).times((0..n).map(|i| bit(m, i)));
+    out.add_times(signs(m, n), &under);
     out.row_sums(at.leaves)
 }
 

@@ -8,23 +8,24 @@ use zeroize::Zeroizing;
 
 use super::auth::{Auth, AuthBits, Keys};
 use super::compare::{self, band, compare, rectify};
-use super::desk::{CHECKS, Coins, Desk, Item};
+use super::desk::{CHECKS, Checked, Coins, Desk, Item};
 use super::maker::{Draw, Maker};
 use super::material::{Material, make};
-use super::ops::{self, Conjunct, Veil};
+use super::ops::{self, Conjunct, Veil, VeilBits};
 use crate::deal::dims;
 use crate::eval::{Opened, Values};
 use crate::plan::{Kind, Op, Plan};
 use crate::prep::{Place, Stock, ZeroKeys};
-use crate::value::{Owned, Words, bit_words, trim};
+use crate::value::{Words, bit_words, trim};
 use crate::wire::{Lane, Task, together};
 
 /// What a node gives.
 pub(crate) enum Value {
-    Owned(Owned),
     Num(Auth),
     Bits(AuthBits),
-    Veil(Veil),
+    /// What was told or opened under a pad, for any number of uses.
+    Veil(Arc<Veil>),
+    VeilBits(VeilBits),
 }
 
 type Kept = Option<Arc<Value>>;
@@ -62,13 +63,6 @@ pub(crate) async fn tile(job: Job) -> Result<(Values<Value>, Vec<Opened>), Abort
     let Job { plan, tile, lane, keys, agreed, once, zeroes, mut inputs, mut stocks, coins } = job;
     let mut values = Values::sized(plan.nodes.len());
     if !super::active(&plan, tile) {
-        // Nothing is opened: there are inputs at most.
-        for id in plan.stages(tile).iter().flat_map(|s| &s.local) {
-            let own = inputs.iter().position(|(i, _)| i == id).map(|i| inputs.swap_remove(i).1);
-            if let Op::Input { owner, .. } = plan.node(*id).op {
-                values.set(*id, Arc::new(Value::Owned(Owned { owner: owner.into(), words: own })));
-            }
-        }
         return Ok((values, Vec::new()));
     }
     let desk = Desk::new(lane, keys, agreed, tile);
@@ -77,17 +71,17 @@ pub(crate) async fn tile(job: Job) -> Result<(Values<Value>, Vec<Opened>), Abort
     let commits = desk.commit(&coins).await;
     for stage in plan.stages(tile) {
         for id in stage.local.iter().filter(|id| !is_output(&plan, **id)) {
-            let own = inputs.iter().position(|(i, _)| i == id).map(|i| inputs.swap_remove(i).1);
             let stock = stocks.iter().position(|(i, _)| i == id).map(|i| stocks.swap_remove(i).1);
             let from = inputs_of(&plan, *id, &values, &once);
-            values.set(*id, Arc::new(local(&at(*id), own, &from, stock)?));
+            values.set(*id, Arc::new(local(&at(*id), &from, stock)?));
         }
         let mut tasks: Vec<Task<'static, Result<Value, Abort>>> = Vec::new();
         let joint: Vec<u32> = stage.joint.iter().copied().filter(|id| !is_output(&plan, *id)).collect();
         for id in &joint {
             let from = inputs_of(&plan, *id, &values, &once);
+            let own = inputs.iter().position(|(i, _)| i == id).map(|i| inputs.swap_remove(i).1);
             let (at, stock) = (at(*id), take(&mut stocks, *id)?);
-            tasks.push(Box::pin(async move { step(&at, &from, stock).await }));
+            tasks.push(Box::pin(async move { step(&at, own, &from, stock).await }));
         }
         for (id, value) in joint.iter().zip(together(tasks).await) {
             values.set(*id, Arc::new(value?));
@@ -103,7 +97,7 @@ pub(crate) async fn tile(job: Job) -> Result<(Values<Value>, Vec<Opened>), Abort
     let mut masks = masks.into_iter();
     let mut next = || coins.next().zip(masks.next()).ok_or_else(|| internal("a check without coins"));
     let (seed, mask) = next()?;
-    desk.check(0, seed, &commits, mask).await?;
+    let checked = desk.check(0, seed, &commits, mask).await?;
     // From here on every value is what the plan says it is, or this seat has stopped.
     let outputs: Vec<u32> = super::outputs(&plan, tile).collect();
     let mut opened = Vec::new();
@@ -111,7 +105,7 @@ pub(crate) async fn tile(job: Job) -> Result<(Values<Value>, Vec<Opened>), Abort
     for id in outputs {
         let from = inputs_of(&plan, id, &values, &once);
         let (at, stock) = (at(id), take(&mut stocks, id)?);
-        tasks.push(Box::pin(async move { output(&at, &from, stock).await }));
+        tasks.push(Box::pin(async move { output(&at, &from, stock, checked).await }));
     }
     for one in together(tasks).await {
         opened.extend(one?);
@@ -153,14 +147,14 @@ fn bits(from: &[Kept], i: usize) -> Result<&AuthBits, Abort> {
     }
 }
 
-fn owned(from: &[Kept], i: usize) -> Result<(usize, Option<&[u64]>), Abort> {
+fn told_bits(from: &[Kept], i: usize) -> Result<&VeilBits, Abort> {
     match from.get(i).and_then(Option::as_deref) {
-        Some(Value::Owned(x)) => Ok((x.owner, x.words.as_ref().map(|w| &w[..]))),
-        _ => Err(internal("known values were wanted")),
+        Some(Value::VeilBits(x)) => Ok(x),
+        _ => Err(internal("known bits were wanted")),
     }
 }
 
-fn veil(from: &[Kept], i: usize) -> Result<&Veil, Abort> {
+fn veil(from: &[Kept], i: usize) -> Result<&Arc<Veil>, Abort> {
     match from.get(i).and_then(Option::as_deref) {
         Some(Value::Veil(x)) => Ok(x),
         _ => Err(internal("a masked operand was wanted")),
@@ -168,10 +162,26 @@ fn veil(from: &[Kept], i: usize) -> Result<&Veil, Abort> {
 }
 
 /// Operations without messages.
-fn local(at: &At, own: Option<Words>, from: &[Kept], stock: Option<Stock>) -> Result<Value, Abort> {
+fn local(at: &At, from: &[Kept], stock: Option<Stock>) -> Result<Value, Abort> {
     let (node, keys) = (at.plan.node(at.id), &at.desk.keys);
     Ok(match &node.op {
-        Op::Input { owner, .. } => Value::Owned(Owned { owner: usize::from(*owner), words: own }),
+        Op::Share { .. } if node.kind == Kind::Bits => Value::Bits(ops::unveiled_bits(&at.desk, told_bits(from, 0)?)),
+        Op::Share { .. } => Value::Num(ops::unveiled(&at.desk, veil(from, 0)?)),
+        Op::Mask { .. } => Value::Veil(veil(from, 0)?.clone()),
+        Op::And { .. } | Op::Leaves { .. } => {
+            let mut stock = stock.ok_or_else(|| internal("an operation without material"))?;
+            match draw(at, &mut stock) {
+                Material::Conjunction(c) => {
+                    let inputs = conjuncts(at, from)?;
+                    Value::Bits(ops::conjunction(&at.desk, node.count(at.rows), &inputs, &c, Vec::new()))
+                }
+                Material::LeafPads(pads) => {
+                    let shape = at.plan.leaves(at.id, at.rows);
+                    Value::Num(ops::select_leaves(&at.desk, shape, told_bits(from, 0)?, veil(from, 1)?, pads))
+                }
+                _ => return Err(internal("other material")),
+            }
+        }
         Op::Add { minus, .. } => {
             let mut out = num(from, 0)?.copy();
             if *minus {
@@ -222,27 +232,30 @@ fn draw<'a>(at: &At, stock: &'a mut Stock) -> Material<Draw<'a>> {
     make(&at.plan, at.id, at.rows, &mut draw, &|_| Zeroizing::new(Vec::new()))
 }
 
-/// Operations with messages.
-async fn step(at: &At, from: &[Kept], mut stock: Stock) -> Result<Value, Abort> {
+/// The inputs of a conjunction.
+fn conjuncts<'a>(at: &At, from: &'a [Kept]) -> Result<Vec<Conjunct<'a>>, Abort> {
+    let ids = at.plan.node(at.id).inputs();
+    let one = |(i, id): (usize, &u32)| match at.plan.bit_owner(*id) {
+        Some(_) => told_bits(from, i).map(Conjunct::Told),
+        None => bits(from, i).map(Conjunct::Shared),
+    };
+    ids.iter().enumerate().map(one).collect()
+}
+
+/// Operations with messages; `own` is what this party brings.
+async fn step(at: &At, own: Option<Words>, from: &[Kept], mut stock: Stock) -> Result<Value, Abort> {
     let (node, desk) = (at.plan.node(at.id), &at.desk);
     let n = node.count(at.rows);
     Ok(match (&node.op, draw(at, &mut stock)) {
-        (Op::Share { .. }, Material::Number(pad)) => {
-            let (owner, words) = owned(from, 0)?;
-            let told = ops::tell(desk, owner, words, pad).await;
-            Value::Num(ops::unveiled(desk, &told))
+        (Op::Input { owner, .. }, Material::Number(pad)) => {
+            let words = own.as_ref().map(|w| &w[..]);
+            Value::Veil(Arc::new(ops::tell(desk, (*owner).into(), words, pad).await))
         }
-        (Op::Share { .. }, Material::Bits(pad)) => {
-            let (owner, words) = owned(from, 0)?;
-            Value::Bits(ops::tell_bits(desk, owner, words, pad).await)
+        (Op::Input { owner, .. }, Material::Bits(pad)) => {
+            let words = own.as_ref().map(|w| &w[..]);
+            Value::VeilBits(ops::tell_bits(desk, (*owner).into(), words, pad).await)
         }
-        (Op::Mask { .. }, Material::Number(pad)) => Value::Veil(match node.kind {
-            Kind::Masked(Some(_)) => {
-                let (owner, words) = owned(from, 0)?;
-                ops::tell(desk, owner, words, pad).await
-            }
-            _ => ops::veil(desk, num(from, 0)?, pad).await,
-        }),
+        (Op::Mask { .. }, Material::Number(pad)) => Value::Veil(Arc::new(ops::veil(desk, num(from, 0)?, pad).await)),
         (Op::Multiply { .. }, Material::Triple(t)) => {
             Value::Num(ops::multiply(desk, num(from, 0)?, num(from, 1)?, t).await)
         }
@@ -259,22 +272,7 @@ async fn step(at: &At, from: &[Kept], mut stock: Stock) -> Result<Value, Abort> 
         (Op::Select { .. }, Material::Selection(s)) => {
             Value::Num(ops::select(desk, bits(from, 0)?, num(from, 1)?, s).await)
         }
-        (Op::And { inputs }, Material::Conjunction(c)) => {
-            let mut conjuncts = Vec::with_capacity(inputs.len());
-            for (i, id) in inputs.iter().enumerate() {
-                conjuncts.push(if at.plan.bit_owner(*id).is_some() {
-                    let (owner, words) = owned(from, i)?;
-                    Conjunct::Owned(owner, words)
-                } else {
-                    Conjunct::Shared(bits(from, i)?)
-                });
-            }
-            Value::Bits(ops::and(desk, n, &conjuncts, c).await)
-        }
-        (Op::Leaves { .. }, Material::LeafPads(pads)) => {
-            let shape = at.plan.leaves(at.id, at.rows);
-            Value::Num(ops::select_leaves(desk, shape, owned(from, 0)?, owned(from, 1)?, pads).await)
-        }
+        (Op::And { .. }, Material::Conjunction(c)) => Value::Bits(ops::and(desk, n, &conjuncts(at, from)?, c).await),
         (Op::Weights { .. }, Material::WeightPads(pads)) => {
             let shape = at.plan.leaves(at.id, at.rows);
             Value::Num(ops::select_weights(desk, shape, bits(from, 0)?, veil(from, 1)?, pads).await)
@@ -285,13 +283,13 @@ async fn step(at: &At, from: &[Kept], mut stock: Stock) -> Result<Value, Abort> 
 
 /// An output, once everything that it depends on is checked. Opened numbers and bits go under a pad that their receiver
 /// alone knows, and with fresh summands of zero; what is handed out keeps its codes.
-async fn output(at: &At, from: &[Kept], mut stock: Stock) -> Result<Option<Opened>, Abort> {
+async fn output(at: &At, from: &[Kept], mut stock: Stock, checked: Checked) -> Result<Option<Opened>, Abort> {
     let (node, desk) = (at.plan.node(at.id), &at.desk);
     let (n, me) = (node.count(at.rows), desk.lane.me());
     let place = Place { op: at.id, tile: at.tile };
     match (&node.op, draw(at, &mut stock)) {
         (Op::Hand { index, .. }, Material::Number(upper)) => {
-            let words = super::handed::summands(desk, num(from, 0)?, &upper, &at.zeroes, place);
+            let words = super::handed::summands(num(from, 0)?, &upper, &at.zeroes, place, checked);
             Ok(Some(Opened { output: *index, summands: true, words }))
         }
         (Op::Reveal { to, disclosure, index, .. }, Material::Outputs(pads)) => {
@@ -303,7 +301,7 @@ async fn output(at: &At, from: &[Kept], mut stock: Stock) -> Result<Option<Opene
                 hidden.value.iter_mut().zip(&zero).for_each(|(v, z)| *v = v.wrapping_add(*z));
                 // One disclosure lists the rows once, however many learn them.
                 let cells = if i == 0 { n as u64 } else { 0 };
-                items.push(Item::Output(Box::new(Item::Number(hidden)), (disclosure.clone(), cells)));
+                items.push(Item::Output(Box::new(Item::Number(hidden)), (disclosure.clone(), cells), checked));
                 if receiver == me {
                     own = Some((i, pad));
                 }
@@ -325,7 +323,7 @@ async fn output(at: &At, from: &[Kept], mut stock: Stock) -> Result<Option<Opene
                 hidden.words.iter_mut().zip(zero).for_each(|(v, z)| *v ^= z);
                 trim(n, &mut hidden.words);
                 let cells = if i == 0 { n as u64 } else { 0 };
-                items.push(Item::Output(Box::new(Item::Bits(hidden)), (disclosure.clone(), cells)));
+                items.push(Item::Output(Box::new(Item::Bits(hidden)), (disclosure.clone(), cells), checked));
                 if receiver == me {
                     own = Some((i, pad));
                 }
