@@ -1,5 +1,8 @@
 //! Secret-shared computation `dm2k`: additive shares in Z_2^64 and bits shared under exclusive or, among
 //! n >= 2 parties, with correlated randomness from a dealer that sees shapes alone.
+//!
+//! A plan holds against parties that follow the protocol, or, where [`Builder::verified`] was called, against any number of
+//! them but one that deviate: [`Security`].
 
 #![deny(unsafe_code)]
 
