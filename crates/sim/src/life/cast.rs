@@ -16,6 +16,7 @@ use tacit_receipts::{Genesis, KeyCard, KeyEvent, KeyKind, PartyKey, Quorum, Trus
 use tacit_types::wire::Blob;
 use tacit_types::{ContractId, DatasetVersionId, Hash, ModelVersionId, Name, UnixMillis};
 
+use super::dealt;
 use super::score;
 
 /// The time at which every run begins.
@@ -184,7 +185,7 @@ fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64
             .chain([demander])
             .collect(),
         datasets: data.iter().map(grant).collect(),
-        kinds: vec!["stats/v1".into(), "count/v1".into(), "score-linear/v1".into()],
+        kinds: ["stats/v1", "count/v1", "score-linear/v1"].into_iter().chain(dealt::KINDS).map(Into::into).collect(),
         purpose: PURPOSE.into(),
         recipients: vec![recipient.public()],
         operators: vec![operator.id()],
@@ -193,7 +194,9 @@ fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64
         valid_from: UnixMillis(T0.0 - 86_400_000),
         valid_until: T0.plus(86_400_000),
         models: match dealt {
-            true => vec![ModelGrant { owner: owners[0].root.id(), model: score::WHOLE }],
+            true => {
+                dealt::VERSIONS.iter().map(|model| ModelGrant { owner: owners[0].root.id(), model: *model }).collect()
+            }
             false => owners.iter().map(|o| ModelGrant { owner: o.root.id(), model: o.model.0 }).collect(),
         },
         scoring: Some(ScoringTerms {

@@ -36,6 +36,9 @@ impl Data {
             ("count/v1", false),
             ("score-linear/v1", false),
             ("score-linear/v1", true),
+            (super::dealt::KINDS[0], true),
+            (super::dealt::KINDS[1], true),
+            (super::dealt::KINDS[2], true),
         ]);
         let cast = super::cast::cast(owners);
         let mut written = json!({});
@@ -47,7 +50,7 @@ impl Data {
         }
         let columns = BTreeMap::from([("amount".to_owned(), ColumnKind::Int), ("grp".to_owned(), ColumnKind::Text)]);
         let params = match kind {
-            "score-linear/v1" if private => score::private_params(cast),
+            _ if private => score::private_params(cast, kind),
             "score-linear/v1" => score::params(cast),
             _ => tacit_jobs::kind(kind).and_then(|k| k.params(written, &columns)).expect("why: sound parameters"),
         };
@@ -73,7 +76,7 @@ impl Data {
             return Err(Fault::new(Code::DataFileMalformed, "the owner's file cannot be read"));
         }
         let root = self.cast.owners[owner].root.id();
-        let mut fold: Box<dyn Fold> = plan.fold(&root, score::material(self.cast, owner, self.private))?;
+        let mut fold: Box<dyn Fold> = plan.fold(&root, score::material(self.cast, owner, self.private, self.kind))?;
         let rows = &self.rows[owner];
         // In two batches, as a file would come.
         let (head, tail) = rows.split_at(rows.len() / 2);
@@ -92,9 +95,12 @@ impl Data {
             return wrong(format!("{} parties of {}", opened.json["parties"], survivors.len()));
         }
         if self.private {
-            return score::the_scores_are_those_of_the_private_model(opened, self.rows.len(), |owner, row| {
-                self.rows[owner].get(row).map(|(amount, _)| (amount >> (7 * owner)) as f64)
-            });
+            let digit =
+                |owner: usize, row: usize| self.rows[owner].get(row).map(|(amount, _)| (amount >> (7 * owner)) as f64);
+            return match self.kind {
+                "score-linear/v1" => score::the_scores_are_those_of_the_private_model(opened, self.rows.len(), digit),
+                kind => super::dealt::the_output_is_that_of_the_whole_table(self.cast, kind, opened, digit),
+            };
         }
         if self.kind == "score-linear/v1" {
             return score::the_scores_are_those_of_the_whole_model(opened, survivors, |owner, row| {

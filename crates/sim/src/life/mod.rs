@@ -6,6 +6,7 @@ mod book;
 mod cast;
 mod coordinator;
 mod data;
+mod dealt;
 mod honest;
 mod late;
 mod node;

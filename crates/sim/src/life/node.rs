@@ -284,8 +284,8 @@ impl World {
         };
         let owner = &self.cast.owners[i];
         let named = parsed.body().provider(&owner.root.id()).map(|p| p.dataset);
-        let whole = (super::score::WHOLE, super::score::whole_model(self.cast).0);
-        let held = [(owner.model.0, owner.model.1.clone()), whole];
+        let own = (owner.model.0, owner.model.1.clone());
+        let held: Vec<_> = core::iter::once(own).chain(super::dealt::held(self.cast)).collect();
         let ledger = Ledger {
             owner: owner.root.id(),
             contracts: &contracts,

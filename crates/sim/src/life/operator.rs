@@ -144,9 +144,10 @@ impl World {
         let order = &mut self.operator.orders[i];
         let bytes = order.bytes.get_or_insert_with(|| {
             let private = order.data.private;
-            let parts = if private { super::score::private_parts(cast) } else { super::score::parts(cast) };
+            let kind = order.data.kind;
+            let parts = if private { super::score::private_parts(cast, kind) } else { super::score::parts(cast) };
             let (providers, mut models, mut attachments) = parts;
-            if order.data.kind != "score-linear/v1" {
+            if !private && kind != "score-linear/v1" {
                 models.clear();
                 attachments.clear();
             }

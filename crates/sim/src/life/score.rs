@@ -11,10 +11,11 @@ use tacit_models::{Additive, Feature, Kind, Link, Meta, Model, Shape, Term};
 use tacit_types::{Hash, ModelVersionId, Name, NodeId, Seat};
 
 use super::cast::Cast;
+use super::dealt;
 use crate::run::{Check, holds};
 
 /// The keys of every job that scores: row `i` of an owner has key `r<i>`, and nobody has the last.
-const KEYS: [&str; 6] = ["r0", "r1", "r2", "r3", "r4", "nobody"];
+pub const KEYS: [&str; 6] = ["r0", "r1", "r2", "r3", "r4", "nobody"];
 /// Rows that a contract allows to be scored: enough for every job of a run.
 pub const ROWS_ALLOWED: u64 = 1000 * KEYS.len() as u64;
 
@@ -90,27 +91,22 @@ pub fn whole_model(cast: &Cast) -> (ModelDescriptor, Vec<u8>) {
     (descriptor, model.encode())
 }
 
-/// The signed parameters of a score with that model.
-pub fn private_params(cast: &Cast) -> Vec<u8> {
+/// The signed parameters of a job with a dealer.
+pub fn private_params(cast: &Cast, kind: &str) -> Vec<u8> {
     let provider = |o: &super::cast::Owner| DraftProvider {
         name: o.name.to_string(),
         owner: o.root.id(),
         columns: [(o.own_column.clone(), ColumnKind::Int), ("id".to_owned(), ColumnKind::Text)].into(),
     };
-    let mut ranges = serde_json::Map::new();
-    for owner in data_owners(cast) {
-        ranges.insert(owner.own_column.clone(), json!(["0", "8"]));
-    }
     let draft = Draft {
         providers: data_owners(cast).iter().map(provider).collect(),
-        models: vec![(ModelRef { owner: cast.owners[0].root.id(), model: WHOLE }, whole_model(cast).0)],
+        models: dealt::named(cast, kind),
         dealer: cast.owners.last().map(|o| o.root.id()),
         keys: Some(rows()),
         ..Draft::default()
     };
-    let written = json!({"key": "id", "mode": "private", "ranges": ranges, "bound": "131072", "error": "0.001"});
-    let kind = tacit_jobs::kind("score-linear/v1");
-    kind.and_then(|k| k.draft(written, &draft)).expect("why: sound parameters")
+    let written = dealt::written(cast, kind);
+    tacit_jobs::kind(kind).and_then(|k| k.draft(written, &draft)).expect("why: sound parameters")
 }
 
 /// Each key that all data owners have is scored by the digits of their rows, and no other is.
@@ -132,11 +128,11 @@ pub fn the_scores_are_those_of_the_private_model(
     Ok(())
 }
 
-/// What a job that scores with a private model has beside its parameters.
-pub fn private_parts(cast: &Cast) -> (Vec<ProviderRef>, Vec<ModelRef>, Vec<AttachmentRef>) {
+/// What a job with a dealer has beside its parameters.
+pub fn private_parts(cast: &Cast, kind: &str) -> (Vec<ProviderRef>, Vec<ModelRef>, Vec<AttachmentRef>) {
     let (mut providers, _, attachments) = parts(cast);
     providers.pop();
-    (providers, vec![ModelRef { owner: cast.owners[0].root.id(), model: WHOLE }], attachments)
+    (providers, dealt::named(cast, kind).into_iter().map(|(model, _)| model).collect(), attachments)
 }
 
 /// What a job that scores has beside its parameters.
@@ -175,10 +171,10 @@ pub fn params(cast: &Cast) -> Vec<u8> {
 }
 
 /// What an owner's node brings to its half.
-pub fn material(cast: &Cast, owner: usize, private: bool) -> Material {
+pub fn material(cast: &Cast, owner: usize, private: bool, kind: &str) -> Material {
     let attachments = [(keys::ATTACHMENT.to_owned(), list())].into();
     let model = match private {
-        true => (owner == 0).then(|| whole_model(cast).1),
+        true => dealt::bytes(cast, kind).filter(|_| owner == 0),
         false => Some(cast.owners[owner].model.2.clone()),
     };
     Material { model, attachments }
