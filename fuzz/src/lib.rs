@@ -3,6 +3,7 @@
 //! same bytes or the same value.
 
 mod csv;
+mod dealt;
 mod examples;
 mod models;
 mod money;
@@ -40,6 +41,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "stats_params", run: signed::stats_params, seeds: examples::stats_params },
     Target { name: "count_params", run: signed::count_params, seeds: examples::count_params },
     Target { name: "score_params", run: score::params, seeds: score::params_seeds },
+    Target { name: "trees_params", run: dealt::trees, seeds: dealt::trees_seeds },
+    Target { name: "network_params", run: dealt::network, seeds: dealt::network_seeds },
+    Target { name: "verify_params", run: dealt::verify, seeds: dealt::verify_seeds },
     Target { name: "key_list", run: score::key_list, seeds: score::key_list_seeds },
     Target { name: "sealed_attachment", run: score::sealed_attachment, seeds: score::sealed_attachment_seeds },
     Target { name: "cbor_model", run: score::model_descriptor, seeds: score::model_descriptor_seeds },
