@@ -2,6 +2,7 @@
 //! and one with lists in files.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
@@ -164,11 +165,14 @@ impl Files {
     }
 
     fn file(&mut self, file: u32) -> Result<&File, Fault> {
-        if !self.open.contains_key(&file) {
-            let opened = File::options().read(true).write(true).create(true).truncate(true).open(self.path(file));
-            self.open.insert(file, opened.map_err(fault)?);
-        }
-        self.open.get(&file).ok_or_else(|| Fault::new(Code::JobInternal, "a file"))
+        let path = self.path(file);
+        Ok(match self.open.entry(file) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(free) => {
+                let options = File::options().read(true).write(true).create(true).truncate(true).open(path);
+                free.insert(options.map_err(fault)?)
+            }
+        })
     }
 }
 

@@ -57,6 +57,7 @@ pub(crate) async fn points(
     work: &mut dyn Work,
     resumable: bool,
 ) -> Result<(), Abort> {
+    party.progress(session.terms.step(shape.first));
     let batches = shape.batches(session);
     let start = if resumable { session.done.min(batches) } else { 0 };
     let mut posted = start;
@@ -198,6 +199,7 @@ pub(crate) async fn lists(
     expected: u64,
     on: &mut OnRecord<'_>,
 ) -> Result<u64, Abort> {
+    party.progress(session.terms.step(first));
     let ours = out.map_or(0, |log| log.count);
     let batches = session.terms.batches(ours).max(session.terms.batches(expected));
     let mut last: Option<Vec<u8>> = None;

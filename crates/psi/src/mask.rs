@@ -4,6 +4,7 @@
 use curve25519_dalek::scalar::Scalar;
 use tacit_protocol::{Abort, Party};
 use tacit_types::{Fault, Hash};
+use zeroize::Zeroizing;
 
 use crate::exchange::{self, Shape, Work};
 use crate::hash::{DST, Expander, Tagger, tag_bytes};
@@ -43,7 +44,7 @@ pub(crate) fn sorted(session: &Session, host: &mut Host<'_>, log: Log, file: u32
 
 /// A scalar's half, for points that are doubled when they are encoded.
 pub(crate) fn half(scalar: &Scalar) -> Multiplier {
-    Multiplier::new(&(scalar * Scalar::from(2u8).invert()))
+    Multiplier::new(&Zeroizing::new(scalar * Scalar::from(2u8).invert()))
 }
 
 /// Masks all keys and sorts them by what they became, which shuffles them.

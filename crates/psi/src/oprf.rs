@@ -5,6 +5,7 @@ use curve25519_dalek::scalar::Scalar;
 use tacit_crypto::{Secret, Transcript};
 use tacit_protocol::{Abort, Offence, Party};
 use tacit_types::{Fault, Hash};
+use zeroize::Zeroizing;
 
 use crate::exchange::{self, Shape, Work};
 use crate::hash::{CHECK_BYTES, DST, Expander, Tagger, tag_bytes};
@@ -178,7 +179,7 @@ fn client(session: &Session, host: &Host<'_>, part: Part, proof: bool) -> Result
 
 fn server(session: &Session, host: &Host<'_>, part: Part, proof: bool) -> Server {
     let key = session.scalar(FUNCTION);
-    let quarter = *key * Scalar::from(4u8).invert();
+    let quarter = Zeroizing::new(*key * Scalar::from(4u8).invert());
     let lane = lane(session, host, part, &session.ours.public, proof, files::SERVER);
     let asked = part.count(session.theirs.halves);
     Server { lane, evaluate: Multiplier::new(&quarter), own: Multiplier::new(&key), asked }

@@ -8,6 +8,7 @@
 use tacit_crypto::Transcript;
 use tacit_protocol::{Abort, Offence, Party};
 use tacit_types::{Code, Fault, Hash};
+use zeroize::Zeroizing;
 
 use crate::exchange::{self, Shape, Work};
 use crate::hash::{Tagger, tag_bytes};
@@ -130,7 +131,7 @@ pub(crate) async fn run(
         terms: session.terms.clone(),
         masked,
         compare: half(&compare),
-        name: half(&(*compare * *second)),
+        name: half(&Zeroizing::new(*compare * *second)),
         second: half(&second),
         tags: Tagger::new(&session.id, &[0; 32], "compare"),
         tag,
@@ -151,7 +152,7 @@ pub(crate) async fn run(
         terms: session.terms.clone(),
         others: asked,
         second: half(&second),
-        change: half(&(*second * once.invert())),
+        change: half(&Zeroizing::new(*second * *Zeroizing::new(once.invert()))),
         uids,
         union: Writer::new(host.file(files::UNION), UID_BYTES),
     };

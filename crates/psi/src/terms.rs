@@ -68,7 +68,8 @@ pub struct Terms {
     pub step_base: u16,
     /// Milliseconds that the peer may take to begin.
     pub begin_ms: u64,
-    /// Milliseconds that a message may take after that.
+    /// Milliseconds that a message may take after that. It covers what stands between two messages: in mode A, and at L3,
+    /// the masking and sorting of a whole list before its first points; in mode B the sorting of one.
     pub step_ms: u64,
 }
 
