@@ -110,7 +110,9 @@ fn check(place: &str, text: &str) {
                 named = columns();
             }
             named.insert("id".to_owned(), ColumnKind::Text);
-            let roles = Roles::of(job.dealer.is_some(), job.models.as_ref().map_or(0, Vec::len));
+            // Where none is named they are the contract's: one that is private, or a part each.
+            let models = job.models.as_ref().map_or(if ranges.is_some() { 1 } else { 2 }, Vec::len);
+            let roles = Roles::of(job.dealer.is_some(), models);
             let writing = Writing::with(&named, roles);
             let params = kind.draft(params, &writing.draft).unwrap_or_else(|f| wrong(&f.to_string()));
             assert!(kind.plan(&params, &writing.parts()).is_ok(), "{place}");
