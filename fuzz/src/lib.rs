@@ -7,6 +7,7 @@ mod dealt;
 mod examples;
 mod models;
 mod money;
+mod psi;
 mod receipts;
 mod score;
 mod signed;
@@ -55,6 +56,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "message_frame", run: wire::message_frame, seeds: examples::message_frames },
     Target { name: "sealed_result", run: wire::sealed_result, seeds: examples::sealed_results },
     Target { name: "vector", run: wire::vector, seeds: examples::vectors },
+    Target { name: "psi_open", run: psi::open, seeds: psi::open_seeds },
+    Target { name: "psi_points", run: psi::points, seeds: psi::points_seeds },
+    Target { name: "psi_normalise", run: psi::normalise, seeds: psi::normalise_seeds },
+    Target { name: "psi_peer", run: psi::peer, seeds: psi::peer_seeds },
     Target { name: "usage_record", run: receipts::usage_record, seeds: examples::records },
     Target { name: "attestation", run: receipts::attestation, seeds: examples::attestations },
     Target { name: "joint_receipt", run: receipts::joint_receipt, seeds: examples::joint_receipts },

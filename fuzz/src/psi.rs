@@ -1,0 +1,200 @@
+//! What a peer sends in an intersection, and the texts of keys.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+
+use tacit_crypto::points::{Backend, Encoding, From, Multiplier, Operation, run_at};
+use tacit_crypto::{Secret, SecretScalar, SigningKey};
+use tacit_protocol::{Abort, Audience, Disclosure, Effect, Event, Machine, Message, Party, Seating, Setup};
+use tacit_psi::{
+    Host, InMemory, Inline, KeyColumn, KeySetBuilder, Level, Mode, Open, Outcome, Schema, Step, Terms, intersect,
+};
+use tacit_types::{Attempt, Hash, JobId, Millis, Seat, wire};
+
+/// A party's opening: what was read, written again, is the same bytes.
+pub fn open(bytes: &[u8]) {
+    if let Ok(open) = Open::decode(bytes) {
+        assert_eq!(wire::encode(&open), bytes);
+    }
+}
+
+/// Openings.
+pub fn open_seeds() -> Vec<Vec<u8>> {
+    let open = Open { nonce: [7; 32], halves: [3, 5], public: [9; 32] };
+    vec![wire::encode(&open)]
+}
+
+/// Encodings of points: every set of instructions accepts the same ones, and makes the same of them.
+pub fn points(bytes: &[u8]) {
+    let (encodings, _) = bytes.as_chunks::<32>();
+    let encodings = &encodings[..encodings.len().min(64)];
+    let scalar = SecretScalar::from_canonical(&[5; 32]).expect("a scalar");
+    let by = Multiplier::new(scalar.expose_scalar());
+    let mut answers = Backend::available().map(|backend| {
+        let mut out: Vec<Encoding> = vec![[0; 32]; encodings.len()];
+        run_at(backend, From::Encoded(encodings), Operation::Multiply(&by), &mut out).map(|()| out)
+    });
+    let first = answers.next().expect("there is always one");
+    for other in answers {
+        assert_eq!(first, other);
+    }
+}
+
+/// Points, and what is nearly one.
+pub fn points_seeds() -> Vec<Vec<u8>> {
+    let point = |i: u8| *SecretScalar::from_canonical(&[i; 32]).expect("a scalar").public().as_bytes();
+    let good: Vec<u8> = (1..12).flat_map(point).collect();
+    let mut prime = [0xff; 32];
+    (prime[0], prime[31]) = (0xed, 0x7f);
+    vec![good.clone(), [good, prime.to_vec(), vec![0; 32]].concat()]
+}
+
+/// A value of a key column: a form that a step has made it makes again.
+pub fn normalise(bytes: &[u8]) {
+    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    for name in ["nfkc/1", "trim/1", "fold/1", "digits/1", "date/1", "e164/1:86"] {
+        let step = Step::parse(name).expect("a step");
+        let Some(form) = step.apply(text) else { continue };
+        // Folding has been brought to form KC, which can be folded further once.
+        let again = step.apply(&form).expect("a form has a form");
+        if !name.starts_with("fold") {
+            assert_eq!(again, form, "{name}");
+        }
+    }
+    if let Ok(step) = Step::parse(text) {
+        assert_eq!(step.name(), text);
+    }
+}
+
+/// Values as people write them.
+pub fn normalise_seeds() -> Vec<Vec<u8>> {
+    ["+86 138-0013-8000", "0086(138)", "2024/2/29", "ＳＴＲＡẞＥ ﬁ", "e164/1:44", "19991231"]
+        .map(|t| t.as_bytes().to_vec())
+        .into()
+}
+
+const CASES: [(Level, Mode); 6] = [
+    (Level::Receiver, Mode::Oprf),
+    (Level::Both, Mode::Oprf),
+    (Level::Receiver, Mode::DoubleMask),
+    (Level::Both, Mode::DoubleMask),
+    (Level::Cardinality { both: true }, Mode::DoubleMask),
+    (Level::Spine, Mode::DoubleMask),
+];
+
+/// A whole run against a peer whose messages are changed: three bytes of input change one byte of one message, the first byte
+/// of all chooses the level. Nothing panics, and no match is found that is none.
+pub fn peer(bytes: &[u8]) {
+    let Some((case, changes)) = bytes.split_first() else { return };
+    let (level, mode) = CASES[usize::from(*case) % CASES.len()];
+    let mut machines = [0, 1].map(|seat| machine(seat, level, mode));
+    let mut queue: VecDeque<(usize, Event)> = [(0, Event::Start), (1, Event::Start)].into();
+    let (mut number, mut now) = (0u8, 0);
+    loop {
+        while let Some((to, event)) = queue.pop_front() {
+            for effect in machines[to].step(Millis(now), event) {
+                match effect {
+                    Effect::Send(mut message) => {
+                        if to == 0 {
+                            change(&mut message, number, changes);
+                            number = number.wrapping_add(1);
+                        }
+                        queue.push_back((message.address.to.index(), Event::Received(message)));
+                    }
+                    Effect::Credit { to: sender, consumed } => {
+                        queue.push_back((sender.index(), Event::Credit { from: Seat(to as u16), consumed }));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if now > 1_000_000 {
+            break;
+        }
+        now += 100_000;
+        queue.extend([(0, Event::Timer), (1, Event::Timer)]);
+    }
+    if let Some(Ok(found)) = machines[1].take_outcome() {
+        assert!(found.is_none_or(|found| found == COMMON), "{found:?}");
+    }
+}
+
+fn change(message: &mut Message, number: u8, changes: &[u8]) {
+    for [of, at, by] in changes.as_chunks::<3>().0.iter().filter(|c| c[0] == number) {
+        let _ = of;
+        match by {
+            // Another length.
+            0 => message.body.truncate(usize::from(*at)),
+            1 => message.body.resize(message.body.len() + usize::from(*at), 1),
+            by => {
+                if let Some(byte) = message.body.get_mut(usize::from(*at)) {
+                    *byte ^= by;
+                }
+            }
+        }
+        message.total = message.body.len() as u64;
+    }
+}
+
+/// A run as it is, and with a change in each kind of message.
+pub fn peer_seeds() -> Vec<Vec<u8>> {
+    let mut seeds: Vec<Vec<u8>> = (0..CASES.len() as u8).map(|case| vec![case]).collect();
+    seeds.extend((0..CASES.len() as u8).flat_map(|case| (0..6).map(move |number| vec![case, number, 33, 2])));
+    seeds
+}
+
+/// Keys that both lists have.
+const COMMON: u64 = 3;
+
+fn machine(seat: u16, level: Level, mode: Mode) -> Machine<Option<u64>> {
+    static KEYS: OnceLock<Vec<Arc<SigningKey>>> = OnceLock::new();
+    let keys = KEYS.get_or_init(|| {
+        let mut keys: Vec<_> = [1, 2].map(|i| SigningKey::from_seed(&Secret::new([i; 32]))).into();
+        keys.sort_by_key(SigningKey::id);
+        keys.into_iter().map(Arc::new).collect()
+    });
+    let disclosure = Disclosure { what: "matches".into(), to: Audience::Nodes, cells_max: 1 << 40 };
+    let setup = Setup {
+        job: JobId([1; 32]),
+        attempt: Attempt(1),
+        seat: Seat(seat),
+        seating: Seating::new(keys.iter().map(|k| k.id()).collect()).expect("two seats"),
+        disclosures: vec![disclosure.clone()],
+        stream_bytes_max: 1 << 20,
+    };
+    let terms = Terms {
+        level,
+        mode,
+        context: Hash([7; 32]),
+        receiver: Seat(1),
+        sender: Seat(0),
+        disclosure,
+        items_max: 64,
+        items_min: 1,
+        batch: 256,
+        checkpoint: 0,
+        step_base: 3,
+        begin_ms: 1000,
+        step_ms: 1000,
+    };
+    let key = keys[usize::from(seat)].clone();
+    Machine::new(setup, &Secret::new([seat as u8 + 5; 32]), key, Millis(0), |party| act(party, terms))
+}
+
+async fn act(mut party: Party, terms: Terms) -> Result<Option<u64>, Abort> {
+    let schema = Schema::new(vec![KeyColumn { name: "id".into(), steps: vec![] }])?;
+    let mut storage = InMemory::default();
+    let mut builder = KeySetBuilder::new(schema.clone(), 0);
+    let first = if party.seat() == Seat(0) { 0 } else { 2 };
+    for i in first..first + 5 {
+        builder.push_key(&mut storage, schema.key([Some(i.to_string().as_str())]))?;
+    }
+    let keys = builder.finish(&mut storage)?;
+    let mut host = Host { storage: &mut storage, workers: &Inline, memory: 0, run: 0, resume: None };
+    Ok(match intersect(&mut party, &terms, &keys, &mut host).await? {
+        Outcome::Set(set) => Some(set.matches()),
+        Outcome::Cardinality(count) => Some(count),
+        Outcome::Spine(spine) => Some(spine.matches()),
+        Outcome::Nothing => None,
+    })
+}
