@@ -321,9 +321,9 @@ fn a_batch_over_a_limit_is_refused_before_it_leaves() {
     assert_eq!(world.ask(&[&longer]), Err(Code::OnlineRequest));
     assert_eq!(world.ask(&[&[]]), Err(Code::OnlineRequest));
     assert_eq!(world.ask(&vec![&["a"][..]; BATCH_CALLS_MAX + 1]), Err(Code::OnlineRequest));
-    assert_eq!(world.ask(&vec![&long[..]; BATCH_ROWS_MAX / CALL_KEYS_MAX + 1]), Err(Code::OnlineRequest));
+    assert_eq!(world.ask(&[&long[..]; BATCH_ROWS_MAX / CALL_KEYS_MAX + 1]), Err(Code::OnlineRequest));
     assert_eq!(
-        world.ask(&vec![&long[..]; BATCH_ROWS_MAX / CALL_KEYS_MAX]),
+        world.ask(&[&long[..]; BATCH_ROWS_MAX / CALL_KEYS_MAX]),
         Err(Code::RefusedQuota),
         "rows are left over"
     );

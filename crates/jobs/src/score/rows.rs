@@ -28,13 +28,20 @@ pub(super) struct Rows<C: Zeroize> {
     cells: Zeroizing<Vec<C>>,
 }
 
-/// What was found: the features of each row, and which rows are there.
+/// What is kept of each row.
 pub(super) struct Kept<C: Zeroize> {
     /// Features of a row.
     count: usize,
     cells: Zeroizing<Vec<C>>,
-    /// Whether each row is there and usable.
-    pub known: Vec<bool>,
+}
+
+/// Ends the rows of a party that may have none: what is kept of them, and whether each is there and usable. `absent`
+/// gives what stands for the numbers of a row that is not there.
+pub(super) fn finish<C: Copy + Default + Zeroize>(
+    rows: Option<Rows<C>>,
+    absent: impl Fn(usize) -> C,
+) -> (Option<Kept<C>>, Vec<bool>) {
+    rows.map(|rows| rows.finish(absent)).map_or((None, Vec::new()), |(kept, known)| (Some(kept), known))
 }
 
 impl<C: Copy + Default + Zeroize> Rows<C> {
@@ -97,8 +104,7 @@ impl<C: Copy + Default + Zeroize> Rows<C> {
         Ok(())
     }
 
-    /// Ends it. `absent` gives what stands for the features of a row that is not there.
-    pub fn finish(mut self, absent: impl Fn(usize) -> C) -> Kept<C> {
+    fn finish(mut self, absent: impl Fn(usize) -> C) -> (Kept<C>, Vec<bool>) {
         let count = self.count;
         let absent: Vec<C> = (0..count).map(absent).collect();
         for (cells, found) in self.cells.chunks_exact_mut(count.max(1)).zip(&self.found) {
@@ -107,7 +113,7 @@ impl<C: Copy + Default + Zeroize> Rows<C> {
             }
         }
         let known = self.found.iter().map(|f| *f == Found::Row).collect();
-        Kept { count, cells: self.cells, known }
+        (Kept { count, cells: self.cells }, known)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::kind::{Fold, JointHalf};
 use crate::score::circuit::features;
 use crate::score::keys::Wanted;
 use crate::score::params::ScoreParams;
-use crate::score::rows::{Kept, Rows};
+use crate::score::rows::{Kept, Rows, finish};
 use crate::score::shared::{SharedJoint, Values, not_ours, put};
 
 /// The local half.
@@ -82,8 +82,7 @@ impl Fold for LinearFold {
         let Self { params, linear, first, rows, weights } = *self;
         // The features of a row that is not there: zero, as near as the ranges have it.
         let absent = |i: usize| linear.shape.as_ref().and_then(|s| s.input(first + i, 0.0)).unwrap_or(0);
-        let mut kept = rows.map(|rows| rows.finish(absent));
-        let known = kept.as_mut().map(|k| core::mem::take(&mut k.known)).unwrap_or_default();
+        let (kept, known) = finish(rows, absent);
         let values = LinearValues { params: params.clone(), first, kept, weights };
         Box::new(SharedJoint { params, circuit: linear.circuit, known, values: Box::new(values) })
     }

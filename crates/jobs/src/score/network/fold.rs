@@ -8,7 +8,7 @@ use crate::kind::{Fold, JointHalf};
 use crate::score::circuit::features;
 use crate::score::keys::Wanted;
 use crate::score::linear::{held, no_part};
-use crate::score::rows::{Kept, Rows};
+use crate::score::rows::{Kept, Rows, finish};
 use crate::score::shared::{SharedJoint, Values, not_ours, put};
 
 /// The local half.
@@ -61,8 +61,7 @@ impl Fold for NetworkFold {
     fn finish(self: Box<Self>) -> Box<dyn JointHalf> {
         let Self { job, first, rows, layers } = *self;
         // The features of a row that is not there: zero, as near as the ranges have it.
-        let mut kept = rows.map(|rows| rows.finish(|i| job.shape.input(first + i, 0.0).unwrap_or(0)));
-        let known = kept.as_mut().map(|k| core::mem::take(&mut k.known)).unwrap_or_default();
+        let (kept, known) = finish(rows, |i| job.shape.input(first + i, 0.0).unwrap_or(0));
         let params = job.params.score.clone();
         let circuit = job.circuit.clone();
         let values = NetworkValues { job, first, kept, layers };

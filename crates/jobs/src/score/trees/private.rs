@@ -18,7 +18,7 @@ use crate::score::circuit::{Circuit, Draft, Scale, bits_above, features, fx};
 use crate::score::keys::Wanted;
 use crate::score::linear::{error, held, no_part, only_features_of_its_own};
 use crate::score::params::{OwnerColumns, ScoreParams};
-use crate::score::rows::{Kept, Rows};
+use crate::score::rows::{Kept, Rows, finish};
 use crate::score::shared::{SharedJoint, Values, not_ours, put};
 
 /// A private ensemble on shares.
@@ -209,8 +209,7 @@ impl Fold for PrivateFold {
     fn finish(self: Box<Self>) -> Box<dyn JointHalf> {
         let Self { params, private, first, rows, trees } = *self;
         // A row that is not there is one without values.
-        let mut kept = rows.map(|rows| rows.finish(|_| f64::NAN));
-        let known = kept.as_mut().map(|k| core::mem::take(&mut k.known)).unwrap_or_default();
+        let (kept, known) = finish(rows, |_| f64::NAN);
         let firsts = (0..=params.owners.len()).map(|o| private.shape.columns(features(&params, o).0).start).collect();
         let circuit = private.circuit;
         let values = PrivateValues { shape: private.shape, groups: private.groups, firsts, first, kept, trees };

@@ -12,7 +12,7 @@ use crate::score::circuit::{Circuit, Draft, Scale, bits_above, fx};
 use crate::score::keys::Wanted;
 use crate::score::linear::{error, held, no_part};
 use crate::score::params::ScoreParams;
-use crate::score::rows::{Kept, Rows};
+use crate::score::rows::{Kept, Rows, finish};
 use crate::score::shared::{SharedJoint, Values, not_ours, put};
 
 /// The error of a margin when the job names none.
@@ -153,8 +153,7 @@ impl Fold for SplitFold {
     fn finish(self: Box<Self>) -> Box<dyn JointHalf> {
         let Self { params, circuit, words, rows, part } = *self;
         // A row that is not there is one without values.
-        let mut kept = rows.map(|rows| rows.finish(|_| f64::NAN));
-        let known = kept.as_mut().map(|k| core::mem::take(&mut k.known)).unwrap_or_default();
+        let (kept, known) = finish(rows, |_| f64::NAN);
         Box::new(SharedJoint { params, circuit, known, values: Box::new(SplitValues { words, kept, part }) })
     }
 }

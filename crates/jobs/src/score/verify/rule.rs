@@ -13,7 +13,7 @@ use crate::score::circuit::{Circuit, Draft, Scale};
 use crate::score::keys::Wanted;
 use crate::score::linear::no_part;
 use crate::score::params::{OwnerColumns, ScoreParams};
-use crate::score::rows::{Kept, Rows};
+use crate::score::rows::{Kept, Rows, finish};
 use crate::score::shared::{SharedJoint, Values, not_ours, pack};
 
 /// What an input is: the answer to a question of its owner, by number.
@@ -214,8 +214,7 @@ impl Fold for RuleFold {
 
     fn finish(self: Box<Self>) -> Box<dyn JointHalf> {
         let Self { params, circuit, own, rows, .. } = *self;
-        let mut kept = rows.map(|rows| rows.finish(|_| 0));
-        let known = kept.as_mut().map(|k| core::mem::take(&mut k.known)).unwrap_or_default();
+        let (kept, known) = finish(rows, |_| 0);
         let numbers = own.into_iter().map(|(number, _)| number).collect();
         let values = Answers { rows: params.rows as usize, numbers, kept };
         Box::new(SharedJoint { params, circuit, known, values: Box::new(values) })
