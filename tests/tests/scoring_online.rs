@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tacit_crypto::SigningKey;
 use tacit_node::online::signature::{self, Signed};
-use tacit_tests::World;
 use tacit_tests::program::program;
 use tacit_tests::world::{START_WAIT, shown};
+use tacit_tests::{World, repo};
 use tacit_types::NodeId;
 
 /// How far a score may be from the plain sum.
@@ -416,4 +416,90 @@ fn the_lost_come_back_and_no_call_is_lost_or_counted_twice() {
 /// Says it past the capture of the test runner.
 fn report(what: &str) {
     let _ = writeln!(std::io::stderr(), "\n*** {what} ***\n");
+}
+
+/// The fenced block after the line that names a file in a page.
+fn snippet<'a>(page: &'a str, file: &str) -> &'a str {
+    let after = page.split_once(&format!("\n`{file}`")).unwrap_or_else(|| panic!("{file} is not in the page")).1;
+    let block = after.split_once("```").and_then(|(_, b)| b.split_once('\n')).map(|(_, b)| b);
+    block.and_then(|b| b.split_once("```")).unwrap_or_else(|| panic!("{file} has no block")).0
+}
+
+/// The worked example of docs/ONLINE.md, file by file and command by command, over the data of docs/SCORING.md.
+#[test]
+fn the_worked_example_works_as_it_stands() {
+    let text = |page: &str| repo::text(std::path::Path::new(page));
+    let (page, before) = (text("docs/ONLINE.md"), text("docs/SCORING.md"));
+    let mut world = World::with_coordinator();
+    for (owner, format) in [("bank", "linear"), ("telecom", "scorecard")] {
+        world.join(owner, "node");
+        let (data, model) = (format!("{owner}.csv"), format!("{owner}-credit.json"));
+        let (data, model) =
+            (world.write(&data, snippet(&before, &data)), world.write(&model, snippet(&before, &model)));
+        let add = ["data", "add", "customers", &shown(&data), "--level", "id=align_key", "--all", "score_only"];
+        world.run(owner, &add).ok();
+        world.run(owner, &["model", "import", "credit", &shown(&model), "--format", format]).ok();
+        world.start(owner);
+    }
+    world.join("lab", "node");
+    let at = format!("127.0.0.1:{}", free_tcp_port());
+    let config = world.home("lab").join("node.toml");
+    let lines = page.split_once("# node.toml\n").unwrap().1.split_once("```").unwrap().0;
+    let text = std::fs::read_to_string(&config).unwrap() + "\n" + &lines.replace("127.0.0.1:7480", &at);
+    std::fs::write(&config, text).unwrap();
+    world.start("lab");
+    world.wait_online("lab", 2);
+    for file in ["contract.toml", "online.toml"] {
+        world.write(file, snippet(&page, file));
+    }
+    let (mut node, mut call, mut proven) = (String::new(), String::new(), false);
+    for line in page.split("```console\n").skip(1).flat_map(|b| b.split_once("```").unwrap().0.lines()) {
+        let (party, command) = line.split_once("$ ").unwrap();
+        let named = |word| match word {
+            "AT" => at.as_str(),
+            "NODE" => node.as_str(),
+            "CALL" => call.as_str(),
+            other => other,
+        };
+        let words: Vec<String> = command.split_whitespace().map(|word| named(word).to_owned()).collect();
+        let begun = Instant::now();
+        let done = loop {
+            let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+            let mut command = match words[0].as_str() {
+                "tacit" => world.command(party, &arguments),
+                name => {
+                    let mut command = Command::new(program(name));
+                    command.args(&arguments);
+                    command
+                }
+            };
+            let done = World::finish(command.current_dir(world.folder()).arg("--json"));
+            // A window opens, and ends with its receipt, within seconds.
+            let waits = words[1] == "model" && ["score", "call"].contains(&words[2].as_str());
+            if done.status == 0 || !waits || begun.elapsed() > START_WAIT * 2 {
+                break done.ok();
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        };
+        if let Some(key) = done["node"].as_str().filter(|_| words[2] == "caller") {
+            key.clone_into(&mut node);
+        }
+        if let Some(scores) = done["scores"].as_array() {
+            for (row, shown) in scores.iter().zip(["0.336260", "0.156435"]) {
+                assert_eq!(format!("{:.6}", row["score"].as_f64().unwrap()), shown);
+                assert!(page.contains(shown));
+            }
+            assert!(scores.len() == 3 && scores[2]["score"].is_null());
+            call = format!("{}/{}", done["call"]["window"].as_str().unwrap(), done["call"]["number"]);
+        }
+        if words[2] == "unpublish" {
+            // The receipt is there before the log is exported.
+            while world.run_soon("lab", &["receipt", "list"]).as_array().unwrap().is_empty() {
+                assert!(begun.elapsed() < START_WAIT * 2, "{}", world.log("lab"));
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        }
+        proven |= words[0] == "tacit-verify" && done["keys"] == 3;
+    }
+    assert!(proven, "no call was proven");
 }

@@ -193,9 +193,7 @@ impl Contract {
             "the rows that may be scored are 0, or fewer than those of one job",
         );
         check(
-            self.scoring
-                .and_then(|s| s.online)
-                .is_none_or(|o| o.rows_per_window > 0 && o.rows_per_second > 0 && o.keys.is_none_or(|k| k > 0)),
+            self.scoring.and_then(|s| s.online).is_none_or(|o| o.rows_per_window > 0 && o.rows_per_second > 0),
             "online terms that allow nothing",
         );
         check(!self.kinds.is_empty() && self.kinds.iter().all(|k| k != "*"), "no job kind, or a wildcard");

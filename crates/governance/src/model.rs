@@ -139,10 +139,6 @@ pub struct OnlineTerms {
     /// Rows a second, held by each owner's node with a burst of one second's rows.
     #[n(2)]
     pub rows_per_second: u64,
-    /// Different keys over all windows of the contract, as each owner's node counts them; any number when absent.
-    /// Whoever may ask for fewer rows than a model has weights cannot solve for them.
-    #[n(3)]
-    pub keys: Option<u64>,
 }
 
 /// What a job says about the window that it opens, for the decision.

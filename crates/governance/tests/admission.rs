@@ -437,7 +437,7 @@ fn online() -> Case {
     let recipient = key(DEMANDER).id();
     scoring()
         .contract(|c| {
-            let terms = OnlineTerms { rows_per_window: 100, rows_per_second: 10, keys: None };
+            let terms = OnlineTerms { rows_per_window: 100, rows_per_second: 10 };
             c.scoring = c.scoring.map(|s| ScoringTerms { online: Some(terms), ..s });
         })
         .job(|j| j.asker = Some(recipient))
@@ -452,24 +452,23 @@ fn window(change: impl FnMut(&mut OnlineFacts)) -> Case {
 fn a_window_is_opened_only_where_the_contract_says_online_and_by_its_demander() {
     use Code::*;
     assert_eq!(online().decide().unwrap().rows, 100);
-    let terms = |rows_per_window, rows_per_second, keys| {
+    let terms = |rows_per_window, rows_per_second| {
         online().contract(|c| {
-            let terms = OnlineTerms { rows_per_window, rows_per_second, keys };
+            let terms = OnlineTerms { rows_per_window, rows_per_second };
             c.scoring = c.scoring.map(|s| ScoringTerms { online: Some(terms), ..s });
         })
     };
-    assert!(terms(100, 10, Some(1)).decide().is_ok());
+    assert!(terms(100, 10).decide().is_ok());
     let table: Vec<(&str, Case, Code)> = vec![
         (
             "no online terms",
             online().contract(|c| c.scoring = c.scoring.map(|s| ScoringTerms { online: None, ..s })),
             RefusedOnline,
         ),
-        ("a row more than a window's", terms(99, 10, None), RefusedOnline),
-        ("a row a second more", terms(100, 9, None), RefusedOnline),
-        ("terms that allow no row", terms(0, 10, None), RefusedContractIncomplete),
-        ("terms that allow no second", terms(100, 0, None), RefusedContractIncomplete),
-        ("terms that allow no key", terms(100, 10, Some(0)), RefusedContractIncomplete),
+        ("a row more than a window's", terms(99, 10), RefusedOnline),
+        ("a row a second more", terms(100, 9), RefusedOnline),
+        ("terms that allow no row", terms(0, 10), RefusedContractIncomplete),
+        ("terms that allow no second", terms(100, 0), RefusedContractIncomplete),
         ("no seat for who asks", online().job(|j| j.asker = None), RefusedParameters),
         ("a seat without a window", online().other(|c| c.online = None), RefusedParameters),
         ("another's seat", window(|o| o.recipient = key(OPERATOR).id()), RefusedParameters),

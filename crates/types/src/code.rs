@@ -337,9 +337,9 @@ codes! {
 
     // Scores online: what the node answers to a call.
     OnlineRequest = "online.request", "the call is not one that can be answered", "调用请求无效",
-        "send JSON with a list `keys`, as docs/SCORING.md shows", "请发送含 `keys` 列表的 JSON，参见 docs/SCORING.md";
+        "send JSON with a list `keys`, as docs/ONLINE.md shows", "请发送含 `keys` 列表的 JSON，参见 docs/ONLINE.md";
     OnlineCaller = "online.caller", "the call is not signed by an enrolled caller", "调用未由已登记的调用方签名",
-        "sign it as docs/SCORING.md says, with a key that `tacit model caller add` has enrolled", "请按 docs/SCORING.md 签名，并使用经 `tacit model caller add` 登记的密钥";
+        "sign it as docs/ONLINE.md says, with a key that `tacit model caller add` has enrolled", "请按 docs/ONLINE.md 签名，并使用经 `tacit model caller add` 登记的密钥";
     OnlineReplayed = "online.replayed", "the call was made before, or its time is not now", "调用已被使用，或其时间不在有效期内",
         "sign each call anew with another nonce, and set the clock right", "请为每次调用使用新的随机数重新签名，并校准时钟";
     OnlineUnknown = "online.unknown", "no model of that name is published here", "此处没有发布该名称的模型",

@@ -372,7 +372,7 @@ mod tests {
             assert_eq!(answer.map(|_| ()).unwrap_err().0, status, "{to}");
         }
         assert!(head(&GOOD.replace("12", &most.to_string())).unwrap().is_some());
-        let many = |n: usize| GOOD.replace("Host: x", &"X: y\n".repeat(n).trim_end().to_owned());
+        let many = |n: usize| GOOD.replace("Host: x", "X: y\n".repeat(n).trim_end());
         assert!(head(&many(HEADERS_MAX - 4)).unwrap().is_some());
         assert_eq!(head(&many(HEADERS_MAX - 3)).unwrap_err().0, 431);
         // A signature that stands twice is none.

@@ -71,8 +71,6 @@ struct WrittenOnline {
     rows_per_window: u64,
     /// Rows a second.
     rows_per_second: u64,
-    /// Different keys over all windows.
-    keys: Option<u64>,
 }
 
 impl WrittenScoring {
@@ -81,11 +79,10 @@ impl WrittenScoring {
             let what = format!("scoring.precision: `{}`; one of decision, band, rounded, score", self.precision);
             Fault::new(Code::ArgsInvalid, what)
         })?;
-        let online = self.online.as_ref().map(|o| OnlineTerms {
-            rows_per_window: o.rows_per_window,
-            rows_per_second: o.rows_per_second,
-            keys: o.keys,
-        });
+        let online = self
+            .online
+            .as_ref()
+            .map(|o| OnlineTerms { rows_per_window: o.rows_per_window, rows_per_second: o.rows_per_second });
         Ok(ScoringTerms { rows: self.rows, rows_per_job: self.rows_per_job.unwrap_or(self.rows), precision, online })
     }
 }
@@ -318,7 +315,7 @@ fn view(contract: &SignedContract) -> serde_json::Value {
             .map(|p| p.name.as_str()), "model": m.model.to_string()})).collect::<Vec<_>>(),
         "scoring": body.scoring.map(|s| json!({"rows": s.rows, "rows_per_job": s.rows_per_job,
             "precision": s.precision.word(), "online": s.online.map(|o| json!({"rows_per_window": o.rows_per_window,
-            "rows_per_second": o.rows_per_second, "keys": o.keys}))})),
+            "rows_per_second": o.rows_per_second}))})),
         "datasets": grants, "cohort": {"rows": body.cohort.rows, "contributors": body.cohort.contributors},
         "quota_jobs": body.quota.jobs, "valid_from": body.valid_from.0, "valid_until": body.valid_until.0,
         "state": state(contract), "missing": missing,
@@ -372,6 +369,17 @@ fn terms(out: &Out, contract: &SignedContract) {
             out.say("a job", "行（每个作业）")
         );
         lines.push(rows(out.say("scoring", "评分"), value));
+        if let Some(online) = scoring.online {
+            let value = format!(
+                "{} {}, {} {}; {}",
+                online.rows_per_window,
+                out.say("rows a window", "行/窗口"),
+                online.rows_per_second,
+                out.say("a second", "行/秒"),
+                out.say("scores are learned before the receipt", "评分结果先于凭证得知")
+            );
+            lines.push(rows(out.say("online", "在线"), value));
+        }
     }
     for model in &body.models {
         let owner = body.parties.iter().find(|p| p.root == model.owner).map_or("?", |p| p.name.as_str());
