@@ -1,0 +1,91 @@
+//! Tools that others wrote read a log of ours, and we read what they sign: `tests/interop/peers.py` installs them. Not
+//! among the tests of every build, because it downloads them:
+//! `cargo test -p tacit-receipts --test interop -- --ignored --nocapture`.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::*;
+use serde_json::json;
+use tacit_crypto::statement::Envelope;
+use tacit_receipts::merkle::{consistency_proof, inclusion_proof, root};
+use tacit_receipts::*;
+
+/// More than a tile of leaves, so that a full and a partial one are read.
+const LEAVES: u64 = 300;
+const FULL: u64 = 256;
+
+fn write(path: &Path, bytes: &[u8]) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+#[ignore = "downloads the tools of others"]
+fn tools_of_others_read_our_log_and_we_read_their_cosignatures() {
+    let mut world = World::new(3);
+    (1..=5).for_each(|job| {
+        world.job(job);
+    });
+    while world.tree.size() < LEAVES {
+        let text = format!("leaf {}", world.tree.size());
+        let leaf = world.by_coordinator(Novelty { text });
+        world.append(leaf);
+    }
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop");
+    let folder = cache.join("log-of-ours");
+    for (path, bytes) in world.disk().0 {
+        write(&folder.join("log").join(path), &bytes);
+    }
+    let trust = world.trust();
+    let keys = json!({
+        "origin": trust.origin, "log": trust.log_key, "witnesses": trust.witnesses, "quorum": trust.quorum,
+    });
+    let hex_of = |hashes: Vec<tacit_types::Hash>| hashes.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let inclusion: Vec<_> =
+        [0, 1, 3, 255, 256, 299].map(|i| json!([i, hex_of(inclusion_proof(&world.tree, i, LEAVES).unwrap())])).to_vec();
+    let consistency = consistency_proof(&world.tree, FULL, LEAVES).unwrap();
+    let signers: Vec<String> =
+        world.leaves.iter().map(|leaf| Envelope::verify(leaf).unwrap().signer.to_string()).collect();
+    let facts = json!({
+        "leaves": world.leaves.iter().map(hex::encode).collect::<Vec<_>>(),
+        "signers": signers,
+        "root": world.tree.root().to_string(),
+        "old_root": root(&world.tree, FULL).unwrap().to_string(),
+        "inclusion": inclusion,
+        "consistency": [json!(FULL), json!(LEAVES), json!(hex_of(consistency.clone()))],
+    });
+    write(&folder.join("keys.json"), keys.to_string().as_bytes());
+    write(&folder.join("facts.json"), facts.to_string().as_bytes());
+    let heads = [FULL, LEAVES].map(|size| world.signed_checkpoint(size));
+    let requests = [
+        AddCheckpoint { old: 0, proof: Vec::new(), note: heads[0].to_bytes() },
+        AddCheckpoint { old: FULL, proof: consistency, note: heads[1].to_bytes() },
+    ];
+    for (i, request) in (1..).zip(&requests) {
+        write(&folder.join(format!("request-{i}")), &request.to_bytes());
+    }
+    let theirs = folder.join("peer-witness.json");
+    let _ = std::fs::remove_file(&theirs);
+
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/interop/peers.py");
+    let Ok(status) = Command::new("python3").arg(script).arg(&folder).arg(&cache).status() else {
+        eprintln!("*** python3 is not installed: no tool of others was run ***");
+        return;
+    };
+    assert!(status.success());
+
+    // Written by the peer's witness, when it could be installed.
+    let Ok(bytes) = std::fs::read(&theirs) else { return };
+    let said: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    let witness = VerifierKey::parse(said["vkey"].as_str().unwrap()).unwrap();
+    let quorum = Quorum::new(vec![witness.clone()], 1).unwrap();
+    for (mut head, lines) in heads.into_iter().zip(said["lines"].as_array().unwrap()) {
+        for line in lines.as_str().unwrap().lines() {
+            head.add_cosignature(&witness, SignatureLine::parse(line).unwrap()).unwrap();
+        }
+        assert_eq!(quorum.check(head.note()).unwrap().by.len(), 1);
+    }
+}
