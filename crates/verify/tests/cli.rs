@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use common::World;
-use tacit_types::Code;
+use tacit_crypto::Statement;
+use tacit_receipts::money::{Counted, Ledger, Period, Price, PricePlan, Regime, Schedule, Split};
+use tacit_types::{Code, ContractId, Unit};
 
 struct Files(tempfile::TempDir);
 
@@ -171,4 +173,65 @@ fn a_trust_file_over_its_cap_is_not_read() {
     let long = files.write("t", &vec![0; tacit_receipts::bundle::TRUST_BYTES_MAX + 1]);
     let (status, text) = run(&[str(&bundle), "--trust", str(&long)]);
     assert!(status == 1 && text.contains("over 1048576 bytes"), "{text}");
+}
+
+/// A log with a plan that all have signed, five jobs at 5.00, and a charge of so many fen too much.
+fn charged(too_much: u64) -> World {
+    let mut world = World::new(3);
+    let mut payees = vec![world.party(1).id(), world.party(2).id()];
+    payees.sort_unstable();
+    let schedule = Schedule::Each { micro: 5_000_000 };
+    let price = Price { unit: Unit::Job, counted: Counted::Every, free: 0, schedule, minimum: None, maximum: None };
+    let plan = PricePlan {
+        version: 1,
+        contract: ContractId([7; 32]),
+        currency: "CNY".into(),
+        regime: Regime::Market,
+        payer: world.party(0).id(),
+        payees,
+        prices: vec![price],
+        subscription: 0,
+        minimum: None,
+        maximum: None,
+        split: Split::Equal,
+        commission: None,
+        arbiter: None,
+        dispute_window_ms: 0,
+        valid_from: common::START,
+        valid_until: common::START.plus(1_000_000_000),
+    };
+    for i in 0..3 {
+        let leaf = Statement::sign(&world.party(i), "money", world.now, None, plan.clone());
+        world.append(leaf.bytes().to_vec());
+    }
+    (1..=5).for_each(|job| _ = world.job(job));
+    let mut ledger = Ledger::new(common::ORIGIN);
+    (0..).zip(&world.leaves).for_each(|(i, leaf)| ledger.follow(i, leaf, &|_| None).unwrap());
+    let period = Period { first: 2, end: world.tree.size(), from: common::START, until: world.now.plus(1) };
+    let mut charge = ledger.charge(&plan.id(), period, period.end).unwrap();
+    charge.total += too_much;
+    charge.due += too_much as i64;
+    charge.lines[0].fen += too_much as i64;
+    charge.shares[0].fen += too_much as i64;
+    let leaf = world.by_coordinator(charge);
+    world.append(leaf);
+    world
+}
+
+#[test]
+fn a_charge_is_rated_again() {
+    let files = Files::new();
+    let trust = files.write("t", &World::new(3).trust().to_bytes());
+    let bundle = files.write("b", &charged(0).bundle().to_bytes());
+    let (status, page) = run(&[str(&bundle), "--trust", str(&trust)]);
+    assert!(status == 0 && page.starts_with("VALID: 5 receipts, 5 valid, 0 faults\n"), "{page}");
+
+    let bundle = files.write("b", &charged(7).bundle().to_bytes());
+    let (status, page) = run(&[str(&bundle), "--trust", str(&trust)]);
+    assert_eq!(status, 6, "{page}");
+    assert!(page.contains("- leaf 10: a charge does not follow from the receipts and the price plan"), "{page}");
+    assert!(page.contains("(2507 fen in all; the receipts give 2500) [receipt.charge]"), "{page}");
+    let (status, page) = run(&[str(&bundle), "--trust", str(&trust), "--lang", "zh"]);
+    assert_eq!(status, 6, "{page}");
+    assert!(page.contains("- 条目 10：费用无法由凭证和价格方案得出（"), "{page}");
 }
