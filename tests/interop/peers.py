@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Has other people's tools read a log: peers.py FOLDER CACHE
 
-FOLDER is what `cargo test -p tacit-receipts --test interop -- --ignored` writes: a log's files, its keys, leaves, proofs
+FOLDER is what `cargo test -p tacit-verify --test interop -- --ignored` writes: a log's files, its keys, leaves, proofs
 and requests to a witness. Each peer is installed at a pinned version into an environment of its own under CACHE. A peer
 that a registry does not hand out, or that needs a Python that is not here, is passed over, and said loudly; whatever
 else goes wrong is a failure. What peers sign is written to FOLDER for our side to check.

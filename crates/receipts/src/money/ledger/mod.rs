@@ -29,7 +29,7 @@ use crate::verify::{Beside, CLOCK_SKEW_MILLIS_MAX};
 struct Receipt {
     hash: Hash,
     issued: UnixMillis,
-    contracts: Vec<ContractId>,
+    contracts: BTreeSet<ContractId>,
     parties: Vec<NodeId>,
     lines: Vec<Line>,
     /// Whether it has a result.
@@ -121,7 +121,7 @@ impl Ledger {
         let receipt = Receipt {
             hash: leaf.hash,
             issued,
-            contracts: record.contracts.clone(),
+            contracts: record.contracts.iter().copied().collect(),
             parties: record.parties.iter().map(|p| p.party).collect(),
             lines: record.lines.iter().map(line).collect(),
             ok: sound && record.status == Status::Ok,

@@ -1,7 +1,8 @@
 //! Tools that others wrote read a log of ours, and we read what they sign: `tests/interop/peers.py` installs them. Not
 //! among the tests of every build, because it downloads them:
-//! `cargo test -p tacit-receipts --test interop -- --ignored --nocapture`.
+//! `cargo test -p tacit-verify --test interop -- --ignored --nocapture`.
 
+#[path = "../../receipts/tests/common/mod.rs"]
 mod common;
 
 use std::path::Path;
@@ -16,6 +17,10 @@ use tacit_receipts::*;
 /// More than a tile of leaves, so that a full and a partial one are read.
 const LEAVES: u64 = 300;
 const FULL: u64 = 256;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
 
 fn write(path: &Path, bytes: &[u8]) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -50,7 +55,7 @@ fn tools_of_others_read_our_log_and_we_read_their_cosignatures() {
     let signers: Vec<String> =
         world.leaves.iter().map(|leaf| Envelope::verify(leaf).unwrap().signer.to_string()).collect();
     let facts = json!({
-        "leaves": world.leaves.iter().map(hex::encode).collect::<Vec<_>>(),
+        "leaves": world.leaves.iter().map(|leaf| hex(leaf)).collect::<Vec<_>>(),
         "signers": signers,
         "root": world.tree.root().to_string(),
         "old_root": root(&world.tree, FULL).unwrap().to_string(),
