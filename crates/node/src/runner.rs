@@ -642,3 +642,6 @@ async fn read_link(mut receiver: DataReceiver, seat: Seat, events: mpsc::Sender<
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
