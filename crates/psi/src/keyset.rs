@@ -21,8 +21,9 @@ pub(crate) mod files {
     /// The first file of a session; each session of several has so many.
     pub(crate) const SESSION: u32 = 16;
     pub(crate) const SESSION_FILES: u32 = 16;
-    /// Runs of sorting.
-    pub(crate) const SCRATCH: u32 = 1 << 20;
+    /// Runs of sorting: past the files of every session.
+    pub(crate) const SCRATCH: u32 = 1 << 21;
+    const _: () = assert!(SESSION + (u16::MAX as u32 + 1) * SESSION_FILES <= SCRATCH);
 }
 
 /// Bytes of a key's record: hash, number of its first row, how many rows.

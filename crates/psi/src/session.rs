@@ -11,12 +11,12 @@ use tacit_crypto::seal::{open_once, seal_once};
 use tacit_crypto::{Secret, Signature, Transcript, sha256};
 use tacit_protocol::{Abort, Blame, Offence, Party};
 use tacit_types::{Code, Fault, Hash, Seat, wire};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::exchange::AHEAD;
 use crate::keyset::{KeySet, files};
 use crate::storage::Storage;
-use crate::terms::{CHECKPOINT_BATCHES_MAX, Mode, Role, Terms};
+use crate::terms::{CHECKPOINT_BATCHES_MAX, Level, Mode, Role, Terms};
 use crate::workers::Workers;
 use tacit_crypto::points::Encoding;
 
@@ -47,7 +47,7 @@ pub struct Host<'a> {
     pub resume: Option<Resume<'a>>,
 }
 
-/// What a run needs to be taken up again.
+/// What a run needs to be taken up again, beside the storage of the attempt that was interrupted.
 pub struct Resume<'a> {
     /// A key of this node alone, under which states are sealed.
     pub key: &'a Secret<[u8; 32]>,
@@ -82,7 +82,7 @@ impl From<Fault> for Trouble {
 pub struct Open {
     /// Fresh in each session.
     pub nonce: [u8; 32],
-    /// Distinct keys in either half of the key space.
+    /// Distinct keys in either half of the key space; where it is not divided, all of them and none.
     pub halves: [u64; 2],
     /// The public key of the party's keyed function, zeroes where it has none.
     pub public: Encoding,
@@ -362,9 +362,8 @@ pub(crate) async fn begin(
         Some(o) => (o.seed, o.body.ours, Some((o.body.theirs, o.body.chains))),
         None => {
             let seed = party.rng().seed();
-            let mut nonce = party.rng().bytes();
-            let ours = Open { nonce, halves: keys.halves(), public: public(terms, role, &seed) };
-            nonce.zeroize();
+            let ours =
+                Open { nonce: party.rng().bytes(), halves: halves(terms, keys), public: public(terms, role, &seed) };
             (seed, ours, None)
         }
     };
@@ -397,9 +396,17 @@ pub(crate) async fn begin(
     })
 }
 
+/// The sizes of the halves where they are needed, else all keys as one.
+fn halves(terms: &Terms, keys: &KeySet) -> [u64; 2] {
+    match (terms.level, terms.mode) {
+        (Level::Both, Mode::Oprf) => keys.halves(),
+        _ => [keys.len(), 0],
+    }
+}
+
 /// The public key of a party's keyed function, where it has one.
 fn public(terms: &Terms, role: Role, seed: &Secret<[u8; 32]>) -> Encoding {
-    let serves = terms.mode == Mode::Oprf && (terms.level == crate::terms::Level::Both || role == Role::Sender);
+    let serves = terms.mode == Mode::Oprf && (terms.level == Level::Both || role == Role::Sender);
     if !serves {
         return [0; 32];
     }

@@ -116,6 +116,22 @@ fn the_shape_of_what_is_sent_says_only_what_the_level_says() {
     }
 }
 
+/// How a list divides among the halves of the key space is said only where they are worked on apart.
+#[test]
+fn openings_say_sizes_of_halves_only_where_they_are_needed() {
+    for (level, mode) in all() {
+        let terms = terms(level, mode);
+        let mut world = World::pair(1, [Side::new(&terms, &rows(0..300)), Side::new(&terms, &rows(0..40))]);
+        world.run();
+        assert!(world.outcomes().iter().all(Result::is_ok));
+        let openings = world.sent.iter().filter(|m| m.address.step.0 == (3 << 16) + 1);
+        for (i, opening) in openings.map(|m| crate::Open::decode(&m.body).unwrap()).enumerate() {
+            let divided = opening.halves[1] != 0;
+            assert_eq!(divided, (level, mode) == (Level::Both, Mode::Oprf), "{level:?} {mode:?} {i}");
+        }
+    }
+}
+
 /// At L2 and L3 nothing that a seat is sent in order lets it follow its own keys: what comes back is sorted.
 #[test]
 fn tags_come_sorted_and_so_say_nothing_of_order() {
