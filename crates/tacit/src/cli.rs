@@ -79,9 +79,20 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct DemoArgs {
+    /// Which one.
+    #[arg(value_enum, default_value = "statistics")]
+    pub what: DemoName,
     /// Leave everything running and print what to try.
     #[arg(long)]
     pub keep: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum DemoName {
+    /// Joint statistics of hospitals, and one that is killed while it computes.
+    Statistics,
+    /// Scores of real models over the features of a bank, a telecom and a shop.
+    Scoring,
 }
 
 #[derive(Args)]
@@ -309,6 +320,9 @@ pub struct ModelImportArgs {
     /// What wrote the file.
     #[arg(long, value_name = "FORMAT")]
     pub format: String,
+    /// The names of the features in the order of training, where the file has none.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub features: Vec<String>,
     /// The declared range of a numeric feature: FEATURE=LEAST..GREATEST
     #[arg(long, value_name = "RANGE", allow_hyphen_values = true)]
     pub range: Vec<String>,

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod calls;
 mod cli;
 mod commands;
 mod demo;

@@ -1,8 +1,8 @@
 //! `model import`, `model list`, and what is published.
 
 use serde_json::json;
-use tacit_models::Import;
 use tacit_models::import::Format;
+use tacit_models::{Feature, Import};
 use tacit_node::models;
 use tacit_types::{Code, Fault, Name};
 
@@ -48,7 +48,8 @@ async fn import(party: &Party, out: &Out, args: &ModelImportArgs) -> Result<(), 
     let ranges = args.range.iter().map(|text| range(text)).collect::<Result<Vec<_>, _>>()?;
     let ranges: Vec<(&str, f64, f64)> = ranges.iter().map(|(n, a, b)| (n.as_str(), *a, *b)).collect();
     let (row, model) = models::add(&party.store, &party.keys, &name, |meta| {
-        let read = format.read(Import::new(meta.clone()), &bytes);
+        let features = args.features.iter().map(Feature::numeric).collect();
+        let read = format.read(Import { meta: meta.clone(), features }, &bytes);
         let model = read.map_err(|f| Fault::new(f.code, format!("{shown}: {}", f.what)))?;
         model.named(meta).with_ranges(&ranges)
     })

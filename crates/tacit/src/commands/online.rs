@@ -1,31 +1,24 @@
 //! Scores online: `model publish`, `unpublish`, `caller`, `call`, `score`.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tacit_crypto::{SigningKey, Statement, cbor};
 use tacit_engine::{FromCoordinator, ToCoordinator};
 use tacit_node::online::BATCH_MS_MAX;
-use tacit_node::online::signature::{self, Signed};
 use tacit_node::store::{CallerRow, PublishedRow};
 use tacit_receipts::merkle::inclusion_proof;
 use tacit_receipts::{CallProof, JointReceipt, MemTree, Window};
 use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault, JobId, Name, NodeId};
 
+use crate::calls::Calls;
 use crate::cli::{CallCommand, CallerCommand, PublishArgs, ScoreArgs};
 use crate::home::{Party, unexpected};
 use crate::output::Out;
 
 /// Calls of a listing.
 const CALLS_SHOWN: u32 = 100;
-/// Bytes of an answer.
-const ANSWER_BYTES_MAX: u64 = 4 << 20;
-/// How long an answer may take.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 
 /// Publishes a model at this node: signs nothing yet, asks every owner how it would decide.
 pub async fn publish(party: &Party, out: &Out, args: &PublishArgs) -> Result<(), Fault> {
@@ -226,33 +219,7 @@ async fn prove(party: &Party, out: &Out, id: &str, file: &Path) -> Result<(), Fa
 /// Calls a published model with a caller's key.
 pub fn score(out: &Out, args: &ScoreArgs) -> Result<(), Fault> {
     let key = tacit_net::keyfile::read_signing(&args.key)?;
-    let node = NodeId::from_hex(&args.node)?;
-    let path = format!("/v1/score/{}", args.name);
-    let body = json!({"keys": args.keys}).to_string().into_bytes();
-    let nonce = hex::encode(tacit_node::os_rng()?.bytes::<16>());
-    let request = Signed { method: "POST", path: &path, body: &body };
-    let headers = signature::sign(&key, &node, &request, tacit_node::now().0 / 1000, &nonce);
-    let host = args.at.strip_prefix("http://").unwrap_or(&args.at);
-    let failed = |e: std::io::Error| Fault::new(Code::NetUnreachable, format!("{host}: {e}"));
-    let mut stream = TcpStream::connect(host).map_err(failed)?;
-    stream.set_read_timeout(Some(ANSWER_DEADLINE)).map_err(failed)?;
-    let length = body.len();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
-         Content-Digest: {}\r\nSignature-Input: {}\r\nSignature: {}\r\nConnection: close\r\n\r\n",
-        headers.digest, headers.input, headers.signature
-    );
-    stream.write_all(&[head.as_bytes(), &body].concat()).map_err(failed)?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).map_err(failed)?;
-    let text = String::from_utf8_lossy(&answer);
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let value: Value = serde_json::from_str(body)
-        .map_err(|e| Fault::new(Code::NetFrame, format!("{}: {e}", head.lines().next().unwrap_or(""))))?;
-    if let Some(code) = value["error"]["code"].as_str() {
-        let what = value["error"]["what"].as_str().unwrap_or("").to_owned();
-        return Err(Fault::new(Code::parse(code), what));
-    }
+    let value = Calls::new(&args.at, NodeId::from_hex(&args.node)?, key).ask(&args.name, &args.keys)?;
     let lines: Vec<Vec<String>> = value["scores"].as_array().into_iter().flatten().map(line).collect();
     out.table(&[out.say("key", "键"), out.say("score", "评分")], &lines);
     let id = format!("{}/{}", value["call"]["window"].as_str().unwrap_or(""), value["call"]["number"]);

@@ -1,6 +1,7 @@
 //! Processes, folders and ports of the demo. Everything is stopped and removed when dropped, unless
 //! it is to be kept.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -46,17 +47,34 @@ impl World {
     }
 
     /// Writes a file into the world's folder.
-    pub fn write(&self, name: &str, text: &str) -> Result<PathBuf, Fault> {
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> Result<PathBuf, Fault> {
         let path = self.folder.path().join(name);
-        std::fs::write(&path, text).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", path.display())))?;
+        std::fs::write(&path, bytes).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", path.display())))?;
         Ok(path)
+    }
+
+    /// Adds to a file in a party's folder.
+    pub fn append(&self, party: &str, name: &str, text: &str) -> Result<(), Fault> {
+        let path = self.home(party).join(name);
+        let file = std::fs::OpenOptions::new().append(true).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", path.display())))
     }
 
     /// Runs `tacit` as a party and gives its JSON and exit status.
     pub fn try_run(&self, party: &str, args: &[&str]) -> Result<(Value, i32), Fault> {
+        self.show(party, args);
+        self.quiet(party, args)
+    }
+
+    fn show(&self, party: &str, args: &[&str]) {
         if self.verbose {
             println!("  {party}$ tacit {}", shown(args));
         }
+    }
+
+    /// Runs `tacit` as a party without showing the command.
+    pub fn quiet(&self, party: &str, args: &[&str]) -> Result<(Value, i32), Fault> {
         let output = Command::new(&self.program)
             .arg("--home")
             .arg(self.home(party))
@@ -83,8 +101,9 @@ impl World {
     /// Runs `tacit` as a party until it succeeds or time is up: a daemon may still be starting.
     pub fn run_soon(&self, party: &str, args: &[&str]) -> Result<Value, Fault> {
         let begun = Instant::now();
+        self.show(party, args);
         loop {
-            match self.try_run(party, args)? {
+            match self.quiet(party, args)? {
                 (value, 0) => return Ok(value),
                 (value, _) if begun.elapsed() > START_WAIT => {
                     return Err(failed(format!("`tacit {}` as {party}: {value}", shown(args))));
