@@ -262,6 +262,20 @@ fn sampled_orders_are_fair_and_follow_the_seed() {
     assert!(shares.iter().all(|fen| fen.abs_diff(shares[0]) <= 1));
 }
 
+#[test]
+fn a_plan_that_no_check_has_seen_is_not_divided() {
+    let mut plan = plan(PLAYERS_MAX + 8);
+    plan.split = Split::LeaveOneOut;
+    let code = |plan: &PricePlan| {
+        let empty = valuation(plan, |_| 1);
+        assert!(empty.values.is_empty());
+        share(plan, 7, &Usage::default(), Some(&empty)).unwrap_err().code
+    };
+    assert_eq!(code(&plan), Code::ReceiptPlan);
+    plan.split = Split::ShapleySampled { samples: u32::MAX };
+    assert_eq!(code(&plan), Code::ReceiptPlan);
+}
+
 #[track_caller]
 fn refused(plan: &PricePlan) {
     assert_eq!(plan.check().unwrap_err().code, Code::ReceiptPlan, "{plan:?}");

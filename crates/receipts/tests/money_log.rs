@@ -241,6 +241,34 @@ fn an_aborted_an_unattested_and_an_earlier_use_are_not_billed() {
 }
 
 #[test]
+fn a_committed_quantity_is_refused_where_a_price_counts_it() {
+    let (mut shop, plan) = Shop::with(3, |_| {});
+    let mut record = shop.world.record(1);
+    record.lines[1].quantity = Quantity::Committed(Hash([9; 32]));
+    // Named twice, a contract is billed once.
+    record.contracts.push(record.contracts[0]);
+    shop.world.close(record);
+    shop.follow().unwrap();
+    let period = shop.period(2, START);
+    let refused = shop.ledger.charge(&plan, period, shop.size()).unwrap_err();
+    assert_eq!((refused.code, refused.what.as_str()), (Code::ReceiptNotBillable, "line 1 of leaf 5 is a commitment"));
+    let close = shop.ledger.close(&shop.id(1), period).unwrap();
+    assert_eq!(close.sums.iter().map(|s| s.quantity).collect::<Vec<_>>(), [1, 0]);
+
+    // A plan without a price for it bills the rest.
+    let (mut shop, plan) = Shop::with(3, |plan| plan.prices.truncate(1));
+    let mut record = shop.world.record(1);
+    record.lines[1].quantity = Quantity::Committed(Hash([9; 32]));
+    record.contracts.push(record.contracts[0]);
+    shop.world.close(record);
+    shop.follow().unwrap();
+    let period = shop.period(2, START);
+    let (_, charge) = shop.charge(plan, period);
+    assert_eq!(charge.total, 500);
+    shop.valid();
+}
+
+#[test]
 fn a_charge_that_does_not_re_rate_is_found() {
     type Change = fn(&mut Charge);
     let changes: [(Change, Code); 7] = [

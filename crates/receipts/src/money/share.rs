@@ -25,9 +25,10 @@ pub struct Share {
 /// whoever takes the commission and is a payee as well has one share.
 ///
 /// # Errors
-/// `receipt.unagreed` when the split needs a valuation and there is none; `receipt.plan` when the valuation is not
+/// What [`PricePlan::check`] gives; `receipt.unagreed` when the split needs a valuation and there is none; `receipt.plan` when the valuation is not
 /// the one that the split needs; `receipt.amount` on overflow.
 pub fn share(plan: &PricePlan, total: u64, usage: &Usage, valuation: Option<&Valuation>) -> Result<Vec<Share>, Fault> {
+    plan.check()?;
     let commission = match &plan.commission {
         None => 0,
         Some(commission) => {
@@ -60,8 +61,12 @@ fn weights(plan: &PricePlan, usage: &Usage, valuation: Option<&Valuation>) -> Re
     })
 }
 
-/// The coalitions whose values a split looks at, the empty one aside; bit i is the i-th payee.
+/// The coalitions whose values a split looks at, the empty one aside; bit i is the i-th payee. None for a plan that
+/// does not pass its own check.
 pub fn coalitions(plan: &PricePlan, period: &Period, seed: Option<&SeenCheckpoint>) -> BTreeSet<u32> {
+    if plan.check().is_err() {
+        return BTreeSet::new();
+    }
     let n = plan.payees.len().min(PLAYERS_MAX);
     let whole = whole(n);
     match &plan.split {
@@ -188,5 +193,20 @@ impl Draws {
                 return number % bound;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draw_that_would_favour_the_lesser_numbers_is_drawn_again() {
+        let draws = |left: &[u64]| Draws { seed: Hash([0; 32]), block: 0, left: left.to_vec() };
+        // The last multiple of 3 is the largest number itself, so that one is over; of 4, none is.
+        assert_eq!(draws(&[4, u64::MAX]).below(3), 1);
+        assert_eq!(draws(&[4, u64::MAX - 1]).below(3), 2);
+        assert_eq!(draws(&[5, u64::MAX - 2]).below(3), 1);
+        assert_eq!(draws(&[4, u64::MAX]).below(4), 3);
     }
 }
