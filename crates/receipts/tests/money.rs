@@ -103,7 +103,7 @@ fn same(case: &Value) {
 fn plans_are_rated_as_the_vectors_have_it() {
     let vectors: Value = serde_json::from_str(include_str!("../../../tests/vectors/receipts/rating.json")).unwrap();
     let cases = list(&vectors["cases"]);
-    assert!(cases.len() >= 38);
+    assert!(cases.len() >= 44);
     cases.iter().for_each(same);
     // Some of them by hand, so that two programs cannot be wrong alike.
     let total = |name: &str| {
@@ -115,6 +115,12 @@ fn plans_are_rated_as_the_vectors_have_it() {
     assert_eq!(total("tiers, graduated"), Ok((10 * 2 + 90) + 5 / 2));
     assert_eq!(total("guided, above it with what was carried"), Ok(650));
     assert_eq!(total("free for the public interest, with a price"), Err("receipt.regime"));
+    assert_eq!(total("guided, a subscription at its ceiling"), Ok(500));
+    assert_eq!(total("guided, a subscription above its ceiling"), Err("receipt.regime"));
+    // The six orders add 135, 135 and 90 of 360: 262.5, 262.5 and 175 of 700 fen.
+    let case = cases.iter().find(|c| c["name"] == "shares by the Shapley value").unwrap();
+    let shares: Vec<i64> = compute(case).unwrap().body.shares.iter().map(|s| s.fen).collect();
+    assert_eq!(shares, [263, 262, 175]);
 }
 
 #[test]
