@@ -624,6 +624,36 @@ fn permitted_revenue_is_carried_into_the_next_period() {
     shop.found(&[(at, Code::ReceiptCharge)]);
 }
 
+#[test]
+fn a_correction_does_not_reach_into_the_revenue_of_later_periods() {
+    let (mut shop, plan) = Shop::with(3, |plan| {
+        plan.prices.truncate(1);
+        let ceilings = vec![Ceiling { unit: Unit::Job, micro: 5_000_000 }];
+        plan.regime = Regime::Guided { ceilings, subscription_ceiling: 0, revenue_max: 700, carry_max: 500 };
+    });
+    let job = shop.job(1);
+    let one = shop.period(2, START);
+    let (_, first) = shop.charge(plan, one);
+    assert_eq!((first.total, first.carried_in, first.carried_out), (500, 0, 200));
+    (2..=4).for_each(|job| {
+        shop.job(job);
+    });
+    let two = shop.period(one.end, one.until);
+    let (_, second) = shop.charge(plan, two);
+    assert_eq!((second.total, second.carried_in, second.carried_out), (900, 200, 0));
+    // The first job was none: its period would have left more, and the second one stays as it was.
+    let correction = Correction { line: 0, ..shop.correction(plan, job, 1, 0) };
+    shop.agree(&correction);
+    let (_, again) = shop.charge(plan, one);
+    assert_eq!((again.total, again.due, again.carried_in, again.carried_out), (0, -500, 0, 500));
+    let (_, again) = shop.charge(plan, two);
+    assert_eq!((again.total, again.due, again.carried_in, again.carried_out), (900, 0, 200, 0));
+    let three = shop.period(two.end, two.until);
+    let (_, third) = shop.charge(plan, three);
+    assert_eq!((third.total, third.carried_in, third.carried_out), (0, 0, 500));
+    shop.valid();
+}
+
 /// A valuation of a period from what each payee adds, drawn from a checkpoint.
 fn valuation(shop: &Shop, plan: Hash, period: Period, seed: SeenCheckpoint, note: Vec<u8>) -> Valuation {
     let body = shop.ledger.plan_in_force(&plan).unwrap();
