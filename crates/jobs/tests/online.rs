@@ -289,7 +289,7 @@ fn answers_are_what_plain_addition_gives_and_all_seats_count_alike() {
             let told = world.say(&Say::Close);
             let all: Vec<usize> = (0..=n).collect();
             let window = world.agree(&all, 4, 10, 10 * per_row + 4 * per_call);
-            let [Tell::Closed { leaves }] = &told[..] else { panic!("{told:?}") };
+            let [Tell::Ending, Tell::Closed { leaves }] = &told[..] else { panic!("{told:?}") };
             let mut tree = MemTree::default();
             leaves.iter().for_each(|leaf| tree.push(*leaf));
             assert_eq!((leaves.len(), tree.root()), (4, window.root));
@@ -322,11 +322,7 @@ fn a_batch_over_a_limit_is_refused_before_it_leaves() {
     assert_eq!(world.ask(&[&[]]), Err(Code::OnlineRequest));
     assert_eq!(world.ask(&vec![&["a"][..]; BATCH_CALLS_MAX + 1]), Err(Code::OnlineRequest));
     assert_eq!(world.ask(&[&long[..]; BATCH_ROWS_MAX / CALL_KEYS_MAX + 1]), Err(Code::OnlineRequest));
-    assert_eq!(
-        world.ask(&[&long[..]; BATCH_ROWS_MAX / CALL_KEYS_MAX]),
-        Err(Code::RefusedQuota),
-        "rows are left over"
-    );
+    assert_eq!(world.ask(&[&long[..]; BATCH_ROWS_MAX / CALL_KEYS_MAX]), Err(Code::RefusedQuota), "rows are left over");
     assert_eq!(world.sent, 0, "no owner was asked");
     assert!(world.ask(&vec![&["a"][..]; BATCH_CALLS_MAX]).is_ok());
     world.say(&Say::Close);

@@ -95,10 +95,15 @@ fn check(place: &str, text: &str) {
             drop(tacit_coordinator::Config::parse(place, text).unwrap_or_else(|f| wrong(&f.to_string())));
         }
         "contract.toml" => drop(toml::from_str::<ContractFile>(text).unwrap_or_else(|e| wrong(&e.to_string()))),
-        "job.toml" => {
+        "job.toml" | "online.toml" => {
             let job: JobFile = toml::from_str(text).unwrap_or_else(|e| wrong(&e.to_string()));
             let kind = tacit_jobs::kind(&job.kind).unwrap_or_else(|f| wrong(&f.to_string()));
-            let params = serde_json::to_value(&job.params).expect("TOML is JSON");
+            let mut params = serde_json::to_value(&job.params).expect("TOML is JSON");
+            let opens = of == "online.toml";
+            if opens {
+                // Who publishes fills it in.
+                params["online"]["recipient"] = "99".repeat(32).into();
+            }
             let ranges = job.params.get("ranges").and_then(toml::Value::as_table);
             // A private model's features are those with a range; a sample may also say whose columns are whose.
             let ranged = ranges.into_iter().flat_map(|r| r.keys().cloned());
@@ -115,9 +120,14 @@ fn check(place: &str, text: &str) {
             let roles = Roles::of(job.dealer.is_some(), models);
             let writing = Writing::with(&named, roles);
             let params = kind.draft(params, &writing.draft).unwrap_or_else(|f| wrong(&f.to_string()));
-            assert!(kind.plan(&params, &writing.parts()).is_ok(), "{place}");
+            let mut parts = writing.parts();
+            // The keys of a window come with its calls.
+            parts.attachments = if opens { &[] } else { parts.attachments };
+            assert!(kind.plan(&params, &parts).is_ok(), "{place}");
         }
-        _ => wrong("a sample begins with `# node.toml`, `# coordinator.toml`, `# contract.toml` or `# job.toml`"),
+        _ => wrong(
+            "a sample begins with `# node.toml`, `# coordinator.toml`, `# contract.toml`, `# job.toml` or `# online.toml`",
+        ),
     }
 }
 
@@ -159,6 +169,15 @@ struct ScoringPart {
     rows: u64,
     rows_per_job: Option<u64>,
     precision: String,
+    online: Option<OnlinePart>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct OnlinePart {
+    rows_per_window: u64,
+    rows_per_second: u64,
 }
 
 #[derive(Deserialize)]

@@ -309,8 +309,8 @@ async fn score(inner: &Inner, caller: String, name: &str, body: &[u8]) -> Result
         Key::Number(number) => number.to_string(),
     };
     let keys: Vec<String> = call.keys.into_iter().map(text).collect();
-    if let Some(i) = keys.iter().position(|k| !(1..=KEY_BYTES_MAX).contains(&k.len())) {
-        return Err(wrong(format!("key {} has {} bytes, of 1 to {KEY_BYTES_MAX}", i + 1, keys[i].len())));
+    if let Some((i, key)) = keys.iter().enumerate().find(|(_, k)| !(1..=KEY_BYTES_MAX).contains(&k.len())) {
+        return Err(wrong(format!("key {} has {} bytes, of 1 to {KEY_BYTES_MAX}", i + 1, key.len())));
     }
     let series = inner.online.series(name).ok_or_else(|| Fault::new(Code::OnlineUnknown, format!("`{name}`")))?;
     let asked = keys.iter().map(|k| Blob(k.clone().into_bytes())).collect();

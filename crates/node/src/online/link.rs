@@ -9,7 +9,7 @@ use tacit_jobs::score::online::host::{Asked, Say, Tell, hear, said};
 use tacit_jobs::score::online::{BATCH_CALLS_MAX, BATCH_ROWS_MAX, BATCHES_MAX};
 use tacit_receipts::{Call, request_hash};
 use tacit_types::wire::Blob;
-use tacit_types::{Code, Fault, Hash, JobId};
+use tacit_types::{Code, Fault, JobId};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -106,7 +106,6 @@ impl Window {
             since: None,
             pending: BTreeMap::new(),
             next_tag: 0,
-            leaves: None,
             said_close: false,
         }
     }
@@ -122,7 +121,6 @@ pub(crate) struct HostLink {
     since: Option<Instant>,
     pending: BTreeMap<u64, Vec<Ask>>,
     next_tag: u64,
-    leaves: Option<Vec<Hash>>,
     said_close: bool,
 }
 
@@ -131,7 +129,7 @@ impl HostLink {
     pub fn orphan(attempt: u32) -> Self {
         let (_, asks) = mpsc::channel(1);
         let (buffer, pending) = (VecDeque::new(), BTreeMap::new());
-        Self { window: None, attempt, asks, buffer, since: None, pending, next_tag: 0, leaves: None, said_close: false }
+        Self { window: None, attempt, asks, buffer, since: None, pending, next_tag: 0, said_close: false }
     }
 
     /// The next bytes for the seat. Dropped while it waits, it loses nothing.
@@ -200,7 +198,8 @@ impl HostLink {
                 let batch = self.pending.remove(&tag).unwrap_or_default();
                 self.answer(batch, asked, outcome);
             }
-            Tell::Closed { leaves } => self.leaves = Some(leaves),
+            Tell::Ending => self.end(),
+            Tell::Closed { .. } => {}
         }
         Ok(())
     }
@@ -236,12 +235,31 @@ impl HostLink {
     }
 }
 
-impl Drop for HostLink {
-    fn drop(&mut self) {
+impl HostLink {
+    /// Takes no more calls. Those that were not put to the owners are told so, and are good for another window.
+    fn end(&mut self) {
+        self.said_close = true;
         if let Some(window) = &self.window {
             *window.asks.lock().unwrap_or_else(PoisonError::into_inner) = None;
             window.phase.send_replace(Phase::Ended);
         }
+        self.asks.close();
+        let waiting = core::iter::from_fn(|| self.asks.try_recv().ok());
+        let unasked = core::mem::take(&mut self.pending).into_values().flatten();
+        for ask in self.buffer.drain(..).chain(waiting).chain(unasked) {
+            let _ = ask.reply.send(Err(Code::OnlineClosed));
+        }
+    }
+}
+
+impl Drop for HostLink {
+    fn drop(&mut self) {
+        if !self.said_close || !self.pending.is_empty() {
+            // The attempt ended in another way: what waits was lost with it.
+            self.buffer.clear();
+            self.pending.clear();
+        }
+        self.end();
     }
 }
 

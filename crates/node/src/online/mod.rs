@@ -85,7 +85,8 @@ impl Online {
         windows.get(job).map_or_else(|| HostLink::orphan(attempt), |window| window.link(attempt))
     }
 
-    fn expect(&self, job: JobId, batch: Duration) -> Arc<Window> {
+    /// The window that a job will open here.
+    fn awaited(&self, job: JobId, batch: Duration) -> Arc<Window> {
         let window = Window::new(job, batch, self.openings.clone());
         self.windows.lock().unwrap_or_else(PoisonError::into_inner).insert(job, window.clone());
         window

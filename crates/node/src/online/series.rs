@@ -292,7 +292,7 @@ impl Driver {
         let job = self.series.job(&self.inner)?;
         let id = JobSpec::id(&job);
         let batch = Duration::from_millis(self.series.row.batch_ms);
-        let window = self.inner.online.expect(id, batch);
+        let window = self.inner.online.awaited(id, batch);
         match client::ask(&connection, &ToCoordinator::Submit { job: Blob(job.bytes().to_vec()) }).await {
             Ok(_) => Ok(window),
             Err(fault) => {

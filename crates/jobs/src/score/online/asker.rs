@@ -235,6 +235,7 @@ impl Serving {
             let outcome = Err(Code::JobPeerLost);
             party.tell_host(told(&Tell::Answered { tag: batch.tag, asked: Some(batch.asked), outcome }));
         }
+        party.tell_host(told(&Tell::Ending));
         let window = self.tally.window(self.params.unknown);
         let step = batch_step(self.next);
         party.progress(step);

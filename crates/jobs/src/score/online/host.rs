@@ -36,6 +36,8 @@ pub enum Tell {
         /// The opened numbers of each call, or why there are none.
         outcome: Result<Vec<Vec<u64>>, Code>,
     },
+    /// No more calls are taken: what was not put to the owners will not be.
+    Ending,
     /// The window has ended: the hashes of its calls.
     Closed {
         /// In their order.
