@@ -269,6 +269,27 @@ fn a_committed_quantity_is_refused_where_a_price_counts_it() {
 }
 
 #[test]
+fn a_use_that_a_party_denies_or_that_is_there_twice_is_not_billed() {
+    let (mut shop, plan) = Shop::with(3, |_| {});
+    let record = shop.world.record(1);
+    let denial = Attestation {
+        verdict: Verdict::Disputes { code: Code::ReceiptDisputed },
+        ..Attestation::agreeing(&record, Role::Input, None)
+    };
+    let mut attestations = vec![shop.world.attest(0, &record), shop.world.attest(1, &record)];
+    attestations.push(shop.world.attest_with(2, &record, denial));
+    let denied = shop.world.publish(assemble(record, &attestations, Vec::new()).unwrap().receipt);
+    let record = shop.world.record(2);
+    shop.world.close(record.clone());
+    let twice = shop.world.close(record);
+    shop.follow().unwrap();
+    let period = shop.period(2, START);
+    let (_, charge) = shop.charge(plan, period);
+    assert_eq!(charge.total, 500 + 124);
+    shop.found(&[(denied, Code::ReceiptDisputed), (twice, Code::ReceiptDuplicate)]);
+}
+
+#[test]
 fn a_charge_that_does_not_re_rate_is_found() {
     type Change = fn(&mut Charge);
     let changes: [(Change, Code); 7] = [
@@ -428,6 +449,8 @@ fn a_settlement_nets_its_charges_once() {
         let at = shop.coordinator_says(settlement);
         let report = shop.world.report();
         assert_eq!(codes(&report), [Code::ReceiptSettlement], "change {i}: {:?}", report.faults);
+        let unbalanced = report.faults[0].what == "the positions come to 1 fen, not to zero";
+        assert_eq!(unbalanced, i == 0, "change {i}: {:?}", report.faults);
         assert_eq!(report.faults[0].leaf, Some(at));
     }
     // One that nets to zero and is not its charges'.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tacit_crypto::Statement;
 use tacit_crypto::statement::Envelope;
 use tacit_types::unit::Class;
-use tacit_types::{Code, ContractId, Fault, Hash, NodeId, Unit, UnixMillis};
+use tacit_types::{Attempt, Code, ContractId, Fault, Hash, JobId, NodeId, Unit, UnixMillis};
 
 use super::plan::PricePlan;
 use super::statement::{
@@ -78,6 +78,8 @@ struct Charged {
 pub struct Ledger {
     origin: String,
     receipts: BTreeMap<u64, Receipt>,
+    /// Attempts that have a receipt: a second one of the same is not billed.
+    attempts: BTreeSet<(JobId, Attempt)>,
     /// The receipt of a record's digest.
     digests: BTreeMap<Hash, u64>,
     /// Records that lack attestations, with who has to attest them.
@@ -118,13 +120,14 @@ impl Ledger {
                 Quantity::Committed(_) => None,
             },
         };
+        let first = self.attempts.insert((record.job, record.attempt));
         let receipt = Receipt {
             hash: leaf.hash,
             issued,
             contracts: record.contracts.iter().copied().collect(),
             parties: record.parties.iter().map(|p| p.party).collect(),
             lines: record.lines.iter().map(line).collect(),
-            ok: sound && record.status == Status::Ok,
+            ok: sound && first && record.status == Status::Ok,
             whole_at: whole.then_some(leaf.index),
         };
         self.newest = self.newest.max(issued);
