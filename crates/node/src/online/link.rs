@@ -269,3 +269,73 @@ async fn sleep_until(at: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tacit_types::wire;
+
+    use super::*;
+
+    fn ask(keys: usize) -> (Ask, oneshot::Receiver<Result<Answered, Code>>) {
+        let (reply, answer) = oneshot::channel();
+        let keys = (0..keys).map(|i| Blob(i.to_string().into_bytes())).collect();
+        (Ask { keys, caller: "app".into(), reply }, answer)
+    }
+
+    fn calls(bytes: &[u8]) -> Vec<usize> {
+        match wire::decode(bytes).unwrap() {
+            Say::Calls { calls, .. } => calls.iter().map(Vec::len).collect(),
+            Say::Close => Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn calls_go_together_within_the_limits_and_one_too_many_is_told_so() {
+        let (openings, _kept) = mpsc::channel(1);
+        let window = Window::new(JobId([1; 32]), Duration::from_millis(5), openings);
+        assert_eq!(window.ask(ask(1).0), Err(Code::OnlineClosed), "before it is open");
+        let mut link = window.link(1);
+        link.take(&wire::encode(&Tell::Ready)).unwrap();
+        assert_eq!(window.phase(), Phase::Open);
+        let begun = Instant::now();
+        for keys in [3, 1] {
+            window.ask(ask(keys).0).unwrap();
+        }
+        assert_eq!(calls(&link.next().await), [3, 1]);
+        assert!(begun.elapsed() >= Duration::from_millis(5), "they waited for others");
+        // More rows than a batch holds: the rest goes with the next.
+        for _ in 0..5 {
+            window.ask(ask(1024).0).unwrap();
+        }
+        assert_eq!(calls(&link.next().await), [1024; 4]);
+        assert_eq!(calls(&link.next().await), [1024]);
+        for _ in 0..CALLS_WAITING_MAX {
+            window.ask(ask(1).0).unwrap();
+        }
+        assert_eq!(window.ask(ask(1).0), Err(Code::OnlineBusy), "one past it");
+        link.take(&wire::encode(&Tell::Ending)).unwrap();
+        assert_eq!((window.phase(), window.ask(ask(1).0)), (Phase::Ended, Err(Code::OnlineClosed)));
+    }
+
+    #[tokio::test]
+    async fn a_window_ends_after_what_waits_and_one_that_nobody_waits_for_at_once() {
+        let (openings, _kept) = mpsc::channel(1);
+        let window = Window::new(JobId([1; 32]), Duration::ZERO, openings);
+        let mut link = window.link(1);
+        link.take(&wire::encode(&Tell::Ready)).unwrap();
+        let (one, answer) = ask(2);
+        window.ask(one).unwrap();
+        window.close();
+        assert_eq!(calls(&link.next().await), [2]);
+        let asked = Asked { first: 7, at_ms: 9, salts: vec![tacit_types::Hash([3; 32])] };
+        let outcome = Ok(vec![vec![1, 2, 0, 0]]);
+        link.take(&wire::encode(&Tell::Answered { tag: 0, asked: Some(asked), outcome })).unwrap();
+        let answered = answer.await.unwrap().unwrap_or_else(|code| panic!("{code}"));
+        assert_eq!((answered.number, answered.call.at_ms, answered.cells), (7, 9, vec![1, 2, 0, 0]));
+        assert_eq!(calls(&link.next().await), Vec::<usize>::new(), "then it closes");
+        let (lost, answer) = ask(1);
+        drop(lost);
+        assert!(answer.await.is_err());
+        assert_eq!(calls(&HostLink::orphan(1).next().await), Vec::<usize>::new());
+    }
+}
