@@ -103,7 +103,6 @@ pub fn private_params(cast: &Cast, kind: &str) -> Vec<u8> {
         models: dealt::named(cast, kind),
         dealer: cast.owners.last().map(|o| o.root.id()),
         keys: Some(rows()),
-        ..Draft::default()
     };
     let written = dealt::written(cast, kind);
     tacit_jobs::kind(kind).and_then(|k| k.draft(written, &draft)).expect("why: sound parameters")
