@@ -223,6 +223,9 @@ pub enum ModelCommand {
         after_help = "Example: tacit model import credit model.json --format xgboost\nFormats: xgboost, lightgbm, linear, scorecard, onnx, tacit; see docs/MODELS.md"
     )]
     Import(ModelImportArgs),
+    /// Divide an ensemble of trees among the owners of its features: one file a party, for score-trees/v1.
+    #[command(after_help = DIVIDE_HELP)]
+    Divide(ModelDivideArgs),
     /// Models of this party, and what it publishes.
     List,
     /// Take calls for scores at this node: windows are opened under a contract, one after the other.
@@ -244,6 +247,41 @@ pub enum ModelCommand {
         after_help = "Example: tacit model score credit C-1001 C-1002 --at 127.0.0.1:7480 --node 4f0c… --key app.key"
     )]
     Score(ScoreArgs),
+}
+
+/// What dividing gives, and to whom.
+const DIVIDE_HELP: &str = "\
+Example: tacit model divide credit model.json --format xgboost --owner bank=amount,duration --owner telecom=employment \
+--holder bank --out parts
+Formats: xgboost, lightgbm, onnx, tacit
+
+Each party gets DIR/PARTY.tacit and imports it: tacit model import credit telecom.tacit --format tacit
+
+A part shows its party the splits on its own features, with their thresholds, and where the leaves lie. What the leaves are \
+worth is in the holder's part alone. Feature names are separated by commas; an owner may be given more than once. See \
+docs/MODELS.md and docs/jobs/score-trees-v1.md";
+
+#[derive(Args)]
+pub struct ModelDivideArgs {
+    /// The model's name: the parts are called so.
+    pub name: String,
+    /// The file.
+    pub file: PathBuf,
+    /// What wrote the file.
+    #[arg(long, value_name = "FORMAT")]
+    pub format: String,
+    /// The names of the features in the order of training, where the file has none.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub features: Vec<String>,
+    /// A party and the features that it has rows of: PARTY=FEATURE,FEATURE
+    #[arg(long, value_name = "PARTY=FEATURES", required = true)]
+    pub owner: Vec<String>,
+    /// The party that keeps what the leaves are worth; this party unless it is given.
+    #[arg(long, value_name = "PARTY")]
+    pub holder: Option<String>,
+    /// The folder to make: it is not there yet, or empty.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 #[derive(Args)]

@@ -3,6 +3,7 @@
 mod contract;
 mod data;
 mod dealer;
+mod divide;
 mod doctor;
 mod enrol;
 pub mod job;

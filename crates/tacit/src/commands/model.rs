@@ -1,12 +1,14 @@
-//! `model import`, `model list`, and what is published.
+//! `model import`, `model list`; what is divided, and what is published.
+
+use std::path::Path;
 
 use serde_json::json;
 use tacit_models::import::Format;
-use tacit_models::{Feature, Import};
+use tacit_models::{Feature, Import, Meta, Model};
 use tacit_node::models;
 use tacit_types::{Code, Fault, Name};
 
-use super::online;
+use super::{divide, online};
 use crate::cli::{Cli, ModelCommand, ModelImportArgs};
 use crate::home::Party;
 use crate::output::Out;
@@ -16,6 +18,9 @@ pub async fn run(cli: &Cli, out: &Out, command: &ModelCommand) -> Result<(), Fau
     if let ModelCommand::Score(args) = command {
         return online::score(out, args);
     }
+    if let ModelCommand::Divide(args) = command {
+        return divide::divide(cli, out, args);
+    }
     let party = Party::open(cli).await?;
     let done = match command {
         ModelCommand::Import(args) => import(&party, out, args).await,
@@ -24,7 +29,7 @@ pub async fn run(cli: &Cli, out: &Out, command: &ModelCommand) -> Result<(), Fau
         ModelCommand::Unpublish { name } => online::unpublish(&party, out, name).await,
         ModelCommand::Caller(command) => online::caller(&party, out, command).await,
         ModelCommand::Call(command) => online::call(&party, out, command).await,
-        ModelCommand::Score(_) => Ok(()),
+        ModelCommand::Divide(_) | ModelCommand::Score(_) => Ok(()),
     };
     party.store.close().await;
     done
@@ -32,26 +37,10 @@ pub async fn run(cli: &Cli, out: &Out, command: &ModelCommand) -> Result<(), Fau
 
 async fn import(party: &Party, out: &Out, args: &ModelImportArgs) -> Result<(), Fault> {
     let name = Name::new(&args.name)?;
-    let format = Format::named(&args.format).ok_or_else(|| {
-        let known: Vec<&str> = Format::ALL.iter().map(|(name, _)| *name).collect();
-        Fault::new(Code::ArgsInvalid, format!("--format `{}`: one of {}", args.format, known.join(", ")))
-    })?;
-    let shown = args.file.display();
-    let file = |e: std::io::Error| Fault::new(Code::IoFailed, format!("{shown}: {e}"));
-    // Before it is read: a file over the cap is not taken into memory.
-    let size = std::fs::metadata(&args.file).map_err(file)?.len();
-    if size > tacit_models::limits::MODEL_FILE_BYTES_MAX as u64 {
-        let what = format!("{shown}: {size} bytes; at most {}", tacit_models::limits::MODEL_FILE_BYTES_MAX);
-        return Err(Fault::new(Code::ModelTooLarge, what));
-    }
-    let bytes = std::fs::read(&args.file).map_err(file)?;
     let ranges = args.range.iter().map(|text| range(text)).collect::<Result<Vec<_>, _>>()?;
     let ranges: Vec<(&str, f64, f64)> = ranges.iter().map(|(n, a, b)| (n.as_str(), *a, *b)).collect();
     let (row, model) = models::add(&party.store, &party.keys, &name, |meta| {
-        let features = args.features.iter().map(Feature::numeric).collect();
-        let read = format.read(Import { meta: meta.clone(), features }, &bytes);
-        let model = read.map_err(|f| Fault::new(f.code, format!("{shown}: {}", f.what)))?;
-        model.named(meta).with_ranges(&ranges)
+        read(&args.file, &args.format, &args.features, meta)?.with_ranges(&ranges)
     })
     .await?;
     let family = models::family(&model);
@@ -72,6 +61,29 @@ async fn import(party: &Party, out: &Out, args: &ModelImportArgs) -> Result<(), 
     out.value(&json!({"name": row.name, "version": row.version, "id": row.id.to_string(), "family": family.word(),
         "features": model.features().iter().map(|f| &f.name).collect::<Vec<_>>()}));
     Ok(())
+}
+
+/// Reads a model file of a format that people name, with the names of its features where it has none.
+///
+/// # Errors
+/// `args.invalid` for a format that is not known; those of the file and of its reader.
+pub fn read(path: &Path, format: &str, features: &[String], meta: Meta) -> Result<Model, Fault> {
+    let format = Format::named(format).ok_or_else(|| {
+        let known: Vec<&str> = Format::ALL.iter().map(|(name, _)| *name).collect();
+        Fault::new(Code::ArgsInvalid, format!("--format `{format}`: one of {}", known.join(", ")))
+    })?;
+    let shown = path.display();
+    let file = |e: std::io::Error| Fault::new(Code::IoFailed, format!("{shown}: {e}"));
+    // Before it is read: a file over the cap is not taken into memory.
+    let size = std::fs::metadata(path).map_err(file)?.len();
+    if size > tacit_models::limits::MODEL_FILE_BYTES_MAX as u64 {
+        let what = format!("{shown}: {size} bytes; at most {}", tacit_models::limits::MODEL_FILE_BYTES_MAX);
+        return Err(Fault::new(Code::ModelTooLarge, what));
+    }
+    let bytes = std::fs::read(path).map_err(file)?;
+    let features = features.iter().map(Feature::numeric).collect();
+    let read = format.read(Import { meta: meta.clone(), features }, &bytes);
+    Ok(read.map_err(|f| Fault::new(f.code, format!("{shown}: {}", f.what)))?.named(meta))
 }
 
 /// `FEATURE=LEAST..GREATEST`
