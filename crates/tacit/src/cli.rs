@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     version,
     about,
     arg_required_else_help = true,
-    after_help = "Begin with `tacit demo`: three organisations on this machine, real data, verified receipts."
+    after_help = "Begin with `tacit demo`, or `tacit demo scoring`: organisations on this machine, real data, verified receipts."
 )]
 pub struct Cli {
     /// The folder of this party: keys, configuration, database.

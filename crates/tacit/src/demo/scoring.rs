@@ -13,7 +13,7 @@ use crate::calls::Calls;
 
 /// The demonstration.
 pub const PLAY: Play = Play {
-    play: |stage| Demo { stage, jobs: Vec::new(), opened: 0, asked: 0 }.play(),
+    play: |stage| Demo { stage, jobs: Vec::new(), opened: 0 }.play(),
     to_try: &[
         ("broker", "job list"),
         ("bank", "contract show credit"),
@@ -55,17 +55,18 @@ const WINDOW_WAIT: Duration = Duration::from_secs(30);
 struct Demo<'a> {
     stage: &'a mut Stage,
     jobs: Vec<Value>,
-    /// Numbers that the recipient could open, and keys that the owners saw, in all jobs.
+    /// Numbers that the recipient could open in all jobs.
     opened: u64,
-    asked: u64,
 }
 
 /// A job and what its result must be.
 struct Case<'a> {
     kind: &'a str,
-    model: &'a str,
-    /// What stands above `[params]`, and below it.
-    head: &'a str,
+    /// None for a rule.
+    models: Vec<String>,
+    /// Whether somebody deals randomness.
+    dealt: bool,
+    /// What stands below `[params]`.
     params: &'a str,
     /// Where the result has what was asked, and one entry's name.
     list: (&'a str, &'a str),
@@ -94,7 +95,7 @@ impl Demo<'_> {
         let sound = self.jobs.iter().all(|j| j["state"] == json!("succeeded") && held(j))
             && refused["state"] == json!("refused")
             && held(&online)
-            && receipts["count"] == receipts["valid"];
+            && Stage::verified(&receipts);
         self.stage.chapter(if sound { "All of it held." } else { "Something did not hold: see above." });
         Ok(json!({
             "jobs": self.jobs, "refused": [refused], "receipts": receipts, "egress": egress, "online": online,
@@ -168,8 +169,8 @@ impl Demo<'_> {
         );
         self.job(Case {
             kind: "score-linear/v1",
-            model: "scorecard",
-            head: &scorecard_models(),
+            models: scorecard(),
+            dealt: false,
             params: "link = \"logistic\"\n",
             list: ("scores", "score"),
             wanted: scores("scorecard"),
@@ -180,13 +181,13 @@ impl Demo<'_> {
 
     fn trees(&mut self) -> Result<Vec<Value>, Fault> {
         self.stage.chapter(
-            "Job 2: the same by the bank's 40 trees, over the features of all three. Nobody else sees a split, the bank \
-             sees no feature.",
+            "Job 2: the same by the bank's 40 trees, over the features of all three. Nobody else sees a split, and the \
+             bank sees no feature of others.",
         );
         self.job(Case {
             kind: "score-trees/v1",
-            model: "bank/trees@1",
-            head: &format!("models = [\"bank/trees@1\"]\ndealer = \"{DEALER}\"\n"),
+            models: vec!["bank/trees@1".to_owned()],
+            dealt: true,
             params: "link = \"logistic\"\nlibrary = \"xgboost\"\ntrees = 40\nleaves = 16\nbound = \"64\"\n",
             list: ("scores", "score"),
             wanted: scores("trees"),
@@ -201,8 +202,8 @@ impl Demo<'_> {
         INPUTS.iter().for_each(|(name, least, most)| params.push_str(&format!("{name} = [\"{least}\", \"{most}\"]\n")));
         self.job(Case {
             kind: "score-network/v1",
-            model: "bank/network@1",
-            head: &format!("models = [\"bank/network@1\"]\ndealer = \"{DEALER}\"\n"),
+            models: vec!["bank/network@1".to_owned()],
+            dealt: true,
             params: &params,
             list: ("scores", "score"),
             wanted: scores("network"),
@@ -216,8 +217,8 @@ impl Demo<'_> {
         let rule = |of: &dyn Fn(&str) -> f64| of("duration") <= 24.0 && of("employment") >= 2.0 && of("owner") >= 1.0;
         self.job(Case {
             kind: "verify/v1",
-            model: "",
-            head: &format!("models = []\ndealer = \"{DEALER}\"\n"),
+            models: Vec::new(),
+            dealt: true,
             params: "rule = \"duration <= 24 and employment >= 2 and owner = 1\"\n",
             list: ("decisions", "decision"),
             wanted: credit::answers(rule).into_iter().map(Value::Bool).collect(),
@@ -228,9 +229,11 @@ impl Demo<'_> {
 
     /// Plans and runs a job, compares it, and gives what came out for each key.
     fn job(&mut self, case: Case<'_>) -> Result<Vec<Value>, Fault> {
-        let text = job_file(case.kind, CONTRACT, case.head, "applicants.txt", case.params);
+        let head = head(&case.models, case.dealt) + "keys = \"applicants.txt\"\n";
+        let text = job_file(case.kind, CONTRACT, &head, case.params);
         let file = format!("job-{}.toml", self.jobs.len() + 1);
         let path = self.stage.world.write(&file, &text)?.display().to_string();
+        // The dealer may be the last to be connected.
         let plan = self.stage.world.run_soon(RECIPIENT, &["job", "plan", &path])?;
         self.disclosed(&plan);
         let (done, _) = self.stage.world.try_run(RECIPIENT, &["job", "submit", &path, "--watch"])?;
@@ -248,16 +251,22 @@ impl Demo<'_> {
         }
         if done["state"] == json!("succeeded") {
             let known = case.wanted.iter().filter(|w| !w.is_null()).count();
-            self.stage.say(format!(
-                "    {known} equal; largest difference {error:.1e} of at most {:.0e}; {} ms; receipt at leaf {}",
-                case.limit, done["elapsed_ms"], done["receipt"]
-            ));
+            let compared = if one == "decision" {
+                let same = if error <= case.limit { "are the same" } else { "ARE NOT ALL THE SAME" };
+                format!("{known} answers {same} as {}", case.whose)
+            } else {
+                format!(
+                    "{known} scores; the furthest from {} by {error:.1e}, of at most {:.0e}",
+                    case.whose, case.limit
+                )
+            };
+            self.stage.say(format!("    {compared}; {} ms; receipt at leaf {}", done["elapsed_ms"], done["receipt"]));
         } else {
             self.stage.say(format!("    {}: [{}] {}", done["state"], done["code"], done["reason"]));
         }
         self.jobs.push(json!({
             "id": done["id"], "kind": case.kind, "state": done["state"], "code": done["code"], "reason": done["reason"],
-            "model": case.model, "rows": rows.len(), "max_absolute_error": error, "limit": case.limit,
+            "model": case.models.join(", "), "rows": rows.len(), "max_absolute_error": error, "limit": case.limit,
             "receipt": done["receipt"], "elapsed_ms": done["elapsed_ms"],
         }));
         Ok(rows)
@@ -272,7 +281,6 @@ impl Demo<'_> {
             told.push(format!("the recipient opens {cells} numbers at most"));
         }
         let keys = plan["keys"]["count"].as_u64().unwrap_or(0);
-        self.asked += keys;
         told.push(format!("the owners see {keys} keys"));
         if let Some(dealer) = plan["dealer"]["party"].as_str() {
             told.push(format!("{dealer} deals"));
@@ -285,24 +293,27 @@ impl Demo<'_> {
             "Job 5 asks for all 1,000 customers at once. The contract allows 400 rows a job: the owners' nodes refuse.",
         );
         self.stage.world.write("everyone.txt", credit::customers().join("\n"))?;
-        let text = job_file("score-linear/v1", CONTRACT, &scorecard_models(), "everyone.txt", "");
+        let text =
+            job_file("score-linear/v1", CONTRACT, &(head(&scorecard(), false) + "keys = \"everyone.txt\"\n"), "");
         self.stage.refused(RECIPIENT, "job-5.toml", &text)
     }
 
     fn learned(&mut self) {
         self.stage.chapter("What each learned.");
-        let (opened, asked) = (self.opened, self.asked);
+        let (opened, keys) = (self.opened, credit::applicants().len());
+        let owner =
+            format!("which {keys} keys were asked for, and each call's; no score, no feature or model of others");
         for (who, what) in [
-            (RECIPIENT, format!("scores and answers, {opened} numbers at most in these jobs; no feature, no weight")),
-            (LENDER, "the scores of the applicants that it called for, at once".to_owned()),
-            ("bank", format!("which {asked} keys were asked for; no score, and no feature of others")),
-            ("telecom", "which keys were asked for; nothing of any model, no score, no feature of others".to_owned()),
-            ("shop", "the same as the telecom".to_owned()),
+            (RECIPIENT, format!("scores and answers, {opened} numbers at most in its jobs; no feature, no weight")),
+            (LENDER, "the scores that it called for; no feature, no weight".to_owned()),
+            ("bank", owner),
+            ("telecom", "the same".to_owned()),
+            ("shop", "the same".to_owned()),
             (
                 DEALER,
-                "names, sizes and limits of jobs; with any one owner together it could read everything".to_owned(),
+                "jobs with their names and sizes. Together with any one owner it could read everything".to_owned(),
             ),
-            ("coordinator", "who asked whom for what and when, never a key, a score, a feature or a weight".to_owned()),
+            ("coordinator", "who asked whom for what and when; no key, no score, no feature, no weight".to_owned()),
         ] {
             self.stage.say(format!("    {who:<12} {what}"));
         }
@@ -316,7 +327,7 @@ impl Demo<'_> {
         let text = contract(ONLINE, LENDER, &["score-linear/v1"], &[], terms);
         self.stage.agree(LENDER, ONLINE, &text, &OWNERS.map(|o| o.name))?;
         let window = "link = \"logistic\"\n\n[params.online]\nrows = 2000\nrows_per_second = 2000\nseconds = 300\n";
-        let text = job_file("score-linear/v1", ONLINE, &scorecard_models(), "", window);
+        let text = job_file("score-linear/v1", ONLINE, &head(&scorecard(), false), window);
         let file = self.stage.world.write("online.toml", &text)?.display().to_string();
         let published = self.stage.world.run(LENDER, &["model", "publish", "scorecard", &file])?;
         let key = self.stage.world.folder().join("application.key");
@@ -396,7 +407,10 @@ fn call(calls: &mut Calls, batch: &[Value]) -> Result<Called, Fault> {
         error = error.max(difference(score, &wanted[at])).max(difference(score, before));
     }
     times.sort_by(f64::total_cmp);
-    let at = |share: f64| times.get((times.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN);
+    let at = |share: f64| {
+        let time = times.get((times.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN);
+        (time * 100.0).round() / 100.0
+    };
     Ok(Called { p50: at(0.5), p99: at(0.99), error })
 }
 
@@ -413,9 +427,15 @@ fn scores(model: &str) -> Vec<Value> {
     credit::predicted(model).into_iter().map(|score| json!(score)).collect()
 }
 
-fn scorecard_models() -> String {
-    let names: Vec<String> = OWNERS.iter().map(|o| format!("{}/scorecard@1", o.name)).collect();
-    format!("models = {names:?}\n")
+/// The parts of the scorecard.
+fn scorecard() -> Vec<String> {
+    OWNERS.iter().map(|o| format!("{}/scorecard@1", o.name)).collect()
+}
+
+/// The lines of a job file that name models and who deals.
+fn head(models: &[String], dealt: bool) -> String {
+    let dealer = if dealt { format!("dealer = \"{DEALER}\"\n") } else { String::new() };
+    format!("models = {models:?}\n{dealer}")
 }
 
 /// A contract over all features and all parts of the scorecard.
@@ -432,10 +452,8 @@ fn contract(name: &str, demander: &str, kinds: &[&str], dealers: &[&str], terms:
     text
 }
 
-/// A job file over a list of keys, or without one.
-fn job_file(kind: &str, contract: &str, head: &str, keys: &str, params: &str) -> String {
-    let keys = if keys.is_empty() { String::new() } else { format!("keys = \"{keys}\"\n") };
-    format!("kind = \"{kind}\"\ncontract = \"{contract}\"\n{keys}{head}\n[params]\nkey = \"id\"\n{params}")
+fn job_file(kind: &str, contract: &str, head: &str, params: &str) -> String {
+    format!("kind = \"{kind}\"\ncontract = \"{contract}\"\n{head}\n[params]\nkey = \"id\"\n{params}")
 }
 
 fn short(value: &Value) -> String {

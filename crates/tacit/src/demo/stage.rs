@@ -111,6 +111,11 @@ impl Stage {
         Ok(json!({"count": count, "valid": valid, "exit_status": output.status.code()}))
     }
 
+    /// Whether all receipts that [`Self::verify`] found are valid.
+    pub fn verified(receipts: &Value) -> bool {
+        receipts["exit_status"] == json!(0) && receipts["count"] == receipts["valid"]
+    }
+
     /// What left each node, by kind.
     pub fn egress(&self, nodes: &[&str]) -> Result<Value, Fault> {
         self.chapter("What left each node, by kind. There is no kind for rows: no message can carry one.");
