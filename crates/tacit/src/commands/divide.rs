@@ -160,21 +160,16 @@ fn report(out: &Out, args: &ModelDivideArgs, holder: &Name, model: &Model, parts
             most = bound(model, part.leaves.as_ref());
         }
         let splits: usize = part.trees.iter().map(|t| t.splits.len()).sum();
-        let file = args.out.join(format!("{party}.tacit"));
+        let file = format!("{party}.tacit");
         let features: Vec<&str> = part_model.features().iter().map(|f| f.name.as_str()).collect();
         let held = if part.leaves.is_some() { out.say("yes", "是") } else { "" };
-        table.push(vec![
-            party.to_string(),
-            features.join(", "),
-            splits.to_string(),
-            held.to_owned(),
-            file.display().to_string(),
-        ]);
-        values.push(json!({"party": party.as_str(), "file": file.display().to_string(), "features": features,
-            "splits": splits, "leaves": part.leaves.is_some()}));
+        table.push(vec![party.to_string(), features.join(", "), splits.to_string(), held.to_owned(), file.clone()]);
+        values.push(json!({"party": party.as_str(), "file": args.out.join(file).display().to_string(),
+            "features": features, "splits": splits, "leaves": part.leaves.is_some()}));
     }
     let (name, count, of) = (&args.name, out.say("trees", "棵树"), out.say("leaves", "个叶子"));
-    out.text(format!("{} {name}  {trees} {count}, {leaves} {of}", out.say("divided", "已拆分")));
+    let (done, folder) = (out.say("divided", "已拆分"), args.out.display());
+    out.text(format!("{done} {name}  {trees} {count}, {leaves} {of}  {folder}"));
     let head = [
         out.say("party", "参与方"),
         out.say("features", "特征"),
