@@ -247,6 +247,9 @@ fn check_score(
         let (asked, most) = (score.precision.word(), allowed.precision.word());
         return refuse(Code::RefusedPrecision, format!("the job asks for `{asked}`, the contract allows `{most}`"));
     }
+    if allowed.verified && !score.verified {
+        return refuse(Code::RefusedUnverified, format!("contract `{}` wants every score verified", terms.name));
+    }
     let own = |m: &&crate::job::ModelRef| m.owner == ledger.owner;
     let families = spec.models.iter().filter(own).filter_map(|m| ledger.models.iter().find(|(id, _)| *id == m.model));
     if let Some((id, model)) = families.into_iter().find(|(_, model)| model.family != score.family) {

@@ -126,6 +126,16 @@ pub struct ScoringTerms {
     /// Whether, and how much, may be scored online; nothing when absent.
     #[n(4)]
     pub online: Option<OnlineTerms>,
+    /// Whether every job that scores must be verified: on shares, where parties that deviate are found before a result
+    /// is taken.
+    #[n(5)]
+    #[cbor(default, skip_if = "is_false")]
+    pub verified: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that the derive asks for")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// What a contract allows of scoring online: the recipient asks during the run of a job, its *window*, and learns each
@@ -161,4 +171,6 @@ pub struct ScoreFacts {
     pub precision: Precision,
     /// The family that each of the job's models must have.
     pub family: ModelFamily,
+    /// Whether parties that deviate are found.
+    pub verified: bool,
 }

@@ -394,7 +394,13 @@ fn scoring() -> Case {
         c.kinds.push("score-linear/v1".into());
         c.parties.push(ContractParty { name: name("dealer"), root: key(DEALER).id(), role: Role::Dealer });
         c.models.push(ModelGrant { owner: key(1).id(), model: model_of(1) });
-        c.scoring = Some(ScoringTerms { rows: 1000, rows_per_job: 100, precision: Precision::Rounded, online: None });
+        c.scoring = Some(ScoringTerms {
+            rows: 1000,
+            rows_per_job: 100,
+            precision: Precision::Rounded,
+            online: None,
+            verified: false,
+        });
         for grant in &mut c.datasets {
             grant.columns.push(ColumnGrant { name: "income".into(), levels: vec![Level::ScoreOnly] });
             grant.columns.push(ColumnGrant { name: "id".into(), levels: vec![Level::AlignKey] });
@@ -425,7 +431,12 @@ fn scoring() -> Case {
         uses: vec![("income".into(), Use::Score), ("id".into(), Use::Key)],
         providers_min: 2,
         rows_max: None,
-        score: Some(ScoreFacts { rows: 100, precision: Precision::Rounded, family: ModelFamily::Linear }),
+        score: Some(ScoreFacts {
+            rows: 100,
+            precision: Precision::Rounded,
+            family: ModelFamily::Linear,
+            verified: false,
+        }),
     });
     case
 }
@@ -501,6 +512,32 @@ fn a_score_within_the_terms_takes_its_rows_from_the_allowance() {
     let admission = scoring().decide().unwrap();
     assert_eq!((admission.rows, admission.dataset), (100, Some(dataset_of(1))));
     assert!(scoring().other(|c| score(c, |s| s.precision = Precision::Decision)).decide().is_ok());
+}
+
+#[test]
+fn a_contract_that_wants_verified_scores_admits_no_other() {
+    let terms = |verified| {
+        move |c: &mut tacit_governance::Contract| c.scoring = c.scoring.map(|s| ScoringTerms { verified, ..s })
+    };
+    let decide = |demanded: bool, verified: bool| {
+        let case = scoring().contract(terms(demanded)).other(|c| score(c, |s| s.verified = verified));
+        case.decide().map(|a| a.rows).map_err(|f| f.code)
+    };
+    assert_eq!(decide(true, false), Err(Code::RefusedUnverified));
+    assert_eq!((decide(true, true), decide(false, true), decide(false, false)), (Ok(100), Ok(100), Ok(100)));
+    // A window is none: what it scores is a sum of parts that nobody can check.
+    assert_eq!(online().contract(terms(true)).decide().map_err(|f| f.code), Err(Code::RefusedUnverified));
+}
+
+#[test]
+fn terms_without_the_demand_have_the_bytes_of_contracts_from_before_it() {
+    let terms = scoring().contract.scoring.unwrap();
+    let bytes = |verified| tacit_crypto::cbor::encode(&ScoringTerms { verified, ..terms });
+    assert_eq!((bytes(false)[0], bytes(true)[0]), (0xa3, 0xa4));
+    for verified in [false, true] {
+        let read: ScoringTerms = tacit_crypto::cbor::decode(&bytes(verified)).unwrap();
+        assert_eq!(read.verified, verified);
+    }
 }
 
 #[test]

@@ -127,6 +127,9 @@ pub fn is_confirmation(step: Step) -> bool {
 /// The round number of a sum without drop-out.
 pub const COLLECT_ROUND: u16 = 0x6000;
 
+/// The step in which the parties of a verified computation agree on the seed of their seal, before the sum.
+pub const SEAL: Step = Step::new(COLLECT_ROUND, 0);
+
 /// The first round number of a computation on shares, whose steps are numbered on from it through later rounds.
 pub const COMPUTE_ROUND: u16 = 0x1000;
 /// The round number that no step of a computation reaches: a plan has fewer than 2^30 steps.
@@ -158,6 +161,9 @@ pub fn phase_name(step: Step) -> &'static str {
         Some(1) => return "seeds",
         Some(_) => return "compute",
         None => {}
+    }
+    if step == SEAL {
+        return "seal";
     }
     if step.round() == COLLECT_ROUND {
         return tacit_secagg::COLLECT_PHASES.get(usize::from(step.phase())).copied().unwrap_or("protocol");
@@ -225,9 +231,9 @@ mod tests {
         assert_eq!(named(&compute), [("terms", false), ("seeds", false), ("compute", true), ("compute", true)]);
         assert_eq!(named(&[Step::new(COMPUTE_ROUND + 1, 0), last]), [("compute", true); 2]);
         let collect = [0, 1, 2, 3, 4].map(|phase| phase_name(Step::new(COLLECT_ROUND, phase)));
-        assert_eq!(collect, ["protocol", "point", "share", "collected", "protocol"]);
+        assert_eq!(collect, ["seal", "point", "share", "collected", "protocol"]);
         let others = [AGREE, Step::new(CONFIRM_ROUND, 1), Step::new(COLLECT_ROUND, 1), Step::new(COMPUTE_END, 0)];
-        assert!(others.iter().all(|s| phase_name(*s) != "compute" && !is_input(*s)));
+        assert!(others.iter().chain([&SEAL]).all(|s| phase_name(*s) != "compute" && !is_input(*s)));
         assert!(is_input(Step::new(COLLECT_ROUND, 2)));
     }
 }

@@ -307,6 +307,7 @@ fn what_does_not_fit_is_refused_before_anything_runs() {
             bound: Some(Decimal::whole(8)),
             error: None,
             online: None,
+            verified: None,
         }
     };
     let most = score::params::CELLS_MAX / score::keys::KEYS_MAX;

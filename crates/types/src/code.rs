@@ -160,6 +160,8 @@ codes! {
         "name the contract's model version; its owner imports it with `tacit model import`", "请使用合同载明的模型版本；由其所有者通过 `tacit model import` 导入";
     RefusedPrecision = "refused.precision", "the output says more than the contract allows", "输出精度超过合同允许的范围",
         "ask for a decision, a band or a rounded score as the contract states", "请按合同要求输出判定、分段或舍入后的分数";
+    RefusedUnverified = "refused.unverified", "the contract wants scores that are verified", "合同要求评分可验证",
+        "set `verified = true` under [params], in a job on shares with a dealer", "请在带有随机数分发方的共享计算作业的 [params] 中设置 `verified = true`";
     RefusedPurpose = "refused.purpose", "the purpose differs from the contract's", "用途与合同不符",
         "use the contract's purpose", "请使用合同载明的用途";
     RefusedKind = "refused.kind", "the contract does not allow this job kind", "合同不允许此类作业",

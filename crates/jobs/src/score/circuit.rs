@@ -99,7 +99,10 @@ impl<'a, I> Draft<'a, I> {
         let dealer = parts.dealer.ok_or_else(missing)?;
         let parties: BTreeSet<NodeId> = params.owners.iter().map(|o| o.owner).chain(more).collect();
         let parties: Vec<NodeId> = parties.into_iter().collect();
-        let builder = tacit_mpc::Plan::builder(parties.len(), params.rows)?;
+        let mut builder = tacit_mpc::Plan::builder(parties.len(), params.rows)?;
+        if let Some(audits) = params.verified {
+            builder.verified(audits)?;
+        }
         Ok(Self { builder, params, inputs: Vec::new(), parties, dealer })
     }
 

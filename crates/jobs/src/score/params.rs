@@ -23,6 +23,12 @@ pub const CELLS_MAX: u64 = 1 << 26;
 pub const CATEGORIES_MAX: usize = 4096;
 /// Bytes of a category.
 pub const CATEGORY_BYTES_MAX: usize = tacit_models::limits::CATEGORY_BYTES_MAX;
+/// Deals of a verified job that are opened and derived again.
+pub const AUDITS_MAX: u8 = tacit_mpc::AUDITS_MAX;
+/// The same where the job names none: a dealer that deals wrong is found every other time.
+pub const AUDITS_DEFAULT: u8 = 1;
+/// Numbers that the recipient of a verified job learns; each goes with its code, in four words.
+pub const VERIFIED_NUMBERS_MAX: u64 = 1 << 19;
 /// Digits after the point of a rounded score.
 pub const DECIMALS_MAX: u8 = 6;
 
@@ -212,6 +218,10 @@ pub struct ScoreParams {
     /// The window that the job opens; then `rows` are those of all its calls.
     #[n(9)]
     pub online: Option<Online>,
+    /// For a job on shares in verified mode: how many deals are opened and derived again. Parties that deviate are found
+    /// before a result is taken; without it nobody who deviates is.
+    #[n(10)]
+    pub verified: Option<u8>,
 }
 
 fn wrong<T>(what: impl Into<String>) -> Result<T, Fault> {
@@ -240,6 +250,7 @@ impl ScoreParams {
             }
             online.check(self)?;
         }
+        self.check_verified()?;
         self.check_formats(wants)?;
         self.owners.iter().try_for_each(|columns| check_kinds(columns, wants))?;
         let categories = self.owners.iter().flat_map(|o| &o.categories).map(Vec::len).sum::<usize>();
@@ -282,6 +293,31 @@ impl ScoreParams {
         self.mode == Mode::Private || self.output.precision != Precision::Score
     }
 
+    /// Numbers that the recipient learns: one a row, and what tells unknown rows apart.
+    pub(super) fn numbers(&self) -> u64 {
+        // Of a window, whatever its calls are: of one row each at the least.
+        let calls = if self.online.is_some() { self.rows } else { 1 };
+        self.rows
+            + match self.unknown {
+                Unknown::Refuse => calls,
+                Unknown::Default => 0,
+                Unknown::Flag => self.rows,
+            }
+    }
+
+    /// Checks the terms of verified mode.
+    fn check_verified(&self) -> Result<(), Fault> {
+        let Some(audits) = self.verified else { return Ok(()) };
+        if audits > AUDITS_MAX {
+            return wrong(format!("audits: {audits}, at most {AUDITS_MAX}"));
+        }
+        if self.numbers() > VERIFIED_NUMBERS_MAX {
+            let numbers = self.numbers();
+            return wrong(format!("verified: {numbers} numbers for the recipient, at most {VERIFIED_NUMBERS_MAX}"));
+        }
+        Ok(())
+    }
+
     /// Checks what makes formats public.
     fn check_formats(&self, wants: Wants) -> Result<(), Fault> {
         let positive = |d: Decimal| d.is_valid() && d.units > 0;
@@ -317,6 +353,9 @@ impl ScoreParams {
                 (Holders::Each(_), false) => "a split model has one part at each owner and no dealer",
                 (Holders::Each(_), true) => "a split model on shares has one part at each owner, and a dealer",
             });
+        }
+        if self.verified.is_some() && !dealt {
+            return wrong("verified: for what is computed on shares, with a dealer");
         }
         if parts.dealer.is_some_and(|d| providers.contains(&d) || models.contains(&d)) {
             return wrong("the dealer has neither data nor a model in the job");

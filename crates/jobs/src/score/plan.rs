@@ -6,11 +6,12 @@ use tacit_governance::{JobFacts, ModelFamily, OnlineFacts, Precision, ScoreFacts
 use tacit_protocol::{Audience, Disclosure};
 use tacit_types::{Fault, LocalQuery, NodeId};
 
+use super::checked;
 use super::circuit::Circuit;
 use super::keys::{self, Wanted};
 use super::online::{self, INDEX_ROWS_MAX};
 use super::open;
-use super::params::{ScoreParams, Unknown};
+use super::params::ScoreParams;
 use crate::kind::{Estimate, Fold, Material, Opened, OpenedVector, Plan};
 
 /// A checked job of one kind of score.
@@ -44,16 +45,9 @@ pub(super) trait Job: Send + Sync {
 /// A plan of such a job.
 pub(super) struct ScorePlan<J>(pub J);
 
-/// Cells that the recipient opens: a score a row, and what tells unknown rows apart.
+/// Cells that the recipient opens: its numbers, and in verified mode what it checks them with.
 fn cells(params: &ScoreParams) -> u64 {
-    // Of a window, whatever its calls are: of one row each at the least.
-    let calls = if params.online.is_some() { params.rows } else { 1 };
-    params.rows
-        + match params.unknown {
-            Unknown::Refuse => calls,
-            Unknown::Default => 0,
-            Unknown::Flag => params.rows,
-        }
+    if params.verified.is_some() { checked::cells(params.numbers()) } else { params.numbers() }
 }
 
 /// The scores.
@@ -72,7 +66,12 @@ impl<J: Job> Plan for ScorePlan<J> {
             uses: features.chain(key).collect(),
             providers_min: self.0.providers_min(),
             rows_max: params.online.map(|_| INDEX_ROWS_MAX),
-            score: Some(ScoreFacts { rows: params.rows, precision, family: J::FAMILY }),
+            score: Some(ScoreFacts {
+                rows: params.rows,
+                precision,
+                family: J::FAMILY,
+                verified: params.verified.is_some(),
+            }),
         }
     }
 
@@ -104,7 +103,8 @@ impl<J: Job> Plan for ScorePlan<J> {
         let Some(circuit) = self.0.circuit() else { return Estimate { cells, bytes_up: collect, rounds: 6 } };
         let cost = circuit.plan.cost();
         let sent = cost.sent.iter().map(|to| to.iter().sum()).chain([cost.dealt.iter().sum()]);
-        let rounds = 6 + u64::from(cost.rounds_once) + u64::from(cost.rounds_tile) * u64::from(cost.tiles);
+        let sealed = u64::from(self.0.score().verified.is_some());
+        let rounds = 6 + sealed + u64::from(cost.rounds_once) + u64::from(cost.rounds_tile) * u64::from(cost.tiles);
         Estimate { cells, bytes_up: collect + sent.max().unwrap_or(0), rounds }
     }
 
@@ -112,6 +112,10 @@ impl<J: Job> Plan for ScorePlan<J> {
         if self.0.score().online.is_some() {
             return online::summary(package);
         }
-        open::scores(self.0.score(), self.0.circuit().map(|c| c.scale), open(package)?)
+        let (params, circuit, mut opened) = (self.0.score(), self.0.circuit(), open(package)?);
+        if let (Some(_), Some(circuit)) = (params.verified, circuit) {
+            opened = checked::open(opened, params.numbers(), circuit.parties.len())?;
+        }
+        open::scores(params, circuit.map(|c| c.scale), opened)
     }
 }

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use tacit_crypto::Transcript;
-use tacit_mpc::{Sink, Source, Terms};
+use tacit_mpc::{HANDED_WORDS, Sink, Source, Terms};
 use tacit_protocol::{Abort, Party};
 use tacit_types::{Code, Fault, NodeId, Seat};
 use zeroize::Zeroizing;
 
+use super::checked;
 use super::circuit::{Circuit, Input};
 use super::hand;
 use super::params::{ScoreParams, Unknown};
@@ -85,6 +86,8 @@ impl<I: Copy + Send + Sync> Source for SharedJoint<I> {
 struct Summands {
     values: Zeroizing<Vec<u64>>,
     unknown: Zeroizing<Vec<u64>>,
+    /// In verified mode.
+    key: Zeroizing<Vec<u64>>,
 }
 
 impl Sink for Summands {
@@ -97,24 +100,45 @@ impl Sink for Summands {
         list.extend_from_slice(&words);
         Ok(())
     }
+
+    fn key(&mut self, words: Zeroizing<Vec<u64>>) -> Result<(), Fault> {
+        self.key = words;
+        Ok(())
+    }
 }
 
 impl Summands {
-    /// The cells of the masked sum: as many as the recipient may open.
-    fn cells(mut self, params: &ScoreParams) -> Vec<u64> {
-        let rows = params.rows as usize;
+    /// The numbers that the recipient may open, each of so many words.
+    fn numbers(&mut self, params: &ScoreParams, words: usize) -> Zeroizing<Vec<u64>> {
+        let rows = params.rows as usize * words;
         self.values.resize(rows, 0);
-        let flags = match params.unknown {
-            Unknown::Default => 0,
-            Unknown::Refuse => 1,
-            Unknown::Flag => rows,
-        };
         // With `refuse` every row is unknown or none is, so that one tells it.
-        self.unknown.resize(flags, 0);
-        let mut cells = core::mem::take(&mut *self.values);
-        cells.extend_from_slice(&self.unknown);
-        cells
+        self.unknown.resize(params.numbers() as usize * words - rows, 0);
+        let mut numbers = core::mem::take(&mut self.values);
+        numbers.extend_from_slice(&self.unknown);
+        numbers
     }
+}
+
+/// The cells of a seat for the masked sum: as many as the recipient may open. The dealer's are zero.
+async fn cells(
+    mut summands: Summands,
+    party: &mut Party,
+    params: &ScoreParams,
+    terms: &Terms,
+) -> Result<Vec<u64>, Abort> {
+    if params.verified.is_none() {
+        return Ok(core::mem::take(&mut *summands.numbers(params, 1)));
+    }
+    let mut cells = summands.numbers(params, HANDED_WORDS);
+    if party.seat() == terms.dealer {
+        cells.resize(checked::cells(params.numbers()) as usize, 0);
+    } else {
+        let seed = checked::seed(party, &terms.parties, terms.step_ms).await?;
+        let first = terms.parties.first() == Some(&party.seat());
+        checked::seal(&mut cells, &summands.key, &seed, first);
+    }
+    Ok(core::mem::take(&mut *cells))
 }
 
 /// The seat of an owner.
@@ -144,7 +168,7 @@ async fn score<I: Copy + Send + Sync + 'static>(
     } else {
         tacit_mpc::compute(&mut party, &terms, &mut half, &mut summands).await?;
     }
-    let cells = summands.cells(&half.params);
+    let cells = cells(summands, &mut party, &half.params, &terms).await?;
     let query = Transcript::new("tacit-score/1/shared").fixed(&terms.hash().0).u64(cells.len() as u64).finish();
     hand::over(party, &context, &half.params, query, cells).await
 }

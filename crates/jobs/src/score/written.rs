@@ -9,7 +9,7 @@ use tacit_governance::Precision;
 use tacit_types::{Code, Fault};
 
 use super::online::WrittenOnline;
-use super::params::{LinkWord, Mode, Output, OwnerColumns, Range, ScoreParams, Unknown};
+use super::params::{AUDITS_DEFAULT, LinkWord, Mode, Output, OwnerColumns, Range, ScoreParams, Unknown};
 use crate::decimal::Decimal;
 use crate::kind::{Draft, DraftProvider, Kind};
 
@@ -38,6 +38,10 @@ struct Written {
     categories: Option<BTreeMap<String, Vec<String>>>,
     bound: Option<Decimal>,
     error: Option<Decimal>,
+    /// Whether parties that deviate are found.
+    verified: Option<bool>,
+    /// How many deals of a verified job are opened and derived again.
+    audits: Option<u8>,
     /// The window that is opened.
     online: Option<WrittenOnline>,
 }
@@ -129,7 +133,17 @@ pub(super) fn read(written: serde_json::Value, draft: &Draft, habits: Habits) ->
         link: word("link", written.link.as_deref(), &links, LinkWord::Identity)?,
         bound: written.bound,
         error: written.error,
+        verified: verified(&written)?,
     })
+}
+
+/// The audits of a verified job.
+fn verified(written: &Written) -> Result<Option<u8>, Fault> {
+    match (written.verified.unwrap_or(false), written.audits) {
+        (true, audits) => Ok(Some(audits.unwrap_or(AUDITS_DEFAULT))),
+        (false, None) => Ok(None),
+        (false, Some(_)) => wrong("audits: with `verified = true` alone"),
+    }
 }
 
 /// The columns of each provider.

@@ -204,6 +204,7 @@ fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64
             rows_per_job: score::rows(),
             precision: Precision::Score,
             online: None,
+            verified: false,
         }),
     };
     let mut signed = SignedContract::draft(contract);

@@ -62,6 +62,9 @@ struct WrittenScoring {
     precision: String,
     /// What may be scored online; nothing when absent.
     online: Option<WrittenOnline>,
+    /// Whether every score must be verified.
+    #[serde(default)]
+    verified: bool,
 }
 
 #[derive(Deserialize)]
@@ -83,7 +86,13 @@ impl WrittenScoring {
             .online
             .as_ref()
             .map(|o| OnlineTerms { rows_per_window: o.rows_per_window, rows_per_second: o.rows_per_second });
-        Ok(ScoringTerms { rows: self.rows, rows_per_job: self.rows_per_job.unwrap_or(self.rows), precision, online })
+        Ok(ScoringTerms {
+            rows: self.rows,
+            rows_per_job: self.rows_per_job.unwrap_or(self.rows),
+            precision,
+            online,
+            verified: self.verified,
+        })
     }
 }
 
