@@ -99,11 +99,11 @@ impl<J: Job> Plan for ScorePlan<J> {
 
     fn estimate(&self, parties: usize) -> Estimate {
         let cells = cells(self.0.score());
-        let collect = cells * 8 + 400 * parties as u64;
+        let sealed = u64::from(self.0.score().verified.is_some());
+        let collect = cells * 8 + (400 + 32 * sealed) * parties as u64;
         let Some(circuit) = self.0.circuit() else { return Estimate { cells, bytes_up: collect, rounds: 6 } };
         let cost = circuit.plan.cost();
         let sent = cost.sent.iter().map(|to| to.iter().sum()).chain([cost.dealt.iter().sum()]);
-        let sealed = u64::from(self.0.score().verified.is_some());
         let rounds = 6 + sealed + u64::from(cost.rounds_once) + u64::from(cost.rounds_tile) * u64::from(cost.tiles);
         Estimate { cells, bytes_up: collect + sent.max().unwrap_or(0), rounds }
     }

@@ -192,7 +192,7 @@ impl Job {
         self.shares().cells()
     }
 
-    fn shares(&self) -> shares::Job {
+    pub fn shares(&self) -> shares::Job {
         let table = |o: &Owner| shares::Table { name: format!("p{}", o.number), owner: o.id(), columns: o.columns() };
         let tables = self.owners.iter().map(table).collect();
         let held = self.models.iter().map(|m| (m.owner, self.model(&m.owner))).collect();

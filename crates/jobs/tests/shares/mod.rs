@@ -10,7 +10,7 @@ use tacit_governance::{AttachmentRef, Cohort, ColumnKind, ModelDescriptor, Model
 use tacit_jobs::kind::{DraftProvider, OpenedVector};
 use tacit_jobs::{Draft, JointContext, JointOutput, Material, Parts, Plan, score, session};
 use tacit_models::{Kind, Model};
-use tacit_protocol::{Abort, Effect, Event, Machine, Seating, Setup, Usage};
+use tacit_protocol::{Abort, Effect, Event, Machine, Message, Seating, Setup, Usage};
 use tacit_types::{
     Attempt, Columns, DatasetVersionId, Fault, Hash, JobId, Millis, ModelVersionId, Name, NodeId, Seat, Step, Values,
 };
@@ -31,6 +31,12 @@ pub enum Fate {
         seat: usize,
         after: usize,
     },
+}
+
+/// A sealed result and the parts of its key.
+pub struct Handed {
+    pub package: Vec<u8>,
+    pub releases: BTreeMap<Seat, Vec<u8>>,
 }
 
 type Unblind<'a> = dyn Fn(&[u8], &BTreeMap<Seat, Vec<u8>>) -> Result<OpenedVector, Fault> + 'a;
@@ -211,6 +217,11 @@ impl Job {
     }
 
     pub fn run(&self, fate: Fate) -> Run {
+        self.run_with(fate, &mut |_| {})
+    }
+
+    /// A run in which messages may be changed on their way, as if their senders had sent others.
+    pub fn run_with(&self, fate: Fate, alter: &mut dyn FnMut(&mut Message)) -> Run {
         let n = self.seats();
         let mut machines: Vec<Machine<JointOutput>> = (0..n).map(|seat| self.machine(seat)).collect();
         let mut events: VecDeque<(usize, Event)> = (0..n).map(|i| (i, Event::Start)).collect();
@@ -230,7 +241,8 @@ impl Job {
                         break;
                     }
                     match effect {
-                        Effect::Send(m) => {
+                        Effect::Send(mut m) => {
+                            alter(&mut m);
                             messages[to] += 1;
                             match fate {
                                 Fate::Lost { seat, after } | Fate::Silent { seat, after }
@@ -293,12 +305,21 @@ impl Job {
     }
 
     fn open_with(&self, unblind: &Unblind<'_>) -> Value {
+        self.open_handed(&self.handed(), unblind).unwrap()
+    }
+
+    /// What a run hands to the recipient.
+    pub fn handed(&self) -> Handed {
         let outputs: Vec<JointOutput> = self.run(Fate::Well).outcomes.into_iter().map(Result::unwrap).collect();
         assert!(outputs.iter().all(|o| o.survivors.len() == self.seats() && o.cells_out == self.rows));
         let releases = outputs.iter().enumerate().map(|(i, o)| (Seat(i as u16), o.release.clone())).collect();
-        let package = outputs[0].package.clone().unwrap();
-        let open = |bytes: &[u8]| unblind(bytes, &releases);
-        self.plan().unwrap().open(&package, &open).unwrap().json
+        Handed { package: outputs[0].package.clone().unwrap(), releases }
+    }
+
+    /// The recipient's part.
+    pub fn open_handed(&self, handed: &Handed, unblind: &Unblind<'_>) -> Result<Value, Fault> {
+        let open = |bytes: &[u8]| unblind(bytes, &handed.releases);
+        self.plan().unwrap().open(&handed.package, &open).map(|opened| opened.json)
     }
 }
 
