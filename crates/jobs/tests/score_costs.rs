@@ -158,6 +158,20 @@ fn bytes_of_a_row() {
     per_row("network 100-64-32-1", |rows| dense(&model, &[64, 32], rows));
 }
 
+#[test]
+#[ignore = "by hand: prints"]
+fn bytes_of_a_verified_row() {
+    let verified = |mut job: Job| {
+        job.written["verified"] = json!(true);
+        job
+    };
+    let model = ensemble(10, 6, 100);
+    per_row("split, 10 trees of 64, verified", |rows| verified(split(&model, rows, json!({}))));
+    per_row("private, 10 trees of 64, verified", |rows| verified(private(&model, rows, json!({}))));
+    let model = network(&[100, 64, 32, 1]);
+    per_row("network 100-64-32-1, verified", |rows| verified(dense(&model, &[64, 32], rows)));
+}
+
 fn time(name: &str, rows: usize, job: &Job) {
     let run = job.run(Fate::Well);
     assert!(run.outcomes.iter().all(Result::is_ok));

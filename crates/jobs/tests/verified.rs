@@ -16,6 +16,7 @@ use ensembles::{Ensemble, Shape};
 use parties::Job as Linear;
 use serde_json::{Value, json};
 use shares::{Fate, Handed, Job, Table, mutate};
+use tacit_crypto::{Prg, Secret, Transcript};
 use tacit_jobs::kind::OpenedVector;
 use tacit_jobs::score::ScoreLinear;
 use tacit_jobs::score::params::{AUDITS_MAX, ScoreParams, VERIFIED_NUMBERS_MAX};
@@ -198,6 +199,20 @@ fn add(cells: &mut [u128], at: usize, more: u64) {
     cells[at] = u128::from((cells[at] as u64).wrapping_add(more));
 }
 
+/// Seals changed numbers anew, as a party can that knows the seed.
+fn reseal(cells: &mut [u128], numbers: usize) {
+    let seed: Vec<u8> = cells[4 * numbers + 2..][..4].iter().flat_map(|c| (*c as u64).to_le_bytes()).collect();
+    let hash = Transcript::new("tacit-score/1/seal").fixed(&seed.try_into().unwrap()).finish();
+    let key = core::array::from_fn(|i| hash.0.get(i).copied().unwrap_or(0));
+    let mut subsets = vec![0u64; numbers];
+    Prg::new(&Secret::new(key)).apply(0, &mut subsets, false);
+    for tag in 0..64 {
+        let chosen = (0..numbers).filter(|i| subsets[*i] >> tag & 1 == 1);
+        let sum = chosen.fold(0, |sum: u64, i| sum.wrapping_add(cells[4 * i] as u64));
+        cells[4 * numbers + 6 + tag] = sum.into();
+    }
+}
+
 #[test]
 fn a_summand_that_a_seat_changes_is_found_by_the_recipient() {
     let decision = json!({"output": "decision", "threshold": between(3)});
@@ -206,13 +221,19 @@ fn a_summand_that_a_seat_changes_is_found_by_the_recipient() {
         let handed = job.handed();
         let whole = changed(&job, &handed, &|_| {}).unwrap();
         let numbers = 2 * KEYS.len();
-        for at in 0..4 * numbers + REST {
+        assert_eq!(changed(&job, &handed, &|cells| reseal(cells, numbers)).as_ref(), Ok(&whole), "sealed so before");
+        for (at, sealed) in (0..4 * numbers + REST).flat_map(|at| [(at, false), (at, true)]) {
             for more in [1, 1 << 31, 1 << 63, u64::MAX] {
-                let found = changed(&job, &handed, &|cells| add(cells, at, more));
-                // What is not a number's own word may change where the number still fits: what comes out is the same.
-                let own = (at < 4 * numbers && at % 4 == 0) || at >= 4 * numbers + 2;
+                let found = changed(&job, &handed, &|cells| {
+                    add(cells, at, more);
+                    if sealed {
+                        reseal(cells, numbers);
+                    }
+                });
+                // What is not a number's own word may change where the numbers still fit: what comes out is the same.
+                let own = (at < 4 * numbers && at % 4 == 0) || (at >= 4 * numbers + 2 && !sealed);
                 let harmless = !own && found.as_ref() == Ok(&whole);
-                assert!(harmless || found == Err(Code::JobMisbehaved), "{at} {more:x}: {found:?}");
+                assert!(harmless || found == Err(Code::JobMisbehaved), "{at} {more:x} {sealed}: {found:?}");
             }
         }
         let short = |cells: &mut Vec<u128>| cells.truncate(cells.len() - 1);
