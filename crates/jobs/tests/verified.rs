@@ -5,7 +5,6 @@
 #[allow(dead_code, reason = "shared with the tests of trees")]
 mod ensembles;
 #[path = "../../models/tests/common/mod.rs"]
-#[allow(dead_code, reason = "shared with the tests of models")]
 mod fixtures;
 #[path = "score_private/parties.rs"]
 #[allow(dead_code, reason = "shared with the tests of private models")]
