@@ -3,8 +3,9 @@
 //! Each number goes with the code under which the parties computed it, and the key of the codes goes once: whoever
 //! changes a summand knows neither the key nor the random upper half that the code covers. The dealer knows both, and
 //! has a seat in the sum, so the parties *seal* their numbers against it: one of them draws a seed that the dealer never
-//! sees, and each adds the same [`SEAL_TAGS`] random subsets of its own summands. Sums of subsets are subsets of sums,
-//! so the recipient, who gets the seed in the sum as well, compares.
+//! sees, and each adds the same [`SEAL_TAGS`] random subsets of its own words. The same subsets of the summed words are
+//! the sums of these, so the recipient, who gets the seed in the sum as well, compares. Codes and key are under the seal
+//! too, so whether it fits does not depend on the numbers.
 
 use tacit_crypto::{Prg, Secret, Transcript};
 use tacit_mpc::{HANDED_KEY_WORDS, HANDED_WORDS, open_handed};
@@ -21,7 +22,7 @@ const SEED_WORDS: usize = 4;
 const SEED_BYTES: usize = 8 * SEED_WORDS;
 /// Sums of random subsets: one that a dealer changed fits with a probability below 2^-64.
 const SEAL_TAGS: usize = 64;
-/// Numbers whose subsets are drawn at a time.
+/// Words whose subsets are drawn at a time.
 const DRAWN: usize = 4096;
 
 /// Words beside those of the numbers.
@@ -32,7 +33,7 @@ pub(super) const fn cells(numbers: u64) -> u64 {
     numbers * HANDED_WORDS as u64 + REST as u64
 }
 
-/// Which numbers are in which subset: a word for each, a bit for each sum.
+/// Which words are in which subset: 64 bits for each, one for each sum.
 struct Subsets {
     prg: Prg,
     next: u64,
@@ -47,16 +48,16 @@ impl Subsets {
         Self { prg: Prg::new(&Secret::new(key)), next: 0, drawn: Zeroizing::new(vec![0; DRAWN]) }
     }
 
-    /// The sums over the first words of the numbers, modulo 2^64. Takes the same time whatever the numbers are.
+    /// The sums modulo 2^64. Takes the same time whatever the words are.
     fn sums(mut self, words: &[u64]) -> Zeroizing<[u64; SEAL_TAGS]> {
         let mut sums = Zeroizing::new([0u64; SEAL_TAGS]);
-        for numbers in words.chunks(DRAWN * HANDED_WORDS) {
+        for words in words.chunks(DRAWN) {
             self.drawn.fill(0);
             self.prg.apply(self.next, &mut self.drawn, false);
             self.next += DRAWN as u64;
-            for (number, subsets) in numbers.iter().step_by(HANDED_WORDS).zip(self.drawn.iter()) {
+            for (word, subsets) in words.iter().zip(self.drawn.iter()) {
                 for (tag, sum) in sums.iter_mut().enumerate() {
-                    *sum = sum.wrapping_add(number & (subsets >> tag & 1).wrapping_neg());
+                    *sum = sum.wrapping_add(word & (subsets >> tag & 1).wrapping_neg());
                 }
             }
         }
@@ -89,8 +90,8 @@ pub(super) async fn seed(
 
 /// Puts the key and the seal behind a party's summands of numbers. `first` is for the party that drew the seed.
 pub(super) fn seal(words: &mut Zeroizing<Vec<u64>>, key: &[u64], seed: &[u8; SEED_BYTES], first: bool) {
-    let sums = Subsets::new(seed).sums(words);
     words.extend_from_slice(key);
+    let sums = Subsets::new(seed).sums(words);
     words.extend(seed.as_chunks::<8>().0.iter().map(|b| if first { u64::from_le_bytes(*b) } else { 0 }));
     words.extend_from_slice(&*sums);
 }
@@ -104,17 +105,17 @@ pub(super) fn open(opened: OpenedVector, numbers: u64, parties: usize) -> Result
     let misbehaved = || Fault::new(Code::JobMisbehaved, "the sum that was handed over does not fit its seal");
     let words: Result<Vec<u64>, _> = opened.cells.iter().map(|cell| u64::try_from(*cell)).collect();
     let words = words.ok().filter(|words| words.len() as u64 == cells(numbers));
-    let parts = words.as_ref().and_then(|words| words.split_last_chunk::<REST>());
-    let Some((values, rest)) = parts else {
+    let parts = words.as_ref().and_then(|words| words.split_last_chunk::<{ SEED_WORDS + SEAL_TAGS }>());
+    let parts = parts.and_then(|(sealed, seal)| Some((sealed, sealed.split_last_chunk::<HANDED_KEY_WORDS>()?, seal)));
+    let Some((sealed, (values, key), seal)) = parts else {
         return Err(Fault::new(Code::ReceiptInvalid, "the opened result has another number of cells than the job"));
     };
-    let (key, rest) = rest.split_at(HANDED_KEY_WORDS);
-    let (seed, tags) = rest.split_at(SEED_WORDS);
+    let (seed, tags) = seal.split_at(SEED_WORDS);
     let bytes: Vec<u8> = seed.iter().flat_map(|word| word.to_le_bytes()).collect();
-    let (key, seed) = (key.try_into().map_err(|_| misbehaved())?, bytes.try_into().map_err(|_| misbehaved())?);
-    if Subsets::new(&seed).sums(values)[..] != *tags {
+    let seed = bytes.try_into().map_err(|_| misbehaved())?;
+    if Subsets::new(&seed).sums(sealed)[..] != *tags {
         return Err(misbehaved());
     }
-    let cells = open_handed(values, &key, parties)?.into_iter().map(u128::from).collect();
+    let cells = open_handed(values, key, parties)?.into_iter().map(u128::from).collect();
     Ok(OpenedVector { cells, survivors: opened.survivors })
 }
