@@ -321,9 +321,12 @@ mod tests {
 
     #[test]
     fn doubles_keep_their_order_but_for_the_last_three_bits() {
-        let list = [f64::NEG_INFINITY, f64::MIN, -1.5, -1e-300, 0.0, 5e-324 * 8.0, 1e-35, 1.0, 1.0 + 1e-15, f64::MAX];
+        let eight = 8.0 * f64::EPSILON;
+        let list =
+            [f64::NEG_INFINITY, f64::MIN / 2.0, -1.5, -1e-300, 0.0, 5e-324 * 8.0, 1e-35, 1.0, 1.0 + eight, f64::MAX];
         let keys: Vec<i64> = list.iter().map(|v| ordered_double(*v).unwrap()).collect();
         assert!(keys.windows(2).all(|w| w[0] < w[1]), "{keys:?}");
+        assert_eq!(ordered_double(1.0), ordered_double(1.0 + eight / 2.0));
         assert_eq!(ordered_double(-0.0), ordered_double(0.0));
         assert_eq!(ordered_double(f64::NAN), None);
         let rules = Rules { precision: Precision::Double, zeroes: true };

@@ -104,7 +104,8 @@ fn table() -> Vec<(ToCoordinator, &'static str)> {
         (ToCoordinator::PutContract(vec![]), "po"),
         (ToCoordinator::Contract(ContractId([0; 32])), "poc"),
         (ToCoordinator::Contracts, "poc"),
-        (ToCoordinator::Submit { job: Blob::default() }, "o"),
+        // A node submits the windows of scores that it asks for; what else it submits is refused for its content.
+        (ToCoordinator::Submit { job: Blob::default() }, "po"),
         (ToCoordinator::Plan { job: Blob::default() }, "o"),
         (ToCoordinator::Jobs { before: None, limit: 1 }, "porc"),
         (ToCoordinator::Job(job), "porc"),
