@@ -106,7 +106,7 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
         let Finished::Ok { package, cells_in, payload_bytes, cells_out, cells_suppressed, .. } = report else {
             continue;
         };
-        if ended.parties.get(i).is_some_and(|p| role(spec, &p.root) != Role::Result) {
+        if ended.parties.get(i).is_some_and(|p| role(spec, &p.root) == Role::Input) {
             line(Unit::CellIn, i, *cells_in);
             line(Unit::PayloadByte, i, *payload_bytes);
         }
@@ -324,7 +324,7 @@ fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>, window: Opt
     let of = |unit: Unit| record.lines.iter().filter(move |l| l.unit == unit);
     let mut inputs = [Unit::CellIn, Unit::PayloadByte].map(|unit| of(unit).map(|l| l.party).collect::<Vec<Seat>>());
     inputs.iter_mut().for_each(|seats| seats.sort_unstable());
-    let brings = |seat: &Seat| record.parties.get(seat.index()).is_some_and(|p| p.role != Role::Result);
+    let brings = |seat: &Seat| record.parties.get(seat.index()).is_some_and(|p| p.role == Role::Input);
     let givers: Vec<Seat> = took_part.into_iter().filter(brings).collect();
     let others = [Unit::Job, Unit::Party, Unit::CellOut, Unit::CellSuppressed];
     let counted = [Unit::Call, Unit::RowAsked];
