@@ -342,9 +342,13 @@ impl Job {
         if refused.is_some() {
             return refused;
         }
-        // Who is left of a window settles it among themselves, whoever was lost.
+        // Who is left of a window settles it among themselves, whoever was lost. One that failed will not: its window
+        // did not open, or cannot be agreed on.
         if self.asked_online() {
-            return None;
+            return self.parties.iter().find_map(|p| match &p.finished {
+                Some(Finished::Failed { code, .. }) => Some(*code),
+                _ => None,
+            });
         }
         let on_shares = self.needs_everyone();
         let needed = self.parties.iter().filter(|p| on_shares || Some(p.member.node) == self.aggregator);

@@ -31,7 +31,7 @@ const RETRY_MIN: Duration = Duration::from_millis(500);
 /// The longest such pause.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// How long a job that opens a window may wait for that.
-const EXPIRES_MS: u64 = 120_000;
+const EXPIRES_MS: u64 = 20_000;
 
 /// The window that answers.
 struct Live {
