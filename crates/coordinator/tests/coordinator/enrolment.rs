@@ -106,7 +106,7 @@ fn table() -> Vec<(ToCoordinator, &'static str)> {
         (ToCoordinator::Contracts, "poc"),
         // A node submits the windows of scores that it asks for; what else it submits is refused for its content.
         (ToCoordinator::Submit { job: Blob::default() }, "po"),
-        (ToCoordinator::Plan { job: Blob::default() }, "o"),
+        (ToCoordinator::Plan { job: Blob::default() }, "po"),
         (ToCoordinator::Jobs { before: None, limit: 1 }, "porc"),
         (ToCoordinator::Job(job), "porc"),
         (ToCoordinator::Watch { job, seen: 0, wait_ms: 0 }, "porc"),
