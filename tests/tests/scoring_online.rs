@@ -193,7 +193,7 @@ impl Online {
             assert!(
                 waits.contains(&code.as_str()) && begun.elapsed() < START_WAIT * 2,
                 "{answer}\n{}",
-                self.world.log("lab")
+                ["lab", "bank", "telecom", "coordinator"].map(|party| self.world.log(party)).join("\n")
             );
             std::thread::sleep(Duration::from_millis(200));
         }

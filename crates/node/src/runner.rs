@@ -569,16 +569,32 @@ async fn write_link(
 ) {
     let write = async {
         let connection = reach(&inner, &node).await?;
-        let mut stream = connection.open_stream(&wire::encode(&header)).await?;
-        while let Some(frame) = frames.recv().await {
-            stream.send_owned(frame).await?;
-        }
-        stream.finish()
+        write_frames(&connection, header, &mut frames).await
     };
     let result: Result<(), tacit_net::NetError> = write.await;
     if let Err(error) = result {
         tracing::debug!(peer = %node.short(), %error, "the stream to a seat ended");
         let _ = events.send(Arrived::gone(seat)).await;
+    }
+}
+
+/// Writes until the queue ends or the connection does. The node at its other end may have been restarted long before,
+/// and what was written be lost: that is learnt only later, when there is nothing more to write.
+async fn write_frames(
+    connection: &tacit_net::Connection,
+    header: StreamHeader,
+    frames: &mut mpsc::UnboundedReceiver<Vec<u8>>,
+) -> Result<(), tacit_net::NetError> {
+    let mut stream = connection.open_stream(&wire::encode(&header)).await?;
+    loop {
+        let frame = tokio::select! {
+            frame = frames.recv() => frame,
+            error = connection.closed() => return Err(error),
+        };
+        match frame {
+            Some(frame) => stream.send_owned(frame).await?,
+            None => return stream.finish(),
+        }
     }
 }
 

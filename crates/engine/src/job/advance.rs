@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// The last step of a window's opening before its owners say that they are ready.
+const BEFORE_READY: Step = Step::new(tacit_jobs::session::ONLINE_ROUND, 0);
+
 impl Job {
     pub(super) fn advance(&mut self, now: UnixMillis) {
         match self.state.clone() {
@@ -342,11 +345,11 @@ impl Job {
         if refused.is_some() {
             return refused;
         }
-        // Who is left of a window settles it among themselves, whoever was lost. One that failed will not: its window
-        // did not open, or cannot be agreed on.
+        // Who is left of a window settles it among themselves, whoever was lost or came back. But one that failed before
+        // it was ready opened none, and the others would wait for it.
         if self.asked_online() {
             return self.parties.iter().find_map(|p| match &p.finished {
-                Some(Finished::Failed { code, .. }) => Some(*code),
+                Some(Finished::Failed { code, step: Some(step), .. }) if *step <= BEFORE_READY => Some(*code),
                 _ => None,
             });
         }

@@ -33,6 +33,10 @@ fn spec(providers: &[u8]) -> Vec<u8> {
 }
 
 fn dealt(providers: &[u8], dealer: Option<u8>) -> Vec<u8> {
+    specified(providers, dealer, None)
+}
+
+fn specified(providers: &[u8], dealer: Option<u8>, asker: Option<u8>) -> Vec<u8> {
     let provider =
         |seed: &u8| ProviderRef { owner: key(*seed).id(), dataset: DatasetVersionId([*seed; 32]), view: "v".into() };
     let spec = JobSpec {
@@ -50,7 +54,7 @@ fn dealt(providers: &[u8], dealer: Option<u8>) -> Vec<u8> {
         attempt_ms: 60_000,
         models: Vec::new(),
         dealer: dealer.map(|seed| key(seed).id()),
-        asker: None,
+        asker: asker.map(|seed| key(seed).id()),
         attachments: Vec::new(),
     };
     Statement::sign(&key(90), "job", T0, None, spec).bytes().to_vec()
@@ -243,6 +247,33 @@ fn a_loss_on_shares_stops_everyone_and_names_who_was_lost_first() {
             panic!("{:?}", job.terminal())
         };
         assert_eq!(party.as_str(), format!("p{lost}"), "{back}");
+    }
+}
+
+/// A window that one party could not open is given up for all; one that is open is settled by who is left.
+#[test]
+fn a_window_is_given_up_only_by_who_failed_before_it_was_ready() {
+    let ready = tacit_jobs::session::ONLINE_ROUND;
+    for (step, given_up) in [
+        (Some(Step::new(ready, 0)), true),
+        (Some(Step::new(ready, 1)), false),
+        (Some(Step::new(ready, 9)), false),
+        (None, false),
+    ] {
+        let seeds = [1, 2, 3];
+        let members = seeds.iter().map(|s| member(*s)).collect();
+        let bytes = specified(&[1, 2], None, Some(3));
+        let mut job = Job::submit(bytes, members, Vec::new(), "l.example/u", Limits::default(), T0).unwrap();
+        admit(&mut job, &seeds);
+        seeds.iter().for_each(|seed| answer(&mut job, *seed, 2, FromNode::Reserved));
+        seeds.iter().for_each(|seed| answer(&mut job, *seed, 3, FromNode::Started));
+        assert_eq!(job.state(), "running");
+        let Finished::Failed { code, seat, hint, blame, input_sent, .. } = failed(Code::JobPeerLost, "gone") else {
+            unreachable!("it is a failure")
+        };
+        finish(&mut job, 1, 20, Finished::Failed { code, step, seat, hint, blame, input_sent });
+        let stopped = asked(&job).iter().any(|(_, request)| matches!(request, ToNode::Cancel { .. }));
+        assert_eq!(stopped, given_up, "{step:?}");
     }
 }
 

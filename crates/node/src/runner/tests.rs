@@ -111,3 +111,20 @@ async fn a_seat_has_one_stream_however_many_it_opens() {
     assert!(matches!(next(&mut arrived).await.event, Event::Credit { from: Seat(2), consumed: 0 }));
     drop(held);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_is_gone_is_noticed_when_there_is_nothing_more_to_write() {
+    let (here, there) = (node(1), node(2));
+    let both = connect(&here, &there).await;
+    let (queue, mut frames) = mpsc::unbounded_channel();
+    let header = StreamHeader { job: tacit_types::JobId([1; 32]), attempt: tacit_types::Attempt(1) };
+    let connection = both.0.clone();
+    let writing = tokio::spawn(async move { write_frames(&connection, header, &mut frames).await });
+    queue.send(LinkFrame::Credit(1).into_bytes()).unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!writing.is_finished(), "it waits for more");
+    both.1.close(tacit_net::CloseReason::Done);
+    let ended = tokio::time::timeout(Duration::from_secs(10), writing).await.expect("it ends").unwrap();
+    assert!(ended.is_err(), "{ended:?}");
+    drop(queue);
+}
