@@ -13,6 +13,7 @@
 //! a crate that has arrow may write the same rows.
 
 pub mod amount;
+pub mod dispute;
 pub mod export;
 pub mod ledger;
 pub mod net;
@@ -30,8 +31,8 @@ pub use plan::{Ceiling, Commission, Counted, Price, PricePlan, Regime, Schedule,
 pub use rate::{ChargeLine, Item, Rated, Usage, rate};
 pub use share::{Share, coalitions, share};
 pub use statement::{
-    Charge, CoalitionValue, Correction, Dispute, Due, LeafRef, Outcome, Period, PeriodClose, Ruling, Settlement,
-    Transfer, UnitSum, Valuation,
+    Answer, Charge, CoalitionValue, Correction, Dispute, Due, LeafRef, Outcome, Period, PeriodClose, Ruling,
+    Settlement, Transfer, UnitSum, Valuation,
 };
 
 /// A statement of money.
@@ -49,6 +50,8 @@ pub enum Money {
     Correction(Correction),
     /// A use that is not as its receipt has it.
     Dispute(Dispute),
+    /// What someone says on a dispute.
+    Answer(Answer),
     /// The end of a dispute.
     Ruling(Ruling),
     /// What coalitions are worth.
@@ -68,6 +71,7 @@ impl Money {
             Settlement::TYPE => Money::Settlement(decode(body)?),
             Correction::TYPE => Money::Correction(decode(body)?),
             Dispute::TYPE => Money::Dispute(decode(body)?),
+            Answer::TYPE => Money::Answer(decode(body)?),
             Ruling::TYPE => Money::Ruling(decode(body)?),
             Valuation::TYPE => Money::Valuation(decode(body)?),
             _ => return Ok(None),
@@ -87,6 +91,7 @@ impl Money {
             Money::Settlement(settlement) => settlement.check(),
             Money::Correction(correction) => correction.check(),
             Money::Dispute(dispute) => dispute.check(),
+            Money::Answer(answer) => answer.check(),
             Money::Ruling(ruling) => ruling.check(),
             Money::Valuation(valuation) => valuation.check(),
         }
@@ -101,6 +106,7 @@ impl Money {
             Money::Settlement(body) => Some(&body.origin),
             Money::Correction(body) => Some(&body.origin),
             Money::Dispute(body) => Some(&body.origin),
+            Money::Answer(body) => Some(&body.origin),
             Money::Ruling(body) => Some(&body.origin),
             Money::Valuation(body) => Some(&body.origin),
         }

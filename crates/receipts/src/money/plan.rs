@@ -276,6 +276,12 @@ impl PricePlan {
         sha256(&cbor::encode(self))
     }
 
+    /// What a contract names as its price plan: the hash of the plan without a contract, because the contract's own id
+    /// is not known before it is written.
+    pub fn terms(&self) -> Hash {
+        Self { contract: ContractId([0; 32]), ..self.clone() }.id()
+    }
+
     /// Whose signatures bring it into force.
     pub fn signers(&self) -> impl Iterator<Item = &NodeId> {
         core::iter::once(&self.payer).chain(&self.payees)

@@ -6,6 +6,7 @@
 use tacit_crypto::{Body, cbor, sha256};
 use tacit_types::{Code, ContractId, Fault, Hash, NodeId, Unit, UnixMillis};
 
+pub use super::dispute::{Answer, Dispute, EVIDENCE_MAX, Outcome, Ruling};
 use super::plan::{PAYEES_MAX, PRICES_MAX};
 use super::rate::ChargeLine;
 use crate::receipt::SeenCheckpoint;
@@ -28,9 +29,7 @@ pub const POSITIONS_MAX: usize = 256;
 pub const TRANSFERS_MAX: usize = 256;
 /// Coalitions of a valuation.
 pub const COALITIONS_MAX: usize = 2048;
-/// Hashes of evidence of a dispute or a ruling.
-pub const EVIDENCE_MAX: usize = 64;
-/// Bytes of the reason of a correction, a dispute or a ruling.
+/// Bytes of the reason of a correction, a dispute, an answer or a ruling.
 pub const REASON_BYTES_MAX: usize = 1024;
 /// Bytes of a log's origin in a statement.
 pub const ORIGIN_BYTES_MAX: usize = 256;
@@ -70,8 +69,9 @@ impl Period {
         self.end == next.first && self.until == next.from
     }
 
+    /// Its leaves may be none: a month without use costs its subscription all the same.
     fn check(&self) -> Result<(), Fault> {
-        if self.first < self.end && self.from < self.until {
+        if self.first <= self.end && self.from < self.until {
             return Ok(());
         }
         Err(Fault::new(Code::ReceiptPeriod, format!("leaves {} to {}: it ends before it begins", self.first, self.end)))
@@ -289,77 +289,6 @@ pub struct Correction {
     pub dispute: Option<u64>,
 }
 
-/// A party of a plan says that a use is not as its receipt has it. Until a ruling it is on hold: not billed.
-///
-/// ```cddl
-/// Dispute = { 1: version, 2: origin, 3: plan, 4: LeafRef, ? 5: line, 6: reason, 7: [* evidence_hash] }
-/// ```
-#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
-#[cbor(map)]
-pub struct Dispute {
-    /// [`MONEY_VERSION`].
-    #[n(1)]
-    pub version: u32,
-    /// The log.
-    #[n(2)]
-    pub origin: String,
-    /// The hash of the plan's body.
-    #[n(3)]
-    pub plan: Hash,
-    /// The receipt.
-    #[n(4)]
-    pub original: LeafRef,
-    /// The usage line's place in its record; none disputes all of them.
-    #[n(5)]
-    pub line: Option<u32>,
-    /// Why, in words.
-    #[n(6)]
-    pub reason: String,
-    /// SHA-256 of documents that the parties exchange.
-    #[n(7)]
-    pub evidence: Vec<Hash>,
-}
-
-/// The end of a dispute. In force like a [`Correction`]; that a use stands, who disputed it may say alone.
-///
-/// ```cddl
-/// Ruling = { 1: version, 2: origin, 3: LeafRef, 4: outcome, 5: reason, 6: [* evidence_hash] }
-/// ```
-#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
-#[cbor(map)]
-pub struct Ruling {
-    /// [`MONEY_VERSION`].
-    #[n(1)]
-    pub version: u32,
-    /// The log.
-    #[n(2)]
-    pub origin: String,
-    /// The dispute.
-    #[n(3)]
-    pub dispute: LeafRef,
-    /// What becomes of the use.
-    #[n(4)]
-    pub outcome: Outcome,
-    /// Why, in words.
-    #[n(5)]
-    pub reason: String,
-    /// SHA-256 of documents that it rests on.
-    #[n(6)]
-    pub evidence: Vec<Hash>,
-}
-
-/// What becomes of a disputed use.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
-#[cbor(index_only)]
-pub enum Outcome {
-    /// It is billed as the receipt and the corrections in force have it.
-    #[n(0)]
-    Stands,
-    /// It is not billed.
-    #[n(1)]
-    Void,
-}
-
 /// What coalitions of payees are worth in a period, for splits by worth. In force like a [`Correction`].
 ///
 /// ```cddl
@@ -416,12 +345,6 @@ impl Body for Settlement {
 impl Body for Correction {
     const TYPE: &'static str = "correction";
 }
-impl Body for Dispute {
-    const TYPE: &'static str = "dispute";
-}
-impl Body for Ruling {
-    const TYPE: &'static str = "ruling";
-}
 impl Body for Valuation {
     const TYPE: &'static str = "valuation";
 }
@@ -436,7 +359,7 @@ pub(super) fn currency(text: &str) -> Result<(), &'static str> {
 }
 
 /// What the checks below have in common: version, origin, and lists within their caps.
-fn common(code: Code, version: u32, origin: &str, lists: &[(&str, usize, usize)]) -> Result<(), Fault> {
+pub(super) fn common(code: Code, version: u32, origin: &str, lists: &[(&str, usize, usize)]) -> Result<(), Fault> {
     if version != MONEY_VERSION {
         return Err(Fault::new(code, format!("version {version} is not {MONEY_VERSION}")));
     }
@@ -563,32 +486,6 @@ impl Correction {
         }
         Ok(())
     }
-}
-
-impl Dispute {
-    /// Checks the statement by itself.
-    ///
-    /// # Errors
-    /// `receipt.dispute`.
-    pub fn check(&self) -> Result<(), Fault> {
-        argued(self.version, &self.origin, &self.reason, &self.evidence)
-    }
-}
-
-impl Ruling {
-    /// Checks the statement by itself.
-    ///
-    /// # Errors
-    /// `receipt.dispute`.
-    pub fn check(&self) -> Result<(), Fault> {
-        argued(self.version, &self.origin, &self.reason, &self.evidence)
-    }
-}
-
-fn argued(version: u32, origin: &str, reason: &str, evidence: &[Hash]) -> Result<(), Fault> {
-    let lists =
-        [("bytes of a reason", reason.len(), REASON_BYTES_MAX), ("hashes of evidence", evidence.len(), EVIDENCE_MAX)];
-    common(Code::ReceiptDispute, version, origin, &lists)
 }
 
 impl Valuation {

@@ -2,6 +2,8 @@
 //! fixed seeds, so a failing test fails the same way again.
 #![allow(dead_code)]
 
+pub mod shop;
+
 use std::collections::BTreeMap;
 
 use tacit_crypto::{Body, Secret, SigningKey, Statement};

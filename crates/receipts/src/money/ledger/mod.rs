@@ -4,6 +4,9 @@
 //! It keeps the usage lines of every receipt, so its memory grows with the log, by less than the log's own bytes.
 
 mod due;
+mod period;
+mod said;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,16 +16,16 @@ use tacit_types::unit::Class;
 use tacit_types::{Attempt, Code, ContractId, Fault, Hash, JobId, NodeId, Unit, UnixMillis};
 
 use super::plan::PricePlan;
-use super::statement::{
-    Charge, Correction, Dispute, Due, LeafRef, MONEY_VERSION, Outcome, Period, PeriodClose, Ruling, Settlement,
-    UnitSum, Valuation,
-};
+use super::statement::{Charge, Due, LeafRef, MONEY_VERSION, Outcome, Period, Settlement, Valuation};
 use super::{Money, net};
 use crate::leaf::Leaf;
 use crate::merkle::leaf_hash;
 use crate::receipt::{JointReceipt, Verdict, check_attestation};
 use crate::record::{Quantity, Status, UsageRecord};
-use crate::verify::{Beside, CLOCK_SKEW_MILLIS_MAX};
+use crate::verify::Beside;
+
+pub use period::{Cut, Withheld};
+pub use view::{ChargeView, DisputeView, LineView};
 
 /// A receipt, as far as money goes.
 #[derive(Debug)]
@@ -199,10 +202,7 @@ impl Ledger {
     /// # Errors
     /// What is wrong, in the code of the statement's kind.
     pub fn push(&mut self, leaf: LeafRef, envelope: &Envelope, money: &Money) -> Result<(), Fault> {
-        money.check()?;
-        if let Some(origin) = money.origin().filter(|origin| *origin != self.origin) {
-            return Err(Fault::new(Code::ReceiptRecord, format!("it is for the log {origin:?}")));
-        }
+        self.fits(money)?;
         let signer = envelope.signer;
         match money {
             Money::Plan(plan) => self.plan(leaf, signer, plan),
@@ -211,8 +211,18 @@ impl Ledger {
             Money::Settlement(settlement) => self.settled(leaf, settlement),
             Money::Correction(correction) => self.correction(leaf, signer, correction),
             Money::Dispute(dispute) => self.dispute(leaf, envelope, dispute),
+            Money::Answer(answer) => self.answer(leaf, signer, answer),
             Money::Ruling(ruling) => self.ruling(leaf, signer, ruling),
             Money::Valuation(valuation) => self.valuation(leaf, signer, valuation),
+        }
+    }
+
+    /// The checks that a statement passes by itself, and that it is for this log.
+    fn fits(&self, money: &Money) -> Result<(), Fault> {
+        money.check()?;
+        match money.origin().filter(|origin| *origin != self.origin) {
+            Some(origin) => Err(Fault::new(Code::ReceiptRecord, format!("it is for the log {origin:?}"))),
+            None => Ok(()),
         }
     }
 
@@ -226,184 +236,12 @@ impl Ledger {
         self.charges.iter().filter(|(_, c)| c.settled.is_none()).map(|(leaf, c)| (*leaf, &c.charge))
     }
 
-    fn known(&self, plan: &Hash) -> Result<&Plan, Fault> {
-        let unagreed =
-            || Fault::new(Code::ReceiptUnagreed, format!("price plan {} is not in force here", plan.short()));
-        self.plans.get(plan).ok_or_else(unagreed)
-    }
-
-    /// Notes a signature under a body that everyone of a plan signs; says whether it is in force now.
-    fn sign(&mut self, plan: &PricePlan, body: Hash, signer: NodeId, alone: Option<NodeId>) -> Result<bool, Fault> {
-        let may = plan.signers().any(|s| *s == signer) || alone == Some(signer);
-        if !may {
-            let what = format!("{} signed and is no party of the price plan", signer.short());
-            return Err(Fault::new(Code::ReceiptUnagreed, what));
-        }
-        let signed = self.signed.entry(body).or_default();
-        signed.insert(signer);
-        Ok(alone == Some(signer) || plan.signers().all(|s| signed.contains(s)))
-    }
-
-    fn plan(&mut self, leaf: LeafRef, signer: NodeId, plan: &PricePlan) -> Result<(), Fault> {
-        let id = plan.id();
-        if self.sign(plan, id, signer, None)? {
-            self.plans.entry(id).or_insert(Plan { plan: plan.clone(), since: leaf.index, periods: BTreeMap::new() });
-        }
-        Ok(())
-    }
-
-    /// The receipt that a statement under a plan refers to.
-    fn original(&self, plan: &PricePlan, original: &LeafRef, line: Option<u32>) -> Result<&Receipt, String> {
-        let at = original.index;
-        let receipt = self.receipts.get(&at).ok_or_else(|| format!("leaf {at} is no receipt before it"))?;
-        if receipt.hash != original.hash {
-            return Err(format!("leaf {at} has the hash {}", receipt.hash.short()));
-        }
-        if !receipt.contracts.contains(&plan.contract) {
-            return Err(format!("leaf {at} is not under the plan's contract"));
-        }
-        match line {
-            Some(line) if usize::try_from(line).is_ok_and(|line| line >= receipt.lines.len()) => {
-                Err(format!("leaf {at} has no usage line {line}"))
-            }
-            _ => Ok(receipt),
-        }
-    }
-
-    fn correction(&mut self, leaf: LeafRef, signer: NodeId, correction: &Correction) -> Result<(), Fault> {
-        let wrong = |what: String| Fault::new(Code::ReceiptCorrection, what);
-        let plan = self.known(&correction.plan)?.plan.clone();
-        let (at, index) = (correction.original.index, correction.line);
-        let receipt = self.original(&plan, &correction.original, Some(index)).map_err(wrong)?;
-        let line = usize::try_from(index).ok().and_then(|i| receipt.lines.get(i));
-        let recorded = line.filter(|l| l.class != Class::C).and_then(|l| l.quantity);
-        let recorded =
-            recorded.ok_or_else(|| wrong(format!("line {index} of leaf {at} has no quantity that could be billed")))?;
-        let now = self.quantity(&correction.plan, at, index, recorded, u64::MAX);
-        if now != correction.was {
-            return Err(wrong(format!("line {index} of leaf {at} has {now}, not {}", correction.was)));
-        }
-        if let Some(dispute) = correction.dispute {
-            let fits = |d: &Disputed| d.plan == correction.plan && d.receipt == at && d.line.is_none_or(|l| l == index);
-            if !self.disputes.get(&dispute).is_some_and(fits) {
-                return Err(wrong(format!("leaf {dispute} is no dispute about line {index} of leaf {at}")));
-            }
-        }
-        if self.sign(&plan, correction.id(), signer, plan.arbiter)? {
-            let key = (correction.plan, at, index);
-            self.corrections.entry(key).or_default().push((leaf.index, correction.quantity));
-        }
-        Ok(())
-    }
-
     /// The quantity of a line as the corrections below a size of the log leave it.
     fn quantity(&self, plan: &Hash, receipt: u64, line: u32, recorded: u64, as_of: u64) -> u64 {
         let corrected = self.corrections.get(&(*plan, receipt, line));
         corrected
             .and_then(|list| list.iter().rev().find(|(since, _)| *since < as_of))
             .map_or(recorded, |(_, quantity)| *quantity)
-    }
-
-    fn dispute(&mut self, leaf: LeafRef, envelope: &Envelope, dispute: &Dispute) -> Result<(), Fault> {
-        let wrong = |what: String| Fault::new(Code::ReceiptDispute, what);
-        let plan = &self.known(&dispute.plan)?.plan;
-        if !plan.signers().any(|s| *s == envelope.signer) {
-            return Err(wrong(format!("{} is no party of the price plan", envelope.signer.short())));
-        }
-        let receipt = self.original(plan, &dispute.original, dispute.line).map_err(wrong)?;
-        let until = receipt.issued.plus(plan.dispute_window_ms);
-        // The signer chooses its time; the receipts before it in the log say whether that can be true.
-        if envelope.issued_at > until || self.newest > until.plus(CLOCK_SKEW_MILLIS_MAX) {
-            return Err(wrong(format!("leaf {} could be disputed until {until}", dispute.original.index)));
-        }
-        let disputed = Disputed {
-            hash: leaf.hash,
-            plan: dispute.plan,
-            receipt: dispute.original.index,
-            line: dispute.line,
-            by: envelope.signer,
-            ruled: None,
-        };
-        self.disputed.entry((disputed.plan, disputed.receipt)).or_default().push(leaf.index);
-        self.disputes.insert(leaf.index, disputed);
-        Ok(())
-    }
-
-    fn ruling(&mut self, leaf: LeafRef, signer: NodeId, ruling: &Ruling) -> Result<(), Fault> {
-        let wrong = |what: String| Fault::new(Code::ReceiptDispute, what);
-        let at = ruling.dispute.index;
-        let dispute = self.disputes.get(&at).filter(|d| d.hash == ruling.dispute.hash);
-        let dispute = dispute.ok_or_else(|| wrong(format!("leaf {at} of that hash is no dispute before it")))?;
-        if dispute.ruled.is_some() {
-            return Err(wrong(format!("the dispute of leaf {at} is ruled already")));
-        }
-        let withdrawn = ruling.outcome == Outcome::Stands && signer == dispute.by;
-        let plan = self.known(&dispute.plan)?.plan.clone();
-        let alone = if withdrawn { Some(signer) } else { plan.arbiter };
-        let body = tacit_crypto::sha256(&tacit_crypto::cbor::encode(ruling));
-        if self.sign(&plan, body, signer, alone)?
-            && let Some(dispute) = self.disputes.get_mut(&at)
-        {
-            dispute.ruled = Some((leaf.index, ruling.outcome));
-        }
-        Ok(())
-    }
-
-    fn valuation(&mut self, leaf: LeafRef, signer: NodeId, valuation: &Valuation) -> Result<(), Fault> {
-        let plan = self.known(&valuation.plan)?.plan.clone();
-        let wrong = |what: &str| Err(Fault::new(Code::ReceiptPlan, format!("the valuation: {what}")));
-        if !plan.split.needs_valuation() {
-            return wrong("the split of the plan needs none");
-        }
-        // A checkpoint from before the period's end could be known while its use can still be steered.
-        if valuation.seed.is_some_and(|seed| seed.size < valuation.period.end || seed.size > leaf.index) {
-            return wrong(
-                "its checkpoint is of a size before the period's end, or of one that the log has not reached",
-            );
-        }
-        let key = (valuation.plan, valuation.period);
-        if self.valuations.contains_key(&key) {
-            return wrong("there is one in force for the period");
-        }
-        let body = tacit_crypto::sha256(&tacit_crypto::cbor::encode(valuation));
-        if self.sign(&plan, body, signer, plan.arbiter)? {
-            self.valuations.insert(key, (leaf.index, valuation.clone()));
-        }
-        Ok(())
-    }
-
-    fn close_of(&mut self, leaf: LeafRef, signer: NodeId, close: &PeriodClose) -> Result<(), Fault> {
-        let period = close.period;
-        if period.end > leaf.index {
-            return Err(Fault::new(Code::ReceiptPeriod, "it was closed before it was over"));
-        }
-        if self.closed.get(&signer).is_some_and(|last| !last.is_followed_by(&period)) {
-            return Err(Fault::new(Code::ReceiptPeriod, "it does not follow the party's last close"));
-        }
-        self.closed.insert(signer, period);
-        let ours = self.close(&signer, period)?;
-        if *close == ours {
-            return Ok(());
-        }
-        let numbers = |c: &PeriodClose| match c.first_seq.zip(c.last_seq) {
-            Some((first, last)) => format!("{} attestations, {first} to {last}", c.count),
-            None => format!("{} attestations", c.count),
-        };
-        let (said, found) = (numbers(close), numbers(&ours));
-        let differs = close.sums.iter().find(|sum| !ours.sums.contains(sum));
-        let lacks = ours.sums.iter().find(|sum| !close.sums.contains(sum));
-        let what = match differs.or(lacks) {
-            _ if said != found => format!("{said}; the log has {found}"),
-            Some(sum) => {
-                let of = |c: &PeriodClose| {
-                    let same = |s: &&UnitSum| (s.contract, s.unit) == (sum.contract, sum.unit);
-                    c.sums.iter().find(same).map_or(0, |s| s.quantity)
-                };
-                format!("{} {} under {}; the log has {}", of(close), sum.unit.word(), sum.contract.short(), of(&ours))
-            }
-            None => format!("{said}, differently written"),
-        };
-        Err(Fault::new(Code::ReceiptPeriodClose, what))
     }
 
     fn charged(&mut self, leaf: LeafRef, charge: &Charge) -> Result<(), Fault> {

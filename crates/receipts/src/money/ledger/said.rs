@@ -1,0 +1,274 @@
+//! What parties say about money. Each statement is judged without a change ([`Ledger::allows`]), and takes effect when
+//! it is a leaf ([`Ledger::push`]).
+
+use tacit_crypto::statement::Envelope;
+use tacit_crypto::{cbor, sha256};
+use tacit_types::unit::Class;
+use tacit_types::{Code, Fault, Hash, NodeId};
+
+use super::{Disputed, Ledger, Plan, Receipt};
+use crate::money::Money;
+use crate::money::plan::PricePlan;
+use crate::money::statement::{
+    Answer, Correction, Dispute, LeafRef, Outcome, Period, PeriodClose, Ruling, UnitSum, Valuation,
+};
+use crate::verify::CLOCK_SKEW_MILLIS_MAX;
+
+fn disputed(what: String) -> Fault {
+    Fault::new(Code::ReceiptDispute, what)
+}
+
+/// Whether a key may sign what everyone of a plan signs.
+fn may(plan: &PricePlan, signer: NodeId, alone: Option<NodeId>) -> Result<(), Fault> {
+    if plan.signers().any(|s| *s == signer) || alone == Some(signer) {
+        return Ok(());
+    }
+    let what = format!("{} signed and is no party of the price plan", signer.short());
+    Err(Fault::new(Code::ReceiptUnagreed, what))
+}
+
+impl Ledger {
+    /// Whether a party's statement would be good as the leaf after those that were taken in. Nothing changes, so
+    /// whoever keeps the log can refuse what a verifier would find wrong.
+    ///
+    /// # Errors
+    /// What [`Ledger::push`] would say; `receipt.coordinator` for what is the coordinator's to sign.
+    pub fn allows(&self, index: u64, envelope: &Envelope, money: &Money) -> Result<(), Fault> {
+        self.fits(money)?;
+        let signer = envelope.signer;
+        match money {
+            Money::Plan(plan) => may(plan, signer, None),
+            Money::Close(close) => {
+                self.follows(index, signer, close.period)?;
+                self.counted(signer, close)
+            }
+            Money::Correction(correction) => self.corrects(signer, correction).map(|_| ()),
+            Money::Dispute(dispute) => self.may_dispute(envelope, dispute),
+            Money::Answer(answer) => self.answers(signer, answer),
+            Money::Ruling(ruling) => self.rules(signer, ruling).map(|_| ()),
+            Money::Valuation(valuation) => self.values(index, signer, valuation).map(|_| ()),
+            Money::Charge(_) | Money::Settlement(_) => {
+                Err(Fault::new(Code::ReceiptCoordinator, "charges and settlements are the coordinator's to sign"))
+            }
+        }
+    }
+
+    pub(super) fn known(&self, plan: &Hash) -> Result<&Plan, Fault> {
+        let unagreed =
+            || Fault::new(Code::ReceiptUnagreed, format!("price plan {} is not in force here", plan.short()));
+        self.plans.get(plan).ok_or_else(unagreed)
+    }
+
+    /// Notes a signature under a body that everyone of a plan signs; says whether it is in force now.
+    fn sign(&mut self, plan: &PricePlan, body: Hash, signer: NodeId, alone: Option<NodeId>) -> bool {
+        let signed = self.signed.entry(body).or_default();
+        signed.insert(signer);
+        alone == Some(signer) || plan.signers().all(|s| signed.contains(s))
+    }
+
+    pub(super) fn plan(&mut self, leaf: LeafRef, signer: NodeId, plan: &PricePlan) -> Result<(), Fault> {
+        may(plan, signer, None)?;
+        let id = plan.id();
+        if self.sign(plan, id, signer, None) {
+            let new = || Plan { plan: plan.clone(), since: leaf.index, periods: Default::default() };
+            self.plans.entry(id).or_insert_with(new);
+        }
+        Ok(())
+    }
+
+    /// The receipt that a statement under a plan refers to.
+    fn original(&self, plan: &PricePlan, original: &LeafRef, line: Option<u32>) -> Result<&Receipt, String> {
+        let at = original.index;
+        let receipt = self.receipts.get(&at).ok_or_else(|| format!("leaf {at} is no receipt before it"))?;
+        if receipt.hash != original.hash {
+            return Err(format!("leaf {at} has the hash {}", receipt.hash.short()));
+        }
+        if !receipt.contracts.contains(&plan.contract) {
+            return Err(format!("leaf {at} is not under the plan's contract"));
+        }
+        match line {
+            Some(line) if usize::try_from(line).is_ok_and(|line| line >= receipt.lines.len()) => {
+                Err(format!("leaf {at} has no usage line {line}"))
+            }
+            _ => Ok(receipt),
+        }
+    }
+
+    /// The plan of a correction that fits what is there.
+    fn corrects(&self, signer: NodeId, correction: &Correction) -> Result<&PricePlan, Fault> {
+        let wrong = |what: String| Fault::new(Code::ReceiptCorrection, what);
+        let plan = &self.known(&correction.plan)?.plan;
+        let (at, index) = (correction.original.index, correction.line);
+        let receipt = self.original(plan, &correction.original, Some(index)).map_err(wrong)?;
+        let line = usize::try_from(index).ok().and_then(|i| receipt.lines.get(i));
+        let recorded = line.filter(|l| l.class != Class::C).and_then(|l| l.quantity);
+        let recorded =
+            recorded.ok_or_else(|| wrong(format!("line {index} of leaf {at} has no quantity that could be billed")))?;
+        let now = self.quantity(&correction.plan, at, index, recorded, u64::MAX);
+        if now != correction.was {
+            return Err(wrong(format!("line {index} of leaf {at} has {now}, not {}", correction.was)));
+        }
+        if let Some(dispute) = correction.dispute {
+            let fits = |d: &Disputed| d.plan == correction.plan && d.receipt == at && d.line.is_none_or(|l| l == index);
+            if !self.disputes.get(&dispute).is_some_and(fits) {
+                return Err(wrong(format!("leaf {dispute} is no dispute about line {index} of leaf {at}")));
+            }
+        }
+        may(plan, signer, plan.arbiter)?;
+        Ok(plan)
+    }
+
+    pub(super) fn correction(&mut self, leaf: LeafRef, signer: NodeId, correction: &Correction) -> Result<(), Fault> {
+        let plan = self.corrects(signer, correction)?.clone();
+        if self.sign(&plan, correction.id(), signer, plan.arbiter) {
+            let key = (correction.plan, correction.original.index, correction.line);
+            self.corrections.entry(key).or_default().push((leaf.index, correction.quantity));
+        }
+        Ok(())
+    }
+
+    fn may_dispute(&self, envelope: &Envelope, dispute: &Dispute) -> Result<(), Fault> {
+        let plan = &self.known(&dispute.plan)?.plan;
+        if !plan.signers().any(|s| *s == envelope.signer) {
+            return Err(disputed(format!("{} is no party of the price plan", envelope.signer.short())));
+        }
+        let receipt = self.original(plan, &dispute.original, dispute.line).map_err(disputed)?;
+        let until = receipt.issued.plus(plan.dispute_window_ms);
+        // The signer chooses its time; the receipts before it in the log say whether that can be true.
+        if envelope.issued_at > until || self.newest > until.plus(CLOCK_SKEW_MILLIS_MAX) {
+            return Err(disputed(format!("leaf {} could be disputed until {until}", dispute.original.index)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn dispute(&mut self, leaf: LeafRef, envelope: &Envelope, dispute: &Dispute) -> Result<(), Fault> {
+        self.may_dispute(envelope, dispute)?;
+        let found = Disputed {
+            hash: leaf.hash,
+            plan: dispute.plan,
+            receipt: dispute.original.index,
+            line: dispute.line,
+            by: envelope.signer,
+            ruled: None,
+        };
+        self.disputed.entry((found.plan, found.receipt)).or_default().push(leaf.index);
+        self.disputes.insert(leaf.index, found);
+        Ok(())
+    }
+
+    /// The dispute that a statement refers to.
+    fn disputed_at(&self, at: &LeafRef) -> Result<&Disputed, Fault> {
+        let found = self.disputes.get(&at.index).filter(|d| d.hash == at.hash);
+        found.ok_or_else(|| disputed(format!("leaf {} of that hash is no dispute before it", at.index)))
+    }
+
+    fn answers(&self, signer: NodeId, answer: &Answer) -> Result<(), Fault> {
+        let dispute = self.disputed_at(&answer.dispute)?;
+        if dispute.ruled.is_some() {
+            return Err(disputed(format!("the dispute of leaf {} is ruled already", answer.dispute.index)));
+        }
+        let plan = &self.known(&dispute.plan)?.plan;
+        may(plan, signer, plan.arbiter)
+    }
+
+    /// An answer is for people: it changes no amount.
+    pub(super) fn answer(&mut self, _leaf: LeafRef, signer: NodeId, answer: &Answer) -> Result<(), Fault> {
+        self.answers(signer, answer)
+    }
+
+    /// The plan of a ruling that ends an open dispute, and who may give it alone.
+    fn rules(&self, signer: NodeId, ruling: &Ruling) -> Result<(&PricePlan, Option<NodeId>), Fault> {
+        let dispute = self.disputed_at(&ruling.dispute)?;
+        if dispute.ruled.is_some() {
+            return Err(disputed(format!("the dispute of leaf {} is ruled already", ruling.dispute.index)));
+        }
+        let withdrawn = ruling.outcome == Outcome::Stands && signer == dispute.by;
+        let plan = &self.known(&dispute.plan)?.plan;
+        let alone = if withdrawn { Some(signer) } else { plan.arbiter };
+        may(plan, signer, alone)?;
+        Ok((plan, alone))
+    }
+
+    pub(super) fn ruling(&mut self, leaf: LeafRef, signer: NodeId, ruling: &Ruling) -> Result<(), Fault> {
+        let (plan, alone) = self.rules(signer, ruling)?;
+        let plan = plan.clone();
+        if self.sign(&plan, sha256(&cbor::encode(ruling)), signer, alone)
+            && let Some(dispute) = self.disputes.get_mut(&ruling.dispute.index)
+        {
+            dispute.ruled = Some((leaf.index, ruling.outcome));
+        }
+        Ok(())
+    }
+
+    fn values(&self, index: u64, signer: NodeId, valuation: &Valuation) -> Result<&PricePlan, Fault> {
+        let plan = &self.known(&valuation.plan)?.plan;
+        let wrong = |what: &str| Err(Fault::new(Code::ReceiptPlan, format!("the valuation: {what}")));
+        if !plan.split.needs_valuation() {
+            return wrong("the split of the plan needs none");
+        }
+        // A checkpoint from before the period's end could be known while its use can still be steered.
+        if valuation.seed.is_some_and(|seed| seed.size < valuation.period.end || seed.size > index) {
+            return wrong(
+                "its checkpoint is of a size before the period's end, or of one that the log has not reached",
+            );
+        }
+        if self.valuations.contains_key(&(valuation.plan, valuation.period)) {
+            return wrong("there is one in force for the period");
+        }
+        may(plan, signer, plan.arbiter)?;
+        Ok(plan)
+    }
+
+    pub(super) fn valuation(&mut self, leaf: LeafRef, signer: NodeId, valuation: &Valuation) -> Result<(), Fault> {
+        let plan = self.values(leaf.index, signer, valuation)?.clone();
+        if self.sign(&plan, sha256(&cbor::encode(valuation)), signer, plan.arbiter) {
+            self.valuations.insert((valuation.plan, valuation.period), (leaf.index, valuation.clone()));
+        }
+        Ok(())
+    }
+
+    /// Whether a period is over, and the one after a party's last close.
+    fn follows(&self, index: u64, signer: NodeId, period: Period) -> Result<(), Fault> {
+        if period.end > index {
+            return Err(Fault::new(Code::ReceiptPeriod, "it was closed before it was over"));
+        }
+        if self.closed.get(&signer).is_some_and(|last| !last.is_followed_by(&period)) {
+            return Err(Fault::new(Code::ReceiptPeriod, "it does not follow the party's last close"));
+        }
+        Ok(())
+    }
+
+    /// A close takes its period even when its counts are wrong, so that one wrong close is one fault.
+    pub(super) fn close_of(&mut self, leaf: LeafRef, signer: NodeId, close: &PeriodClose) -> Result<(), Fault> {
+        self.follows(leaf.index, signer, close.period)?;
+        self.closed.insert(signer, close.period);
+        self.counted(signer, close)
+    }
+
+    /// Compares a close with the chain and the lines.
+    fn counted(&self, signer: NodeId, close: &PeriodClose) -> Result<(), Fault> {
+        let ours = self.close(&signer, close.period)?;
+        if *close == ours {
+            return Ok(());
+        }
+        let numbers = |c: &PeriodClose| match c.first_seq.zip(c.last_seq) {
+            Some((first, last)) => format!("{} attestations, {first} to {last}", c.count),
+            None => format!("{} attestations", c.count),
+        };
+        let (said, found) = (numbers(close), numbers(&ours));
+        let differs = close.sums.iter().find(|sum| !ours.sums.contains(sum));
+        let lacks = ours.sums.iter().find(|sum| !close.sums.contains(sum));
+        let what = match differs.or(lacks) {
+            _ if said != found => format!("{said}; the log has {found}"),
+            Some(sum) => {
+                let of = |c: &PeriodClose| {
+                    let same = |s: &&UnitSum| (s.contract, s.unit) == (sum.contract, sum.unit);
+                    c.sums.iter().find(same).map_or(0, |s| s.quantity)
+                };
+                format!("{} {} under {}; the log has {}", of(close), sum.unit.word(), sum.contract.short(), of(&ours))
+            }
+            None => format!("{said}, differently written"),
+        };
+        Err(Fault::new(Code::ReceiptPeriodClose, what))
+    }
+}

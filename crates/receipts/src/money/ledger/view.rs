@@ -1,0 +1,124 @@
+//! The ledger for people: what is in force, who has signed, what is on hold, what was charged.
+
+use std::collections::BTreeSet;
+
+use tacit_types::unit::Class;
+use tacit_types::{ContractId, Hash, NodeId, Unit, UnixMillis};
+
+use super::Ledger;
+use crate::money::plan::PricePlan;
+use crate::money::statement::{Charge, LeafRef, Outcome, Period};
+
+/// A dispute and what became of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DisputeView {
+    /// The dispute.
+    pub at: LeafRef,
+    /// The plan.
+    pub plan: Hash,
+    /// The leaf of the receipt.
+    pub receipt: u64,
+    /// The usage line; none for all of them.
+    pub line: Option<u32>,
+    /// Who disputes.
+    pub by: NodeId,
+    /// The leaf of the ruling in force, and what it says.
+    pub ruled: Option<(u64, Outcome)>,
+}
+
+/// A charge and its settlement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChargeView<'a> {
+    /// The charge.
+    pub at: LeafRef,
+    /// What it says.
+    pub charge: &'a Charge,
+    /// The leaf of the settlement that took it.
+    pub settled: Option<u64>,
+}
+
+/// A usage line as money has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LineView {
+    /// The unit.
+    pub unit: Unit,
+    /// Whose use it is.
+    pub party: NodeId,
+    /// The quantity in the receipt.
+    pub recorded: u64,
+    /// With the corrections in force under the plan.
+    pub now: u64,
+    /// Whether an open dispute holds it.
+    pub held: bool,
+    /// Whether a ruling took it out.
+    pub void: bool,
+}
+
+impl Ledger {
+    /// Plans in force with the leaf of the last signature that each needed, by hash.
+    pub fn plans(&self) -> impl Iterator<Item = (&Hash, &PricePlan, u64)> {
+        self.plans.iter().map(|(id, plan)| (id, &plan.plan, plan.since))
+    }
+
+    /// Plans in force under a contract.
+    pub fn plans_of(&self, contract: &ContractId) -> impl Iterator<Item = (&Hash, &PricePlan, u64)> {
+        self.plans().filter(move |(_, plan, _)| plan.contract == *contract)
+    }
+
+    /// Who has signed a body that several must sign; by the hash of its CBOR.
+    pub fn signed(&self, body: &Hash) -> BTreeSet<NodeId> {
+        self.signed.get(body).cloned().unwrap_or_default()
+    }
+
+    /// Every charge, in the order of the log.
+    pub fn charges(&self) -> impl Iterator<Item = ChargeView<'_>> {
+        self.charges.iter().map(|(index, c)| ChargeView {
+            at: LeafRef { index: *index, hash: c.hash },
+            charge: &c.charge,
+            settled: c.settled,
+        })
+    }
+
+    /// Every dispute, in the order of the log.
+    pub fn disputes(&self) -> impl Iterator<Item = DisputeView> {
+        self.disputes.iter().map(|(index, d)| DisputeView {
+            at: LeafRef { index: *index, hash: d.hash },
+            plan: d.plan,
+            receipt: d.receipt,
+            line: d.line,
+            by: d.by,
+            ruled: d.ruled,
+        })
+    }
+
+    /// A receipt's contracts, time of issue and hash.
+    pub fn receipt_at(&self, leaf: u64) -> Option<(&BTreeSet<ContractId>, UnixMillis, LeafRef)> {
+        let receipt = self.receipts.get(&leaf)?;
+        Some((&receipt.contracts, receipt.issued, LeafRef { index: leaf, hash: receipt.hash }))
+    }
+
+    /// When the newest receipt was issued.
+    pub fn newest(&self) -> UnixMillis {
+        self.newest
+    }
+
+    /// The period that a party closed last.
+    pub fn closed(&self, party: &NodeId) -> Option<Period> {
+        self.closed.get(party).copied()
+    }
+
+    /// The lines of a receipt under a plan that could be billed, with their places.
+    pub fn lines(&self, plan: &Hash, leaf: u64) -> Vec<(u32, LineView)> {
+        let Some(receipt) = self.receipts.get(&leaf) else { return Vec::new() };
+        let about: Vec<_> = self.disputes().filter(|d| d.plan == *plan && d.receipt == leaf).collect();
+        let view = |(index, line): (u32, &super::Line)| {
+            let recorded = line.quantity.filter(|_| line.class != Class::C)?;
+            let mut bars = about.iter().filter(|d| d.line.is_none_or(|of| of == index)).map(|d| d.ruled);
+            let now = self.quantity(plan, leaf, index, recorded, u64::MAX);
+            let void = bars.clone().any(|ruled| ruled.is_some_and(|(_, outcome)| outcome == Outcome::Void));
+            let held = bars.any(|ruled| ruled.is_none());
+            Some((index, LineView { unit: line.unit, party: line.party, recorded, now, held, void }))
+        };
+        (0u32..).zip(&receipt.lines).filter_map(view).collect()
+    }
+}
