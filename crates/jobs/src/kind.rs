@@ -145,6 +145,11 @@ pub trait Plan: Send + Sync {
     /// The cost, from public parameters alone.
     fn estimate(&self, parties: usize) -> Estimate;
 
+    /// What finds parties that deviate, and what it costs. Nothing unless the job asks for it.
+    fn safeguard(&self, _parties: usize) -> Option<Safeguard> {
+        None
+    }
+
     /// The recipient's half: turns the opened vector into a result.
     ///
     /// # Errors
@@ -169,6 +174,17 @@ pub struct Estimate {
     pub bytes_up: u64,
     /// Message exchanges, one after the other.
     pub rounds: u64,
+}
+
+/// The terms of a verified job, and its payload bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Safeguard {
+    /// Deals of randomness that are opened and derived again: a wrong dealer is found with probability a / (a + 1).
+    pub audits: u8,
+    /// Bytes that one party sends at most, the sum for the recipient included.
+    pub sent: u64,
+    /// Bytes that the dealer sends.
+    pub dealt: u64,
 }
 
 /// Takes the rows of the local query batch by batch. Holds what it must, never the rows.

@@ -16,7 +16,7 @@ pub mod stats;
 pub use decimal::Decimal;
 pub use kind::{
     ColumnKinds, Draft, DraftProvider, Estimate, Fold, JointContext, JointHalf, JointOutput, Kind, Material, Opened,
-    Parts, Plan, Table,
+    Parts, Plan, Safeguard, Table,
 };
 
 /// Every job kind of this version.

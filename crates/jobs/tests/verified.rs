@@ -333,7 +333,7 @@ fn what_is_disclosed_metered_and_estimated_is_what_happens() {
         let job = verified(linear(2, false, json!({"unknown": unknown})), 2);
         let (plan, cells) = (job.plan().unwrap(), 4 * numbers + REST as u64);
         let listed: Vec<(String, u64)> = plan.disclosures().into_iter().map(|d| (d.what, d.cells_max)).collect();
-        assert_eq!(listed, [("result".to_owned(), cells)]);
+        assert_eq!(listed, [("verified result".to_owned(), cells)]);
         let estimate = plan.estimate(job.seats());
         let run = job.run(Fate::Well);
         for (usage, outcome) in run.usage.iter().zip(&run.outcomes) {
@@ -345,7 +345,19 @@ fn what_is_disclosed_metered_and_estimated_is_what_happens() {
         let most = run.usage.iter().map(|u| u.sent.values().sum::<u64>()).max().unwrap();
         assert!(estimate.cells == cells && estimate.bytes_up >= most, "{estimate:?}, {most}");
         assert!(estimate.bytes_up - most < 500 * job.seats() as u64, "{estimate:?}, {most}");
-        let plain = linear(2, false, json!({"unknown": unknown})).plan().unwrap().estimate(4);
+        let computes = |i: &usize| job.dealer != Some(job.seated[*i].id());
+        let sent =
+            |of: bool| (0..job.seats()).filter(move |i| computes(i) == of).map(|i| run.usage[i].sent.values().sum());
+        let safeguard = plan.safeguard(job.seats()).unwrap();
+        let (party, dealer): (u64, u64) = (sent(true).max().unwrap(), sent(false).sum());
+        assert_eq!(safeguard.audits, 2);
+        assert!(safeguard.sent >= party && safeguard.sent - party < 500 * job.seats() as u64, "{safeguard:?} {party}");
+        // The dealer sends zeroes to the sum as well, and what it opens for the audits.
+        let beside = dealer - cells * 8;
+        assert!(safeguard.dealt <= beside && beside < safeguard.dealt + 1500, "{safeguard:?} {beside}");
+        let plain = linear(2, false, json!({"unknown": unknown}));
+        assert!(plain.plan().unwrap().safeguard(4).is_none());
+        let plain = plain.plan().unwrap().estimate(4);
         assert!(estimate.rounds > plain.rounds + 8, "{} and {}", estimate.rounds, plain.rounds);
         let named = run.steps.iter().filter(|s| session::phase_name(**s) == "seal").count();
         assert_eq!(named, 1);

@@ -18,5 +18,6 @@ mod written;
 
 pub use linear::{PARTIAL_BITS, ScoreLinear};
 pub use network::ScoreNetwork;
+pub use plan::VERIFIED_RESULT;
 pub use trees::ScoreTrees;
 pub use verify::Verify;

@@ -12,7 +12,7 @@ use super::keys::{self, Wanted};
 use super::online::{self, INDEX_ROWS_MAX};
 use super::open;
 use super::params::ScoreParams;
-use crate::kind::{Estimate, Fold, Material, Opened, OpenedVector, Plan};
+use crate::kind::{Estimate, Fold, Material, Opened, OpenedVector, Plan, Safeguard};
 
 /// A checked job of one kind of score.
 pub(super) trait Job: Send + Sync {
@@ -50,9 +50,14 @@ fn cells(params: &ScoreParams) -> u64 {
     if params.verified.is_some() { checked::cells(params.numbers()) } else { params.numbers() }
 }
 
+/// What the result is called where parties that deviate are found. Every party attests what it saw opened under its name,
+/// so the receipt says by this one that the job was verified.
+pub const VERIFIED_RESULT: &str = "verified result";
+
 /// The scores.
 pub(super) fn result_disclosure(params: &ScoreParams) -> Disclosure {
-    Disclosure { what: "result".into(), to: Audience::Recipient, cells_max: cells(params) }
+    let what = if params.verified.is_some() { VERIFIED_RESULT } else { "result" };
+    Disclosure { what: what.into(), to: Audience::Recipient, cells_max: cells(params) }
 }
 
 impl<J: Job> Plan for ScorePlan<J> {
@@ -106,6 +111,14 @@ impl<J: Job> Plan for ScorePlan<J> {
         let sent = cost.sent.iter().map(|to| to.iter().sum()).chain([cost.dealt.iter().sum()]);
         let rounds = 6 + sealed + u64::from(cost.rounds_once) + u64::from(cost.rounds_tile) * u64::from(cost.tiles);
         Estimate { cells, bytes_up: collect + sent.max().unwrap_or(0), rounds }
+    }
+
+    fn safeguard(&self, parties: usize) -> Option<Safeguard> {
+        let (audits, cost) = (self.0.score().verified?, self.0.circuit()?.plan.cost());
+        let Estimate { cells, .. } = self.estimate(parties);
+        let collect = cells * 8 + 400 * parties as u64;
+        let most = cost.sent.iter().map(|to| to.iter().sum()).max().unwrap_or(0);
+        Some(Safeguard { audits, sent: collect + most, dealt: cost.dealt.iter().sum() })
     }
 
     fn open(&self, package: &[u8], open: &dyn Fn(&[u8]) -> Result<OpenedVector, Fault>) -> Result<Opened, Fault> {

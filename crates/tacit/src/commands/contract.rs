@@ -323,7 +323,7 @@ fn view(contract: &SignedContract) -> serde_json::Value {
         "models": body.models.iter().map(|m| json!({"owner": body.parties.iter().find(|p| p.root == m.owner)
             .map(|p| p.name.as_str()), "model": m.model.to_string()})).collect::<Vec<_>>(),
         "scoring": body.scoring.map(|s| json!({"rows": s.rows, "rows_per_job": s.rows_per_job,
-            "precision": s.precision.word(), "online": s.online.map(|o| json!({"rows_per_window": o.rows_per_window,
+            "precision": s.precision.word(), "verified": s.verified, "online": s.online.map(|o| json!({"rows_per_window": o.rows_per_window,
             "rows_per_second": o.rows_per_second}))})),
         "datasets": grants, "cohort": {"rows": body.cohort.rows, "contributors": body.cohort.contributors},
         "quota_jobs": body.quota.jobs, "valid_from": body.valid_from.0, "valid_until": body.valid_until.0,
@@ -378,6 +378,10 @@ fn terms(out: &Out, contract: &SignedContract) {
             out.say("a job", "行（每个作业）")
         );
         lines.push(rows(out.say("scoring", "评分"), value));
+        if scoring.verified {
+            let value = out.say("of every score: who computes wrong is found", "每个分数均须验证：计算有误者会被发现");
+            lines.push(rows(out.say("verified", "验证"), value.to_owned()));
+        }
         if let Some(online) = scoring.online {
             let value = format!(
                 "{} {}, {} {}; {}",

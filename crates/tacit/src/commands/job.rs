@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use tacit_crypto::Statement;
 use tacit_engine::{CancelOrder, FromCoordinator, JobView, Package, SealedResult, Terminal, ToCoordinator};
 use tacit_governance::JobSpec;
-use tacit_jobs::Opened;
+use tacit_jobs::{Opened, Safeguard};
 use tacit_node::{Client, trust};
 use tacit_protocol::Audience;
 use tacit_receipts::{JointReceipt, LogProof, VerifierKey};
-use tacit_types::{Code, Fault, JobId, wire::Blob};
+use tacit_types::{Code, Fault, JobId, Lang, wire::Blob};
 
 use super::contract::{contracts, dealer_warning, descriptors, models};
 use super::job_file::{self, Known, Ready};
@@ -115,6 +115,10 @@ async fn plan(party: &Party, client: &Client, out: &Out, file: &Path) -> Result<
         out.say("exchanges", "轮交换"),
         bytes(estimate.bytes_up)
     ));
+    let safeguard = ready.plan.safeguard(spec.seated().len());
+    if let Some(safeguard) = &safeguard {
+        out.text(verified_line(out, safeguard));
+    }
     if let Some(name) = &ready.dealer {
         out.text(format!("{} {name}: {}", out.say("dealer", "随机数分发方"), dealer_warning(out)));
     }
@@ -126,9 +130,26 @@ async fn plan(party: &Party, client: &Client, out: &Out, file: &Path) -> Result<
         "disclosures": disclosures.iter().map(|d| json!({"what": d.what, "to": d.to, "cells_max": d.cells_max})).collect::<Vec<_>>(),
         "owners": answers.iter().map(|a| json!({"party": a.party.as_str(), "admits": a.objection.is_none(),
             "code": a.objection.as_ref().map(|f| f.code.text()), "reason": a.objection.as_ref().map(|f| &f.what)})).collect::<Vec<_>>(),
+        "verified": safeguard.map(|s| json!({"audits": s.audits, "bytes_sent": s.sent, "bytes_dealt": s.dealt})),
         "estimate": {"cells": estimate.cells, "bytes_up": estimate.bytes_up, "rounds": estimate.rounds},
     }));
     Ok(if refused == 0 { 0 } else { 3 })
+}
+
+/// What a verified job holds against, and its bytes.
+fn verified_line(out: &Out, safeguard: &Safeguard) -> String {
+    let (sent, dealt, all) = (bytes(safeguard.sent), bytes(safeguard.dealt), u32::from(safeguard.audits) + 1);
+    match out.lang() {
+        Lang::En => format!(
+            "verified: a party that computes wrong is found before a result is taken, a dealer that deals wrong values in \
+             {} of {all} cases; {sent} from each party at most, {dealt} from the dealer",
+            safeguard.audits
+        ),
+        Lang::Zh => format!(
+            "经验证：参与方计算有误会在取得结果之前被发现，分发方分发错误数值在 {all} 次中有 {} 次被发现；每方最多发送 {sent}，分发方发送 {dealt}",
+            safeguard.audits
+        ),
+    }
 }
 
 async fn submit(party: &Party, client: &Client, out: &Out, file: &Path, watching: bool) -> Result<u8, Fault> {

@@ -87,6 +87,7 @@ fn summary(place: u64, receipt: &JointReceipt) -> Value {
         "lines": record.lines.iter().map(|l| json!({"unit": l.unit.word(), "party": record.parties.get(l.party.index()).map(|p| p.name.as_str()),
             "quantity": match l.quantity { Quantity::Plain(n) => json!(n), Quantity::Committed(h) => json!(h.to_string()) }})).collect::<Vec<_>>(),
         "disclosures": record.disclosures.iter().map(|d| json!({"what": d.what, "to": d.to.to_string(), "at_most": d.cardinality})).collect::<Vec<_>>(),
+        "verified": record.disclosures.iter().any(|d| d.what == tacit_jobs::score::VERIFIED_RESULT),
         "result": record.result.map(|h| h.to_string()),
     })
 }
