@@ -29,13 +29,7 @@ pub async fn deal(party: &mut Party, terms: &Terms) -> Result<(), Abort> {
     if terms.plan.audits() > 0 {
         return deal_audited(party, terms, &|keys, tile| tile_corrections(&terms.plan, keys, tile)).await;
     }
-    let agreed = terms.hash();
-    let mut keys = Vec::with_capacity(terms.parties.len());
-    for (i, seat) in terms.parties.iter().enumerate() {
-        let seed = party.rng().seed();
-        keys.push(StreamKey::derive(&seed, &agreed, DEALT, i as u64));
-        party.post(*seat, Step(terms.first_step().0 + 1), seed.expose_secret().to_vec())?;
-    }
+    let keys = hand_seeds(party, terms)?;
     let Some(corrected) = terms.parties.get(terms.plan.corrected()).copied() else { return terms.check(party) };
     for tile in 0..=terms.plan.tiles() {
         let corrections = tile_corrections(&terms.plan, &keys, tile);
@@ -45,6 +39,18 @@ pub async fn deal(party: &mut Party, terms: &Terms) -> Result<(), Abort> {
     }
     let until = terms.until(party);
     party.flush(until).await
+}
+
+/// Posts each party its seed.
+pub(crate) fn hand_seeds(party: &mut Party, terms: &Terms) -> Result<Vec<StreamKey>, Abort> {
+    let agreed = terms.hash();
+    let mut keys = Vec::with_capacity(terms.parties.len());
+    for (i, seat) in terms.parties.iter().enumerate() {
+        let seed = party.rng().seed();
+        keys.push(StreamKey::derive(&seed, &agreed, DEALT, i as u64));
+        party.post(*seat, Step(terms.first_step().0 + 1), seed.expose_secret().to_vec())?;
+    }
+    Ok(keys)
 }
 
 /// As [`deal`] for a plan with audits or without, by corrections that the test makes.
@@ -91,7 +97,7 @@ async fn deal_audited(
     party.flush(until).await
 }
 
-async fn send(party: &mut Party, terms: &Terms, to: Seat, tile: u32, body: &[u8]) -> Result<(), Abort> {
+pub(crate) async fn send(party: &mut Party, terms: &Terms, to: Seat, tile: u32, body: &[u8]) -> Result<(), Abort> {
     let step = terms.plan.tile_step(terms.step_base, tile);
     let mut message = party.open(to, step, body.len() as u64);
     for piece in body.chunks(message.party().seating().chunk_bytes()) {

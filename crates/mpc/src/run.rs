@@ -147,6 +147,40 @@ pub async fn compute(
     Ok(())
 }
 
+/// What a party holds once it has done what is done once.
+pub(crate) struct Ready {
+    pub me: usize,
+    pub key: StreamKey,
+    pub zeroes: Arc<ZeroKeys>,
+    pub once: Arc<Values>,
+}
+
+/// Nobody receives anything of what is done once.
+struct Nobody;
+
+impl Sink for Nobody {
+    fn take(&mut self, output: u32, _: u64, _: Vec<u64>) -> Result<(), Fault> {
+        Err(Fault::new(Code::JobInternal, format!("nobody takes output {output}")))
+    }
+}
+
+/// Does what is done once of a plan in semi-honest mode, and no tile.
+pub(crate) async fn make_ready(party: &mut Party, terms: &Terms, source: &mut impl Source) -> Result<Ready, Abort> {
+    terms.agree(party).await?;
+    let seat = party.seat();
+    let me = terms.parties.iter().position(|s| *s == seat).ok_or_else(|| internal("this seat does not compute"))?;
+    let (seeds, _, zeroes) = seeds(party, terms, me).await?;
+    let prep = Dealt::new(terms, me, &seeds.into_iter().next().ok_or_else(|| internal("no seed"))?, None);
+    let (zeroes, once) = (Arc::new(zeroes), Arc::new(Values::default()));
+    let mut run = Run { terms, me, prep, mode: SemiHonest, zeroes, once, source, sink: &mut Nobody };
+    let mut first = run.begin(party, 0).await?;
+    while !run.turn(party, &mut first).await? {}
+    let once = Arc::new(run.deliver(first)?);
+    let until = terms.until(party);
+    party.flush(until).await?;
+    Ok(Ready { me, key: run.prep.key, zeroes: run.zeroes, once })
+}
+
 /// Runs all tiles in a mode.
 async fn run<M: Mode>(
     party: &mut Party,
@@ -264,7 +298,7 @@ impl<M: Mode, S: Source, K: Sink> Run<'_, M, S, K> {
             if let Op::Input { owner, bits, index } = node.op
                 && usize::from(owner) == self.me
             {
-                inputs.push((id, self.read(index, bits, first_row, node.count(rows), node.fx)?));
+                inputs.push((id, read(self.source, index, bits, first_row, node.count(rows), node.fx)?));
             }
         }
         for id in plan.dealt_ids(number) {
@@ -277,19 +311,6 @@ impl<M: Mode, S: Source, K: Sink> Run<'_, M, S, K> {
         let mut tile = Tile { number, lane, task, step, asks: Vec::new(), done: None };
         self.advance(party, &mut tile)?;
         Ok(tile)
-    }
-
-    fn read(&mut self, index: u32, bits: bool, first: u64, count: usize, fx: crate::Fx) -> Result<Words, Abort> {
-        let words = if bits { crate::value::bit_words(count) } else { count };
-        let mut out = Words::new(vec![0; words]);
-        self.source.fill(index, first, &mut out)?;
-        if bits {
-            crate::value::trim(count, &mut out);
-        } else if let Some(at) = out.iter().position(|w| (*w as i64).unsigned_abs() >> (fx.b - 1) != 0) {
-            let what = format!("input {index}, element {at} from row {first}: outside its declared range");
-            return Err(Abort::Local(Fault::new(Code::RefusedOverflow, what)));
-        }
-        Ok(out)
     }
 
     /// Polls a tile, and posts what it asks.
@@ -357,8 +378,29 @@ impl<M: Mode, S: Source, K: Sink> Run<'_, M, S, K> {
     }
 }
 
+/// Rows of an input of this party, within its declared range.
+pub(crate) fn read(
+    source: &mut impl Source,
+    index: u32,
+    bits: bool,
+    first: u64,
+    count: usize,
+    fx: crate::Fx,
+) -> Result<Words, Abort> {
+    let words = if bits { crate::value::bit_words(count) } else { count };
+    let mut out = Words::new(vec![0; words]);
+    source.fill(index, first, &mut out)?;
+    if bits {
+        crate::value::trim(count, &mut out);
+    } else if let Some(at) = out.iter().position(|w| (*w as i64).unsigned_abs() >> (fx.b - 1) != 0) {
+        let what = format!("input {index}, element {at} from row {first}: outside its declared range");
+        return Err(Abort::Local(Fault::new(Code::RefusedOverflow, what)));
+    }
+    Ok(out)
+}
+
 /// The one place where a share is let out as itself: under a disclosure, counted by the party.
-fn disclose(party: &mut Party, ask: &mut Ask) -> Result<(), Abort> {
+pub(crate) fn disclose(party: &mut Party, ask: &mut Ask) -> Result<(), Abort> {
     if let Some((disclosure, cells)) = &ask.grant {
         let words = core::mem::take(&mut ask.words);
         ask.words = party.reveal(disclosure, *cells, Concealed::new(words))?;

@@ -108,4 +108,16 @@ impl Party {
         }
         core.ready = core.ready.split_off(&before);
     }
+
+    /// As [`Party::forget`], of one seat alone: for protocols in which each pair of seats numbers its own messages.
+    pub fn forget_of(&mut self, seat: Seat, before: Step) {
+        let mut core = self.core();
+        if let Some(inbox) = core.inboxes.get_mut(seat.index()) {
+            inbox.forget(before);
+        }
+        core.ready.range_mut(..before).for_each(|(_, seats)| {
+            seats.remove(&seat);
+        });
+        core.ready.retain(|_, seats| !seats.is_empty());
+    }
 }

@@ -4,6 +4,7 @@ mod attacks;
 mod costs;
 mod dealer;
 mod faults;
+mod live;
 mod operations;
 mod privacy;
 mod verified;
