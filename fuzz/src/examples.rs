@@ -89,6 +89,7 @@ fn contract() -> Contract {
         valid_until: AT.plus(86_400_000),
         models: Vec::new(),
         scoring: None,
+        price_plan: None,
     }
 }
 

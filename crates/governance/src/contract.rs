@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tacit_crypto::{Body, SealPublic, SigningKey, Statement, cbor, sha256};
-use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Name, NodeId, UnixMillis};
+use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, Name, NodeId, UnixMillis};
 
 use crate::dataset::Level;
 use crate::model::{ModelGrant, ScoringTerms};
@@ -140,6 +140,10 @@ pub struct Contract {
     /// What may be scored with them.
     #[n(21)]
     pub scoring: Option<ScoringTerms>,
+    /// What its use costs: the hash of a price plan without its contract (`PricePlan::terms`). Payer and payees sign
+    /// that plan once the contract is there.
+    #[n(30)]
+    pub price_plan: Option<Hash>,
 }
 
 impl Body for Contract {

@@ -80,6 +80,7 @@ impl Case {
             valid_until: UnixMillis(NOW.0 + 10),
             models: Vec::new(),
             scoring: None,
+            price_plan: None,
         };
         let id = contract.id();
         let all_levels = Level::ALL.to_vec();

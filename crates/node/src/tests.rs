@@ -122,6 +122,7 @@ impl World {
             valid_until: now.plus(valid_ms),
             models: Vec::new(),
             scoring: None,
+            price_plan: None,
         });
         for n in [1, 2, 4] {
             contract.sign(&key(n), now).unwrap();

@@ -244,5 +244,6 @@ fn contract(provider: &NodeId, demander: &NodeId, seal: SealPublic) -> Contract 
         valid_until: tacit_types::UnixMillis(2),
         models: Vec::new(),
         scoring: None,
+        price_plan: None,
     }
 }

@@ -206,6 +206,7 @@ fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64
             online: None,
             verified: false,
         }),
+        price_plan: None,
     };
     let mut signed = SignedContract::draft(contract);
     let keys = owners.iter().map(|o| &o.root).chain([operator]);

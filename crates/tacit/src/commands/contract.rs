@@ -289,6 +289,7 @@ fn resolve(
         valid_from: UnixMillis(now.0.saturating_sub(300_000)),
         valid_until: now.plus(written.valid_days.saturating_mul(86_400_000)),
         models,
+        price_plan: None,
         scoring: written.scoring.as_ref().map(WrittenScoring::terms).transpose()?,
     })
 }
