@@ -442,7 +442,7 @@ fn a_recipient_that_misstates_time_or_the_count_is_blamed() {
 }
 
 #[test]
-fn a_window_is_for_the_score_of_a_split_model_alone() {
+fn a_window_has_terms_within_its_limits_and_is_not_verified() {
     let owners = rows();
     let world = World::new(&owners[..2], &wide(), "flag");
     let mut params = world.params.clone();
@@ -458,8 +458,6 @@ fn a_window_is_for_the_score_of_a_split_model_alone() {
         change(&mut wrong);
         assert_eq!(wrong.check().unwrap_err().code, Code::RefusedParameters);
     }
-    params.output.precision = tacit_governance::Precision::Decision;
-    params.output.edges = vec![tacit_jobs::Decimal::whole(1)];
-    params.bound = Some(tacit_jobs::Decimal::whole(8));
-    assert!(params.check().unwrap_err().what.contains("online"));
+    params.verified = Some(0);
+    assert!(params.check().unwrap_err().what.contains("verified"));
 }

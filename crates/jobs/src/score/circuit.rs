@@ -13,6 +13,7 @@ use tacit_mpc::plan::{AnyBits, Bits, Known, KnownBits, Num, Veiled};
 use tacit_mpc::{Builder, Fx};
 use tacit_types::{Code, Fault, NodeId};
 
+use super::online::shares;
 use super::params::{ScoreParams, Unknown};
 use crate::kind::Parts;
 
@@ -230,7 +231,8 @@ impl<'a, I> Draft<'a, I> {
     /// # Errors
     /// Those of [`Builder::finish`].
     pub fn finish(self, scale: Scale) -> Result<Circuit<I>, Fault> {
-        let plan = Arc::new(self.builder.finish()?);
+        let plan = self.builder.finish()?;
+        let plan = Arc::new(if self.params.online.is_some() { shares::cut(plan, self.params.rows)? } else { plan });
         Ok(Circuit { plan, parties: self.parties, dealer: self.dealer, inputs: self.inputs, scale })
     }
 }

@@ -19,6 +19,7 @@
 mod circuit;
 mod fold;
 mod split;
+mod window;
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use tacit_crypto::cbor;
 use tacit_governance::ModelFamily;
 use tacit_types::{Code, Fault, Lang, NodeId};
 
-pub(super) use circuit::{Input, error, only_features_of_its_own, ranges};
+pub(super) use circuit::{Input, error, only_features_of_its_own, ranges, scale};
 pub(super) use fold::{held, no_part};
 pub(super) use split::FRACTION_BITS;
 pub use split::PARTIAL_BITS;
@@ -134,7 +135,10 @@ impl Job for LinearJob {
     ) -> Result<Box<dyn Fold>, Fault> {
         let columns = self.params.columns(owner);
         if let Some(online) = self.params.online {
-            return online::fold(&self.params, online, owner, model);
+            return match &self.linear {
+                Some(linear) => window::fold(&self.params, online, linear, owner, model),
+                None => online::fold(&self.params, online, owner, model),
+            };
         }
         if let Some(linear) = &self.linear
             && (self.params.mode == Mode::Private || columns.is_none())

@@ -19,6 +19,7 @@ mod asker;
 pub mod host;
 mod index;
 mod owner;
+pub(super) mod shares;
 mod tally;
 
 use asker::AskerFold;
@@ -37,8 +38,10 @@ use super::keys::KEY_BYTES_MAX;
 use super::params::{ScoreParams, Unknown};
 use crate::kind::{Fold, JointContext, Opened, Table};
 use crate::session::{COLLECT_ROUND, ONLINE_ROUND};
+use shares::Shares;
 
 pub use index::INDEX_ROWS_MAX;
+pub use shares::{LOT_PIECES, LOTS_LOW, LOTS_MAX, PEER_MS_MAX, PIECE_ROWS, STOCK_BYTES_MAX, STOCK_MS_MAX};
 
 /// Keys of one call.
 pub const CALL_KEYS_MAX: usize = 1024;
@@ -130,7 +133,7 @@ pub(super) fn fold(
     model: Option<&[u8]>,
 ) -> Result<Box<dyn Fold>, Fault> {
     if online.recipient == *seat {
-        return Ok(Box::new(AskerFold::new(params.clone(), online)));
+        return Ok(Box::new(AskerFold::new(params.clone(), online, None)));
     }
     let no_part = || Fault::new(Code::RefusedParties, "this owner has no columns in the job");
     let columns = params.columns(seat).ok_or_else(no_part)?;
@@ -168,8 +171,8 @@ const READY: Step = Step::new(ONLINE_ROUND, 1);
 /// Beyond every batch: what came before the one that is waited for is forgotten.
 const SETTLE: Step = Step::new(COLLECT_ROUND - 1, u16::MAX);
 
-/// The step of the k-th batch.
-fn batch_step(number: u32) -> Step {
+/// The step of the k-th message of one seat to another, counted from the opening; a batch goes to each owner in one.
+fn serial(number: u32) -> Step {
     Step(Step::new(ONLINE_ROUND, 2).0 + number)
 }
 
@@ -187,6 +190,8 @@ enum Ask {
     Calls { at_ms: u64, calls: Vec<AskedCall> },
     /// The last message, and who is there.
     End { calls: u64, rows: u64, root: Hash, seats: Vec<Seat> },
+    /// As `Calls`, to an owner without rows: the number of keys and the leaf of each call.
+    Counted { at_ms: u64, calls: Vec<(u32, Hash)> },
 }
 
 /// Owner to recipient.
@@ -198,27 +203,50 @@ enum Answer {
     Refused(Code),
     /// It has counted the same.
     Agreed,
+    /// So many pieces were dealt in all.
+    Stock(u32),
+    /// Seats that it waits for in vain.
+    Missing(Vec<Seat>),
 }
 
 /// Who is who in a window.
 struct Roles {
     recipient: Seat,
+    /// Who computes: in the plan's order where there is one.
     owners: Vec<Seat>,
+    /// Owners without rows.
+    blind: Vec<Seat>,
+    dealer: Option<Seat>,
 }
 
 impl Roles {
-    fn of(context: &JointContext, online: &Online) -> Result<Self, Abort> {
-        let missing = || Abort::Local(Fault::new(Code::RefusedParties, "the recipient has no seat"));
-        let seat = context.owners.iter().position(|root| *root == online.recipient).ok_or_else(missing)?;
-        let recipient = Seat(seat as u16);
-        let owners = (0..context.owners.len() as u16).map(Seat).filter(|s| *s != recipient).collect();
-        Ok(Self { recipient, owners })
+    fn of(
+        context: &JointContext,
+        params: &ScoreParams,
+        online: &Online,
+        shares: Option<&Shares>,
+    ) -> Result<Self, Abort> {
+        let missing = || Abort::Local(Fault::new(Code::RefusedParties, "a party of the window has no seat"));
+        let seat = |root: &NodeId| {
+            let at = context.owners.iter().position(|r| r == root).ok_or_else(missing)?;
+            Ok::<Seat, Abort>(Seat(at as u16))
+        };
+        let recipient = seat(&online.recipient)?;
+        let Some(shares) = shares else {
+            let owners = (0..context.owners.len() as u16).map(Seat).filter(|s| *s != recipient).collect();
+            return Ok(Self { recipient, owners, blind: Vec::new(), dealer: None });
+        };
+        let owners = shares.parties.iter().map(seat).collect::<Result<_, _>>()?;
+        let blind =
+            shares.parties.iter().filter(|p| params.columns(p).is_none()).map(seat).collect::<Result<_, _>>()?;
+        Ok(Self { recipient, owners, blind, dealer: Some(seat(&shares.dealer)?) })
     }
 
     fn stream(&self, context: &JointContext) -> Stream {
+        let label = if self.dealer.is_some() { "tacit-score/1/online-shares" } else { "tacit-score/1/online" };
         Stream {
             context: context.session,
-            query: Transcript::new("tacit-score/1/online").u64(self.owners.len() as u64).finish(),
+            query: Transcript::new(label).u64(self.owners.len() as u64).finish(),
             seats: self.owners.clone(),
             step: POINTS,
             step_ms: context.step_ms,

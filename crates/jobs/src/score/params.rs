@@ -154,9 +154,8 @@ impl Wants {
     /// Those of a linear model.
     pub fn linear(params: &ScoreParams) -> Self {
         let private = params.mode == Mode::Private;
-        let (bound, categories) = (params.is_shared(), false);
-        let online = !params.is_shared();
-        Self { bound, error: private, ranges: private, categories, distinct: private, held: private, online }
+        let (bound, categories, held) = (params.is_shared(), false, private && params.online.is_none());
+        Self { bound, error: private, ranges: private, categories, distinct: private, held, online: true }
     }
 }
 
@@ -246,7 +245,10 @@ impl ScoreParams {
         self.output.check()?;
         if let Some(online) = &self.online {
             if !wants.online {
-                return wrong("online: only the score of a split linear model, without a dealer");
+                return wrong("online: only scores of a linear model");
+            }
+            if self.verified.is_some() {
+                return wrong("online: a window is not verified");
             }
             online.check(self)?;
         }

@@ -9,7 +9,7 @@ use tacit_types::{Fault, LocalQuery, NodeId};
 use super::checked;
 use super::circuit::Circuit;
 use super::keys::{self, Wanted};
-use super::online::{self, INDEX_ROWS_MAX};
+use super::online::{self, INDEX_ROWS_MAX, shares};
 use super::open;
 use super::params::ScoreParams;
 use crate::kind::{Estimate, Fold, Material, Opened, OpenedVector, Plan, Safeguard};
@@ -45,6 +45,13 @@ pub(super) trait Job: Send + Sync {
 /// A plan of such a job.
 pub(super) struct ScorePlan<J>(pub J);
 
+impl<J: Job> ScorePlan<J> {
+    /// The most rows that an owner with so many features brings to a window.
+    fn rows_max(&self, features: usize) -> u64 {
+        if self.0.circuit().is_some() { shares::rows::rows_max(features) } else { INDEX_ROWS_MAX }
+    }
+}
+
 /// Cells that the recipient opens: its numbers, and in verified mode what it checks them with.
 fn cells(params: &ScoreParams) -> u64 {
     if params.verified.is_some() { checked::cells(params.numbers()) } else { params.numbers() }
@@ -70,7 +77,7 @@ impl<J: Job> Plan for ScorePlan<J> {
         JobFacts {
             uses: features.chain(key).collect(),
             providers_min: self.0.providers_min(),
-            rows_max: params.online.map(|_| INDEX_ROWS_MAX),
+            rows_max: params.online.map(|_| self.rows_max(own.map_or(0, |o| o.features.len()))),
             score: Some(ScoreFacts {
                 rows: params.rows,
                 precision,
@@ -109,7 +116,9 @@ impl<J: Job> Plan for ScorePlan<J> {
         let Some(circuit) = self.0.circuit() else { return Estimate { cells, bytes_up: collect, rounds: 6 } };
         let cost = circuit.plan.cost();
         let sent = cost.sent.iter().map(|to| to.iter().sum()).chain([cost.dealt.iter().sum()]);
-        let rounds = 6 + sealed + u64::from(cost.rounds_once) + u64::from(cost.rounds_tile) * u64::from(cost.tiles);
+        // Of a window: before the first call, then for each batch.
+        let times = if self.0.score().online.is_some() { 1 } else { u64::from(cost.tiles) };
+        let rounds = 6 + sealed + u64::from(cost.rounds_once) + u64::from(cost.rounds_tile) * times;
         Estimate { cells, bytes_up: collect + sent.max().unwrap_or(0), rounds }
     }
 

@@ -118,6 +118,11 @@ impl<C: Copy + Default + Zeroize> Rows<C> {
 }
 
 impl<C: Copy + Zeroize> Kept<C> {
+    /// Rows of so many numbers each, one after the other.
+    pub fn new(count: usize, cells: Zeroizing<Vec<C>>) -> Self {
+        Self { count, cells }
+    }
+
     /// The features of a row; nothing past the last.
     pub fn row(&self, row: usize) -> &[C] {
         self.cells.get(row * self.count..(row + 1) * self.count).unwrap_or_default()

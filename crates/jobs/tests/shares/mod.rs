@@ -181,9 +181,10 @@ impl Job {
         let data = |t: &Table| ProviderRef { owner: t.owner, dataset: DatasetVersionId([1; 32]), view: "v".into() };
         let providers: Vec<ProviderRef> = self.tables.iter().map(data).collect();
         let (plain, sealed) = (Hash([1; 32]), Hash([2; 32]));
-        let attachments = [AttachmentRef { name: "keys".into(), plain, sealed, bytes: self.keys.len() as u64 }];
-        let parts =
-            Parts { providers: &providers, models: &self.models, dealer: self.dealer, attachments: &attachments };
+        let keys = [AttachmentRef { name: "keys".into(), plain, sealed, bytes: self.keys.len() as u64 }];
+        // A job that opens a window has no list of keys.
+        let attachments = if self.keys.is_empty() { &keys[..0] } else { &keys[..] };
+        let parts = Parts { providers: &providers, models: &self.models, dealer: self.dealer, attachments };
         tacit_jobs::kind(self.kind).unwrap().plan(params, &parts)
     }
 

@@ -1,5 +1,7 @@
 //! The local half of a private linear model: of an owner of data, of the model's, of both, of the dealer.
 
+use std::sync::Arc;
+
 use tacit_models::{Feature, LinearWeights, Model};
 use tacit_types::{Code, Columns, Fault, NodeId};
 use zeroize::Zeroizing;
@@ -19,7 +21,7 @@ pub(in crate::score) struct LinearFold {
     /// The first of this owner's features among all.
     first: usize,
     rows: Option<Rows<i32>>,
-    weights: Option<LinearWeights>,
+    weights: Option<Arc<LinearWeights>>,
 }
 
 impl LinearFold {
@@ -45,15 +47,24 @@ impl LinearFold {
             }
             None => None,
         };
-        let weights = match (&linear.shape, linear.model == Some(*me)) {
-            (Some(shape), true) => {
-                let names: Vec<&str> = params.owners.iter().flat_map(|o| &o.features).map(String::as_str).collect();
-                Some(shape.weights(&held(model)?, &names, linear.circuit.scale.units)?)
-            }
-            _ => None,
-        };
+        let weights = weights(params, linear, me, model)?;
         Ok(Self { params: params.clone(), linear: linear.clone(), first, rows, weights })
     }
+}
+
+/// The weights of the party that has a private model, in the formats of the job.
+///
+/// # Errors
+/// `refused.model`, `model.*` for a model that is not one of this job.
+pub(super) fn weights(
+    params: &ScoreParams,
+    linear: &Linear,
+    me: &NodeId,
+    model: Option<&[u8]>,
+) -> Result<Option<Arc<LinearWeights>>, Fault> {
+    let (Some(shape), true) = (&linear.shape, linear.model == Some(*me)) else { return Ok(None) };
+    let names: Vec<&str> = params.owners.iter().flat_map(|o| &o.features).map(String::as_str).collect();
+    Ok(Some(Arc::new(shape.weights(&held(model)?, &names, linear.circuit.scale.units)?)))
 }
 
 /// The refusal of a party that a job does not name.
@@ -83,17 +94,17 @@ impl Fold for LinearFold {
         // The features of a row that is not there: zero, as near as the ranges have it.
         let absent = |i: usize| linear.shape.as_ref().and_then(|s| s.input(first + i, 0.0)).unwrap_or(0);
         let (kept, known) = finish(rows, absent);
-        let values = LinearValues { params: params.clone(), first, kept, weights };
+        let values = LinearValues { params: Arc::new(params.clone()), first, kept, weights };
         Box::new(SharedJoint { params, circuit: linear.circuit, known, values: Box::new(values) })
     }
 }
 
 /// Features and weights.
-struct LinearValues {
-    params: ScoreParams,
-    first: usize,
-    kept: Option<Kept<i32>>,
-    weights: Option<LinearWeights>,
+pub(super) struct LinearValues {
+    pub params: Arc<ScoreParams>,
+    pub first: usize,
+    pub kept: Option<Kept<i32>>,
+    pub weights: Option<Arc<LinearWeights>>,
 }
 
 impl LinearValues {

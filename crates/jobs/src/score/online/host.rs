@@ -5,8 +5,8 @@ use serde_json::Value;
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Code, Fault, Hash};
 
-use super::super::open;
 use super::super::params::{ScoreParams, Unknown};
+use super::super::{linear, open};
 
 /// The node to its seat.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -83,6 +83,7 @@ pub fn scores(params: &ScoreParams, rows: usize, cells: &[u64]) -> Result<Vec<Va
     if cells.len() as u64 != super::cells(params.unknown, 1, rows as u64) {
         return Err(wrong());
     }
+    let scale = linear::scale(params)?;
     let (values, flags) = cells.split_at(rows);
     let known = |row: usize| match params.unknown {
         Unknown::Default => true,
@@ -90,7 +91,7 @@ pub fn scores(params: &ScoreParams, rows: usize, cells: &[u64]) -> Result<Vec<Va
         Unknown::Flag => flags.get(row) == Some(&0),
     };
     let score = |(row, cell): (usize, &u64)| {
-        if known(row) { open::meaning(params, None, *cell) } else { Ok(Value::Null) }
+        if known(row) { open::meaning(params, scale, *cell) } else { Ok(Value::Null) }
     };
     values.iter().enumerate().map(score).collect()
 }

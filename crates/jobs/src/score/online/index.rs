@@ -12,7 +12,7 @@ use super::super::params::OwnerColumns;
 pub const INDEX_ROWS_MAX: u64 = 1 << 22;
 
 /// The beginning of a key's hash: enough that no two keys of an owner share it.
-type KeyHash = [u8; 16];
+pub(super) type KeyHash = [u8; 16];
 
 /// What a key adds; nothing for one that is there twice, or in a row that the model has no rule for.
 #[derive(Clone, Copy, Zeroize)]
@@ -26,7 +26,7 @@ struct Entry {
 #[derive(Default, Zeroize, ZeroizeOnDrop)]
 pub(super) struct Index(Vec<Entry>);
 
-fn hash(key: &[u8]) -> KeyHash {
+pub(super) fn hash(key: &[u8]) -> KeyHash {
     let whole = tacit_crypto::sha256(key).0;
     let mut half = KeyHash::default();
     half.copy_from_slice(&whole[..16]); // proof: a hash has 32 bytes.
@@ -114,7 +114,7 @@ impl Builder {
 }
 
 /// The hash of the key in a row; none for NULL and for a fraction.
-fn hash_of(column: &Column, row: usize) -> Option<KeyHash> {
+pub(super) fn hash_of(column: &Column, row: usize) -> Option<KeyHash> {
     if !column.is_valid(row) {
         return None;
     }

@@ -17,7 +17,7 @@ use super::index::{Builder, Index};
 use super::tally::Tally;
 use super::{
     Answer, Ask, AskedCall, BATCH_BYTES_MAX, BATCH_CALLS_MAX, BATCH_ROWS_MAX, CALL_KEYS_MAX, CALL_SKEW_MS_MAX, Online,
-    READY, Roles, SETTLE, batch_step, cells,
+    READY, Roles, SETTLE, cells, serial,
 };
 use crate::kind::{Fold, JointContext, JointFuture, JointHalf, JointOutput};
 use crate::session;
@@ -63,7 +63,7 @@ impl JointHalf for OwnerJoint {
 }
 
 /// Rows that may be asked for now: refilled with time, at most one second's.
-struct Pace {
+pub(super) struct Pace {
     per_second: u64,
     /// In thousandths of a row.
     left: u64,
@@ -71,11 +71,11 @@ struct Pace {
 }
 
 impl Pace {
-    fn new(per_second: u64, now: Millis) -> Self {
+    pub fn new(per_second: u64, now: Millis) -> Self {
         Self { per_second, left: per_second.saturating_mul(1000), at: now }
     }
 
-    fn take(&mut self, rows: u64, now: Millis) -> bool {
+    pub fn take(&mut self, rows: u64, now: Millis) -> bool {
         let full = self.per_second.saturating_mul(1000);
         let passed = now.0.saturating_sub(self.at.0);
         self.left = self.left.saturating_add(passed.saturating_mul(self.per_second)).min(full);
@@ -102,7 +102,7 @@ struct Serving {
 async fn serve(half: OwnerJoint, mut party: Party, context: JointContext) -> Result<JointOutput, Abort> {
     session::agree(&mut party, &context.session, context.step_ms).await?;
     let OwnerJoint { params, online, index } = half;
-    let roles = Roles::of(&context, &online)?;
+    let roles = Roles::of(&context, &params, &online, None)?;
     let recipient = roles.recipient;
     let pads = roles.stream(&context).agree(&mut party).await?;
     party.progress(READY);
@@ -125,7 +125,7 @@ async fn serve(half: OwnerJoint, mut party: Party, context: JointContext) -> Res
     let mut wanted = Wanted::default();
     let mut number = 0;
     loop {
-        let step = batch_step(number);
+        let step = serial(number);
         wanted.messages.insert((step, recipient));
         match party.next(&mut wanted, BATCH_BYTES_MAX, until).await? {
             Next::Message { body, .. } => {
@@ -158,6 +158,8 @@ impl Serving {
                 }
                 (self.answer(party, &calls, rows, body)?, None)
             }
+            // Every owner of such a window has rows.
+            Ask::Counted { .. } => return blame(Offence::Malformed),
             Ask::End { calls, rows, root, seats } => {
                 let own = self.tally.window(self.params.unknown);
                 if (calls, rows, root) != (own.calls, own.rows, own.root) {
@@ -247,23 +249,36 @@ impl Serving {
 
     /// The recipient is lost: the owners settle on the calls that all of them have heard.
     async fn settle(mut self, party: &mut Party, context: &JointContext) -> Result<JointOutput, Abort> {
-        party.progress(SETTLE);
-        let others: Vec<Seat> = self.roles.owners.iter().copied().filter(|s| *s != party.seat()).collect();
-        let until = party.now().plus(context.step_ms);
-        for seat in &others {
-            party.post(*seat, SETTLE, wire::encode(&self.tally.calls()))?;
-        }
-        let heard = party.gather(&others, SETTLE, 16, until).await?.all(SETTLE)?;
-        let mut least = self.tally.calls();
-        for (seat, body) in heard {
-            let calls: u64 = wire::decode(&body).map_err(|_| Blame::seat(seat, Offence::Malformed).at(SETTLE))?;
-            least = least.min(calls);
-        }
-        self.tally.keep(least);
-        party.flush(until).await?;
+        settle(party, context, &self.roles.owners, &mut self.tally).await?;
         let seats: BTreeSet<Seat> = self.roles.owners.iter().copied().collect();
         Ok(self.finish(party, seats.into_iter().collect()))
     }
+}
+
+/// Keeps the calls that all owners have heard, once the recipient is lost.
+///
+/// # Errors
+/// [`Abort::Missing`] for an owner that is lost as well.
+pub(super) async fn settle(
+    party: &mut Party,
+    context: &JointContext,
+    owners: &[Seat],
+    tally: &mut Tally,
+) -> Result<(), Abort> {
+    party.progress(SETTLE);
+    let others: Vec<Seat> = owners.iter().copied().filter(|s| *s != party.seat()).collect();
+    let until = party.now().plus(context.step_ms);
+    for seat in &others {
+        party.post(*seat, SETTLE, wire::encode(&tally.calls()))?;
+    }
+    let heard = party.gather(&others, SETTLE, 16, until).await?.all(SETTLE)?;
+    let mut least = tally.calls();
+    for (seat, body) in heard {
+        let calls: u64 = wire::decode(&body).map_err(|_| Blame::seat(seat, Offence::Malformed).at(SETTLE))?;
+        least = least.min(calls);
+    }
+    tally.keep(least);
+    party.flush(until).await
 }
 
 #[cfg(test)]

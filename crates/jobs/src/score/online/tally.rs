@@ -19,9 +19,14 @@ pub(super) struct Tally {
 
 impl Tally {
     pub fn add(&mut self, call: &Call) {
+        self.add_leaf(call.leaf(), call.keys);
+    }
+
+    /// A call of which only the leaf's hash and its number of keys are known.
+    pub fn add_leaf(&mut self, leaf: Hash, keys: u32) {
         let before = self.total_rows();
-        self.leaves.push(call.leaf());
-        self.rows.push(before + u64::from(call.keys));
+        self.leaves.push(leaf);
+        self.rows.push(before + u64::from(keys));
     }
 
     pub fn calls(&self) -> u64 {
@@ -49,15 +54,20 @@ impl Tally {
     /// What the window ends with at a seat, and what its host is told.
     pub fn finish(self, unknown: Unknown, survivors: Vec<Seat>) -> (JointOutput, Vec<u8>) {
         let window = self.window(unknown);
-        let output = JointOutput {
-            package: Some(window.encode()),
-            release: Vec::new(),
-            survivors,
-            cells_in: window.cells,
-            payload_bytes: window.cells * 8,
-            cells_out: window.rows,
-            cells_suppressed: 0,
-        };
+        let output = output(window, survivors);
         (output, told(&Tell::Closed { leaves: self.leaves }))
+    }
+}
+
+/// What a window ends with at a seat.
+pub(super) fn output(window: Window, survivors: Vec<Seat>) -> JointOutput {
+    JointOutput {
+        package: Some(window.encode()),
+        release: Vec::new(),
+        survivors,
+        cells_in: window.cells,
+        payload_bytes: window.cells * 8,
+        cells_out: window.rows,
+        cells_suppressed: 0,
     }
 }

@@ -1,0 +1,159 @@
+//! The dealer's seat in a window on shares: deals as much as is asked for ahead, and sees no call.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tacit_mpc::Dealer;
+use tacit_protocol::{Abort, Blame, Next, Offence, Party, Wanted};
+use tacit_receipts::Window;
+use tacit_types::limits::SEATS_MAX;
+use tacit_types::wire;
+use tacit_types::{Columns, Fault, Millis, Seat, Step};
+
+use super::super::super::circuit::Circuit;
+use super::super::super::params::{ScoreParams, Unknown};
+use super::super::tally::output;
+use super::super::{Online, READY, Roles, cells, serial};
+use super::party::OPENING_STEPS;
+use super::{LOTS_MAX, Shares, Want, terms};
+use crate::kind::{Fold, JointContext, JointFuture, JointHalf, JointOutput};
+use crate::session;
+
+/// Bytes of what an owner says to the dealer.
+const WANT_BYTES_MAX: usize = 128 + 2 * SEATS_MAX;
+
+/// The dealer's half, which has nothing of its own.
+pub(in crate::score) struct DealerFold<I> {
+    pub params: ScoreParams,
+    pub online: Online,
+    pub circuit: Arc<Circuit<I>>,
+}
+
+impl<I: Copy + Send + Sync + 'static> Fold for DealerFold<I> {
+    fn take(&mut self, _: &Columns) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Box<dyn JointHalf> {
+        self
+    }
+}
+
+impl<I: Copy + Send + Sync + 'static> JointHalf for DealerFold<I> {
+    fn run(self: Box<Self>, party: Party, context: JointContext) -> JointFuture {
+        Box::pin(serve(*self, party, context))
+    }
+}
+
+/// What the owners have said at the end.
+#[derive(Default)]
+struct Ends(BTreeMap<Seat, (Window, Vec<Seat>)>);
+
+impl Ends {
+    /// What all owners who are there say; `None` as long as one of them has not.
+    ///
+    /// # Errors
+    /// Blame for an owner that says something else than the others.
+    fn agreed(&self, owners: &[Seat], step: Step) -> Result<Option<(Window, Vec<Seat>)>, Abort> {
+        let Some((_, first)) = self.0.first_key_value() else { return Ok(None) };
+        if let Some((seat, _)) = self.0.iter().find(|(_, said)| *said != first) {
+            return Err(Blame::seat(*seat, Offence::BadSum).at(step));
+        }
+        let all = owners.iter().filter(|s| first.1.contains(s)).all(|s| self.0.contains_key(s));
+        Ok(all.then(|| first.clone()))
+    }
+}
+
+struct Serving {
+    shares: Shares,
+    unknown: Unknown,
+    corrected: Seat,
+    dealer: Dealer,
+    dealt: u32,
+    heard: BTreeMap<Seat, u32>,
+    ends: Ends,
+    step_ms: u64,
+}
+
+async fn serve<I: Copy + Send + Sync>(
+    half: DealerFold<I>,
+    mut party: Party,
+    context: JointContext,
+) -> Result<JointOutput, Abort> {
+    session::agree(&mut party, &context.session, context.step_ms).await?;
+    let DealerFold { params, online, circuit } = half;
+    let shares = Shares::of(&circuit);
+    let roles = Roles::of(&context, &params, &online, Some(&shares))?;
+    let terms = terms(&circuit, &roles, &context)?;
+    let dealer = Dealer::open(&mut party, &terms).await?;
+    let corrected = roles.owners.get(circuit.plan.corrected()).copied().unwrap_or(roles.recipient);
+    let mut serving = Serving {
+        shares,
+        unknown: params.unknown,
+        corrected,
+        dealer,
+        dealt: 0,
+        heard: roles.owners.iter().map(|s| (*s, 0)).collect(),
+        ends: Ends::default(),
+        step_ms: context.step_ms,
+    };
+    party.progress(READY);
+    let open_ms = online.seconds.saturating_mul(1000) + context.step_ms.saturating_mul(OPENING_STEPS + 2);
+    let until = party.now().plus(open_ms);
+    serving.run(&mut party, &roles.owners, until).await
+}
+
+impl Serving {
+    async fn run(&mut self, party: &mut Party, owners: &[Seat], until: Millis) -> Result<JointOutput, Abort> {
+        let (mut wanted, mut lost) = (Wanted::default(), BTreeSet::new());
+        loop {
+            let step = serial(self.heard.get(&self.corrected).copied().unwrap_or(0));
+            if let Some((window, seats)) = self.ends.agreed(owners, step)? {
+                if !seats.contains(&party.seat()) {
+                    return Err(Abort::Missing { step, seats: vec![party.seat()] });
+                }
+                return Ok(output(window, seats));
+            }
+            let open = self.heard.iter().filter(|(seat, _)| !self.ends.0.contains_key(seat));
+            wanted.messages = open.map(|(seat, heard)| (serial(*heard), *seat)).collect();
+            match party.next(&mut wanted, WANT_BYTES_MAX, until).await? {
+                Next::Message { from, step, body } => self.take(party, from, step, &body).await?,
+                Next::Lost(seat) => {
+                    lost.insert(seat);
+                    if owners.iter().all(|s| lost.contains(s)) {
+                        return Err(Abort::Missing { step, seats: owners.to_vec() });
+                    }
+                }
+                Next::Host(_) => {}
+                Next::Time => return Err(Abort::Missing { step, seats: vec![self.corrected] }),
+            }
+        }
+    }
+
+    async fn take(&mut self, party: &mut Party, from: Seat, step: Step, body: &[u8]) -> Result<(), Abort> {
+        let blame = |offence| Err(Blame::seat(from, offence).at(step));
+        let heard = self.heard.entry(from).or_default();
+        *heard += 1;
+        party.forget_of(from, serial(*heard));
+        match wire::decode_capped::<Want>(body, WANT_BYTES_MAX) {
+            Ok(Want::Lots(upto)) if from == self.corrected => {
+                if upto > self.shares.lots() || upto <= self.dealt || upto - self.dealt > LOTS_MAX {
+                    return blame(Offence::Flow);
+                }
+                while self.dealt < upto {
+                    let lot = self.dealer.deal(self.shares.lot(self.dealt))?;
+                    // One lot at a time: who takes none gets none.
+                    party.send(from, serial(self.dealt), lot, party.now().plus(self.step_ms)).await?;
+                    self.dealt += 1;
+                }
+                Ok(())
+            }
+            Ok(Want::End { calls, rows, root, seats }) => {
+                let window = Window { calls, rows, cells: cells(self.unknown, calls, rows), root };
+                self.ends.0.insert(from, (window, seats));
+                Ok(())
+            }
+            Ok(Want::Lots(_)) | Err(_) => blame(Offence::Malformed),
+        }
+    }
+}
