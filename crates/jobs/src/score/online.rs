@@ -41,7 +41,10 @@ use crate::session::{COLLECT_ROUND, ONLINE_ROUND};
 use shares::Shares;
 
 pub use index::INDEX_ROWS_MAX;
-pub use shares::{LOT_PIECES, LOTS_LOW, LOTS_MAX, PEER_MS_MAX, PIECE_ROWS, STOCK_BYTES_MAX, STOCK_MS_MAX};
+pub use shares::{
+    DEAL_MS_MAX, FLYING_PIECES_MAX, LOT_PIECES, LOTS_LOW, LOTS_MAX, PEER_MS_MAX, PIECE_ROWS, STOCK_BYTES_MAX,
+    STOCK_MS_MAX,
+};
 
 /// Keys of one call.
 pub const CALL_KEYS_MAX: usize = 1024;

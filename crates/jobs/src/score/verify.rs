@@ -61,7 +61,9 @@ impl VerifyParams {
         if output.precision != Precision::Decision || self.score.link != LinkWord::Identity {
             return wrong("output: yes or no, before any link");
         }
-        let Some(rule) = &self.rule else { return self.score.check_for(Wants::linear(&self.score)) };
+        let Some(rule) = &self.rule else {
+            return self.score.check_for(Wants { online: false, ..Wants::linear(&self.score) });
+        };
         if self.score.mode != Mode::Split || output.decimals.is_some() || !output.edges.is_empty() {
             return wrong("rule: without a model and a threshold");
         }

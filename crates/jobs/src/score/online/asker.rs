@@ -12,7 +12,7 @@ use super::super::params::ScoreParams;
 use super::super::plan::result_disclosure;
 use super::host::{Asked, Say, Tell, told};
 use super::shares::party::OPENING_STEPS;
-use super::shares::{STOCK_MS_MAX, Shares, pieces};
+use super::shares::{FLYING_PIECES_MAX, STOCK_MS_MAX, Shares, pieces};
 use super::tally::Tally;
 use super::{
     ANSWER_BYTES_MAX, ANSWER_MS_MAX, Answer, Ask, AskedCall, BATCH_CALLS_MAX, BATCH_ROWS_MAX, BATCHES_MAX,
@@ -63,7 +63,7 @@ struct Batch {
     until: Millis,
 }
 
-/// A batch that waits for randomness.
+/// A batch that waits for randomness, or for others to be answered.
 struct Pending {
     tag: u64,
     calls: Vec<Vec<Blob>>,
@@ -199,10 +199,14 @@ impl Serving {
         self.put(party)
     }
 
-    /// Puts the batch that waits to the owners, once there is randomness for it.
+    /// Puts the batch that waits to the owners, once there is randomness for it and not too much is under way.
     fn put(&mut self, party: &mut Party) -> Result<(), Abort> {
         let rows = |p: &Pending| p.calls.iter().map(Vec::len).sum::<usize>() as u64;
-        let enough = |p: &Pending| self.stock.as_ref().is_none_or(|s| s.taken + pieces(rows(p)) <= s.dealt);
+        let flying = self.batches.values().map(|b| pieces(b.keys.iter().sum::<usize>() as u64)).sum::<u32>();
+        let enough = |p: &Pending| {
+            let wanted = pieces(rows(p));
+            self.stock.as_ref().is_none_or(|s| s.taken + wanted <= s.dealt && flying + wanted <= FLYING_PIECES_MAX)
+        };
         let Some(Pending { tag, calls, .. }) = self.pending.take_if(|p| enough(p)) else { return Ok(()) };
         let keys: Vec<usize> = calls.iter().map(Vec::len).collect();
         let rows: usize = keys.iter().sum();
@@ -307,7 +311,7 @@ impl Serving {
             None => Ok(self.open(party, batch.sum, &batch.keys)?),
         };
         party.tell_host(told(&Tell::Answered { tag: batch.tag, asked: Some(batch.asked), outcome }));
-        Ok(())
+        self.put(party)
     }
 
     /// The numbers of each call: its rows, then its flags.

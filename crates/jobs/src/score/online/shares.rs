@@ -48,13 +48,18 @@ pub const LOT_PIECES: u32 = 16;
 pub const LOTS_LOW: u32 = 16;
 /// Lots that are held, or on their way, at most.
 pub const LOTS_MAX: u32 = 32;
+/// Pieces that are on their way at a time.
+pub const FLYING_PIECES_MAX: u32 = LOTS_MAX * LOT_PIECES;
 /// Bytes of dealt randomness that a window holds at most.
 pub const STOCK_BYTES_MAX: usize = 64 << 20;
 /// How long a batch waits in the recipient's node for randomness.
 pub const STOCK_MS_MAX: u64 = 1_000;
-/// How long an owner waits for another, or for the dealer, before it tells the recipient.
-pub const PEER_MS_MAX: u64 = 1_000;
+/// How long an owner waits for another before it tells the recipient; less than the recipient waits for both.
+pub const PEER_MS_MAX: u64 = 1_500;
+/// How long an owner waits for what the dealer owes it, before it tells the recipient.
+pub const DEAL_MS_MAX: u64 = 5_000;
 
+const _: () = assert!(PEER_MS_MAX < super::ANSWER_MS_MAX);
 const _: () = assert!((LOTS_LOW * LOT_PIECES * PIECE_ROWS) as usize >= BATCH_ROWS_MAX && LOTS_LOW < LOTS_MAX);
 
 /// What the recipient and the dealer know of such a window.

@@ -14,7 +14,7 @@ use super::super::super::circuit::{Circuit, Input};
 use super::super::super::params::Unknown;
 use super::super::super::shared::{Values, not_ours, pack};
 use super::super::{Answer, cells, serial};
-use super::Join;
+use super::{Join, pieces};
 
 /// What this party brings to a batch, or to what is done once.
 pub(super) struct Brought<I> {
@@ -80,7 +80,7 @@ enum State {
 /// One batch.
 pub(super) struct Batch {
     number: u32,
-    /// Keys of each call.
+    /// Keys of each call; none of a batch that is refused.
     calls: Vec<usize>,
     request: Hash,
     pad: Option<Pad>,
@@ -145,6 +145,11 @@ impl Batch {
         }
         let state = State::Done(Answer::Refused(code));
         Ok(Self { number, calls: Vec::new(), request, pad: None, state, until, told: false })
+    }
+
+    /// Pieces that are held for it.
+    pub fn pieces(&self) -> u32 {
+        pieces(self.calls.iter().sum::<usize>() as u64)
     }
 
     pub fn number(&self) -> u32 {

@@ -23,7 +23,7 @@ use super::super::{
     serial,
 };
 use super::batch::{Batch, Brought, Rounds, Way, shown};
-use super::{Lookup, PEER_MS_MAX, PIECE_ROWS, Shares, Want, pieces, terms};
+use super::{DEAL_MS_MAX, FLYING_PIECES_MAX, Lookup, PEER_MS_MAX, PIECE_ROWS, Shares, Want, pieces, terms};
 use crate::kind::{JointContext, JointFuture, JointHalf, JointOutput};
 use crate::session;
 
@@ -184,7 +184,7 @@ impl<I: Copy + Send + Sync + 'static> Serving<I> {
 
     /// When somebody is overdue next.
     fn wake(&self) -> Option<Millis> {
-        let lots = self.lots.iter().filter(|l| l.came < l.asked && !l.told).map(|l| l.since.plus(PEER_MS_MAX));
+        let lots = self.lots.iter().filter(|l| l.came < l.asked && !l.told).map(|l| l.since.plus(DEAL_MS_MAX));
         let batches = self.batches.iter().filter(|b| !b.told && !b.is_done()).map(|b| b.until);
         lots.chain(batches).min()
     }
@@ -193,7 +193,7 @@ impl<I: Copy + Send + Sync + 'static> Serving<I> {
     fn overdue(&mut self, party: &mut Party) -> Result<(), Abort> {
         let now = party.now();
         let mut seats: Vec<Seat> = Vec::new();
-        if let Some(lots) = self.lots.as_mut().filter(|l| l.came < l.asked && l.since.plus(PEER_MS_MAX) <= now) {
+        if let Some(lots) = self.lots.as_mut().filter(|l| l.came < l.asked && l.since.plus(DEAL_MS_MAX) <= now) {
             lots.told = true;
             seats.push(lots.dealer);
         }
@@ -304,8 +304,10 @@ impl<I: Copy + Send + Sync + 'static> Serving<I> {
             return blame(Offence::Malformed);
         }
         let rows: usize = heard.calls.iter().map(|(keys, _)| keys).sum();
-        let (taken, flying) = (pieces(rows as u64), self.batches.len() >= BATCHES_MAX);
-        if self.tally.total_rows() > self.params.rows || flying || taken > self.live.stock() {
+        let taken = pieces(rows as u64);
+        let flying = self.batches.iter().map(Batch::pieces).sum::<u32>() + taken;
+        let many = self.batches.len() >= BATCHES_MAX || flying > FLYING_PIECES_MAX;
+        if self.tally.total_rows() > self.params.rows || many || taken > self.live.stock() {
             return blame(Offence::Flow);
         }
         self.begin(party, heard, rows)?;
