@@ -231,7 +231,8 @@ pub fn score(out: &Out, args: &ScoreArgs) -> Result<(), Fault> {
 fn line(score: &Value) -> Vec<String> {
     let value = match &score["score"] {
         Value::Null => "-".to_owned(),
-        Value::Number(n) => format!("{:.6}", n.as_f64().unwrap_or(f64::NAN)),
+        // A band is a whole number, a score is none.
+        Value::Number(n) if n.is_f64() => format!("{:.6}", n.as_f64().unwrap_or(f64::NAN)),
         other => other.to_string(),
     };
     vec![score["key"].as_str().unwrap_or("").to_owned(), value]
@@ -245,5 +246,7 @@ mod tests {
     fn a_score_is_shown_by_its_key() {
         assert_eq!(line(&json!({"key": "a", "score": 0.5})), ["a", "0.500000"]);
         assert_eq!(line(&json!({"key": "b", "score": null})), ["b", "-"]);
+        assert_eq!(line(&json!({"key": "c", "score": 2})), ["c", "2"]);
+        assert_eq!(line(&json!({"key": "d", "score": true})), ["d", "true"]);
     }
 }
