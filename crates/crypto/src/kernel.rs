@@ -94,9 +94,11 @@ pub trait Lane: sealed::Sealed + Copy + Default + Send + Sync + Zeroize + 'stati
     /// Adds or subtracts elements in place where both lie as little-endian bytes. Stops at the shorter of
     /// the two.
     fn add_stream(sum: &mut [u8], bytes: &[u8], subtract: bool);
-    /// Adds the elements of four rows of little-endian bytes in one pass over the sum, which is bytes, too.
-    /// Stops at the shortest.
-    fn add_rows(sum: &mut [u8], rows: [&[u8]; 4]);
+    /// As [`Lane::add_stream`], with the widest instructions here: for long rows.
+    fn add_row(sum: &mut [u8], row: &[u8], subtract: bool) {
+        let done = Self::op(subtract).map_or(0, |op| add_wide(op.0, sum, row));
+        Self::add_stream(sum.get_mut(done..).unwrap_or_default(), row.get(done..).unwrap_or_default(), subtract);
+    }
     /// Appends the elements as little-endian bytes.
     fn write_bytes(lanes: &[Self], out: &mut Vec<u8>);
     /// The kernel's operation, `None` where the kernel has no such lane.
@@ -153,15 +155,6 @@ macro_rules! lane {
                 }
             }
 
-            fn add_rows(sum: &mut [u8], rows: [&[u8]; 4]) {
-                let [a, b, c, d] = rows.map(|row| row.as_chunks::<$bytes>().0);
-                for ((((s, a), b), c), d) in sum.as_chunks_mut::<$bytes>().0.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-                    let pairs =
-                        [(a, b), (c, d)].map(|(x, y)| <$t>::from_le_bytes(*x).wrapping_add(<$t>::from_le_bytes(*y)));
-                    *s = <$t>::from_le_bytes(*s).wrapping_add(pairs[0].wrapping_add(pairs[1])).to_le_bytes();
-                }
-            }
-
             fn write_bytes(lanes: &[Self], out: &mut Vec<u8>) {
                 if cfg!(target_endian = "little") {
                     out.extend_from_slice(as_bytes(lanes));
@@ -214,7 +207,7 @@ fn as_bytes<L: Lane>(lanes: &[L]) -> &[u8] {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86::{encode, expand_key, run};
+pub(crate) use x86::{add_wide, encode, expand_key, run};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -395,6 +388,49 @@ mod x86 {
         }
     }
 
+    /// Bytes of a sum that are asked for before they are added to: the sum comes from a farther cache than the row.
+    const SUM_AHEAD: usize = 2 << 10;
+
+    /// Adds or subtracts whole registers of 64 bytes of a row; gives how many bytes it did, a multiple of an element's.
+    pub(crate) fn add_wide(op: Op, sum: &mut [u8], row: &[u8]) -> usize {
+        if !is_x86_feature_detected!("avx512f") {
+            return 0;
+        }
+        let (sum, row) = (sum.as_chunks_mut::<64>().0, row.as_chunks::<64>().0);
+        let done = sum.len().min(row.len()) * 64;
+        // SAFETY: the feature was found.
+        unsafe {
+            match op {
+                Op::Add32 => add_512::<ADD32>(sum, row),
+                Op::Sub32 => add_512::<SUB32>(sum, row),
+                Op::Add64 => add_512::<ADD64>(sum, row),
+                Op::Sub64 => add_512::<SUB64>(sum, row),
+                Op::Store => return 0,
+            }
+        }
+        done
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn add_512<const OP: u8>(sum: &mut [[u8; 64]], row: &[[u8; 64]]) {
+        for (s, r) in sum.iter_mut().zip(row) {
+            let at: *mut __m512i = s.as_mut_ptr().cast();
+            // SAFETY: sixty-four bytes of each are readable and of the sum writable, unaligned; a prefetch reads nothing,
+            // so that it may lie beyond the sum.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(SUM_AHEAD));
+                let (s, r) = (_mm512_loadu_si512(at), _mm512_loadu_si512(r.as_ptr().cast()));
+                let s = match OP {
+                    ADD32 => _mm512_add_epi32(s, r),
+                    SUB32 => _mm512_sub_epi32(s, r),
+                    ADD64 => _mm512_add_epi64(s, r),
+                    _ => _mm512_sub_epi64(s, r),
+                };
+                _mm512_storeu_si512(at, s);
+            }
+        }
+    }
+
     /// Encodes whole groups of sixteen; gives how many elements it did, or `None` when one of them
     /// is not a finite number.
     pub(crate) fn encode(values: &[f32], clip: f32, factor: f32, out: &mut [u32]) -> Option<usize> {
@@ -455,6 +491,11 @@ pub(crate) fn expand_key(_: Backend, _: &[u8; 32]) -> Option<Schedule> {
 
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn run(_: Backend, _: &Schedule, _: u64, _: u64, _: Op, _: &mut [[u8; STRIDE]]) {}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn add_wide(_: Op, _: &mut [u8], _: &[u8]) -> usize {
+    0
+}
 
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn encode(_: &[f32], _: f32, _: f32, _: &mut [u32]) -> Option<usize> {

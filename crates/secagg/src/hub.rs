@@ -20,7 +20,7 @@ use crate::recover::{Opened, Recovery};
 use crate::relay::{Collector, spread};
 use crate::round::{Agreed, Member, is_vote};
 use crate::signed::{Kind, Signed};
-use crate::sum::{Chunks, Sum};
+use crate::sum::Sum;
 use crate::vector::Source;
 use crate::verify::hub::Watch;
 use crate::verify::{ClaimedSurvivors, List, PieceDigest};
@@ -79,7 +79,7 @@ async fn start<'a>(
 
 struct Hub<'a> {
     member: Member<'a>,
-    /// Complete vectors wait in it, as many as may be on their way in.
+    /// Every vector with a header, and of each that is on its way in exactly the chunks that its [`Staging`] keeps.
     sum: Sum,
     headers: Vec<Signed>,
     blames: Vec<Blame>,
@@ -87,10 +87,12 @@ struct Hub<'a> {
     watch: Option<Watch>,
 }
 
-/// A vector on its way in. It is added to the sum only when it is complete and its signed header
-/// fits, because half of a lost sender's vector could never be taken out again.
+/// A vector on its way in. Each chunk is added to the sum at once, while it lies in a cache from its hashing, and kept
+/// until the vector is complete and its signed header fits. What does not get that far is subtracted again: sums in a
+/// ring wrap, so that nothing of it is left, and no sum is opened while a vector is in staging.
 struct Staging {
-    chunks: Chunks,
+    /// What has been added: the chunks as they came, each with its offset, in order.
+    chunks: Vec<(usize, Vec<u8>)>,
     /// Of the vector, joined from what the driver hashed where the chunks arrived. A verified round has
     /// another root.
     root: Option<Root>,
@@ -103,15 +105,30 @@ impl Staging {
         Self { chunks: Vec::new(), root, tail: Vec::with_capacity(HEADER_BYTES), until }
     }
 
-    /// Takes a chunk in: what lies before `bytes` is the vector, the rest its header.
-    fn take(&mut self, offset: usize, mut chunk: Vec<u8>, known: &tacit_crypto::Pieces, bytes: usize) {
+    /// Takes a chunk in and adds it: what lies before `bytes` is the vector, the rest its header.
+    fn take(&mut self, sum: &mut Sum, offset: usize, mut chunk: Vec<u8>, known: &tacit_crypto::Pieces, bytes: usize) {
         let body = chunk.len().min(bytes.saturating_sub(offset));
         self.tail.extend_from_slice(chunk.get(body..).unwrap_or_default());
         chunk.truncate(body);
         if let Some(root) = &mut self.root {
             root.push(&chunk, known);
         }
+        sum.add(offset, &chunk);
         self.chunks.push((offset, chunk));
+    }
+
+    /// Gives the vector up: the sum is as if it had never come.
+    fn leave(self, sum: &mut Sum) {
+        self.chunks.iter().for_each(|(offset, chunk)| sum.subtract(*offset, chunk));
+    }
+
+    /// BLAKE3 of the whole vector.
+    fn hash(&self) -> Hash {
+        let mut hasher = blake3::Hasher::new();
+        for (_, chunk) in &self.chunks {
+            hasher.update(chunk);
+        }
+        Hash(hasher.finalize().into())
     }
 }
 
@@ -173,17 +190,17 @@ impl Hub<'_> {
                 let seat = chunk.from;
                 let begins = waiting.remove(&seat);
                 let turn = party.now().plus(epoch.plan.step_ms);
-                let fits = chunk.total == (self.bytes() + HEADER_BYTES) as u64;
+                if chunk.total != (bytes + HEADER_BYTES) as u64 {
+                    self.blames.push(Blame::seat(seat, Offence::Malformed));
+                    break;
+                }
                 let vector = staging
                     .entry(seat)
                     .or_insert_with(|| Staging::new(turn, (!verified).then(|| Root::new(bytes as u64))));
-                vector.take(chunk.offset as usize, chunk.bytes, &chunk.pieces, bytes);
-                if !fits {
-                    self.blames.push(Blame::seat(seat, Offence::Malformed));
-                }
-                let ended = if fits && !chunk.last { None } else { staging.remove(&seat) };
+                vector.take(&mut self.sum, chunk.offset as usize, chunk.bytes, &chunk.pieces, bytes);
+                let ended = if chunk.last { staging.remove(&seat) } else { None };
                 let ends = ended.is_some();
-                if let Some(vector) = ended.filter(|_| fits) {
+                if let Some(vector) = ended {
                     self.complete(party, epoch, seat, vector).await?;
                 }
                 if begins || ends {
@@ -191,6 +208,7 @@ impl Hub<'_> {
                 }
             }
         }
+        staging.into_values().for_each(|vector| vector.leave(&mut self.sum));
         self.headers.sort_by_key(|h| h.seat);
         Ok(())
     }
@@ -206,10 +224,8 @@ impl Hub<'_> {
     ) -> Option<(BTreeSet<Seat>, Millis)> {
         let (gone, now) = (party.gone(), party.now());
         waiting.retain(|s| !gone.contains(s));
-        staging.retain(|s, vector| !gone.contains(s) && now < vector.until);
-        if staging.len() + self.sum.waiting() >= slots(self.round()) {
-            self.sum.settle();
-        }
+        let over = staging.extract_if(.., |s, vector| gone.contains(s) || now >= vector.until);
+        over.for_each(|(_, vector)| vector.leave(&mut self.sum));
         let mut from: BTreeSet<Seat> = staging.keys().copied().collect();
         if staging.len() < slots(self.round()) {
             from.extend(waiting.iter());
@@ -218,21 +234,29 @@ impl Hub<'_> {
         (!from.is_empty() && now < deadline).then_some((from, until))
     }
 
-    async fn complete(&mut self, party: &mut Party, epoch: &Epoch, seat: Seat, vector: Staging) -> Result<(), Abort> {
-        let (mut root, verified) = (vector.root.and_then(Root::finish), self.watch.is_some());
+    async fn complete(
+        &mut self,
+        party: &mut Party,
+        epoch: &Epoch,
+        seat: Seat,
+        mut vector: Staging,
+    ) -> Result<(), Abort> {
+        let (mut root, verified) = (vector.root.take().and_then(Root::finish), self.watch.is_some());
         if let Some(watch) = &mut self.watch {
-            root = Some(watch.keep(seat, vector.chunks.iter().flat_map(|(_, chunk)| chunk).copied().collect()));
+            let mut whole = Vec::with_capacity(vector.chunks.iter().map(|(_, chunk)| chunk.len()).sum());
+            vector.chunks.iter().for_each(|(_, chunk)| whole.extend_from_slice(chunk));
+            root = Some(watch.keep(seat, whole));
         }
         let signed = Signed::read(&vector.tail);
         let signed = signed.filter(|s| s.is(party.seating(), Kind::Header, &self.member.tr, 0, seat));
         // Before a seat is blamed the machine hashes for itself: what a driver hashed amiss is not the sender's fault.
-        let fits = |claimed: Hash| Some(claimed) == root || (!verified && claimed == hash_of(&vector.chunks));
+        let fits = |claimed: Hash| Some(claimed) == root || (!verified && claimed == vector.hash());
         let Some(signed) = signed.filter(|s| s.open::<Header>().is_some_and(|h| fits(h.root))) else {
             self.blames.push(Blame::seat(seat, Offence::BadInput));
             self.watch.iter_mut().for_each(|watch| watch.forget(seat));
+            vector.leave(&mut self.sum);
             return Ok(());
         };
-        self.sum.push(vector.chunks);
         let body = Receipt { header: signed.body_hash() };
         let receipt = Signed::new(party, Kind::Receipt, &self.member.tr, u32::from(seat.0), &body);
         self.headers.push(signed);
@@ -401,15 +425,6 @@ impl Hub<'_> {
             }
         }
     }
-}
-
-/// BLAKE3 of a whole vector.
-fn hash_of(chunks: &Chunks) -> Hash {
-    let mut hasher = blake3::Hasher::new();
-    for (_, chunk) in chunks {
-        hasher.update(chunk);
-    }
-    Hash(hasher.finalize().into())
 }
 
 #[cfg(test)]

@@ -131,3 +131,28 @@ fn another_key_or_nonce_gives_another_mask() {
         .collect();
     assert!(streams[0] != streams[1] && streams[0] != streams[2] && streams[1] != streams[2]);
 }
+
+fn rows_add_up<L: Lane>() {
+    // Lengths about a register's and places that no register is aligned to; high bytes, so that carries would show.
+    let bytes = |len: usize, by: usize| (0..len).map(|i| (i * by + 201) as u8).collect::<Vec<u8>>();
+    for length in [0, 1, L::BYTES, 63, 64, 65, 64 + L::BYTES, 1000, 4096, 4111] {
+        for shorter in [0, 1, L::BYTES, 64] {
+            let (sum, row) = (bytes(length + 3, 89), bytes(length.saturating_sub(shorter) + 5, 57));
+            for subtract in [false, true] {
+                let (mut wide, mut plain) = (sum.clone(), sum.clone());
+                L::add_row(&mut wide[3..], &row[5..], subtract);
+                L::add_stream(&mut plain[3..], &row[5..], subtract);
+                assert_eq!(wide, plain, "{length} {shorter} {subtract}");
+                L::add_row(&mut wide[3..], &row[5..], !subtract);
+                assert_eq!(wide, sum, "{length} {shorter} {subtract} and back");
+            }
+        }
+    }
+}
+
+#[test]
+fn long_rows_are_added_as_their_portable_twin_adds_them() {
+    rows_add_up::<u32>();
+    rows_add_up::<u64>();
+    rows_add_up::<u128>();
+}
