@@ -66,15 +66,23 @@ impl Lagrange {
     }
 }
 
-/// `x_i prod_{j != i} (x_j - x_i)`. The differences have 17 bits with their sign, so that three of
-/// them multiply in a machine word before a scalar multiplication is needed. Indices are public.
+/// `x_i prod_{j != i} (x_j - x_i)`. The factors have 17 bits at most, so that seven of them and more multiply in a machine's
+/// double word before a scalar multiplication is needed; signs are counted apart. Indices are public.
 fn denominator(index: u16, indices: &[u16]) -> Scalar {
-    let others: Vec<i64> = indices.iter().filter(|j| **j != index).map(|j| i64::from(*j) - i64::from(index)).collect();
-    let small = |n: i64| {
-        let magnitude = Scalar::from(n.unsigned_abs());
-        if n < 0 { -magnitude } else { magnitude }
-    };
-    others.chunks(3).fold(point(index), |acc, three| acc * small(three.iter().product()))
+    let (mut product, mut run) = (Scalar::ONE, u128::from(index) + 1);
+    for other in indices.iter().filter(|j| **j != index) {
+        let factor = u128::from(other.abs_diff(index));
+        match run.checked_mul(factor) {
+            Some(longer) => run = longer,
+            None => {
+                product *= Scalar::from(run);
+                run = factor;
+            }
+        }
+    }
+    product *= Scalar::from(run);
+    let below = indices.iter().filter(|j| **j < index).count();
+    if below.is_multiple_of(2) { product } else { -product }
 }
 
 fn point(index: u16) -> Scalar {
@@ -121,6 +129,20 @@ mod tests {
         let f: Vec<Scalar> = shares.iter().map(|s| *s.expose_scalar()).collect();
         assert_eq!(f[0] + f[0] - f[1], *secret.expose_scalar());
         assert_eq!(f[2] - f[1], f[1] - f[0]);
+    }
+
+    #[test]
+    fn weights_are_those_of_the_formula_for_near_and_far_indices() {
+        let near: Vec<u16> = (0..72).map(|i| i * 13 % 997).collect();
+        let far: Vec<u16> = (0..72).map(|i| if i % 3 == 0 { u16::MAX - 7 * i } else { 11 * i }).collect();
+        for indices in [near, far, vec![u16::MAX, 0], vec![5]] {
+            let weights = Lagrange::new(&indices).unwrap().weights;
+            for (i, weight) in indices.iter().zip(weights) {
+                let others = indices.iter().filter(|j| *j != i);
+                let formula = others.map(|j| point(*j) * (point(*j) - point(*i)).invert());
+                assert_eq!(weight, formula.product::<Scalar>(), "{i} of {indices:?}");
+            }
+        }
     }
 
     #[test]
