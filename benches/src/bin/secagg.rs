@@ -42,6 +42,8 @@ const TAGS: Step = Step::new(ROUND, 9);
 const PROOF: Step = Step::new(ROUND, 10);
 
 fn main() -> ExitCode {
+    // As the product's programs do.
+    tacit_protocol::keep_chunk_memory();
     let arguments = Arguments::parse();
     if let Some(budgets) = &arguments.check {
         return check(budgets);

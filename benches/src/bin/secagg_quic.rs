@@ -27,6 +27,8 @@ const PARTIES: usize = 10;
 const ROUNDS: u16 = 9;
 
 fn main() -> ExitCode {
+    // As the product's programs do.
+    tacit_protocol::keep_chunk_memory();
     let arguments = Arguments::parse();
     let d = if arguments.quick { 100_000 } else { 1_000_000 };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();

@@ -42,6 +42,19 @@ pub fn chunk_buffer(bytes: usize) -> Vec<u8> {
     Vec::with_capacity(bytes + HEADER_BYTES + CARRIER_BYTES)
 }
 
+/// Bytes that the allocator is asked for once, below the most that glibc's thresholds follow (32 MiB).
+const KEPT_BYTES: usize = 31 << 20;
+
+/// Has the process keep the memory of freed chunks for the next ones; to be called once, when a program begins.
+///
+/// The allocator of glibc gives the memory of buffers as long as a chunk back to the system when they are freed, and asks
+/// for it again page by page for the next: half as long again as adding a chunk to a sum takes. Its thresholds follow the
+/// longest buffer that was mapped apart and freed, so one such buffer, of which no page is touched, is enough: freed
+/// memory at the end of a heap is then kept up to twice its length. Other allocators are left as they are.
+pub fn keep_chunk_memory() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(KEPT_BYTES)));
+}
+
 /// Bytes of the longest frame.
 pub const FRAME_BYTES_MAX: usize = HEADER_BYTES + CHUNK_BYTES_MAX;
 

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    tacit_protocol::keep_chunk_memory();
     let cli = cli::Cli::parse();
     let out = output::Out::new(&cli);
     logging(cli.log.as_deref());
