@@ -1,7 +1,9 @@
 //! Scores online at the recipient's node: published models, callers, and the HTTP server that takes their calls.
 
+mod body;
 mod http;
 mod link;
+mod listener;
 mod series;
 pub mod signature;
 
@@ -13,10 +15,11 @@ use serde::{Deserialize, Serialize};
 use tacit_types::{Code, Fault, JobId, NodeId, UnixMillis};
 use tokio::sync::{mpsc, oneshot};
 
-pub use http::{BODY_BYTES_MAX, CONNECTIONS_MAX};
+pub use body::BODY_BYTES_MAX;
 pub use link::CALLS_WAITING_MAX;
 pub(crate) use link::HostLink;
 use link::{Phase, Window};
+pub use listener::CONNECTIONS_MAX;
 pub use series::LATENCIES_MAX;
 use series::Series;
 use signature::Nonces;
