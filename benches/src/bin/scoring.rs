@@ -185,6 +185,8 @@ struct Work {
     rows: usize,
     columns: usize,
     plan: Plan,
+    /// Of a verified plan, the same without.
+    unverified: Option<Plan>,
     inputs: [Table; 2],
     note: &'static str,
 }
@@ -239,6 +241,8 @@ fn works(by: usize) -> Vec<Work> {
             trees(10_000 / by, 10)?,
             trees(10_000 / by, 100)?,
             network(10_000 / by)?,
+            linear_verified(100_000 / by, 100)?,
+            trees_verified(1_000 / by, 10)?,
             linear(1, 100)?,
             trees(1, 100)?,
             network(1)?,
@@ -247,9 +251,49 @@ fn works(by: usize) -> Vec<Work> {
     cases().unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// One party's features by another's weights, with 20 fraction bits each.
-fn linear(rows: usize, columns: usize) -> Result<Work, Fault> {
+/// Deals of a verified case that are opened and derived again: as many as of a job that names none.
+const AUDITS: u8 = 1;
+
+/// A plan of two parties, verified or not.
+fn builder(rows: usize, audits: Option<u8>) -> Result<tacit_mpc::Builder, Fault> {
     let mut b = Plan::builder(2, rows as u64)?;
+    if let Some(audits) = audits {
+        b.verified(audits)?;
+    }
+    Ok(b)
+}
+
+/// The work of a verified plan, with the plan of the same without.
+fn beside(make: impl Fn(Option<u8>) -> Result<Work, Fault>) -> Result<Work, Fault> {
+    let (plain, verified) = (make(None)?, make(Some(AUDITS))?);
+    let (name, size) = plain.case.split_once('_').unwrap_or((&plain.case, ""));
+    Ok(Work {
+        case: format!("{name}_verified_{size}"),
+        unverified: Some(plain.plan),
+        note: "verified, one audit",
+        ..verified
+    })
+}
+
+fn linear_verified(rows: usize, columns: usize) -> Result<Work, Fault> {
+    beside(|audits| linear_with(rows, columns, audits))
+}
+
+fn trees_verified(rows: usize, count: usize) -> Result<Work, Fault> {
+    beside(|audits| trees_with(rows, count, audits))
+}
+
+fn linear(rows: usize, columns: usize) -> Result<Work, Fault> {
+    linear_with(rows, columns, None)
+}
+
+fn trees(rows: usize, trees: usize) -> Result<Work, Fault> {
+    trees_with(rows, trees, None)
+}
+
+/// One party's features by another's weights, with 20 fraction bits each.
+fn linear_with(rows: usize, columns: usize, audits: Option<u8>) -> Result<Work, Fault> {
+    let mut b = builder(rows, audits)?;
     let x = b.input(0, columns as u32, fx(20, 24))?;
     let w = b.input_once(1, columns as u32, 1, fx(20, 22))?;
     let (x, w) = (b.mask(x)?, b.mask(w)?);
@@ -260,6 +304,7 @@ fn linear(rows: usize, columns: usize) -> Result<Work, Fault> {
         rows,
         columns,
         plan: b.finish()?,
+        unverified: None,
         inputs: [
             Table::default().with(0, columns, words(rows * columns, 23)),
             Table::default().with(1, 1, words(columns, 21)),
@@ -275,14 +320,22 @@ fn rectifier(rows: usize) -> Result<Work, Fault> {
     let y = b.relu(x, 16)?;
     b.reveal(y, Group::one(0), disclosure())?;
     let inputs = [Table::default().with(0, 1, words(rows, 39)), Table::default()];
-    Ok(Work { case: format!("relu_{rows}"), rows, columns: 1, plan: b.finish()?, inputs, note: "with truncation" })
+    Ok(Work {
+        case: format!("relu_{rows}"),
+        rows,
+        columns: 1,
+        plan: b.finish()?,
+        unverified: None,
+        inputs,
+        note: "with truncation",
+    })
 }
 
 /// One party's candidate leaves as bits, the other's numbers of the leaves that its splits allow.
-fn trees(rows: usize, trees: usize) -> Result<Work, Fault> {
+fn trees_with(rows: usize, trees: usize, audits: Option<u8>) -> Result<Work, Fault> {
     const LEAVES: usize = 64;
     let leaves = trees * LEAVES;
-    let mut b = Plan::builder(2, rows as u64)?;
+    let mut b = builder(rows, audits)?;
     let a = b.input_bits(0, leaves as u32)?;
     let y = b.input(1, leaves as u32, fx(20, 24))?;
     let z = b.select_leaves(a, y)?;
@@ -292,6 +345,7 @@ fn trees(rows: usize, trees: usize) -> Result<Work, Fault> {
         rows,
         columns: leaves,
         plan: b.finish()?,
+        unverified: None,
         inputs: [
             Table::default().with(0, trees, words(rows * trees, 64)),
             Table::default().with(1, leaves, words(rows * leaves, 23)),
@@ -320,7 +374,15 @@ fn network(rows: usize) -> Result<Work, Fault> {
         }
     }
     let inputs = [Table::default().with(0, 100, words(rows * 100, 19)), model];
-    Ok(Work { case: format!("network_{rows}"), rows, columns: 100, plan: b.finish()?, inputs, note: "100-64-32-1" })
+    Ok(Work {
+        case: format!("network_{rows}"),
+        rows,
+        columns: 100,
+        plan: b.finish()?,
+        unverified: None,
+        inputs,
+        note: "100-64-32-1",
+    })
 }
 
 async fn seat(mut party: Party, terms: Terms, inputs: [Table; 2]) -> Result<u64, Abort> {
@@ -347,8 +409,8 @@ fn terms(work: &Work) -> Terms {
     }
 }
 
-fn run_work(work: &Work) -> Report<u64> {
-    let terms = terms(work);
+fn run_work(work: &Work, plan: &Plan) -> Report<u64> {
+    let terms = Terms { plan: Arc::new(plan.clone()), ..terms(work) };
     let protocol = |party| seat(party, terms.clone(), work.inputs.clone());
     let report = world::run(3, &[disclosure()], &BTreeMap::new(), protocol);
     for (seat, outcome) in &report.outcomes {
@@ -357,17 +419,34 @@ fn run_work(work: &Work) -> Report<u64> {
     report
 }
 
+/// Seconds of every seat together.
+fn all_seats(report: &Report<u64>) -> f64 {
+    report.work.iter().map(|seat| seat.seconds_of(|_| true)).sum()
+}
+
 fn run_case(work: &Work, bench: &Bench) {
     reset_peak();
-    let reports: Vec<Report<u64>> = (0..SAMPLES).map(|_| run_work(work)).collect();
+    let mut ratios = Vec::new();
+    let mut run = || {
+        let plain = work.unverified.as_ref().map(|plan| all_seats(&run_work(work, plan)));
+        let report = run_work(work, &work.plan);
+        ratios.extend(plain.map(|plain| all_seats(&report) / plain));
+        report
+    };
+    let reports: Vec<Report<u64>> = (0..SAMPLES).map(|_| run()).collect();
+    let ratio = match ratios.is_empty() {
+        true => String::new(),
+        false => format!("; {:.1} times the time of all seats without, run beside it", median(ratios)),
+    };
     let peak = peak_mb();
     let seconds = |seat: usize| median(reports.iter().map(|r| r.work[seat].seconds_of(|_| true)).collect());
     let (a, b, dealer) = (seconds(0), seconds(1), seconds(DEALER));
     let cost = work.plan.cost();
     let sent = |i: usize| cost.sent[i].iter().sum::<u64>();
     let busiest = (0..2).map(|i| sent(i) + sent(1 - i) + cost.dealt[i]).max().unwrap_or(0);
-    // A party tells the dealer the hash of the terms alone.
-    assert_eq!(reports[0].work[0].bytes_of(|_| true), sent(0) + HASH_BYTES, "counted bytes");
+    // A party tells the dealer the hash of the terms; with audits, also its coin and first the coin's hash.
+    let told = HASH_BYTES * if work.unverified.is_some() { 3 } else { 1 };
+    assert_eq!(reports[0].work[0].bytes_of(|_| true), sent(0) + told, "counted bytes");
     bench.print(Case {
         case: work.case.clone(),
         n: work.rows,
@@ -380,8 +459,8 @@ fn run_case(work: &Work, bench: &Bench) {
         peak_mb: peak,
         samples: SAMPLES,
         note: format!(
-            "{}; the busiest seat; ms: parties {:.2} and {:.2}, dealer {:.2}; dealt {} B; limit: raw AES of all bytes that \
-             a party sends and gets",
+            "{}{ratio}; the busiest seat; ms: parties {:.2} and {:.2}, dealer {:.2}; dealt {} B; limit: raw AES of all \
+             bytes that a party sends and gets",
             work.note,
             a * 1e3,
             b * 1e3,
