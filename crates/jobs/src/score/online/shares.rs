@@ -177,7 +177,35 @@ fn terms<I>(circuit: &Circuit<I>, roles: &Roles, context: &JointContext) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use tacit_mpc::Fx;
+
     use super::*;
+
+    /// A plan of a product of so many features, or of as many divisions.
+    fn plan(columns: u32, product: bool) -> Plan {
+        let (mut b, fx) = (Plan::builder(2, 100).unwrap(), Fx::new(4, 20).unwrap());
+        let x = b.input(0, columns, fx).unwrap();
+        let value = if product {
+            let w = b.input_once(1, columns, 1, fx).unwrap();
+            let (x, w) = (b.mask(x).unwrap(), b.mask(w).unwrap());
+            b.inner(&[(x, w)], &[], 60).unwrap()
+        } else {
+            let x = b.share(x).unwrap();
+            b.truncate(x, 2).unwrap()
+        };
+        b.hand(value).unwrap();
+        b.finish().unwrap()
+    }
+
+    #[test]
+    fn a_window_holds_and_sends_no_more_than_its_limits() {
+        let cut = |columns, product| cut(plan(columns, product), 100).map(|p| p.tiles()).map_err(|f| f.code);
+        // Sixteen bytes are dealt for a division, for 8,192 rows at a time.
+        let most = (STOCK_BYTES_MAX / (16 * (LOTS_MAX * LOT_PIECES * PIECE_ROWS) as usize)) as u32;
+        assert_eq!((cut(most, false), cut(most + 1, false)), (Ok(100), Err(Code::RefusedParameters)));
+        let most = (MESSAGE_BYTES_MAX / (8 * BATCH_ROWS_MAX)) as u32;
+        assert_eq!((cut(most, true), cut(most + 1, true)), (Ok(100), Err(Code::RefusedParameters)));
+    }
 
     #[test]
     fn more_is_asked_for_below_the_mark_and_up_to_the_cap() {
