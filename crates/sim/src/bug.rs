@@ -97,6 +97,10 @@ pub enum Bug {
     LogUnchecked,
     /// A dealer begins every attempt with the same randomness.
     DealAlike,
+    /// A recipient's node puts calls to its seat again that it has put, and forgets that it did.
+    AskTwice,
+    /// A recipient's node gives the answers of a batch to its calls in another order.
+    MixAnswers,
 }
 
 impl Bug {
@@ -148,4 +152,8 @@ impl Bug {
         Bug::PersistWithoutSync,
         Bug::ResumeAttempt,
     ];
+
+    /// Those of a window of scores online.
+    pub const WINDOW: &[Bug] =
+        &[Bug::AskTwice, Bug::MixAnswers, Bug::FoldTwice, Bug::UndetectedCorruption, Bug::ResumeAttempt];
 }

@@ -156,7 +156,7 @@ pub enum Deed {
     Equivocate,
     /// Alters the signed body and signs it again.
     Forge,
-    /// Sends some receivers another list than others, well signed.
+    /// Sends some receivers another list than others, well signed; in a window, a message under the next step as well.
     Split,
     /// Sends it late.
     Late,
@@ -167,7 +167,7 @@ pub enum Deed {
 pub struct Cheat {
     /// Which party.
     pub seat: usize,
-    /// The number of the phase among those of the protocol.
+    /// The number of the phase among those of the protocol; in a window, of its message from which on it may.
     pub phase: usize,
     /// What it does.
     pub deed: Deed,
@@ -325,6 +325,7 @@ impl Faults {
         }
         match scenario {
             Scenario::Life => faults.draw_life(&mut d, processes, parties),
+            Scenario::Window => faults.draw_liar(&mut d, parties),
             _ => faults.draw_cheats(&mut d, parties),
         }
         faults
@@ -398,6 +399,18 @@ impl Faults {
                 let phase = d.below(crate::wiretap::phases().count() as u64) as usize;
                 self.cheats.push(Cheat { seat: (first + i) % parties, phase, deed: *d.pick(&deeds) });
             }
+        }
+    }
+
+    /// One party of a window that lies in one to three ways, each from one of its first messages on.
+    fn draw_liar(&mut self, d: &mut Dice, parties: usize) {
+        if !d.chance(350) {
+            return;
+        }
+        let seat = d.below(parties as u64) as usize;
+        let deeds = [Deed::Alter, Deed::Drop, Deed::Equivocate, Deed::Split, Deed::Late];
+        for _ in 0..d.between(1, 3) {
+            self.cheats.push(Cheat { seat, phase: d.below(16) as usize, deed: *d.pick(&deeds) });
         }
     }
 
@@ -499,7 +512,7 @@ mod tests {
         let quiet = Faults { delay: 1, ..Faults::default() };
         let mut some = BTreeMap::new();
         for seed in 0..2_000 {
-            for (scenario, processes) in [(Scenario::Life, 6), (Scenario::Secagg, 4)] {
+            for (scenario, processes) in [(Scenario::Life, 6), (Scenario::Secagg, 4), (Scenario::Window, 4)] {
                 let all = Faults::draw(seed, scenario, processes, 4);
                 assert_eq!(all, Faults::draw(seed, scenario, processes, 4));
                 for kind in FaultKind::ALL {

@@ -17,6 +17,7 @@ mod queue;
 mod run;
 mod secagg;
 mod trace;
+mod window;
 mod wiretap;
 
 pub use bug::Bug;

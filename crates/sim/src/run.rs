@@ -14,6 +14,8 @@ pub enum Scenario {
     Secagg,
     /// Jobs from their submission to the opened result.
     Life,
+    /// Scores online among machines: windows and their calls.
+    Window,
     /// Secure aggregation among a thousand machines with a drawn graph: minutes.
     Thousand,
 }
@@ -121,6 +123,7 @@ pub fn run(options: &Options) -> Report {
     let going = std::panic::AssertUnwindSafe(|| match options.scenario {
         Scenario::Secagg | Scenario::Thousand => crate::secagg::run(options),
         Scenario::Life => crate::life::run(options),
+        Scenario::Window => crate::window::run(options),
     });
     std::panic::catch_unwind(going).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
