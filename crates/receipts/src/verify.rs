@@ -115,11 +115,21 @@ impl<'a> Verifier<'a> {
     /// Ends the verification of a whole log with its checkpoint, the checkpoints and the promises
     /// that someone kept.
     pub fn finish<'b>(
-        mut self,
+        self,
         checkpoint: &[u8],
         kept: impl IntoIterator<Item = &'b [u8]>,
         promises: impl IntoIterator<Item = &'b [u8]>,
     ) -> Report {
+        self.finish_books(checkpoint, kept, promises).0
+    }
+
+    /// The same, with what the log says about money.
+    pub fn finish_books<'b>(
+        mut self,
+        checkpoint: &[u8],
+        kept: impl IntoIterator<Item = &'b [u8]>,
+        promises: impl IntoIterator<Item = &'b [u8]>,
+    ) -> (Report, Ledger) {
         let (head, cosigned) = self.head(checkpoint);
         if let Some(head) = &head {
             let (size, found) = (self.tree.size(), self.tree.root());
@@ -168,7 +178,7 @@ impl<'a> Verifier<'a> {
                 self.flaw(one.index, fault);
             }
         }
-        self.close(&cosigned)
+        self.close(&cosigned).0
     }
 
     fn find(&mut self, leaf: Option<u64>, code: Code, what: impl Into<String>) {
@@ -490,7 +500,7 @@ impl<'a> Verifier<'a> {
         self.attestation(index, statement);
     }
 
-    fn close(mut self, cosigned: &Cosigned) -> Report {
+    fn close(mut self, cosigned: &Cosigned) -> (Report, Ledger) {
         if let (Some((issued, leaf)), Some(latest)) = (self.newest, cosigned.latest())
             && latest.plus(CLOCK_SKEW_MILLIS_MAX) < issued
         {
@@ -508,7 +518,7 @@ impl<'a> Verifier<'a> {
             self.report.notice(Notice::Unchecked { kind, count });
         }
         self.report.faults.sort_by_key(|finding| finding.leaf.map_or(0, |leaf| leaf.saturating_add(1)));
-        self.report
+        (self.report, self.ledger)
     }
 }
 

@@ -12,6 +12,7 @@
 mod files;
 mod page;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,9 +21,13 @@ use clap::{Parser, ValueEnum};
 use tacit_receipts::bundle::{BUNDLE_BYTES_MAX, TRUST_BYTES_MAX};
 use tacit_receipts::call::CALL_PROOF_BYTES_MAX;
 use tacit_receipts::checkpoint::prove_fork;
+use tacit_receipts::money::export::Context;
+use tacit_receipts::money::lines::{self, Checked};
 use tacit_receipts::note::NOTE_BYTES_MAX;
-use tacit_receipts::{Bundle, CallProof, Checkpoint, Leaf, Report, Trust, request_hash, verify_bundle, verify_files};
-use tacit_types::{Code, Fault, Lang};
+use tacit_receipts::{
+    Bundle, CallProof, Checkpoint, Leaf, Money, Report, Trust, request_hash, verify_bundle, verify_files,
+};
+use tacit_types::{Code, Fault, Hash, Lang, NodeId};
 
 /// Verifies the receipts of a Tacit log offline.
 #[derive(Parser, Debug)]
@@ -34,7 +39,8 @@ use tacit_types::{Code, Fault, Lang};
         tacit-verify evidence.bundle --trust group.trust\n  \
         tacit-verify --dir mirror/ --trust group.trust --json\n  \
         tacit-verify --fork one.checkpoint other.checkpoint --trust group.trust\n  \
-        tacit-verify evidence.bundle --trust group.trust --call call.proof --key C-1001\n\n\
+        tacit-verify evidence.bundle --trust group.trust --call call.proof --key C-1001\n  \
+        tacit-verify evidence.bundle --trust group.trust --rows costs.csv\n\n\
         Exit status: 0 everything is valid (with --fork: the fork is proven), 1 a file cannot be read, 2 wrong arguments, 6 something is not valid.\n\
         Limit: a job that all of its parties hide together is in no log, and no verification can find it."
 )]
@@ -63,6 +69,10 @@ struct Args {
     /// With --call, the keys that it asked for, each with its own --key, in their order.
     #[arg(long, value_name = "KEY", requires = "call")]
     key: Vec<String>,
+
+    /// Rows that `tacit export` wrote: shows that each is one that a leaf of the bundle gives.
+    #[arg(long, value_name = "FILE", requires = "bundle", conflicts_with = "call")]
+    rows: Option<PathBuf>,
 
     /// Print the report as JSON.
     #[arg(long)]
@@ -134,6 +144,31 @@ fn call(args: &Args, file: &Path) -> Result<(CallProof, u64), Fault> {
     Err(Fault::new(Code::ReceiptUnknown, format!("the receipt of window {} is not in the bundle", proof.job.short())))
 }
 
+/// Checks a file of rows against the leaves of a bundle that is valid as a whole. Names are those of the trust file.
+fn exported(args: &Args, file: &Path) -> Result<Checked, Fault> {
+    let Some(bundle) = &args.bundle else { return Err(Fault::new(Code::ArgsInvalid, "a bundle is needed")) };
+    let bundle = Bundle::parse(&files::read(bundle, BUNDLE_BYTES_MAX)?)?;
+    let own = trust(args)?;
+    let none = || Fault::new(Code::ReceiptBundle, "no trust file was given and the bundle has none");
+    let trust = own.as_ref().or(bundle.trust.as_ref()).ok_or_else(none)?;
+    let whole = (0u64..).zip(bundle.leaves.iter().map(|leaf| leaf.as_slice()));
+    let leaves = whole.chain(bundle.proven.iter().map(|p| (p.index, p.leaf.as_slice())));
+    let mut plans = BTreeMap::new();
+    for (_, leaf) in leaves.clone() {
+        if let Ok(Leaf::Money(_, money)) = Leaf::read(leaf)
+            && let Money::Plan(plan) = *money
+        {
+            plans.insert(plan.id(), plan);
+        }
+    }
+    let name = |key: &NodeId| trust.parties.iter().find(|p| p.key == *key).map(|p| p.name.to_string());
+    let plan = |hash: &Hash| plans.get(hash).cloned();
+    let context = Context { origin: &trust.origin, name: &name, plan: &plan };
+    let text = String::from_utf8(files::read(file, BUNDLE_BYTES_MAX)?);
+    let text = text.map_err(|_| Fault::new(Code::LogProof, format!("{}: it is no text", file.display())))?;
+    lines::check(&text, leaves, &context)
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let lang = args.lang.into();
@@ -142,6 +177,9 @@ fn main() -> ExitCode {
         None => verify(&args).and_then(|report| {
             if let (Some(file), true) = (&args.call, report.is_valid()) {
                 return call(&args, file).map(|(proof, leaf)| (page::call(&proof, leaf, args.json, lang), 0));
+            }
+            if let (Some(file), true) = (&args.rows, report.is_valid()) {
+                return exported(&args, file).map(|rows| (page::rows(rows, args.json, lang), 0));
             }
             let text = if args.json { page::json(&report, lang) } else { page::text(&report, lang) };
             Ok((text, if report.is_valid() { 0 } else { Code::ReceiptInvalid.exit_status() }))

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use tacit_receipts::money::export::Table;
+use tacit_receipts::money::lines::Checked;
 use tacit_receipts::{CallProof, Checkpoint, Report, Scope, TrustSource};
 use tacit_types::{Code, Fault, Lang};
 
@@ -118,6 +120,14 @@ struct Counted {
 }
 
 #[derive(Serialize)]
+struct Exported {
+    ok: bool,
+    table: &'static str,
+    rows: u64,
+    left_out: u64,
+}
+
+#[derive(Serialize)]
 struct Fork<'a> {
     ok: bool,
     code: Code,
@@ -162,6 +172,21 @@ pub fn call(proof: &CallProof, leaf: u64, json: bool, lang: Lang) -> String {
         );
     }
     format!("CALL COUNTED: number {number} of {calls} in window {job}, {} keys, receipt at leaf {leaf}\n", call.keys)
+}
+
+/// Rows that the leaves give.
+pub fn rows(found: Checked, json: bool, lang: Lang) -> String {
+    let Checked { table, rows, left_out } = found;
+    let table = table.map_or("", Table::word);
+    if json {
+        return to_json(&Exported { ok: true, table, rows, left_out });
+    }
+    if lang == Lang::Zh {
+        return format!("各行属实：{rows} 行 {table} 均可由日志条目重新得出；日志中另有 {left_out} 行未在此文件中\n");
+    }
+    format!(
+        "ROWS HOLD: {rows} rows of {table}, each as its leaf gives it; {left_out} more are in the log and not here\n"
+    )
 }
 
 /// What kept the evidence from being read.

@@ -16,6 +16,7 @@ pub mod amount;
 pub mod dispute;
 pub mod export;
 pub mod ledger;
+pub mod lines;
 pub mod net;
 pub mod plan;
 pub mod rate;
