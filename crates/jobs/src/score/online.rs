@@ -18,6 +18,7 @@
 mod asker;
 pub mod host;
 mod index;
+pub mod messages;
 mod owner;
 pub(super) mod shares;
 mod tally;
