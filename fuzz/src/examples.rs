@@ -61,6 +61,7 @@ fn dataset() -> DatasetDescriptor {
         row_bucket: 1024,
         commitment: Hash([4; 32]),
         views: vec!["claims".into()],
+        aligned: None,
     }
 }
 
@@ -89,6 +90,7 @@ fn contract() -> Contract {
         valid_until: AT.plus(86_400_000),
         models: Vec::new(),
         scoring: None,
+        alignment: None,
         price_plan: None,
     }
 }

@@ -108,8 +108,9 @@ impl Worker {
         let parts = tacit_jobs::Parts::of(spec);
         let plan = tacit_jobs::kind(&spec.kind).and_then(|k| k.plan(&spec.params, &parts));
         let online = plan.as_ref().ok().and_then(|plan| plan.online());
+        let align = plan.as_ref().ok().and_then(|plan| plan.aligns());
         let facts = plan.map(|plan| plan.facts(&ledger.owner));
-        admit(&Request { job, facts, online, now }, ledger)
+        admit(&Request { job, facts, online, align, now }, ledger)
     }
 
     /// Collects the contracts that came with a request; broken ones are left out, which the decision

@@ -4,6 +4,7 @@
 use tacit_crypto::{Body, Statement};
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, JobId, ModelVersionId, NodeId, UnixMillis};
 
+use crate::align::{self, AlignFacts};
 use crate::contract::{Contract, DatasetGrant, Role, SignedContract};
 use crate::dataset::{DatasetDescriptor, Use};
 use crate::job::{JobSpec, ProviderRef};
@@ -57,6 +58,8 @@ pub struct Request<'a> {
     pub facts: Result<JobFacts, Fault>,
     /// The window that it opens, where it opens one.
     pub online: Option<OnlineFacts>,
+    /// The lists that it brings together, where it does.
+    pub align: Option<AlignFacts>,
     /// The time.
     pub now: UnixMillis,
 }
@@ -143,6 +146,7 @@ pub fn admit(request: &Request<'_>, ledger: &Ledger<'_>) -> Result<Admission, Fa
     }
     check_roles(terms, ledger)?;
     let provided = spec.provider(&ledger.owner).map(|p| check_dataset(p, terms, ledger)).transpose()?;
+    align::check_source(provided.and_then(|(_, dataset)| dataset.aligned.as_ref()), request.now)?;
     check_models(spec, terms, ledger)?;
     if spec.purpose != terms.purpose {
         return refuse(Code::RefusedPurpose, format!("`{}` is not `{}`", spec.purpose, terms.purpose));
@@ -183,6 +187,7 @@ pub fn admit(request: &Request<'_>, ledger: &Ledger<'_>) -> Result<Admission, Fa
         return refuse(Code::RefusedQuota, format!("{used} of {} jobs used", terms.quota.jobs));
     }
     check_online(spec, terms, request.online)?;
+    align::check(terms, request.align.as_ref())?;
     let rows = check_score(spec, terms, facts, ledger, (ledger.rows_used)(&contract.id()))?;
     Ok(Admission {
         job: JobSpec::id(request.job),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tacit_crypto::{Body, SealPublic, SigningKey, Statement, cbor, sha256};
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, Name, NodeId, UnixMillis};
 
+use crate::align::AlignTerms;
 use crate::dataset::Level;
 use crate::model::{ModelGrant, ScoringTerms};
 
@@ -140,6 +141,9 @@ pub struct Contract {
     /// What may be scored with them.
     #[n(21)]
     pub scoring: Option<ScoringTerms>,
+    /// Which lists of keys may be brought together, and what may be learnt of them; none when absent.
+    #[n(22)]
+    pub alignment: Option<AlignTerms>,
     /// What its use costs: the hash of a price plan without its contract (`PricePlan::terms`). Payer and payees sign
     /// that plan once the contract is there.
     #[n(30)]
@@ -207,6 +211,10 @@ impl Contract {
         );
         check(!self.recipients.is_empty(), "no recipient");
         check(!self.operators.is_empty(), "no operator");
+        check(
+            self.alignment.as_ref().is_none_or(AlignTerms::is_sound),
+            "terms of alignment that allow nothing, or lists of fewer than 3 keys",
+        );
         check(self.cohort.rows >= COHORT_ROWS_MIN, "the floor is below 3 rows");
         check(self.cohort.contributors >= COHORT_CONTRIBUTORS_MIN, "the floor is below 2 contributors");
         check(self.quota.jobs > 0, "the quota is 0 jobs");

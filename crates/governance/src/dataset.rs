@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use tacit_crypto::Body;
 use tacit_types::{Code, Fault, Hash, Name, NodeId};
 
+use crate::align::Aligned;
+
 /// The kind of values in a column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, minicbor::Encode, minicbor::Decode)]
 #[serde(rename_all = "snake_case")]
@@ -158,6 +160,9 @@ pub struct DatasetDescriptor {
     /// Names of the views that the dataset exposes, the dataset itself first.
     #[n(8)]
     pub views: Vec<String>,
+    /// Where it comes from, if it is the part of another version that an alignment found.
+    #[n(9)]
+    pub aligned: Option<Aligned>,
 }
 
 impl Body for DatasetDescriptor {

@@ -2,13 +2,15 @@
 //! its own code, and the unchanged job is admitted.
 
 use tacit_crypto::{SealPublic, Secret, SigningKey, Statement};
+use tacit_governance::align::{ALIGN_KEEP_DAYS_MAX, ALIGN_KEYS_MIN};
 use tacit_governance::contract::{Cohort, ColumnGrant, DatasetGrant, Quota};
 use tacit_governance::{
-    Admission, ColumnInfo, ColumnKind, Contract, ContractParty, DatasetDescriptor, JobFacts, JobSpec, Ledger, Level,
-    ModelDescriptor, ModelFamily, ModelGrant, ModelRef, OnlineFacts, OnlineTerms, Precision, ProviderRef, Request,
-    Role, ScoreFacts, ScoringTerms, SignedContract, Use, admit,
+    Admission, AlignFacts, AlignLevel, AlignTerms, Aligned, ColumnInfo, ColumnKind, Contract, ContractParty,
+    DatasetDescriptor, JobFacts, JobSpec, Ledger, Level, ModelDescriptor, ModelFamily, ModelGrant, ModelRef,
+    OnlineFacts, OnlineTerms, Precision, ProviderRef, Request, Role, ScoreFacts, ScoringTerms, SignedContract, Use,
+    admit,
 };
-use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, ModelVersionId, Name, NodeId, UnixMillis};
+use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, JobId, ModelVersionId, Name, NodeId, UnixMillis};
 
 const NOW: UnixMillis = UnixMillis(1_000_000_000);
 
@@ -31,6 +33,7 @@ struct Case {
     models: Vec<(ModelVersionId, ModelDescriptor)>,
     rows_used: u64,
     online: Option<OnlineFacts>,
+    align: Option<AlignFacts>,
     known: bool,
     revoked: bool,
     used: u64,
@@ -80,6 +83,7 @@ impl Case {
             valid_until: UnixMillis(NOW.0 + 10),
             models: Vec::new(),
             scoring: None,
+            alignment: None,
             price_plan: None,
         };
         let id = contract.id();
@@ -132,10 +136,12 @@ impl Case {
                 row_bucket: 1024,
                 commitment: Hash([0; 32]),
                 views: vec!["claims".into(), "other".into()],
+                aligned: None,
             }),
             models: Vec::new(),
             rows_used: 0,
             online: None,
+            align: None,
             known: true,
             revoked: false,
             used: 4,
@@ -184,7 +190,7 @@ impl Case {
         let revoked: Vec<ContractId> = if self.revoked { vec![id] } else { Vec::new() };
         let (used, rows_used) = (self.used, self.rows_used);
         let job = Statement::sign(&key(self.operator), "job", NOW, None, self.job);
-        let request = Request { job: &job, facts: self.facts, online: self.online, now: self.now };
+        let request = Request { job: &job, facts: self.facts, online: self.online, align: self.align, now: self.now };
         admit(
             &request,
             &Ledger {
@@ -592,7 +598,7 @@ fn who_deals_needs_no_data_and_who_has_no_part_refuses() {
     let facts = core::mem::replace(&mut case.facts, Err(Fault::new(Code::JobInternal, "")));
     let job = Statement::sign(&key(OPERATOR), "job", NOW, None, case.job);
     let decide = |owner: u8| {
-        let request = Request { job: &job, facts: facts.clone(), online: None, now: NOW };
+        let request = Request { job: &job, facts: facts.clone(), online: None, align: None, now: NOW };
         let ledger = Ledger {
             owner: key(owner).id(),
             contracts: &contracts,
@@ -610,4 +616,78 @@ fn who_deals_needs_no_data_and_who_has_no_part_refuses() {
     assert_eq!(decide(DEALER).unwrap().dataset, None);
     assert_eq!(decide(DEMANDER).unwrap_err().code, Code::RefusedParties);
     assert_eq!(decide(2).unwrap_err().code, Code::RefusedDataset);
+}
+
+/// A job that aligns, under a contract that allows it.
+fn aligning() -> Case {
+    let mut case = Case::new().contract(|c| {
+        c.alignment = Some(AlignTerms {
+            levels: vec![AlignLevel::Spine, AlignLevel::Receiver],
+            learners: vec![key(1).id(), key(2).id()],
+            keys_min: 100,
+            padded: true,
+            keep_days: 30,
+        });
+    });
+    case.align = Some(AlignFacts {
+        level: AlignLevel::Receiver,
+        learners: vec![key(2).id()],
+        keys_min: 100,
+        padded: Some(1024),
+        keep_days: 30,
+    });
+    case
+}
+
+#[test]
+fn an_alignment_is_one_that_the_contract_allows() {
+    assert!(aligning().decide().is_ok());
+    let refused = |change: fn(&mut AlignFacts)| {
+        let mut case = aligning();
+        case.align.as_mut().into_iter().for_each(change);
+        case.decide().err().map(|f| f.code)
+    };
+    assert_eq!(refused(|a| a.level = AlignLevel::Spine), None);
+    for change in [
+        (|a| a.level = AlignLevel::Both) as fn(&mut AlignFacts),
+        |a| a.level = AlignLevel::Count,
+        |a| a.learners = vec![key(2).id(), key(3).id()],
+        |a| a.keys_min = 99,
+        |a| a.padded = None,
+        |a| a.keep_days = 31,
+    ] {
+        assert_eq!(refused(change), Some(Code::RefusedAlignment));
+    }
+    let none = aligning().contract(|c| c.alignment = None);
+    assert_eq!(none.decide().unwrap_err().code, Code::RefusedAlignment);
+    for faulty in [
+        (|a| a.levels = vec![AlignLevel::Receiver, AlignLevel::Spine]) as fn(&mut AlignTerms),
+        |a| a.levels.clear(),
+        |a| a.learners.clear(),
+        |a| a.keys_min = ALIGN_KEYS_MIN - 1,
+        |a| a.keep_days = 0,
+        |a| a.keep_days = ALIGN_KEEP_DAYS_MAX + 1,
+    ] {
+        let case = aligning().contract(|c| c.alignment.as_mut().into_iter().for_each(faulty));
+        assert_eq!(case.decide().unwrap_err().code, Code::RefusedContractIncomplete);
+    }
+}
+
+#[test]
+fn what_was_aligned_is_used_until_its_day_and_ids_feed_no_kind_that_reads_rows() {
+    let with = |level, expires| {
+        let mut case = Case::new();
+        let source = Aligned {
+            job: JobId([7; 32]),
+            parties: vec![key(1).id(), key(2).id()],
+            level,
+            base: dataset_of(9),
+            expires,
+        };
+        case.dataset.as_mut().into_iter().for_each(|d| d.aligned = Some(source.clone()));
+        case.decide().map_err(|f| f.code)
+    };
+    assert!(with(AlignLevel::Both, NOW.plus(1)).is_ok());
+    assert_eq!(with(AlignLevel::Both, NOW).unwrap_err(), Code::RefusedDataset);
+    assert_eq!(with(AlignLevel::Spine, NOW.plus(1)).unwrap_err(), Code::RefusedDataset);
 }

@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 
 use tacit_crypto::SealPublic;
 use tacit_governance::{
-    AttachmentRef, Cohort, ColumnKind, JobFacts, JobSpec, ModelDescriptor, ModelRef, OnlineFacts, ProviderRef,
+    AlignFacts, AttachmentRef, Cohort, ColumnKind, JobFacts, JobSpec, ModelDescriptor, ModelRef, OnlineFacts,
+    ProviderRef,
 };
 use tacit_protocol::{Abort, Disclosure, Party};
 use tacit_types::{Columns, Fault, Hash, Lang, LocalQuery, NodeId, Seat};
+
+use crate::align::{AlignParams, Desk};
 
 /// The kind of each column that every provider of a job has in common; `Float` where they differ
 /// between whole and real numbers.
@@ -130,6 +133,16 @@ pub trait Plan: Send + Sync {
         None
     }
 
+    /// The lists of keys that it brings together. None unless the kind says so.
+    fn aligns(&self) -> Option<AlignFacts> {
+        None
+    }
+
+    /// What this job keeps at its owners for later jobs: the terms of an alignment. Nothing unless the kind says so.
+    fn kept(&self) -> Option<&AlignParams> {
+        None
+    }
+
     /// Everything that the job opens, to whom, and how much of it at most.
     fn disclosures(&self) -> Vec<Disclosure>;
 
@@ -141,6 +154,14 @@ pub trait Plan: Send + Sync {
     /// # Errors
     /// What is wrong with the material.
     fn fold(&self, owner: &NodeId, material: Material) -> Result<Box<dyn Fold>, Fault>;
+
+    /// As [`Plan::fold`], for kinds whose halves work in room that the owner's node lends; see [`Desk`].
+    ///
+    /// # Errors
+    /// Those of [`Plan::fold`].
+    fn fold_at(&self, owner: &NodeId, material: Material, _desk: Desk) -> Result<Box<dyn Fold>, Fault> {
+        self.fold(owner, material)
+    }
 
     /// The cost, from public parameters alone.
     fn estimate(&self, parties: usize) -> Estimate;

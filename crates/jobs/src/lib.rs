@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod align;
 pub mod count;
 pub mod decimal;
 pub mod filter;
@@ -20,8 +21,16 @@ pub use kind::{
 };
 
 /// Every job kind of this version.
-pub const CATALOG: &[&dyn Kind] =
-    &[&stats::Stats, &count::Count, &score::ScoreLinear, &score::ScoreTrees, &score::ScoreNetwork, &score::Verify];
+pub const CATALOG: &[&dyn Kind] = &[
+    &stats::Stats,
+    &count::Count,
+    &score::ScoreLinear,
+    &score::ScoreTrees,
+    &score::ScoreNetwork,
+    &score::Verify,
+    &align::Align,
+    &align::MatchCount,
+];
 
 /// The kind of that name.
 ///

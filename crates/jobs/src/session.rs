@@ -132,11 +132,23 @@ pub const SEAL: Step = Step::new(COLLECT_ROUND, 0);
 
 /// The first round number of a computation on shares, whose steps are numbered on from it through later rounds.
 pub const COMPUTE_ROUND: u16 = 0x1000;
+/// The first round number of an exchange of keys, whose steps are numbered on from it through later rounds.
+/// It lies below that of the sum for the recipient, because who has gone through an exchange forgets what lies before it.
+pub const ALIGN_ROUND: u16 = 0x0800;
+/// The round number that no step of such an exchange reaches.
+const ALIGN_END: u16 = COMPUTE_ROUND;
+
 /// The round number that no step of a computation reaches: a plan has fewer than 2^30 steps.
 const COMPUTE_END: u16 = 0x5000;
 
 /// The round number of a window of calls; its steps are numbered on from it, up to those of the sum without drop-out.
 pub const ONLINE_ROUND: u16 = 0x5000;
+
+/// Whether a step is one of an exchange of keys. It carries nothing that a later attempt could not carry again: such an
+/// exchange goes on in another attempt, with the same input or with fresh secrets.
+fn is_align(step: Step) -> bool {
+    (ALIGN_ROUND..ALIGN_END).contains(&step.round())
+}
 
 /// The step of a window, counted from its first.
 fn online(step: Step) -> Option<u32> {
@@ -162,6 +174,9 @@ pub fn phase_name(step: Step) -> &'static str {
         Some(_) => return "compute",
         None => {}
     }
+    if is_align(step) {
+        return "align";
+    }
     if step == SEAL {
         return "seal";
     }
@@ -181,6 +196,9 @@ pub fn is_input(step: Step) -> bool {
     }
     if let Some(number) = computed(step) {
         return number >= 2;
+    }
+    if is_align(step) {
+        return false;
     }
     let phase = if step.round() == COLLECT_ROUND { "share" } else { "masked" };
     step.round() > FIRST_ROUND && !is_confirmation(step) && phase_name(step) == phase

@@ -365,6 +365,7 @@ impl Inner {
             };
             let ended = view.timeline.iter().any(|e| e.what == "ended");
             let Some(terminal) = view.terminal.filter(|_| ended) else { continue };
+            crate::align::forget(&self.home, &id, terminal == tacit_engine::Terminal::Succeeded);
             // The answer may come when the job has gone on here.
             if let Err(fault) = self.store.close_job(&id, terminal).await {
                 tracing::error!(%fault, job = %id.short(), "the end of a job could not be stored");

@@ -6,6 +6,7 @@ use tacit_data::{Dataset, Inspection, Options, Registration, Source, Sources, Vi
 use tacit_governance::{ColumnInfo, ColumnKind, DatasetDescriptor, Level};
 use tacit_types::{Code, DatasetVersionId, Fault, Hash, Name, Predicate};
 
+use crate::align::Found;
 use crate::config::Keys;
 use crate::store::{DatasetRow, Store};
 
@@ -32,6 +33,9 @@ pub struct Kept {
     pub registration: Registration,
     /// The owner's rule.
     pub consent: Option<Predicate>,
+    /// Alignments that narrow its rows, in the order in which they were found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aligned: Vec<Found>,
 }
 
 /// Registers a dataset version: reads the source once, strictly, and signs what others may know.
@@ -92,9 +96,10 @@ pub async fn add(
         row_bucket: public.row_bucket,
         commitment: Hash(public.commitment),
         views: names,
+        aligned: None,
     };
     let signed = Statement::sign(&keys.root, name.as_str(), now, None, descriptor);
-    let kept = Kept { registration, consent: options.consent };
+    let kept = Kept { registration, consent: options.consent, aligned: Vec::new() };
     let row = DatasetRow {
         name: name.to_string(),
         version,

@@ -45,6 +45,7 @@ fn kind(step: Step, deals: bool) -> &'static str {
         // What a dealer sends while others compute is randomness, and no number of anybody's.
         "compute" if deals => "randomness",
         "compute" => "masked numbers",
+        "align" => "masked points",
         "seeds" if deals => "dealt seeds",
         other => other,
     }

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod align;
 pub mod client;
 pub mod config;
 pub mod daemon;

@@ -18,6 +18,7 @@ use tacit_types::{Code, Fault, Millis, NodeId, Seat, Step};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
+use crate::align;
 use crate::client;
 use crate::daemon::Inner;
 use crate::datasets;
@@ -212,6 +213,8 @@ struct AttemptRun {
     host: Option<HostLink>,
     /// Whether calls are answered during the run: nothing may hold the machine up then.
     serves: bool,
+    /// Whether a step may take as long as a batch of keys.
+    aligns: bool,
     /// A write of the ledger that is under way.
     ledger: Option<tokio::task::JoinHandle<()>>,
     window: Option<WindowRow>,
@@ -232,6 +235,7 @@ impl AttemptRun {
             opened: Vec::new(),
             host: None,
             serves: false,
+            aligns: false,
             ledger: None,
             window: None,
         }
@@ -253,6 +257,7 @@ impl AttemptRun {
             self.host = Some(self.inner.online.link(&self.header.job, self.header.attempt.0));
         }
         let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params, &tacit_jobs::Parts::of(spec))?;
+        self.aligns = plan.aligns().is_some();
         let (streams, _seat) = self.inner.board.open(self.header.job, self.header.attempt);
         let (events, received) = mpsc::channel(self.seats().len().saturating_mul(FRAMES_PER_SEAT_MAX).max(1));
         let writers = self.open_links(&events);
@@ -311,18 +316,27 @@ impl AttemptRun {
     /// Reads the owner's rows: consent rule first, then view, filter, fold.
     async fn local_half(&self, spec: &JobSpec, plan: &dyn Plan) -> Result<Box<dyn JointHalf>, Fault> {
         let owner = self.inner.keys.root.id();
-        let mut fold = plan.fold(&owner, self.material(spec, &owner).await?)?;
+        let material = self.material(spec, &owner).await?;
+        let mut fold = match plan.aligns() {
+            None => plan.fold(&owner, material)?,
+            Some(_) => {
+                let desk = align::desk(&self.inner.store, &self.inner.home, &self.header.job).await?;
+                plan.fold_at(&owner, material, desk)?
+            }
+        };
         // Who deals, or has a model alone, reads no rows.
         let Some(provider) = spec.provider(&owner) else { return Ok(fold.finish()) };
         let row = datasets::find(&self.inner.store, &provider.dataset).await?;
         let kept = datasets::kept(&row)?;
-        let dataset = tacit_data::Dataset::open(kept.registration, &self.inner.config.sources).await?;
+        let dataset = tacit_data::Dataset::open(kept.registration.clone(), &self.inner.config.sources).await?;
         dataset.check().await?;
-        let query = plan.local_query(&owner, &provider.view);
+        let mut query = plan.local_query(&owner, &provider.view);
+        let narrowed = align::Narrowed::new(&self.inner.home, &kept.aligned, &mut query)?;
         let mut limits = tacit_data::Limits::default();
         // By the rows of the view, before the filter: a limit on what is left would tell how many that is.
         limits.rows_max = limits.rows_max.min(plan.facts(&owner).rows_max.unwrap_or(u64::MAX));
-        let stats = dataset.run(&query, kept.consent.as_ref(), &limits, |batch| fold.take(&batch)).await?;
+        let take = |batch| narrowed.take(batch).and_then(|batch| fold.take(&batch));
+        let stats = dataset.run(&query, kept.consent.as_ref(), &limits, take).await?;
         let job = self.header.job.short();
         if stats.not_finite > 0 {
             tracing::warn!(%job, values = stats.not_finite, "a view gave NaN or infinity, which counts as no value");
@@ -383,7 +397,9 @@ impl AttemptRun {
         let mut cancelled = false;
         loop {
             for event in core::mem::take(&mut pending) {
-                let effects = machine.step(self.now(), event);
+                let now = self.now();
+                let effects =
+                    if self.aligns { align::apart(|| machine.step(now, event)) } else { machine.step(now, event) };
                 self.ahead.want(machine.hash_ahead());
                 self.carry_out(effects, &mut writers, &mut pending, &mut timer).await?;
             }
@@ -441,7 +457,10 @@ impl AttemptRun {
                 Effect::SetTimer(at) => *timer = Some(at),
                 Effect::Persist { ticket, record } => {
                     let StreamHeader { job, attempt } = self.header;
-                    self.inner.store.put_record(&job, attempt.0, ticket, &record).await?;
+                    match align::is_state(&record) {
+                        true => align::put_state(&self.inner.home, &job, &record)?,
+                        false => self.inner.store.put_record(&job, attempt.0, ticket, &record).await?,
+                    }
                     pending.push(Event::Persisted { ticket });
                 }
                 Effect::Progress(step) => {

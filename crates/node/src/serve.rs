@@ -10,6 +10,7 @@ use tacit_receipts::{AddCheckpoint, Quorum, SeenCheckpoint, UsageRecord, Verifie
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Attempt, Code, ContractId, Fault, JobId, NodeId, UnixMillis};
 
+use crate::align;
 use crate::daemon::{Inner, Slot};
 use crate::runner;
 use crate::store::{AttestationRow, Charge, OPEN_ROWS_MAX, Tx};
@@ -358,6 +359,9 @@ impl Inner {
         let mut job = tx.job(id).await?.unwrap_or(known);
         let answer = job.release(leaf, proof, beside, &self.log_key, &quorum, &self.context(now))?;
         tx.put_job(id, &job).await?;
+        if job.release.is_some() && matches!(answer, FromNode::Released(_)) {
+            align::catalogue(&mut tx, &self.keys, &self.home, id, &job, now).await?;
+        }
         if let Some(own) = job.logged_attestation(leaf) {
             tx.attestation_logged(&own).await?;
         }
@@ -385,6 +389,7 @@ impl Inner {
 
     async fn close(&self, id: &JobId, terminal: tacit_engine::Terminal) -> Result<FromNode, Fault> {
         let state = terminal.word();
+        align::forget(&self.home, id, terminal == tacit_engine::Terminal::Succeeded);
         if !self.store.close_job(id, terminal).await? {
             self.refused.forget(id);
             return Ok(FromNode::Done);

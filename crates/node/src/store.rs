@@ -14,10 +14,12 @@ use tokio::sync::watch;
 
 mod attestations;
 mod bounds;
+mod datasets;
 mod models;
 mod online;
 
 pub use attestations::AttestationRow;
+pub use datasets::DatasetRow;
 pub use models::ModelRow;
 pub use online::{
     CALLERS_MAX, CALLS_KEPT_MAX, CallRow, CallerRow, PUBLISHED_MAX, PublishedRow, WINDOWS_KEPT_MAX, WindowRow,
@@ -35,25 +37,6 @@ const JOB_STATE_BYTES_MAX: usize = 64 << 20;
 pub struct Store {
     pool: SqlitePool,
     failed: Arc<watch::Sender<Option<Fault>>>,
-}
-
-/// A dataset version as it is stored.
-#[derive(Clone, Debug)]
-pub struct DatasetRow {
-    /// Local name.
-    pub name: String,
-    /// Version.
-    pub version: u32,
-    /// Id.
-    pub id: DatasetVersionId,
-    /// The local registration, JSON.
-    pub registration: String,
-    /// The signed descriptor.
-    pub descriptor: Vec<u8>,
-    /// Exact rows, which never leave.
-    pub rows: u64,
-    /// When it was added.
-    pub added_at: UnixMillis,
 }
 
 /// What an admitted job takes from a contract.
@@ -262,53 +245,6 @@ impl Store {
         .await
         .map_err(|e| fault(&e))?;
         tx.commit().await
-    }
-
-    /// Dataset versions, newest first.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn datasets(&self) -> Result<Vec<DatasetRow>> {
-        let rows = sqlx::query(
-            "SELECT name, version, id, registration, descriptor, rows, added_at FROM datasets ORDER BY name, version DESC",
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|e| fault(&e))?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(DatasetRow {
-                    name: row.get(0),
-                    version: u32::try_from(row.get::<i64, _>(1)).map_err(|_| corrupt("a dataset's version"))?,
-                    id: DatasetVersionId(id32(&row.get::<Vec<u8>, _>(2), "a dataset's id")?),
-                    registration: row.get(3),
-                    descriptor: row.get(4),
-                    rows: row.get::<i64, _>(5).unsigned_abs(),
-                    added_at: UnixMillis(row.get::<i64, _>(6).unsigned_abs()),
-                })
-            })
-            .collect()
-    }
-
-    /// Keeps a dataset version.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn put_dataset(&self, row: &DatasetRow) -> Result<()> {
-        sqlx::query(
-            "INSERT INTO datasets (name, version, id, registration, descriptor, rows, added_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(&row.name)
-        .bind(i64::from(row.version))
-        .bind(row.id.0.as_slice())
-        .bind(&row.registration)
-        .bind(&row.descriptor)
-        .bind(row.rows as i64)
-        .bind(row.added_at.0 as i64)
-        .execute(&self.pool)
-        .await
-        .map(|_| ())
-        .map_err(|e| self.note(&e))
     }
 
     /// Keeps signatures over contracts; repeats change nothing.

@@ -64,6 +64,7 @@ impl World {
             row_bucket: 1000,
             commitment: Hash([0; 32]),
             views: vec!["data".into()],
+            aligned: None,
         };
         let signed = Statement::sign(&keys.root, "data", crate::now(), None, descriptor);
         let dataset = DatasetVersionId(tacit_crypto::sha256(signed.bytes()).0);
@@ -122,6 +123,7 @@ impl World {
             valid_until: now.plus(valid_ms),
             models: Vec::new(),
             scoring: None,
+            alignment: None,
             price_plan: None,
         });
         for n in [1, 2, 4] {

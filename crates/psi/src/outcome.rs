@@ -99,6 +99,26 @@ impl Alignment {
         Ok(())
     }
 
+    /// Goes through the matched keys in their order, each with this party's rows, with the storage at hand: what was
+    /// written beside the rows can be read on the way.
+    ///
+    /// # Errors
+    /// Those of the storage and of `take`.
+    pub fn matched(
+        &self,
+        storage: &mut dyn Storage,
+        take: &mut dyn FnMut(&mut dyn Storage, Vec<u64>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        for log in &self.matched {
+            let mut reader = Reader::new(log);
+            while let Some(rows) = reader.next(storage)?.and_then(RowsRef::of) {
+                let rows = self.keys.rows(storage, rows)?;
+                take(storage, rows)?;
+            }
+        }
+        Ok(())
+    }
+
     fn each(
         &self,
         storage: &mut dyn Storage,
@@ -155,6 +175,18 @@ impl Spine {
         storage: &mut dyn Storage,
         take: &mut dyn FnMut([u8; UID_BYTES], Vec<u64>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
+        self.each_with(storage, &mut |_, uid, rows| take(uid, rows))
+    }
+
+    /// As [`Spine::each`], with the storage at hand.
+    ///
+    /// # Errors
+    /// Those of the storage and of `take`.
+    pub fn each_with(
+        &self,
+        storage: &mut dyn Storage,
+        take: &mut dyn FnMut(&mut dyn Storage, [u8; UID_BYTES], Vec<u64>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let (mut union, mut own) = (Reader::new(&self.union), Reader::new(&self.own));
         let mut next = own.next(storage)?.map(<[u8]>::to_vec);
         while let Some(uid) = union.next(storage)?.and_then(|r| r.first_chunk::<UID_BYTES>().copied()) {
@@ -166,7 +198,7 @@ impl Spine {
                 }
                 None => Vec::new(),
             };
-            take(uid, rows)?;
+            take(storage, uid, rows)?;
         }
         Ok(())
     }

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod align;
 mod bug;
 mod dice;
 mod disk;

@@ -151,6 +151,18 @@ struct ContractFile {
     #[serde(default)]
     dealers: Vec<Name>,
     scoring: Option<ScoringPart>,
+    alignment: Option<AlignmentPart>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct AlignmentPart {
+    levels: Vec<String>,
+    learners: Option<Vec<Name>>,
+    keys_min: u64,
+    padded: Option<bool>,
+    keep_days: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -194,6 +206,7 @@ struct CohortPart {
 struct DatasetPart {
     owner: Name,
     dataset: Name,
+    version: Option<u32>,
     columns: Option<std::collections::BTreeMap<String, Vec<Level>>>,
 }
 

@@ -20,7 +20,7 @@ const TABLE: &[Row] = &[
     ("models", 2, &["types", "crypto"]),
     ("receipts", 2, &["types", "crypto"]),
     ("governance", 2, &["types", "crypto"]),
-    ("jobs", 3, &["types", "crypto", "protocol", "secagg", "mpc", "models", "receipts", "governance"]),
+    ("jobs", 3, &["types", "crypto", "protocol", "secagg", "mpc", "psi", "models", "receipts", "governance"]),
     ("engine", 4, &["types", "crypto", "protocol", "receipts", "governance", "jobs"]),
     ("sim", 5, &["types", "crypto", "protocol", "secagg", "models", "receipts", "governance", "jobs", "engine"]),
     ("net", 5, &["types", "crypto"]),

@@ -185,6 +185,7 @@ async fn contracts_and_datasets_are_kept_and_handed_on() {
         row_bucket: 8,
         commitment: tacit_types::Hash([0; 32]),
         views: vec!["d".into()],
+        aligned: None,
     };
     let sign = |body| Blob(Statement::sign(&root, "d", now(), None, body).bytes().to_vec());
     let register = async |address: &str, datasets: Vec<Blob>, slots| {
@@ -244,6 +245,7 @@ fn contract(provider: &NodeId, demander: &NodeId, seal: SealPublic) -> Contract 
         valid_until: tacit_types::UnixMillis(2),
         models: Vec::new(),
         scoring: None,
+        alignment: None,
         price_plan: None,
     }
 }

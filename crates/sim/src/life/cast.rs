@@ -141,6 +141,7 @@ fn owner(i: usize) -> Owner {
         row_bucket: 8,
         commitment: Hash([i as u8; 32]),
         views: vec!["v".into()],
+        aligned: None,
     };
     let signed = Statement::sign(&root, "dataset", T0, None, descriptor.clone());
     let witness_key = VerifierKey::new(&format!("witness.example/{i}"), KeyKind::Cosignature, witness.id());
@@ -206,6 +207,7 @@ fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64
             online: None,
             verified: false,
         }),
+        alignment: None,
         price_plan: None,
     };
     let mut signed = SignedContract::draft(contract);

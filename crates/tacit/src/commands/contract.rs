@@ -15,6 +15,7 @@ use tacit_governance::{
 use tacit_node::Client;
 use tacit_types::{Code, Fault, Lang, ModelVersionId, Name, UnixMillis, wire::Blob};
 
+use super::alignment;
 use crate::cli::{Cli, ContractCommand};
 use crate::home::{Party, unexpected};
 use crate::output::Out;
@@ -40,6 +41,7 @@ struct Written {
     #[serde(default)]
     dealers: Vec<Name>,
     scoring: Option<WrittenScoring>,
+    alignment: Option<alignment::Written>,
 }
 
 #[derive(Deserialize)]
@@ -108,6 +110,8 @@ struct WrittenCohort {
 struct WrittenDataset {
     owner: Name,
     dataset: Name,
+    /// The newest when absent.
+    version: Option<u32>,
     /// Levels of each column; all that the owner offers when absent.
     columns: Option<BTreeMap<String, Vec<Level>>>,
 }
@@ -236,6 +240,7 @@ fn resolve(
         let newest = offered
             .iter()
             .filter(|(_, d)| d.owner == owner.root && d.name == dataset.dataset)
+            .filter(|(_, d)| dataset.version.is_none_or(|v| v == d.version))
             .max_by_key(|(_, d)| d.version)
             .ok_or_else(|| Fault::new(Code::DataUnknown, format!("{} offers no `{}`", owner.name, dataset.dataset)))?;
         seat(&mut parties, owner, Role::Provider);
@@ -274,6 +279,7 @@ fn resolve(
         recipients.push(operator.seal);
     }
     let now = tacit_node::now();
+    let alignment = written.alignment.as_ref().map(|a| alignment::terms(a, &parties)).transpose()?;
     Ok(Contract {
         version: 1,
         name: written.name.clone(),
@@ -291,6 +297,7 @@ fn resolve(
         models,
         price_plan: None,
         scoring: written.scoring.as_ref().map(WrittenScoring::terms).transpose()?,
+        alignment,
     })
 }
 
@@ -326,6 +333,7 @@ fn view(contract: &SignedContract) -> serde_json::Value {
         "scoring": body.scoring.map(|s| json!({"rows": s.rows, "rows_per_job": s.rows_per_job,
             "precision": s.precision.word(), "verified": s.verified, "online": s.online.map(|o| json!({"rows_per_window": o.rows_per_window,
             "rows_per_second": o.rows_per_second}))})),
+        "alignment": body.alignment.as_ref().map(|a| alignment::view(a, &body.parties)),
         "datasets": grants, "cohort": {"rows": body.cohort.rows, "contributors": body.cohort.contributors},
         "quota_jobs": body.quota.jobs, "valid_from": body.valid_from.0, "valid_until": body.valid_until.0,
         "state": state(contract), "missing": missing,
@@ -394,6 +402,9 @@ fn terms(out: &Out, contract: &SignedContract) {
             );
             lines.push(rows(out.say("online", "在线"), value));
         }
+    }
+    if let Some(terms) = &body.alignment {
+        lines.push(rows(out.say("alignment", "键对齐"), alignment::line(out, terms, &body.parties)));
     }
     for model in &body.models {
         let owner = body.parties.iter().find(|p| p.root == model.owner).map_or("?", |p| p.name.as_str());

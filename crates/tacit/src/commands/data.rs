@@ -2,8 +2,9 @@
 
 use serde_json::json;
 use tacit_data::{Source, View};
-use tacit_governance::Level;
+use tacit_governance::{DatasetDescriptor, Level};
 use tacit_node::datasets::{self, AddOptions};
+use tacit_node::store::DatasetRow;
 use tacit_types::{Code, Fault, Name};
 
 use crate::cli::{Cli, DataAddArgs, DataCommand};
@@ -109,17 +110,34 @@ async fn show(party: &Party, out: &Out, name: Option<&str>) -> Result<(), Fault>
         let kept = datasets::kept(row)?;
         out.text(format!("{} v{}  id {}", row.name, row.version, row.id));
         out.text(format!("{}: {}", out.say("views", "视图"), descriptor.views.join(", ")));
+        if let Some(line) = aligned_line(out, &descriptor) {
+            out.text(line);
+        }
         columns(out, &descriptor);
         out.value(&json!({
             "name": row.name, "version": row.version, "id": row.id.to_string(), "rows": row.rows,
             "row_bucket": descriptor.row_bucket, "views": descriptor.views, "columns": columns_json(&descriptor),
-            "source": kept.registration.source,
+            "source": kept.registration.source, "aligned": aligned_json(&descriptor),
         }));
         return Ok(());
     }
-    let lines: Vec<Vec<String>> = rows
+    let listed: Vec<(&DatasetRow, DatasetDescriptor)> =
+        rows.iter().map(|row| Ok((row, datasets::descriptor(row)?))).collect::<Result<_, Fault>>()?;
+    let lines: Vec<Vec<String>> = listed
         .iter()
-        .map(|r| vec![r.name.clone(), r.version.to_string(), r.rows.to_string(), r.id.short(), r.added_at.to_string()])
+        .map(|(r, d)| {
+            let aligned = d.aligned.as_ref().map_or(String::new(), |a| {
+                format!("{} {}, {} {}", a.level.word(), a.job.short(), out.say("until", "至"), a.expires)
+            });
+            vec![
+                r.name.clone(),
+                r.version.to_string(),
+                r.rows.to_string(),
+                r.id.short(),
+                r.added_at.to_string(),
+                aligned,
+            ]
+        })
         .collect();
     let head = [
         out.say("dataset", "数据集"),
@@ -127,14 +145,43 @@ async fn show(party: &Party, out: &Out, name: Option<&str>) -> Result<(), Fault>
         out.say("rows", "行数"),
         "id",
         out.say("registered", "登记时间"),
+        out.say("aligned", "对齐"),
     ];
     out.table(&head, &lines);
-    let list: Vec<_> = rows
+    let list: Vec<_> = listed
         .iter()
-        .map(|r| json!({"name": r.name, "version": r.version, "rows": r.rows, "id": r.id.to_string()}))
+        .map(|(r, d)| {
+            json!({"name": r.name, "version": r.version, "rows": r.rows, "id": r.id.to_string(),
+                "aligned": aligned_json(d)})
+        })
         .collect();
     out.value(&list);
     Ok(())
+}
+
+/// Where an aligned version comes from.
+fn aligned_json(descriptor: &DatasetDescriptor) -> Option<serde_json::Value> {
+    descriptor.aligned.as_ref().map(|a| {
+        json!({"job": a.job.to_string(), "level": a.level.word(), "base": a.base.to_string(), "expires": a.expires.0,
+            "parties": a.parties.iter().map(ToString::to_string).collect::<Vec<_>>()})
+    })
+}
+
+fn aligned_line(out: &Out, descriptor: &DatasetDescriptor) -> Option<String> {
+    let a = descriptor.aligned.as_ref()?;
+    let parties: Vec<String> = a.parties.iter().map(|p| p.short()).collect();
+    Some(format!(
+        "{} {} ({}), {} {}, {} {}, {} {}",
+        out.say("aligned by job", "由作业对齐："),
+        a.job.short(),
+        a.level.word(),
+        out.say("of version", "来源版本"),
+        a.base.short(),
+        out.say("with", "参与方"),
+        parties.join(", "),
+        out.say("good until", "有效至"),
+        a.expires
+    ))
 }
 
 async fn check(party: &Party, out: &Out, name: &str) -> Result<(), Fault> {

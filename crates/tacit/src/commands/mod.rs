@@ -1,5 +1,6 @@
 //! One file for each noun.
 
+mod alignment;
 mod contract;
 mod data;
 mod dealer;

@@ -1,0 +1,56 @@
+//! What an owner's node lends to a job that brings keys together: room for lists that may be larger than memory, cores, a
+//! key of its own, and a place for what the job finds.
+
+use std::sync::Arc;
+
+use tacit_crypto::Secret;
+use tacit_psi::{Storage, Workers};
+use tacit_types::{Fault, JobId};
+
+/// Bytes by which a kept key is known: the beginning of its hash.
+pub const KEPT_BYTES: usize = 16;
+
+/// Where the matched keys go. Nothing of them leaves the node.
+pub trait Keep: Send {
+    /// Takes the next record, in the order that both parties have.
+    ///
+    /// # Errors
+    /// What keeps it from being written.
+    fn put(&mut self, record: &[u8]) -> Result<(), Fault>;
+
+    /// Makes what was put durable, and says of which form it is. Until then there is nothing.
+    ///
+    /// # Errors
+    /// What keeps it from being durable.
+    fn done(&mut self, kept: Kept) -> Result<(), Fault>;
+}
+
+/// What was put.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// Records.
+    pub records: u64,
+    /// Bytes of each: [`KEPT_BYTES`] of a matched key; or an id of a spine and the same of this owner's key, zeroes where
+    /// it has none.
+    pub width: usize,
+    /// Rows of this owner in them.
+    pub rows: u64,
+}
+
+/// What a node lends.
+pub struct Desk {
+    /// The job: the same in every attempt.
+    pub job: JobId,
+    /// Lists. Where a state is taken up again they are those of the attempt that was interrupted.
+    pub storage: Box<dyn Storage>,
+    /// Cores.
+    pub workers: Arc<dyn Workers>,
+    /// Bytes that sorting may hold.
+    pub memory: usize,
+    /// A key of this node for this job alone.
+    pub key: Secret<[u8; 32]>,
+    /// The last state that an earlier attempt persisted.
+    pub state: Option<Vec<u8>>,
+    /// What is found.
+    pub keep: Box<dyn Keep>,
+}

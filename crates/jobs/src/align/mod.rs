@@ -1,0 +1,166 @@
+//! Bringing lists of keys together: `align/v1`, by which two owners find the rows that they have in
+//! common, and `match-count/v1`, by which several learn how many keys all have.
+
+mod count;
+pub mod desk;
+mod joint;
+mod list;
+pub mod params;
+mod select;
+
+use tacit_crypto::cbor;
+use tacit_governance::{AlignFacts, AlignLevel, JobFacts, Use};
+use tacit_protocol::Disclosure;
+use tacit_types::{Code, Fault, Lang, LocalQuery, NodeId};
+
+pub use self::count::MatchCount;
+pub use self::desk::{Desk, KEPT_BYTES, Keep, Kept};
+pub use self::params::{AlignParams, KeyPart, OwnerKey};
+pub use self::select::Selection;
+use crate::kind::{ColumnKinds, Draft, Estimate, Fold, Kind, Material, Opened, OpenedVector, Parts, Plan, Table};
+pub use tacit_psi::session::STATE_LABEL;
+pub use tacit_psi::{InMemory, Inline, Storage, Workers};
+
+/// The kind.
+pub struct Align;
+
+/// Keys are written with their owners.
+fn alone() -> Fault {
+    Fault::new(Code::RefusedParameters, "an alignment is written with its providers")
+}
+
+fn signed(kind: &dyn Kind, bytes: &[u8]) -> Result<AlignParams, Fault> {
+    let refused = |e| Fault::new(Code::RefusedParameters, format!("the parameters of {} are {e}", kind.id()));
+    cbor::decode(bytes).map_err(refused)
+}
+
+impl Kind for Align {
+    fn id(&self) -> &'static str {
+        "align/v1"
+    }
+
+    fn title(&self, lang: Lang) -> &'static str {
+        match lang {
+            Lang::En => "the rows that two owners have in common, kept at each",
+            Lang::Zh => "两方共有的行，分别留存于各方",
+        }
+    }
+
+    fn template(&self) -> &'static str {
+        include_str!("align.toml")
+    }
+
+    fn params(&self, _: serde_json::Value, _: &ColumnKinds) -> Result<Vec<u8>, Fault> {
+        Err(alone())
+    }
+
+    fn draft(&self, written: serde_json::Value, draft: &Draft) -> Result<Vec<u8>, Fault> {
+        let written = params::read(written)?;
+        let wrong = |what: &str| Err(Fault::new(Code::RefusedParameters, what.to_owned()));
+        let Some(word) = written.level.as_deref() else { return wrong("level: one of receiver, both, spine") };
+        let level = AlignLevel::parse(word).map_err(|f| Fault::new(Code::RefusedParameters, f.what))?;
+        if level == AlignLevel::Count || written.collector.is_some() || written.count_min.is_some() {
+            return wrong("a number of keys is counted by match-count/v1");
+        }
+        Ok(cbor::encode(&written.params(level, draft)?))
+    }
+
+    fn plan(&self, params: &[u8], parts: &Parts<'_>) -> Result<Box<dyn Plan>, Fault> {
+        let params = signed(self, params)?;
+        params.check(parts)?;
+        if params.level == AlignLevel::Count || params.owners.len() != 2 {
+            return Err(Fault::new(Code::RefusedParameters, "two owners, who learn of keys or of ids"));
+        }
+        Ok(Box::new(AlignPlan { params }))
+    }
+}
+
+struct AlignPlan {
+    params: AlignParams,
+}
+
+/// What every job says that brings lists together.
+fn facts(params: &AlignParams, owner: &NodeId) -> JobFacts {
+    let columns = params.columns(owner).unwrap_or_default();
+    JobFacts {
+        uses: columns.iter().map(|c| (c.clone(), Use::Key)).collect(),
+        providers_min: 2,
+        // A list that is padded must have room for every row: one that had none would say so.
+        rows_max: params.size,
+        score: None,
+    }
+}
+
+fn aligns(params: &AlignParams) -> AlignFacts {
+    AlignFacts {
+        level: params.level,
+        learners: params.learners(),
+        keys_min: params.keys_min,
+        padded: params.size,
+        keep_days: params.keep_days,
+    }
+}
+
+fn local_query(params: &AlignParams, owner: &NodeId, view: &str) -> LocalQuery {
+    let columns = params.columns(owner).unwrap_or_default().to_vec();
+    LocalQuery { view: view.to_owned(), columns, filter: None }
+}
+
+fn no_desk() -> Fault {
+    Fault::new(Code::JobInternal, "keys are brought together in room that the node lends")
+}
+
+fn own_columns<'a>(params: &'a AlignParams, owner: &NodeId) -> Result<&'a [String], Fault> {
+    params.columns(owner).ok_or_else(|| Fault::new(Code::RefusedParties, "this owner has no keys in the job"))
+}
+
+impl Plan for AlignPlan {
+    fn facts(&self, owner: &NodeId) -> JobFacts {
+        facts(&self.params, owner)
+    }
+
+    fn aligns(&self) -> Option<AlignFacts> {
+        Some(aligns(&self.params))
+    }
+
+    fn disclosures(&self) -> Vec<Disclosure> {
+        vec![joint::sizes(2), joint::opening(&self.params), joint::result(1)]
+    }
+
+    fn local_query(&self, owner: &NodeId, view: &str) -> LocalQuery {
+        local_query(&self.params, owner, view)
+    }
+
+    fn fold(&self, _: &NodeId, _: Material) -> Result<Box<dyn Fold>, Fault> {
+        Err(no_desk())
+    }
+
+    fn fold_at(&self, owner: &NodeId, _: Material, desk: Desk) -> Result<Box<dyn Fold>, Fault> {
+        let columns = own_columns(&self.params, owner)?;
+        Ok(Box::new(list::ListFold::new(self.params.clone(), columns, desk, joint::two)?))
+    }
+
+    fn kept(&self) -> Option<&AlignParams> {
+        Some(&self.params)
+    }
+
+    fn estimate(&self, _: usize) -> Estimate {
+        // Of a list that is not padded, what the least one costs.
+        let keys = self.params.size.unwrap_or(self.params.keys_min);
+        let bytes = if self.params.level == AlignLevel::Spine { 150 } else { 84 };
+        let batches = keys.div_ceil(u64::from(joint::BATCH));
+        Estimate { cells: keys, bytes_up: keys * bytes + 1024, rounds: 12 + 2 * batches }
+    }
+
+    fn open(&self, package: &[u8], open: &dyn Fn(&[u8]) -> Result<OpenedVector, Fault>) -> Result<Opened, Fault> {
+        let opened = open(package)?;
+        if opened.cells[..] != [2] || opened.survivors != 2 {
+            return Err(Fault::new(Code::ReceiptInvalid, "the opened result is none of an alignment"));
+        }
+        let level = self.params.level.word();
+        let json = serde_json::json!({"parties": 2, "level": level, "aligned": true});
+        let rows = vec![vec![level.to_owned(), "each owner has its part".to_owned()]];
+        let table = Table { title: "alignment".into(), head: vec!["level".into(), "result".into()], rows };
+        Ok(Opened { json, tables: vec![table] })
+    }
+}

@@ -1,0 +1,415 @@
+//! What a node lends to jobs that bring keys together, and what it keeps of them: lists in files, threads, the state of an
+//! exchange that was interrupted, and the keys that were found, which make a dataset version of their own.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde::{Deserialize, Serialize};
+use tacit_crypto::{Secret, Statement, Transcript, agree::derive, sha256};
+use tacit_engine::WorkerJob;
+use tacit_governance::{Aligned, DatasetDescriptor, JobSpec};
+use tacit_jobs::align::{Desk, KEPT_BYTES, Keep, Kept, KeyPart, STATE_LABEL, Selection, Storage, Workers};
+use tacit_types::{Code, Columns, DatasetVersionId, Fault, JobId, LocalQuery, Name, UnixMillis};
+
+use crate::config::Keys;
+use crate::datasets::{self, Kept as Registered};
+use crate::store::{DatasetRow, Store, Tx};
+
+/// The folder of all this, in the node's.
+const FOLDER: &str = "align";
+/// Bytes that sorting one list may hold.
+const SORT_BYTES: usize = 64 << 20;
+/// Begins a file of found keys.
+const MAGIC: [u8; 8] = *b"tcalign1";
+/// Bytes before the records: what it is, records, bytes of each, rows.
+const HEADER_BYTES: usize = 32;
+/// What the version of an aligned dataset is called after the one whose rows it has.
+const SUFFIX: &str = "-aligned";
+
+/// How the rows of an aligned version are found among those of its source.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Found {
+    /// The job.
+    pub job: JobId,
+    /// The view that was aligned.
+    pub view: String,
+    /// The key: agreed name, steps, this owner's column.
+    pub key: Vec<(String, Vec<String>, String)>,
+    /// Keys that were found.
+    pub keys: u64,
+}
+
+fn io(path: &Path, error: &std::io::Error) -> Fault {
+    let code = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Code::StoreFull,
+        _ => Code::StoreFailed,
+    };
+    Fault::new(code, format!("{}: {error}", path.display()))
+}
+
+fn folder(home: &Path) -> PathBuf {
+    home.join(FOLDER)
+}
+
+fn work(home: &Path, job: &JobId) -> PathBuf {
+    folder(home).join(job.to_string())
+}
+
+fn found(home: &Path, job: &JobId) -> PathBuf {
+    folder(home).join(format!("{job}.keys"))
+}
+
+fn create(path: &Path) -> Result<(), Fault> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| io(path, &e))
+}
+
+fn sync_folder(path: &Path) -> Result<(), Fault> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(|e| io(path, &e))
+}
+
+fn open(path: &Path) -> Result<File, Fault> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).read(true).write(true).mode(0o600).open(path).map_err(|e| io(path, &e))
+}
+
+/// Numbered files in a folder.
+struct Files {
+    folder: PathBuf,
+    open: BTreeMap<u32, File>,
+}
+
+impl Files {
+    fn path(&self, file: u32) -> PathBuf {
+        self.folder.join(format!("{file}.list"))
+    }
+
+    fn file(&mut self, file: u32) -> Result<&File, Fault> {
+        let path = self.path(file);
+        Ok(match self.open.entry(file) {
+            Entry::Occupied(held) => held.into_mut(),
+            Entry::Vacant(free) => free.insert(open(&path)?),
+        })
+    }
+}
+
+impl Storage for Files {
+    fn write(&mut self, file: u32, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
+        let path = self.path(file);
+        self.file(file)?.write_all_at(bytes, offset).map_err(|e| io(&path, &e))
+    }
+
+    fn read(&mut self, file: u32, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
+        let path = self.path(file);
+        self.file(file)?.read_exact_at(out, offset).map_err(|e| io(&path, &e))
+    }
+
+    fn remove(&mut self, file: u32) -> Result<(), Fault> {
+        self.open.remove(&file);
+        let path = self.path(file);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(io(&path, &e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), Fault> {
+        for (number, file) in &self.open {
+            file.sync_data().map_err(|e| io(&self.path(*number), &e))?;
+        }
+        sync_folder(&self.folder)
+    }
+}
+
+/// The cores of this machine, for as long as a batch takes.
+struct Threads(usize);
+
+impl Workers for Threads {
+    fn run(&self, count: usize, piece: &(dyn Fn(usize) + Sync)) {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= count {
+                    return;
+                }
+                piece(number);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.0.min(count) {
+                scope.spawn(work);
+            }
+            work();
+        });
+    }
+}
+
+/// Found keys on their way into a file, which has its name only when they are all there.
+struct Shelf {
+    part: PathBuf,
+    whole: PathBuf,
+    file: std::io::BufWriter<File>,
+}
+
+impl Shelf {
+    fn new(home: &Path, job: &JobId) -> Result<Self, Fault> {
+        let part = work(home, job).join("keys.part");
+        let file = open(&part)?;
+        file.set_len(0).map_err(|e| io(&part, &e))?;
+        let mut file = std::io::BufWriter::new(file);
+        file.write_all(&[0; HEADER_BYTES]).map_err(|e| io(&part, &e))?;
+        Ok(Self { part, whole: found(home, job), file })
+    }
+}
+
+impl Keep for Shelf {
+    fn put(&mut self, record: &[u8]) -> Result<(), Fault> {
+        self.file.write_all(record).map_err(|e| io(&self.part, &e))
+    }
+
+    fn done(&mut self, kept: Kept) -> Result<(), Fault> {
+        let numbers = [kept.records, kept.width as u64, kept.rows].map(u64::to_be_bytes);
+        let header = [&MAGIC, &numbers[0], &numbers[1], &numbers[2]].map(|part| &part[..]).concat();
+        let written = self.file.flush().and_then(|()| {
+            self.file.get_ref().write_all_at(&header, 0)?;
+            self.file.get_ref().sync_all()?;
+            fs::rename(&self.part, &self.whole)
+        });
+        written.map_err(|e| io(&self.part, &e))?;
+        self.whole.parent().map_or(Ok(()), sync_folder)
+    }
+}
+
+/// What this node lends to a job. Lists of an earlier attempt are there as long as its state is.
+pub(crate) async fn desk(store: &Store, home: &Path, job: &JobId) -> Result<Desk, Fault> {
+    let secret = own_key(store).await?;
+    let folder = work(home, job);
+    let state = fs::read(folder.join("state")).ok();
+    if state.is_none() {
+        clear(&folder)?;
+    }
+    create(&folder)?;
+    Ok(Desk {
+        job: *job,
+        storage: Box::new(Files { folder, open: BTreeMap::new() }),
+        workers: Arc::new(Threads(std::thread::available_parallelism().map_or(1, usize::from))),
+        memory: SORT_BYTES,
+        key: derive(b"tacit-align/1/node", &secret, &[&job.0]),
+        state,
+        keep: Box::new(Shelf::new(home, job)?),
+    })
+}
+
+/// One secret for all exchanges of a node, made once, kept in its database.
+async fn own_key(store: &Store) -> Result<[u8; 32], Fault> {
+    let mut tx = store.begin().await?;
+    if let Some(key) = tx.meta("align_key").await? {
+        return key.try_into().map_err(|_| Fault::new(Code::StoreCorrupt, "the key of exchanges"));
+    }
+    let key: Secret<[u8; 32]> = Secret::new(crate::os_rng()?.bytes());
+    tx.set_meta("align_key", key.expose_secret()).await?;
+    tx.commit().await?;
+    Ok(*key.expose_secret())
+}
+
+/// Whether a record is the state of an exchange, which outlives its attempt.
+pub(crate) fn is_state(record: &[u8]) -> bool {
+    record.starts_with(STATE_LABEL)
+}
+
+/// Makes a state durable in place of the one before.
+pub(crate) fn put_state(home: &Path, job: &JobId, record: &[u8]) -> Result<(), Fault> {
+    let folder = work(home, job);
+    let (part, whole) = (folder.join("state.part"), folder.join("state"));
+    let written = || {
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
+        file.write_all(record)?;
+        file.sync_all()?;
+        fs::rename(&part, &whole)
+    };
+    written().map_err(|e| io(&part, &e))?;
+    sync_folder(&folder)
+}
+
+fn clear(folder: &Path) -> Result<(), Fault> {
+    match fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(io(folder, &e)),
+        _ => Ok(()),
+    }
+}
+
+/// Forgets what an ended job leaves behind: its lists and its state, and what it found where it did not succeed.
+pub(crate) fn forget(home: &Path, job: &JobId, succeeded: bool) {
+    if !folder(home).exists() {
+        return;
+    }
+    if let Err(fault) = clear(&work(home, job)) {
+        tracing::error!(%fault, job = %job.short(), "the lists of a job that has ended could not be removed");
+    }
+    if !succeeded {
+        let _ = fs::remove_file(found(home, job));
+    }
+}
+
+/// The header of a file of found keys.
+fn header(bytes: &[u8]) -> Option<Kept> {
+    let (numbers, rest) = bytes.first_chunk::<HEADER_BYTES>()?.strip_prefix(&MAGIC)?.as_chunks::<8>();
+    let [records, width, rows] = numbers else { return None };
+    let number = |bytes: &[u8; 8]| u64::from_be_bytes(*bytes);
+    rest.is_empty().then(|| Kept { records: number(records), width: number(width) as usize, rows: number(rows) })
+}
+
+/// The rows of an aligned version among those of its source.
+///
+/// # Errors
+/// `store.corrupt` when the found keys are gone or changed in length.
+pub(crate) fn selection(home: &Path, found_by: &Found) -> Result<Selection, Fault> {
+    let path = found(home, &found_by.job);
+    let corrupt = |what: &str| Fault::new(Code::StoreCorrupt, format!("{}: {what}", path.display()));
+    let bytes = fs::read(&path).map_err(|e| corrupt(&e.to_string()))?;
+    let kept = header(&bytes).ok_or_else(|| corrupt("no keys of an alignment"))?;
+    let records = bytes.get(HEADER_BYTES..).unwrap_or_default();
+    if kept.width != KEPT_BYTES || (records.len() / KEPT_BYTES) as u64 != kept.records {
+        return Err(corrupt("another number of keys than were found"));
+    }
+    let parts: Vec<KeyPart> =
+        found_by.key.iter().map(|(name, steps, _)| KeyPart { name: name.clone(), steps: steps.clone() }).collect();
+    let columns: Vec<String> = found_by.key.iter().map(|(_, _, column)| column.clone()).collect();
+    Selection::new(&parts, &columns, records)
+}
+
+/// Puts what a job has found into the catalogue, as a version of its own, once its receipt is in the log. Nothing where it
+/// found nothing, or is there already.
+pub(crate) async fn catalogue(
+    tx: &mut Tx<'_>,
+    keys: &Keys,
+    home: &Path,
+    id: &JobId,
+    job: &WorkerJob,
+    now: UnixMillis,
+) -> Result<(), Fault> {
+    let path = found(home, id);
+    let Ok(mut file) = File::open(&path) else { return Ok(()) };
+    let parsed = job.job()?;
+    let Some((base, row)) = made(tx, keys, id, parsed.body(), &mut file, now).await? else { return Ok(()) };
+    tracing::info!(job = %id.short(), base = %base.short(), dataset = %row.name, version = row.version, "aligned");
+    tx.put_dataset(&row).await
+}
+
+async fn made(
+    tx: &mut Tx<'_>,
+    keys: &Keys,
+    id: &JobId,
+    spec: &JobSpec,
+    file: &mut File,
+    now: UnixMillis,
+) -> Result<Option<(DatasetVersionId, DatasetRow)>, Fault> {
+    use std::io::Read;
+    let owner = keys.root.id();
+    let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params, &tacit_jobs::Parts::of(spec))?;
+    let (Some(params), Some(provider)) = (plan.kept(), spec.provider(&owner)) else { return Ok(None) };
+    let corrupt = |what: &str| Fault::new(Code::StoreCorrupt, format!("what job {} found: {what}", id.short()));
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|e| corrupt(&e.to_string()))?;
+    let kept = header(&bytes).ok_or_else(|| corrupt("no header"))?;
+    let all = tx.datasets().await?;
+    let source = all.iter().find(|d| d.id == provider.dataset).ok_or_else(|| corrupt("its dataset is gone"))?;
+    let mut registered: Registered = datasets::kept(source)?;
+    if all.iter().filter_map(|d| datasets::kept(d).ok()).any(|k| k.aligned.iter().any(|f| f.job == *id)) {
+        return Ok(None);
+    }
+    let columns = params.columns(&owner).unwrap_or_default();
+    let key = params.key.iter().zip(columns).map(|(p, c)| (p.name.clone(), p.steps.clone(), c.clone())).collect();
+    registered.aligned.push(Found { job: *id, view: provider.view.clone(), key, keys: kept.records });
+    let before = datasets::descriptor(source)?;
+    let name = aligned_name(&before.name)?;
+    let version = all.iter().filter(|d| d.name == name.as_str()).map(|d| d.version).max().unwrap_or(0) + 1;
+    let mut parties: Vec<_> = spec.providers.iter().map(|p| p.owner).collect();
+    parties.sort_unstable();
+    let expires = now.plus(u64::from(params.keep_days) * 86_400_000);
+    let salt: [u8; 32] = crate::os_rng()?.bytes();
+    let descriptor = DatasetDescriptor {
+        format: 1,
+        owner,
+        name: name.clone(),
+        version,
+        columns: before.columns,
+        // Of the source: what an alignment finds is not for everyone who reads a catalogue.
+        row_bucket: before.row_bucket,
+        commitment: Transcript::new("tacit-align/1/commitment")
+            .fixed(&before.commitment.0)
+            .fixed(&salt)
+            .fixed(&sha256(&bytes).0)
+            .finish(),
+        views: vec![name.to_string()],
+        aligned: Some(Aligned { job: *id, parties, level: params.level, base: provider.dataset, expires }),
+    };
+    let signed = Statement::sign(&keys.root, name.as_str(), now, None, descriptor);
+    let registration = serde_json::to_string(&registered).map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
+    let row = DatasetRow {
+        name: name.to_string(),
+        version,
+        id: DatasetVersionId(sha256(signed.bytes()).0),
+        registration,
+        descriptor: signed.bytes().to_vec(),
+        rows: kept.rows,
+        added_at: now,
+    };
+    Ok(Some((provider.dataset, row)))
+}
+
+/// The name of what was aligned: that of its source with a suffix, once.
+fn aligned_name(source: &Name) -> Result<Name, Fault> {
+    let stem = source.as_str().strip_suffix(SUFFIX).unwrap_or(source.as_str());
+    let room = tacit_types::limits::NAME_LEN_MAX - SUFFIX.len();
+    let stem: String = stem.chars().take(room).collect();
+    Name::new(&format!("{stem}{SUFFIX}"))
+}
+
+/// The rows that alignments leave of a dataset version, on their way to a job.
+pub(crate) struct Narrowed {
+    selections: Vec<Selection>,
+    added: Vec<String>,
+}
+
+impl Narrowed {
+    /// Has the query read what the alignments need, of the view that was aligned.
+    ///
+    /// # Errors
+    /// `store.corrupt` when what an alignment found is gone.
+    pub(crate) fn new(home: &Path, all: &[Found], query: &mut LocalQuery) -> Result<Self, Fault> {
+        if let Some(first) = all.first() {
+            query.view.clone_from(&first.view);
+        }
+        let selections = all.iter().map(|found| selection(home, found)).collect::<Result<Vec<_>, _>>()?;
+        let added = selections.iter().flat_map(|s| s.widen(query)).collect();
+        Ok(Self { selections, added })
+    }
+
+    /// The rows that are left of a batch.
+    ///
+    /// # Errors
+    /// Those of [`Selection::take`].
+    pub(crate) fn take(&self, mut batch: Columns) -> Result<Columns, Fault> {
+        for (i, selection) in self.selections.iter().enumerate() {
+            let last = i + 1 == self.selections.len();
+            batch = selection.take(&batch, if last { &self.added } else { &[] })?;
+        }
+        Ok(batch)
+    }
+}
+
+/// Computes for longer than a task should, where the runtime has other threads for other tasks.
+pub(crate) fn apart<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::try_current().map(|h| h.runtime_flavor()) {
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}

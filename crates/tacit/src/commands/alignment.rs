@@ -1,0 +1,89 @@
+//! The terms of alignment in a contract: how a person writes them, and how they are shown.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tacit_governance::{AlignLevel, AlignTerms, ContractParty, Role};
+use tacit_types::{Code, Fault, Name};
+
+use crate::output::Out;
+
+/// What a person writes under `[alignment]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Written {
+    /// What jobs may ask for: count, spine, receiver, both.
+    levels: Vec<String>,
+    /// Who may learn of keys; every provider when absent.
+    learners: Option<Vec<Name>>,
+    /// Distinct keys that each list must have.
+    keys_min: u64,
+    /// Whether lists must be padded to a public size.
+    #[serde(default)]
+    padded: bool,
+    /// Days that what was aligned may be used.
+    #[serde(default = "keep_days")]
+    keep_days: u32,
+}
+
+fn keep_days() -> u32 {
+    30
+}
+
+/// The terms, over the parties of the contract.
+///
+/// # Errors
+/// `args.invalid` for another level; `refused.parties` for a learner that is no provider.
+pub fn terms(written: &Written, parties: &[ContractParty]) -> Result<AlignTerms, Fault> {
+    let mut levels: Vec<AlignLevel> = written.levels.iter().map(|w| AlignLevel::parse(w)).collect::<Result<_, _>>()?;
+    levels.sort_unstable();
+    levels.dedup();
+    let providers = || parties.iter().filter(|p| p.role == Role::Provider);
+    let root = |name: &Name| {
+        let found = providers().find(|p| p.name == *name).map(|p| p.root);
+        found.ok_or_else(|| Fault::new(Code::RefusedParties, format!("alignment.learners: `{name}` is no provider")))
+    };
+    let learners = match &written.learners {
+        Some(names) => names.iter().map(root).collect::<Result<_, _>>()?,
+        None => providers().map(|p| p.root).collect(),
+    };
+    Ok(AlignTerms {
+        levels,
+        learners,
+        keys_min: written.keys_min,
+        padded: written.padded,
+        keep_days: written.keep_days,
+    })
+}
+
+fn names<'a>(terms: &AlignTerms, parties: &'a [ContractParty]) -> Vec<&'a str> {
+    parties
+        .iter()
+        .filter(|p| p.role == Role::Provider && terms.learners.contains(&p.root))
+        .map(|p| p.name.as_str())
+        .collect()
+}
+
+fn words(terms: &AlignTerms) -> Vec<&'static str> {
+    terms.levels.iter().map(|l| l.word()).collect()
+}
+
+/// The terms as JSON.
+pub fn view(terms: &AlignTerms, parties: &[ContractParty]) -> Value {
+    json!({"levels": words(terms), "learners": names(terms, parties), "keys_min": terms.keys_min,
+        "padded": terms.padded, "keep_days": terms.keep_days})
+}
+
+/// The terms in a line.
+pub fn line(out: &Out, terms: &AlignTerms, parties: &[ContractParty]) -> String {
+    let padded = if terms.padded { out.say("; lists are padded", "；列表须填充") } else { "" };
+    format!(
+        "{}; {}: {}; {} {}; {} {}{padded}",
+        words(terms).join(", "),
+        out.say("may learn", "可获知"),
+        names(terms, parties).join(", "),
+        out.say("keys at least", "最少键数"),
+        terms.keys_min,
+        out.say("days kept", "保留天数"),
+        terms.keep_days,
+    )
+}
