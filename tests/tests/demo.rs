@@ -43,3 +43,25 @@ fn scores_of_the_demonstration_are_those_of_the_libraries() {
         assert_eq!(dealt, node["node"] == json!("notary"), "{node}");
     }
 }
+
+/// What is aligned and counted is what a join in one place gives, and what would show too much is refused.
+#[test]
+fn customers_of_the_demonstration_are_those_of_a_join() {
+    program("tacit-verify");
+    let mut command = Command::new(program("tacit"));
+    command.args(["demo", "align", "--json"]).env_remove("TACIT_HOME").stdin(Stdio::null());
+    let shown = World::finish(&mut command).ok();
+    assert_eq!(shown["sound"], json!(true), "{shown}");
+    let found = shown["aligned"]["found"].as_array().unwrap();
+    assert_eq!(found.len(), 2);
+    for owner in found {
+        assert!(owner["rows"].as_u64().unwrap() > 100 && owner["rows"] == owner["expected"], "{owner}");
+        assert!(owner["rows"].as_u64() < owner["of"].as_u64(), "{owner}");
+    }
+    assert_eq!(shown["counted"]["keys"], shown["counted"]["expected"]);
+    assert_eq!(shown["refused"][0]["code"], json!("refused.alignment"));
+    assert_eq!(shown["receipts"], json!({"count": 3, "valid": 3, "exit_status": 0}));
+    for node in shown["egress"].as_array().unwrap() {
+        assert!(node["by_kind"]["masked points"].as_u64().unwrap() > 1000, "{node}");
+    }
+}

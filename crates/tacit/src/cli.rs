@@ -93,6 +93,8 @@ pub enum DemoName {
     Statistics,
     /// Scores of real models over the features of a bank, a telecom and a shop.
     Scoring,
+    /// Customers that a bank and a telecom have in common, found without showing any other.
+    Align,
 }
 
 #[derive(Args)]
@@ -182,6 +184,7 @@ pub enum DataCommand {
     )]
     Add(DataAddArgs),
     /// Datasets, or one with its columns.
+    #[command(visible_alias = "list")]
     Show {
         /// The dataset's name.
         name: Option<String>,

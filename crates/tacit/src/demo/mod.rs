@@ -1,6 +1,7 @@
 //! `tacit demo`: parties as processes of their own, real data, a refused job, and every receipt verified by a separate
 //! program.
 
+mod align;
 mod credit;
 mod pooled;
 mod scoring;
@@ -30,6 +31,7 @@ pub async fn run(_cli: &Cli, out: &Out, args: &DemoArgs) -> Result<u8, Fault> {
     let what = match args.what {
         DemoName::Statistics => statistics::PLAY,
         DemoName::Scoring => scoring::PLAY,
+        DemoName::Align => align::PLAY,
     };
     let outcome = tokio::task::spawn_blocking(move || {
         let mut stage = Stage::new(keep, json)?;

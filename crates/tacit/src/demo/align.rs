@@ -1,0 +1,199 @@
+//! `tacit demo align`: a bank and a telecom find the customers that they have in common, whose numbers each wrote in its own
+//! way, and three count what all have; each keeps its own rows, and a job that wants to show too much is refused.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use tacit_types::Fault;
+
+use super::Play;
+use super::credit::OWNERS;
+use super::stage::Stage;
+
+/// The demonstration.
+pub const PLAY: Play = Play {
+    play: |stage| Demo { stage }.play(),
+    to_try: &[
+        ("broker", "job list"),
+        ("bank", "data list"),
+        ("telecom", "data show customers-aligned"),
+        ("broker", "contract show common"),
+        ("broker", "receipt list"),
+        ("telecom", "node egress"),
+    ],
+};
+
+/// Who asks for the alignment, and learns that it was done: an operator, without a node.
+const RECIPIENT: &str = "broker";
+/// Who has customers.
+const NODES: [&str; 3] = ["bank", "telecom", "shop"];
+
+struct Demo<'a> {
+    stage: &'a mut Stage,
+}
+
+/// One owner's table, and the customers in it.
+struct Table {
+    csv: String,
+    rows: usize,
+    customers: BTreeSet<String>,
+}
+
+/// The customers of an owner: each leaves others out, and each writes their numbers in its own way.
+fn table(owner: usize) -> Table {
+    let (source, leaves_out) = (OWNERS[owner].table, [5, 7, 11][owner]);
+    let mut lines = source.lines();
+    let mut csv = format!("{}\n", lines.next().unwrap_or_default());
+    let (mut rows, mut customers) = (0, BTreeSet::new());
+    for (i, line) in lines.enumerate().filter(|(i, _)| i % leaves_out != 0) {
+        let (id, rest) = line.split_once(',').unwrap_or((line, ""));
+        let written = match (owner, i % 4) {
+            (0, _) => id.to_owned(),
+            (_, 0) => format!(" {} ", id.to_lowercase()),
+            (1, 1) => id.chars().map(full_width).collect(),
+            _ => id.to_lowercase(),
+        };
+        csv.push_str(&format!("{written},{rest}\n"));
+        rows += 1;
+        customers.insert(id.to_owned());
+        // A row without a number, and one that is there twice: the one never matches, the other is one customer.
+        if i % 50 == 1 {
+            csv.push_str(&format!(",{rest}\n{written},{rest}\n"));
+            rows += 2;
+        }
+    }
+    Table { csv, rows, customers }
+}
+
+fn full_width(c: char) -> char {
+    match c {
+        '0'..='9' => char::from_u32(u32::from(c) + 0xfee0).unwrap_or(c),
+        other => other,
+    }
+}
+
+/// The key, as every job here has it.
+const KEY: &str = "\n[params.key]\nid = [\"nfkc/1\", \"trim/1\", \"fold/1\"]\n";
+
+impl Demo<'_> {
+    fn play(&mut self) -> Result<Value, Fault> {
+        let tables: Vec<Table> = (0..NODES.len()).map(table).collect();
+        self.enrol(&tables)?;
+        self.agree()?;
+        let aligned = self.align(&tables)?;
+        let counted = self.count(&tables)?;
+        self.stage.chapter("A job that would tell the telecom alone is refused: the contract says both or neither.");
+        let job = format!(
+            "kind = \"align/v1\"\ncontract = \"common\"\n[params]\nlevel = \"receiver\"\nreceiver = \"telecom\"\n\
+             mode = \"double_mask\"\nkeys_min = 50\n{KEY}"
+        );
+        let refused = self.stage.refused(RECIPIENT, "too-much.toml", &job)?;
+        let receipts = self.stage.verify(RECIPIENT, "organisations")?;
+        let egress = self.stage.egress(&NODES)?;
+        let seconds = self.stage.seconds();
+        let sound = aligned["as_joined"] == json!(true)
+            && counted["keys"] == counted["expected"]
+            && refused["code"] == json!("refused.alignment")
+            && Stage::verified(&receipts);
+        self.stage.chapter(if sound { "All of it held." } else { "Something did not hold: see above." });
+        Ok(json!({
+            "aligned": aligned, "counted": counted, "refused": [refused], "receipts": receipts, "egress": egress,
+            "seconds": seconds, "sound": sound,
+        }))
+    }
+
+    fn enrol(&mut self, tables: &[Table]) -> Result<(), Fault> {
+        self.stage.chapter(
+            "A coordinator; a bank, a telecom and a shop that have customers in common and write their numbers in their \
+             own ways; a broker. Each is a process with its own keys and database.",
+        );
+        self.stage.coordinate()?;
+        NODES.iter().try_for_each(|name| self.stage.join(name, "node"))?;
+        self.stage.join(RECIPIENT, "operator")?;
+        self.stage.chapter("Each registers its rows in place. The number may align, and nothing may leave.");
+        for (name, table) in NODES.iter().zip(tables) {
+            let file = self.stage.world.write(&format!("{name}.csv"), &table.csv)?.display().to_string();
+            let args = ["data", "add", "customers", &file, "--text", "id", "--level", "id=align_key"];
+            let added = self.stage.world.run(name, &args)?;
+            self.stage.say(format!("    {} rows; others learn only: at most {}", added["rows"], added["row_bucket"]));
+            self.stage.world.daemon(name, &["node", "run"])?;
+        }
+        Ok(())
+    }
+
+    fn agree(&mut self) -> Result<(), Fault> {
+        self.stage
+            .chapter("Contracts say who may learn what: both the customers in common, or all three a number alone.");
+        for (name, kind, level, owners) in
+            [("common", "align/v1", "both", &NODES[..2]), ("number", "match-count/v1", "count", &NODES[..])]
+        {
+            let mut text = format!(
+                "name = \"{name}\"\npurpose = \"customers in common\"\nkinds = [\"{kind}\"]\ndemander = \"{RECIPIENT}\"\n\
+                 quota_jobs = 3\nvalid_days = 30\n[cohort]\nrows = 10\ncontributors = 2\n\
+                 [alignment]\nlevels = [\"{level}\"]\nkeys_min = 50\nkeep_days = 30\n"
+            );
+            for owner in owners {
+                text.push_str(&format!("[[datasets]]\nowner = \"{owner}\"\ndataset = \"customers\"\n"));
+            }
+            self.stage.agree(RECIPIENT, name, &text, owners)?;
+        }
+        Ok(())
+    }
+
+    fn submit(&self, file: &str, text: &str) -> Result<Value, Fault> {
+        let path = self.stage.world.write(file, text)?.display().to_string();
+        self.stage.world.run(RECIPIENT, &["job", "submit", &path, "--watch"])
+    }
+
+    fn align(&mut self, tables: &[Table]) -> Result<Value, Fault> {
+        self.stage.chapter("The bank and the telecom align: masked points cross, and each keeps its own rows.");
+        let job = format!(
+            "kind = \"align/v1\"\ncontract = \"common\"\n[params]\nlevel = \"both\"\nmode = \"double_mask\"\n\
+             keys_min = 50\n{KEY}"
+        );
+        let done = self.submit("align.toml", &job)?;
+        let [bank, telecom, ..] = tables else { return Ok(Value::Null) };
+        let common = bank.customers.intersection(&telecom.customers).count();
+        self.stage.say(format!("    a join in one place would find {common} customers in common"));
+        let mut found = Vec::new();
+        let mut as_joined = true;
+        for (name, table) in NODES.iter().zip(tables).take(2) {
+            let listed = self.stage.world.run(name, &["data", "list"])?;
+            let all = listed.as_array().into_iter().flatten();
+            let version = all.clone().find(|d| d["name"] == "customers-aligned").cloned().unwrap_or_default();
+            let expected = joined(table, tables);
+            as_joined &= version["rows"] == json!(expected);
+            let rows = table.rows;
+            self.stage.say(format!("    {name}: customers-aligned has {} of {rows} rows", version["rows"]));
+            found.push(json!({"owner": name, "rows": version["rows"], "of": rows, "expected": expected}));
+        }
+        Ok(json!({"job": done["id"], "receipt": done["receipt"], "customers": common, "found": found,
+            "as_joined": as_joined}))
+    }
+
+    fn count(&mut self, tables: &[Table]) -> Result<Value, Fault> {
+        self.stage.chapter("All three count the customers that all have, padded to 1024 each; nobody learns which.");
+        let job = format!(
+            "kind = \"match-count/v1\"\ncontract = \"number\"\n[params]\ncollector = \"shop\"\nkeys_min = 50\nsize = 1024\n{KEY}"
+        );
+        let done = self.submit("count.toml", &job)?;
+        let all = tables.iter().map(|t| t.customers.clone()).reduce(|a, b| a.intersection(&b).cloned().collect());
+        let expected = all.map_or(0, |all| all.len());
+        self.stage.say(format!("    {} customers; a join in one place: {expected}", done["result"]["keys"]));
+        Ok(json!({"job": done["id"], "receipt": done["receipt"], "keys": done["result"]["keys"], "expected": expected}))
+    }
+}
+
+/// Rows of a table whose customer the first two have.
+fn joined(table: &Table, tables: &[Table]) -> usize {
+    let written = |id: &str| -> String {
+        let plain = |c: char| match c {
+            '\u{ff10}'..='\u{ff19}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+            other => other,
+        };
+        id.trim().chars().map(plain).collect::<String>().to_uppercase()
+    };
+    let both = |id: &String| tables.iter().take(2).all(|t| t.customers.iter().any(|c| c.to_uppercase() == *id));
+    let ids = table.csv.lines().skip(1).map(|line| written(line.split(',').next().unwrap_or_default()));
+    ids.filter(|id| !id.is_empty() && both(id)).count()
+}

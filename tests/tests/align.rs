@@ -1,0 +1,397 @@
+//! Two owners find the rows that they have in common, through processes: what comes out is what a plain join gives, what
+//! one has is nowhere at the other, a side may be killed, and what no contract allows is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tacit_tests::world::{COORDINATOR, shown};
+use tacit_tests::{Done, World};
+
+/// Rows of one owner: an id as people write it, nothing where there is none, and an amount.
+type Rows = Vec<(Option<String>, i64)>;
+
+/// Numbers that look random and are the same in every run.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+/// An id as one of several people would write it: spaces around it, capital letters, full-width digits.
+fn messy(draw: &mut Draw, id: &str) -> String {
+    match draw.below(5) {
+        0 => format!("  {id} "),
+        1 => id.to_uppercase(),
+        2 => id
+            .chars()
+            .map(|c| if c.is_ascii_digit() { char::from_u32(c as u32 + 0xfee0).unwrap() } else { c })
+            .collect(),
+        3 => format!("\u{3000}{}", id.to_uppercase()),
+        _ => id.to_owned(),
+    }
+}
+
+/// Some of the ids, each written anew, some twice, some rows without.
+fn rows(seed: u64, ids: impl IntoIterator<Item = String>, canary: &str) -> Rows {
+    let mut draw = Draw(seed);
+    let mut all: Rows = Vec::new();
+    for id in ids {
+        for _ in 0..1 + u64::from(draw.below(7) == 0) {
+            let amount = draw.below(1000) as i64;
+            all.push((Some(messy(&mut draw, &id)), amount));
+        }
+        match draw.below(11) {
+            0 => all.push((None, 7)),
+            1 => all.push((Some(" ".into()), 7)),
+            _ => {}
+        }
+    }
+    all.push((Some(canary.to_owned()), 1));
+    for i in (1..all.len()).rev() {
+        all.swap(i, draw.below(i as u64 + 1) as usize);
+    }
+    all
+}
+
+fn csv(column: &str, rows: &Rows) -> String {
+    let mut text = format!("{column},amount\n");
+    for (id, amount) in rows {
+        writeln!(text, "{},{amount}", id.as_deref().map_or(String::new(), |id| format!("\"{id}\""))).unwrap();
+    }
+    text
+}
+
+/// What both would call the key: written here again, with nothing of the product.
+fn plain(id: &str) -> Option<String> {
+    let half =
+        |c: char| if ('\u{ff10}'..='\u{ff19}').contains(&c) { char::from_u32(c as u32 - 0xfee0).unwrap() } else { c };
+    let text: String = id.trim_matches(|c: char| c.is_whitespace()).chars().map(half).collect();
+    (!text.is_empty()).then(|| text.to_lowercase())
+}
+
+fn keys(rows: &Rows) -> BTreeSet<String> {
+    rows.iter().filter_map(|(id, _)| plain(id.as_deref()?)).collect()
+}
+
+/// This owner's rows whose key the other has too: how many, and the sum of their amounts.
+fn joined(own: &Rows, other: &Rows) -> (u64, i64) {
+    let both: BTreeSet<String> = keys(own).intersection(&keys(other)).cloned().collect();
+    let matched = own.iter().filter(|(id, _)| id.as_deref().and_then(plain).is_some_and(|k| both.contains(&k)));
+    matched.fold((0, 0), |(rows, sum), (_, amount)| (rows + 1, sum + amount))
+}
+
+fn ids(range: core::ops::Range<u64>) -> impl Iterator<Item = String> {
+    range.map(|i| format!("Cust-{i:06}x"))
+}
+
+const CANARIES: [&str; 3] = ["Canary-BANK-77f31", "Canary-TELECOM-90c2e", "Canary-GROCER-5be08"];
+const OWNERS: [&str; 3] = ["bank", "telecom", "grocer"];
+const COLUMNS: [&str; 3] = ["customer", "subscriber", "card"];
+
+/// Owners with a table each, their nodes, and the operator `lab`.
+struct Aligning {
+    world: World,
+    tables: Vec<Rows>,
+}
+
+impl Aligning {
+    fn new(tables: Vec<Rows>) -> Self {
+        let mut world = World::with_coordinator();
+        for (i, table) in tables.iter().enumerate() {
+            world.join(OWNERS[i], "node");
+            let file = world.write(&format!("{}.csv", OWNERS[i]), csv(COLUMNS[i], table));
+            let key = format!("{}=align_key", COLUMNS[i]);
+            let levels = ["--level", &key, "--all", "after_aggregate,after_compare"];
+            world
+                .run(OWNERS[i], &[&["data", "add", "data", &shown(&file), "--text", COLUMNS[i]][..], &levels].concat())
+                .ok();
+            world.start(OWNERS[i]);
+        }
+        world.join("lab", "operator");
+        world.wait_online("lab", tables.len());
+        Self { world, tables }
+    }
+
+    /// A contract over the first two owners' tables, signed by both.
+    fn agree(&self, name: &str, alignment: &str) {
+        let mut text = format!(
+            "name = \"{name}\"\npurpose = \"tests\"\nkinds = [\"align/v1\"]\ndemander = \"lab\"\nquota_jobs = 20\n\
+             valid_days = 30\n[cohort]\nrows = 3\ncontributors = 2\n{alignment}\n"
+        );
+        for owner in &OWNERS[..2] {
+            write!(text, "[[datasets]]\nowner = \"{owner}\"\ndataset = \"data\"\n").unwrap();
+        }
+        let file = self.world.write(&format!("{name}.contract.toml"), text);
+        self.world.run("lab", &["contract", "draft", &shown(&file)]).ok();
+        for owner in &OWNERS[..2] {
+            self.world.run(owner, &["contract", "sign", name]).ok();
+        }
+    }
+
+    fn job_file(&self, contract: &str, params: &str) -> String {
+        let text = format!(
+            "kind = \"align/v1\"\ncontract = \"{contract}\"\nattempt_seconds = 120\n[params]\n{params}\n\
+             [params.key]\nid = [\"nfkc/1\", \"trim/1\", \"fold/1\"]\n\
+             [params.columns.bank]\nid = \"customer\"\n[params.columns.telecom]\nid = \"subscriber\"\n"
+        );
+        shown(&self.world.write("align.job.toml", text))
+    }
+
+    fn align(&self, contract: &str, params: &str) -> Done {
+        let file = self.job_file(contract, params);
+        self.world.run("lab", &["job", "submit", &file, "--watch"])
+    }
+
+    /// The aligned versions of an owner, oldest first.
+    fn aligned(&self, owner: &str) -> Vec<Value> {
+        let listed = self.world.run(owner, &["data", "list"]).ok();
+        let mut all: Vec<Value> =
+            listed.as_array().into_iter().flatten().filter(|d| d["name"] == "data-aligned").cloned().collect();
+        all.sort_by_key(|d| d["version"].as_u64());
+        all
+    }
+}
+
+const TERMS: &str = "[alignment]\nlevels = [\"both\", \"receiver\", \"spine\"]\nkeys_min = 10\nkeep_days = 9\n";
+
+fn two() -> Aligning {
+    Aligning::new(vec![rows(1, ids(0..600), CANARIES[0]), rows(2, ids(400..1100), CANARIES[1])])
+}
+
+#[test]
+fn both_learn_the_rows_that_a_plain_join_gives_and_nothing_else_of_the_other() {
+    let mut all = two();
+    all.agree("both", TERMS);
+    let done = all.align("both", "level = \"both\"\nmode = \"double_mask\"\nkeys_min = 10\nkeep_days = 9").ok();
+    assert_eq!(done["result"], json!({"parties": 2, "level": "both", "aligned": true}));
+    for (own, other) in [(0, 1), (1, 0)] {
+        let (rows, _) = joined(&all.tables[own], &all.tables[other]);
+        let found = all.aligned(OWNERS[own]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0]["rows"], json!(rows), "{}", OWNERS[own]);
+        assert!(rows > 150 && found[0]["aligned"]["level"] == "both", "{found:?}");
+        assert_eq!(found[0]["aligned"]["parties"].as_array().map(Vec::len), Some(2));
+    }
+    // What one has and the other has not is nowhere at the other, nor at the coordinator.
+    all.world.stop("bank");
+    all.world.stop("telecom");
+    all.world.stop(COORDINATOR);
+    for (own, others) in [(0, [OWNERS[1], COORDINATOR]), (1, [OWNERS[0], COORDINATOR])] {
+        let canary = CANARIES[own].to_lowercase();
+        for other in others {
+            let found = holds(&all.world.home(other), &canary) || all.world.log(other).to_lowercase().contains(&canary);
+            assert!(!found, "{canary} is at {other}");
+        }
+        assert!(holds(&all.world.folder().join(format!("{}.csv", OWNERS[own])), &canary), "the search finds nothing");
+    }
+}
+
+/// Whether a file, or one below a folder, has the text in any capitals.
+fn holds(path: &Path, text: &str) -> bool {
+    if path.is_dir() {
+        return std::fs::read_dir(path).unwrap().any(|e| holds(&e.unwrap().path(), text));
+    }
+    String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).to_lowercase().contains(text)
+}
+
+#[test]
+fn one_learns_or_none_and_an_aligned_version_feeds_statistics() {
+    let all = Aligning::new(vec![
+        rows(3, ids(0..300), CANARIES[0]),
+        rows(4, ids(100..500), CANARIES[1]),
+        rows(5, ids(0..50), CANARIES[2]),
+    ]);
+    all.agree("one", TERMS);
+    // Mode B, padded: the receiver alone keeps something.
+    let params =
+        "level = \"receiver\"\nreceiver = \"bank\"\nmode = \"keyed\"\nkeys_min = 10\nsize = 1024\nkeep_days = 9";
+    all.align("one", params).ok();
+    let (rows, sum) = joined(&all.tables[0], &all.tables[1]);
+    assert_eq!(all.aligned("bank")[0]["rows"], json!(rows));
+    assert!(all.aligned("telecom").is_empty(), "who does not learn keeps nothing");
+    // Ids for the union: each keeps all of its rows and which match is in nobody's catalogue.
+    all.align("one", "level = \"spine\"\nkeys_min = 10\nkeep_days = 9").ok();
+    assert_eq!(all.aligned("telecom")[0]["aligned"]["level"], "spine");
+    // Statistics over what was aligned, with two others' own rows.
+    let begun = Instant::now();
+    let mut text = "name = \"stats\"\npurpose = \"tests\"\nkinds = [\"count/v1\", \"stats/v1\"]\ndemander = \"lab\"\n\
+         quota_jobs = 9\nvalid_days = 30\n[cohort]\nrows = 3\ncontributors = 2\n"
+        .to_owned();
+    // The first version is the receiver's; the second is the ids' and newer, so the contract takes the telecom's alone.
+    for (owner, dataset) in [("bank", "data-aligned"), ("telecom", "data"), ("grocer", "data")] {
+        write!(text, "[[datasets]]\nowner = \"{owner}\"\ndataset = \"{dataset}\"\n").unwrap();
+        if owner == "bank" {
+            text.push_str("version = 1\n");
+        }
+    }
+    let file = shown(&all.world.write("stats.contract.toml", text));
+    while all.world.run("lab", &["contract", "draft", &file]).status != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the aligned version is not offered");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    for owner in OWNERS {
+        all.world.run(owner, &["contract", "sign", "stats"]).ok();
+    }
+    let statistics = "kind = \"stats/v1\"\ncontract = \"stats\"\n[params]\nmeasures = [{ column = \"amount\", statistics = [\"count\", \"sum\"] }]\n";
+    let done = all.world.job(statistics).ok();
+    let others: BTreeMap<&str, (u64, i64)> = [("telecom", 1), ("grocer", 2)]
+        .map(|(name, i)| (name, (all.tables[i].len() as u64, all.tables[i].iter().map(|(_, a)| a).sum())))
+        .into();
+    let expected_rows = rows + others.values().map(|(n, _)| n).sum::<u64>();
+    let expected_sum = sum + others.values().map(|(_, s)| s).sum::<i64>();
+    let shown_result = done.to_string();
+    assert!(shown_result.contains(&format!("\"count\":{expected_rows}")), "{expected_rows}: {shown_result}");
+    assert!(shown_result.contains(&format!("\"sum\":{expected_sum}")), "{expected_sum}: {shown_result}");
+}
+
+#[test]
+fn what_the_contract_does_not_allow_is_refused_before_any_key_leaves() {
+    let all = two();
+    all.agree(
+        "narrow",
+        "[alignment]\nlevels = [\"receiver\"]\nlearners = [\"bank\"]\nkeys_min = 100\npadded = true\nkeep_days = 9\n",
+    );
+    let fine =
+        "level = \"receiver\"\nreceiver = \"bank\"\nmode = \"keyed\"\nkeys_min = 100\nsize = 2048\nkeep_days = 9";
+    for (change, to, why) in [
+        ("level = \"receiver\"\nreceiver = \"bank\"", "level = \"both\"", "level `both`"),
+        ("receiver = \"bank\"", "receiver = \"telecom\"", "may not learn"),
+        ("keys_min = 100", "keys_min = 99", "lists of 99 keys"),
+        ("size = 2048\n", "", "not padded"),
+        ("keep_days = 9", "keep_days = 10", "kept 10 days"),
+    ] {
+        let refused = all.align("narrow", &fine.replacen(change, to, 1));
+        let text = refused.json.to_string();
+        assert!(refused.status != 0 && text.contains("refused.alignment") && text.contains(why), "{why}: {text}");
+    }
+    assert!(all.aligned("bank").is_empty());
+    all.align("narrow", fine).ok();
+    // A list of fewer keys than the job wants ends at both, with the cause.
+    let few = all.align("narrow", &fine.replacen("keys_min = 100", "keys_min = 2000", 1));
+    assert!(few.json.to_string().contains("refused.cohort"), "{}", few.json);
+}
+
+#[test]
+fn a_side_that_is_killed_ends_with_a_cause_or_goes_on_to_the_same_rows() {
+    // Long enough that a kill finds the exchange under way.
+    let mut all = Aligning::new(vec![rows(6, ids(0..30_000), CANARIES[0]), rows(7, ids(15_000..45_000), CANARIES[1])]);
+    all.agree("killed", TERMS);
+    let file = all.job_file("killed", "level = \"both\"\nmode = \"double_mask\"\nkeys_min = 10\nkeep_days = 9");
+    let submitted = all.world.run("lab", &["job", "submit", &file]).ok();
+    let id = submitted["id"].as_str().unwrap().to_owned();
+    // Its first state is on disk: keys have been exchanged.
+    let state = all.world.home("telecom").join("align").join(&id).join("state");
+    let begun = Instant::now();
+    while !state.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", all.world.log("telecom"));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    all.world.kill("telecom");
+    all.world.start("telecom");
+    let done = all.world.run("lab", &["job", "watch", &id]);
+    let (rows, _) = joined(&all.tables[0], &all.tables[1]);
+    if done.status == 0 {
+        for (own, other) in [(0, 1), (1, 0)] {
+            assert_eq!(all.aligned(OWNERS[own])[0]["rows"], json!(joined(&all.tables[own], &all.tables[other]).0));
+        }
+        assert!(rows > 10_000);
+    } else {
+        let cause = done.json["code"].as_str().unwrap_or_default().to_owned();
+        assert!(cause == "job.peer_lost", "{}", done.json);
+        for owner in &OWNERS[..2] {
+            assert!(all.aligned(owner).is_empty());
+            let jobs = all.world.run(owner, &["node", "jobs"]).ok();
+            assert!(jobs.to_string().contains("job.peer_lost"), "{owner}: {jobs}");
+        }
+    }
+    // Nothing of the exchange stays on disk.
+    let (left, begun) = (all.world.home("telecom").join("align").join(&id), Instant::now());
+    while left.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{} is still there", left.display());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The fenced parts of the page for operators, by what they are.
+fn page(language: &str) -> Vec<String> {
+    let text = include_str!("../../docs/ALIGN.md");
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_example_of_the_page_does_what_it_says() {
+    let (tables, contract, job) = (page("csv"), page("toml"), page("text"));
+    let mut world = World::with_coordinator();
+    for (i, table) in tables.iter().enumerate() {
+        world.join(OWNERS[i], "node");
+        let file = world.write(&format!("{}.csv", OWNERS[i]), table);
+        let level = format!("{}=align_key", COLUMNS[i]);
+        world.run(OWNERS[i], &["data", "add", "data", &shown(&file), "--text", COLUMNS[i], "--level", &level]).ok();
+        world.start(OWNERS[i]);
+    }
+    world.join("lab", "operator");
+    world.wait_online("lab", 2);
+    let file = world.write("contract.toml", &contract[0]);
+    world.run("lab", &["contract", "draft", &shown(&file)]).ok();
+    for owner in &OWNERS[..2] {
+        world.run(owner, &["contract", "sign", "common-customers"]).ok();
+    }
+    let file = shown(&world.write("job.toml", &job[0]));
+    let plan = world.run("lab", &["job", "plan", &file]).ok();
+    assert!(plan.to_string().contains("matched keys, to both"), "{plan}");
+    let done = world.run("lab", &["job", "submit", &file, "--watch"]).ok();
+    assert_eq!(done["result"], json!({"parties": 2, "level": "both", "aligned": true}));
+    for (owner, rows) in [("bank", 3), ("telecom", 4)] {
+        let listed = world.run(owner, &["data", "list"]).ok();
+        let aligned = listed.as_array().into_iter().flatten().find(|d| d["name"] == "data-aligned");
+        assert_eq!(aligned.map(|d| d["rows"].clone()), Some(json!(rows)), "{owner}: {listed}");
+    }
+}
+
+#[test]
+fn three_owners_count_what_all_have_and_only_who_may_collects() {
+    let all = Aligning::new(vec![
+        rows(8, ids(0..500), CANARIES[0]),
+        rows(9, ids(200..700), CANARIES[1]),
+        rows(10, ids(300..900), CANARIES[2]),
+    ]);
+    let mut text =
+        "name = \"count\"\npurpose = \"tests\"\nkinds = [\"match-count/v1\"]\ndemander = \"lab\"\nquota_jobs = 3\n\
+         valid_days = 30\n[cohort]\nrows = 3\ncontributors = 2\n[alignment]\nlevels = [\"count\"]\n\
+         learners = [\"telecom\"]\nkeys_min = 10\n"
+            .to_owned();
+    for owner in OWNERS {
+        write!(text, "[[datasets]]\nowner = \"{owner}\"\ndataset = \"data\"\n").unwrap();
+    }
+    let file = all.world.write("count.contract.toml", text);
+    all.world.run("lab", &["contract", "draft", &shown(&file)]).ok();
+    for owner in OWNERS {
+        all.world.run(owner, &["contract", "sign", "count"]).ok();
+    }
+    let job = |collector: &str, more: &str| {
+        all.world.job(&format!(
+            "kind = \"match-count/v1\"\ncontract = \"count\"\n[params]\ncollector = \"{collector}\"\nkeys_min = 10\n{more}\n\
+             [params.key]\nid = [\"nfkc/1\", \"trim/1\", \"fold/1\"]\n[params.columns]\nbank = {{ id = \"customer\" }}\n\
+             telecom = {{ id = \"subscriber\" }}\ngrocer = {{ id = \"card\" }}\n"
+        ))
+    };
+    let all_have: BTreeSet<String> = keys(&all.tables[0]).intersection(&keys(&all.tables[1])).cloned().collect();
+    let common = all_have.intersection(&keys(&all.tables[2])).count();
+    assert!(common > 150, "{common}");
+    let done = job("telecom", "size = 2048").ok();
+    assert_eq!(done["result"], json!({"parties": 3, "keys": common, "suppressed": false}));
+    let hidden = job("telecom", &format!("count_min = {}", common + 1)).ok();
+    assert_eq!(hidden["result"], json!({"parties": 3, "keys": null, "suppressed": true}));
+    assert!(job("bank", "").json.to_string().contains("refused.alignment"));
+    // The quota is the budget: the refused job has used none of it.
+    job("telecom", "").ok();
+    assert!(job("telecom", "").json.to_string().contains("refused.quota"));
+    assert!(OWNERS.iter().all(|owner| all.aligned(owner).is_empty()), "a count keeps nothing");
+}
