@@ -16,6 +16,7 @@ use tacit_types::{Code, Fault, Name, NodeId, UnixMillis};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::books::{self, Books};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::depot::Depot;
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     pub slots: Arc<Slots>,
     pub jobs: Jobs,
     pub appends: mpsc::Sender<AppendRequest>,
+    /// What the log says about money.
+    pub books: Books,
     /// Held while a late attestation is taken into its job.
     pub late: tokio::sync::Mutex<()>,
     pub log: View,
@@ -163,6 +166,7 @@ impl Coordinator {
             slots: Arc::default(),
             jobs: Jobs::default(),
             appends,
+            books: Books::default(),
             late: tokio::sync::Mutex::default(),
             log: view,
             invites: tokio::sync::Mutex::new(code_book(store.clone()).await?),
@@ -177,6 +181,7 @@ impl Coordinator {
         let open = shared.store.open_jobs().await?;
         tracing::info!(address = %endpoint.local_addr(), id = %id.short(), open = open.len(), "serving");
         open.into_iter().for_each(|job| driver::start(&shared, job, true));
+        books::go_on(&shared).await?;
         shared.spawn(serve::accept(shared.clone(), endpoint.clone()));
         Ok(Running { shared, endpoint, writer: Some(writer), fatal: fatal_receiver, _lock: lock })
     }

@@ -308,8 +308,8 @@ impl Driver {
                     self.appending = true;
                     let (job, reply) = (self.job.id(), self.inbox.clone());
                     let nodes = self.job.nodes().collect();
-                    let content = Content::Receipt { record, attestations, absent, reply };
-                    let request = AppendRequest { job, nodes, content };
+                    let content = Content::Receipt { job, record, attestations, absent, reply };
+                    let request = AppendRequest { nodes, content };
                     let appends = self.shared.appends.clone();
                     // The log takes so many at a time and no more; the job waits here.
                     self.shared.spawn(async move {

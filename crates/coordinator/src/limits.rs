@@ -34,6 +34,8 @@ pub const DEPOSIT_KEEP: Duration = Duration::from_secs(30 * 86_400);
 pub const BATCH_MAX: usize = 256;
 /// Receipts that wait for the log; beyond, jobs wait to hand theirs in.
 pub const APPENDS_WAITING_MAX: usize = 1024;
+/// Plans that the answer to a close names as not charged.
+pub const WITHHELD_MAX: usize = 100;
 /// Inputs that wait for one job's task.
 pub const INBOX_MAX: usize = 256;
 /// Changes that wait for the database.

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use tacit_types::wire::Blob;
-use tacit_types::{ContractId, DatasetVersionId, Fault, Hash, JobId, Name, NodeId, Seat, Step};
+use tacit_types::{ContractId, DatasetVersionId, Fault, Hash, JobId, Name, NodeId, Seat, Step, UnixMillis};
 
 use crate::control::{Finish, JobView, Package};
 
@@ -145,6 +145,31 @@ pub enum ToCoordinator {
         /// Where the piece begins.
         offset: u64,
     },
+    /// Put a party's signed statement of money into the log. Answered once it is in a published checkpoint.
+    Say(Blob),
+    /// End a period, as the coordinator's own operator: issue the charges and settlements of what was used before a
+    /// time. The same time again gives the same answer.
+    ClosePeriod {
+        /// The end.
+        until: UnixMillis,
+    },
+}
+
+/// What the close of a period has issued.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PeriodClosed {
+    /// The end of the period.
+    pub until: UnixMillis,
+    /// The size of the log that was looked at.
+    pub as_of: u64,
+    /// Leaves of charges.
+    pub charges: Vec<u64>,
+    /// Leaves of settlements.
+    pub settlements: Vec<u64>,
+    /// Plans that could not be charged, by hash, and why.
+    pub withheld: Vec<(Hash, Fault)>,
+    /// Whether nothing is left to issue. A close that is not done goes on by itself.
+    pub done: bool,
 }
 
 /// A party as the coordinator's roster has it.
@@ -255,6 +280,10 @@ pub enum FromCoordinator {
         /// The piece.
         bytes: Blob,
     },
+    /// The leaf of a statement.
+    Said(u64),
+    /// What a close has issued so far.
+    Closed(PeriodClosed),
 }
 
 /// An operator's signed order to cancel its job.

@@ -1,6 +1,6 @@
 //! One append: from what jobs hand in to a signed head that is durable.
 
-use tacit_crypto::{Statement, cbor, sha256};
+use tacit_crypto::{Body, SigningKey, Statement, cbor, sha256};
 use tacit_engine::Input;
 use tacit_receipts::merkle::leaf_hash;
 use tacit_receipts::tiles::{TILE_LEVELS_MAX, TILE_WIDTH, beside_path, entries_path, tile_path};
@@ -17,8 +17,9 @@ use crate::store::{Change, LeafRow};
 
 /// What this log takes in, as its first leaf says it.
 const POLICY: &str = "Receipts of job attempts, each over one usage record, attested by the parties that took part \
-                      and signed by the coordinator; attestations that came after their receipt; key events; \
-                      nothing else.";
+                      and signed by the coordinator; attestations that came after their receipt; price \
+                      plans, closes of periods, charges, settlements, disputes and what corrects and ends them; key \
+                      events; nothing else.";
 
 /// An entry and whose it is.
 struct Entry {
@@ -34,8 +35,10 @@ impl Entry {
 
     /// The job, when the entry is its receipt.
     fn receipt_of(&self) -> Option<JobId> {
-        let request = self.request.as_ref()?;
-        matches!(request.content, Content::Receipt { .. }).then_some(request.job)
+        match self.request.as_ref()?.content {
+            Content::Receipt { job, .. } => Some(job),
+            Content::Statement { .. } | Content::Charge { .. } | Content::Settlement { .. } => None,
+        }
     }
 }
 
@@ -53,12 +56,14 @@ impl LogService {
         let mut kept: Vec<AppendRequest> = Vec::new();
         for request in self.pending.drain(..count).collect::<Vec<_>>() {
             let place = match &request.content {
-                Content::Receipt { .. } => self.parts.store.receipt_place(&request.job).await,
-                Content::Attestation { statement, .. } => self.parts.store.leaf_place(&leaf_hash(statement)).await,
+                Content::Receipt { job, .. } => self.parts.store.receipt_place(job).await,
+                Content::Statement { statement, .. } => self.parts.store.leaf_place(&leaf_hash(statement)).await,
+                // Whoever issues these asks for each once, and looks at the log before it asks again.
+                Content::Charge { .. } | Content::Settlement { .. } => Ok(None),
             };
             let doubled = |entries: &[Entry]| match &request.content {
-                Content::Receipt { .. } => false,
-                Content::Attestation { statement, .. } => entries.iter().any(|entry| entry.bytes == statement.0),
+                Content::Statement { statement, .. } => entries.iter().any(|entry| entry.bytes == statement.0),
+                Content::Receipt { .. } | Content::Charge { .. } | Content::Settlement { .. } => false,
             };
             match place {
                 Ok(Some(place)) => self.wait_for(place, None, request).await?,
@@ -99,8 +104,11 @@ impl LogService {
 
     /// The leaf, and the attestations that stand beside the log.
     fn leaf(&self, request: &AppendRequest, now: UnixMillis) -> Result<(Vec<u8>, Vec<Vec<u8>>), Fault> {
+        let root = &self.parts.keys.root;
         let (record, attestations, absent) = match &request.content {
-            Content::Attestation { statement, .. } => return Ok((statement.0.clone(), Vec::new())),
+            Content::Statement { statement, .. } => return Ok((statement.0.clone(), Vec::new())),
+            Content::Charge { charge, .. } => return Ok((signed(root, now, charge.as_ref()), Vec::new())),
+            Content::Settlement { settlement, .. } => return Ok((signed(root, now, settlement.as_ref()), Vec::new())),
             Content::Receipt { record, attestations, absent, .. } => (record, attestations, absent),
         };
         let malformed = |what: &str| Fault::new(Code::ReceiptRecord, what);
@@ -112,7 +120,7 @@ impl LogService {
         let attestations = attestations.iter().map(verify).collect::<Result<Vec<_>, _>>()?;
         let of = |(party, code): &(NodeId, Code)| Absent { party: *party, code: *code };
         let assembled = assemble(record, &attestations, absent.iter().map(of).collect())?;
-        let receipt: Statement<JointReceipt> = assembled.receipt.sign(&self.parts.keys.root, now)?;
+        let receipt: Statement<JointReceipt> = assembled.receipt.sign(root, now)?;
         Ok((receipt.bytes().to_vec(), assembled.beside))
     }
 
@@ -167,6 +175,7 @@ impl LogService {
         self.parts.store.write(change).await?;
         let indices = std::mem::take(&mut plan.indices);
         self.log.commit(plan)?;
+        self.durable.send_replace(self.log.size());
         (self.head, self.keys_event) = (head, Some(event));
         for (entry, place) in std::mem::take(entries).into_iter().zip(indices) {
             if let Some(request) = entry.request {
@@ -195,6 +204,11 @@ impl LogService {
         self.waiting.push(Waiter { place, leaf, nodes, patient_until, reply });
         Ok(())
     }
+}
+
+/// A statement of money that is the coordinator's to sign.
+fn signed<T: Body + Clone>(root: &SigningKey, now: UnixMillis, body: &T) -> Vec<u8> {
+    Statement::sign(root, "money", now, None, body.clone()).bytes().to_vec()
 }
 
 /// Partial tiles of sizes between two heads in a row. No head was signed over them: what lies there was

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use tacit_crypto::SigningKey;
 use tacit_engine::Input;
+use tacit_receipts::money::{Charge, Settlement};
 use tacit_receipts::{Log, LogProof, Quorum, SignedCheckpoint, TileRead, TileReader, VerifierKey};
 use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault, Hash, JobId, NodeId};
@@ -33,8 +34,7 @@ use witnesses::{Asked, WitnessState};
 
 /// What is to be logged.
 pub(crate) struct AppendRequest {
-    pub job: JobId,
-    /// The job's nodes, whose witnesses must be among those who cosigned.
+    /// The nodes whose witnesses must be among those who cosigned: a job's.
     pub nodes: Vec<NodeId>,
     pub content: Content,
 }
@@ -42,22 +42,34 @@ pub(crate) struct AppendRequest {
 /// What becomes the leaf, and who waits for it.
 pub(crate) enum Content {
     /// A job's receipt.
-    Receipt { record: Blob, attestations: Vec<Blob>, absent: Vec<(NodeId, Code)>, reply: mpsc::Sender<Post> },
-    /// An attestation that its receipt was closed without.
-    Attestation { statement: Blob, reply: oneshot::Sender<()> },
+    Receipt {
+        job: JobId,
+        record: Blob,
+        attestations: Vec<Blob>,
+        absent: Vec<(NodeId, Code)>,
+        reply: mpsc::Sender<Post>,
+    },
+    /// What a party signed: an attestation that its receipt was closed without, or a statement of money.
+    Statement { statement: Blob, reply: oneshot::Sender<u64> },
+    /// A charge that the coordinator signs.
+    Charge { charge: Box<Charge>, reply: oneshot::Sender<u64> },
+    /// A settlement that the coordinator signs.
+    Settlement { settlement: Box<Settlement>, reply: oneshot::Sender<u64> },
 }
 
 /// Who is told that a leaf is in a published checkpoint.
 enum Reply {
     Job(mpsc::Sender<Post>),
-    Party(oneshot::Sender<()>),
+    Place(oneshot::Sender<u64>),
 }
 
 impl Content {
     fn reply(self) -> Reply {
         match self {
             Content::Receipt { reply, .. } => Reply::Job(reply),
-            Content::Attestation { reply, .. } => Reply::Party(reply),
+            Content::Statement { reply, .. } | Content::Charge { reply, .. } | Content::Settlement { reply, .. } => {
+                Reply::Place(reply)
+            }
         }
     }
 }
@@ -90,6 +102,8 @@ pub(crate) struct View {
     pub published: watch::Receiver<Option<Arc<SignedCheckpoint>>>,
     /// Why nothing is appended any more.
     pub refused: watch::Receiver<Option<Fault>>,
+    /// Leaves that are durable, published or not.
+    pub durable: watch::Receiver<u64>,
 }
 
 /// A leaf that is in the signed head and not handed out yet.
@@ -113,6 +127,7 @@ pub(crate) struct LogService {
     keys_event: Option<Hash>,
     published: watch::Sender<Option<Arc<SignedCheckpoint>>>,
     refused: watch::Sender<Option<Fault>>,
+    durable: watch::Sender<u64>,
     pending: Vec<AppendRequest>,
     waiting: Vec<Waiter>,
     witnesses: BTreeMap<NodeId, WitnessState>,
@@ -133,7 +148,8 @@ impl LogService {
         let (sender, requests) = mpsc::channel(1);
         let (published, published_view) = watch::channel(resumed.published.map(Arc::new));
         let (refused, refused_view) = watch::channel(None);
-        let view = View { published: published_view, refused: refused_view };
+        let (durable, durable_view) = watch::channel(resumed.log.size());
+        let view = View { published: published_view, refused: refused_view, durable: durable_view };
         let service = Self {
             parts,
             requests,
@@ -142,6 +158,7 @@ impl LogService {
             keys_event: resumed.keys_event,
             published,
             refused,
+            durable,
             pending: Vec::new(),
             waiting: Vec::new(),
             witnesses: BTreeMap::new(),
@@ -279,8 +296,8 @@ impl LogService {
                     // why: a closed inbox is of a job that asks again after the restart.
                     let _ = job.send(Post::Input(input, None)).await;
                 }
-                // why: a party that has gone hands its attestation in again.
-                Reply::Party(party) => drop(party.send(())),
+                // why: a party that has gone hands its statement in again.
+                Reply::Place(party) => drop(party.send(waiter.place)),
             }
         }
         Ok(())
@@ -298,6 +315,9 @@ impl LogService {
 
 /// Whether a note satisfies the quorum of a job's parties, all of whom must be known.
 fn covers(own: &Quorum, parties: usize, note: &tacit_receipts::SignedNote) -> bool {
+    if parties == 0 {
+        return true;
+    }
     let needed = tacit_engine::record::witness_threshold(parties);
     own.count(note).by.len() >= needed
 }

@@ -51,11 +51,11 @@ pub(super) async fn attested(
         }
     };
     let (reply, published) = oneshot::channel();
-    let content = Content::Attestation { statement, reply };
+    let content = Content::Statement { statement, reply };
     // why: the log's task ends with the process, and the party asks again then.
-    let _ = shared.appends.send(AppendRequest { job: *id, nodes, content }).await;
+    let _ = shared.appends.send(AppendRequest { nodes, content }).await;
     match tokio::time::timeout(LATE_WAIT, published).await {
-        Ok(Ok(())) => Ok(FromCoordinator::Done),
+        Ok(Ok(_)) => Ok(FromCoordinator::Done),
         _ => Err(open()),
     }
 }

@@ -15,6 +15,7 @@ use tacit_types::wire::{self, Blob};
 use tacit_types::{Code, Fault};
 use tokio::task::JoinSet;
 
+use crate::books;
 use crate::daemon::Shared;
 use crate::enrol;
 use crate::roster::Party;
@@ -111,7 +112,8 @@ fn allowed(request: &ToCoordinator, role: PartyRole) -> bool {
             &[Partner, Operator, Regulator, Coordinator]
         }
         To::Jobs { .. } | To::Job(_) | To::Watch { .. } => &[Partner, Operator, Regulator, Coordinator],
-        To::Invite { .. } => &[Coordinator],
+        To::Say(_) => &[Partner, Operator, Regulator],
+        To::Invite { .. } | To::ClosePeriod { .. } => &[Coordinator],
     };
     roles.contains(&role)
 }
@@ -168,6 +170,8 @@ async fn answer(
             let (total, bytes) = reads::on_disk(move || depot.get(&hash, offset)).await?;
             Ok(FromCoordinator::Fetched { total, bytes: Blob(bytes) })
         }
+        (ToCoordinator::Say(statement), Caller::Party(party)) => books::say(shared, &party, statement).await,
+        (ToCoordinator::ClosePeriod { until }, Caller::Own) => books::close(shared, until).await,
         (request, caller) => reads::read(shared, &caller, request).await,
     }
 }
@@ -217,6 +221,8 @@ mod tests {
             (ToCoordinator::Ping, "porc"),
             (ToCoordinator::Deposit { hash: Hash([0; 32]), total: 1, offset: 0, bytes: Blob::default() }, "po"),
             (ToCoordinator::Fetch { hash: Hash([0; 32]), offset: 0 }, "po"),
+            (ToCoordinator::Say(Blob::default()), "por"),
+            (ToCoordinator::ClosePeriod { until: tacit_types::UnixMillis(0) }, "c"),
         ]
     }
 

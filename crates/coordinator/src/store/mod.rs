@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use crate::limits::{DB_BUSY, WRITES_TOGETHER_MAX, WRITES_WAITING_MAX};
 
 pub(crate) use read::{PartyRow, Whose};
-pub(crate) use write::{Change, LeafRow};
+pub(crate) use write::{Change, CloseRow, LeafRow};
 
 /// Connections that read at once.
 const READERS: u32 = 4;

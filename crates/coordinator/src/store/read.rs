@@ -4,6 +4,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use tacit_engine::Job;
 use tacit_net::invite::Grant;
+use tacit_receipts::money::ledger::Cut;
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Code, ContractId, Fault, Hash, JobId, Name, NodeId, UnixMillis};
 
@@ -208,6 +209,18 @@ impl Store {
             Ok(super::LeafRow { place: unsigned(row, "place")?, hash: Hash(id(row, "hash")?), job: job.map(JobId) })
         };
         rows.iter().map(row).collect()
+    }
+
+    /// The close of a period with this end; without one, the last.
+    pub(crate) async fn close_of(&self, until: Option<UnixMillis>) -> Result<Option<super::CloseRow>, Fault> {
+        let sql = "SELECT until, as_of, done FROM closes WHERE until = COALESCE(?, (SELECT max(until) FROM closes))";
+        let until = until.map(|until| i64::try_from(until.0).unwrap_or(i64::MAX));
+        let row = sqlx::query(sql).bind(until).fetch_optional(&self.readers).await.map_err(fault)?;
+        let close = |row: SqliteRow| {
+            let cut = Cut { until: UnixMillis(unsigned(&row, "until")?), as_of: unsigned(&row, "as_of")? };
+            Ok(super::CloseRow { cut, done: row.try_get("done").map_err(fault)? })
+        };
+        row.map(close).transpose()
     }
 
     pub(crate) async fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, Fault> {

@@ -2,6 +2,7 @@
 
 use sqlx::SqliteConnection;
 use tacit_net::invite::Grant;
+use tacit_receipts::money::ledger::Cut;
 use tacit_types::wire::Blob;
 use tacit_types::{ContractId, DatasetVersionId, Hash, JobId, NodeId, UnixMillis};
 
@@ -14,6 +15,14 @@ pub(crate) struct LeafRow {
     pub hash: Hash,
     /// For a receipt, its job.
     pub job: Option<JobId>,
+}
+
+/// The close of a period.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CloseRow {
+    pub cut: Cut,
+    /// Whether everything that it calls for is in the log.
+    pub done: bool,
 }
 
 /// One change.
@@ -35,6 +44,8 @@ pub(crate) enum Change {
     PutContract(Vec<(ContractId, NodeId, Blob)>),
     /// The log has grown to a signed head; `keys` is the hash of the key event in force.
     Append { leaves: Vec<LeafRow>, head: Vec<u8>, at: UnixMillis, keys: Option<Hash> },
+    /// The close of a period was begun, or is done.
+    PutClose(CloseRow),
     /// A single value.
     PutMeta { key: &'static str, value: Vec<u8> },
 }
@@ -111,6 +122,13 @@ impl Change {
                 if let Some(keys) = keys {
                     put_meta(db, super::read::KEYS_EVENT, &keys.0).await?;
                 }
+                Ok(true)
+            }
+            Change::PutClose(CloseRow { cut, done }) => {
+                let sql = "INSERT INTO closes (until, as_of, done) VALUES (?, ?, ?)
+                    ON CONFLICT (until) DO UPDATE SET done = excluded.done";
+                let query = sqlx::query(sql).bind(integer(cut.until.0)).bind(integer(cut.as_of)).bind(*done);
+                query.execute(db).await?;
                 Ok(true)
             }
             Change::PutMeta { key, value } => put_meta(db, key, value).await.map(|()| true),

@@ -1,0 +1,166 @@
+//! Money at the coordinator: it follows its own log with the ledger that everyone has, refuses what a verifier would
+//! find wrong, and issues what the end of a period calls for. It decides no amount.
+
+mod close;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tacit_crypto::sha256;
+use tacit_crypto::statement::Envelope;
+use tacit_engine::FromCoordinator;
+use tacit_governance::SignedContract;
+use tacit_receipts::merkle::leaf_hash;
+use tacit_receipts::money::PricePlan;
+use tacit_receipts::tiles::{TILE_WIDTH, beside_path};
+use tacit_receipts::verify::CLOCK_SKEW_MILLIS_MAX;
+use tacit_receipts::{Leaf, Ledger, Money, TileRead, TileReader};
+use tacit_types::wire::Blob;
+use tacit_types::{Code, Fault, Hash, NodeId};
+use tokio::sync::{Mutex, oneshot};
+use tokio::task::spawn_blocking;
+
+use crate::daemon::Shared;
+use crate::limits::LATE_WAIT;
+use crate::log::files::Folder;
+use crate::log::{AppendRequest, Content};
+use crate::roster::Party;
+
+pub(crate) use close::{close, go_on};
+
+/// The coordinator's books.
+#[derive(Default)]
+pub(crate) struct Books {
+    state: Mutex<Option<State>>,
+    /// Held while a close is under way.
+    closing: Arc<Mutex<()>>,
+    /// A party's statement that the log has been given and that is not durable yet, by leaf hash: until it is, no
+    /// other is judged.
+    under_way: Mutex<Option<Hash>>,
+}
+
+/// The log so far.
+#[derive(Default)]
+struct State {
+    ledger: Ledger,
+    /// The next leaf.
+    next: u64,
+    /// Where a party has said a thing: the same again is no news.
+    said: BTreeMap<(NodeId, Hash), u64>,
+}
+
+/// What a statement says, whenever it was signed.
+fn meaning(envelope: &Envelope) -> Hash {
+    sha256(&[envelope.kind.as_bytes(), &[0], &envelope.body].concat())
+}
+
+impl State {
+    fn follow(mut self, folder: &Folder, size: u64) -> Result<Self, Fault> {
+        let reader = TileReader::new(folder, size);
+        let beside = |id: &_| folder.read(&beside_path(id));
+        while self.next < size {
+            let skip = usize::try_from(self.next % TILE_WIDTH).unwrap_or(usize::MAX);
+            for leaf in reader.entries(self.next / TILE_WIDTH)?.into_iter().skip(skip) {
+                if let Err(fault) = self.ledger.follow(self.next, &leaf, &beside) {
+                    tracing::warn!(leaf = self.next, %fault, "a statement of money in the log is wrong");
+                } else if let Ok(Leaf::Money(envelope, _)) = Leaf::read(&leaf) {
+                    self.said.entry((envelope.signer, meaning(&envelope))).or_insert(self.next);
+                }
+                self.next = self.next.saturating_add(1);
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// Looks at the log as far as it is durable. The first look reads all of it.
+///
+/// # Errors
+/// `log.corrupt` when it cannot be read; `look`'s own.
+async fn with_log<T>(shared: &Shared, look: impl FnOnce(&State) -> Result<T, Fault>) -> Result<T, Fault> {
+    let mut state = shared.books.state.lock().await;
+    let size = *shared.log.durable.borrow();
+    let before = state.take();
+    let (folder, origin) = (shared.folder.clone(), shared.log_key.name().to_owned());
+    let begin = move || State { ledger: Ledger::new(&origin), ..State::default() };
+    let follow = move || before.unwrap_or_else(begin).follow(&folder, size);
+    let now = spawn_blocking(follow).await.map_err(|e| Fault::new(Code::Internal, e.to_string()))??;
+    let seen = look(&now);
+    *state = Some(now);
+    seen
+}
+
+/// Takes a party's statement of money. The answer comes once it is in a published checkpoint; what the party has said
+/// before is answered with its leaf.
+///
+/// # Errors
+/// What a verifier would find wrong with the statement; `receipt.pending` while it, or one before it, waits for the log.
+pub(crate) async fn say(shared: &Arc<Shared>, party: &Party, statement: Blob) -> Result<FromCoordinator, Fault> {
+    let Leaf::Money(envelope, money) = Leaf::read(&statement)? else {
+        return Err(Fault::new(Code::ReceiptMalformed, "it is no statement of money"));
+    };
+    if envelope.signer != party.row.node {
+        return Err(Fault::new(Code::NetRefused, format!("it is signed by {}", envelope.signer.short())));
+    }
+    let now = shared.clock.now();
+    let (early, late) =
+        (now.plus(CLOCK_SKEW_MILLIS_MAX) < envelope.issued_at, envelope.issued_at.plus(CLOCK_SKEW_MILLIS_MAX) < now);
+    if early || late {
+        return Err(Fault::new(Code::ReceiptTime, format!("it is of {}; here it is {now}", envelope.issued_at)));
+    }
+    if let Money::Plan(plan) = money.as_ref() {
+        plan_of_contract(shared, plan).await?;
+    }
+    let pending = |what: &str| Fault::new(Code::ReceiptPending, what);
+    let mut under_way = shared.books.under_way.lock().await;
+    if let Some(hash) = *under_way {
+        if shared.store.leaf_place(&hash).await?.is_none() {
+            return Err(pending("a statement before it waits for the log; say it again"));
+        }
+        *under_way = None;
+    }
+    let key = (envelope.signer, meaning(&envelope));
+    let judge = |state: &State| match state.said.get(&key) {
+        Some(place) => Ok(Some(*place)),
+        None => state.ledger.allows(state.next, &envelope, &money).map(|()| None),
+    };
+    if let Some(place) = with_log(shared, judge).await? {
+        let published = shared.log.published.borrow().as_deref().map_or(0, |c| c.checkpoint().size);
+        return if place < published {
+            Ok(FromCoordinator::Said(place))
+        } else {
+            Err(pending("it waits for witnesses"))
+        };
+    }
+    *under_way = Some(leaf_hash(&statement));
+    let (reply, placed) = oneshot::channel();
+    let content = Content::Statement { statement, reply };
+    // why: the log's task ends with the process, and the party asks again then.
+    let _ = shared.appends.send(AppendRequest { nodes: Vec::new(), content }).await;
+    match tokio::time::timeout(LATE_WAIT, placed).await {
+        Ok(Ok(place)) => {
+            *under_way = None;
+            Ok(FromCoordinator::Said(place))
+        }
+        _ => Err(pending("it waits for witnesses; say it again")),
+    }
+}
+
+/// A plan is for a contract that is kept here and names its terms, and its parties are enrolled: so a contract has one.
+async fn plan_of_contract(shared: &Shared, plan: &PricePlan) -> Result<(), Fault> {
+    let signatures = shared.store.contract(&plan.contract).await?;
+    let short = plan.contract.short();
+    if signatures.is_empty() {
+        return Err(Fault::new(Code::RefusedContractUnknown, format!("contract {short}")));
+    }
+    let contract = SignedContract::collect(signatures.iter().map(|s| s.0.as_slice()))?;
+    if contract.body().price_plan != Some(plan.terms()) {
+        let what = format!("contract {} names other terms, or none", contract.body().name);
+        return Err(Fault::new(Code::ReceiptPlan, what));
+    }
+    let roster = shared.roster();
+    match plan.signers().find(|signer| roster.by_node(signer).is_none()) {
+        Some(stranger) => Err(Fault::new(Code::ReceiptPartyUnknown, format!("{} is not enrolled", stranger.short()))),
+        None => Ok(()),
+    }
+}
