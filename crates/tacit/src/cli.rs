@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::commands::money::{
+    ChargeCommand, DisputeCommand, ExportArgs, PeriodCommand, PriceCommand, SettlementCommand,
+};
+
 /// Organisations compute together; raw data stays home; every use leaves a receipt.
 #[derive(Parser)]
 #[command(
@@ -72,6 +76,24 @@ pub enum Command {
     /// Look at receipts, verify and export them.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
+    /// Write, sign and look at price plans.
+    #[command(subcommand)]
+    Price(PriceCommand),
+    /// Close periods: what was used, by whom, and what it costs.
+    #[command(subcommand)]
+    Period(PeriodCommand),
+    /// Look at charges.
+    #[command(subcommand)]
+    Charge(ChargeCommand),
+    /// Look at settlements: who pays whom.
+    #[command(subcommand)]
+    Settlement(SettlementCommand),
+    /// Dispute a use, answer, and resolve.
+    #[command(subcommand)]
+    Dispute(DisputeCommand),
+    /// Write rows of the log for other tools; each names its leaf and `tacit-verify --rows` checks it.
+    #[command(after_help = "Example: tacit export focus --format csv --out costs.csv")]
+    Export(ExportArgs),
     /// Check the coordinator's transparency log.
     #[command(subcommand)]
     Log(LogCommand),
@@ -453,6 +475,12 @@ pub enum ReceiptCommand {
     List,
     /// One receipt in words.
     Show {
+        /// Its place in the log, or a job's id or its beginning.
+        receipt: String,
+    },
+    /// Say in words who used what, for what, under which authority, and what it costs.
+    #[command(after_help = "Example: tacit receipt explain 17")]
+    Explain {
         /// Its place in the log, or a job's id or its beginning.
         receipt: String,
     },

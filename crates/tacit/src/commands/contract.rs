@@ -1,7 +1,7 @@
 //! `contract draft`, `list`, `show`, `sign`, `revoke`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::json;
@@ -42,6 +42,8 @@ struct Written {
     dealers: Vec<Name>,
     scoring: Option<WrittenScoring>,
     alignment: Option<alignment::Written>,
+    /// The file of its price plan, below the folder of this one.
+    price: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -205,7 +207,11 @@ async fn draft(party: &Party, out: &Out, file: &Path) -> Result<(), Fault> {
     let offered = descriptors(&client).await?;
     let cards: Vec<PartyCard> = roster.into_iter().map(|(card, _)| card).collect();
     let known = if written.models.is_empty() { Vec::new() } else { models(&client).await? };
-    let body = resolve(&written, &cards, &offered, &known)?;
+    let mut body = resolve(&written, &cards, &offered, &known)?;
+    if let Some(price) = &written.price {
+        let price = file.with_file_name("").join(price);
+        body.price_plan = Some(super::money::terms_of_file(&price, &cards, body.valid_from, body.valid_until)?);
+    }
     let mut contract = SignedContract::draft(body);
     let faults = contract.body().faults();
     if !faults.is_empty() {
@@ -335,7 +341,7 @@ fn view(contract: &SignedContract) -> serde_json::Value {
             "rows_per_second": o.rows_per_second}))})),
         "alignment": body.alignment.as_ref().map(|a| alignment::view(a, &body.parties)),
         "datasets": grants, "cohort": {"rows": body.cohort.rows, "contributors": body.cohort.contributors},
-        "quota_jobs": body.quota.jobs, "valid_from": body.valid_from.0, "valid_until": body.valid_until.0,
+        "price_plan": body.price_plan.map(|terms| terms.to_string()), "quota_jobs": body.quota.jobs, "valid_from": body.valid_from.0, "valid_until": body.valid_until.0,
         "state": state(contract), "missing": missing,
     })
 }
@@ -361,6 +367,10 @@ fn terms(out: &Out, contract: &SignedContract) {
         rows(out.say("quota", "配额"), format!("{} {}", body.quota.jobs, out.say("jobs", "个作业"))),
         rows(out.say("valid", "有效期"), format!("{} .. {}", body.valid_from, body.valid_until)),
     ];
+    if let Some(price) = &body.price_plan {
+        let what = format!("{}  ({})", price.short(), out.say("see `tacit price show`", "见 `tacit price show`"));
+        lines.push(rows(out.say("price plan", "价格方案"), what));
+    }
     for party in &body.parties {
         let signed = if contract.signed_by(&party.root) {
             out.say("signed", "已签署")

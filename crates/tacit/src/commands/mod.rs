@@ -7,9 +7,11 @@ mod dealer;
 mod divide;
 mod doctor;
 mod enrol;
+mod explain;
 pub mod job;
 mod job_file;
 mod model;
+pub mod money;
 mod online;
 mod receipt;
 mod scores;
@@ -17,7 +19,7 @@ mod serve;
 
 use tacit_types::Fault;
 
-use crate::cli::{Cli, Command, CoordinatorCommand, NodeCommand};
+use crate::cli::{Cli, Command, CoordinatorCommand, NodeCommand, ReceiptCommand};
 use crate::output::Out;
 
 /// Runs a command and gives the exit status.
@@ -39,7 +41,14 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Fault> {
         Command::Model(command) => model::run(cli, out, command).await.map(|()| 0),
         Command::Contract(command) => contract::run(cli, out, command).await.map(|()| 0),
         Command::Job(command) => job::run(cli, out, command).await,
+        Command::Receipt(ReceiptCommand::Explain { receipt }) => explain::explain(cli, out, receipt).await.map(|()| 0),
         Command::Receipt(command) => receipt::run(cli, out, command).await,
+        Command::Price(command) => money::price(cli, out, command).await.map(|()| 0),
+        Command::Period(command) => money::period(cli, out, command).await.map(|()| 0),
+        Command::Charge(command) => money::charge(cli, out, command).await.map(|()| 0),
+        Command::Settlement(command) => money::settlement(cli, out, command).await.map(|()| 0),
+        Command::Dispute(command) => money::dispute(cli, out, command).await.map(|()| 0),
+        Command::Export(args) => money::export(cli, out, args).await.map(|()| 0),
         Command::Log(_) => receipt::fsck(cli, out),
     }
 }
