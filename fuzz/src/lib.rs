@@ -7,6 +7,7 @@ mod dealt;
 mod examples;
 mod models;
 mod money;
+mod online;
 mod psi;
 mod receipts;
 mod score;
@@ -47,6 +48,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "verify_params", run: dealt::verify, seeds: dealt::verify_seeds },
     Target { name: "key_list", run: score::key_list, seeds: score::key_list_seeds },
     Target { name: "sealed_attachment", run: score::sealed_attachment, seeds: score::sealed_attachment_seeds },
+    Target { name: "call_body", run: online::call_body, seeds: online::call_body_seeds },
+    Target { name: "call_signature", run: online::call_signature, seeds: online::call_signature_seeds },
+    Target { name: "window_ask", run: online::window_ask, seeds: online::window_ask_seeds },
+    Target { name: "window_answer", run: online::window_answer, seeds: online::window_answer_seeds },
     Target { name: "cbor_model", run: score::model_descriptor, seeds: score::model_descriptor_seeds },
     Target { name: "to_node", run: wire::to_node, seeds: examples::to_node },
     Target { name: "from_node", run: wire::from_node, seeds: examples::from_node },
