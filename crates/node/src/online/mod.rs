@@ -173,3 +173,23 @@ async fn write_openings(inner: Arc<Inner>, mut waiting: mpsc::Receiver<CallRow>)
         tokio::time::sleep(OPENINGS_PAUSE).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tacit_receipts::Call;
+    use tacit_types::Hash;
+
+    use super::*;
+
+    /// More openings than the disk takes in time are not waited for: a call goes on without its own.
+    #[test]
+    fn openings_wait_up_to_their_limit() {
+        let online = Online::new(UnixMillis(0));
+        let call = Call { at_ms: 0, keys: 1, request: Hash([0; 32]), salt: Hash([0; 32]) };
+        let row = || CallRow { job: JobId([1; 32]), number: 0, call, caller: String::new(), at: UnixMillis(0) };
+        for _ in 0..OPENINGS_WAITING_MAX {
+            online.openings.try_send(row()).unwrap();
+        }
+        assert!(online.openings.try_send(row()).is_err(), "one past it");
+    }
+}

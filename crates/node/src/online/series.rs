@@ -73,6 +73,16 @@ struct Counts {
     latencies: VecDeque<u32>,
 }
 
+impl Counts {
+    /// Keeps the duration of a call; the oldest gives way.
+    fn took(&mut self, duration: Duration) {
+        if self.latencies.len() >= LATENCIES_MAX {
+            self.latencies.pop_front();
+        }
+        self.latencies.push_back(u32::try_from(duration.as_micros()).unwrap_or(u32::MAX));
+    }
+}
+
 struct State {
     live: Option<Live>,
     pace: Pace,
@@ -127,10 +137,7 @@ impl Series {
             Ok(_) => {
                 counts.calls += 1;
                 counts.rows += rows as u64;
-                if counts.latencies.len() >= LATENCIES_MAX {
-                    counts.latencies.pop_front();
-                }
-                counts.latencies.push_back(u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX));
+                counts.took(begun.elapsed());
             }
             Err(_) => counts.failed += 1,
         }
@@ -331,5 +338,34 @@ impl Driver {
             Some(party) => Fault::new(what.code, format!("{party}: {}", what.what)),
             None => what,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_of_the_newest_calls_are_kept() {
+        let mut counts = Counts::default();
+        for i in 0..=LATENCIES_MAX {
+            counts.took(Duration::from_micros(i as u64));
+        }
+        assert_eq!((counts.latencies.len(), counts.latencies.front()), (LATENCIES_MAX, Some(&1)));
+        counts.took(Duration::MAX);
+        assert_eq!((counts.latencies.len(), counts.latencies.back()), (LATENCIES_MAX, Some(&u32::MAX)));
+    }
+
+    /// A burst is less than an owner allows, and never nothing.
+    #[test]
+    fn a_pace_lets_no_more_through_than_its_share() {
+        let now = Instant::now();
+        let mut pace = Pace { per_second: 100.0, left: 0.0, at: now };
+        assert!(!pace.take(1, now));
+        let later = now + Duration::from_secs(60);
+        assert!(!pace.take(76, later) && pace.take(75, later) && !pace.take(1, later));
+        assert!(!pace.take(2, later + Duration::from_millis(15)) && pace.take(2, later + Duration::from_millis(25)));
+        let slow = Pace { per_second: 1.0, left: 0.0, at: now };
+        assert!(slow.most() >= 1.0);
     }
 }

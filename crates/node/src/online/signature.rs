@@ -284,13 +284,29 @@ mod tests {
             ("no nonce", |h| h.input = h.input.replace("nonce", "notes")),
             ("short nonce", |h| h.input = h.input.replace("0123456789abcdef", "0123456")),
             ("a parameter twice", |h| h.input.push_str(";created=1")),
-            ("long", |h| h.input.push_str(&format!(";x=\"{}\"", "y".repeat(2048)))),
+            ("a long nonce", |h| h.input = h.input.replace("0123456789abcdef", &"n".repeat(NONCE_BYTES_MAX + 1))),
         ];
         for (what, change) in changes {
             let mut headers = signed();
             change(&mut headers);
             assert_eq!(check(&REQUEST, &headers, &NODE).map_err(|f| f.code), Err(Code::OnlineCaller), "{what}");
         }
+    }
+
+    #[test]
+    fn nonces_and_headers_are_taken_up_to_their_limits() {
+        for (bytes, taken) in [(7, false), (8, true), (NONCE_BYTES_MAX, true), (NONCE_BYTES_MAX + 1, false)] {
+            let headers = sign(&key(), &NODE, &REQUEST, NOW, &"n".repeat(bytes));
+            assert_eq!(check(&REQUEST, &headers, &NODE).is_ok(), taken, "{bytes}");
+        }
+        let long = |bytes: usize| {
+            let mut headers = signed();
+            let rest = headers.digest.len() + headers.input.len() + headers.signature.len();
+            headers.digest.push_str(&"x".repeat(bytes - rest));
+            check(&REQUEST, &headers, &NODE).unwrap_err().what
+        };
+        assert!(long(HEADERS_BYTES_MAX).contains("content-digest is not"), "it is looked at");
+        assert!(long(HEADERS_BYTES_MAX + 1).contains("bytes of signature headers"), "one past it");
     }
 
     #[test]

@@ -267,3 +267,102 @@ impl Tx<'_> {
             .map_err(|e| fault(&e))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A store in a folder of its own.
+    async fn store(name: &str) -> (Store, std::path::PathBuf) {
+        let folder = std::env::temp_dir().join(format!("tacit-online-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        (Store::open(&folder.join("node.db")).await.unwrap(), folder)
+    }
+
+    async fn close((store, folder): (Store, std::path::PathBuf)) {
+        store.close().await;
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_model_or_caller_too_many_is_refused() {
+        let at = store("named").await;
+        let row = |i: usize| PublishedRow {
+            name: format!("m{i}"),
+            template: vec![1],
+            batch_ms: 0,
+            added_at: UnixMillis(1),
+            status: String::new(),
+        };
+        for i in 0..PUBLISHED_MAX {
+            at.0.publish(&row(i)).await.unwrap();
+        }
+        assert_eq!(at.0.publish(&row(PUBLISHED_MAX)).await.unwrap_err().code, Code::ArgsInvalid);
+        at.0.publish(&PublishedRow { template: vec![2], ..row(0) }).await.unwrap();
+        assert!(at.0.unpublish("m1").await.unwrap());
+        at.0.publish(&row(PUBLISHED_MAX)).await.unwrap();
+        assert_eq!(at.0.published().await.unwrap().len(), PUBLISHED_MAX);
+
+        let caller = |i: usize| {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&(i as u64).to_le_bytes());
+            CallerRow { name: format!("c{i}"), key: NodeId(key), added_at: UnixMillis(1) }
+        };
+        // As many as there may be, but one, at once: each that is enrolled looks at all of them.
+        let mut tx = at.0.begin().await.unwrap();
+        for i in 1..CALLERS_MAX {
+            let CallerRow { name, key, added_at } = caller(i);
+            let query = sqlx::query("INSERT INTO callers (name, key, added_at) VALUES (?, ?, ?)");
+            query.bind(name).bind(key.0.to_vec()).bind(added_at.0 as i64).execute(&mut *tx.0).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        at.0.add_caller(&caller(0)).await.unwrap();
+        assert_eq!(at.0.add_caller(&caller(CALLERS_MAX)).await.unwrap_err().code, Code::ArgsInvalid);
+        assert_eq!(at.0.callers().await.unwrap().len(), CALLERS_MAX);
+        assert!(at.0.remove_caller("c0").await.unwrap());
+        assert!(at.0.add_caller(&CallerRow { name: "other".into(), ..caller(1) }).await.is_err(), "a key twice");
+        at.0.add_caller(&caller(CALLERS_MAX)).await.unwrap();
+        close(at).await;
+    }
+
+    /// The second is moved to the last place that is kept beside the first; with a third the first gives way.
+    #[tokio::test]
+    async fn of_calls_and_windows_the_oldest_give_way() {
+        let at = store("kept").await;
+        let call = |number: u64| CallRow {
+            job: JobId([1; 32]),
+            number,
+            call: Call { at_ms: number, keys: 1, request: Hash([2; 32]), salt: Hash([3; 32]) },
+            caller: "app".into(),
+            at: UnixMillis(1),
+        };
+        at.0.put_calls(&[call(0), call(1)]).await.unwrap();
+        let moved = async |sql: &'static str, place: i64| {
+            sqlx::query(sql).bind(place).execute(&at.0.pool).await.unwrap();
+        };
+        moved("UPDATE calls SET rowid = ? WHERE number = 1", CALLS_KEPT_MAX - 1).await;
+        at.0.put_calls(&[call(2)]).await.unwrap();
+        assert_eq!(at.0.calls(9).await.unwrap(), [call(2), call(1), call(0)], "as many as are kept");
+        at.0.put_calls(&[call(3)]).await.unwrap();
+        assert_eq!(at.0.calls(9).await.unwrap(), [call(3), call(2), call(1)]);
+        assert_eq!(at.0.call(&JobId([1; 32]), 0).await.unwrap(), None);
+
+        let window = |n: u8| WindowRow { job: JobId([n; 32]), attempt: 1, leaves: vec![Hash([n; 32])] };
+        let end = async |n: u8| {
+            let mut tx = at.0.begin().await.unwrap();
+            tx.end_window(&window(n), 1).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        end(0).await;
+        end(1).await;
+        moved("UPDATE windows SET rowid = ? WHERE rowid = 2", WINDOWS_KEPT_MAX - 1).await;
+        end(2).await;
+        assert_eq!(at.0.window(&JobId([0; 32])).await.unwrap(), Some(window(0)));
+        end(3).await;
+        assert_eq!(at.0.window(&JobId([0; 32])).await.unwrap(), None);
+        for n in 1..=3 {
+            assert_eq!(at.0.window(&JobId([n; 32])).await.unwrap(), Some(window(n)));
+        }
+        close(at).await;
+    }
+}
