@@ -45,6 +45,11 @@ pub enum Place {
     Peer,
 }
 
+/// Takes the rows of one key, with the storage at hand.
+pub type TakeRows<'a> = dyn FnMut(&mut dyn Storage, Vec<u64>) -> Result<(), Fault> + 'a;
+/// Takes one id with the rows that it has, with the storage at hand.
+pub type TakeIds<'a> = dyn FnMut(&mut dyn Storage, [u8; UID_BYTES], Vec<u64>) -> Result<(), Fault> + 'a;
+
 /// Matched keys, each with this party's rows, in tag order.
 pub struct Alignment {
     pub(crate) keys: KeySet,
@@ -104,11 +109,7 @@ impl Alignment {
     ///
     /// # Errors
     /// Those of the storage and of `take`.
-    pub fn matched(
-        &self,
-        storage: &mut dyn Storage,
-        take: &mut dyn FnMut(&mut dyn Storage, Vec<u64>) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+    pub fn matched(&self, storage: &mut dyn Storage, take: &mut TakeRows<'_>) -> Result<(), Fault> {
         for log in &self.matched {
             let mut reader = Reader::new(log);
             while let Some(rows) = reader.next(storage)?.and_then(RowsRef::of) {
@@ -182,11 +183,7 @@ impl Spine {
     ///
     /// # Errors
     /// Those of the storage and of `take`.
-    pub fn each_with(
-        &self,
-        storage: &mut dyn Storage,
-        take: &mut dyn FnMut(&mut dyn Storage, [u8; UID_BYTES], Vec<u64>) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+    pub fn each_with(&self, storage: &mut dyn Storage, take: &mut TakeIds<'_>) -> Result<(), Fault> {
         let (mut union, mut own) = (Reader::new(&self.union), Reader::new(&self.own));
         let mut next = own.next(storage)?.map(<[u8]>::to_vec);
         while let Some(uid) = union.next(storage)?.and_then(|r| r.first_chunk::<UID_BYTES>().copied()) {
