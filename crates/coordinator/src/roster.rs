@@ -40,10 +40,11 @@ impl Roster {
         self.0.iter().find(|p| p.row.node == *node)
     }
 
-    /// The operator that signs with this key, its root's or its node's.
-    pub(crate) fn operator(&self, signer: &NodeId) -> Option<&Party> {
-        let signs = |p: &&Party| p.row.node == *signer || p.row.root == *signer;
-        self.0.iter().filter(|p| p.card.role == PartyRole::Operator).find(signs)
+    /// Whether jobs are taken that are signed with this key, its root's or its node's: of an operator, and of a node,
+    /// which opens windows and may want other jobs too.
+    pub(crate) fn submits(&self, signer: &NodeId) -> bool {
+        let signs = |p: &Party| p.row.node == *signer || p.row.root == *signer;
+        self.0.iter().any(|p| matches!(p.card.role, PartyRole::Operator | PartyRole::Partner) && signs(p))
     }
 
     /// With one more party, or another address of one that is there.

@@ -179,7 +179,7 @@ codes! {
     RefusedQuota = "refused.quota", "the contract's quota is used up", "合同配额已用尽",
         "agree a larger quota, or wait for the next period", "请申请更大配额或等待下一周期";
     RefusedParties = "refused.parties", "the parties are too few or not those of the contract", "参与方过少或与合同不符",
-        "secure sums need three parties", "安全求和至少需要三个参与方";
+        "compare the job's parties with its contract and with who has joined; secure sums need three owners", "请核对作业的参与方与合同及已加入的各方；安全求和至少需要三个所有者";
     RefusedOverflow = "refused.overflow", "the sums could overflow", "求和可能溢出",
         "state a smaller range for the column", "请为该列声明更小的取值范围";
     RefusedClock = "refused.clock", "this node's clock is behind what it has already seen", "本节点时钟早于已见时间",

@@ -169,18 +169,12 @@ struct Checked {
     contracts: Vec<Vec<Blob>>,
 }
 
-/// Checks form and signature, that its operator is enrolled, and that it fits a request. Whether it
-/// may run is for its owners to say.
+/// Checks form and signature, that its signer is enrolled as one who may submit, and that it fits a request. Whether it
+/// may run is for its owners to say: their contracts name who submits under them.
 async fn check(shared: &Shared, bytes: &Blob) -> Result<Checked, Fault> {
     let job = JobSpec::verify(bytes)?;
-    // Who opens a window has a seat in it: a node, which signs the jobs of its own windows.
-    let asks = |asker: NodeId| {
-        let roster = shared.roster();
-        let party = roster.parties().iter().find(|p| p.row.root == asker);
-        party.is_some_and(|p| job.signer() == p.row.node || job.signer() == p.row.root)
-    };
-    if shared.roster().operator(&job.signer()).is_none() && !job.body().asker.is_some_and(asks) {
-        let what = format!("its signer {} is no operator enrolled here", job.signer().short());
+    if !shared.roster().submits(&job.signer()) {
+        let what = format!("its signer {} is enrolled here neither as operator nor as node", job.signer().short());
         return Err(Fault::new(Code::RefusedParties, what));
     }
     let mut contracts = Vec::new();
@@ -305,7 +299,7 @@ pub(super) async fn result(shared: &Arc<Shared>, party: &Party, id: &JobId) -> R
 /// How much of a job somebody sees.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Sight {
-    /// All that is known here: its operator, regulators, who runs the coordinator.
+    /// All that is known here: who signed it, regulators, who runs the coordinator.
     All,
     /// All but what others said: a party of it.
     Party(Name),
@@ -318,7 +312,11 @@ fn sight(caller: &Caller, job: &Job) -> Sight {
     let signs = |signer: NodeId| signer == party.row.node || signer == party.row.root;
     match party.card.role {
         PartyRole::Regulator | PartyRole::Coordinator => Sight::All,
-        PartyRole::Operator if JobSpec::verify(job.bytes()).is_ok_and(|job| signs(job.signer())) => Sight::All,
+        PartyRole::Operator | PartyRole::Partner
+            if JobSpec::verify(job.bytes()).is_ok_and(|job| signs(job.signer())) =>
+        {
+            Sight::All
+        }
         PartyRole::Partner if job.nodes().any(|node| node == party.row.node) => Sight::Party(party.row.name.clone()),
         PartyRole::Operator | PartyRole::Partner => Sight::Nothing,
     }
@@ -331,7 +329,7 @@ fn whose(caller: &Caller) -> Whose {
         Caller::Party(party) => match party.card.role {
             PartyRole::Regulator | PartyRole::Coordinator => Whose::Everybody,
             PartyRole::Operator => Whose::Signer(party.row.node, party.row.root),
-            PartyRole::Partner => Whose::Node(party.row.node),
+            PartyRole::Partner => Whose::Party(party.row.node, party.row.root),
         },
     }
 }

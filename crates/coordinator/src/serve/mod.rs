@@ -104,7 +104,7 @@ fn allowed(request: &ToCoordinator, role: PartyRole) -> bool {
         To::Invitation { .. } | To::Enrol { .. } => &[],
         To::Register { .. } | To::Report(_) | To::Attested { .. } | To::Progress { .. } => &[Partner],
         To::Deposit { .. } | To::Fetch { .. } => &[Partner, Operator],
-        // A node submits the windows in which it has the recipient's seat; see `jobs::submit`.
+        // A node submits windows, in which it has the recipient's seat, and jobs in which it has none.
         To::Submit { .. } | To::Plan { .. } | To::Cancel(_) | To::Result(_) => &[Partner, Operator],
         To::PutContract(_) => &[Partner, Operator],
         To::Datasets | To::Contract(_) | To::Contracts => &[Partner, Operator, Coordinator],

@@ -273,9 +273,12 @@ mod tests {
         assert_eq!(ids(Whose::Everybody, Some(77), 9).await, [0u8; 0]);
         assert_eq!(ids(Whose::Signer(NodeId([1; 32]), NodeId([7; 32])), None, 9).await, [4, 3]);
         assert_eq!(ids(Whose::Signer(NodeId([7; 32]), NodeId([0; 32])), Some(2), 9).await, [1]);
-        assert_eq!(ids(Whose::Node(NodeId([1; 32])), None, 9).await, [3, 1]);
-        assert_eq!(ids(Whose::Node(NodeId([9; 32])), Some(4), 2).await, [3, 2]);
-        assert_eq!(ids(Whose::Node(NodeId([8; 32])), None, 9).await, [0u8; 0]);
+        let party = |node, root| Whose::Party(NodeId([node; 32]), NodeId([root; 32]));
+        // Those with a seat for it, those that it signed with either key, and each once.
+        assert_eq!(ids(party(1, 8), None, 9).await, [4, 3, 1]);
+        assert_eq!(ids(party(8, 1), None, 9).await, [4, 3]);
+        assert_eq!(ids(party(9, 1), Some(4), 2).await, [3, 2]);
+        assert_eq!(ids(party(8, 7), None, 9).await, [0u8; 0]);
         drop(store);
         writer.finish().await;
     }

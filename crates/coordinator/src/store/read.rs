@@ -37,8 +37,8 @@ pub(crate) enum Whose {
     Everybody,
     /// Those that one of two keys of an operator signed.
     Signer(NodeId, NodeId),
-    /// Those with a seat for a node.
-    Node(NodeId),
+    /// Those with a seat for a node, and those that it signed, with its own key or its root's.
+    Party(NodeId, NodeId),
 }
 
 fn corrupt(what: impl Into<String>) -> Fault {
@@ -162,9 +162,9 @@ impl Store {
             Whose::Signer(..) => {
                 format!("SELECT id FROM jobs WHERE {newest} AND {known} AND signer IN (?, ?) ORDER BY seq DESC LIMIT ?")
             }
-            Whose::Node(_) => format!(
-                "SELECT id FROM jobs WHERE {newest} AND {known} AND id IN (SELECT job FROM job_nodes WHERE node = ?)
-                 ORDER BY seq DESC LIMIT ?"
+            Whose::Party(..) => format!(
+                "SELECT id FROM jobs WHERE {newest} AND {known}
+                 AND (id IN (SELECT job FROM job_nodes WHERE node = ?) OR signer IN (?, ?)) ORDER BY seq DESC LIMIT ?"
             ),
         };
         let before = before.map(|id| id.0.to_vec());
@@ -172,7 +172,7 @@ impl Store {
         let query = match whose {
             Whose::Everybody => query,
             Whose::Signer(one, other) => query.bind(one.0.to_vec()).bind(other.0.to_vec()),
-            Whose::Node(node) => query.bind(node.0.to_vec()),
+            Whose::Party(node, root) => query.bind(node.0.to_vec()).bind(node.0.to_vec()).bind(root.0.to_vec()),
         };
         let rows = query.bind(limit).fetch_all(&self.readers).await.map_err(fault)?;
         rows.iter().map(|row| id(row, "id").map(JobId)).collect()

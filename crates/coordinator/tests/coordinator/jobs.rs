@@ -206,6 +206,10 @@ async fn what_is_no_job_of_an_enrolled_operator_is_not_taken() {
     let body = tacit_governance::JobSpec::verify(&good).unwrap().into_body();
     let signed = Statement::sign(&stranger.node, "job", now(), None, body.clone()).bytes().to_vec();
     assert_eq!(operator.submit(signed).await.unwrap_err().code, Code::RefusedParties);
+    let regulator = Keys::new("r", PartyRole::Regulator);
+    world.enrol(&regulator).await;
+    let signed = Statement::sign(&regulator.node, "job", now(), None, body.clone()).bytes().to_vec();
+    assert_eq!(operator.submit(signed).await.unwrap_err().code, Code::RefusedParties, "a regulator submits nothing");
     let sign = |body| Statement::sign(&operator.keys.node, "job", now(), None, body).bytes().to_vec();
     let mut unknown = body.clone();
     unknown.providers[0].owner = stranger.root.id();
@@ -213,6 +217,29 @@ async fn what_is_no_job_of_an_enrolled_operator_is_not_taken() {
     let mut old = body;
     (old.created_at, old.expires_at) = (tacit_types::UnixMillis(1), tacit_types::UnixMillis(2));
     assert_eq!(operator.submit(sign(old)).await.unwrap_err().code, Code::RefusedJobExpired);
+}
+
+/// An organisation that opens windows has a node, and submits other jobs with the same enrolment: it sees all of those that
+/// it signed, without a seat in them, and of others as much as any node.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_submits_jobs_in_which_it_has_no_seat() {
+    let world = World::new().await;
+    let nodes = world.nodes(3).await;
+    let lab = Keys::new("lab", PartyRole::Partner);
+    world.enrol(&lab).await;
+    let (lab, other) = (Client::new(lab, world.id, world.address).await, world.operator("o").await);
+    let theirs = other.submit(other.job(&nodes, 1)).await.unwrap();
+    other.end(theirs).await;
+    let own = lab.submit(lab.job(&nodes, 2)).await.unwrap();
+    assert!(matches!(lab.end(own).await.terminal, Some(Terminal::Succeeded)));
+    assert!(matches!(lab.ask(&ToCoordinator::Result(own)).await, Ok(FromCoordinator::Result(_))));
+    let FromCoordinator::Jobs(listed) = lab.ask(&ToCoordinator::Jobs { before: None, limit: 9 }).await.unwrap() else {
+        panic!("no list")
+    };
+    assert_eq!(listed.iter().map(|view| view.id).collect::<Vec<_>>(), [own]);
+    for request in [ToCoordinator::Job(theirs), ToCoordinator::Result(theirs)] {
+        assert_eq!(lab.ask(&request).await.unwrap_err().code, Code::JobNotOurs);
+    }
 }
 
 /// What everybody may see of a job, at the coordinator: all of it, all but what the other parties said, or
