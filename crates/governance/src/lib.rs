@@ -20,6 +20,7 @@ pub use contract::{Cohort, ColumnGrant, Contract, ContractParty, DatasetGrant, Q
 pub use dataset::{ColumnInfo, ColumnKind, DatasetDescriptor, Level, Use};
 pub use job::{AttachmentRef, JobSpec, ModelRef, ProviderRef};
 pub use model::{
-    ModelDescriptor, ModelFamily, ModelGrant, OnlineFacts, OnlineTerms, Precision, ScoreFacts, ScoringTerms,
+    DistinctTerms, ModelDescriptor, ModelFamily, ModelGrant, OnlineFacts, OnlineTerms, Period, Precision, ScoreFacts,
+    ScoringTerms,
 };
 pub use party::{PartyCard, PartyRole};

@@ -1,7 +1,7 @@
 //! Model versions as others see them, and what a contract says about scoring with them.
 
 use tacit_crypto::Body;
-use tacit_types::{Hash, ModelVersionId, Name, NodeId};
+use tacit_types::{Hash, ModelVersionId, Name, NodeId, UnixMillis};
 
 /// The family of a model, which decides the job kinds that can use it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
@@ -131,7 +131,45 @@ pub struct ScoringTerms {
     #[n(5)]
     #[cbor(default, skip_if = "is_false")]
     pub verified: bool,
+    /// How many different keys a recipient may ask about; as many as rows when absent.
+    #[n(6)]
+    pub distinct: Option<DistinctTerms>,
 }
+
+/// Different keys that one recipient of a contract may ask about. Each owner's node counts them by itself: a key once in a
+/// period, however often it is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct DistinctTerms {
+    /// Keys in a period.
+    #[n(1)]
+    pub keys: u64,
+    /// Days of a period. The first begins when the contract does.
+    #[n(2)]
+    pub days: u64,
+}
+
+/// One period of a contract.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Period {
+    /// Its number, from 0.
+    pub number: u64,
+    /// When it ends and its keys are free again: never after the contract's own end.
+    pub until: UnixMillis,
+}
+
+impl DistinctTerms {
+    /// The period at a time, of a contract that is valid from one time until another.
+    pub fn period(&self, valid: (UnixMillis, UnixMillis), now: UnixMillis) -> Period {
+        let each = self.days.max(1).saturating_mul(DAY_MS);
+        let number = now.0.saturating_sub(valid.0.0) / each;
+        let until = valid.0.0.saturating_add(number.saturating_add(1).saturating_mul(each));
+        Period { number, until: UnixMillis(until.min(valid.1.0)) }
+    }
+}
+
+/// Milliseconds of a day.
+const DAY_MS: u64 = 86_400_000;
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that the derive asks for")]
 fn is_false(flag: &bool) -> bool {

@@ -6,9 +6,9 @@ use tacit_governance::align::{ALIGN_KEEP_DAYS_MAX, ALIGN_KEYS_MIN};
 use tacit_governance::contract::{Cohort, ColumnGrant, DatasetGrant, Quota};
 use tacit_governance::{
     Admission, AlignFacts, AlignLevel, AlignTerms, Aligned, ColumnInfo, ColumnKind, Contract, ContractParty,
-    DatasetDescriptor, JobFacts, JobSpec, Ledger, Level, ModelDescriptor, ModelFamily, ModelGrant, ModelRef,
-    OnlineFacts, OnlineTerms, Precision, ProviderRef, Request, Role, ScoreFacts, ScoringTerms, SignedContract, Use,
-    admit,
+    DatasetDescriptor, DistinctTerms, JobFacts, JobSpec, Ledger, Level, ModelDescriptor, ModelFamily, ModelGrant,
+    ModelRef, OnlineFacts, OnlineTerms, Period, Precision, ProviderRef, Request, Role, ScoreFacts, ScoringTerms,
+    SignedContract, Use, admit,
 };
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, JobId, ModelVersionId, Name, NodeId, UnixMillis};
 
@@ -407,6 +407,7 @@ fn scoring() -> Case {
             precision: Precision::Rounded,
             online: None,
             verified: false,
+            distinct: None,
         });
         for grant in &mut c.datasets {
             grant.columns.push(ColumnGrant { name: "income".into(), levels: vec![Level::ScoreOnly] });
@@ -616,6 +617,39 @@ fn who_deals_needs_no_data_and_who_has_no_part_refuses() {
     assert_eq!(decide(DEALER).unwrap().dataset, None);
     assert_eq!(decide(DEMANDER).unwrap_err().code, Code::RefusedParties);
     assert_eq!(decide(2).unwrap_err().code, Code::RefusedDataset);
+}
+
+#[test]
+fn periods_follow_each_other_from_the_contracts_beginning_to_its_end() {
+    const DAY: u64 = 86_400_000;
+    let terms = DistinctTerms { keys: 5, days: 7 };
+    let valid = (UnixMillis(1_000), UnixMillis(1_000 + 10 * DAY));
+    let period = |at: u64| terms.period(valid, UnixMillis(at));
+    let first = Period { number: 0, until: UnixMillis(1_000 + 7 * DAY) };
+    let last = Period { number: 1, until: valid.1 };
+    assert_eq!([0, 1_000, 999 + 7 * DAY].map(period), [first; 3]);
+    assert_eq!([1_000 + 7 * DAY, 1_000 + 9 * DAY].map(period), [last; 2]);
+}
+
+#[test]
+fn a_limit_on_different_keys_must_be_one_that_can_be_held() {
+    let contract = |distinct, online: bool| {
+        scoring()
+            .contract(move |c| {
+                let online = online.then_some(OnlineTerms { rows_per_window: 10, rows_per_second: 10 });
+                c.scoring = c.scoring.map(|s| ScoringTerms { distinct: Some(distinct), online, ..s });
+            })
+            .decide()
+            .map(|_| ())
+            .map_err(|f| f.code)
+    };
+    let terms = |keys, days| DistinctTerms { keys, days };
+    assert_eq!(contract(terms(1000, 1), false), Ok(()));
+    for wrong in [terms(0, 1), terms(1001, 1), terms(5, 0)] {
+        assert_eq!(contract(wrong, false), Err(Code::RefusedContractIncomplete), "{wrong:?}");
+    }
+    // Windows do not hold it.
+    assert_eq!(contract(terms(1000, 1), true), Err(Code::RefusedContractIncomplete));
 }
 
 /// A job that aligns, under a contract that allows it.

@@ -16,6 +16,7 @@ pub mod online;
 pub mod store;
 pub mod trust;
 
+mod asked;
 mod egress;
 mod link;
 mod peers;

@@ -360,6 +360,9 @@ impl AttemptRun {
                 })?;
             let sealed = client::fetch(&connection, &reference.sealed).await?;
             let plain = tacit_governance::attachment::open(reference, &sealed, &self.inner.keys.seal)?;
+            if reference.name == tacit_jobs::score::keys::ATTACHMENT {
+                crate::asked::list(&self.inner.store, &self.header.job, spec, &plain).await?;
+            }
             material.attachments.insert(reference.name.clone(), plain);
         }
         Ok(material)

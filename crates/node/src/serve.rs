@@ -420,7 +420,7 @@ async fn in_force(tx: &mut Tx<'_>, id: &ContractId, now: UnixMillis) -> Result<(
 }
 
 /// The contract that an admission rests on; `None` for a job that was refused.
-fn admitted_under(job: &WorkerJob) -> Option<ContractId> {
+pub(crate) fn admitted_under(job: &WorkerJob) -> Option<ContractId> {
     charged(job).map(|charge| charge.contract)
 }
 

@@ -12,12 +12,14 @@ use tacit_governance::{DatasetDescriptor, PartyCard, SignedContract};
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, JobId, NodeId, StatementId, UnixMillis, wire};
 use tokio::sync::watch;
 
+mod asked;
 mod attestations;
 mod bounds;
 mod datasets;
 mod models;
 mod online;
 
+pub use asked::Limit;
 pub use attestations::AttestationRow;
 pub use datasets::DatasetRow;
 pub use models::ModelRow;

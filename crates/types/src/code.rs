@@ -188,6 +188,8 @@ codes! {
         "agree on a contract with `online` terms of scoring, or publish within them", "请签订含 `online` 评分条款的合同，或在其范围内发布";
     RefusedPace = "refused.pace", "more rows a second than the contract allows", "每秒评分行数超过合同上限",
         "wait a moment and ask again", "请稍候重试";
+    RefusedDistinct = "refused.distinct", "more different keys than the contract allows in this period", "本周期内不同键的数量超过合同上限",
+        "ask about keys that were asked for before, or wait for the next period", "请查询此前已查询过的键，或等待下一周期";
     RefusedAlignment = "refused.alignment", "the contract does not allow this alignment of keys", "合同不允许此类键对齐",
         "ask for a level, a floor and a padding that the contract's `[alignment]` allows", "请使用合同 `[alignment]` 允许的级别、下限与填充方式";
     RefusedSitePolicy = "refused.site_policy", "the owner's site policy says no", "所有者的站点策略拒绝",

@@ -73,6 +73,20 @@ impl Wanted {
         Ok(Self { places, rows: rows as usize })
     }
 
+    /// Takes a list of any number of keys.
+    ///
+    /// # Errors
+    /// Those of [`Wanted::decode`].
+    pub fn decode_any(bytes: &[u8]) -> Result<Self, Fault> {
+        let rows = wire::decode_capped::<Vec<Blob>>(bytes, tacit_governance::attachment::ATTACHMENT_BYTES_MAX);
+        Self::decode(bytes, rows.map_or(0, |list| list.len() as u64))
+    }
+
+    /// The different keys, ascending.
+    pub fn distinct(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.places.keys().map(Vec::as_slice)
+    }
+
     /// The number of keys.
     pub fn rows(&self) -> usize {
         self.rows
@@ -106,6 +120,7 @@ mod tests {
         let (rows, bytes) = encode(["7", "b", "7", "007"]).unwrap();
         let wanted = Wanted::decode(&bytes, rows).unwrap();
         assert_eq!((rows, wanted.rows()), (4, 4));
+        assert_eq!(wanted.distinct().collect::<Vec<_>>(), [&b"007"[..], b"7", b"b"]);
         let ints = column(Values::Int(vec![7, 8, 7]), Some(vec![true, true, false]));
         assert_eq!([0, 1, 2].map(|row| wanted.places(&ints, row).to_vec()), [vec![0, 2], vec![], vec![]]);
         let texts = column(Values::Text(["b", "007", "B", ""].map(String::from).to_vec()), None);

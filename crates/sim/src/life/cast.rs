@@ -206,6 +206,7 @@ fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64
             precision: Precision::Score,
             online: None,
             verified: false,
+            distinct: None,
         }),
         alignment: None,
         price_plan: None,

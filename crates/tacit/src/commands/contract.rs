@@ -9,8 +9,8 @@ use tacit_crypto::{Statement, sha256};
 use tacit_engine::{FromCoordinator, ToCoordinator, api::dataset_id};
 use tacit_governance::contract::{Cohort, ColumnGrant, DatasetGrant, Quota};
 use tacit_governance::{
-    Contract, ContractParty, DatasetDescriptor, Level, ModelDescriptor, ModelGrant, OnlineTerms, PartyCard, Precision,
-    Role, ScoringTerms, SignedContract,
+    Contract, ContractParty, DatasetDescriptor, DistinctTerms, Level, ModelDescriptor, ModelGrant, OnlineTerms,
+    PartyCard, Precision, Role, ScoringTerms, SignedContract,
 };
 use tacit_node::Client;
 use tacit_types::{Code, Fault, Lang, ModelVersionId, Name, UnixMillis, wire::Blob};
@@ -69,6 +69,17 @@ struct WrittenScoring {
     /// Whether every score must be verified.
     #[serde(default)]
     verified: bool,
+    /// How many different keys may be asked for in a period.
+    distinct: Option<WrittenDistinct>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenDistinct {
+    /// Keys in a period.
+    keys: u64,
+    /// Days of a period; those of the contract when absent.
+    days: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -81,7 +92,7 @@ struct WrittenOnline {
 }
 
 impl WrittenScoring {
-    fn terms(&self) -> Result<ScoringTerms, Fault> {
+    fn terms(&self, valid_days: u64) -> Result<ScoringTerms, Fault> {
         let precision = Precision::ALL.into_iter().find(|p| p.word() == self.precision).ok_or_else(|| {
             let what = format!("scoring.precision: `{}`; one of decision, band, rounded, score", self.precision);
             Fault::new(Code::ArgsInvalid, what)
@@ -90,12 +101,14 @@ impl WrittenScoring {
             .online
             .as_ref()
             .map(|o| OnlineTerms { rows_per_window: o.rows_per_window, rows_per_second: o.rows_per_second });
+        let distinct = self.distinct.as_ref();
         Ok(ScoringTerms {
             rows: self.rows,
             rows_per_job: self.rows_per_job.unwrap_or(self.rows),
             precision,
             online,
             verified: self.verified,
+            distinct: distinct.map(|d| DistinctTerms { keys: d.keys, days: d.days.unwrap_or(valid_days) }),
         })
     }
 }
@@ -302,7 +315,7 @@ fn resolve(
         valid_until: now.plus(written.valid_days.saturating_mul(86_400_000)),
         models,
         price_plan: None,
-        scoring: written.scoring.as_ref().map(WrittenScoring::terms).transpose()?,
+        scoring: written.scoring.as_ref().map(|s| s.terms(written.valid_days)).transpose()?,
         alignment,
     })
 }
@@ -337,7 +350,8 @@ fn view(contract: &SignedContract) -> serde_json::Value {
         "models": body.models.iter().map(|m| json!({"owner": body.parties.iter().find(|p| p.root == m.owner)
             .map(|p| p.name.as_str()), "model": m.model.to_string()})).collect::<Vec<_>>(),
         "scoring": body.scoring.map(|s| json!({"rows": s.rows, "rows_per_job": s.rows_per_job,
-            "precision": s.precision.word(), "verified": s.verified, "online": s.online.map(|o| json!({"rows_per_window": o.rows_per_window,
+            "precision": s.precision.word(), "verified": s.verified,
+            "distinct": s.distinct.map(|d| json!({"keys": d.keys, "days": d.days})), "online": s.online.map(|o| json!({"rows_per_window": o.rows_per_window,
             "rows_per_second": o.rows_per_second}))})),
         "alignment": body.alignment.as_ref().map(|a| alignment::view(a, &body.parties)),
         "datasets": grants, "cohort": {"rows": body.cohort.rows, "contributors": body.cohort.contributors},
@@ -397,6 +411,13 @@ fn terms(out: &Out, contract: &SignedContract) {
             out.say("a job", "行（每个作业）")
         );
         lines.push(rows(out.say("scoring", "评分"), value));
+        if let Some(DistinctTerms { keys, days }) = scoring.distinct {
+            let value = match out.lang() {
+                Lang::En => format!("{keys} different keys in {days} days, counted at each owner's node"),
+                Lang::Zh => format!("每 {days} 天最多 {keys} 个不同的键，由各所有者节点计数"),
+            };
+            lines.push(rows(out.say("keys", "键"), value));
+        }
         if scoring.verified {
             let value = out.say("of every score: who computes wrong is found", "每个分数均须验证：计算有误者会被发现");
             lines.push(rows(out.say("verified", "验证"), value.to_owned()));

@@ -1,5 +1,6 @@
 //! From a job file to a signed job.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -127,6 +128,7 @@ pub fn prepare(file: &Path, party: &Party, known: &Known<'_>, publishes: bool) -
     draft.dealer = written.dealer.as_ref().map(dealer).transpose()?;
     let beside = written.keys.as_ref().map(|keys| file.with_file_name(keys));
     let keys = beside.as_deref().map(read_keys).transpose()?;
+    keys.iter().try_for_each(|keys| different(keys, terms))?;
     let attached = match beside.iter().zip(&keys).next() {
         Some((file, keys)) => Some(attach(file, keys, &providers, known.cards, &mut draft)?),
         None => None,
@@ -206,6 +208,17 @@ pub fn read_keys(file: &Path) -> Result<Vec<String>, Fault> {
     let text =
         std::fs::read_to_string(file).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", file.display())))?;
     Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+/// More different keys than a whole period has are refused before any leaves.
+fn different(keys: &[String], terms: &Contract) -> Result<(), Fault> {
+    let Some(allowed) = terms.scoring.and_then(|s| s.distinct) else { return Ok(()) };
+    let different = keys.iter().collect::<BTreeSet<_>>().len() as u64;
+    if different <= allowed.keys {
+        return Ok(());
+    }
+    let what = format!("{different} different keys; the contract allows {} in {} days", allowed.keys, allowed.days);
+    Err(Fault::new(Code::RefusedDistinct, what))
 }
 
 /// Seals the list of keys to the providers' nodes.
