@@ -259,7 +259,8 @@ fn the_commands_of_the_page_are_those_of_the_program() {
     let lines = page.lines().filter(|line| line.starts_with("tacit ") && !line.starts_with("tacit-verify"));
     let mut seen = 0;
     for line in lines {
-        let words: Vec<&str> = line.split_whitespace().skip(1).skip_while(|w| *w == "--home" || w.starts_with('/')).collect();
+        let words: Vec<&str> =
+            line.split_whitespace().skip(1).skip_while(|w| *w == "--home" || w.starts_with('/')).collect();
         let verb: Vec<&str> = match words[0] {
             "export" => vec!["export"],
             _ => words[..2].to_vec(),
