@@ -51,7 +51,7 @@ impl Online {
         let mut contract = format!(
             "name = \"credit\"\npurpose = \"tests\"\nkinds = [\"score-linear/v1\"]\ndemander = \"lab\"\n\
              quota_jobs = 100\nvalid_days = 30\ndealers = [\"{DEALER}\"]\n[cohort]\nrows = 3\ncontributors = 2\n\
-             [scoring]\nrows = 20000\nprecision = \"{precision}\"\n\
+             [scoring]\nrows = 400000\nprecision = \"{precision}\"\n\
              online = {{ rows_per_window = 4000, rows_per_second = 2000 }}\n\
              [[models]]\nowner = \"risk\"\nmodel = \"credit\"\n"
         );
