@@ -147,7 +147,7 @@ fn per_row(name: &str, make: impl Fn(usize) -> Job) {
 }
 
 #[test]
-#[ignore = "by hand: prints"]
+#[ignore = "by hand: prints bytes and times and asserts none, which other tests do"]
 fn bytes_of_a_row() {
     for trees in [10, 100] {
         let model = ensemble(trees, 6, 100);
@@ -159,7 +159,7 @@ fn bytes_of_a_row() {
 }
 
 #[test]
-#[ignore = "by hand: prints"]
+#[ignore = "by hand: prints bytes and times and asserts none, which other tests do"]
 fn bytes_of_a_verified_row() {
     let verified = |mut job: Job| {
         job.written["verified"] = json!(true);
@@ -182,7 +182,7 @@ fn time(name: &str, rows: usize, job: &Job) {
 }
 
 #[test]
-#[ignore = "by hand: prints, minutes"]
+#[ignore = "by hand: prints times for minutes and asserts no figure"]
 fn processor_time_of_ten_thousand_rows() {
     let rows = 10_000;
     let ten = ensemble(10, 6, 100);
@@ -217,7 +217,7 @@ fn a_thousand_rows_equal_plain_evaluation() {
 }
 
 #[test]
-#[ignore = "by hand: minutes"]
+#[ignore = "by hand: takes minutes; the same with a thousand rows runs in each build"]
 fn a_hundred_thousand_rows_equal_plain_evaluation() {
     let rows = 100_000;
     let model = ensemble(10, 4, 10);
