@@ -18,7 +18,7 @@ pub const TILE_BYTES: usize = 16 << 10;
 const BLOCK: usize = 16;
 /// Blocks of keystream that are made apart at a time: enough that loading the round keys for them costs
 /// little beside the cipher, and few enough that they stay in the first cache beside a tile.
-const STREAM_BLOCKS: usize = 256;
+const STREAM_BLOCKS: usize = 512;
 
 /// Key and nonce of a [`Prg`]: 32 bytes of AES-256 key, 8 bytes of nonce.
 pub type PrgSeed = Secret<[u8; 40]>;
