@@ -10,12 +10,12 @@ use tacit_engine::session::Session;
 use tacit_governance::JobSpec;
 use tacit_jobs::score::online::host::{Tell, hear};
 use tacit_jobs::{JointContext, JointHalf, JointOutput, Material, Plan};
+use tacit_net::Address;
 use tacit_net::mesh::Keep;
-use tacit_net::{Address, DataReceiver};
 use tacit_protocol::{Abort, Effect, Event, HashAhead, Machine, Setup};
-use tacit_types::wire::{self, Blob};
+use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault, Millis, NodeId, Seat, Step};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::align;
@@ -25,8 +25,12 @@ use crate::datasets;
 use crate::egress::Egress;
 use crate::link::{LinkFrame, StreamHeader};
 use crate::online::HostLink;
-use crate::peers::{FRAMES_PER_SEAT_MAX, PeerStream};
+use crate::peers::FRAMES_PER_SEAT_MAX;
 use crate::store::WindowRow;
+
+mod links;
+
+use links::{AbortOnDrop, Arrived, Writer, finish_links, open_link, take_streams};
 
 /// The largest protocol message that a peer may stream to this node.
 const STREAM_BYTES_MAX: u64 = 1 << 34;
@@ -37,8 +41,6 @@ const LEDGER_PAUSE: Duration = Duration::from_millis(200);
 const FULL_RETRY: Duration = Duration::from_millis(500);
 /// Pause before a result is brought to the coordinator again.
 const DEPOSIT_RETRY: Duration = Duration::from_millis(500);
-/// How long a peer may refuse this node's key before it counts as lost.
-const REFUSAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs an attempt and stores how it ended.
 pub(crate) async fn run(
@@ -187,18 +189,6 @@ fn finished_failed(abort: &Abort, input_sent: bool) -> Finished {
     Finished::Failed { code, step: abort.step(), seat: abort.seat(), hint, blame, input_sent }
 }
 
-/// An event of another seat, and the room that it takes among those of its seat.
-struct Arrived {
-    event: Event,
-    _room: Option<OwnedSemaphorePermit>,
-}
-
-impl Arrived {
-    fn gone(seat: Seat) -> Self {
-        Self { event: Event::Gone(seat), _room: None }
-    }
-}
-
 struct AttemptRun {
     inner: Arc<Inner>,
     session: Session,
@@ -301,14 +291,11 @@ impl AttemptRun {
                 writers.push(None);
                 continue;
             }
-            let (queue, frames) = mpsc::unbounded_channel();
             self.inner.known.insert(card.node);
             if let Ok(address) = address.parse::<Address>() {
                 self.inner.mesh.set_peer(card.node, Some(address), Keep::OnDemand);
             }
-            let task =
-                tokio::spawn(write_link(self.inner.clone(), card.node, seat, self.header, frames, events.clone()));
-            writers.push(Some(Writer { node: card.node, queue, _task: AbortOnDrop(task) }));
+            writers.push(Some(open_link(&self.inner, card.node, seat, self.header, events)));
         }
         writers
     }
@@ -550,136 +537,3 @@ async fn said(host: Option<&mut HostLink>) -> Vec<u8> {
         None => std::future::pending().await,
     }
 }
-
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-struct Writer {
-    node: NodeId,
-    queue: mpsc::UnboundedSender<Vec<u8>>,
-    _task: AbortOnDrop<()>,
-}
-
-/// Lets what is queued go out before the streams are dropped: the last message of a protocol is
-/// another seat's end.
-async fn finish_links(writers: Vec<Option<Writer>>) {
-    let mut tasks = Vec::new();
-    for Writer { queue, _task: mut task, .. } in writers.into_iter().flatten() {
-        drop(queue);
-        tasks.push(tokio::spawn(async move {
-            let _ = tokio::time::timeout(Duration::from_secs(5), &mut task.0).await;
-        }));
-    }
-    for task in tasks {
-        let _ = task.await;
-    }
-}
-
-/// Writes one seat's frames. A peer that cannot be reached or goes away is lost for this attempt.
-async fn write_link(
-    inner: Arc<Inner>,
-    node: NodeId,
-    seat: Seat,
-    header: StreamHeader,
-    mut frames: mpsc::UnboundedReceiver<Vec<u8>>,
-    events: mpsc::Sender<Arrived>,
-) {
-    let write = async {
-        let connection = reach(&inner, &node).await?;
-        write_frames(&connection, header, &mut frames).await
-    };
-    let result: Result<(), tacit_net::NetError> = write.await;
-    if let Err(error) = result {
-        tracing::debug!(peer = %node.short(), %error, "the stream to a seat ended");
-        let _ = events.send(Arrived::gone(seat)).await;
-    }
-}
-
-/// Writes until the queue ends or the connection does. The node at its other end may have been restarted long before,
-/// and what was written be lost: that is learnt only later, when there is nothing more to write.
-async fn write_frames(
-    connection: &tacit_net::Connection,
-    header: StreamHeader,
-    frames: &mut mpsc::UnboundedReceiver<Vec<u8>>,
-) -> Result<(), tacit_net::NetError> {
-    let mut stream = connection.open_stream(&wire::encode(&header)).await?;
-    loop {
-        let frame = tokio::select! {
-            frame = frames.recv() => frame,
-            error = connection.closed() => return Err(error),
-        };
-        match frame {
-            Some(frame) => stream.send_owned(frame).await?,
-            None => return stream.finish(),
-        }
-    }
-}
-
-/// The connection with a seat's node. A node that was not told of the attempt yet may refuse a key
-/// that it does not know until then, so a first refusal is not the last word.
-async fn reach(inner: &Inner, node: &NodeId) -> Result<tacit_net::Connection, tacit_net::NetError> {
-    let begun = Instant::now();
-    loop {
-        match inner.mesh.to(node).await {
-            Err(error) if error.code() == Code::NetRefused && begun.elapsed() < REFUSAL_PATIENCE => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            other => return other,
-        }
-    }
-}
-
-/// Takes the streams of the other seats in, one for each.
-async fn take_streams(
-    mut streams: mpsc::UnboundedReceiver<PeerStream>,
-    seats: Vec<(NodeId, Seat)>,
-    events: mpsc::Sender<Arrived>,
-    ahead: Arc<HashAhead>,
-) {
-    let mut readers = tokio::task::JoinSet::new();
-    let mut taken: Vec<Seat> = Vec::new();
-    while let Some(PeerStream { peer, receiver }) = streams.recv().await {
-        match seats.iter().find(|(node, _)| *node == peer) {
-            Some((_, seat)) if !taken.contains(seat) => {
-                taken.push(*seat);
-                readers.spawn(read_link(receiver, *seat, events.clone(), ahead.clone()));
-            }
-            _ => receiver.stop(),
-        }
-    }
-}
-
-/// Reads one seat's frames. At most [`FRAMES_PER_SEAT_MAX`] of them wait for the machine: one that is
-/// busy holds the stream, and QUIC holds the peer. What one seat sends takes no room of another's.
-async fn read_link(mut receiver: DataReceiver, seat: Seat, events: mpsc::Sender<Arrived>, ahead: Arc<HashAhead>) {
-    let room = Arc::new(Semaphore::new(FRAMES_PER_SEAT_MAX));
-    loop {
-        // why: nobody closes this semaphore.
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let event = match receiver.next().await {
-            Ok(Some(bytes)) => match LinkFrame::from_bytes(bytes) {
-                Some(LinkFrame::Message(message)) if message.address.from == seat => ahead.event(message),
-                Some(LinkFrame::Credit(consumed)) => Event::Credit { from: seat, consumed },
-                _ => {
-                    let _ = events.send(Arrived::gone(seat)).await;
-                    return receiver.stop();
-                }
-            },
-            // The peer has finished its attempt: everything it had to say is here.
-            Ok(None) => return,
-            Err(_) => Event::Gone(seat),
-        };
-        let gone = matches!(event, Event::Gone(_));
-        if events.send(Arrived { event, _room: Some(permit) }).await.is_err() || gone {
-            return;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

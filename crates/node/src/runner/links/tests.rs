@@ -1,7 +1,7 @@
 //! What one seat sends takes no room of another's.
 
-use tacit_crypto::SigningKey;
-use tacit_net::{Config, Connection, DataSender, Endpoint, Identity, Incoming, Purpose};
+use tacit_crypto::{Secret, SigningKey};
+use tacit_net::{Address, Config, Connection, DataSender, Endpoint, Identity, Incoming, Purpose};
 use tacit_types::limits::CHUNK_BYTES_MAX;
 
 use super::*;
