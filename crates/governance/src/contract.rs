@@ -208,10 +208,6 @@ impl Contract {
             self.scoring.is_none_or(|s| s.distinct.is_none_or(|d| d.keys > 0 && d.keys <= s.rows && d.days > 0)),
             "the different keys of a period are 0, or more than the rows, or the period has no day",
         );
-        check(
-            self.scoring.is_none_or(|s| s.distinct.is_none() || s.online.is_none()),
-            "online terms beside a limit on different keys, which windows do not hold yet",
-        );
         check(!self.kinds.is_empty() && self.kinds.iter().all(|k| k != "*"), "no job kind, or a wildcard");
         check(
             !self.purpose.trim().is_empty() && self.purpose.len() <= PURPOSE_BYTES_MAX && self.purpose != "*",

@@ -648,8 +648,8 @@ fn a_limit_on_different_keys_must_be_one_that_can_be_held() {
     for wrong in [terms(0, 1), terms(1001, 1), terms(5, 0)] {
         assert_eq!(contract(wrong, false), Err(Code::RefusedContractIncomplete), "{wrong:?}");
     }
-    // Windows do not hold it.
-    assert_eq!(contract(terms(1000, 1), true), Err(Code::RefusedContractIncomplete));
+    // Windows hold it as well.
+    assert_eq!(contract(terms(1000, 1), true), Ok(()));
 }
 
 /// A job that aligns, under a contract that allows it.

@@ -13,6 +13,7 @@ use tacit_protocol::{Abort, Disclosure, Party};
 use tacit_types::{Columns, Fault, Hash, Lang, LocalQuery, NodeId, Seat};
 
 use crate::align::{AlignParams, Desk};
+use crate::score::online::host::Reading;
 
 /// The kind of each column that every provider of a job has in common; `Float` where they differ
 /// between whole and real numbers.
@@ -133,6 +134,11 @@ pub trait Plan: Send + Sync {
         None
     }
 
+    /// As [`Plan::online`], as the recipient's own node needs to know it.
+    fn window(&self) -> Option<Reading> {
+        None
+    }
+
     /// The lists of keys that it brings together. None unless the kind says so.
     fn aligns(&self) -> Option<AlignFacts> {
         None
@@ -221,6 +227,10 @@ pub trait Fold: Send {
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// Of a window, at an owner of rows: its seat asks its own node before it answers calls, because the contract limits
+    /// different keys.
+    fn count_keys(&mut self) {}
 
     /// Ends the local half.
     fn finish(self: Box<Self>) -> Box<dyn JointHalf>;

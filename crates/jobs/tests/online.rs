@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tacit_crypto::{SealKey, Secret, SigningKey};
 use tacit_governance::{Cohort, ColumnKind, ModelDescriptor, ModelFamily, ModelRef, ProviderRef};
 use tacit_jobs::kind::DraftProvider;
-use tacit_jobs::score::online::host::{self, Say, Tell};
+use tacit_jobs::score::online::host::{self, Reading, Say, Tell};
 use tacit_jobs::score::online::{ANSWER_MS_MAX, BATCH_CALLS_MAX, BATCH_ROWS_MAX, CALL_KEYS_MAX};
 use tacit_jobs::score::params::ScoreParams;
 use tacit_jobs::{Draft, JointContext, JointOutput, Kind as _, Material, Parts, Plan};
@@ -67,6 +67,7 @@ type Cheat = Box<dyn FnMut(&mut Message)>;
 
 struct World {
     params: ScoreParams,
+    reading: Reading,
     machines: Vec<Machine<JointOutput>>,
     now: Millis,
     queue: VecDeque<(usize, Event)>,
@@ -157,6 +158,7 @@ impl World {
         }
         let mut world = Self {
             params: tacit_crypto::cbor::decode(&params).unwrap(),
+            reading: plan.window().unwrap(),
             queue: (0..machines.len()).map(|i| (i, Event::Start)).collect(),
             machines,
             now: Millis(0),
@@ -236,11 +238,7 @@ impl World {
         let [Tell::Answered { tag: 7, outcome, .. }] = &told[..] else { panic!("{told:?}") };
         let cells = outcome.clone()?;
         assert_eq!(cells.len(), calls.len());
-        Ok(calls
-            .iter()
-            .zip(&cells)
-            .map(|(call, cells)| host::scores(&self.params, call.len(), cells).unwrap())
-            .collect())
+        Ok(calls.iter().zip(&cells).map(|(call, cells)| self.reading.scores(call.len(), cells).unwrap()).collect())
     }
 
     fn outcome(&mut self, seat: usize) -> Result<JointOutput, Abort> {

@@ -2,58 +2,52 @@
 //! recipient hears is what plain evaluation gives, all seats count the same, randomness is dealt ahead and used once,
 //! and who is lost ends the window with its cause.
 
+mod online_world;
 #[allow(dead_code)]
 #[path = "score_private/parties.rs"]
 mod parties;
 mod shares;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
+use online_world::{ASKER, window};
 use parties::Job;
 use serde_json::{Value, json};
-use tacit_jobs::JointOutput;
-use tacit_jobs::score::online::host::{self, Say, Tell};
+use tacit_jobs::score::online::host::{Say, Tell};
 use tacit_jobs::score::online::{
-    ANSWER_MS_MAX, BATCH_CALLS_MAX, BATCH_ROWS_MAX, CALL_KEYS_MAX, DEAL_MS_MAX, FLYING_PIECES_MAX, LOT_PIECES,
-    LOTS_LOW, LOTS_MAX, PIECE_ROWS, STOCK_MS_MAX,
+    ANSWER_MS_MAX, BATCH_CALLS_MAX, BATCH_ROWS_MAX, CALL_KEYS_MAX, DEAL_MS_MAX, LOT_ROWS, LOTS_LOW, LOTS_MAX,
+    PIECE_ROWS, STOCK_MS_MAX,
 };
-use tacit_jobs::score::params::ScoreParams;
-use tacit_protocol::{Abort, Effect, Event, Machine, Message};
-use tacit_receipts::{MemTree, Window};
-use tacit_types::wire::Blob;
-use tacit_types::{Code, Millis, NodeId, Seat};
+use tacit_protocol::{Abort, Message};
+use tacit_receipts::MemTree;
+use tacit_types::{Code, Millis};
 
-/// The recipient's key among those of tests.
-const ASKER: usize = 18;
 const KEYS: [&str; 5] = ["ann", "bob", "cid", "bob", "dot"];
 
-/// What becomes of a message: whether it arrives.
-type Hook = Box<dyn FnMut(&mut Message) -> bool>;
-
+/// A window of a linear model.
 struct World {
+    window: online_world::World,
     job: Job,
-    params: ScoreParams,
-    machines: Vec<Machine<JointOutput>>,
-    now: Millis,
-    queue: VecDeque<(usize, Event)>,
-    timers: BTreeMap<usize, Millis>,
-    dead: BTreeSet<usize>,
-    told: Vec<Tell>,
-    asker: usize,
-    dealer: usize,
-    hook: Hook,
-    /// Messages by sender and receiver.
-    sent: BTreeMap<(usize, usize), usize>,
-    /// Chunks that were held back.
-    held: Vec<(usize, Event)>,
-    opened: BTreeMap<usize, u64>,
-    /// A seat whose clock stands.
-    frozen: Option<(usize, Millis)>,
 }
 
-fn window(rows: u64, rows_per_second: u64) -> Value {
-    json!({"rows": rows, "rows_per_second": rows_per_second, "seconds": 60,
-        "recipient": shares::signing(ASKER).id().to_string()})
+impl World {
+    fn new(job: Job) -> Self {
+        Self { window: online_world::World::new(job.shares()), job }
+    }
+}
+
+impl std::ops::Deref for World {
+    type Target = online_world::World;
+
+    fn deref(&self) -> &Self::Target {
+        &self.window
+    }
+}
+
+impl std::ops::DerefMut for World {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.window
+    }
 }
 
 fn written(more: Value) -> Value {
@@ -62,155 +56,6 @@ fn written(more: Value) -> Value {
         all[name] = value.clone();
     }
     all
-}
-
-impl World {
-    fn new(job: Job) -> Self {
-        let mut world = Self::unopened(job, Box::new(|_| true));
-        world.run();
-        assert_eq!(core::mem::take(&mut world.told), [Tell::Ready]);
-        world
-    }
-
-    fn unopened(job: Job, hook: Hook) -> Self {
-        let mut all = job.shares();
-        all.seated.push(shares::signing(ASKER));
-        all.seated.sort_by_key(tacit_crypto::SigningKey::id);
-        let roots: Vec<NodeId> = all.seated.iter().map(tacit_crypto::SigningKey::id).collect();
-        let seat = |id: NodeId| roots.iter().position(|r| *r == id).unwrap();
-        let machines: Vec<_> = (0..roots.len()).map(|seat| all.machine(seat)).collect();
-        Self {
-            params: tacit_crypto::cbor::decode(&all.params().unwrap()).unwrap(),
-            queue: (0..machines.len()).map(|i| (i, Event::Start)).collect(),
-            machines,
-            now: Millis(0),
-            timers: BTreeMap::new(),
-            dead: BTreeSet::new(),
-            told: Vec::new(),
-            asker: seat(shares::signing(ASKER).id()),
-            dealer: seat(all.dealer.unwrap()),
-            hook,
-            sent: BTreeMap::new(),
-            held: Vec::new(),
-            opened: BTreeMap::new(),
-            frozen: None,
-            job,
-        }
-    }
-
-    /// Who computes.
-    fn owners(&self) -> Vec<usize> {
-        (0..self.machines.len()).filter(|i| *i != self.asker && *i != self.dealer).collect()
-    }
-
-    /// The owner of the highest root: it gets what is dealt.
-    fn corrected(&self) -> usize {
-        *self.owners().last().unwrap()
-    }
-
-    fn run(&mut self) {
-        while let Some((to, event)) = self.queue.pop_front() {
-            if self.dead.contains(&to) {
-                continue;
-            }
-            let now = self.frozen.filter(|(seat, _)| *seat == to).map_or(self.now, |(_, at)| at);
-            for effect in self.machines[to].step(now, event) {
-                match effect {
-                    Effect::Send(mut m) => {
-                        let receiver = m.address.to.index();
-                        *self.sent.entry((to, receiver)).or_default() += 1;
-                        let arrives = (self.hook)(&mut m);
-                        let event = (receiver, Event::Received(m));
-                        if arrives { self.queue.push_back(event) } else { self.held.push(event) }
-                    }
-                    Effect::Credit { to: sender, consumed } => {
-                        self.queue.push_back((sender.index(), Event::Credit { from: Seat(to as u16), consumed }));
-                    }
-                    Effect::SetTimer(at) => drop(self.timers.insert(to, at)),
-                    Effect::Host(bytes) if to == self.asker => self.told.push(host::hear(&bytes).unwrap()),
-                    Effect::Opened { what, cells } => {
-                        assert_eq!(what, "result");
-                        *self.opened.entry(to).or_default() += cells;
-                    }
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    /// Lets time pass.
-    fn wait(&mut self, ms: u64) {
-        let end = self.now.plus(ms);
-        let next = |timers: &BTreeMap<usize, Millis>| timers.iter().map(|(s, at)| (*at, *s)).min();
-        while let Some((at, seat)) = next(&self.timers).filter(|(at, _)| *at <= end) {
-            self.now = self.now.max(at);
-            self.timers.remove(&seat);
-            self.queue.push_back((seat, Event::Timer));
-            self.run();
-        }
-        self.now = end;
-    }
-
-    /// Delivers what was held back.
-    fn release(&mut self) {
-        self.hook = Box::new(|_| true);
-        self.queue.extend(core::mem::take(&mut self.held));
-        self.run();
-    }
-
-    fn kill(&mut self, seat: usize) {
-        self.dead.insert(seat);
-        self.timers.remove(&seat);
-        let others = (0..self.machines.len()).filter(|i| *i != seat);
-        self.queue.extend(others.map(|i| (i, Event::Gone(Seat(seat as u16)))));
-        self.run();
-    }
-
-    fn say(&mut self, say: &Say) -> Vec<Tell> {
-        self.queue.push_back((self.asker, Event::Host(host::said(say))));
-        self.run();
-        core::mem::take(&mut self.told)
-    }
-
-    fn calls(&mut self, tag: u64, calls: &[&[&str]]) -> Vec<Tell> {
-        let keys = |call: &&[&str]| call.iter().map(|k| Blob(k.as_bytes().to_vec())).collect();
-        self.say(&Say::Calls { tag, calls: calls.iter().map(keys).collect() })
-    }
-
-    /// The values of each call of an answer.
-    fn values(&self, calls: &[&[&str]], cells: &[Vec<u64>]) -> Vec<Vec<Value>> {
-        assert_eq!(cells.len(), calls.len());
-        let value = |(call, cells): (&&[&str], &Vec<u64>)| host::scores(&self.params, call.len(), cells).unwrap();
-        calls.iter().zip(cells).map(value).collect()
-    }
-
-    /// One batch of calls; what each comes to, or why there is nothing.
-    fn ask(&mut self, calls: &[&[&str]]) -> Result<Vec<Vec<Value>>, Code> {
-        let told = self.calls(7, calls);
-        let [Tell::Answered { tag: 7, outcome, .. }] = &told[..] else { panic!("{told:?}") };
-        outcome.clone().map(|cells| self.values(calls, &cells))
-    }
-
-    fn outcome(&mut self, seat: usize) -> Result<JointOutput, Abort> {
-        self.machines[seat].take_outcome().unwrap_or_else(|| panic!("seat {seat} has not ended"))
-    }
-
-    /// Every outcome of these seats is the same window, of these calls and rows.
-    fn agree(&mut self, seats: &[usize], calls: u64, rows: u64, cells: u64) -> Window {
-        let survivors: Vec<Seat> = seats.iter().map(|s| Seat(*s as u16)).collect();
-        let outputs: Vec<JointOutput> = seats.iter().map(|s| self.outcome(*s).unwrap()).collect();
-        for output in &outputs {
-            assert_eq!((output, &output.survivors), (&outputs[0], &survivors));
-            assert_eq!((output.cells_in, output.payload_bytes, output.cells_out), (cells, cells * 8, rows));
-        }
-        let window = Window::parse(outputs[0].package.as_ref().unwrap()).unwrap();
-        assert_eq!((window.calls, window.rows, window.cells), (calls, rows, cells));
-        window
-    }
-
-    fn all(&self) -> Vec<usize> {
-        (0..self.machines.len()).collect()
-    }
 }
 
 fn near(found: &Value, wanted: f64) -> bool {
@@ -270,7 +115,7 @@ fn a_window_lists_what_it_opens() {
     assert_eq!(world.opened[&world.asker], 128);
     assert_eq!(world.ask(&[&["ann"]]), Err(Code::RefusedQuota));
     world.say(&Say::Close);
-    world.agree(&world.all(), 1, 64, 128);
+    world.agree_all(1, 64, 128);
 }
 
 #[test]
@@ -322,7 +167,7 @@ fn several_batches_are_on_their_way_at_a_time() {
     }
     world.say(&Say::Close);
     let rows = calls.iter().map(Vec::len).sum::<usize>() as u64;
-    world.agree(&world.all(), 20, rows, 2 * rows);
+    world.agree_all(20, rows, 2 * rows);
 }
 
 /// No more than so many pieces are under way: the batch past them waits for an answer, or is refused.
@@ -334,7 +179,7 @@ fn what_is_under_way_is_bounded() {
     world.hook = Box::new(move |m| apart(m, one, other));
     let most = vec!["ann"; CALL_KEYS_MAX];
     let whole = [&most[..]; BATCH_ROWS_MAX / CALL_KEYS_MAX];
-    let batches = u64::from(FLYING_PIECES_MAX * PIECE_ROWS) / BATCH_ROWS_MAX as u64;
+    let batches = u64::from(LOTS_MAX * LOT_ROWS) / BATCH_ROWS_MAX as u64;
     for tag in 0..batches {
         assert_eq!(world.calls(tag, &whole), []);
     }
@@ -357,7 +202,7 @@ fn randomness_is_dealt_ahead_and_asked_for_below_the_mark() {
     let back = (link.1, link.0);
     let begun = (world.sent[&link], world.sent[&back]);
     // Each call takes a piece: down to the mark nothing is asked for.
-    let above = (LOTS_MAX - LOTS_LOW) * LOT_PIECES;
+    let above = (LOTS_MAX - LOTS_LOW) * LOT_ROWS / PIECE_ROWS;
     for _ in 0..above {
         assert!(world.ask(&[&["ann"]]).is_ok());
     }
@@ -375,7 +220,7 @@ fn randomness_is_dealt_ahead_and_asked_for_below_the_mark() {
     assert!(first.iter().all(|n| *n <= 3), "{first:?}");
     world.say(&Say::Close);
     let calls = u64::from(3 * above + 1);
-    world.agree(&world.all(), calls, calls, calls);
+    world.agree_all(calls, calls, calls);
 }
 
 /// A call for which nothing is dealt waits, is answered when there is something, and is refused when it takes too long;
@@ -383,7 +228,7 @@ fn randomness_is_dealt_ahead_and_asked_for_below_the_mark() {
 #[test]
 fn a_call_waits_for_randomness_and_is_refused_in_time() {
     let mut world = World::new(Job::private(1, false, &[], written(json!({"unknown": "default"}))));
-    let (dealer, rows) = (world.dealer, (LOTS_MAX * LOT_PIECES * PIECE_ROWS) as usize);
+    let (dealer, rows) = (world.dealer, (LOTS_MAX * LOT_ROWS) as usize);
     world.hook = Box::new(move |m| m.address.from.index() != dealer);
     // What is there is used up; the last batch asks for more than that.
     let most: Vec<&str> = vec!["ann"; CALL_KEYS_MAX];
@@ -399,7 +244,7 @@ fn a_call_waits_for_randomness_and_is_refused_in_time() {
 
     world.say(&Say::Close);
     let rows = rows as u64 + 1;
-    world.agree(&world.all(), rows.div_ceil(CALL_KEYS_MAX as u64), rows, rows);
+    world.agree_all(rows.div_ceil(CALL_KEYS_MAX as u64), rows, rows);
 }
 
 /// The dealer is there and deals nothing more: a call that waits for randomness is refused before its caller gives up, put
@@ -410,7 +255,7 @@ fn a_dealer_that_deals_nothing_more_ends_the_window_in_time() {
     let dealer = world.dealer;
     let most: Vec<&str> = vec!["ann"; CALL_KEYS_MAX];
     world.hook = Box::new(move |m| m.address.from.index() != dealer);
-    let batches = (LOTS_MAX * LOT_PIECES * PIECE_ROWS) as usize / BATCH_ROWS_MAX;
+    let batches = (LOTS_MAX * LOT_ROWS) as usize / BATCH_ROWS_MAX;
     for _ in 0..batches {
         assert!(world.ask(&[&most[..]; BATCH_ROWS_MAX / CALL_KEYS_MAX]).is_ok());
     }
@@ -515,7 +360,7 @@ fn a_refused_batch_takes_its_pieces_along() {
             assert!(near(value, world.job.plain(key).unwrap()), "{slow} {key}: {value}");
         }
         world.say(&Say::Close);
-        world.agree(&world.all(), 4, 14, 14);
+        world.agree_all(4, 14, 14);
     }
 }
 
@@ -530,7 +375,7 @@ fn a_batch_over_a_limit_is_refused_before_it_leaves() {
     assert_eq!(world.ask(&[&longer[1..]; 3]), Err(Code::RefusedQuota));
     assert_eq!(world.sent, before, "no owner was asked");
     world.say(&Say::Close);
-    world.agree(&world.all(), 0, 0, 0);
+    world.agree_all(0, 0, 0);
 }
 
 /// No pad of one batch is one of another: of the same row, asked for again and again, owners never send the same words.

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::align;
+use crate::asked::Counter;
 use crate::client;
 use crate::daemon::Inner;
 use crate::datasets;
@@ -201,6 +202,8 @@ struct AttemptRun {
     ahead: Arc<HashAhead>,
     /// The callers' end of a window, at its recipient.
     host: Option<HostLink>,
+    /// What counts the keys of calls, at an owner whose contract limits them.
+    counter: Option<Counter>,
     /// Whether calls are answered during the run: nothing may hold the machine up then.
     serves: bool,
     /// Whether a step may take as long as a batch of keys.
@@ -224,6 +227,7 @@ impl AttemptRun {
             input_sent: false,
             opened: Vec::new(),
             host: None,
+            counter: None,
             serves: false,
             aligns: false,
             ledger: None,
@@ -245,6 +249,8 @@ impl AttemptRun {
         self.serves = spec.asker.is_some();
         if spec.asker == Some(self.inner.keys.root.id()) {
             self.host = Some(self.inner.online.link(&self.header.job, self.header.attempt.0));
+        } else if self.serves && spec.provider(&self.inner.keys.root.id()).is_some() {
+            self.counter = Counter::new(&self.inner.store, &self.header.job, spec).await?;
         }
         let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params, &tacit_jobs::Parts::of(spec))?;
         self.aligns = plan.aligns().is_some();
@@ -311,6 +317,9 @@ impl AttemptRun {
                 plan.fold_at(&owner, material, desk)?
             }
         };
+        if self.counter.is_some() {
+            fold.count_keys();
+        }
         // Who deals, or has a model alone, reads no rows.
         let Some(provider) = spec.provider(&owner) else { return Ok(fold.finish()) };
         let row = datasets::find(&self.inner.store, &provider.dataset).await?;
@@ -406,6 +415,7 @@ impl AttemptRun {
             tokio::select! {
                 Some(arrived) = received.recv() => pending.push(arrived.event),
                 bytes = said(self.host.as_mut()) => pending.push(Event::Host(bytes)),
+                bytes = counted(self.counter.as_mut()) => pending.push(Event::Host(bytes)),
                 Some(code) = cancel.recv(), if !cancelled => {
                     cancelled = true;
                     pending.push(Event::Cancel(code));
@@ -492,9 +502,17 @@ impl AttemptRun {
 
     /// What the seat says to its own node.
     fn hear(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        if let Tell::Closed { leaves } = hear(bytes)? {
-            let (job, attempt) = (self.header.job, self.header.attempt.0);
-            self.window = Some(WindowRow { job, attempt, leaves });
+        match hear(bytes)? {
+            Tell::Closed { leaves } => {
+                let (job, attempt) = (self.header.job, self.header.attempt.0);
+                self.window = Some(WindowRow { job, attempt, leaves });
+            }
+            Tell::Count { keys } => {
+                if let Some(counter) = &self.counter {
+                    counter.count(keys);
+                }
+            }
+            _ => {}
         }
         match &mut self.host {
             Some(host) => host.take(bytes),
@@ -534,6 +552,14 @@ impl AttemptRun {
 async fn said(host: Option<&mut HostLink>) -> Vec<u8> {
     match host {
         Some(host) => host.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What is counted of calls, for the seat; nothing where there is no limit.
+async fn counted(counter: Option<&mut Counter>) -> Vec<u8> {
+    match counter {
+        Some(counter) => counter.next().await,
         None => std::future::pending().await,
     }
 }

@@ -232,7 +232,7 @@ impl<'a, I> Draft<'a, I> {
     /// Those of [`Builder::finish`].
     pub fn finish(self, scale: Scale) -> Result<Circuit<I>, Fault> {
         let plan = self.builder.finish()?;
-        let plan = Arc::new(if self.params.online.is_some() { shares::cut(plan, self.params.rows)? } else { plan });
+        let plan = Arc::new(if self.params.online.is_some() { shares::cut(&plan, self.params.rows)? } else { plan });
         Ok(Circuit { plan, parties: self.parties, dealer: self.dealer, inputs: self.inputs, scale })
     }
 }

@@ -19,7 +19,6 @@
 mod circuit;
 mod fold;
 mod split;
-mod window;
 
 use std::sync::Arc;
 
@@ -27,13 +26,14 @@ use tacit_crypto::cbor;
 use tacit_governance::ModelFamily;
 use tacit_types::{Code, Fault, Lang, NodeId};
 
-pub(super) use circuit::{Input, error, only_features_of_its_own, ranges, scale};
+pub(super) use circuit::{Input, error, only_features_of_its_own, ranges};
 pub(super) use fold::{held, no_part};
 pub(super) use split::FRACTION_BITS;
 pub use split::PARTIAL_BITS;
 pub(super) use split::{fixed, part};
 
 use self::circuit::Linear;
+use super::brings;
 use super::circuit::Circuit;
 use super::keys::Wanted;
 use super::online;
@@ -134,20 +134,22 @@ impl Job for LinearJob {
         model: Option<&[u8]>,
     ) -> Result<Box<dyn Fold>, Fault> {
         let columns = self.params.columns(owner);
-        if let Some(online) = self.params.online {
-            return match &self.linear {
-                Some(linear) => window::fold(&self.params, online, linear, owner, model),
-                None => online::fold(&self.params, online, owner, model),
+        if let Some(linear) = &self.linear {
+            return match columns.filter(|_| self.params.mode == Mode::Split) {
+                Some(columns) => brings::fold(&self.params, &linear.circuit, owner, wanted, || {
+                    fold::SplitParty::new(linear, columns, model)
+                }),
+                None => brings::fold(&self.params, &linear.circuit, owner, wanted, || {
+                    fold::PrivateParty::new(&self.params, linear, owner, model)
+                }),
             };
         }
-        if let Some(linear) = &self.linear
-            && (self.params.mode == Mode::Private || columns.is_none())
-        {
-            return Ok(Box::new(fold::LinearFold::new(&self.params, linear, owner, wanted, model)?));
+        if let Some(online) = self.params.online {
+            return online::fold(&self.params, online, owner, model);
         }
         let columns =
             columns.ok_or_else(|| Fault::new(Code::RefusedParties, "this owner has no columns in the job"))?;
         let model = model.ok_or_else(|| Fault::new(Code::RefusedModel, "the model is not at hand"))?;
-        Ok(Box::new(split::SplitFold::new(self.params.clone(), self.linear.clone(), columns, wanted()?, model)?))
+        Ok(Box::new(split::SplitFold::new(self.params.clone(), columns, wanted()?, model)?))
     }
 }

@@ -1,5 +1,6 @@
 //! Scoring: the rows that a list of keys names, by a model of which no party learns more than its own part.
 
+mod brings;
 mod checked;
 mod circuit;
 mod hand;

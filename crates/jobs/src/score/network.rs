@@ -17,6 +17,7 @@ use tacit_models::limits::{LAYER_WIDTH_MAX, LAYERS_MAX};
 use tacit_mpc::plan::Num;
 use tacit_types::{Code, Fault, Lang, NodeId};
 
+use super::brings;
 use super::circuit::{Circuit, Draft as Plans, Scale, fx};
 use super::keys::Wanted;
 use super::linear::{error, no_part, only_features_of_its_own, ranges};
@@ -209,6 +210,6 @@ impl Job for NetworkJob {
         wanted: &dyn Fn() -> Result<Wanted, Fault>,
         model: Option<&[u8]>,
     ) -> Result<Box<dyn Fold>, Fault> {
-        Ok(Box::new(fold::NetworkFold::new(self, owner, wanted, model)?))
+        brings::fold(&self.params.score, &self.circuit, owner, wanted, || fold::NetworkParty::new(self, owner, model))
     }
 }

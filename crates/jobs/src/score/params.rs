@@ -144,18 +144,16 @@ pub struct Wants {
     pub categories: bool,
     /// A feature belongs to one owner alone.
     pub distinct: bool,
-    /// Owners hold the values of all rows until the job is over.
+    /// Owners hold the values of all rows until the job is over, unless it opens a window.
     pub held: bool,
-    /// It may open a window.
-    pub online: bool,
 }
 
 impl Wants {
     /// Those of a linear model.
     pub fn linear(params: &ScoreParams) -> Self {
         let private = params.mode == Mode::Private;
-        let (bound, categories, held) = (params.is_shared(), false, private && params.online.is_none());
-        Self { bound, error: private, ranges: private, categories, distinct: private, held, online: true }
+        let (bound, categories) = (params.is_shared(), false);
+        Self { bound, error: private, ranges: private, categories, distinct: private, held: private }
     }
 }
 
@@ -244,9 +242,6 @@ impl ScoreParams {
         self.check_rows()?;
         self.output.check()?;
         if let Some(online) = &self.online {
-            if !wants.online {
-                return wrong("online: only scores of a linear model");
-            }
             if self.verified.is_some() {
                 return wrong("online: a window is not verified");
             }
@@ -265,7 +260,10 @@ impl ScoreParams {
             if let Some(twice) = twice.filter(|_| wants.distinct) {
                 return wrong(format!("`{twice}` is a feature of two owners; say under `features` whose it is"));
             }
-            if wants.held && self.rows.saturating_mul(columns.features.len() as u64) > CELLS_MAX {
+            if wants.held
+                && self.online.is_none()
+                && self.rows.saturating_mul(columns.features.len() as u64) > CELLS_MAX
+            {
                 return wrong(format!("more than {CELLS_MAX} values of one owner's features in one job"));
             }
         }

@@ -9,6 +9,7 @@ use tacit_types::{Fault, LocalQuery, NodeId};
 use super::checked;
 use super::circuit::Circuit;
 use super::keys::{self, Wanted};
+use super::online::host::Reading;
 use super::online::{self, INDEX_ROWS_MAX, shares};
 use super::open;
 use super::params::ScoreParams;
@@ -90,6 +91,10 @@ impl<J: Job> Plan for ScorePlan<J> {
     fn online(&self) -> Option<OnlineFacts> {
         let params = self.0.score();
         params.online.map(|online| online.facts(params))
+    }
+
+    fn window(&self) -> Option<Reading> {
+        Reading::new(self.0.score(), self.0.circuit().map(Arc::as_ref))
     }
 
     fn disclosures(&self) -> Vec<Disclosure> {

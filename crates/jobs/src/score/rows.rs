@@ -1,7 +1,6 @@
-//! The rows that a list of keys names, as an owner of data finds them: the values of its features, kept in the order of
-//! the list until they are computed with.
+//! The rows that a list of keys names, as an owner of data finds them: numbers of each, kept in the order of the list until
+//! they are computed with.
 
-use tacit_models::{Feature, Frame};
 use tacit_types::{Code, Columns, Fault};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -16,10 +15,9 @@ enum Found {
     Unusable,
 }
 
-/// The features of the wanted rows.
+/// What is kept of the wanted rows.
 pub(super) struct Rows<C: Zeroize> {
     key: String,
-    features: Vec<Feature>,
     /// Numbers that are kept of a row.
     count: usize,
     wanted: Wanted,
@@ -30,7 +28,7 @@ pub(super) struct Rows<C: Zeroize> {
 
 /// What is kept of each row.
 pub(super) struct Kept<C: Zeroize> {
-    /// Features of a row.
+    /// Numbers of a row.
     count: usize,
     cells: Zeroizing<Vec<C>>,
 }
@@ -45,42 +43,18 @@ pub(super) fn finish<C: Copy + Default + Zeroize>(
 }
 
 impl<C: Copy + Default + Zeroize> Rows<C> {
-    /// Nothing yet of these features, and of the column with the key.
-    pub fn new(key: &str, features: Vec<Feature>, wanted: Wanted) -> Self {
-        let count = features.len();
-        Self { features, ..Self::counted(key, count, wanted) }
-    }
-
-    /// Nothing yet of so many numbers a row.
-    pub fn counted(key: &str, count: usize, wanted: Wanted) -> Self {
+    /// Nothing yet of so many numbers a row, and of the column with the key.
+    pub fn new(key: &str, count: usize, wanted: Wanted) -> Self {
         let found = vec![Found::Nothing; wanted.rows()];
         let cells = Zeroizing::new(vec![C::default(); wanted.rows() * count]);
-        Self { key: key.to_owned(), features: Vec::new(), count, wanted, found, cells }
-    }
-
-    /// Takes a batch. `encode` gives a feature's value as it is kept, `None` where a row without it is unusable.
-    ///
-    /// # Errors
-    /// `data.column_unknown`, `data.column_type`, `model.input`: of the columns, never of a value.
-    pub fn take(&mut self, batch: &Columns, encode: impl Fn(usize, f64) -> Option<C>) -> Result<(), Fault> {
-        // Of the whole batch, so that no failure tells of a key.
-        let frame = Frame::new(&self.features, batch)?;
-        self.take_with(batch, |row, cells| {
-            let mut usable = true;
-            for (i, cell) in cells.iter_mut().enumerate() {
-                let value = encode(i, frame.value(row, i as u32));
-                usable &= value.is_some();
-                *cell = value.unwrap_or_default();
-            }
-            usable
-        })
+        Self { key: key.to_owned(), count, wanted, found, cells }
     }
 
     /// Takes a batch. `keep` writes what is kept of a row, and says whether the row is usable.
     ///
     /// # Errors
     /// `data.column_unknown`, `data.column_type`: of the column with the key.
-    pub fn take_with(&mut self, batch: &Columns, keep: impl Fn(usize, &mut [C]) -> bool) -> Result<(), Fault> {
+    pub fn take(&mut self, batch: &Columns, keep: impl Fn(usize, &mut [C]) -> bool) -> Result<(), Fault> {
         let Some(column) = batch.get(&self.key) else {
             return Err(Fault::new(Code::DataColumnUnknown, format!("`{}`", self.key)));
         };
@@ -123,12 +97,12 @@ impl<C: Copy + Zeroize> Kept<C> {
         Self { count, cells }
     }
 
-    /// The features of a row; nothing past the last.
+    /// What is kept of a row; nothing past the last.
     pub fn row(&self, row: usize) -> &[C] {
         self.cells.get(row * self.count..(row + 1) * self.count).unwrap_or_default()
     }
 
-    /// The features of all rows from one on, without gaps.
+    /// What is kept of all rows from one on, without gaps.
     pub fn from(&self, row: usize) -> &[C] {
         self.cells.get(row * self.count..).unwrap_or_default()
     }

@@ -62,7 +62,7 @@ impl VerifyParams {
             return wrong("output: yes or no, before any link");
         }
         let Some(rule) = &self.rule else {
-            return self.score.check_for(Wants { online: false, ..Wants::linear(&self.score) });
+            return self.score.check();
         };
         if self.score.mode != Mode::Split || output.decimals.is_some() || !output.edges.is_empty() {
             return wrong("rule: without a model and a threshold");
@@ -107,7 +107,7 @@ impl Kind for Verify {
 
     fn draft(&self, mut written: serde_json::Value, draft: &Draft) -> Result<Vec<u8>, Fault> {
         let own: Written = written::apart(&mut written, &["rule"])?;
-        if ["output", "decimals", "bands", "link", "online"].iter().any(|name| written.get(name).is_some()) {
+        if ["output", "decimals", "bands", "link"].iter().any(|name| written.get(name).is_some()) {
             return wrong("params: a verification has neither `output`, `decimals`, `bands` nor `link`");
         }
         let rule = own.rule.as_deref().map(filter::parse).transpose()?;

@@ -72,6 +72,8 @@ pub struct Job {
     pub keys: Vec<u8>,
     /// All keys with a seat, ascending.
     pub seated: Vec<SigningKey>,
+    /// Whether the nodes of the owners of rows count the keys of calls.
+    pub counts: bool,
 }
 
 pub fn signing(seed: usize) -> SigningKey {
@@ -106,7 +108,7 @@ impl Job {
         seated.sort_by_key(SigningKey::id);
         let models = held.iter().map(|(owner, _)| model_ref(*owner)).collect();
         let (held, dealer) = (held.into_iter().collect(), Some(dealer));
-        Self { kind, tables, models, held, dealer, written, rows: 0, keys: Vec::new(), seated }
+        Self { kind, tables, models, held, dealer, written, rows: 0, keys: Vec::new(), seated, counts: false }
     }
 
     /// The same for these keys.
@@ -194,6 +196,9 @@ impl Job {
         let mut fold = plan.fold(&me, self.material(&me)).unwrap();
         if let Some(table) = self.tables.iter().find(|t| t.owner == me) {
             fold.take(&table.columns).unwrap();
+            if self.counts {
+                fold.count_keys();
+            }
         }
         let setup = Setup {
             job: JobId([1; 32]),

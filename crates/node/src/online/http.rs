@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderName};
 use serde_json::{Value, json};
-use tacit_jobs::score::online::host;
 use tacit_types::code::Lang;
 use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault};
@@ -107,7 +106,7 @@ async fn score(inner: &Inner, caller: String, name: &str, body: &[u8]) -> Result
 }
 
 fn answer_body(series: &Series, keys: &[String], answered: &Answered) -> Result<Value, Fault> {
-    let scores = host::scores(&series.params, keys.len(), &answered.cells)?;
+    let scores = series.reading.scores(keys.len(), &answered.cells)?;
     let named = |(key, score): (&String, Value)| json!({"key": key, "score": score});
     let scores: Vec<Value> = keys.iter().zip(scores).map(named).collect();
     let Answered { job, attempt, number, call, .. } = answered;

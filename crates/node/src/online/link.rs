@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tacit_jobs::score::online::BATCHES_MAX;
 use tacit_jobs::score::online::host::{Asked, Say, Tell, hear, said};
-use tacit_jobs::score::online::{BATCH_CALLS_MAX, BATCH_ROWS_MAX, BATCHES_MAX};
 use tacit_receipts::{Call, request_hash};
 use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault, JobId};
@@ -50,10 +50,21 @@ pub(crate) enum Phase {
     Ended,
 }
 
+/// What goes into one batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Together {
+    /// How long calls wait for each other.
+    pub wait: Duration,
+    /// Calls at most: one where owners count keys, so that none is refused for the keys of another.
+    pub calls: usize,
+    /// Rows at most.
+    pub rows: usize,
+}
+
 /// One window, as its series knows it.
 pub(crate) struct Window {
     pub job: JobId,
-    batch: Duration,
+    together: Together,
     phase: watch::Sender<Phase>,
     asks: Mutex<Option<mpsc::Sender<Ask>>>,
     closing: AtomicBool,
@@ -62,10 +73,10 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    pub fn new(job: JobId, batch: Duration, openings: mpsc::Sender<CallRow>) -> Arc<Self> {
+    pub fn new(job: JobId, together: Together, openings: mpsc::Sender<CallRow>) -> Arc<Self> {
         Arc::new(Self {
             job,
-            batch,
+            together,
             phase: watch::channel(Phase::Opening).0,
             asks: Mutex::default(),
             closing: AtomicBool::new(false),
@@ -139,14 +150,15 @@ impl HostLink {
                 return std::future::pending().await;
             }
             let Some(window) = self.window.clone() else { return self.say_close() };
-            while self.buffer.len() < BATCH_CALLS_MAX {
+            let Together { wait, calls, .. } = window.together;
+            while self.buffer.len() < calls {
                 let Ok(ask) = self.asks.try_recv() else { break };
                 self.keep(ask);
             }
-            let wait = self.since.map(|since| since + window.batch);
+            let wait = self.since.map(|since| since + wait);
             let due = wait.is_some_and(|at| at <= Instant::now());
-            if self.buffer.len() >= BATCH_CALLS_MAX || due {
-                return self.batch();
+            if self.buffer.len() >= calls || due {
+                return self.batch(window.together);
             }
             if self.buffer.is_empty() && window.closing.load(Ordering::SeqCst) && window.phase() == Phase::Open {
                 return self.say_close();
@@ -169,10 +181,10 @@ impl HostLink {
         said(&Say::Close)
     }
 
-    fn batch(&mut self) -> Vec<u8> {
+    fn batch(&mut self, most: Together) -> Vec<u8> {
         let (mut batch, mut rows) = (Vec::new(), 0);
         while let Some(ask) = self.buffer.front() {
-            if batch.len() >= BATCH_CALLS_MAX || rows + ask.keys.len() > BATCH_ROWS_MAX {
+            if batch.len() >= most.calls || rows + ask.keys.len() > most.rows {
                 break;
             }
             rows += ask.keys.len();
@@ -199,7 +211,7 @@ impl HostLink {
                 self.answer(batch, asked, outcome);
             }
             Tell::Ending => self.end(),
-            Tell::Closed { .. } => {}
+            Tell::Closed { .. } | Tell::Count { .. } => {}
         }
         Ok(())
     }
@@ -272,9 +284,14 @@ async fn sleep_until(at: Option<Instant>) {
 
 #[cfg(test)]
 mod tests {
+    use tacit_jobs::score::online::{BATCH_CALLS_MAX, BATCH_ROWS_MAX};
     use tacit_types::wire;
 
     use super::*;
+
+    fn together(ms: u64) -> Together {
+        Together { wait: Duration::from_millis(ms), calls: BATCH_CALLS_MAX, rows: BATCH_ROWS_MAX }
+    }
 
     fn ask(keys: usize) -> (Ask, oneshot::Receiver<Result<Answered, Code>>) {
         let (reply, answer) = oneshot::channel();
@@ -285,14 +302,14 @@ mod tests {
     fn calls(bytes: &[u8]) -> Vec<usize> {
         match wire::decode(bytes).unwrap() {
             Say::Calls { calls, .. } => calls.iter().map(Vec::len).collect(),
-            Say::Close => Vec::new(),
+            Say::Close | Say::Counted { .. } => Vec::new(),
         }
     }
 
     #[tokio::test]
     async fn calls_go_together_within_the_limits_and_one_too_many_is_told_so() {
         let (openings, _kept) = mpsc::channel(1);
-        let window = Window::new(JobId([1; 32]), Duration::from_millis(5), openings);
+        let window = Window::new(JobId([1; 32]), together(5), openings);
         assert_eq!(window.ask(ask(1).0), Err(Code::OnlineClosed), "before it is open");
         let mut link = window.link(1);
         link.take(&wire::encode(&Tell::Ready)).unwrap();
@@ -320,7 +337,7 @@ mod tests {
     #[tokio::test]
     async fn a_window_ends_after_what_waits_and_one_that_nobody_waits_for_at_once() {
         let (openings, _kept) = mpsc::channel(1);
-        let window = Window::new(JobId([1; 32]), Duration::ZERO, openings);
+        let window = Window::new(JobId([1; 32]), together(0), openings);
         let mut link = window.link(1);
         link.take(&wire::encode(&Tell::Ready)).unwrap();
         let (one, answer) = ask(2);

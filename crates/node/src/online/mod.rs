@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use body::BODY_BYTES_MAX;
 pub use link::CALLS_WAITING_MAX;
 pub(crate) use link::HostLink;
-use link::{Phase, Window};
+use link::{Phase, Together, Window};
 pub use listener::CONNECTIONS_MAX;
 pub use series::LATENCIES_MAX;
 use series::Series;
@@ -89,8 +89,8 @@ impl Online {
     }
 
     /// The window that a job will open here.
-    fn awaited(&self, job: JobId, batch: Duration) -> Arc<Window> {
-        let window = Window::new(job, batch, self.openings.clone());
+    fn awaited(&self, job: JobId, together: Together) -> Arc<Window> {
+        let window = Window::new(job, together, self.openings.clone());
         self.windows.lock().unwrap_or_else(PoisonError::into_inner).insert(job, window.clone());
         window
     }

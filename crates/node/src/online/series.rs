@@ -7,15 +7,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tacit_crypto::{Statement, cbor};
 use tacit_engine::{FromCoordinator, Terminal, ToCoordinator};
-use tacit_governance::JobSpec;
-use tacit_jobs::score::online::{ANSWER_MS_MAX, CALL_KEYS_MAX};
-use tacit_jobs::score::params::ScoreParams;
+use tacit_governance::{JobSpec, SignedContract};
+use tacit_jobs::score::online::host::Reading;
+use tacit_jobs::score::online::{ANSWER_MS_MAX, BATCH_CALLS_MAX, CALL_KEYS_MAX};
 use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault, JobId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::link::{Answered, Ask, Phase, Window};
+use super::link::{Answered, Ask, Phase, Together, Window};
 use crate::client;
 use crate::daemon::Inner;
 use crate::store::PublishedRow;
@@ -93,7 +93,7 @@ struct State {
 /// One published model.
 pub(crate) struct Series {
     pub row: PublishedRow,
-    pub params: ScoreParams,
+    pub reading: Reading,
     spec: JobSpec,
     state: Mutex<State>,
 }
@@ -104,12 +104,12 @@ impl Series {
     pub fn new(row: PublishedRow) -> Result<Arc<Self>, Fault> {
         let corrupt = |what: &str| Fault::new(Code::StoreCorrupt, format!("published model {}: {what}", row.name));
         let spec: JobSpec = cbor::decode(&row.template).map_err(corrupt)?;
-        let params: ScoreParams = cbor::decode(&spec.params).map_err(corrupt)?;
-        let online = params.online.ok_or_else(|| corrupt("it opens no window"))?;
-        let per_second = online.rows_per_second as f64;
+        let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params, &tacit_jobs::Parts::of(&spec))?;
+        let reading = plan.window().ok_or_else(|| corrupt("it opens no window"))?;
+        let per_second = reading.rows_per_second() as f64;
         let pace = Pace { per_second, left: 0.0, at: Instant::now() };
         let state = Mutex::new(State { live: None, pace, counts: Counts::default(), last: None });
-        Ok(Arc::new(Self { row, params, spec, state }))
+        Ok(Arc::new(Self { row, reading, spec, state }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -152,9 +152,9 @@ impl Series {
     ) -> Result<oneshot::Receiver<Result<Answered, Code>>, Fault> {
         let rows = keys.len();
         let mut state = self.state();
-        let most = state.pace.most() as usize;
-        if rows == 0 || rows > CALL_KEYS_MAX.min(most) {
-            let what = format!("{rows} keys; 1 to {} at a time", CALL_KEYS_MAX.min(most));
+        let most = CALL_KEYS_MAX.min(self.reading.batch_rows()).min(state.pace.most() as usize);
+        if rows == 0 || rows > most {
+            let what = format!("{rows} keys; 1 to {most} at a time");
             return Err(Fault::new(Code::OnlineRequest, what));
         }
         let closed = |state: &State| {
@@ -183,11 +183,11 @@ impl Series {
 
     /// Whether the window that answers will soon not, or there is none.
     fn wants_next(&self, now: Instant) -> bool {
-        let seconds = self.params.online.map_or(0, |o| o.seconds);
+        let seconds = self.reading.seconds();
         let margin = Duration::from_secs((seconds / 8).clamp(1, 20));
         match &self.state().live {
             None => true,
-            Some(live) => live.rows_left <= self.params.rows / 4 || live.until <= now + margin,
+            Some(live) => live.rows_left <= self.reading.rows() / 4 || live.until <= now + margin,
         }
     }
 
@@ -273,8 +273,8 @@ impl Driver {
     }
 
     fn opened(&mut self, window: Arc<Window>, now: Instant) {
-        let rows_left = self.series.params.rows;
-        let until = now + Duration::from_secs(self.series.params.online.map_or(0, |o| o.seconds));
+        let rows_left = self.series.reading.rows();
+        let until = now + Duration::from_secs(self.series.reading.seconds());
         self.retry = RETRY_MIN;
         let mut state = self.series.state();
         state.counts.windows += 1;
@@ -298,8 +298,15 @@ impl Driver {
         let connection = connection.ok_or_else(|| Fault::new(Code::NetUnreachable, "the coordinator"))?;
         let job = self.series.job(&self.inner)?;
         let id = JobSpec::id(&job);
-        let batch = Duration::from_millis(self.series.row.batch_ms);
-        let window = self.inner.online.awaited(id, batch);
+        let contracts = self.inner.store.contracts().await?;
+        let named = |c: &&SignedContract| job.body().contracts.contains(&c.id());
+        let counted = contracts.iter().filter(named).any(|c| crate::asked::terms(c.body()).is_some());
+        let together = Together {
+            wait: Duration::from_millis(self.series.row.batch_ms),
+            calls: if counted { 1 } else { BATCH_CALLS_MAX },
+            rows: self.series.reading.batch_rows(),
+        };
+        let window = self.inner.online.awaited(id, together);
         match client::ask(&connection, &ToCoordinator::Submit { job: Blob(job.bytes().to_vec()) }).await {
             Ok(_) => Ok(window),
             Err(fault) => {

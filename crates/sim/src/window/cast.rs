@@ -7,6 +7,7 @@ use serde_json::json;
 use tacit_crypto::{Rng, SealKey, Secret, Seed, SigningKey, Transcript};
 use tacit_governance::{Cohort, ColumnKind, ModelDescriptor, ModelFamily, ModelRef, ProviderRef};
 use tacit_jobs::kind::DraftProvider;
+use tacit_jobs::score::online::host::Reading;
 use tacit_jobs::score::params::{ScoreParams, Unknown};
 use tacit_jobs::{Draft, JointContext, JointOutput, Material, Parts, Plan};
 use tacit_models::{Additive, Feature, Kind, Link, Meta, Model, Shape, Term};
@@ -134,6 +135,11 @@ impl Cast {
     /// What the job is signed over.
     pub fn params(&self) -> ScoreParams {
         tacit_crypto::cbor::decode(&self.params).expect("why: encoded by the kind itself")
+    }
+
+    /// What the numbers of an answer stand for.
+    pub fn reading(&self) -> Reading {
+        self.plan(&self.params).window().expect("why: it opens a window")
     }
 
     /// Rows for which an owner that opened so many numbers must have answered at least.

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use tacit_jobs::JointOutput;
-use tacit_jobs::score::online::host::{self, Asked};
-use tacit_jobs::score::params::ScoreParams;
+use tacit_jobs::score::online::host::{Asked, Reading};
 use tacit_protocol::{Abort, Message, Offender};
 use tacit_receipts::{Call, Window, request_hash};
 use tacit_types::{Code, Hash, Seat};
@@ -87,12 +86,12 @@ impl Watch {
         if !parties.all() {
             return Ok(());
         }
-        let params = cast.params();
+        let reading = cast.reading();
         let pairs = calls.iter().zip(&cells);
         holds(calls.len() == cells.len(), "the_scores_are_those_of_the_plain_model", || {
             format!("{} calls, {} answers", calls.len(), cells.len())
         })?;
-        pairs.into_iter().try_for_each(|(call, cells)| scores_are_plain(cast, &params, call, cells))
+        pairs.into_iter().try_for_each(|(call, cells)| scores_are_plain(cast, &reading, call, cells))
     }
 
     /// The hashes of the calls, at the end.
@@ -160,9 +159,9 @@ pub struct Answered {
     pub outcome: Result<Vec<Vec<u64>>, Code>,
 }
 
-fn scores_are_plain(cast: &Cast, params: &ScoreParams, call: &[String], cells: &[u64]) -> Check {
+fn scores_are_plain(cast: &Cast, reading: &Reading, call: &[String], cells: &[u64]) -> Check {
     let name = "the_scores_are_those_of_the_plain_model";
-    let scores = match host::scores(params, call.len(), cells) {
+    let scores = match reading.scores(call.len(), cells) {
         Ok(scores) => scores,
         Err(fault) => return broken(name, fault.to_string()),
     };

@@ -310,6 +310,8 @@ impl World {
             }
             Ok(Tell::Ending) => self.desk.ended = true,
             Ok(Tell::Closed { leaves }) => self.watch.closed(leaves),
+            // No owner counts keys here.
+            Ok(Tell::Count { .. }) => {}
             Err(fault) => self.found(holds(false, "the_node_understands_its_seat", || fault.to_string())),
         }
     }

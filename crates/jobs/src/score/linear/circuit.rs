@@ -99,22 +99,6 @@ fn shape(params: &ScoreParams, bound: f64, units: f64) -> Result<LinearShape, Fa
     LinearShape::new(&ranges(params), bound * units, error(params, ERROR))
 }
 
-/// How whole numbers stand for the margins of a job on shares; `None` for any other.
-///
-/// # Errors
-/// Those of [`LinearShape::new`].
-pub(in crate::score) fn scale(params: &ScoreParams) -> Result<Option<Scale>, Fault> {
-    if !params.is_shared() {
-        return Ok(None);
-    }
-    let (bound, units) = (params.bound.map_or(0.0, |b| b.to_f64()), Scale::units(params));
-    let fraction_bits = match params.mode {
-        Mode::Private => shape(params, bound, units)?.fraction_bits(),
-        Mode::Split => FRACTION_BITS,
-    };
-    Ok(Some(Scale { fraction_bits, units }))
-}
-
 /// The margin of a private model: its mask is opened once, that of the features with each row.
 fn private(draft: &mut Draft<'_, Input>, owner: &NodeId, shape: &LinearShape) -> Result<Num, Fault> {
     let (x, w) = (fx(shape.input_bits, shape.input_width())?, fx(shape.weight_bits, shape.weight_width())?);

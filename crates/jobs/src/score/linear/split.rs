@@ -4,15 +4,11 @@ use tacit_crypto::Transcript;
 use tacit_models::{Frame, Kind, Model};
 use tacit_protocol::{Abort, Party};
 use tacit_types::{Code, Columns, Fault};
-use zeroize::Zeroizing;
 
-use super::circuit::Linear;
-use super::fold::Partials;
 use crate::kind::{Fold, JointContext, JointFuture, JointHalf, JointOutput};
 use crate::score::hand;
 use crate::score::keys::{self, Wanted};
 use crate::score::params::{OwnerColumns, ScoreParams, Unknown};
-use crate::score::shared::SharedJoint;
 use crate::session;
 
 /// Bits after the point of a partial score: each owner's rounding adds at most 2^-29.
@@ -35,8 +31,6 @@ enum Found {
 /// The local half: looks the keys up and scores their rows.
 pub(super) struct SplitFold {
     params: ScoreParams,
-    /// For less than the score, on shares.
-    linear: Option<Linear>,
     key: String,
     model: Model,
     wanted: Wanted,
@@ -46,16 +40,10 @@ pub(super) struct SplitFold {
 impl SplitFold {
     /// # Errors
     /// `refused.model` when the model is no part for these columns.
-    pub fn new(
-        params: ScoreParams,
-        linear: Option<Linear>,
-        columns: &OwnerColumns,
-        wanted: Wanted,
-        model: &[u8],
-    ) -> Result<Self, Fault> {
+    pub fn new(params: ScoreParams, columns: &OwnerColumns, wanted: Wanted, model: &[u8]) -> Result<Self, Fault> {
         let model = part(columns, model)?;
         let found = vec![Found::Nothing; wanted.rows()];
-        Ok(Self { params, linear, key: columns.key.clone(), model, wanted, found })
+        Ok(Self { params, key: columns.key.clone(), model, wanted, found })
     }
 }
 
@@ -99,12 +87,11 @@ impl Fold for SplitFold {
             return Ok(());
         }
         let Kind::Additive(additive) = self.model.kind() else { return Ok(()) };
-        let shared = self.linear.as_ref().map(|l| (l.circuit.scale.units, l.clamp));
-        let (units, most) = shared.unwrap_or((1.0, f64::from(1u32 << PARTIAL_BITS)));
+        let most = f64::from(1u32 << PARTIAL_BITS);
         let frame = Frame::new(self.model.features(), batch)?;
         for row in rows {
             let partial = match additive.margin(|feature| frame.value(row, feature)) {
-                Ok(partial) => Found::Partial(fixed(partial * units, most)),
+                Ok(partial) => Found::Partial(fixed(partial, most)),
                 Err(_) => Found::Unusable,
             };
             for place in self.wanted.places(column, row) {
@@ -117,16 +104,6 @@ impl Fold for SplitFold {
     }
 
     fn finish(self: Box<Self>) -> Box<dyn JointHalf> {
-        if let Some(linear) = self.linear {
-            let partial = |found: &Found| match found {
-                Found::Partial(partial) => *partial,
-                Found::Nothing | Found::Unusable => 0,
-            };
-            let values = Partials(Zeroizing::new(self.found.iter().map(partial).collect()));
-            let known = self.found.iter().map(|f| matches!(f, Found::Partial(_))).collect();
-            let (params, circuit) = (self.params, linear.circuit);
-            return Box::new(SharedJoint { params, circuit, known, values: Box::new(values) });
-        }
         Box::new(SplitJoint { params: self.params, found: self.found })
     }
 }

@@ -12,7 +12,7 @@ use super::super::params::ScoreParams;
 use super::super::plan::result_disclosure;
 use super::host::{Asked, Say, Tell, told};
 use super::shares::party::OPENING_STEPS;
-use super::shares::{FLYING_PIECES_MAX, STOCK_MS_MAX, Shares, pieces};
+use super::shares::{Cut, STOCK_MS_MAX, Shares};
 use super::tally::Tally;
 use super::{
     ANSWER_BYTES_MAX, ANSWER_MS_MAX, Answer, Ask, AskedCall, BATCH_CALLS_MAX, BATCH_ROWS_MAX, BATCHES_MAX,
@@ -78,6 +78,7 @@ struct Stock {
     taken: u32,
     /// Those of the whole window.
     most: u32,
+    cut: Cut,
 }
 
 /// Messages of one owner that were heard, and batches that it answered.
@@ -121,7 +122,7 @@ async fn serve(half: AskerFold, mut party: Party, context: JointContext) -> Resu
     let mut wanted = Wanted::default();
     wanted.messages.extend(roles.owners.iter().map(|owner| (serial(0), *owner)));
     let by = |s: &Shares| s.parties.iter().position(|p| *p == s.corrected).and_then(|i| roles.owners.get(i).copied());
-    let stock = shares.as_ref().map(|s| Stock { by: by(s), dealt: 0, taken: 0, most: s.pieces });
+    let stock = shares.as_ref().map(|s| Stock { by: by(s), dealt: 0, taken: 0, most: s.pieces, cut: s.cut });
     let mut serving = Serving {
         disclosure: result_disclosure(&params),
         params,
@@ -162,6 +163,7 @@ impl Serving {
                     self.closing = true;
                     Ok(())
                 }
+                Ok(Say::Counted { .. }) => Err(Abort::Local(Fault::new(Code::JobInternal, "the host counted no keys"))),
                 Err(e) => Err(Abort::Local(Fault::new(Code::JobInternal, format!("the host said {e}")))),
             },
             Next::Message { from, step, body } => self.take(party, from, step, &body),
@@ -186,8 +188,9 @@ impl Serving {
     fn hear(&mut self, party: &mut Party, tag: u64, calls: Vec<Vec<Blob>>) -> Result<(), Abort> {
         let keys: Vec<usize> = calls.iter().map(Vec::len).collect();
         let rows: usize = keys.iter().sum();
+        let most = self.stock.as_ref().map_or(BATCH_ROWS_MAX, |s| s.cut.batch_rows());
         let fits = (1..=BATCH_CALLS_MAX).contains(&calls.len())
-            && rows <= BATCH_ROWS_MAX
+            && rows <= most
             && keys.iter().all(|n| (1..=CALL_KEYS_MAX).contains(n));
         let left = self.params.rows.saturating_sub(self.tally.total_rows());
         if !fits || rows as u64 > left {
@@ -202,16 +205,18 @@ impl Serving {
     /// Puts the batch that waits to the owners, once there is randomness for it and not too much is under way.
     fn put(&mut self, party: &mut Party) -> Result<(), Abort> {
         let rows = |p: &Pending| p.calls.iter().map(Vec::len).sum::<usize>() as u64;
-        let flying = self.batches.values().map(|b| pieces(b.keys.iter().sum::<usize>() as u64)).sum::<u32>();
         let enough = |p: &Pending| {
-            let wanted = pieces(rows(p));
-            self.stock.as_ref().is_none_or(|s| s.taken + wanted <= s.dealt && flying + wanted <= FLYING_PIECES_MAX)
+            self.stock.as_ref().is_none_or(|s| {
+                let taken = |b: &Batch| s.cut.pieces(b.keys.iter().sum::<usize>() as u64);
+                let (wanted, flying) = (s.cut.pieces(rows(p)), self.batches.values().map(taken).sum::<u32>());
+                s.taken + wanted <= s.dealt && flying + wanted <= s.cut.flying()
+            })
         };
         let Some(Pending { tag, calls, .. }) = self.pending.take_if(|p| enough(p)) else { return Ok(()) };
         let keys: Vec<usize> = calls.iter().map(Vec::len).collect();
         let rows: usize = keys.iter().sum();
         if let Some(stock) = &mut self.stock {
-            stock.taken += pieces(rows as u64);
+            stock.taken += stock.cut.pieces(rows as u64);
         }
         self.ask(party, tag, (calls, keys, rows))
     }

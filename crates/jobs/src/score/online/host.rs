@@ -5,8 +5,11 @@ use serde_json::Value;
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Code, Fault, Hash};
 
+use super::super::circuit::{Circuit, Scale};
+use super::super::open;
 use super::super::params::{ScoreParams, Unknown};
-use super::super::{linear, open};
+use super::shares::Cut;
+use super::{BATCH_ROWS_MAX, Online};
 
 /// The node to its seat.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -20,6 +23,11 @@ pub enum Say {
     },
     /// Answer what is under way, then end the window.
     Close,
+    /// At an owner: the keys of the batch that has waited longest are counted, or may not be answered.
+    Counted {
+        /// Why not.
+        outcome: Result<(), Code>,
+    },
 }
 
 /// The seat to its node.
@@ -38,6 +46,11 @@ pub enum Tell {
     },
     /// No more calls are taken: what was not put to the owners will not be.
     Ending,
+    /// At an owner whose contract limits different keys: count these, before their batch is answered.
+    Count {
+        /// Of one batch.
+        keys: Vec<Blob>,
+    },
     /// The window has ended: the hashes of its calls.
     Closed {
         /// In their order.
@@ -66,6 +79,17 @@ pub(super) fn told(tell: &Tell) -> Vec<u8> {
     wire::encode(tell)
 }
 
+/// What an owner's node says of the keys of a batch.
+///
+/// # Errors
+/// `job.internal` for anything else.
+pub(super) fn counted(bytes: &[u8]) -> Result<Result<(), Code>, Fault> {
+    match wire::decode(bytes) {
+        Ok(Say::Counted { outcome }) => Ok(outcome),
+        _ => Err(Fault::new(Code::JobInternal, "an owner's node said something else than what it was asked")),
+    }
+}
+
 /// A message of the seat.
 ///
 /// # Errors
@@ -74,24 +98,62 @@ pub fn hear(bytes: &[u8]) -> Result<Tell, Fault> {
     wire::decode(bytes).map_err(|e| Fault::new(Code::JobInternal, format!("a seat said {e}")))
 }
 
-/// The scores of one call in the order of its keys; null where a key is unknown.
-///
-/// # Errors
-/// `receipt.invalid` when the numbers are not those of so many rows.
-pub fn scores(params: &ScoreParams, rows: usize, cells: &[u64]) -> Result<Vec<Value>, Fault> {
-    let wrong = || Fault::new(Code::ReceiptInvalid, "the opened numbers are not those of the call");
-    if cells.len() as u64 != super::cells(params.unknown, 1, rows as u64) {
-        return Err(wrong());
+/// What a recipient's node knows of the windows that it opens: what may be asked, and what the numbers of an answer stand
+/// for.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    params: ScoreParams,
+    online: Online,
+    scale: Option<Scale>,
+    batch_rows: usize,
+}
+
+impl Reading {
+    /// Of a job that opens a window, computed on shares or not.
+    pub(in crate::score) fn new<I>(params: &ScoreParams, circuit: Option<&Circuit<I>>) -> Option<Self> {
+        let scale = circuit.map(|c| c.scale);
+        let batch_rows = circuit.map_or(BATCH_ROWS_MAX, |c| Cut::of(&c.plan).batch_rows());
+        Some(Self { params: params.clone(), online: params.online?, scale, batch_rows })
     }
-    let scale = linear::scale(params)?;
-    let (values, flags) = cells.split_at(rows);
-    let known = |row: usize| match params.unknown {
-        Unknown::Default => true,
-        Unknown::Refuse => flags.iter().all(|f| *f == 0),
-        Unknown::Flag => flags.get(row) == Some(&0),
-    };
-    let score = |(row, cell): (usize, &u64)| {
-        if known(row) { open::meaning(params, scale, *cell) } else { Ok(Value::Null) }
-    };
-    values.iter().enumerate().map(score).collect()
+
+    /// Rows of a window.
+    pub fn rows(&self) -> u64 {
+        self.params.rows
+    }
+
+    /// Rows of a batch, and so keys of a call, at most.
+    pub fn batch_rows(&self) -> usize {
+        self.batch_rows
+    }
+
+    /// Rows a second.
+    pub fn rows_per_second(&self) -> u64 {
+        self.online.rows_per_second
+    }
+
+    /// Seconds after which a window closes.
+    pub fn seconds(&self) -> u64 {
+        self.online.seconds
+    }
+
+    /// The scores of one call in the order of its keys; null where a key is unknown.
+    ///
+    /// # Errors
+    /// `receipt.invalid` when the numbers are not those of so many rows.
+    pub fn scores(&self, rows: usize, cells: &[u64]) -> Result<Vec<Value>, Fault> {
+        let unknown = self.params.unknown;
+        if cells.len() as u64 != super::cells(unknown, 1, rows as u64) {
+            return Err(Fault::new(Code::ReceiptInvalid, "the opened numbers are not those of the call"));
+        }
+        let (values, flags) = cells.split_at(rows);
+        let known = |row: usize| match unknown {
+            Unknown::Default => true,
+            Unknown::Refuse => flags.iter().all(|f| *f == 0),
+            Unknown::Flag => flags.get(row) == Some(&0),
+        };
+        let score = |(row, cell): (usize, &u64)| {
+            if known(row) { open::meaning(&self.params, self.scale, *cell) } else { Ok(Value::Null) }
+        };
+        values.iter().enumerate().map(score).collect()
+    }
 }

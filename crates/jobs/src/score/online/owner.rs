@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tacit_crypto::sha256;
 use tacit_protocol::{Abort, Blame, Concealed, Disclosure, Next, Offence, Party, Wanted};
 use tacit_receipts::{Call, request_hash};
-use tacit_secagg::stream::Pads;
+use tacit_secagg::stream::{Pad, Pads};
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Code, Columns, Fault, Millis, Seat, Step};
 use zeroize::Zeroizing;
@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::super::keys::KEY_BYTES_MAX;
 use super::super::params::{OwnerColumns, ScoreParams, Unknown};
 use super::super::plan::result_disclosure;
+use super::host::{self, Tell, told};
 use super::index::{Builder, Index};
 use super::tally::Tally;
 use super::{
@@ -26,6 +27,7 @@ use crate::session;
 pub(super) struct OwnerFold {
     params: ScoreParams,
     online: Online,
+    counts: bool,
     builder: Builder,
 }
 
@@ -36,7 +38,7 @@ impl OwnerFold {
     /// `refused.model` when the model is no part for these columns.
     pub fn new(params: ScoreParams, online: Online, columns: &OwnerColumns, model: &[u8]) -> Result<Self, Fault> {
         let builder = Builder::new(columns, model)?;
-        Ok(Self { params, online, builder })
+        Ok(Self { params, online, counts: false, builder })
     }
 }
 
@@ -45,14 +47,20 @@ impl Fold for OwnerFold {
         self.builder.take(batch)
     }
 
+    fn count_keys(&mut self) {
+        self.counts = true;
+    }
+
     fn finish(self: Box<Self>) -> Box<dyn JointHalf> {
-        Box::new(OwnerJoint { params: self.params, online: self.online, index: self.builder.finish() })
+        let Self { params, online, counts, builder } = *self;
+        Box::new(OwnerJoint { params, online, counts, index: builder.finish() })
     }
 }
 
 struct OwnerJoint {
     params: ScoreParams,
     online: Online,
+    counts: bool,
     index: Index,
 }
 
@@ -86,9 +94,19 @@ impl Pace {
     }
 }
 
+/// A batch whose keys this owner's node counts.
+struct Waiting {
+    step: Step,
+    pad: Pad,
+    calls: Vec<AskedCall>,
+    rows: u64,
+}
+
 struct Serving {
     params: ScoreParams,
     disclosure: Disclosure,
+    counts: bool,
+    waiting: Option<Waiting>,
     index: Index,
     pads: Pads,
     pace: Pace,
@@ -101,7 +119,7 @@ struct Serving {
 
 async fn serve(half: OwnerJoint, mut party: Party, context: JointContext) -> Result<JointOutput, Abort> {
     session::agree(&mut party, &context.session, context.step_ms).await?;
-    let OwnerJoint { params, online, index } = half;
+    let OwnerJoint { params, online, counts, index } = half;
     let roles = Roles::of(&context, &params, &online, None)?;
     let recipient = roles.recipient;
     let pads = roles.stream(&context).agree(&mut party).await?;
@@ -114,6 +132,8 @@ async fn serve(half: OwnerJoint, mut party: Party, context: JointContext) -> Res
     let mut serving = Serving {
         disclosure: result_disclosure(&params),
         params,
+        counts,
+        waiting: None,
         index,
         pads,
         pace: Pace::new(online.rows_per_second, now),
@@ -126,7 +146,11 @@ async fn serve(half: OwnerJoint, mut party: Party, context: JointContext) -> Res
     let mut number = 0;
     loop {
         let step = serial(number);
-        wanted.messages.insert((step, recipient));
+        // One batch after the other: the next is taken when the keys of this one are counted.
+        wanted.host = serving.waiting.is_some();
+        if !wanted.host {
+            wanted.messages.insert((step, recipient));
+        }
         match party.next(&mut wanted, BATCH_BYTES_MAX, until).await? {
             Next::Message { body, .. } => {
                 party.forget(step);
@@ -137,8 +161,9 @@ async fn serve(half: OwnerJoint, mut party: Party, context: JointContext) -> Res
                 number += 1;
             }
             Next::Lost(seat) if seat == recipient => return serving.settle(&mut party, &context).await,
+            Next::Host(bytes) => serving.counted(&mut party, &bytes)?,
             // The recipient says how it goes on.
-            Next::Lost(_) | Next::Host(_) => {}
+            Next::Lost(_) => {}
             Next::Time => return Err(Abort::Missing { step, seats: vec![recipient] }),
         }
     }
@@ -156,7 +181,10 @@ impl Serving {
                 if self.tally.total_rows() > self.params.rows {
                     return blame(Offence::Flow);
                 }
-                (self.answer(party, &calls, rows, body)?, None)
+                match self.answer(party, step, (calls, rows), body)? {
+                    Some(answer) => (answer, None),
+                    None => return Ok(None),
+                }
             }
             // Every owner of such a window has rows.
             Ask::Counted { .. } => return blame(Offence::Malformed),
@@ -197,17 +225,45 @@ impl Serving {
         Some(rows as u64)
     }
 
-    fn answer(&mut self, party: &mut Party, calls: &[AskedCall], rows: u64, body: &[u8]) -> Result<Answer, Abort> {
+    /// The answer to a batch; nothing yet where its keys are counted first.
+    fn answer(
+        &mut self,
+        party: &mut Party,
+        step: Step,
+        (calls, rows): (Vec<AskedCall>, u64),
+        body: &[u8],
+    ) -> Result<Option<Answer>, Abort> {
         // The pad of this number is spent whatever becomes of the batch, at every owner alike.
         let pad = self.pads.next(&sha256(body));
         if !self.pace.take(rows, party.now()) {
-            return Ok(Answer::Refused(Code::RefusedPace));
+            return Ok(Some(Answer::Refused(Code::RefusedPace)));
         }
+        if self.counts {
+            let keys = calls.iter().flat_map(|c| &c.keys).cloned().collect();
+            party.tell_host(told(&Tell::Count { keys }));
+            self.waiting = Some(Waiting { step, pad, calls, rows });
+            return Ok(None);
+        }
+        self.cells(party, pad, &calls, rows).map(Some)
+    }
+
+    fn cells(&mut self, party: &mut Party, pad: Pad, calls: &[AskedCall], rows: u64) -> Result<Answer, Abort> {
         let numbers = self.numbers(party, calls);
         let count = cells(self.params.unknown, calls.len() as u64, rows);
         debug_assert_eq!(numbers.len() as u64, count);
         let masked = party.reveal(&self.disclosure, count, Concealed::new(pad.mask(&numbers)))?;
         Ok(Answer::Cells(Blob(masked.into_bytes())))
+    }
+
+    /// Answers the batch that waited, now that this owner's node has counted its keys.
+    fn counted(&mut self, party: &mut Party, said: &[u8]) -> Result<(), Abort> {
+        let outcome = host::counted(said).map_err(Abort::Local)?;
+        let Some(Waiting { step, pad, calls, rows }) = self.waiting.take() else { return Ok(()) };
+        let answer = match outcome {
+            Ok(()) => self.cells(party, pad, &calls, rows)?,
+            Err(code) => Answer::Refused(code),
+        };
+        party.post(self.roles.recipient, step, wire::encode(&answer))
     }
 
     /// This owner's numbers: partial scores, then what tells unknown keys apart. Random ones stand for what an owner

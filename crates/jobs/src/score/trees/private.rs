@@ -13,13 +13,14 @@ use tacit_types::{Columns, Fault, NodeId};
 
 use super::split::ERROR;
 use super::{Input, TreesParams};
-use crate::kind::{Fold, JointHalf, Parts};
+use crate::kind::{Fold, Parts};
+use crate::score::brings::{self, Brings, Reader, read};
 use crate::score::circuit::{Circuit, Draft, Scale, bits_above, features, fx};
 use crate::score::keys::Wanted;
 use crate::score::linear::{error, held, no_part, only_features_of_its_own};
-use crate::score::params::{OwnerColumns, ScoreParams};
-use crate::score::rows::{Kept, Rows, finish};
-use crate::score::shared::{SharedJoint, Values, not_ours, put};
+use crate::score::params::OwnerColumns;
+use crate::score::rows::Kept;
+use crate::score::shared::{Values, not_ours, put};
 
 /// A private ensemble on shares.
 #[derive(Clone)]
@@ -107,20 +108,25 @@ impl PrivateTrees {
         wanted: &dyn Fn() -> Result<Wanted, Fault>,
         model: Option<&[u8]>,
     ) -> Result<Box<dyn Fold>, Fault> {
-        if !self.circuit.has(me) {
-            return Err(no_part());
-        }
-        let rows = match params.score.columns(me) {
-            Some(columns) => Some(Rows::new(&columns.key, features_of(columns), wanted()?)),
-            None => None,
-        };
-        let trees = match self.model == *me {
-            true => Some(self.shape.weights(&held(model)?, self.circuit.scale.units)?),
-            false => None,
-        };
-        let place = params.score.owners.iter().position(|o| o.owner == *me);
-        let first = place.map_or(0, |place| features(&params.score, place).0);
-        Ok(Box::new(PrivateFold { params: params.score.clone(), private: self.clone(), first, rows, trees }))
+        let score = &params.score;
+        brings::fold(score, &self.circuit, me, wanted, || {
+            let columns = score.columns(me);
+            let trees = match self.model == *me {
+                true => Some(self.shape.weights(&held(model)?, self.circuit.scale.units)?),
+                false => None,
+            };
+            let place = score.owners.iter().position(|o| o.owner == *me);
+            let firsts = (0..=score.owners.len()).map(|o| self.shape.columns(features(score, o).0).start).collect();
+            Ok(PrivateParty {
+                shape: self.shape.clone(),
+                groups: self.groups,
+                firsts,
+                first: place.map_or(0, |place| features(score, place).0),
+                key: columns.map(|c| c.key.clone()),
+                features: columns.map(features_of).unwrap_or_default(),
+                trees,
+            })
+        })
     }
 }
 
@@ -191,57 +197,42 @@ impl Writing<'_> {
     }
 }
 
-/// The local half: keeps the features of the wanted rows, and the ensemble.
-struct PrivateFold {
-    params: ScoreParams,
-    private: PrivateTrees,
-    /// The first of this owner's features among all.
-    first: usize,
-    rows: Option<Rows<f64>>,
-    trees: Option<HiddenTrees>,
-}
-
-impl Fold for PrivateFold {
-    fn take(&mut self, batch: &Columns) -> Result<(), Fault> {
-        self.rows.as_mut().map_or(Ok(()), |rows| rows.take(batch, |_, value| Some(value)))
-    }
-
-    fn finish(self: Box<Self>) -> Box<dyn JointHalf> {
-        let Self { params, private, first, rows, trees } = *self;
-        // A row that is not there is one without values.
-        let (kept, known) = finish(rows, |_| f64::NAN);
-        let firsts = (0..=params.owners.len()).map(|o| private.shape.columns(features(&params, o).0).start).collect();
-        let circuit = private.circuit;
-        let values = PrivateValues { shape: private.shape, groups: private.groups, firsts, first, kept, trees };
-        Box::new(SharedJoint { params, circuit, known, values: Box::new(values) })
-    }
-}
-
-struct PrivateValues {
+/// What a party brings: the features of its rows, the ensemble, or both; nothing at the dealer.
+struct PrivateParty {
     shape: Arc<TreesShape>,
     groups: Groups,
     /// The first column of each owner, and their number.
     firsts: Vec<usize>,
+    /// The first of this owner's features among all.
     first: usize,
-    kept: Option<Kept<f64>>,
+    key: Option<String>,
+    features: Vec<Feature>,
     trees: Option<HiddenTrees>,
 }
 
-impl PrivateValues {
-    /// This owner's columns of a row.
-    fn columns(&self, row: usize) -> Result<Vec<i64>, Fault> {
-        let cells = self.kept.as_ref().ok_or_else(not_ours)?.row(row);
-        let start = self.shape.columns(self.first).start;
-        let mut out = vec![0; self.shape.columns(self.first + cells.len()).start - start];
-        for (i, value) in cells.iter().enumerate() {
-            let at = self.shape.columns(self.first + i);
-            if let Some(slots) = out.get_mut(at.start - start..at.end - start) {
-                self.shape.encode(self.first + i, *value, slots);
-            }
-        }
-        Ok(out)
+impl Brings for PrivateParty {
+    type Input = Input;
+    type Cell = f64;
+
+    fn kept(&self) -> Option<(&str, usize)> {
+        self.key.as_deref().map(|key| (key, self.features.len()))
     }
 
+    fn reader<'b>(&'b self, batch: &'b Columns) -> Result<Reader<'b, f64>, Fault> {
+        read(&self.features, batch, |_, value| Some(value))
+    }
+
+    /// A row that is not there is one without values.
+    fn absent(&self, _: usize) -> f64 {
+        f64::NAN
+    }
+
+    fn values(self: Arc<Self>, kept: Option<Kept<f64>>) -> Box<dyn Values<Input>> {
+        Box::new(PrivateValues { party: self, kept })
+    }
+}
+
+impl PrivateParty {
     /// The splits of a group, each with its place in it.
     fn splits(&self, group: u32) -> impl Iterator<Item = (usize, &HiddenSplit)> {
         let each = self.groups.leaves - 1;
@@ -263,6 +254,28 @@ impl PrivateValues {
     }
 }
 
+struct PrivateValues {
+    party: Arc<PrivateParty>,
+    kept: Option<Kept<f64>>,
+}
+
+impl PrivateValues {
+    /// This owner's columns of a row.
+    fn columns(&self, row: usize) -> Result<Vec<i64>, Fault> {
+        let cells = self.kept.as_ref().ok_or_else(not_ours)?.row(row);
+        let (shape, first) = (&self.party.shape, self.party.first);
+        let start = shape.columns(first).start;
+        let mut out = vec![0; shape.columns(first + cells.len()).start - start];
+        for (i, value) in cells.iter().enumerate() {
+            let at = shape.columns(first + i);
+            if let Some(slots) = out.get_mut(at.start - start..at.end - start) {
+                shape.encode(first + i, *value, slots);
+            }
+        }
+        Ok(out)
+    }
+}
+
 /// Writes a number in its place.
 fn set(out: &mut [u64], at: usize, value: i64) {
     if let Some(slot) = out.get_mut(at) {
@@ -272,7 +285,8 @@ fn set(out: &mut [u64], at: usize, value: i64) {
 
 impl Values<Input> for PrivateValues {
     fn fill(&mut self, input: Input, row: usize, out: &mut [u64]) -> Result<(), Fault> {
-        let (splits, leaves) = (self.groups.splits(), self.groups.all());
+        let party = self.party.clone();
+        let (splits, leaves) = (party.groups.splits(), party.groups.all());
         // Padding: no split is asked, no leaf reached, nothing worth anything.
         out.fill(0);
         match input {
@@ -283,20 +297,20 @@ impl Values<Input> for PrivateValues {
                 }
             }
             Input::Choice(owner, group) => {
-                let at = |o: u32| self.firsts.get(o as usize).copied().unwrap_or_default();
+                let at = |o: u32| party.firsts.get(o as usize).copied().unwrap_or_default();
                 let own = at(owner)..at(owner + 1);
-                for (place, split) in self.splits(group) {
+                for (place, split) in party.splits(group) {
                     for (column, factor) in split.terms.iter().filter(|(c, _)| own.contains(&(*c as usize))) {
                         set(out, (*column as usize - own.start) * splits + place, *factor);
                     }
                 }
             }
-            Input::Thresholds(group) => self.splits(group).for_each(|(place, s)| set(out, place, -s.threshold)),
+            Input::Thresholds(group) => party.splits(group).for_each(|(place, s)| set(out, place, -s.threshold)),
             Input::Own(group) => {
-                let start = self.shape.columns(self.first).start;
+                let start = party.shape.columns(party.first).start;
                 for (i, words) in out.chunks_exact_mut(splits).enumerate() {
                     let columns = self.columns(row + i)?;
-                    for (place, split) in self.splits(group) {
+                    for (place, split) in party.splits(group) {
                         let own = |(c, factor): &(u32, i64)| {
                             (*c as usize).checked_sub(start).and_then(|c| columns.get(c)).map_or(0, |x| x * factor)
                         };
@@ -305,7 +319,7 @@ impl Values<Input> for PrivateValues {
                 }
             }
             Input::Ways(group) => {
-                for (place, first, leaf) in self.leaves(group) {
+                for (place, first, leaf) in party.leaves(group) {
                     for (split, holds) in &leaf.way {
                         set(out, (first + *split as usize) * leaves + place, if *holds { 1 } else { -1 });
                     }
@@ -313,13 +327,13 @@ impl Values<Input> for PrivateValues {
             }
             Input::Lengths(group) => {
                 out.fill(-1i64 as u64);
-                for (place, _, leaf) in self.leaves(group) {
+                for (place, _, leaf) in party.leaves(group) {
                     let holding = leaf.way.iter().filter(|(_, holds)| *holds).count();
                     set(out, place, -i64::try_from(holding).unwrap_or(i64::MAX));
                 }
             }
-            Input::Values(group) => self.leaves(group).for_each(|(place, _, leaf)| set(out, place, leaf.value)),
-            Input::Base => set(out, 0, self.trees.as_ref().ok_or_else(not_ours)?.base),
+            Input::Values(group) => party.leaves(group).for_each(|(place, _, leaf)| set(out, place, leaf.value)),
+            Input::Base => set(out, 0, party.trees.as_ref().ok_or_else(not_ours)?.base),
             Input::Allowed => return Err(not_ours()),
         }
         Ok(())

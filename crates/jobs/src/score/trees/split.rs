@@ -7,13 +7,13 @@ use tacit_types::{Code, Columns, Fault, NodeId};
 use zeroize::Zeroizing;
 
 use super::{Input, TreesParams};
-use crate::kind::{Fold, JointHalf, Parts};
+use crate::kind::{Fold, Parts};
+use crate::score::brings::{self, Brings, Reader, read};
 use crate::score::circuit::{Circuit, Draft, Scale, bits_above, fx};
 use crate::score::keys::Wanted;
 use crate::score::linear::{error, held, no_part};
-use crate::score::params::ScoreParams;
-use crate::score::rows::{Kept, Rows, finish};
-use crate::score::shared::{SharedJoint, Values, not_ours, put};
+use crate::score::rows::Kept;
+use crate::score::shared::{Values, not_ours, put};
 
 /// The error of a margin when the job names none.
 pub(super) const ERROR: f64 = 1e-6;
@@ -79,17 +79,12 @@ impl SplitTrees {
         wanted: &dyn Fn() -> Result<Wanted, Fault>,
         model: Option<&[u8]>,
     ) -> Result<Box<dyn Fold>, Fault> {
-        if !self.circuit.has(me) {
-            return Err(no_part());
-        }
-        let part =
-            if self.circuit.parties.contains(me) { Some(Part::new(self, params, me, held(model)?)?) } else { None };
-        let rows = match (params.score.columns(me), &part) {
-            (Some(columns), Some(part)) => Some(Rows::new(&columns.key, part.features.clone(), wanted()?)),
-            _ => None,
-        };
-        let words = padded(params.leaves) as usize / 64;
-        Ok(Box::new(SplitFold { params: params.score.clone(), circuit: self.circuit.clone(), words, rows, part }))
+        brings::fold(&params.score, &self.circuit, me, wanted, || {
+            let computes = self.circuit.parties.contains(me);
+            let part = if computes { Some(Part::new(self, params, me, held(model)?)?) } else { None };
+            let key = params.score.columns(me).map(|c| c.key.clone());
+            Ok(SplitParty { words: padded(params.leaves) as usize / 64, key, part })
+        })
     }
 }
 
@@ -136,42 +131,54 @@ impl Part {
     }
 }
 
-/// The local half: keeps the features of the wanted rows.
-struct SplitFold {
-    params: ScoreParams,
-    circuit: Arc<Circuit<Input>>,
+/// What a party brings: the features of its rows, and its part; nothing at the dealer.
+struct SplitParty {
+    /// Words of a row of bits.
     words: usize,
-    rows: Option<Rows<f64>>,
+    key: Option<String>,
     part: Option<Part>,
 }
 
-impl Fold for SplitFold {
-    fn take(&mut self, batch: &Columns) -> Result<(), Fault> {
-        self.rows.as_mut().map_or(Ok(()), |rows| rows.take(batch, |_, value| Some(value)))
+impl SplitParty {
+    fn features(&self) -> &[Feature] {
+        self.part.as_ref().map_or(&[], |p| &p.features)
+    }
+}
+
+impl Brings for SplitParty {
+    type Input = Input;
+    type Cell = f64;
+
+    fn kept(&self) -> Option<(&str, usize)> {
+        self.key.as_deref().map(|key| (key, self.features().len()))
     }
 
-    fn finish(self: Box<Self>) -> Box<dyn JointHalf> {
-        let Self { params, circuit, words, rows, part } = *self;
-        // A row that is not there is one without values.
-        let (kept, known) = finish(rows, |_| f64::NAN);
-        Box::new(SharedJoint { params, circuit, known, values: Box::new(SplitValues { words, kept, part }) })
+    fn reader<'b>(&'b self, batch: &'b Columns) -> Result<Reader<'b, f64>, Fault> {
+        read(self.features(), batch, |_, value| Some(value))
+    }
+
+    /// A row that is not there is one without values.
+    fn absent(&self, _: usize) -> f64 {
+        f64::NAN
+    }
+
+    fn values(self: Arc<Self>, kept: Option<Kept<f64>>) -> Box<dyn Values<Input>> {
+        Box::new(SplitValues { party: self, kept })
     }
 }
 
 struct SplitValues {
-    /// Words of a row of bits.
-    words: usize,
+    party: Arc<SplitParty>,
     kept: Option<Kept<f64>>,
-    part: Option<Part>,
 }
 
 impl Values<Input> for SplitValues {
     fn fill(&mut self, input: Input, row: usize, out: &mut [u64]) -> Result<(), Fault> {
-        let part = self.part.as_ref().ok_or_else(not_ours)?;
+        let part = self.party.part.as_ref().ok_or_else(not_ours)?;
         match input {
             Input::Allowed => {
                 let kept = self.kept.as_ref().ok_or_else(not_ours)?;
-                for (i, words) in out.chunks_exact_mut(self.words).enumerate() {
+                for (i, words) in out.chunks_exact_mut(self.party.words).enumerate() {
                     let cells = kept.row(row + i);
                     part.trees.allowed(|f| cells.get(f as usize).copied().unwrap_or(f64::NAN), words);
                 }

@@ -8,13 +8,13 @@ use tacit_types::query::Compare;
 use tacit_types::{Code, Columns, Fault, Literal, NodeId, Predicate, Values as Column};
 
 use crate::decimal::Decimal;
-use crate::kind::{Fold, JointHalf, Parts};
+use crate::kind::{Fold, Parts};
+use crate::score::brings::{self, Brings, Reader};
 use crate::score::circuit::{Circuit, Draft, Scale};
 use crate::score::keys::Wanted;
-use crate::score::linear::no_part;
 use crate::score::params::{OwnerColumns, ScoreParams};
-use crate::score::rows::{Kept, Rows, finish};
-use crate::score::shared::{SharedJoint, Values, not_ours, pack};
+use crate::score::rows::Kept;
+use crate::score::shared::{Values, not_ours, pack};
 
 /// What an input is: the answer to a question of its owner, by number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,17 +76,12 @@ impl Rule {
         columns: Option<&OwnerColumns>,
         wanted: &dyn Fn() -> Result<Wanted, Fault>,
     ) -> Result<Box<dyn Fold>, Fault> {
-        if !self.circuit.has(me) {
-            return Err(no_part());
-        }
-        let own = self.questions.iter().enumerate().filter(|(_, q)| q.owner == *me);
-        let own: Vec<(u32, Predicate)> = own.map(|(i, q)| (i as u32, q.predicate.clone())).collect();
-        let rows = match columns {
-            Some(columns) => Some(Rows::counted(&columns.key, own.len(), wanted()?)),
-            None => None,
-        };
-        let required = columns.map(|c| required(c, &own)).unwrap_or_default();
-        Ok(Box::new(RuleFold { params: score.clone(), circuit: self.circuit.clone(), own, required, rows }))
+        brings::fold(score, &self.circuit, me, wanted, || {
+            let own = self.questions.iter().enumerate().filter(|(_, q)| q.owner == *me);
+            let own: Vec<(u32, Predicate)> = own.map(|(i, q)| (i as u32, q.predicate.clone())).collect();
+            let required = columns.map(|c| required(c, &own)).unwrap_or_default();
+            Ok(RuleParty { key: columns.map(|c| c.key.clone()), own, required })
+        })
     }
 }
 
@@ -188,52 +183,53 @@ impl Writing<'_> {
     }
 }
 
-/// The local half: answers this owner's questions for the wanted rows.
-struct RuleFold {
-    params: ScoreParams,
-    circuit: Arc<Circuit<Input>>,
+/// What a party brings: the answers to its questions; nothing at the dealer.
+struct RuleParty {
+    key: Option<String>,
     /// This owner's questions, with their numbers.
     own: Vec<(u32, Predicate)>,
     required: Vec<String>,
-    rows: Option<Rows<u8>>,
 }
 
-impl Fold for RuleFold {
-    fn take(&mut self, batch: &Columns) -> Result<(), Fault> {
-        let Some(rows) = &mut self.rows else { return Ok(()) };
-        let own = &self.own;
-        own.iter().try_for_each(|(_, predicate)| check(predicate, batch))?;
+impl Brings for RuleParty {
+    type Input = Input;
+    type Cell = u8;
+
+    fn kept(&self) -> Option<(&str, usize)> {
+        self.key.as_deref().map(|key| (key, self.own.len()))
+    }
+
+    fn reader<'b>(&'b self, batch: &'b Columns) -> Result<Reader<'b, u8>, Fault> {
+        self.own.iter().try_for_each(|(_, predicate)| check(predicate, batch))?;
         let required: Vec<_> = self.required.iter().filter_map(|name| batch.get(name)).collect();
-        rows.take_with(batch, |row, cells| {
-            for (cell, (_, predicate)) in cells.iter_mut().zip(own) {
+        Ok(Box::new(move |row, cells| {
+            for (cell, (_, predicate)) in cells.iter_mut().zip(&self.own) {
                 *cell = u8::from(holds(predicate, batch, row));
             }
             required.iter().all(|column| has_value(column, row))
-        })
+        }))
     }
 
-    fn finish(self: Box<Self>) -> Box<dyn JointHalf> {
-        let Self { params, circuit, own, rows, .. } = *self;
-        let (kept, known) = finish(rows, |_| 0);
-        let numbers = own.into_iter().map(|(number, _)| number).collect();
-        let values = Answers { rows: params.rows as usize, numbers, kept };
-        Box::new(SharedJoint { params, circuit, known, values: Box::new(values) })
+    fn absent(&self, _: usize) -> u8 {
+        0
+    }
+
+    fn values(self: Arc<Self>, kept: Option<Kept<u8>>) -> Box<dyn Values<Input>> {
+        Box::new(Answers { party: self, kept })
     }
 }
 
 /// Answers by row.
 struct Answers {
-    rows: usize,
-    /// The questions in the order in which the answers are kept.
-    numbers: Vec<u32>,
+    party: Arc<RuleParty>,
     kept: Option<Kept<u8>>,
 }
 
 impl Values<Input> for Answers {
     fn fill(&mut self, input: Input, row: usize, out: &mut [u64]) -> Result<(), Fault> {
-        let place = self.numbers.iter().position(|n| *n == input.0).ok_or_else(not_ours)?;
+        let place = self.party.own.iter().position(|(n, _)| *n == input.0).ok_or_else(not_ours)?;
         let kept = self.kept.as_ref().ok_or_else(not_ours)?;
-        pack(out, row, self.rows, |r| kept.row(r).get(place).is_some_and(|bit| *bit == 1));
+        pack(out, row, usize::MAX, |r| kept.row(r).get(place).is_some_and(|bit| *bit == 1));
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ use super::super::super::circuit::{Circuit, Input};
 use super::super::super::params::Unknown;
 use super::super::super::shared::{Values, not_ours, pack};
 use super::super::{Answer, cells, serial};
-use super::{Join, pieces};
+use super::Join;
 
 /// What this party brings to a batch, or to what is done once.
 pub(super) struct Brought<I> {
@@ -147,9 +147,9 @@ impl Batch {
         Ok(Self { number, calls: Vec::new(), request, pad: None, state, until, told: false })
     }
 
-    /// Pieces that are held for it.
-    pub fn pieces(&self) -> u32 {
-        pieces(self.calls.iter().sum::<usize>() as u64)
+    /// Rows that are computed for it.
+    pub fn rows(&self) -> u64 {
+        self.calls.iter().sum::<usize>() as u64
     }
 
     pub fn number(&self) -> u32 {

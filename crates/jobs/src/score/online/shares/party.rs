@@ -7,7 +7,7 @@ use tacit_crypto::Transcript;
 use tacit_mpc::Live;
 use tacit_protocol::{Abort, Blame, Disclosure, Next, Offence, Party, Wanted};
 use tacit_receipts::{Call, request_hash};
-use tacit_secagg::stream::Pads;
+use tacit_secagg::stream::{Pad, Pads};
 use tacit_types::limits::MESSAGE_BYTES_MAX;
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Code, Hash, Millis, Seat, Step};
@@ -16,14 +16,14 @@ use super::super::super::circuit::Circuit;
 use super::super::super::keys::KEY_BYTES_MAX;
 use super::super::super::params::ScoreParams;
 use super::super::super::plan::result_disclosure;
+use super::super::host::{self, Tell, told};
 use super::super::owner::{Pace, settle};
 use super::super::tally::Tally;
 use super::super::{
-    Answer, Ask, BATCH_CALLS_MAX, BATCH_ROWS_MAX, BATCHES_MAX, CALL_KEYS_MAX, CALL_SKEW_MS_MAX, Online, READY, Roles,
-    serial,
+    Answer, Ask, BATCH_CALLS_MAX, BATCHES_MAX, CALL_KEYS_MAX, CALL_SKEW_MS_MAX, Online, READY, Roles, serial,
 };
 use super::batch::{Batch, Brought, Rounds, Way, shown};
-use super::{DEAL_MS_MAX, FLYING_PIECES_MAX, Lookup, PEER_MS_MAX, PIECE_ROWS, Shares, Want, pieces, terms};
+use super::{DEAL_MS_MAX, LOTS_LOW, Lookup, PEER_MS_MAX, Shares, Want, terms};
 use crate::kind::{JointContext, JointFuture, JointHalf, JointOutput};
 use crate::session;
 
@@ -32,6 +32,8 @@ pub(in crate::score) struct PartyJoint<I> {
     pub params: ScoreParams,
     pub online: Online,
     pub circuit: Arc<Circuit<I>>,
+    /// Whether its node counts the keys of each batch before it is answered.
+    pub counts: bool,
     pub lookup: Box<dyn Lookup<I>>,
 }
 
@@ -78,7 +80,21 @@ struct Serving<I> {
     tally: Tally,
     recipient: Line,
     dealer: Line,
+    counts: bool,
+    /// Batches that were not begun, because keys of theirs or of one before are counted.
+    waiting: VecDeque<Waiting>,
     batches: VecDeque<Batch>,
+}
+
+/// A batch that was not begun.
+struct Waiting {
+    number: u32,
+    heard: Heard,
+    rows: u64,
+    request: Hash,
+    pad: Pad,
+    /// Whether it is answered; nothing as long as its keys are counted.
+    verdict: Option<Result<(), Code>>,
 }
 
 /// The calls of a batch, as this party counts them.
@@ -96,7 +112,7 @@ async fn serve<I: Copy + Send + Sync + 'static>(
     context: JointContext,
 ) -> Result<JointOutput, Abort> {
     session::agree(&mut party, &context.session, context.step_ms).await?;
-    let PartyJoint { params, online, circuit, lookup } = half;
+    let PartyJoint { params, online, circuit, counts, lookup } = half;
     let shares = Shares::of(&circuit);
     let roles = Roles::of(&context, &params, &online, Some(&shares))?;
     let (terms, recipient) = (terms(&circuit, &roles, &context)?, roles.recipient);
@@ -124,6 +140,8 @@ async fn serve<I: Copy + Send + Sync + 'static>(
         tally: Tally::default(),
         recipient: Line::default(),
         dealer: Line::default(),
+        counts,
+        waiting: VecDeque::new(),
         batches: VecDeque::new(),
     };
     serving.fill(&mut party, context.step_ms).await?;
@@ -148,6 +166,7 @@ impl<I: Copy + Send + Sync + 'static> Serving<I> {
         let mut wanted = Wanted::default();
         loop {
             wanted.messages = self.awaited().into_iter().collect();
+            wanted.host = self.waiting.iter().any(|w| w.verdict.is_none());
             let wake = self.wake().map_or(until, |at| at.min(until));
             match party.next(&mut wanted, MESSAGE_BYTES_MAX, wake).await? {
                 Next::Message { from, step, body } if from == recipient => {
@@ -162,8 +181,9 @@ impl<I: Copy + Send + Sync + 'static> Serving<I> {
                 Next::Message { from, body, .. } if self.roles.dealer == Some(from) => self.dealt(party, body)?,
                 Next::Message { from, step, body } => self.round(party, from, step, &body)?,
                 Next::Lost(seat) if seat == recipient => return self.settle(party, context).await,
+                Next::Host(bytes) => self.counted(party, &bytes)?,
                 // The recipient says how it goes on.
-                Next::Lost(_) | Next::Host(_) => {}
+                Next::Lost(_) => {}
                 Next::Time if party.now() >= until => {
                     return Err(Abort::Missing { step: serial(self.recipient.heard), seats: vec![recipient] });
                 }
@@ -248,11 +268,11 @@ impl<I: Copy + Send + Sync + 'static> Serving<I> {
         self.tell(party, &Answer::Stock(dealt))
     }
 
-    /// Takes the first lots, before calls are.
+    /// Takes the first lots, as many as the largest batch takes, before calls are taken.
     async fn fill(&mut self, party: &mut Party, step_ms: u64) -> Result<(), Abort> {
         self.restock(party)?;
         while let Some((dealer, came, asked)) = self.lots.as_ref().map(|l| (l.dealer, l.came, l.asked)) {
-            if came >= asked {
+            if came >= asked.min(LOTS_LOW) {
                 break;
             }
             let until = party.now().plus(step_ms);
@@ -304,15 +324,16 @@ impl<I: Copy + Send + Sync + 'static> Serving<I> {
             return blame(Offence::Malformed);
         }
         let rows: usize = heard.calls.iter().map(|(keys, _)| keys).sum();
-        let taken = pieces(rows as u64);
-        let flying = self.batches.iter().map(Batch::pieces).sum::<u32>() + taken;
-        let many = self.batches.len() >= BATCHES_MAX || flying > FLYING_PIECES_MAX;
-        if self.tally.total_rows() > self.params.rows || many || taken > self.live.stock() {
+        let cut = self.shares.cut;
+        let taken = cut.pieces(rows as u64);
+        let waiting = self.waiting.iter().map(|w| cut.pieces(w.rows)).sum::<u32>() + taken;
+        let flying = self.batches.iter().map(|b| cut.pieces(b.rows())).sum::<u32>() + waiting;
+        let many = self.batches.len() + self.waiting.len() >= BATCHES_MAX || flying > cut.flying();
+        if self.tally.total_rows() > self.params.rows || many || waiting > self.live.stock() {
             return blame(Offence::Flow);
         }
-        self.begin(party, heard, rows)?;
-        self.restock(party)?;
-        self.answer(party)?;
+        self.hear(party, heard, rows as u64);
+        self.begin(party)?;
         Ok(None)
     }
 
@@ -321,7 +342,7 @@ impl<I: Copy + Send + Sync + 'static> Serving<I> {
         let own_ms = now.0.saturating_sub(self.opened_at.0);
         let rows: usize = heard.calls.iter().map(|(keys, _)| keys).fold(0, |a, b| a.saturating_add(*b));
         let fits = (1..=BATCH_CALLS_MAX).contains(&heard.calls.len())
-            && rows <= BATCH_ROWS_MAX
+            && rows <= self.shares.cut.batch_rows()
             && heard.calls.iter().all(|(keys, _)| (1..=CALL_KEYS_MAX).contains(keys));
         if heard.at_ms < self.said_ms || heard.at_ms.abs_diff(own_ms) > CALL_SKEW_MS_MAX || !fits {
             return false;
@@ -331,14 +352,46 @@ impl<I: Copy + Send + Sync + 'static> Serving<I> {
         true
     }
 
-    /// Begins a batch. Its pieces and its mask are spent whatever becomes of it, at every owner alike.
-    fn begin(&mut self, party: &mut Party, heard: Heard, rows: usize) -> Result<(), Abort> {
+    /// Takes a batch in, in its order. Its mask is spent whatever becomes of it, at every owner alike.
+    fn hear(&mut self, party: &mut Party, heard: Heard, rows: u64) {
         let number = self.recipient.heard - 1;
         let base = Transcript::new("tacit-score/1/batch").u64(heard.at_ms).u64(heard.calls.len() as u64);
         let request = heard.calls.iter().fold(base, |t, (keys, leaf)| t.u64(*keys as u64).fixed(&leaf.0)).finish();
-        let (pad, taken) = (self.pads.next(&request), pieces(rows as u64));
-        let until = party.now().plus(PEER_MS_MAX);
-        let paced = self.pace.take(rows as u64, party.now());
+        let verdict = if !self.pace.take(rows, party.now()) {
+            Some(Err(Code::RefusedPace))
+        } else if self.counts {
+            party.tell_host(told(&Tell::Count { keys: heard.keys.clone() }));
+            None
+        } else {
+            Some(Ok(()))
+        };
+        let pad = self.pads.next(&request);
+        self.waiting.push_back(Waiting { number, heard, rows, request, pad, verdict });
+    }
+
+    /// Hears that the keys of a batch are counted.
+    fn counted(&mut self, party: &mut Party, said: &[u8]) -> Result<(), Abort> {
+        let outcome = host::counted(said).map_err(Abort::Local)?;
+        if let Some(waiting) = self.waiting.iter_mut().find(|w| w.verdict.is_none()) {
+            waiting.verdict = Some(outcome);
+        }
+        self.begin(party)
+    }
+
+    /// Begins what waits no longer. Pieces are spent whatever becomes of a batch, at every owner alike.
+    fn begin(&mut self, party: &mut Party) -> Result<(), Abort> {
+        while let Some(waiting) = self.waiting.pop_front_if(|w| w.verdict.is_some()) {
+            let batch = self.begun(party, waiting)?;
+            self.batches.push_back(batch);
+        }
+        self.restock(party)?;
+        self.answer(party)
+    }
+
+    fn begun(&mut self, party: &mut Party, waiting: Waiting) -> Result<Batch, Abort> {
+        let Waiting { number, heard, rows, request, pad, verdict } = waiting;
+        let (cut, until) = (self.shares.cut, party.now().plus(PEER_MS_MAX));
+        let taken = cut.pieces(rows);
         let way = Way {
             seats: &self.roles.owners,
             me: self.live.me(),
@@ -346,20 +399,17 @@ impl<I: Copy + Send + Sync + 'static> Serving<I> {
             unknown: self.params.unknown,
             disclosure: &self.disclosure,
         };
-        let batch = if paced {
-            let calls: Vec<usize> = heard.calls.iter().map(|(keys, _)| *keys).collect();
-            let keys: Vec<&[u8]> = heard.keys.iter().map(|k| k.0.as_slice()).collect();
-            let (values, known) = self.lookup.find(&keys, (taken * PIECE_ROWS) as usize);
-            let shown = shown(self.params.unknown, &calls, &known);
-            let mut brought = Brought { circuit: self.circuit.clone(), values, shown };
-            let flight = self.live.begin(party, &mut brought, taken)?;
-            Batch::begin(party, &way, (number, until), (calls, request), (flight, pad))?
-        } else {
+        if let Some(Err(code)) = verdict {
             self.live.pass(taken)?;
-            Batch::refuse(party, &way, (number, until), request, Code::RefusedPace)?
-        };
-        self.batches.push_back(batch);
-        Ok(())
+            return Batch::refuse(party, &way, (number, until), request, code);
+        }
+        let calls: Vec<usize> = heard.calls.iter().map(|(keys, _)| *keys).collect();
+        let keys: Vec<&[u8]> = heard.keys.iter().map(|k| k.0.as_slice()).collect();
+        let (values, known) = self.lookup.find(&keys, (taken * cut.piece_rows) as usize);
+        let shown = shown(self.params.unknown, &calls, &known);
+        let mut brought = Brought { circuit: self.circuit.clone(), values, shown };
+        let flight = self.live.begin(party, &mut brought, taken)?;
+        Batch::begin(party, &way, (number, until), (calls, request), (flight, pad))
     }
 
     /// Takes what another owner says in a round.
@@ -386,7 +436,8 @@ impl<I: Copy + Send + Sync + 'static> Serving<I> {
             if let Some(answer) = batch.answer() {
                 self.tell(party, &answer)?;
             }
-            let oldest = self.batches.front().map_or(self.recipient.heard, Batch::number);
+            let next = self.waiting.front().map_or(self.recipient.heard, |w| w.number);
+            let oldest = self.batches.front().map_or(next, Batch::number);
             let me = self.live.me();
             for (_, seat) in self.roles.owners.iter().enumerate().filter(|(i, _)| *i != me) {
                 party.forget_of(*seat, self.rounds.step(oldest, 0));

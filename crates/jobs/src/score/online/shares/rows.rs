@@ -40,7 +40,7 @@ impl<C: Copy + Default + Zeroize> Table<C> {
     ///
     /// # Errors
     /// `data.column_unknown`, `data.column_type`: of the column with the key; `data.too_large`.
-    pub fn take_with(&mut self, batch: &Columns, keep: impl Fn(usize, &mut [C]) -> bool) -> Result<(), Fault> {
+    pub fn take(&mut self, batch: &Columns, keep: impl Fn(usize, &mut [C]) -> bool) -> Result<(), Fault> {
         let Some(column) = batch.get(&self.key) else {
             return Err(Fault::new(Code::DataColumnUnknown, format!("`{}`", self.key)));
         };
@@ -125,8 +125,8 @@ mod tests {
                 row != 1
             }
         };
-        table.take_with(&batch(&["d", "spoiled", "a"]), keep(10)).unwrap();
-        table.take_with(&batch(&["b", "x", "d"]), keep(20)).unwrap();
+        table.take(&batch(&["d", "spoiled", "a"]), keep(10)).unwrap();
+        table.take(&batch(&["b", "x", "d"]), keep(20)).unwrap();
         let table = table.finish();
         let keys: [&[u8]; 6] = [b"a", b"b", b"spoiled", b"d", b"nobody", b"a"];
         let (kept, known) = table.find(&keys, 8, |i| i as i32 - 7);
@@ -141,7 +141,7 @@ mod tests {
         let wide = (CELLS_MAX / 3) as usize;
         assert_eq!((rows_max(0), rows_max(1), rows_max(wide)), (INDEX_ROWS_MAX, INDEX_ROWS_MAX, 3));
         let mut table: Table<u8> = Table::new("id", wide);
-        let fault = table.take_with(&batch(&["a", "b", "c", "d"]), |_, _| true).unwrap_err();
+        let fault = table.take(&batch(&["a", "b", "c", "d"]), |_, _| true).unwrap_err();
         assert_eq!(fault.code, Code::DataTooLarge);
     }
 }
