@@ -5,4 +5,5 @@
 
 pub mod case;
 pub mod mesh;
+pub mod online;
 pub mod world;

@@ -115,7 +115,7 @@ impl Mesh {
             };
             let seed = Secret::new([seat as u8 + 50; 32]);
             let machine = Machine::new(setup, &seed, self.keys[seat].clone(), Millis(0), &protocol);
-            tasks.push(tokio::spawn(drive(machine, links.clone())));
+            tasks.push(tokio::spawn(drive(machine, links.clone(), None)));
         }
         let mut outcomes = Vec::new();
         for task in tasks {
@@ -125,12 +125,43 @@ impl Mesh {
     }
 }
 
+impl Mesh {
+    /// The parties' keys, by seat.
+    pub fn keys(&self) -> &[Arc<SigningKey>] {
+        &self.keys
+    }
+
+    /// Runs a machine at each seat to its end, one of them with a host.
+    pub fn serve<T: Send + 'static>(&self, machines: Vec<Machine<T>>, asker: usize, host: Host) -> Served<T> {
+        let mut host = Some(host);
+        let seats = machines.into_iter().zip(&self.ends).enumerate();
+        seats
+            .map(|(seat, (machine, links))| {
+                let host = if seat == asker { host.take() } else { None };
+                tokio::spawn(drive(machine, links.clone(), host))
+            })
+            .collect()
+    }
+}
+
+/// Parties under way: the outcome of each, and the bytes of the messages that it sent.
+pub type Served<T> = Vec<tokio::task::JoinHandle<Result<(T, u64), AnyError>>>;
+
+/// What a seat's own node says to it, and hears from it.
+pub struct Host {
+    /// To the seat.
+    pub says: mpsc::UnboundedReceiver<Vec<u8>>,
+    /// From the seat.
+    pub hears: mpsc::UnboundedSender<Vec<u8>>,
+}
+
 /// Credit frames are eight bytes; a message's frame is longer.
 const CREDIT_BYTES: usize = 8;
 
 async fn drive<T: Send + 'static>(
     mut machine: Machine<T>,
     links: BTreeMap<usize, Connection>,
+    mut host: Option<Host>,
 ) -> Result<(T, u64), AnyError> {
     let began = Instant::now();
     let now = || Millis(began.elapsed().as_millis() as u64);
@@ -168,12 +199,20 @@ async fn drive<T: Send + 'static>(
                         writers.get(&to.index()).ok_or("no link to a seat")?.send(consumed.to_le_bytes().to_vec())?;
                     }
                     Effect::Persist { ticket, .. } => pending.push(Event::Persisted { ticket }),
+                    Effect::Host(bytes) => {
+                        if let Some(host) = &host {
+                            host.hears.send(bytes)?;
+                        }
+                    }
                     _ => {}
                 }
             }
         }
         if pending.is_empty() && !machine.is_finished() {
-            pending.push(received.recv().await.ok_or("every link has ended")?);
+            tokio::select! {
+                event = received.recv() => pending.push(event.ok_or("every link has ended")?),
+                Some(said) = said(host.as_mut()) => pending.push(Event::Host(said)),
+            }
         }
     }
     let outcome = machine.take_outcome().ok_or("no outcome")??;
@@ -183,6 +222,13 @@ async fn drive<T: Send + 'static>(
         .await
         .ok();
     Ok((outcome, sent))
+}
+
+async fn said(host: Option<&mut Host>) -> Option<Vec<u8>> {
+    match host {
+        Some(host) => host.says.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn write(mut sender: DataSender, mut frames: mpsc::UnboundedReceiver<Vec<u8>>) {

@@ -10,6 +10,7 @@ use clap::Parser;
 use serde::Deserialize;
 use tacit_benches::case::{Case, SAMPLES, median, peak_mb, reset_peak, time};
 use tacit_benches::mesh::{AnyError, Mesh};
+use tacit_benches::online;
 use tacit_benches::world::{self, Report};
 use tacit_crypto::prg::TILE_BYTES;
 use tacit_crypto::{Backend, Prg, Secret};
@@ -49,6 +50,8 @@ fn main() -> ExitCode {
             run_case(&work, &bench);
         }
     }
+    let calls = online::timed(|case| bench.wants(case)).unwrap_or_else(|e| panic!("{e}"));
+    calls.into_iter().for_each(|case| bench.print(case));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime.map_err(AnyError::from).and_then(|runtime| runtime.block_on(over_quic(by, &bench))) {
         Ok(()) => ExitCode::SUCCESS,
@@ -511,6 +514,7 @@ async fn over_quic(by: usize, bench: &Bench) -> Result<(), AnyError> {
             ..Case::default()
         });
     }
+    online::over_quic(|case| bench.wants(case)).await?.into_iter().for_each(|case| bench.print(case));
     Ok(())
 }
 
@@ -532,6 +536,9 @@ struct Budget {
 struct Budgets {
     #[serde(default)]
     scoring: Vec<Budget>,
+    /// Calls of one key in windows.
+    #[serde(default)]
+    online: Vec<online::Budget>,
 }
 
 fn check(path: &std::path::Path) -> ExitCode {
@@ -549,6 +556,12 @@ fn check(path: &std::path::Path) -> ExitCode {
             case: work.case,
         };
         if !budgets.scoring.contains(&counted) {
+            eprintln!("not in {}: {counted:?}", path.display());
+            same = false;
+        }
+    }
+    for counted in online::budgets().unwrap_or_else(|e| panic!("{e}")) {
+        if !budgets.online.contains(&counted) {
             eprintln!("not in {}: {counted:?}", path.display());
             same = false;
         }

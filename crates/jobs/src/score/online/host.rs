@@ -105,15 +105,14 @@ pub struct Reading {
     params: ScoreParams,
     online: Online,
     scale: Option<Scale>,
-    batch_rows: usize,
+    cut: Option<Cut>,
 }
 
 impl Reading {
     /// Of a job that opens a window, computed on shares or not.
     pub(in crate::score) fn new<I>(params: &ScoreParams, circuit: Option<&Circuit<I>>) -> Option<Self> {
-        let scale = circuit.map(|c| c.scale);
-        let batch_rows = circuit.map_or(BATCH_ROWS_MAX, |c| Cut::of(&c.plan).batch_rows());
-        Some(Self { params: params.clone(), online: params.online?, scale, batch_rows })
+        let (scale, cut) = (circuit.map(|c| c.scale), circuit.map(|c| Cut::of(&c.plan)));
+        Some(Self { params: params.clone(), online: params.online?, scale, cut })
     }
 
     /// Rows of a window.
@@ -123,7 +122,12 @@ impl Reading {
 
     /// Rows of a batch, and so keys of a call, at most.
     pub fn batch_rows(&self) -> usize {
-        self.batch_rows
+        self.cut.map_or(BATCH_ROWS_MAX, Cut::batch_rows)
+    }
+
+    /// How a window on shares is cut.
+    pub fn cut(&self) -> Option<Cut> {
+        self.cut
     }
 
     /// Rows a second.
