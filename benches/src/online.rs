@@ -99,7 +99,7 @@ fn ranges() -> Value {
 pub fn windows(keys: &[Arc<SigningKey>]) -> Result<Vec<Window>, Fault> {
     let ids: Vec<NodeId> = keys.iter().map(|k| k.id()).collect();
     let model = |kind| Model::new(meta(ids[1])?, features(), Link::Identity, kind);
-    let weight = |f: usize| Shape::Linear { weight: noise(f as u64), missing: None };
+    let weight = |f: usize| Shape::Linear { weight: noise(f as u64) / 8.0, missing: None };
     let terms = (0..FEATURES).map(|f| Term { feature: f as u32, shape: weight(f) }).collect();
     let linear = model(Kind::Additive(Additive { intercept: 0.25, terms }))?;
     let network = model(Kind::Network(Network { layers: layers(&[FEATURES, 64, 32, 1]) }))?;
@@ -113,7 +113,7 @@ pub fn windows(keys: &[Arc<SigningKey>]) -> Result<Vec<Window>, Fault> {
             case: "online_linear_100",
             kind: "score-linear/v1",
             note: "private model of 100 features",
-            written: json!({"key": "id", "mode": "private", "bound": "256", "ranges": ranges()}),
+            written: json!({"key": "id", "mode": "private", "bound": "16", "ranges": ranges()}),
             owners: 1,
             models: vec![(1, linear)],
         },
@@ -305,7 +305,7 @@ struct Turns {
     /// Payload bytes and messages by sender and receiver.
     bytes: [[u64; SEATS]; SEATS],
     messages: [[u64; SEATS]; SEATS],
-    /// The last message of the dealer.
+    /// Bytes of the dealer's last message.
     lot: u64,
     answers: usize,
 }
@@ -333,7 +333,7 @@ impl Turns {
                         self.bytes[to][receiver] += bytes;
                         self.messages[to][receiver] += 1;
                         if to == DEALER {
-                            self.lot = bytes;
+                            self.lot = message.total;
                         }
                         self.queue.push_back((receiver, Event::Received(message)));
                     }
