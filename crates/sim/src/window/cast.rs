@@ -1,4 +1,5 @@
-//! Who takes part in a window, with which rows, and the machines of the seats.
+//! Who takes part in a window, with which rows, and the machines of the seats. Some windows are on shares: a dealer has a
+//! seat then, and what comes out is rounded, exactly as the plain score is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,8 +31,10 @@ type Rows = Vec<(String, Option<f64>)>;
 pub struct Cast {
     /// The rows of each owner, in the order of owners.
     rows: Vec<Rows>,
-    /// The owner in each seat; none in the recipient's.
+    /// The owner in each seat; none in the recipient's and in the dealer's.
     owner_at: Vec<Option<usize>>,
+    /// Who deals, in a window on shares.
+    dealer: Option<NodeId>,
     keys: Vec<Arc<SigningKey>>,
     seating: Seating,
     params: Vec<u8>,
@@ -100,8 +103,10 @@ impl Cast {
     pub fn draw(d: &mut Dice) -> Self {
         let owners = if d.chance(500) { 2 } else { 3 };
         let rows = (0..owners).map(|_| draw_rows(d)).collect();
-        let mut seats: Vec<(NodeId, usize)> = (0..=owners).map(|n| (key(n).id(), n)).collect();
+        let dealer = d.chance(400).then(|| owners + 1);
+        let mut seats: Vec<(NodeId, usize)> = (0..=owners).chain(dealer).map(|n| (key(n).id(), n)).collect();
         seats.sort_unstable();
+        let dealer = dealer.map(|n| key(n).id());
         let owner_at: Vec<Option<usize>> = seats.iter().map(|(_, n)| (*n < owners).then_some(*n)).collect();
         let seating = Seating::new(seats.iter().map(|(id, _)| *id).collect()).expect("why: the keys are distinct");
         let unknown = *d.pick(&["flag", "flag", "default", "refuse"]);
@@ -110,13 +115,19 @@ impl Cast {
         let params = |most: u64, per_second: u64| {
             let window = json!({"rows": most, "rows_per_second": per_second, "seconds": seconds,
                 "recipient": key(owners).id().to_string()});
-            let written = json!({"key": "id", "unknown": unknown, "online": window});
-            kind().draft(written, &draft(owners)).expect("why: sound parameters")
+            let mut written = json!({"key": "id", "mode": "split", "unknown": unknown, "online": window});
+            if dealer.is_some() {
+                // Scores are whole eighths, so that no rounding is left to chance.
+                written["output"] = json!("rounded");
+                (written["decimals"], written["bound"]) = (json!(3), json!("64"));
+            }
+            kind().draft(written, &draft(owners, dealer)).expect("why: sound parameters")
         };
         Self {
             rows,
-            recipient: owner_at.iter().position(Option::is_none).unwrap_or(0),
+            recipient: seats.iter().position(|(_, n)| *n == owners).unwrap_or(0),
             owner_at,
+            dealer,
             keys: seats.iter().map(|(_, n)| Arc::new(key(*n))).collect(),
             seating,
             params: params(most, per_second),
@@ -125,6 +136,21 @@ impl Cast {
             seconds,
             rows_per_second: per_second,
         }
+    }
+
+    /// Whether it is computed on shares.
+    pub fn is_shared(&self) -> bool {
+        self.dealer.is_some()
+    }
+
+    /// Steps that all but the calls may take.
+    pub fn steps(&self) -> u64 {
+        if self.is_shared() { 24 } else { 12 }
+    }
+
+    /// Whether a seat has rows.
+    pub fn is_owner(&self, seat: usize) -> bool {
+        self.owner_at[seat].is_some()
     }
 
     /// How many seats there are.
@@ -151,7 +177,7 @@ impl Cast {
         let roots: Vec<NodeId> = (0..self.rows.len()).map(|n| key(n).id()).collect();
         let providers: Vec<ProviderRef> = roots.iter().copied().map(provider).collect();
         let models: Vec<ModelRef> = roots.iter().copied().map(model_ref).collect();
-        let parts = Parts { providers: &providers, models: &models, ..Parts::default() };
+        let parts = Parts { providers: &providers, models: &models, dealer: self.dealer, ..Parts::default() };
         kind().plan(params, &parts).expect("why: drafted for these parts")
     }
 
@@ -245,7 +271,7 @@ fn kind() -> &'static dyn tacit_jobs::Kind {
     tacit_jobs::kind("score-linear/v1").expect("why: the kind is in the catalogue")
 }
 
-fn draft(owners: usize) -> Draft {
+fn draft(owners: usize, dealer: Option<NodeId>) -> Draft {
     let columns = [("x", ColumnKind::Float), ("id", ColumnKind::Text)].map(|(n, k)| (n.to_owned(), k));
     let descriptor = |owner: NodeId| ModelDescriptor {
         format: 1,
@@ -265,6 +291,7 @@ fn draft(owners: usize) -> Draft {
     Draft {
         providers: roots.iter().enumerate().map(named).collect(),
         models: roots.iter().map(|owner| (model_ref(*owner), descriptor(*owner))).collect(),
+        dealer,
         ..Draft::default()
     }
 }

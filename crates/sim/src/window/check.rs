@@ -100,13 +100,18 @@ impl Watch {
     }
 
     /// Checks how the seats' machines ended.
-    pub fn at_the_end(&self, parties: &Parties, ends: &BTreeMap<usize, Result<JointOutput, Abort>>) -> Check {
+    pub fn at_the_end(
+        &self,
+        cast: &Cast,
+        parties: &Parties,
+        ends: &BTreeMap<usize, Result<JointOutput, Abort>>,
+    ) -> Check {
         let honest = ends.iter().filter(|(seat, _)| parties.honest[**seat]);
         let mut whole: Vec<(usize, &JointOutput)> = Vec::new();
         for (seat, end) in honest {
             match end {
                 Ok(output) => whole.push((*seat, output)),
-                Err(abort) => the_cause_is_no_honest_seat(parties, *seat, abort)?,
+                Err(abort) => the_cause_is_no_honest_seat(parties, cast.is_shared(), *seat, abort)?,
             }
         }
         let asker = whole.iter().find(|(seat, _)| *seat == parties.recipient);
@@ -175,7 +180,7 @@ fn scores_are_plain(cast: &Cast, reading: &Reading, call: &[String], cells: &[u6
     holds(all, name, || format!("{call:?}: {scores:?}, expected {plain:?}"))
 }
 
-fn the_cause_is_no_honest_seat(parties: &Parties, seat: usize, abort: &Abort) -> Check {
+fn the_cause_is_no_honest_seat(parties: &Parties, shared: bool, seat: usize, abort: &Abort) -> Check {
     let name = "blame_names_only_a_guilty_seat";
     let guilty = |seat: &Seat| parties.honest.get(seat.index()).is_some_and(|honest| !honest);
     match abort {
@@ -184,8 +189,10 @@ fn the_cause_is_no_honest_seat(parties: &Parties, seat: usize, abort: &Abort) ->
             holds(just, name, || format!("seat {seat}: {abort}"))
         }
         Abort::Missing { .. } | Abort::Quorum { .. } => Ok(()),
+        // On shares who was asked something else disagrees with who was not: it may be the recipient that lies.
         Abort::Disagreement { seats } => {
-            holds(seats.iter().any(guilty), name, || format!("seat {seat} disagrees with {seats:?}"))
+            let just = seats.iter().any(guilty) || (shared && !parties.recipient());
+            holds(just, name, || format!("seat {seat} disagrees with {seats:?}"))
         }
         Abort::Cancelled(_) | Abort::Undisclosed(_) | Abort::Local(_) => broken(name, format!("seat {seat}: {abort}")),
     }

@@ -22,7 +22,12 @@ fn windows_hold_under_faults() {
         report.ends.into_iter().for_each(|end| *ends.entry(end).or_insert(0) += 1);
     }
     println!("{ends:?}, {cheats} with a liar");
-    assert!(ends["window"] > 150 && ends["settled"] > 10 && ends["no window"] > 10 && cheats > 50, "{ends:?} {cheats}");
+    assert!(cheats > 50, "{cheats}");
+    for (end, most) in [("window", 90), ("settled", 5), ("no window", 5)] {
+        for of in [end.to_owned(), format!("{end} on shares")] {
+            assert!(ends.get(&of).is_some_and(|n| *n > most), "{of}: {ends:?}");
+        }
+    }
 }
 
 #[test]
@@ -30,7 +35,7 @@ fn without_faults_every_window_ends_well() {
     for seed in 0..40 {
         let faults = Faults { delay: 20, ..Faults::default() };
         let report = run(&Options { faults: Some(faults), ..Options::new(Scenario::Window, seed) });
-        assert_eq!((report.violation, report.ends[0].as_str()), (None, "window"), "seed {seed}");
+        assert_eq!((report.violation, report.ends[0].starts_with("window")), (None, true), "seed {seed}");
     }
 }
 

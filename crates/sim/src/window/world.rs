@@ -165,7 +165,7 @@ impl World {
             let keys = Cast::draw_call(&mut self.dice);
             self.queue.at(at, Event::Call { attempt, keys });
         }
-        let until = begin + BEGIN_MS + self.cast.seconds * 1_000 + 12 * STEP_MS;
+        let until = begin + BEGIN_MS + self.cast.seconds * 1_000 + self.cast.steps() * STEP_MS;
         while self.violation.is_none() {
             let Some(event) = self.queue.pop() else { break };
             self.take(event);
@@ -189,7 +189,7 @@ impl World {
             self.close(seat);
         }
         let parties = Parties { honest: &self.honest, recipient: self.cast.recipient };
-        let check = self.watch.at_the_end(&parties, &self.outcomes);
+        let check = self.watch.at_the_end(&self.cast, &parties, &self.outcomes);
         let well = self.outcomes.iter().filter(|(_, end)| end.is_ok()).count();
         let asker = self.outcomes.get(&self.cast.recipient).is_some_and(Result::is_ok);
         let word = match (well, asker) {
@@ -197,7 +197,8 @@ impl World {
             (_, true) => "window",
             (_, false) => "settled",
         };
-        self.ends.push(word.into());
+        let shared = if self.cast.is_shared() { " on shares" } else { "" };
+        self.ends.push(format!("{word}{shared}"));
         self.found(check);
     }
 
@@ -251,7 +252,7 @@ impl World {
         self.found(holds(!again, "an_attempt_is_begun_once", || format!("seat {seat}, attempt {attempt}")));
         self.note(seat, || format!("begins attempt {attempt}"));
         let how = How {
-            twice: self.options.has(Bug::FoldTwice) && seat != self.cast.recipient,
+            twice: self.options.has(Bug::FoldTwice) && self.cast.is_owner(seat),
             greedy: self.greedy && !self.honest[seat] && seat == self.cast.recipient,
         };
         let machine = self.cast.machine(seat, attempt, &self.dice.seed(), how);
