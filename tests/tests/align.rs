@@ -278,6 +278,44 @@ fn what_the_contract_does_not_allow_is_refused_before_any_key_leaves() {
 }
 
 #[test]
+fn lists_are_brought_together_so_often_and_change_by_groups() {
+    let all = two();
+    let file = |i: usize| shown(&all.world.folder().join(format!("{}.csv", OWNERS[i])));
+    let fewer = format!("fewer=SELECT * FROM data WHERE {} <> '{}'", COLUMNS[0], CANARIES[0]);
+    let half = |i: usize| format!("half=SELECT * FROM data WHERE {} IS NULL OR amount < 500", COLUMNS[i]);
+    // The bank's view `fewer` lacks one key; the telecom's is the whole.
+    for (i, fewer) in [(0, fewer), (1, "fewer=SELECT * FROM data".to_owned())] {
+        let key = format!("{}=align_key", COLUMNS[i]);
+        let views = ["--view", "whole=SELECT * FROM data", "--view", &fewer, "--view", &half(i)];
+        let args = ["data", "add", "data", &file(i), "--text", COLUMNS[i], "--level", &key];
+        all.world.run(OWNERS[i], &[&args[..], &["--all", "after_aggregate,after_compare"], &views].concat()).ok();
+    }
+    all.agree("often", &format!("{TERMS}[alignment.repeat]\nruns = 3\ndays = 2\nchange_min = 20\n"));
+    let terms = all.world.run("bank", &["contract", "show", "often"]).ok();
+    assert_eq!(terms["alignment"]["repeat"], json!({"runs": 3, "days": 2, "change_min": 20}), "{terms}");
+    let params = "level = \"both\"\nmode = \"double_mask\"\nkeys_min = 10\nkeep_days = 9";
+    let align = |view: &str| {
+        let file = all.job_file("often", params);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let text = text.replacen("[params]", &format!("view = \"{view}\"\n[params]"), 1);
+        let file = shown(&all.world.write("often.job.toml", text));
+        all.world.run("lab", &["job", "submit", &file, "--watch"])
+    };
+    align("whole").ok();
+    // One person fewer at the bank: the difference of two answers would be about that person.
+    let refused = align("fewer");
+    let text = refused.json.to_string();
+    assert!(refused.status != 0 && text.contains("refused.alignment") && text.contains("fewer than 20 keys"), "{text}");
+    assert_eq!(all.aligned("telecom").len(), 1, "nothing was found");
+    // Half of the rows are another group. What was refused by its list was counted too, so this is the third.
+    align("half").ok();
+    let refused = align("whole");
+    let text = refused.json.to_string();
+    assert!(refused.status != 0 && text.contains("refused.alignment") && text.contains("3 alignments"), "{text}");
+    assert_eq!(all.aligned("bank").len(), 2);
+}
+
+#[test]
 fn a_side_that_is_killed_ends_with_a_cause_or_goes_on_to_the_same_rows() {
     // Long enough that a kill finds the exchange under way.
     let mut all = Aligning::new(vec![rows(6, ids(0..30_000), CANARIES[0]), rows(7, ids(15_000..45_000), CANARIES[1])]);

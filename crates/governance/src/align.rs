@@ -74,6 +74,35 @@ pub struct AlignTerms {
     /// Days that what was aligned may be used.
     #[n(5)]
     pub keep_days: u32,
+    /// How often the same owners may bring lists together, and how these may change; not limited when absent.
+    #[n(6)]
+    pub repeat: Option<RepeatTerms>,
+}
+
+/// The most days over which a contract may limit repeated alignments: how long a node remembers its lists.
+pub const REPEAT_DAYS_MAX: u32 = 366;
+
+/// How often lists may be brought together again. Every owner's node holds it for the lists that it offers itself, over every
+/// job among the same owners, whatever its contract.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct RepeatTerms {
+    /// Alignments and counts in any `days` days.
+    #[n(1)]
+    pub runs: u32,
+    /// The days, at most [`REPEAT_DAYS_MAX`].
+    #[n(2)]
+    pub days: u32,
+    /// A list is the same as an earlier one of those days, or differs from it by so many keys: what two answers tell
+    /// together is about a group and not about one person.
+    #[n(3)]
+    pub change_min: u64,
+}
+
+impl RepeatTerms {
+    fn is_sound(&self) -> bool {
+        self.runs > 0 && (1..=REPEAT_DAYS_MAX).contains(&self.days) && self.change_min >= ALIGN_KEYS_MIN
+    }
 }
 
 impl AlignTerms {
@@ -84,6 +113,7 @@ impl AlignTerms {
             && !self.learners.is_empty()
             && self.keys_min >= ALIGN_KEYS_MIN
             && (1..=ALIGN_KEEP_DAYS_MAX).contains(&self.keep_days)
+            && self.repeat.is_none_or(|r| r.is_sound())
     }
 }
 

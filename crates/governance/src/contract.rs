@@ -217,7 +217,7 @@ impl Contract {
         check(!self.operators.is_empty(), "no operator");
         check(
             self.alignment.as_ref().is_none_or(AlignTerms::is_sound),
-            "terms of alignment that allow nothing, or lists of fewer than 3 keys",
+            "terms of alignment that allow nothing, or lists or changes of fewer than 3 keys, or repeats over no or too many days",
         );
         check(self.cohort.rows >= COHORT_ROWS_MIN, "the floor is below 3 rows");
         check(self.cohort.contributors >= COHORT_CONTRIBUTORS_MIN, "the floor is below 2 contributors");

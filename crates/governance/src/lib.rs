@@ -15,7 +15,7 @@ pub mod model;
 pub mod party;
 
 pub use admission::{Admission, JobFacts, Ledger, Refusal, Request, admit};
-pub use align::{AlignFacts, AlignLevel, AlignTerms, Aligned};
+pub use align::{AlignFacts, AlignLevel, AlignTerms, Aligned, RepeatTerms};
 pub use contract::{Cohort, ColumnGrant, Contract, ContractParty, DatasetGrant, Quota, Role, SignedContract};
 pub use dataset::{ColumnInfo, ColumnKind, DatasetDescriptor, Level, Use};
 pub use job::{AttachmentRef, JobSpec, ModelRef, ProviderRef};

@@ -2,13 +2,13 @@
 //! its own code, and the unchanged job is admitted.
 
 use tacit_crypto::{SealPublic, Secret, SigningKey, Statement};
-use tacit_governance::align::{ALIGN_KEEP_DAYS_MAX, ALIGN_KEYS_MIN};
+use tacit_governance::align::{ALIGN_KEEP_DAYS_MAX, ALIGN_KEYS_MIN, REPEAT_DAYS_MAX};
 use tacit_governance::contract::{Cohort, ColumnGrant, DatasetGrant, Quota};
 use tacit_governance::{
     Admission, AlignFacts, AlignLevel, AlignTerms, Aligned, ColumnInfo, ColumnKind, Contract, ContractParty,
     DatasetDescriptor, DistinctTerms, JobFacts, JobSpec, Ledger, Level, ModelDescriptor, ModelFamily, ModelGrant,
-    ModelRef, OnlineFacts, OnlineTerms, Period, Precision, ProviderRef, Request, Role, ScoreFacts, ScoringTerms,
-    SignedContract, Use, admit,
+    ModelRef, OnlineFacts, OnlineTerms, Period, Precision, ProviderRef, RepeatTerms, Request, Role, ScoreFacts,
+    ScoringTerms, SignedContract, Use, admit,
 };
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, JobId, ModelVersionId, Name, NodeId, UnixMillis};
 
@@ -661,6 +661,7 @@ fn aligning() -> Case {
             keys_min: 100,
             padded: true,
             keep_days: 30,
+            repeat: Some(RepeatTerms { runs: 1, days: 1, change_min: ALIGN_KEYS_MIN }),
         });
     });
     case.align = Some(AlignFacts {
@@ -701,6 +702,10 @@ fn an_alignment_is_one_that_the_contract_allows() {
         |a| a.keys_min = ALIGN_KEYS_MIN - 1,
         |a| a.keep_days = 0,
         |a| a.keep_days = ALIGN_KEEP_DAYS_MAX + 1,
+        |a| a.repeat = a.repeat.map(|r| RepeatTerms { runs: 0, ..r }),
+        |a| a.repeat = a.repeat.map(|r| RepeatTerms { days: 0, ..r }),
+        |a| a.repeat = a.repeat.map(|r| RepeatTerms { days: REPEAT_DAYS_MAX + 1, ..r }),
+        |a| a.repeat = a.repeat.map(|r| RepeatTerms { change_min: ALIGN_KEYS_MIN - 1, ..r }),
     ] {
         let case = aligning().contract(|c| c.alignment.as_mut().into_iter().for_each(faulty));
         assert_eq!(case.decide().unwrap_err().code, Code::RefusedContractIncomplete);

@@ -21,6 +21,8 @@ use crate::config::Keys;
 use crate::datasets::{self, Kept as Registered};
 use crate::store::{DatasetRow, Store, Tx};
 
+mod offered;
+
 /// The folder of all this, in the node's.
 const FOLDER: &str = "align";
 /// Bytes that sorting one list may hold.
@@ -188,7 +190,13 @@ impl Keep for Shelf {
 }
 
 /// What this node lends to a job. Lists of an earlier attempt are there as long as its state is.
-pub(crate) async fn desk(store: &Store, home: &Path, job: &JobId) -> Result<Desk, Fault> {
+///
+/// # Errors
+/// `refused.alignment` where the contract allows no further alignment yet; those of the database and of the disk.
+pub(crate) async fn desk(store: &Store, home: &Path, job: &JobId, spec: &JobSpec) -> Result<Desk, Fault> {
+    create(&folder(home))?;
+    let contract = store.job(job).await?.as_ref().and_then(crate::serve::admitted_under);
+    let offered = offered::count(store, home, job, contract, spec, crate::now()).await?;
     let secret = own_key(store).await?;
     let folder = work(home, job);
     let state = fs::read(folder.join("state")).ok();
@@ -203,6 +211,7 @@ pub(crate) async fn desk(store: &Store, home: &Path, job: &JobId) -> Result<Desk
         memory: SORT_BYTES,
         key: derive(b"tacit-align/1/node", &secret, &[&job.0]),
         state,
+        offered,
         keep: Box::new(Shelf::new(home, job)?),
     })
 }

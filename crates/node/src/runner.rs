@@ -313,7 +313,7 @@ impl AttemptRun {
         let mut fold = match plan.aligns() {
             None => plan.fold(&owner, material)?,
             Some(_) => {
-                let desk = align::desk(&self.inner.store, &self.inner.home, &self.header.job).await?;
+                let desk = align::desk(&self.inner.store, &self.inner.home, &self.header.job, spec).await?;
                 plan.fold_at(&owner, material, desk)?
             }
         };

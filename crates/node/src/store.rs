@@ -12,6 +12,7 @@ use tacit_governance::{DatasetDescriptor, PartyCard, SignedContract};
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, JobId, NodeId, StatementId, UnixMillis, wire};
 use tokio::sync::watch;
 
+mod alignments;
 mod asked;
 mod attestations;
 mod bounds;
@@ -19,6 +20,7 @@ mod datasets;
 mod models;
 mod online;
 
+pub use alignments::Counted;
 pub use asked::Limit;
 pub use attestations::AttestationRow;
 pub use datasets::DatasetRow;

@@ -222,6 +222,25 @@ impl KeySet {
         self.digest
     }
 
+    /// Every distinct key's hash, in an order that all lists of a schema have: by the last bit of its last byte, then by the
+    /// hash itself.
+    ///
+    /// # Errors
+    /// Those of the storage and of `take`.
+    pub fn each(
+        &self,
+        storage: &mut dyn Storage,
+        take: &mut dyn FnMut(&KeyHash) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        for log in &self.keys {
+            let mut reader = Reader::new(log);
+            while let Some(record) = reader.next(storage)? {
+                record.first_chunk::<32>().map_or(Ok(()), &mut *take)?;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn schema(&self) -> Hash {
         self.schema
     }
@@ -329,6 +348,13 @@ mod tests {
         }
         assert_eq!(seen, 30_000);
         let all = set.read(&mut storage, Part::All, 0, 7001).unwrap();
+        let mut each = Vec::new();
+        set.each(&mut storage, &mut |key| {
+            each.push(*key);
+            Ok(())
+        })
+        .unwrap();
+        assert!(each.iter().eq(all.iter().map(|k| &k.hash)));
         let across = set.read(&mut storage, Part::All, set.halves()[0] - 2, 4).unwrap();
         assert_eq!(across[3].hash, all[set.halves()[0] as usize + 1].hash);
     }

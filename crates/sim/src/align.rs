@@ -133,6 +133,7 @@ impl World {
             memory: 1 << 20,
             key: Secret::new([seat as u8 + 7; 32]),
             state: side.state.clone(),
+            offered: None,
             keep: Box::new(Shelf(side.found.clone())),
         };
         let mut fold = plan.fold_at(&owner, Material::default(), desk).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tacit_crypto::Secret;
 use tacit_psi::{Storage, Workers};
-use tacit_types::{Fault, JobId};
+use tacit_types::{Fault, Hash, JobId};
 
 /// Bytes by which a kept key is known: the beginning of its hash.
 pub const KEPT_BYTES: usize = 16;
@@ -37,6 +37,23 @@ pub struct Kept {
     pub rows: u64,
 }
 
+/// What a node remembers of the lists that it offers, where the contract limits how they may change. Nothing of it leaves
+/// the node.
+pub trait Offered: Send {
+    /// Takes the next distinct key, in the order of [`tacit_psi::keyset::KeySet::each`].
+    ///
+    /// # Errors
+    /// What keeps it from being written.
+    fn put(&mut self, key: &[u8; 32]) -> Result<(), Fault>;
+
+    /// Decides whether the list may be offered, and remembers it, durable when this returns. `form` is the digest of the
+    /// key's schema: keys of another form cannot be compared.
+    ///
+    /// # Errors
+    /// `refused.alignment` for a list that differs too little from an earlier one.
+    fn done(&mut self, form: Hash) -> Result<(), Fault>;
+}
+
 /// What a node lends.
 pub struct Desk {
     /// The job: the same in every attempt.
@@ -51,6 +68,8 @@ pub struct Desk {
     pub key: Secret<[u8; 32]>,
     /// The last state that an earlier attempt persisted.
     pub state: Option<Vec<u8>>,
+    /// What is remembered of the list, where the contract wants that.
+    pub offered: Option<Box<dyn Offered>>,
     /// What is found.
     pub keep: Box<dyn Keep>,
 }

@@ -89,7 +89,8 @@ impl List {
     /// The distinct keys, and how many of them are the owner's own.
     ///
     /// # Errors
-    /// `refused.cohort` for fewer than the job wants; those of the storage.
+    /// `refused.cohort` for fewer than the job wants; `refused.alignment` for a list that may not follow on an earlier one;
+    /// those of the storage.
     pub fn keys(&mut self, params: &AlignParams) -> Result<(KeySet, u64), Fault> {
         let own = self.build(&[])?;
         let distinct = own.len();
@@ -100,6 +101,10 @@ impl List {
                 params.keys_max()
             );
             return Err(Fault::new(Code::RefusedCohort, what));
+        }
+        if let Some(offered) = self.desk.offered.as_mut() {
+            own.each(self.desk.storage.as_mut(), &mut |key| offered.put(key))?;
+            offered.done(self.schema.digest())?;
         }
         let missing = params.size.map_or(0, |size| size - distinct); // proof: at most `keys_max`, which is the size.
         if missing == 0 {

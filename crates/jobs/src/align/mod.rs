@@ -14,7 +14,7 @@ use tacit_protocol::Disclosure;
 use tacit_types::{Code, Fault, Lang, LocalQuery, NodeId};
 
 pub use self::count::MatchCount;
-pub use self::desk::{Desk, KEPT_BYTES, Keep, Kept};
+pub use self::desk::{Desk, KEPT_BYTES, Keep, Kept, Offered};
 pub use self::params::{AlignParams, KeyPart, OwnerKey};
 pub use self::select::Selection;
 use crate::kind::{ColumnKinds, Draft, Estimate, Fold, Kind, Material, Opened, OpenedVector, Parts, Plan, Table};

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tacit_governance::{AlignLevel, AlignTerms, ContractParty, Role};
-use tacit_types::{Code, Fault, Name};
+use tacit_governance::{AlignLevel, AlignTerms, ContractParty, RepeatTerms, Role};
+use tacit_types::{Code, Fault, Lang, Name};
 
 use crate::output::Out;
 
@@ -23,6 +23,20 @@ pub struct Written {
     /// Days that what was aligned may be used.
     #[serde(default = "keep_days")]
     keep_days: u32,
+    /// How often, and how lists may change; not limited when absent.
+    repeat: Option<Repeat>,
+}
+
+/// What a person writes under `[alignment.repeat]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Repeat {
+    /// Alignments of the same owners in any so many days.
+    runs: u32,
+    /// The days.
+    days: u32,
+    /// Keys by which a list differs from an earlier one of those days, if it does.
+    change_min: u64,
 }
 
 fn keep_days() -> u32 {
@@ -52,6 +66,7 @@ pub fn terms(written: &Written, parties: &[ContractParty]) -> Result<AlignTerms,
         keys_min: written.keys_min,
         padded: written.padded,
         keep_days: written.keep_days,
+        repeat: written.repeat.as_ref().map(|r| RepeatTerms { runs: r.runs, days: r.days, change_min: r.change_min }),
     })
 }
 
@@ -70,14 +85,19 @@ fn words(terms: &AlignTerms) -> Vec<&'static str> {
 /// The terms as JSON.
 pub fn view(terms: &AlignTerms, parties: &[ContractParty]) -> Value {
     json!({"levels": words(terms), "learners": names(terms, parties), "keys_min": terms.keys_min,
-        "padded": terms.padded, "keep_days": terms.keep_days})
+        "padded": terms.padded, "keep_days": terms.keep_days,
+        "repeat": terms.repeat.map(|r| json!({"runs": r.runs, "days": r.days, "change_min": r.change_min}))})
 }
 
 /// The terms in a line.
 pub fn line(out: &Out, terms: &AlignTerms, parties: &[ContractParty]) -> String {
     let padded = if terms.padded { out.say("; lists are padded", "；列表须填充") } else { "" };
+    let repeat = terms.repeat.map_or_else(String::new, |r| match out.lang() {
+        Lang::En => format!("; {} in any {} days, lists the same or {} keys apart", r.runs, r.days, r.change_min),
+        Lang::Zh => format!("；任意 {} 天内至多 {} 次，键列表须相同或至少相差 {} 个键", r.days, r.runs, r.change_min),
+    });
     format!(
-        "{}; {}: {}; {} {}; {} {}{padded}",
+        "{}; {}: {}; {} {}; {} {}{padded}{repeat}",
         words(terms).join(", "),
         out.say("may learn", "可获知"),
         names(terms, parties).join(", "),

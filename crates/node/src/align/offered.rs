@@ -1,0 +1,273 @@
+//! What a node remembers of the lists that it brought together with others', so that a contract's limit on repeated
+//! alignments holds: how many there were, and that two lists are the same or differ by a group of keys, never by a person.
+//!
+//! A list is kept as 63 bits of each key's hash, which is as private as the rows: enough that two keys of a list of 2^24 look
+//! alike with a probability of 2^-16, in which case a difference counts one less.
+
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use tacit_governance::{JobSpec, RepeatTerms};
+use tacit_jobs::align::Offered;
+use tacit_types::{Code, ContractId, Fault, Hash, JobId, UnixMillis};
+
+use super::{create, folder, io, open, sync_folder};
+use crate::store::Store;
+
+/// The folder of remembered lists.
+const LISTS: &str = "offered";
+/// Begins a file of a list.
+const MAGIC: [u8; 8] = *b"tcoffer1";
+/// Bytes before the keys: what it is, the digest of the key's schema, how many keys.
+const HEADER_BYTES: usize = 48;
+
+/// Two jobs at once are decided one after the other.
+static DECIDING: Mutex<()> = Mutex::new(());
+
+fn list(home: &Path, job: &JobId) -> PathBuf {
+    folder(home).join(LISTS).join(format!("{job}.list"))
+}
+
+/// Who brings lists together, the same whatever the contract.
+fn owners(spec: &JobSpec) -> Hash {
+    let mut owners: Vec<_> = spec.providers.iter().map(|p| p.owner).collect();
+    owners.sort_unstable();
+    let start = tacit_crypto::Transcript::new("tacit-align/1/owners");
+    owners.iter().fold(start, |all, owner| all.fixed(&owner.0)).finish()
+}
+
+/// Counts a job, before anything is read for it.
+///
+/// # Errors
+/// `refused.alignment` when the contract allows no further one yet; those of the database.
+pub(super) async fn count(
+    store: &Store,
+    home: &Path,
+    job: &JobId,
+    contract: Option<ContractId>,
+    spec: &JobSpec,
+    now: UnixMillis,
+) -> Result<Option<Box<dyn Offered>>, Fault> {
+    let contracts = store.contracts().await?;
+    let terms = contract.and_then(|id| contracts.iter().find(|c| c.id() == id));
+    let terms = terms.and_then(|c| c.body().alignment.as_ref()).and_then(|a| a.repeat);
+    let counted = store.count_alignment(job, &owners(spec), terms.as_ref(), now).await?;
+    for gone in counted.gone {
+        let _ = fs::remove_file(list(home, &gone));
+    }
+    let Some(terms) = terms else { return Ok(None) };
+    create(&folder(home).join(LISTS))?;
+    let others = counted.others.into_iter().map(|(job, at)| (job, at, list(home, &job))).collect();
+    Ok(Some(Box::new(Ledger::new(list(home, job), terms, others)?)))
+}
+
+/// The list of a job on its way to be remembered.
+struct Ledger {
+    part: PathBuf,
+    whole: PathBuf,
+    file: BufWriter<File>,
+    keys: u64,
+    terms: RepeatTerms,
+    others: Vec<(JobId, UnixMillis, PathBuf)>,
+}
+
+impl Ledger {
+    fn new(whole: PathBuf, terms: RepeatTerms, others: Vec<(JobId, UnixMillis, PathBuf)>) -> Result<Self, Fault> {
+        let part = whole.with_extension("part");
+        let file = open(&part)?;
+        file.set_len(0).map_err(|e| io(&part, &e))?;
+        let mut file = BufWriter::new(file);
+        file.write_all(&[0; HEADER_BYTES]).map_err(|e| io(&part, &e))?;
+        Ok(Self { part, whole, file, keys: 0, terms, others })
+    }
+
+    fn write_header(&mut self, form: Hash) -> std::io::Result<()> {
+        self.file.flush()?;
+        let header = [&MAGIC[..], &form.0, &self.keys.to_be_bytes()].concat();
+        self.file.get_ref().write_all_at(&header, 0)
+    }
+
+    fn decide(&self, form: Hash) -> Result<(), Fault> {
+        for (job, at, path) in &self.others {
+            // A job that ended before it had its list offered nothing.
+            let other = match Keys::open(path) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                other => other.map_err(|e| io(path, &e))?,
+            };
+            let refuse = |what: &str| {
+                let other = format!("job {} of {at}", job.short());
+                Err(Fault::new(Code::RefusedAlignment, what.replace("{}", &other)))
+            };
+            if other.form != form {
+                return refuse(
+                    "the key is of another form than in {}, so that nobody can tell how the list has changed",
+                );
+            }
+            let own = Keys::open(&self.part).map_err(|e| io(&self.part, &e))?;
+            let changed = difference(own, other, self.terms.change_min).map_err(|e| io(path, &e))?;
+            if changed != 0 && changed < self.terms.change_min {
+                return refuse(&format!(
+                    "this list differs from that of {{}} by fewer than {} keys, though not by none: two answers would tell \
+                     of single persons",
+                    self.terms.change_min
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Offered for Ledger {
+    fn put(&mut self, key: &[u8; 32]) -> Result<(), Fault> {
+        self.keys += 1; // proof: a list has far fewer than 2^64 keys.
+        self.file.write_all(&tag(key).to_be_bytes()).map_err(|e| io(&self.part, &e))
+    }
+
+    fn done(&mut self, form: Hash) -> Result<(), Fault> {
+        self.write_header(form).map_err(|e| io(&self.part, &e))?;
+        let _one = DECIDING.lock().unwrap_or_else(PoisonError::into_inner);
+        self.decide(form)?;
+        let durable = self.file.get_ref().sync_all().and_then(|()| fs::rename(&self.part, &self.whole));
+        durable.map_err(|e| io(&self.part, &e))?;
+        self.whole.parent().map_or(Ok(()), sync_folder)
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        // Nothing of a list that was not offered stays.
+        let _ = fs::remove_file(&self.part);
+    }
+}
+
+/// What is kept of a key. The order of lists is by the last bit, then by the rest.
+fn tag(key: &[u8; 32]) -> u64 {
+    let [a, b, c, d, e, f, g, h, .., last] = *key;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h]) & !1 | u64::from(last & 1)
+}
+
+/// The keys of a remembered list, in order.
+struct Keys {
+    form: Hash,
+    left: u64,
+    file: BufReader<File>,
+}
+
+impl Keys {
+    fn open(path: &Path) -> std::io::Result<Self> {
+        let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
+        let (mut magic, mut form, mut keys) = ([0; 8], [0; 32], [0; 8]);
+        file.read_exact(&mut magic)?;
+        file.read_exact(&mut form)?;
+        file.read_exact(&mut keys)?;
+        if magic != MAGIC {
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "no list of keys"));
+        }
+        Ok(Self { form: Hash(form), left: u64::from_be_bytes(keys), file })
+    }
+
+    fn next(&mut self) -> std::io::Result<Option<(u64, u64)>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        let mut bytes = [0; 8];
+        self.file.read_exact(&mut bytes)?;
+        let tag = u64::from_be_bytes(bytes);
+        Ok(Some((tag & 1, tag)))
+    }
+}
+
+/// Keys that one list has and the other has not, at most `enough`.
+fn difference(mut a: Keys, mut b: Keys, enough: u64) -> std::io::Result<u64> {
+    let (mut left, mut right, mut found) = (a.next()?, b.next()?, 0);
+    while found < enough {
+        match (left, right) {
+            (None, None) => break,
+            (Some(x), Some(y)) if x == y => (left, right) = (a.next()?, b.next()?),
+            (Some(x), Some(y)) if x > y => {
+                right = b.next()?;
+                found += 1;
+            }
+            (None, Some(_)) => {
+                right = b.next()?;
+                found += 1;
+            }
+            (Some(_), _) => {
+                left = a.next()?;
+                found += 1;
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u64) -> [u8; 32] {
+        tacit_crypto::sha256(&n.to_be_bytes()).0
+    }
+
+    /// Keys in the order that lists have.
+    fn ordered(keys: impl IntoIterator<Item = u64>) -> Vec<[u8; 32]> {
+        let mut all: Vec<_> = keys.into_iter().map(key).collect();
+        all.sort_unstable_by_key(|k| (k[31] & 1, *k));
+        all
+    }
+
+    struct Case {
+        folder: tempfile::TempDir,
+        done: Vec<(JobId, UnixMillis, PathBuf)>,
+    }
+
+    impl Case {
+        fn offer(&mut self, keys: impl IntoIterator<Item = u64>, form: u8) -> Result<(), Fault> {
+            let job = JobId([self.done.len() as u8 + 1; 32]);
+            let path = self.folder.path().join(format!("{job}.list"));
+            let terms = RepeatTerms { runs: 9, days: 9, change_min: 5 };
+            let mut ledger = Ledger::new(path.clone(), terms, self.done.clone())?;
+            ordered(keys).iter().try_for_each(|key| ledger.put(key))?;
+            ledger.done(Hash([form; 32]))?;
+            self.done.push((job, UnixMillis(0), path));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_list_is_the_same_or_differs_by_a_group_from_each_one_before() {
+        let mut case = Case { folder: tempfile::tempdir().unwrap(), done: Vec::new() };
+        let code = |r: Result<(), Fault>| r.map_err(|f| f.code);
+        let refused = Err(Code::RefusedAlignment);
+        case.offer(0..1000, 1).unwrap();
+        assert_eq!(code(case.offer(0..1000, 1)), Ok(()), "the same");
+        // One more, one less, one other, four in all; and the last in order, and the first.
+        assert_eq!(code(case.offer(0..1001, 1)), refused);
+        assert_eq!(code(case.offer(1..1000, 1)), refused);
+        assert_eq!(code(case.offer((1..1000).chain([5000]), 1)), refused);
+        assert_eq!(code(case.offer(2..1002, 1)), refused);
+        assert_eq!(code(case.offer(0..1004, 1)), refused);
+        assert_eq!(code(case.offer(0..1005, 1)), Ok(()), "five");
+        // Far from the last one, and next to the first.
+        assert_eq!(code(case.offer(0..999, 1)), refused);
+        assert_eq!(code(case.offer(2000..2100, 1)), Ok(()), "another list altogether");
+        // Another form of the same key would hide every difference.
+        assert_eq!(code(case.offer(0..1000, 2)), refused);
+        // What was refused was not remembered, and left nothing.
+        assert_eq!(fs::read_dir(case.folder.path()).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn a_difference_is_found_wherever_it_is() {
+        let mut case = Case { folder: tempfile::tempdir().unwrap(), done: Vec::new() };
+        case.offer(0..64, 1).unwrap();
+        for gone in 0..64 {
+            assert!(case.offer((0..64).filter(|n| *n != gone), 1).is_err(), "without {gone}");
+            assert!(case.offer((0..64).map(|n| if n == gone { 99 } else { n }), 1).is_err(), "another for {gone}");
+        }
+    }
+}
