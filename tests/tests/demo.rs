@@ -1,4 +1,4 @@
-//! The demonstration of scores, as anyone would run it.
+//! The demonstrations, as anyone would run them.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -6,6 +6,66 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tacit_tests::World;
 use tacit_tests::program::program;
+
+/// Joint statistics are those of the pooled rows, the refusal has its receipt, a killed node is done without, and what is left
+/// running answers.
+#[test]
+fn statistics_of_the_demonstration_are_those_of_the_pooled_rows() {
+    program("tacit-verify");
+    let mut command = Command::new(program("tacit"));
+    command.args(["demo", "--json", "--keep"]).env_remove("TACIT_HOME").stdin(Stdio::null());
+    let shown = World::finish(&mut command).ok();
+    let kept = Kept(shown["kept"]["folder"].as_str().unwrap().to_owned());
+    assert_eq!(shown["sound"], json!(true), "{shown}");
+    let jobs = shown["jobs"].as_array().unwrap();
+    // Statistics of three columns in all and in two groups, with the rows of each; five bins and three quartiles; two
+    // matrices of nine and the rows; a count, a mean and twelve quartiles.
+    let compared: Vec<u64> = jobs.iter().map(|j| j["compared"].as_u64().unwrap()).collect();
+    assert_eq!(compared[..2], [3 * 3 * 5 + 3, 5 + 3 * 2], "{shown}");
+    for job in jobs {
+        assert_eq!((&job["kind"], &job["state"]), (&json!("stats/v1"), &json!("succeeded")), "{job}");
+        assert!(job["max_relative_error"].as_f64().unwrap() <= 1e-6 && job["compared"].as_u64() > Some(10), "{job}");
+        assert!(job["id"].as_str().unwrap().len() == 64 && job["pooled"].is_object(), "{job}");
+    }
+    // By the rows themselves, counted here: 569 in all, of which the last hospital has those that the first three lack.
+    let count = |job: &Value| job["result"]["measures"][0]["groups"][0]["count"].as_u64().unwrap();
+    assert_eq!((jobs.len(), count(&jobs[0])), (4, 520));
+    assert_eq!(jobs[3]["result"]["parties"], json!(3), "one of four was killed");
+    assert!(count(&jobs[3]) < 569, "{}", jobs[3]);
+    let refused = &shown["refused"][0];
+    assert_eq!((&refused["state"], &refused["code"]), (&json!("refused"), &json!("refused.column")), "{refused}");
+    let leaves: BTreeSet<u64> = jobs.iter().chain([refused]).map(|j| j["receipt"].as_u64().unwrap()).collect();
+    assert_eq!(leaves.len(), 5, "{shown}");
+    let receipts = &shown["receipts"];
+    assert!(receipts["count"].as_u64() >= Some(5) && receipts["count"] == receipts["valid"], "{receipts}");
+    let egress = shown["egress"].as_array().unwrap();
+    assert_eq!(egress.len(), 4);
+    for node in egress {
+        let sum: u64 = node["by_kind"].as_object().unwrap().values().map(|b| b.as_u64().unwrap()).sum();
+        assert!(sum > 10_000 && node["bytes"] == json!(sum), "{node}");
+    }
+    assert!(shown["seconds"].as_f64().unwrap() > 0.0);
+    // What is left running answers to what is printed.
+    let printed = shown["kept"]["try"].as_array().unwrap();
+    assert!(printed.len() >= 3, "{printed:?}");
+    for line in printed {
+        let words: Vec<&str> = line.as_str().unwrap().split(' ').skip(1).collect();
+        let mut command = Command::new(program("tacit"));
+        command.arg("--json").args(&words).env_remove("TACIT_HOME").stdin(Stdio::null());
+        World::finish(&mut command).ok();
+    }
+    drop(kept);
+}
+
+/// A world that is left running, ended and removed.
+struct Kept(String);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = Command::new("pkill").args(["-f", &self.0]).status();
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
 
 /// Every kind of score equals what the library gives, the refusal and the window have receipts, and each node's ledger is
 /// shown.

@@ -168,6 +168,16 @@ struct AlignmentPart {
     keys_min: u64,
     padded: Option<bool>,
     keep_days: Option<u32>,
+    repeat: Option<RepeatPart>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct RepeatPart {
+    runs: u32,
+    days: u32,
+    change_min: u64,
 }
 
 #[derive(Deserialize)]

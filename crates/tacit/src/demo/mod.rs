@@ -47,9 +47,12 @@ pub async fn run(_cli: &Cli, out: &Out, args: &DemoArgs) -> Result<u8, Fault> {
             Err(fault) => Err(fault),
         }
     });
-    let (stage, summary) = outcome.await.map_err(|e| Fault::new(Code::Internal, e.to_string()))??;
-    out.value(&summary);
+    let (stage, mut summary) = outcome.await.map_err(|e| Fault::new(Code::Internal, e.to_string()))??;
     let sound = summary["sound"] == json!(true);
+    if keep {
+        summary["kept"] = stage.to_try(what.to_try);
+    }
+    out.value(&summary);
     if keep {
         stage.say_what_to_try(what.to_try);
         stage.world.leave();

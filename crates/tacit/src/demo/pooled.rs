@@ -41,8 +41,8 @@ impl Pool {
             .count()
     }
 
-    /// Counts, means and so on of columns, in all and by group.
-    pub fn measures(&self, columns: &[&str], group: Option<(&str, &[&str])>) -> Value {
+    /// The statistics that are asked for of columns, in all and by group.
+    pub fn measures(&self, columns: &[&str], asked: &[&str], group: Option<(&str, &[&str])>) -> Value {
         let mut groups: Vec<(String, Option<(&str, &str)>)> = vec![("all".into(), None)];
         if let Some((column, values)) = group {
             groups.extend(values.iter().map(|v| ((*v).to_owned(), Some((column, *v)))));
@@ -53,7 +53,7 @@ impl Pool {
             .iter()
             .map(|column| {
                 let list: Vec<Value> =
-                    groups.iter().map(|(label, g)| moments(label, &self.numbers(column, *g))).collect();
+                    groups.iter().map(|(label, g)| moments(label, asked, &self.numbers(column, *g))).collect();
                 json!({"column": column, "groups": list})
             })
             .collect();
@@ -74,8 +74,8 @@ impl Pool {
         Value::Array(list)
     }
 
-    /// Counts between edges.
-    pub fn histogram(&self, column: &str, edges: &[f64]) -> Value {
+    /// Counts between edges. One below the floor is not to be released.
+    pub fn histogram(&self, column: &str, edges: &[f64], floor: u64) -> Value {
         let values = self.numbers(column, None);
         let last = edges.len() - 1;
         let mut bins = vec![0u64; edges.len() + 1];
@@ -83,7 +83,7 @@ impl Pool {
             let below = edges.iter().filter(|e| **e <= v).count();
             bins[if v.total_cmp(&edges[last]).is_eq() { last } else { below }] += 1;
         }
-        json!([{"column": column, "bins": bins.iter().map(|n| json!({"count": n})).collect::<Vec<_>>()}])
+        json!([{"column": column, "bins": bins.iter().map(|n| json!({"count": (*n >= floor).then_some(n)})).collect::<Vec<_>>()}])
     }
 
     /// Sample covariances and correlations.
@@ -109,35 +109,35 @@ impl Pool {
     }
 }
 
-fn moments(label: &str, values: &[f64]) -> Value {
+fn moments(label: &str, asked: &[&str], values: &[f64]) -> Value {
     let n = values.len();
     let sum: f64 = values.iter().sum();
     let mean = sum / n as f64;
     let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n as f64 - 1.0);
-    json!({"group": label, "count": n, "sum": sum, "mean": mean, "variance": variance, "stddev": variance.sqrt()})
+    let all = [
+        ("count", json!(n)),
+        ("sum", json!(sum)),
+        ("mean", json!(mean)),
+        ("variance", json!(variance)),
+        ("stddev", json!(variance.sqrt())),
+    ];
+    let wanted = all.into_iter().filter(|(name, _)| asked.contains(name)).map(|(name, value)| (name.to_owned(), value));
+    [("group".to_owned(), json!(label))].into_iter().chain(wanted).collect::<serde_json::Map<_, _>>().into()
 }
 
 /// The largest relative difference between every number of `pooled` and the number at the same place
-/// of `joint`, and how many numbers were compared. A number that `joint` lacks where it is not
-/// suppressed counts as infinitely wrong.
+/// of `joint`, and how many numbers were compared. A number that `joint` lacks counts as infinitely wrong, and so does one
+/// where `pooled` says that none may be, and another name at its place.
 pub fn compare(pooled: &Value, joint: &Value) -> (f64, usize) {
+    let same = |same: bool| (if same { 0.0 } else { f64::INFINITY }, 0);
     match pooled {
         Value::Number(expected) => match (expected.as_f64(), joint.as_f64()) {
             (Some(e), Some(j)) => ((e - j).abs() / e.abs().max(1e-12), 1),
             _ => (f64::INFINITY, 1),
         },
         Value::Array(list) => worst(list.iter().enumerate().map(|(i, p)| (p, joint.get(i).unwrap_or(&Value::Null)))),
-        Value::Object(map) => {
-            if joint.get("suppressed").and_then(Value::as_bool) == Some(true) {
-                return (0.0, 0);
-            }
-            worst(map.iter().filter(|(_, p)| !p.is_null()).filter_map(|(k, p)| {
-                let j = joint.get(k).unwrap_or(&Value::Null);
-                // Only what was asked for is there to compare.
-                (!(j.is_null() && p.is_number())).then_some((p, j))
-            }))
-        }
-        _ => (0.0, 0),
+        Value::Object(map) => worst(map.iter().map(|(k, p)| (p, joint.get(k).unwrap_or(&Value::Null)))),
+        Value::Null | Value::String(_) | Value::Bool(_) => same(pooled == joint),
     }
 }
 
@@ -153,19 +153,36 @@ mod tests {
     fn differences_are_found_at_any_depth() {
         let pooled = json!({"a": [{"x": 100.0}, {"x": 2}], "text": "t"});
         assert_eq!(compare(&pooled, &pooled), (0.0, 2));
-        let (worst, n) = compare(&pooled, &json!({"a": [{"x": 100.0}, {"x": 3}]}));
+        let (worst, n) = compare(&pooled, &json!({"a": [{"x": 100.0}, {"x": 3}], "text": "t"}));
         assert!((worst - 0.5).abs() < 1e-12 && n == 2);
-        assert!(compare(&json!([1]), &json!([])).0.is_infinite());
-        assert_eq!(compare(&json!({"x": 1}), &json!({"x": null, "suppressed": true})), (0.0, 0));
+        for wrong in [
+            json!({}),
+            json!({"a": [], "text": "t"}),
+            json!({"a": [{"x": 100.0}], "text": "t"}),
+            json!({"a": [{"x": 100.0}, {"x": null, "suppressed": true}], "text": "t"}),
+            json!({"a": [{"x": 100.0}, {"x": 2}], "text": "u"}),
+        ] {
+            assert!(compare(&pooled, &wrong).0.is_infinite(), "{wrong}");
+        }
+        // What may not be released is not there.
+        assert_eq!(compare(&json!([null, 1]), &json!([null, 1])), (0.0, 1));
+        assert!(compare(&json!([null]), &json!([0])).0.is_infinite());
     }
 
     #[test]
     fn pooled_statistics_of_a_small_table() {
         let pool = Pool::new(&["g,x\na,1\nb,3\n", "g,x\na,5\n"]);
-        let all = pool.measures(&["x"], Some(("g", &["a"])));
+        let all = pool.measures(&["x"], &["mean", "variance"], Some(("g", &["a"])));
         assert_eq!(all["measures"][0]["groups"][0]["mean"], json!(3.0));
         assert_eq!(all["measures"][0]["groups"][1]["variance"], json!(8.0));
         assert_eq!(pool.quantiles("x", &[0.5])[0]["value"], json!(3.0));
-        assert_eq!(pool.histogram("x", &[0.0, 3.0, 5.0])[0]["bins"][2]["count"], json!(2));
+        assert_eq!(
+            all["measures"][0]["groups"][0].as_object().map(serde_json::Map::len),
+            Some(3),
+            "what was asked for"
+        );
+        let bins = |floor| pool.histogram("x", &[0.0, 3.0, 5.0], floor)[0]["bins"].clone();
+        assert_eq!(bins(0), json!([{"count": 0}, {"count": 1}, {"count": 2}, {"count": 0}]));
+        assert_eq!(bins(2)[1]["count"], Value::Null);
     }
 }

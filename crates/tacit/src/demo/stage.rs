@@ -135,12 +135,26 @@ impl Stage {
         Ok(Value::Array(all))
     }
 
-    /// Commands for a world that is left running.
+    /// Commands for a world that is left running, and how to end it.
+    pub fn to_try(&self, commands: &[(&str, &str)]) -> Value {
+        let command = |(party, arguments): &(&str, &str)| {
+            format!("tacit --home {} {arguments}", self.world.home(party).display())
+        };
+        json!({
+            "folder": self.world.folder().display().to_string(),
+            "try": commands.iter().map(command).collect::<Vec<_>>(),
+            "end": format!("pkill -f {}", self.world.folder().display()),
+        })
+    }
+
+    /// Says what [`Stage::to_try`] gives.
     pub fn say_what_to_try(&self, commands: &[(&str, &str)]) {
-        self.say(format!("\nEverything is still running, in {}. Try:", self.world.folder().display()));
-        for (party, arguments) in commands {
-            self.say(format!("  tacit --home {} {arguments}", self.world.home(party).display()));
+        let kept = self.to_try(commands);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        self.say(format!("\nEverything is still running, in {}. Try:", text(&kept["folder"])));
+        for command in kept["try"].as_array().into_iter().flatten() {
+            self.say(format!("  {}", text(command)));
         }
-        self.say(format!("  pkill -f {}   # to end it", self.world.folder().display()));
+        self.say(format!("  {}   # to end it", text(&kept["end"])));
     }
 }
