@@ -18,6 +18,8 @@ pub struct World {
     pub floor: Cohort,
     /// Bytes of vectors and their headers that each seat sent to the aggregator, as they were on the way.
     pub masked: RefCell<BTreeMap<Seat, (u64, u64)>>,
+    /// Every body that was sent, as it was before any transport seals it.
+    pub bodies: RefCell<Vec<(Seat, Vec<u8>)>>,
 }
 
 impl World {
@@ -30,6 +32,7 @@ impl World {
             recipient,
             floor: Cohort { rows: 3, contributors: 2 },
             masked: RefCell::default(),
+            bodies: RefCell::default(),
         }
     }
 
@@ -120,6 +123,7 @@ impl World {
     }
 
     fn note(&self, message: &Message) {
+        self.bodies.borrow_mut().push((message.address.from, message.body.to_vec()));
         if tacit_jobs::session::is_input(message.address.step) {
             let mut masked = self.masked.borrow_mut();
             let (messages, bytes) = masked.entry(message.address.from).or_default();
