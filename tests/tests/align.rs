@@ -286,17 +286,17 @@ fn what_the_contract_does_not_allow_is_refused_before_any_key_leaves() {
 fn lists_are_brought_together_so_often_and_change_by_groups() {
     let all = two();
     let file = |i: usize| shown(&all.world.folder().join(format!("{}.csv", OWNERS[i])));
-    let fewer = format!("fewer=SELECT * FROM viewed WHERE {} <> '{}'", COLUMNS[0], CANARIES[0]);
-    let half = |i: usize| format!("half=SELECT * FROM viewed WHERE {} IS NULL OR amount < 500", COLUMNS[i]);
+    let fewer = format!("fewer=SELECT * FROM data WHERE {} <> '{}'", COLUMNS[0], CANARIES[0]);
+    let half = |i: usize| format!("half=SELECT * FROM data WHERE {} IS NULL OR amount < 500", COLUMNS[i]);
     let mut text =
         "name = \"often\"\npurpose = \"tests\"\nkinds = [\"align/v1\"]\ndemander = \"lab\"\nquota_jobs = 20\n\
          valid_days = 30\n[cohort]\nrows = 3\ncontributors = 2\n"
             .to_owned();
     write!(text, "{TERMS}[alignment.repeat]\nruns = 3\ndays = 2\nchange_min = 20\n").unwrap();
     // The bank's view `fewer` lacks one key; the telecom's is the whole.
-    for (i, fewer) in [(0, fewer), (1, "fewer=SELECT * FROM viewed".to_owned())] {
+    for (i, fewer) in [(0, fewer), (1, "fewer=SELECT * FROM data".to_owned())] {
         let key = format!("{}=align_key", COLUMNS[i]);
-        let views = ["--view", "whole=SELECT * FROM viewed", "--view", &fewer, "--view", &half(i)];
+        let views = ["--view", "whole=SELECT * FROM data", "--view", &fewer, "--view", &half(i)];
         let args = ["data", "add", "viewed", &file(i), "--text", COLUMNS[i], "--level", &key];
         all.world.run(OWNERS[i], &[&args[..], &["--all", "after_aggregate,after_compare"], &views].concat()).ok();
         write!(text, "[[datasets]]\nowner = \"{}\"\ndataset = \"viewed\"\n", OWNERS[i]).unwrap();
