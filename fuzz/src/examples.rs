@@ -15,7 +15,9 @@ use tacit_protocol::message::{Address, Message};
 use tacit_receipts::{AddCheckpoint, LogProof};
 use tacit_secagg::{Blinded, Release, Width};
 use tacit_types::wire::{Blob, encode};
-use tacit_types::{Attempt, Code, DatasetVersionId, Fault, Hash, JobId, Name, NodeId, Seat, Step, UnixMillis};
+use tacit_types::{
+    Attempt, Code, DatasetVersionId, Fault, Hash, JobId, Name, NodeId, Seat, StatementId, Step, UnixMillis,
+};
 
 use crate::world::World;
 
@@ -295,6 +297,7 @@ pub fn to_coordinator() -> Vec<Vec<u8>> {
         ToCoordinator::Jobs { before: Some(job), limit: 100 },
         ToCoordinator::Watch { job, seen: 3, wait_ms: 20_000 },
         ToCoordinator::Leaves { from: 0, limit: 100 },
+        ToCoordinator::Beside(vec![StatementId([7; 32])]),
         ToCoordinator::Invite { name: name("bank-b"), role: "node".into(), ttl_ms: 86_400_000 },
         ToCoordinator::Ping,
     ]
@@ -329,6 +332,7 @@ pub fn from_coordinator() -> Vec<Vec<u8>> {
         FromCoordinator::Planned(vec![answer]),
         FromCoordinator::Result(Box::new(result)),
         FromCoordinator::Leaves(leaves().into_iter().map(Blob).collect()),
+        FromCoordinator::Beside(leaves().into_iter().map(Blob).collect()),
         FromCoordinator::Invited(invitation_line()),
     ]
     .iter()

@@ -135,6 +135,25 @@ fn exports(world: &World) {
     }
 }
 
+/// One receipt in a file of its own, which a page in a browser verifies too.
+fn one_receipt(world: &World) {
+    let (leaf, receipt) = receipts(world).pop_last().unwrap();
+    let (bundle, trust) = (world.folder().join("one.bundle"), world.folder().join("group.trust"));
+    let (bundle, trust) = (shown(&bundle), shown(&trust));
+    let wrote = world.run("authority", &["receipt", "export", &leaf.to_string(), "--out", &bundle]).ok();
+    assert_eq!(wrote["leaves"], json!(1));
+    let report = verify(&[&bundle, "--trust", &trust]).ok();
+    assert_eq!((&report["scope"], &report["valid"]), (&json!("single_leaves"), &json!(1)), "{report}");
+    let job = receipt["job"].as_str().unwrap();
+    world.run("lab", &["receipt", "export", &job[..12], "--out", &bundle]).ok();
+    assert_eq!(verify(&[&bundle, "--trust", &trust]).ok()["valid"], json!(1));
+    world.run("lab", &["receipt", "export", "999", "--out", &bundle]).fails("receipt.unknown");
+    let page = world.folder().join("verify.html");
+    world.run("lab", &["receipt", "page", "--out", &shown(&page)]).ok();
+    let text = std::fs::read_to_string(&page).unwrap();
+    assert!(text.contains("script-src 'sha256-") && text.contains("receipt.attestation_missing"), "{text}");
+}
+
 /// The hash of a leaf that a table has rows of.
 fn leaf_hash_in(world: &World, table: &str) -> String {
     let first =
@@ -228,6 +247,7 @@ fn a_period_is_used_disputed_closed_settled_and_exported() {
     let settlement = world.run("lab", &["settlement", "show", &closed["settlements"][0].to_string()]).ok();
     assert_eq!(positions(&settlement)["lab"], -(SUBSCRIPTION as i64 + agreed));
     exports(&world);
+    one_receipt(&world);
     speaks(&world);
 }
 

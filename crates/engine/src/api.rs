@@ -4,7 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 use tacit_types::wire::Blob;
-use tacit_types::{ContractId, DatasetVersionId, Fault, Hash, JobId, Name, NodeId, Seat, Step, UnixMillis};
+use tacit_types::{
+    ContractId, DatasetVersionId, Fault, Hash, JobId, Name, NodeId, Seat, StatementId, Step, UnixMillis,
+};
 
 use crate::control::{Finish, JobView, Package};
 
@@ -153,6 +155,8 @@ pub enum ToCoordinator {
         /// The end.
         until: UnixMillis,
     },
+    /// Attestations that receipts carry by hash alone, by their hashes; up to [`PAGE_MAX`].
+    Beside(Vec<StatementId>),
 }
 
 /// What the close of a period has issued.
@@ -284,6 +288,8 @@ pub enum FromCoordinator {
     Said(u64),
     /// What a close has issued so far.
     Closed(PeriodClosed),
+    /// Attestations in the order of the hashes that were asked for, as many as an answer holds.
+    Beside(Vec<Blob>),
 }
 
 /// An operator's signed order to cancel its job.

@@ -23,12 +23,14 @@ pub mod log;
 pub mod merkle;
 pub mod money;
 pub mod note;
+pub mod page;
 pub mod proof;
 pub mod receipt;
 pub mod record;
 pub mod report;
 pub mod tiles;
 pub mod verify;
+
 pub mod witness;
 
 pub use bundle::{Bundle, PartyKey, Proven, Trust};

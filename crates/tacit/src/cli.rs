@@ -492,14 +492,26 @@ pub enum ReceiptCommand {
         #[arg(long)]
         trust: Option<PathBuf>,
     },
-    /// Write the log with all proofs to one file that `tacit-verify` checks offline.
+    /// Write the log, or one receipt with its proof, to one file that `tacit-verify` checks offline.
+    #[command(
+        after_help = "Examples: tacit receipt export --out log.bundle --trust group.trust\n          tacit receipt export 17 --out receipt.bundle\nOne receipt can be verified in a browser too: see `tacit receipt page`."
+    )]
     Export {
+        /// One receipt alone: its place in the log, or a job's id or its beginning.
+        receipt: Option<String>,
         /// The bundle to write.
         #[arg(long)]
         out: PathBuf,
         /// The trust file to write beside it, for comparison by another channel.
         #[arg(long)]
         trust: Option<PathBuf>,
+    },
+    /// Write the page that verifies one receipt in a browser, without network.
+    #[command(after_help = "Example: tacit receipt page --out verify.html")]
+    Page {
+        /// The page to write.
+        #[arg(long)]
+        out: PathBuf,
     },
 }
 

@@ -108,7 +108,7 @@ fn allowed(request: &ToCoordinator, role: PartyRole) -> bool {
         To::Submit { .. } | To::Plan { .. } | To::Cancel(_) | To::Result(_) => &[Partner, Operator],
         To::PutContract(_) => &[Partner, Operator],
         To::Datasets | To::Contract(_) | To::Contracts => &[Partner, Operator, Coordinator],
-        To::Roster | To::LogInfo | To::Leaves { .. } | To::Checkpoint | To::Ping => {
+        To::Roster | To::LogInfo | To::Leaves { .. } | To::Beside(_) | To::Checkpoint | To::Ping => {
             &[Partner, Operator, Regulator, Coordinator]
         }
         To::Jobs { .. } | To::Job(_) | To::Watch { .. } => &[Partner, Operator, Regulator, Coordinator],
@@ -216,6 +216,7 @@ mod tests {
             (ToCoordinator::Cancel(Blob::default()), "po"),
             (ToCoordinator::Result(id), "po"),
             (ToCoordinator::Leaves { from: 0, limit: 1 }, "porc"),
+            (ToCoordinator::Beside(vec![]), "porc"),
             (ToCoordinator::Checkpoint, "porc"),
             (ToCoordinator::Invite { name: Name::new("a").unwrap(), role: "node".into(), ttl_ms: 1 }, "c"),
             (ToCoordinator::Ping, "porc"),

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tacit_engine::api::PAGE_MAX;
 use tacit_engine::{FromCoordinator, ToCoordinator};
 use tacit_governance::SignedContract;
-use tacit_receipts::TileReader;
+use tacit_receipts::tiles::beside_path;
+use tacit_receipts::{TileRead as _, TileReader};
 use tacit_types::wire::Blob;
-use tacit_types::{Code, Fault};
+use tacit_types::{Code, Fault, StatementId};
 use tokio::task::spawn_blocking;
 
 use super::{Caller, jobs};
@@ -32,6 +33,7 @@ pub(super) async fn read(
         ToCoordinator::Job(id) => jobs::job(shared, caller, &id).await,
         ToCoordinator::Watch { job, seen, wait_ms } => jobs::watch(shared, caller, &job, seen, wait_ms).await,
         ToCoordinator::Leaves { from, limit } => leaves(shared, from, limit).await,
+        ToCoordinator::Beside(ids) => beside(shared, ids).await,
         ToCoordinator::Checkpoint => match shared.log.published.borrow().as_deref() {
             Some(checkpoint) => Ok(FromCoordinator::Checkpoint(Blob(checkpoint.to_bytes()))),
             None => Err(Fault::new(Code::ReceiptPending, "no checkpoint has its quorum yet")),
@@ -75,6 +77,25 @@ async fn leaves(shared: &Arc<Shared>, from: u64, limit: u32) -> Result<FromCoord
     };
     let read = spawn_blocking(work).await.map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
     read.map(FromCoordinator::Leaves)
+}
+
+/// Attestations that stand beside the log, as many as an answer holds, at least one.
+async fn beside(shared: &Arc<Shared>, ids: Vec<StatementId>) -> Result<FromCoordinator, Fault> {
+    let folder = shared.folder.clone();
+    let work = move || {
+        let (mut left, mut found) = (ANSWER_BYTES_MAX, Vec::new());
+        for id in ids.iter().take(PAGE_MAX as usize) {
+            let none = || Fault::new(Code::ReceiptUnknown, format!("attestation {id}"));
+            let bytes = folder.read(&beside_path(id)).ok_or_else(none)?;
+            match left.checked_sub(bytes.len() + 8) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+            found.push(Blob(bytes));
+        }
+        Ok(FromCoordinator::Beside(found))
+    };
+    on_disk(work).await
 }
 
 /// All contracts, newest first, as many as an answer holds.

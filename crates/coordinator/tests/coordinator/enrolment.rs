@@ -113,6 +113,7 @@ fn table() -> Vec<(ToCoordinator, &'static str)> {
         (ToCoordinator::Cancel(Blob::default()), "po"),
         (ToCoordinator::Result(job), "po"),
         (ToCoordinator::Leaves { from: 0, limit: 1 }, "porc"),
+        (ToCoordinator::Beside(vec![]), "porc"),
         (ToCoordinator::Checkpoint, "porc"),
         (ToCoordinator::Invite { name: Name::new("z").unwrap(), role: "node".into(), ttl_ms: 1000 }, "c"),
         (ToCoordinator::Ping, "porc"),

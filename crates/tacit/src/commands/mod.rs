@@ -8,6 +8,7 @@ mod divide;
 mod doctor;
 mod enrol;
 mod explain;
+mod fetch;
 pub mod job;
 mod job_file;
 mod model;
@@ -42,6 +43,7 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Fault> {
         Command::Contract(command) => contract::run(cli, out, command).await.map(|()| 0),
         Command::Job(command) => job::run(cli, out, command).await,
         Command::Receipt(ReceiptCommand::Explain { receipt }) => explain::explain(cli, out, receipt).await.map(|()| 0),
+        Command::Receipt(ReceiptCommand::Page { out: file }) => receipt::page(out, file).map(|()| 0),
         Command::Receipt(command) => receipt::run(cli, out, command).await,
         Command::Price(command) => money::price(cli, out, command).await.map(|()| 0),
         Command::Period(command) => money::period(cli, out, command).await.map(|()| 0),

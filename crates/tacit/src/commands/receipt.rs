@@ -4,15 +4,16 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tacit_crypto::Statement;
-use tacit_engine::{FromCoordinator, LogInfo, ToCoordinator};
+use tacit_engine::LogInfo;
 use tacit_node::Client;
 use tacit_receipts::{
     Bundle, JointReceipt, Leaf, PartyKey, Quantity, Role, Standing, Status, Trust, UsageRecord, verify_bundle,
 };
 use tacit_types::{Code, Fault};
 
+use super::fetch::Fetched;
 use crate::cli::{Cli, ReceiptCommand};
-use crate::home::{Party, folder, unexpected};
+use crate::home::{Party, folder};
 use crate::output::Out;
 use crate::progress::Progress;
 
@@ -26,36 +27,16 @@ pub async fn run(cli: &Cli, out: &Out, command: &ReceiptCommand) -> Result<u8, F
     let done = match command {
         ReceiptCommand::List => list(&client, out).await.map(|()| 0),
         ReceiptCommand::Show { receipt } => show(&client, out, receipt).await.map(|()| 0),
-        // why: it has a place of its own, see `explain`.
-        ReceiptCommand::Explain { .. } => Ok(0),
+        // why: these are run without this, see `commands::run`.
+        ReceiptCommand::Explain { .. } | ReceiptCommand::Page { .. } => Ok(0),
         ReceiptCommand::Verify { .. } => verify_log(&party, &client, out).await,
-        ReceiptCommand::Export { out: file, trust } => {
-            export(&party, &client, out, file, trust.as_deref()).await.map(|()| 0)
+        ReceiptCommand::Export { receipt, out: file, trust } => {
+            export(&party, &client, out, file, trust.as_deref(), receipt.as_deref()).await.map(|()| 0)
         }
     };
     client.close().await;
     party.store.close().await;
     done
-}
-
-/// All leaves that the newest cosigned checkpoint covers.
-pub(super) async fn leaves(client: &Client) -> Result<(Vec<u8>, Vec<Vec<u8>>), Fault> {
-    let FromCoordinator::Checkpoint(checkpoint) = client.ask(&ToCoordinator::Checkpoint).await? else {
-        return Err(unexpected());
-    };
-    let text = String::from_utf8_lossy(&checkpoint).into_owned();
-    let size: u64 = text.lines().nth(1).and_then(|l| l.parse().ok()).ok_or_else(unexpected)?;
-    let mut leaves: Vec<Vec<u8>> = Vec::new();
-    while (leaves.len() as u64) < size {
-        let request = ToCoordinator::Leaves { from: leaves.len() as u64, limit: tacit_engine::api::PAGE_MAX };
-        let FromCoordinator::Leaves(page) = client.ask(&request).await? else { return Err(unexpected()) };
-        if page.is_empty() {
-            return Err(Fault::new(Code::LogCorrupt, format!("leaf {} of {size} is not to be had", leaves.len())));
-        }
-        leaves.extend(page.into_iter().map(|b| b.0));
-    }
-    leaves.truncate(size as usize);
-    Ok((checkpoint.0, leaves))
 }
 
 fn receipts(leaves: &[Vec<u8>]) -> Vec<(u64, Statement<JointReceipt>)> {
@@ -111,7 +92,7 @@ fn standing(standing: Standing) -> &'static str {
 }
 
 async fn list(client: &Client, out: &Out) -> Result<(), Fault> {
-    let (_, leaves) = leaves(client).await?;
+    let Fetched { leaves, .. } = Fetched::all(client).await?;
     let all = receipts(&leaves);
     let rows: Vec<Vec<String>> = all
         .iter()
@@ -142,14 +123,34 @@ async fn list(client: &Client, out: &Out) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn show(client: &Client, out: &Out, wanted: &str) -> Result<(), Fault> {
-    let (_, leaves) = leaves(client).await?;
-    let all = receipts(&leaves);
+/// The receipt of a place, or of a job's id or its beginning.
+fn find<'a>(
+    all: &'a [(u64, Statement<JointReceipt>)],
+    wanted: &str,
+) -> Result<&'a (u64, Statement<JointReceipt>), Fault> {
     let found = all.iter().find(|(place, r)| {
         wanted.parse::<u64>() == Ok(*place)
             || (wanted.len() >= 4 && r.body().record.job.to_string().starts_with(wanted))
     });
-    let Some((place, receipt)) = found else { return Err(Fault::new(Code::ReceiptUnknown, wanted.to_owned())) };
+    found.ok_or_else(|| Fault::new(Code::ReceiptUnknown, wanted.to_owned()))
+}
+
+/// Writes the page that verifies receipts in a browser. It has no key and no address of anyone in it.
+pub fn page(out: &Out, file: &Path) -> Result<(), Fault> {
+    write(file, tacit_receipts::page::page().as_bytes())?;
+    out.text(format!(
+        "{}: {}",
+        file.display(),
+        out.say("open it in a browser; it sends nothing", "请用浏览器打开；该页面不发送任何数据")
+    ));
+    out.value(&json!({"page": file.display().to_string()}));
+    Ok(())
+}
+
+async fn show(client: &Client, out: &Out, wanted: &str) -> Result<(), Fault> {
+    let Fetched { leaves, .. } = Fetched::all(client).await?;
+    let all = receipts(&leaves);
+    let (place, receipt) = find(&all, wanted)?;
     let record = &receipt.body().record;
     let (state, code) = status(record);
     out.text(format!("{} {place}  {} {}", out.say("leaf", "叶"), out.say("job", "作业"), record.job));
@@ -223,9 +224,8 @@ pub(super) async fn trust(party: &Party, client: &Client) -> Result<Trust, Fault
 }
 
 async fn bundle(party: &Party, client: &Client) -> Result<(Bundle, Trust), Fault> {
-    let (checkpoint, leaves) = leaves(client).await?;
-    let trust = trust(party, client).await?;
-    Ok((Bundle::whole(Some(trust.clone()), checkpoint, leaves), trust))
+    let (log, trust) = (Fetched::all(client).await?, trust(party, client).await?);
+    Ok((log.bundle(trust.clone()), trust))
 }
 
 async fn export(
@@ -234,18 +234,28 @@ async fn export(
     out: &Out,
     file: &Path,
     trust_file: Option<&Path>,
+    receipt: Option<&str>,
 ) -> Result<(), Fault> {
     let progress = Progress::new(out.json(), out.say("fetching the log", "正在获取日志"));
-    let (bundle, trust) = bundle(party, client).await?;
+    let (log, trust) = (Fetched::all(client).await?, trust(party, client).await?);
+    let bundle = match receipt {
+        None => log.bundle(trust.clone()),
+        Some(wanted) => {
+            let all = receipts(&log.leaves);
+            let place = find(&all, wanted)?.0;
+            log.single(trust.clone(), place)?
+        }
+    };
     drop(progress);
     write(file, &bundle.to_bytes())?;
     if let Some(path) = trust_file {
         write(path, &trust.to_bytes())?;
     }
-    out.text(format!("{}: {} {}", file.display(), bundle.leaves.len(), out.say("leaves", "个叶")));
+    let count = bundle.leaves.len() + bundle.proven.len();
+    out.text(format!("{}: {count} {}", file.display(), out.say("leaves", "个叶")));
     out.text(format!("{}: {}", out.say("fingerprint of the keys", "密钥指纹"), trust.fingerprint()));
     out.value(&json!({
-        "bundle": file.display().to_string(), "leaves": bundle.leaves.len(), "trust_fingerprint": trust.fingerprint().to_string(),
+        "bundle": file.display().to_string(), "leaves": count, "trust_fingerprint": trust.fingerprint().to_string(),
     }));
     Ok(())
 }

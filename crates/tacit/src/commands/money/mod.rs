@@ -18,8 +18,9 @@ use tacit_node::Client;
 use tacit_receipts::money::amount::decimal;
 use tacit_receipts::{Ledger, Report, Scope, Trust, TrustSource, Verifier};
 use tacit_types::wire::Blob;
-use tacit_types::{Code, Fault, Hash, NodeId};
+use tacit_types::{Code, Fault, Hash, NodeId, StatementId};
 
+use super::fetch::Fetched;
 use super::receipt;
 use crate::cli::Cli;
 use crate::home::{Party, unexpected};
@@ -48,14 +49,13 @@ impl Books {
     /// Fetches and verifies the log. What is wrong with it is said on standard error, and counts as a verifier counts it.
     pub async fn open(party: &Party, client: &Client, out: &Out) -> Result<Self, Fault> {
         let progress = Progress::new(out.json(), out.say("reading the log", "正在读取日志"));
-        let (checkpoint, leaves) = receipt::leaves(client).await?;
-        let trust = receipt::trust(party, client).await?;
-        let (report, ledger) = verify(&trust, &checkpoint, &leaves)?;
+        let (log, trust) = (Fetched::all(client).await?, receipt::trust(party, client).await?);
+        let (report, ledger) = verify(&trust, &log)?;
         drop(progress);
         for finding in &report.faults {
             eprintln!("! {}", crate::output::plain(&finding.sentence(out.lang())));
         }
-        Ok(Self { leaves, ledger, trust })
+        Ok(Self { leaves: log.leaves, ledger, trust })
     }
 
     /// The name of a key.
@@ -70,12 +70,11 @@ impl Books {
     }
 }
 
-fn verify(trust: &Trust, checkpoint: &[u8], leaves: &[Vec<u8>]) -> Result<(Report, Ledger), Fault> {
-    // why: a receipt of so many parties that its attestations stand beside it is not billed here.
-    let beside = |_: &_| None;
+fn verify(trust: &Trust, log: &Fetched) -> Result<(Report, Ledger), Fault> {
+    let beside = |id: &StatementId| log.beside.get(id).cloned();
     let mut verifier = Verifier::new(trust, TrustSource::Pinned, Scope::WholeLog, &beside)?;
-    leaves.iter().for_each(|leaf| verifier.leaf(leaf));
-    Ok(verifier.finish_books(checkpoint, [], []))
+    log.leaves.iter().for_each(|leaf| verifier.leaf(leaf));
+    Ok(verifier.finish_books(&log.checkpoint, [], []))
 }
 
 /// Signs a statement as this party and has it put into the log; gives its leaf.
