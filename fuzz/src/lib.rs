@@ -2,6 +2,7 @@
 //! allocate past its cap", each target holds a law of its decoder: what was read, written again, gives the
 //! same bytes or the same value.
 
+mod cases;
 mod csv;
 mod dealt;
 mod examples;
@@ -86,6 +87,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "dispute", run: money::dispute, seeds: money::dispute_seeds },
     Target { name: "ruling", run: money::ruling, seeds: money::ruling_seeds },
     Target { name: "valuation", run: money::valuation, seeds: money::valuation_seeds },
+    Target { name: "case_opening", run: cases::opening, seeds: cases::opening_seeds },
+    Target { name: "case_step", run: cases::step, seeds: cases::step_seeds },
     Target { name: "ledger", run: money::ledger, seeds: money::ledger_seeds },
     Target { name: "filter", run: text::filter, seeds: examples::filters },
     Target { name: "decimal", run: text::decimal, seeds: examples::decimals },

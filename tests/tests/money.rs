@@ -154,6 +154,24 @@ fn one_receipt(world: &World) {
     assert!(text.contains("script-src 'sha256-") && text.contains("receipt.attestation_missing"), "{text}");
 }
 
+/// The report of the time follows from the bundle, and a changed amount does not.
+fn reported(world: &World) {
+    let (page, bundle) = (world.folder().join("q4.html"), world.folder().join("q4.bundle"));
+    let (page, bundle) = (shown(&page), shown(&bundle));
+    let trust = shown(&world.folder().join("group.trust"));
+    let times = ["--from", "2020-01-01", "--until", "2099-01-01"];
+    let wrote =
+        world.run("authority", &[&["report"], &times[..], &["--out", &page, "--bundle", &bundle]].concat()).ok();
+    let held = verify(&[&bundle, "--trust", &trust, "--report", &page]).ok();
+    assert_eq!(held["proofs"], wrote["proofs"]);
+    assert!(held["proofs"].as_u64() >= Some(6), "{held}");
+    let text = std::fs::read_to_string(&page).unwrap();
+    assert!(text.contains("100.00 CNY"), "{text}");
+    std::fs::write(&page, text.replacen("100.00 CNY", "100.01 CNY", 1)).unwrap();
+    let wrong = verify(&[&bundle, "--trust", &trust, "--report", &page]);
+    assert_eq!((wrong.status, &wrong.json["error"]["code"]), (6, &json!("log.proof")));
+}
+
 /// The hash of a leaf that a table has rows of.
 fn leaf_hash_in(world: &World, table: &str) -> String {
     let first =
@@ -248,6 +266,7 @@ fn a_period_is_used_disputed_closed_settled_and_exported() {
     assert_eq!(positions(&settlement)["lab"], -(SUBSCRIPTION as i64 + agreed));
     exports(&world);
     one_receipt(&world);
+    reported(&world);
     speaks(&world);
 }
 
@@ -282,7 +301,7 @@ fn the_commands_of_the_page_are_those_of_the_program() {
         let words: Vec<&str> =
             line.split_whitespace().skip(1).skip_while(|w| *w == "--home" || w.starts_with('/')).collect();
         let verb: Vec<&str> = match words[0] {
-            "export" => vec!["export"],
+            one @ ("export" | "report") => vec![one],
             _ => words[..2].to_vec(),
         };
         let output = Command::new(program("tacit")).args(&verb).arg("--help").output().unwrap();

@@ -284,6 +284,21 @@ impl Store {
             .map_err(|e| self.note(&e))
     }
 
+    /// Contracts that the owner has revoked, and when.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn revocations(&self) -> Result<Vec<(ContractId, UnixMillis)>> {
+        let rows: Vec<(Vec<u8>, i64)> = sqlx::query_as("SELECT contract, at FROM revocations ORDER BY at")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|e| fault(&e))?;
+        let one = |(bytes, at): &(Vec<u8>, i64)| {
+            Ok((ContractId(id32(bytes, "a revocation")?), UnixMillis(u64::try_from(*at).unwrap_or_default())))
+        };
+        rows.iter().map(one).collect()
+    }
+
     /// Open jobs that rest on a contract which the owner has revoked since.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use tacit_crypto::{Body, Statement, StatementError};
 use tacit_types::limits::LEAF_BYTES_MAX;
 use tacit_types::{Code, Fault, Hash, Name, NodeId};
 
+use crate::cases::Said;
 use crate::money::Money;
 use crate::receipt::{Attestation, JointReceipt};
 
@@ -87,6 +88,8 @@ pub enum Leaf {
     Attestation(Statement<Attestation>),
     /// A statement of money: a price plan, a charge, a settlement and what belongs to them.
     Money(Envelope, Box<Money>),
+    /// A statement of a case: a complaint, an incident, a conduct record, or a step of one.
+    Case(Envelope, Box<Said>),
     /// A statement of a type that this version does not know, kept as it is.
     Other(Envelope),
 }
@@ -114,8 +117,11 @@ impl Leaf {
             return Ok(Leaf::Genesis(genesis));
         }
         let envelope = Envelope::verify(bytes).map_err(refused)?;
-        Ok(match Money::read(&envelope.kind, &envelope.body)? {
-            Some(money) => Leaf::Money(envelope, Box::new(money)),
+        if let Some(money) = Money::read(&envelope.kind, &envelope.body)? {
+            return Ok(Leaf::Money(envelope, Box::new(money)));
+        }
+        Ok(match Said::read(&envelope.kind, &envelope.body)? {
+            Some(said) => Leaf::Case(envelope, Box::new(said)),
             None => Leaf::Other(envelope),
         })
     }
@@ -127,7 +133,7 @@ impl Leaf {
             Leaf::KeyEvent(_) => KeyEvent::TYPE,
             Leaf::Receipt(_) => JointReceipt::TYPE,
             Leaf::Attestation(_) => Attestation::TYPE,
-            Leaf::Money(envelope, _) | Leaf::Other(envelope) => &envelope.kind,
+            Leaf::Money(envelope, _) | Leaf::Case(envelope, _) | Leaf::Other(envelope) => &envelope.kind,
         }
     }
 }

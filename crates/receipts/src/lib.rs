@@ -16,6 +16,7 @@
 
 pub mod bundle;
 pub mod call;
+pub mod cases;
 pub mod chain;
 pub mod checkpoint;
 pub mod leaf;
@@ -24,17 +25,19 @@ pub mod merkle;
 pub mod money;
 pub mod note;
 pub mod page;
+pub mod printed;
 pub mod proof;
 pub mod receipt;
 pub mod record;
 pub mod report;
 pub mod tiles;
 pub mod verify;
-
+pub mod warn;
 pub mod witness;
 
 pub use bundle::{Bundle, PartyKey, Proven, Trust};
 pub use call::{Call, CallProof, Window, request_hash};
+pub use cases::Cases;
 pub use checkpoint::{Checkpoint, Quorum, SignedCheckpoint};
 pub use leaf::{Genesis, KeyCard, KeyEvent, Leaf};
 pub use log::{Log, Plan, Write};

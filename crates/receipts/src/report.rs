@@ -94,6 +94,13 @@ pub enum Notice {
         /// How many.
         count: u64,
     },
+    /// A case whose answer or decision is overdue by a witness's clock.
+    CaseOverdue {
+        /// The leaf that opened it.
+        leaf: u64,
+        /// When it was due.
+        due: String,
+    },
     /// A promise that is not due yet by a witness's clock.
     PromisePending {
         /// The digest of its record, shortened.
@@ -140,6 +147,10 @@ impl Notice {
             Notice::Unattested { count } => (
                 format!("{count} receipts of attempts without a result lack the attestation of a party that was away"),
                 format!("{count} 份无结果尝试的凭证缺少当时不在线的一方的证明"),
+            ),
+            Notice::CaseOverdue { leaf, due } => (
+                format!("the case of leaf {leaf} was to be answered or decided by {due}"),
+                format!("条目 {leaf} 的案件应于 {due} 前答复或裁定"),
             ),
             Notice::PromisePending { usage } => (
                 format!("the receipt of record {usage} was promised and is not due yet"),
@@ -272,6 +283,7 @@ mod tests {
             Notice::LinesIgnored { count: 7 },
             Notice::BesideUnused { count: 7 },
             Notice::Unattested { count: 7 },
+            Notice::CaseOverdue { leaf: 7, due: "7".into() },
             Notice::PromisePending { usage: "7".into() },
         ];
         for notice in notices {

@@ -12,10 +12,11 @@ use tacit_crypto::{Statement, sha256};
 use tacit_types::{Attempt, Code, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
 
 use crate::bundle::{Bundle, PartyKey, Proven, Trust};
+use crate::cases::{Cases, Said};
 use crate::chain::Chains;
 use crate::checkpoint::{Checkpoint, Cosigned, Quorum, SignedCheckpoint};
 use crate::leaf::{GENESIS_LEAVES, Genesis, KeyEvent, Leaf};
-use crate::merkle::{MemTree, leaf_hash, root, verify_inclusion};
+use crate::merkle::{HashSource as _, MemTree, leaf_hash, root, verify_inclusion};
 use crate::money::{LeafRef, Ledger, Money, Valuation};
 use crate::note::VerifierKey;
 use crate::proof::LogProof;
@@ -59,6 +60,7 @@ pub struct Verifier<'a> {
     newest: Option<(UnixMillis, u64)>,
     flawed: BTreeSet<u64>,
     ledger: Ledger,
+    cases: Cases,
     unchecked: BTreeMap<String, u64>,
     report: Report,
 }
@@ -99,6 +101,7 @@ impl<'a> Verifier<'a> {
             newest: None,
             flawed: BTreeSet::new(),
             ledger: Ledger::new(&trust.origin),
+            cases: Cases::new(&trust.origin),
             unchecked: BTreeMap::new(),
             report,
         })
@@ -123,13 +126,13 @@ impl<'a> Verifier<'a> {
         self.finish_books(checkpoint, kept, promises).0
     }
 
-    /// The same, with what the log says about money.
+    /// The same, with what the log says about money and about cases.
     pub fn finish_books<'b>(
         mut self,
         checkpoint: &[u8],
         kept: impl IntoIterator<Item = &'b [u8]>,
         promises: impl IntoIterator<Item = &'b [u8]>,
-    ) -> (Report, Ledger) {
+    ) -> (Report, Ledger, Cases) {
         let (head, cosigned) = self.head(checkpoint);
         if let Some(head) = &head {
             let (size, found) = (self.tree.size(), self.tree.root());
@@ -283,6 +286,7 @@ impl<'a> Verifier<'a> {
             Leaf::Receipt(statement) => self.receipt(at, &statement),
             Leaf::Attestation(statement) => self.late_attestation(index, &statement),
             Leaf::Money(envelope, money) => self.money(at, &envelope, &money),
+            Leaf::Case(envelope, said) => self.case(at, &envelope, &said),
             Leaf::Other(envelope) => tally(&mut self.unchecked, &envelope.kind),
         }
     }
@@ -400,6 +404,21 @@ impl<'a> Verifier<'a> {
         }
     }
 
+    /// A statement of a case: by a party, and as the leaves before it have it. Of a single leaf only what stands in
+    /// the statement itself can be checked.
+    fn case(&mut self, at: LeafRef, envelope: &Envelope, said: &Said) {
+        if !self.held(&envelope.signer, at.index) {
+            let what = format!("a {} of {}", envelope.kind, envelope.signer.short());
+            return self.flaw(at.index, Fault::new(Code::ReceiptPartyUnknown, what));
+        }
+        let tree = &self.tree;
+        let before = |leaf: u64| tree.subtree(0, leaf).filter(|_| leaf < at.index);
+        let checked = if self.whole { self.cases.push(at, envelope, said, &before) } else { said.check() };
+        if let Err(fault) = checked {
+            self.flaw(at.index, fault);
+        }
+    }
+
     /// The checkpoint from which a valuation draws is one of this log, and witnesses saw it.
     fn drawn(&self, valuation: &Valuation) -> Result<(), Fault> {
         let Some((seed, note)) = valuation.seed.zip(valuation.note.as_ref()) else { return Ok(()) };
@@ -500,7 +519,7 @@ impl<'a> Verifier<'a> {
         self.attestation(index, statement);
     }
 
-    fn close(mut self, cosigned: &Cosigned) -> (Report, Ledger) {
+    fn close(mut self, cosigned: &Cosigned) -> (Report, Ledger, Cases) {
         if let (Some((issued, leaf)), Some(latest)) = (self.newest, cosigned.latest())
             && latest.plus(CLOCK_SKEW_MILLIS_MAX) < issued
         {
@@ -510,6 +529,12 @@ impl<'a> Verifier<'a> {
         let flawed = self.attempts.values().filter(|leaf| self.flawed.contains(leaf)).count() as u64;
         let twice = self.report.receipts.saturating_sub(self.attempts.len() as u64);
         self.report.valid = self.report.receipts.saturating_sub(flawed).saturating_sub(twice);
+        // By a witness's clock: what is missed by that time was missed.
+        for case in self.cases.iter() {
+            if let Some(due) = cosigned.latest().and_then(|now| case.overdue(now)) {
+                self.report.notice(Notice::CaseOverdue { leaf: case.at.index, due: due.to_string() });
+            }
+        }
         if self.unattested > 0 {
             self.report.notice(Notice::Unattested { count: self.unattested });
         }
@@ -518,7 +543,7 @@ impl<'a> Verifier<'a> {
             self.report.notice(Notice::Unchecked { kind, count });
         }
         self.report.faults.sort_by_key(|finding| finding.leaf.map_or(0, |leaf| leaf.saturating_add(1)));
-        (self.report, self.ledger)
+        (self.report, self.ledger, self.cases)
     }
 }
 

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::commands::case::CaseCommand;
 use crate::commands::money::{
-    ChargeCommand, DisputeCommand, ExportArgs, PeriodCommand, PriceCommand, SettlementCommand,
+    ChargeCommand, DisputeCommand, ExportArgs, PeriodCommand, PriceCommand, SettlementCommand, ValueCommand,
 };
+use crate::commands::report::ReportArgs;
+use crate::commands::warn::WarnArgs;
 
 /// Organisations compute together; raw data stays home; every use leaves a receipt.
 #[derive(Parser)]
@@ -88,12 +91,23 @@ pub enum Command {
     /// Look at settlements: who pays whom.
     #[command(subcommand)]
     Settlement(SettlementCommand),
+    /// What payees are worth together, for price plans that divide by worth.
+    #[command(subcommand)]
+    Value(ValueCommand),
     /// Dispute a use, answer, and resolve.
     #[command(subcommand)]
     Dispute(DisputeCommand),
+    /// Complaints, incidents and conduct records: open, answer, decide, look.
+    #[command(subcommand)]
+    Case(CaseCommand),
     /// Write rows of the log for other tools; each names its leaf and `tacit-verify --rows` checks it.
     #[command(after_help = "Example: tacit export focus --format csv --out costs.csv")]
     Export(ExportArgs),
+    /// Write the report of a quarter, or of any time, as a page to print with the proofs of what it rests on.
+    #[command(
+        after_help = "Example: tacit report --from 2026-10-01 --until 2027-01-01 --out q4.html --bundle log.bundle\nWhoever has the bundle makes the same page: tacit-verify log.bundle --trust group.trust --report q4.html"
+    )]
+    Report(ReportArgs),
     /// Check the coordinator's transparency log.
     #[command(subcommand)]
     Log(LogCommand),
@@ -519,4 +533,9 @@ pub enum ReceiptCommand {
 pub enum LogCommand {
     /// Read every tile and leaf and compare them with the signed checkpoint (at the coordinator).
     Fsck,
+    /// Early warning: rules over the log, each alert with the leaves that it rests on.
+    #[command(
+        after_help = "Examples: tacit log warn --config warn.toml\n          tacit log warn --bundle log.bundle --trust group.trust --json\nExit status: 0 no alert, 7 warnings alone, 6 an alarm. Rules and thresholds: docs/WARNING.md"
+    )]
+    Warn(WarnArgs),
 }

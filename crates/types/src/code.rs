@@ -318,6 +318,8 @@ codes! {
         "refer to a usage line of a receipt by its leaf's index and hash, and to the quantity that stands there", "请以条目的序号和哈希引用凭证的用量行及其现有用量";
     ReceiptDispute = "receipt.dispute", "a dispute or a ruling does not fit the leaf that it refers to, or comes too late", "异议或裁决与其引用的条目不符，或已逾期",
         "refer to a receipt by its leaf's index and hash, within the dispute window of the price plan", "请在价格方案的异议期内，以条目的序号和哈希引用凭证";
+    ReceiptCase = "receipt.case", "a complaint, an incident, a conduct record or a step of one does not fit the log", "投诉、事件、行为记录或其步骤与日志不符",
+        "see `tacit case show` for its state, whose turn it is and by when; name leaves by index and hash", "请用 `tacit case show` 查看其状态、轮到哪一方以及期限；请以序号和哈希引用条目";
     LogMalformed = "log.malformed", "a checkpoint, key or proof of the log cannot be read", "日志的检查点、密钥或证明无法读取",
         "fetch it again from the log or a mirror", "请从日志或镜像重新获取";
     LogSignature = "log.signature", "the checkpoint is not signed by the log's key", "检查点不是由日志密钥签署",

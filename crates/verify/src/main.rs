@@ -25,7 +25,7 @@ use tacit_receipts::money::export::Context;
 use tacit_receipts::money::lines::{self, Checked};
 use tacit_receipts::note::NOTE_BYTES_MAX;
 use tacit_receipts::{
-    Bundle, CallProof, Checkpoint, Leaf, Money, Report, Trust, request_hash, verify_bundle, verify_files,
+    Bundle, CallProof, Checkpoint, Leaf, Money, Report, Trust, printed, request_hash, verify_bundle, verify_files,
 };
 use tacit_types::{Code, Fault, Hash, Lang, NodeId};
 
@@ -40,7 +40,8 @@ use tacit_types::{Code, Fault, Hash, Lang, NodeId};
         tacit-verify --dir mirror/ --trust group.trust --json\n  \
         tacit-verify --fork one.checkpoint other.checkpoint --trust group.trust\n  \
         tacit-verify evidence.bundle --trust group.trust --call call.proof --key C-1001\n  \
-        tacit-verify evidence.bundle --trust group.trust --rows costs.csv\n\n\
+        tacit-verify evidence.bundle --trust group.trust --rows costs.csv\n  \
+        tacit-verify evidence.bundle --trust group.trust --report q4.html\n\n\
         Exit status: 0 everything is valid (with --fork: the fork is proven), 1 a file cannot be read, 2 wrong arguments, 6 something is not valid.\n\
         Limit: a job that all of its parties hide together is in no log, and no verification can find it."
 )]
@@ -73,6 +74,10 @@ struct Args {
     /// Rows that `tacit export` wrote: shows that each is one that a leaf of the bundle gives.
     #[arg(long, value_name = "FILE", requires = "bundle", conflicts_with = "call")]
     rows: Option<PathBuf>,
+
+    /// A report that `tacit report` wrote: shows that the bundle gives it, to the byte. Needs --trust.
+    #[arg(long, value_name = "FILE", requires_all = ["bundle", "trust"], conflicts_with_all = ["call", "rows"])]
+    report: Option<PathBuf>,
 
     /// Print the report as JSON.
     #[arg(long)]
@@ -169,12 +174,24 @@ fn exported(args: &Args, file: &Path) -> Result<Checked, Fault> {
     lines::check(&text, leaves, &context)
 }
 
+/// Makes a report again from the bundle, and compares. What the log has wrong is in the report itself.
+fn reported(args: &Args, file: &Path) -> Result<u64, Fault> {
+    let (Some(bundle), Some(trust)) = (&args.bundle, trust(args)?) else {
+        return Err(Fault::new(Code::ArgsInvalid, "a bundle and --trust are needed"));
+    };
+    let bundle = Bundle::parse(&files::read(bundle, BUNDLE_BYTES_MAX)?)?;
+    let text = String::from_utf8(files::read(file, BUNDLE_BYTES_MAX)?);
+    let text = text.map_err(|_| Fault::new(Code::LogProof, format!("{}: it is no text", file.display())))?;
+    printed::check(&text, &bundle, &trust)
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let lang = args.lang.into();
-    let outcome = match &args.fork {
-        Some(notes) => fork(&args, notes).map(|heads| (page::fork(&heads, args.json, lang), 0)),
-        None => verify(&args).and_then(|report| {
+    let outcome = match (&args.fork, &args.report) {
+        (None, Some(file)) => reported(&args, file).map(|proofs| (page::report(proofs, args.json, lang), 0)),
+        (Some(notes), _) => fork(&args, notes).map(|heads| (page::fork(&heads, args.json, lang), 0)),
+        (None, None) => verify(&args).and_then(|report| {
             if let (Some(file), true) = (&args.call, report.is_valid()) {
                 return call(&args, file).map(|(proof, leaf)| (page::call(&proof, leaf, args.json, lang), 0));
             }

@@ -128,6 +128,12 @@ struct Exported {
 }
 
 #[derive(Serialize)]
+struct Reported {
+    ok: bool,
+    proofs: u64,
+}
+
+#[derive(Serialize)]
 struct Fork<'a> {
     ok: bool,
     code: Code,
@@ -187,6 +193,17 @@ pub fn rows(found: Checked, json: bool, lang: Lang) -> String {
     format!(
         "ROWS HOLD: {rows} rows of {table}, each as its leaf gives it; {left_out} more are in the log and not here\n"
     )
+}
+
+/// A report that the log gives.
+pub fn report(proofs: u64, json: bool, lang: Lang) -> String {
+    match (json, lang) {
+        (true, _) => to_json(&Reported { ok: true, proofs }),
+        (false, Lang::En) => {
+            format!("REPORT HOLDS: the log gives it to the byte, with the proofs of {proofs} leaves\n")
+        }
+        (false, Lang::Zh) => format!("报告属实：与日志逐字节一致，附 {proofs} 个条目的证明\n"),
+    }
 }
 
 /// What kept the evidence from being read.

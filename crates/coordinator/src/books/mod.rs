@@ -10,11 +10,12 @@ use tacit_crypto::sha256;
 use tacit_crypto::statement::Envelope;
 use tacit_engine::FromCoordinator;
 use tacit_governance::SignedContract;
+use tacit_receipts::cases::Said;
 use tacit_receipts::merkle::leaf_hash;
-use tacit_receipts::money::PricePlan;
+use tacit_receipts::money::{LeafRef, PricePlan};
 use tacit_receipts::tiles::{TILE_WIDTH, beside_path};
-use tacit_receipts::verify::CLOCK_SKEW_MILLIS_MAX;
-use tacit_receipts::{Leaf, Ledger, Money, TileRead, TileReader};
+use tacit_receipts::verify::{Beside, CLOCK_SKEW_MILLIS_MAX};
+use tacit_receipts::{Cases, Leaf, Ledger, Money, TileRead, TileReader};
 use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault, Hash, NodeId};
 use tokio::sync::{Mutex, oneshot};
@@ -43,6 +44,9 @@ pub(crate) struct Books {
 #[derive(Default)]
 struct State {
     ledger: Ledger,
+    cases: Cases,
+    /// The hash of every leaf: a case names those that it rests on.
+    hashes: Vec<Hash>,
     /// The next leaf.
     next: u64,
     /// Where a party has said a thing: the same again is no news.
@@ -61,16 +65,38 @@ impl State {
         while self.next < size {
             let skip = usize::try_from(self.next % TILE_WIDTH).unwrap_or(usize::MAX);
             for leaf in reader.entries(self.next / TILE_WIDTH)?.into_iter().skip(skip) {
-                if let Err(fault) = self.ledger.follow(self.next, &leaf, &beside) {
-                    tracing::warn!(leaf = self.next, %fault, "a statement of money in the log is wrong");
-                } else if let Ok(Leaf::Money(envelope, _)) = Leaf::read(&leaf) {
-                    self.said.entry((envelope.signer, meaning(&envelope))).or_insert(self.next);
+                if let Err(fault) = self.take(&leaf, &beside) {
+                    tracing::warn!(leaf = self.next, %fault, "a statement in the log is wrong");
                 }
                 self.next = self.next.saturating_add(1);
             }
         }
         Ok(self)
     }
+
+    /// Takes the next leaf in.
+    fn take(&mut self, leaf: &[u8], beside: &Beside<'_>) -> Result<(), Fault> {
+        let at = LeafRef { index: self.next, hash: leaf_hash(leaf) };
+        let hashes = &self.hashes;
+        let said = match Leaf::read(leaf) {
+            Ok(Leaf::Case(envelope, said)) => {
+                let done = self.cases.push(at, &envelope, &said, &|leaf| hash_of(hashes, leaf));
+                done.map(|()| Some(envelope))
+            }
+            Ok(Leaf::Money(envelope, _)) => self.ledger.follow(self.next, leaf, beside).map(|()| Some(envelope)),
+            _ => self.ledger.follow(self.next, leaf, beside).map(|()| None),
+        };
+        self.hashes.push(at.hash);
+        if let Some(envelope) = said? {
+            // The newest: a step of a case may come again in words that were used before.
+            self.said.insert((envelope.signer, meaning(&envelope)), at.index);
+        }
+        Ok(())
+    }
+}
+
+fn hash_of(hashes: &[Hash], leaf: u64) -> Option<Hash> {
+    usize::try_from(leaf).ok().and_then(|leaf| hashes.get(leaf)).copied()
 }
 
 /// Looks at the log as far as it is durable. The first look reads all of it.
@@ -82,7 +108,7 @@ async fn with_log<T>(shared: &Shared, look: impl FnOnce(&State) -> Result<T, Fau
     let size = *shared.log.durable.borrow();
     let before = state.take();
     let (folder, origin) = (shared.folder.clone(), shared.log_key.name().to_owned());
-    let begin = move || State { ledger: Ledger::new(&origin), ..State::default() };
+    let begin = move || State { ledger: Ledger::new(&origin), cases: Cases::new(&origin), ..State::default() };
     let follow = move || before.unwrap_or_else(begin).follow(&folder, size);
     let now = spawn_blocking(follow).await.map_err(|e| Fault::new(Code::Internal, e.to_string()))??;
     let seen = look(&now);
@@ -90,14 +116,42 @@ async fn with_log<T>(shared: &Shared, look: impl FnOnce(&State) -> Result<T, Fau
     seen
 }
 
-/// Takes a party's statement of money. The answer comes once it is in a published checkpoint; what the party has said
+/// What a party says.
+enum Words {
+    Money(Box<Money>),
+    Case(Box<Said>),
+}
+
+impl Words {
+    /// Whether the same, once it stands at a place, is no news. A step is, as long as no other came after it.
+    fn is_news_no_more(&self, state: &State, place: u64) -> bool {
+        let Words::Case(said) = self else { return true };
+        let Said::Goes(step) = said.as_ref() else { return true };
+        let last = state.cases.get(step.case.index).and_then(|case| case.steps.last());
+        last.is_some_and(|(leaf, ..)| *leaf == place)
+    }
+}
+
+/// Whom a case is about and who decides it are enrolled: else nobody could ever answer.
+fn enrolled(shared: &Shared, said: &Said) -> Result<(), Fault> {
+    let Said::Opens(_, opening) = said else { return Ok(()) };
+    let roster = shared.roster();
+    match opening.about.iter().chain([&opening.decider]).find(|key| roster.by_node(key).is_none()) {
+        Some(stranger) => Err(Fault::new(Code::ReceiptPartyUnknown, format!("{} is not enrolled", stranger.short()))),
+        None => Ok(()),
+    }
+}
+
+/// Takes a party's statement of money or of a case. The answer comes once it is in a published checkpoint; what the party has said
 /// before is answered with its leaf.
 ///
 /// # Errors
 /// What a verifier would find wrong with the statement; `receipt.pending` while it, or one before it, waits for the log.
 pub(crate) async fn say(shared: &Arc<Shared>, party: &Party, statement: Blob) -> Result<FromCoordinator, Fault> {
-    let Leaf::Money(envelope, money) = Leaf::read(&statement)? else {
-        return Err(Fault::new(Code::ReceiptMalformed, "it is no statement of money"));
+    let (envelope, words) = match Leaf::read(&statement)? {
+        Leaf::Money(envelope, money) => (envelope, Words::Money(money)),
+        Leaf::Case(envelope, said) => (envelope, Words::Case(said)),
+        _ => return Err(Fault::new(Code::ReceiptMalformed, "it is no statement of money or of a case")),
     };
     if envelope.signer != party.row.node {
         return Err(Fault::new(Code::NetRefused, format!("it is signed by {}", envelope.signer.short())));
@@ -108,8 +162,13 @@ pub(crate) async fn say(shared: &Arc<Shared>, party: &Party, statement: Blob) ->
     if early || late {
         return Err(Fault::new(Code::ReceiptTime, format!("it is of {}; here it is {now}", envelope.issued_at)));
     }
-    if let Money::Plan(plan) = money.as_ref() {
-        plan_of_contract(shared, plan).await?;
+    match &words {
+        Words::Money(money) => {
+            if let Money::Plan(plan) = money.as_ref() {
+                plan_of_contract(shared, plan).await?;
+            }
+        }
+        Words::Case(said) => enrolled(shared, said)?,
     }
     let pending = |what: &str| Fault::new(Code::ReceiptPending, what);
     let mut under_way = shared.books.under_way.lock().await;
@@ -121,8 +180,13 @@ pub(crate) async fn say(shared: &Arc<Shared>, party: &Party, statement: Blob) ->
     }
     let key = (envelope.signer, meaning(&envelope));
     let judge = |state: &State| match state.said.get(&key) {
-        Some(place) => Ok(Some(*place)),
-        None => state.ledger.allows(state.next, &envelope, &money).map(|()| None),
+        Some(place) if words.is_news_no_more(state, *place) => Ok(Some(*place)),
+        _ => match &words {
+            Words::Money(money) => state.ledger.allows(state.next, &envelope, money).map(|()| None),
+            Words::Case(said) => {
+                state.cases.allows(&envelope, said, &|leaf| hash_of(&state.hashes, leaf)).map(|()| None)
+            }
+        },
     };
     if let Some(place) = with_log(shared, judge).await? {
         let published = shared.log.published.borrow().as_deref().map_or(0, |c| c.checkpoint().size);

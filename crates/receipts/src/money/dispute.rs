@@ -1,6 +1,5 @@
 //! Disputes: that a use is not as its receipt has it, what the other side says, and how it ends.
 
-use tacit_crypto::Body;
 use tacit_types::{Code, Fault, Hash};
 
 use super::statement::{LeafRef, REASON_BYTES_MAX, common};
@@ -8,88 +7,70 @@ use super::statement::{LeafRef, REASON_BYTES_MAX, common};
 /// Hashes of evidence of a dispute, an answer or a ruling.
 pub const EVIDENCE_MAX: usize = 64;
 
-/// A party of a plan says that a use is not as its receipt has it. Until a ruling it is on hold: not billed.
-///
-/// ```cddl
-/// Dispute = { 1: version, 2: origin, 3: plan, 4: LeafRef, ? 5: line, 6: reason, 7: [* evidence_hash] }
-/// ```
-#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
-#[cbor(map)]
-pub struct Dispute {
-    /// [`MONEY_VERSION`](super::statement::MONEY_VERSION).
-    #[n(1)]
-    pub version: u32,
-    /// The log.
-    #[n(2)]
-    pub origin: String,
-    /// The hash of the plan's body.
-    #[n(3)]
-    pub plan: Hash,
-    /// The receipt.
-    #[n(4)]
-    pub original: LeafRef,
-    /// The usage line's place in its record; none disputes all of them.
-    #[n(5)]
-    pub line: Option<u32>,
-    /// Why, in words.
-    #[n(6)]
-    pub reason: String,
-    /// SHA-256 of documents that the parties exchange.
-    #[n(7)]
-    pub evidence: Vec<Hash>,
+statement! {
+    /// A party of a plan says that a use is not as its receipt has it. Until a ruling it is on hold: not billed.
+    ///
+    /// ```cddl
+    /// Dispute = { 1: version, 2: origin, 3: plan, 4: LeafRef, ? 5: line, 6: reason, 7: [* evidence_hash] }
+    /// ```
+    Dispute = "dispute" {
+        /// The hash of the plan's body.
+        #[n(3)]
+        pub plan: Hash,
+        /// The receipt.
+        #[n(4)]
+        pub original: LeafRef,
+        /// The usage line's place in its record; none disputes all of them.
+        #[n(5)]
+        pub line: Option<u32>,
+        /// Why, in words.
+        #[n(6)]
+        pub reason: String,
+        /// SHA-256 of documents that the parties exchange.
+        #[n(7)]
+        pub evidence: Vec<Hash>,
+    }
 }
 
-/// A party of the plan, or its arbiter, on a dispute that is open. It is for people: it changes no amount.
-///
-/// ```cddl
-/// Answer = { 1: version, 2: origin, 3: LeafRef, 4: reason, 5: [* evidence_hash] }
-/// ```
-#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
-#[cbor(map)]
-pub struct Answer {
-    /// [`MONEY_VERSION`](super::statement::MONEY_VERSION).
-    #[n(1)]
-    pub version: u32,
-    /// The log.
-    #[n(2)]
-    pub origin: String,
-    /// The dispute.
-    #[n(3)]
-    pub dispute: LeafRef,
-    /// What the party says, in words.
-    #[n(4)]
-    pub reason: String,
-    /// SHA-256 of documents that the parties exchange.
-    #[n(5)]
-    pub evidence: Vec<Hash>,
+statement! {
+    /// A party of the plan, or its arbiter, on a dispute that is open. It is for people: it changes no amount.
+    ///
+    /// ```cddl
+    /// Answer = { 1: version, 2: origin, 3: LeafRef, 4: reason, 5: [* evidence_hash] }
+    /// ```
+    Answer = "dispute-answer" {
+        /// The dispute.
+        #[n(3)]
+        pub dispute: LeafRef,
+        /// What the party says, in words.
+        #[n(4)]
+        pub reason: String,
+        /// SHA-256 of documents that the parties exchange.
+        #[n(5)]
+        pub evidence: Vec<Hash>,
+    }
 }
 
-/// The end of a dispute. In force like a [`Correction`]; that a use stands, who disputed it may say alone.
-///
-/// ```cddl
-/// Ruling = { 1: version, 2: origin, 3: LeafRef, 4: outcome, 5: reason, 6: [* evidence_hash] }
-/// ```
-#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
-#[cbor(map)]
-pub struct Ruling {
-    /// [`MONEY_VERSION`](super::statement::MONEY_VERSION).
-    #[n(1)]
-    pub version: u32,
-    /// The log.
-    #[n(2)]
-    pub origin: String,
-    /// The dispute.
-    #[n(3)]
-    pub dispute: LeafRef,
-    /// What becomes of the use.
-    #[n(4)]
-    pub outcome: Outcome,
-    /// Why, in words.
-    #[n(5)]
-    pub reason: String,
-    /// SHA-256 of documents that it rests on.
-    #[n(6)]
-    pub evidence: Vec<Hash>,
+statement! {
+    /// The end of a dispute. In force like a [`Correction`]; that a use stands, who disputed it may say alone.
+    ///
+    /// ```cddl
+    /// Ruling = { 1: version, 2: origin, 3: LeafRef, 4: outcome, 5: reason, 6: [* evidence_hash] }
+    /// ```
+    Ruling = "ruling" {
+        /// The dispute.
+        #[n(3)]
+        pub dispute: LeafRef,
+        /// What becomes of the use.
+        #[n(4)]
+        pub outcome: Outcome,
+        /// Why, in words.
+        #[n(5)]
+        pub reason: String,
+        /// SHA-256 of documents that it rests on.
+        #[n(6)]
+        pub evidence: Vec<Hash>,
+    }
 }
 
 /// What becomes of a disputed use.
@@ -104,45 +85,22 @@ pub enum Outcome {
     Void,
 }
 
-impl Body for Dispute {
-    const TYPE: &'static str = "dispute";
-}
-impl Body for Answer {
-    const TYPE: &'static str = "dispute-answer";
-}
-impl Body for Ruling {
-    const TYPE: &'static str = "ruling";
-}
-
-impl Dispute {
-    /// Checks the statement by itself.
-    ///
-    /// # Errors
-    /// `receipt.dispute`.
-    pub fn check(&self) -> Result<(), Fault> {
-        argued(self.version, &self.origin, &self.reason, &self.evidence)
-    }
+/// What each of the three is checked for by itself.
+macro_rules! argued {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// Checks the statement by itself.
+            ///
+            /// # Errors
+            /// `receipt.dispute`.
+            pub fn check(&self) -> Result<(), Fault> {
+                argued(self.version, &self.origin, &self.reason, &self.evidence)
+            }
+        }
+    )*};
 }
 
-impl Answer {
-    /// Checks the statement by itself.
-    ///
-    /// # Errors
-    /// `receipt.dispute`.
-    pub fn check(&self) -> Result<(), Fault> {
-        argued(self.version, &self.origin, &self.reason, &self.evidence)
-    }
-}
-
-impl Ruling {
-    /// Checks the statement by itself.
-    ///
-    /// # Errors
-    /// `receipt.dispute`.
-    pub fn check(&self) -> Result<(), Fault> {
-        argued(self.version, &self.origin, &self.reason, &self.evidence)
-    }
-}
+argued!(Dispute, Answer, Ruling);
 
 fn argued(version: u32, origin: &str, reason: &str, evidence: &[Hash]) -> Result<(), Fault> {
     let lists =

@@ -104,7 +104,7 @@ impl Format {
 }
 
 /// Text without a character that HTML gives a meaning, on one line.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

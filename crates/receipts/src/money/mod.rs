@@ -12,6 +12,9 @@
 //! Rows for other tools come from [`export`]: JSON Lines, CSV, and the columns of FOCUS 1.2. Parquet is not here:
 //! a crate that has arrow may write the same rows.
 
+#[macro_use]
+mod body;
+
 pub mod amount;
 pub mod dispute;
 pub mod export;

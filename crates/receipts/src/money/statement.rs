@@ -3,7 +3,7 @@
 //! They name periods by leaves, so that everyone agrees which receipts belong to one, and other leaves by index and
 //! hash.
 
-use tacit_crypto::{Body, cbor, sha256};
+use tacit_crypto::{cbor, sha256};
 use tacit_types::{Code, ContractId, Fault, Hash, NodeId, Unit, UnixMillis};
 
 pub use super::dispute::{Answer, Dispute, EVIDENCE_MAX, Outcome, Ruling};
@@ -90,37 +90,31 @@ pub struct LeafRef {
     pub hash: Hash,
 }
 
-/// What one party counts for a period: signed by the party.
-///
-/// ```cddl
-/// PeriodClose = { 1: version, 2: origin, 3: Period, ? 4: first_seq, ? 5: last_seq, 6: count,
-///   7: [* { 1: contract, 2: unit, 3: quantity }] }
-/// ```
-#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
-#[cbor(map)]
-pub struct PeriodClose {
-    /// [`MONEY_VERSION`].
-    #[n(1)]
-    pub version: u32,
-    /// The log.
-    #[n(2)]
-    pub origin: String,
-    /// The period.
-    #[n(3)]
-    pub period: Period,
-    /// The least number among the party's attestations in the leaves of the period; none without any.
-    #[n(4)]
-    pub first_seq: Option<u64>,
-    /// The greatest.
-    #[n(5)]
-    pub last_seq: Option<u64>,
-    /// How many they are.
-    #[n(6)]
-    pub count: u64,
-    /// Every quantity of class A or B in the open, in receipts of the period with a result that name the party: summed
-    /// by contract and unit, ascending.
-    #[n(7)]
-    pub sums: Vec<UnitSum>,
+statement! {
+    /// What one party counts for a period: signed by the party.
+    ///
+    /// ```cddl
+    /// PeriodClose = { 1: version, 2: origin, 3: Period, ? 4: first_seq, ? 5: last_seq, 6: count,
+    ///   7: [* { 1: contract, 2: unit, 3: quantity }] }
+    /// ```
+    PeriodClose = "period-close" {
+        /// The period.
+        #[n(3)]
+        pub period: Period,
+        /// The least number among the party's attestations in the leaves of the period; none without any.
+        #[n(4)]
+        pub first_seq: Option<u64>,
+        /// The greatest.
+        #[n(5)]
+        pub last_seq: Option<u64>,
+        /// How many they are.
+        #[n(6)]
+        pub count: u64,
+        /// Every quantity of class A or B in the open, in receipts of the period with a result that name the party: summed
+        /// by contract and unit, ascending.
+        #[n(7)]
+        pub sums: Vec<UnitSum>,
+    }
 }
 
 /// A sum of a period's close.
@@ -138,61 +132,55 @@ pub struct UnitSum {
     pub quantity: u64,
 }
 
-/// What a payer owes under one plan for one period: signed by the coordinator, and the same for whoever rates.
-///
-/// The first charge of a period has nothing before it. A later one for the same period takes in what was corrected
-/// and ruled since, and is due with the difference alone.
-///
-/// ```cddl
-/// Charge = { 1: version, 2: origin, 3: plan, 4: Period, 5: as_of, 6: [* ChargeLine], 7: total, 8: before, 9: due,
-///   10: carried_in, 11: carried_out, 12: [* { 1: party, 2: fen }], 13: [* cause_leaf], ? 14: valuation_leaf }
-/// ChargeLine = { 1: item, ? 2: unit, 3: quantity, 4: fen }
-/// ```
-#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
-#[cbor(map)]
-pub struct Charge {
-    /// [`MONEY_VERSION`].
-    #[n(1)]
-    pub version: u32,
-    /// The log.
-    #[n(2)]
-    pub origin: String,
-    /// The hash of the plan's body.
-    #[n(3)]
-    pub plan: Hash,
-    /// The period.
-    #[n(4)]
-    pub period: Period,
-    /// The size of the log that was looked at: attestations, corrections, disputes and rulings below it count.
-    #[n(5)]
-    pub as_of: u64,
-    /// What the period costs.
-    #[n(6)]
-    pub lines: Vec<ChargeLine>,
-    /// The lines' sum in fen.
-    #[n(7)]
-    pub total: u64,
-    /// What earlier charges of this period were due with, in all.
-    #[n(8)]
-    pub before: u64,
-    /// `total` less `before`.
-    #[n(9)]
-    pub due: i64,
-    /// Permitted revenue that the period before left.
-    #[n(10)]
-    pub carried_in: u64,
-    /// Permitted revenue that is left to the next.
-    #[n(11)]
-    pub carried_out: u64,
-    /// What each party gets of what is due, ascending by party.
-    #[n(12)]
-    pub shares: Vec<Due>,
-    /// The leaves of corrections and rulings that changed this charge, ascending.
-    #[n(13)]
-    pub causes: Vec<u64>,
-    /// The leaf from which the valuation holds that the split used.
-    #[n(14)]
-    pub valuation: Option<u64>,
+statement! {
+    /// What a payer owes under one plan for one period: signed by the coordinator, and the same for whoever rates.
+    ///
+    /// The first charge of a period has nothing before it. A later one for the same period takes in what was corrected
+    /// and ruled since, and is due with the difference alone.
+    ///
+    /// ```cddl
+    /// Charge = { 1: version, 2: origin, 3: plan, 4: Period, 5: as_of, 6: [* ChargeLine], 7: total, 8: before, 9: due,
+    ///   10: carried_in, 11: carried_out, 12: [* { 1: party, 2: fen }], 13: [* cause_leaf], ? 14: valuation_leaf }
+    /// ChargeLine = { 1: item, ? 2: unit, 3: quantity, 4: fen }
+    /// ```
+    Charge = "charge" {
+        /// The hash of the plan's body.
+        #[n(3)]
+        pub plan: Hash,
+        /// The period.
+        #[n(4)]
+        pub period: Period,
+        /// The size of the log that was looked at: attestations, corrections, disputes and rulings below it count.
+        #[n(5)]
+        pub as_of: u64,
+        /// What the period costs.
+        #[n(6)]
+        pub lines: Vec<ChargeLine>,
+        /// The lines' sum in fen.
+        #[n(7)]
+        pub total: u64,
+        /// What earlier charges of this period were due with, in all.
+        #[n(8)]
+        pub before: u64,
+        /// `total` less `before`.
+        #[n(9)]
+        pub due: i64,
+        /// Permitted revenue that the period before left.
+        #[n(10)]
+        pub carried_in: u64,
+        /// Permitted revenue that is left to the next.
+        #[n(11)]
+        pub carried_out: u64,
+        /// What each party gets of what is due, ascending by party.
+        #[n(12)]
+        pub shares: Vec<Due>,
+        /// The leaves of corrections and rulings that changed this charge, ascending.
+        #[n(13)]
+        pub causes: Vec<u64>,
+        /// The leaf from which the valuation holds that the split used.
+        #[n(14)]
+        pub valuation: Option<u64>,
+    }
 }
 
 /// What a party gets, or gives back.
@@ -207,33 +195,27 @@ pub struct Due {
     pub fen: i64,
 }
 
-/// Charges of one currency, netted: signed by the coordinator.
-///
-/// ```cddl
-/// Settlement = { 1: version, 2: origin, 3: currency, 4: [+ LeafRef], 5: [* { 1: party, 2: fen }],
-///   6: [* { 1: from, 2: to, 3: fen }] }
-/// ```
-#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
-#[cbor(map)]
-pub struct Settlement {
-    /// [`MONEY_VERSION`].
-    #[n(1)]
-    pub version: u32,
-    /// The log.
-    #[n(2)]
-    pub origin: String,
-    /// ISO 4217.
-    #[n(3)]
-    pub currency: String,
-    /// The charges, ascending; each is settled once.
-    #[n(4)]
-    pub charges: Vec<LeafRef>,
-    /// What each party gets in all, or gives when below zero; ascending by party. They add up to zero.
-    #[n(5)]
-    pub positions: Vec<Due>,
-    /// The matrix: what one party pays another after both ways are set off. Ascending, without zeroes.
-    #[n(6)]
-    pub transfers: Vec<Transfer>,
+statement! {
+    /// Charges of one currency, netted: signed by the coordinator.
+    ///
+    /// ```cddl
+    /// Settlement = { 1: version, 2: origin, 3: currency, 4: [+ LeafRef], 5: [* { 1: party, 2: fen }],
+    ///   6: [* { 1: from, 2: to, 3: fen }] }
+    /// ```
+    Settlement = "settlement" {
+        /// ISO 4217.
+        #[n(3)]
+        pub currency: String,
+        /// The charges, ascending; each is settled once.
+        #[n(4)]
+        pub charges: Vec<LeafRef>,
+        /// What each party gets in all, or gives when below zero; ascending by party. They add up to zero.
+        #[n(5)]
+        pub positions: Vec<Due>,
+        /// The matrix: what one party pays another after both ways are set off. Ascending, without zeroes.
+        #[n(6)]
+        pub transfers: Vec<Transfer>,
+    }
 }
 
 /// A payment.
@@ -251,74 +233,62 @@ pub struct Transfer {
     pub fen: u64,
 }
 
-/// Another quantity for a usage line, under one plan. The receipt stays as it is. In force once everyone who signed
-/// the plan has signed the same bytes, or its arbiter has.
-///
-/// ```cddl
-/// Correction = { 1: version, 2: origin, 3: plan, 4: LeafRef, 5: line, 6: was, 7: quantity, 8: reason, ? 9: dispute }
-/// ```
-#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
-#[cbor(map)]
-pub struct Correction {
-    /// [`MONEY_VERSION`].
-    #[n(1)]
-    pub version: u32,
-    /// The log.
-    #[n(2)]
-    pub origin: String,
-    /// The hash of the plan's body.
-    #[n(3)]
-    pub plan: Hash,
-    /// The receipt.
-    #[n(4)]
-    pub original: LeafRef,
-    /// The usage line's place in its record.
-    #[n(5)]
-    pub line: u32,
-    /// What stood there until now, earlier corrections included.
-    #[n(6)]
-    pub was: u64,
-    /// What holds instead.
-    #[n(7)]
-    pub quantity: u64,
-    /// Why, in words.
-    #[n(8)]
-    pub reason: String,
-    /// The leaf of the dispute that it answers.
-    #[n(9)]
-    pub dispute: Option<u64>,
+statement! {
+    /// Another quantity for a usage line, under one plan. The receipt stays as it is. In force once everyone who signed
+    /// the plan has signed the same bytes, or its arbiter has.
+    ///
+    /// ```cddl
+    /// Correction = { 1: version, 2: origin, 3: plan, 4: LeafRef, 5: line, 6: was, 7: quantity, 8: reason, ? 9: dispute }
+    /// ```
+    Correction = "correction" {
+        /// The hash of the plan's body.
+        #[n(3)]
+        pub plan: Hash,
+        /// The receipt.
+        #[n(4)]
+        pub original: LeafRef,
+        /// The usage line's place in its record.
+        #[n(5)]
+        pub line: u32,
+        /// What stood there until now, earlier corrections included.
+        #[n(6)]
+        pub was: u64,
+        /// What holds instead.
+        #[n(7)]
+        pub quantity: u64,
+        /// Why, in words.
+        #[n(8)]
+        pub reason: String,
+        /// The leaf of the dispute that it answers.
+        #[n(9)]
+        pub dispute: Option<u64>,
+    }
 }
 
-/// What coalitions of payees are worth in a period, for splits by worth. In force like a [`Correction`].
-///
-/// ```cddl
-/// Valuation = { 1: version, 2: origin, 3: plan, 4: Period, ? 5: { 1: size, 2: root }, 6: [+ { 1: coalition, 2: value }],
-///   ? 7: cosigned_note }
-/// ```
-#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
-#[cbor(map)]
-pub struct Valuation {
-    /// [`MONEY_VERSION`].
-    #[n(1)]
-    pub version: u32,
-    /// The log.
-    #[n(2)]
-    pub origin: String,
-    /// The hash of the plan's body.
-    #[n(3)]
-    pub plan: Hash,
-    /// The period.
-    #[n(4)]
-    pub period: Period,
-    /// The witnessed checkpoint from which orders of arrival are drawn; for sampling alone.
-    #[n(5)]
-    pub seed: Option<SeenCheckpoint>,
-    /// Values by ascending coalition: exactly those that the split looks at.
-    #[n(6)]
-    pub values: Vec<CoalitionValue>,
-    /// The checkpoint's note with its cosignatures, when there is a seed.
-    #[n(7)]
-    pub note: Option<minicbor::bytes::ByteVec>,
+statement! {
+    /// What coalitions of payees are worth in a period, for splits by worth. In force like a [`Correction`].
+    ///
+    /// ```cddl
+    /// Valuation = { 1: version, 2: origin, 3: plan, 4: Period, ? 5: { 1: size, 2: root }, 6: [+ { 1: coalition, 2: value }],
+    ///   ? 7: cosigned_note }
+    /// ```
+    Valuation = "valuation" {
+        /// The hash of the plan's body.
+        #[n(3)]
+        pub plan: Hash,
+        /// The period.
+        #[n(4)]
+        pub period: Period,
+        /// The witnessed checkpoint from which orders of arrival are drawn; for sampling alone.
+        #[n(5)]
+        pub seed: Option<SeenCheckpoint>,
+        /// Values by ascending coalition: exactly those that the split looks at.
+        #[n(6)]
+        pub values: Vec<CoalitionValue>,
+        /// The checkpoint's note with its cosignatures, when there is a seed.
+        #[n(7)]
+        pub note: Option<minicbor::bytes::ByteVec>,
+    }
 }
 
 /// What a coalition is worth, in a scale of the parties' own.
@@ -331,22 +301,6 @@ pub struct CoalitionValue {
     /// The value.
     #[n(2)]
     pub value: u64,
-}
-
-impl Body for PeriodClose {
-    const TYPE: &'static str = "period-close";
-}
-impl Body for Charge {
-    const TYPE: &'static str = "charge";
-}
-impl Body for Settlement {
-    const TYPE: &'static str = "settlement";
-}
-impl Body for Correction {
-    const TYPE: &'static str = "correction";
-}
-impl Body for Valuation {
-    const TYPE: &'static str = "valuation";
 }
 
 /// Whether a text is a currency's code.

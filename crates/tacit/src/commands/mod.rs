@@ -1,6 +1,7 @@
 //! One file for each noun.
 
 mod alignment;
+pub mod case;
 mod contract;
 mod data;
 mod dealer;
@@ -15,12 +16,14 @@ mod model;
 pub mod money;
 mod online;
 mod receipt;
+pub mod report;
 mod scores;
 mod serve;
+pub mod warn;
 
 use tacit_types::Fault;
 
-use crate::cli::{Cli, Command, CoordinatorCommand, NodeCommand, ReceiptCommand};
+use crate::cli::{Cli, Command, CoordinatorCommand, LogCommand, NodeCommand, ReceiptCommand};
 use crate::output::Out;
 
 /// Runs a command and gives the exit status.
@@ -49,8 +52,12 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Fault> {
         Command::Period(command) => money::period(cli, out, command).await.map(|()| 0),
         Command::Charge(command) => money::charge(cli, out, command).await.map(|()| 0),
         Command::Settlement(command) => money::settlement(cli, out, command).await.map(|()| 0),
+        Command::Value(command) => money::value(cli, out, command).await.map(|()| 0),
         Command::Dispute(command) => money::dispute(cli, out, command).await.map(|()| 0),
+        Command::Case(command) => case::run(cli, out, command).await.map(|()| 0),
+        Command::Report(args) => report::run(cli, out, args).await.map(|()| 0),
         Command::Export(args) => money::export(cli, out, args).await.map(|()| 0),
-        Command::Log(_) => receipt::fsck(cli, out),
+        Command::Log(LogCommand::Fsck) => receipt::fsck(cli, out),
+        Command::Log(LogCommand::Warn(args)) => warn::run(cli, out, args).await,
     }
 }

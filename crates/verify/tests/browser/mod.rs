@@ -121,6 +121,7 @@ impl Browser {
     }
 
     /// Chooses a file in a field, as a reader does with the browser's own dialogue.
+    #[allow(dead_code, reason = "one of the tests chooses")]
     pub fn choose(&mut self, field: &str, file: &Path) {
         let root = self.call("DOM.getDocument", json!({}))["root"]["nodeId"].clone();
         let node = self.call("DOM.querySelector", json!({"nodeId": root, "selector": field}))["nodeId"].clone();
@@ -128,6 +129,7 @@ impl Browser {
     }
 
     /// Drops a file on the page.
+    #[allow(dead_code, reason = "one of the tests drops")]
     pub fn drop_file(&mut self, file: &Path) {
         for kind in ["dragEnter", "dragOver", "drop"] {
             let data = json!({"items": [], "files": [file], "dragOperationsMask": 1});
@@ -135,7 +137,16 @@ impl Browser {
         }
     }
 
+    /// The page as a PDF.
+    #[allow(dead_code, reason = "one of the tests prints")]
+    pub fn pdf(&mut self) -> Vec<u8> {
+        use base64::Engine as _;
+        let done = self.call("Page.printToPDF", json!({"printBackground": true, "preferCSSPageSize": true}));
+        base64::engine::general_purpose::STANDARD.decode(done["data"].as_str().unwrap()).unwrap()
+    }
+
     /// Addresses that were asked for since the start.
+    #[allow(dead_code, reason = "one of the tests asks")]
     pub fn requested(&self) -> Vec<String> {
         let asked = self.events.iter().filter(|e| e["method"] == "Network.requestWillBeSent");
         asked.map(|e| e["params"]["request"]["url"].as_str().unwrap_or_default().to_owned()).collect()

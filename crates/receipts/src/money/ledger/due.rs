@@ -79,7 +79,7 @@ impl Ledger {
         }
         let before = plan.before(&period, as_of)?;
         let used = self.used(id, plan, &period, as_of)?;
-        let valuation = self.valuations.get(&(*id, period)).filter(|(since, _)| *since < as_of);
+        let valuation = self.valued(id, &period).filter(|(since, _)| *since < as_of);
         let charges: Vec<&Charge> =
             before.iter().filter_map(|leaf| self.charges.get(leaf)).map(|c| &c.charge).collect();
         let carried_in = match charges.first() {

@@ -60,6 +60,11 @@ impl Ledger {
         (charges, withheld)
     }
 
+    /// The period of a plan that a cut would charge next; none when there is nothing to charge, or no such plan.
+    pub fn upcoming(&self, plan: &Hash, cut: Cut) -> Option<Period> {
+        self.plans.get(plan).and_then(|plan| self.next(plan, cut))
+    }
+
     /// Whether one of some charges has looked at this size of the log, or at more.
     fn looked(&self, charges: &[u64], as_of: u64) -> bool {
         charges.iter().filter_map(|leaf| self.charges.get(leaf)).any(|c| c.charge.as_of >= as_of)

@@ -4,7 +4,7 @@
 use tacit_crypto::statement::Envelope;
 use tacit_crypto::{cbor, sha256};
 use tacit_types::unit::Class;
-use tacit_types::{Code, Fault, Hash, NodeId};
+use tacit_types::{Code, Fault, Hash, NodeId, UnixMillis};
 
 use super::{Disputed, Ledger, Plan, Receipt};
 use crate::money::Money;
@@ -212,7 +212,7 @@ impl Ledger {
                 "its checkpoint is of a size before the period's end, or of one that the log has not reached",
             );
         }
-        if self.valuations.contains_key(&(valuation.plan, valuation.period)) {
+        if self.valued(&valuation.plan, &valuation.period).is_some() {
             return wrong("there is one in force for the period");
         }
         may(plan, signer, plan.arbiter)?;
@@ -225,6 +225,18 @@ impl Ledger {
             self.valuations.insert((valuation.plan, valuation.period), (leaf.index, valuation.clone()));
         }
         Ok(())
+    }
+
+    /// The valuation of a plan's period: of the same first leaf and times, and of the same receipts. Where the period
+    /// ends among leaves that are no receipts is open until its charge, and the valuation comes before that.
+    pub(super) fn valued(&self, plan: &Hash, period: &Period) -> Option<&(u64, Valuation)> {
+        let same = |own: &Period| {
+            let between = own.end.min(period.end)..own.end.max(period.end);
+            (own.from, own.until) == (period.from, period.until) && self.receipts.range(between).next().is_none()
+        };
+        let begin = |first| (*plan, Period { first, end: 0, from: UnixMillis(0), until: UnixMillis(0) });
+        let all = self.valuations.range(begin(period.first)..begin(period.first.saturating_add(1)));
+        all.filter(|((_, own), _)| same(own)).map(|(_, found)| found).next()
     }
 
     /// Whether a period is over, and the one after a party's last close.

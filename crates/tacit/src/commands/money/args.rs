@@ -77,6 +77,38 @@ pub enum SettlementCommand {
 }
 
 #[derive(Subcommand)]
+pub enum ValueCommand {
+    /// Write a file with every coalition of payees that a plan's division looks at, to be filled in.
+    #[command(
+        after_help = "Example: tacit value ask screening-2026 --until 2026-12-01 --out value.toml\nFor plans whose split is leave_one_out, shapley or shapley_sampled; once the period is over and before it is charged."
+    )]
+    Ask {
+        /// The contract: name, id or the beginning of an id.
+        contract: String,
+        /// The end of the period, as in `tacit period close`.
+        #[arg(long, value_name = "TIME")]
+        until: String,
+        /// The file to write.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Sign a file that was filled in and put it into the log.
+    #[command(after_help = "Example: tacit value draft value.toml")]
+    Draft {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Sign what another party put into the log. In force once payer and payees have, or the plan's arbiter.
+    #[command(after_help = "Example: tacit value sign 40")]
+    Sign {
+        /// Its place in the log.
+        leaf: u64,
+    },
+    /// Valuations, who has not signed yet, and how they divide.
+    List,
+}
+
+#[derive(Subcommand)]
 pub enum DisputeCommand {
     /// Say that a use is not as its receipt has it. It is not billed until this is resolved.
     #[command(

@@ -6,6 +6,7 @@ mod dispute;
 mod export;
 mod period;
 mod price;
+mod value;
 mod when;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use tacit_crypto::{Body, Statement, sha256};
 use tacit_engine::{FromCoordinator, ToCoordinator};
 use tacit_node::Client;
 use tacit_receipts::money::amount::decimal;
-use tacit_receipts::{Ledger, Report, Scope, Trust, TrustSource, Verifier};
+use tacit_receipts::{Cases, Ledger, Report, Scope, Trust, TrustSource, Verifier};
 use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault, Hash, NodeId, StatementId};
 
@@ -27,8 +28,11 @@ use crate::home::{Party, unexpected};
 use crate::output::Out;
 use crate::progress::Progress;
 
-pub use args::{ChargeCommand, DisputeCommand, ExportArgs, PeriodCommand, PriceCommand, SettlementCommand};
+pub use args::{
+    ChargeCommand, DisputeCommand, ExportArgs, PeriodCommand, PriceCommand, SettlementCommand, ValueCommand,
+};
 pub use price::terms_of_file;
+pub use when::parse as parse_time;
 
 /// How long a statement is handed in again while the log waits for witnesses.
 const SAY_WAIT: Duration = Duration::from_secs(60);
@@ -37,10 +41,14 @@ const EVIDENCE_BYTES_MAX: u64 = 1 << 30;
 
 /// A log, verified, and what it says about money.
 pub struct Books {
+    /// The checkpoint that covers the leaves.
+    pub checkpoint: Vec<u8>,
     /// Every leaf.
     pub leaves: Vec<Vec<u8>>,
     /// What they come to.
     pub ledger: Ledger,
+    /// The cases in it.
+    pub cases: Cases,
     /// The keys it was verified with.
     pub trust: Trust,
 }
@@ -50,12 +58,12 @@ impl Books {
     pub async fn open(party: &Party, client: &Client, out: &Out) -> Result<Self, Fault> {
         let progress = Progress::new(out.json(), out.say("reading the log", "正在读取日志"));
         let (log, trust) = (Fetched::all(client).await?, receipt::trust(party, client).await?);
-        let (report, ledger) = verify(&trust, &log)?;
+        let (report, ledger, cases) = verify(&trust, &log)?;
         drop(progress);
         for finding in &report.faults {
             eprintln!("! {}", crate::output::plain(&finding.sentence(out.lang())));
         }
-        Ok(Self { leaves: log.leaves, ledger, trust })
+        Ok(Self { checkpoint: log.checkpoint, leaves: log.leaves, ledger, cases, trust })
     }
 
     /// The name of a key.
@@ -70,7 +78,7 @@ impl Books {
     }
 }
 
-fn verify(trust: &Trust, log: &Fetched) -> Result<(Report, Ledger), Fault> {
+fn verify(trust: &Trust, log: &Fetched) -> Result<(Report, Ledger, Cases), Fault> {
     let beside = |id: &StatementId| log.beside.get(id).cloned();
     let mut verifier = Verifier::new(trust, TrustSource::Pinned, Scope::WholeLog, &beside)?;
     log.leaves.iter().for_each(|leaf| verifier.leaf(leaf));
@@ -78,7 +86,7 @@ fn verify(trust: &Trust, log: &Fetched) -> Result<(Report, Ledger), Fault> {
 }
 
 /// Signs a statement as this party and has it put into the log; gives its leaf.
-async fn say<T: Body>(party: &Party, client: &Client, out: &Out, body: T) -> Result<u64, Fault> {
+pub(super) async fn say<T: Body>(party: &Party, client: &Client, out: &Out, body: T) -> Result<u64, Fault> {
     let statement = Statement::sign(&party.keys.node, "money", tacit_node::now(), None, body);
     let request = ToCoordinator::Say(Blob(statement.bytes().to_vec()));
     let progress = Progress::new(out.json(), out.say("waiting for the log's witnesses", "正在等待日志见证方"));
@@ -99,7 +107,7 @@ async fn say<T: Body>(party: &Party, client: &Client, out: &Out, body: T) -> Res
 }
 
 /// The hashes of documents, which stay where they are.
-fn evidence(files: &[PathBuf]) -> Result<Vec<Hash>, Fault> {
+pub(super) fn evidence(files: &[PathBuf]) -> Result<Vec<Hash>, Fault> {
     let hash = |path: &PathBuf| -> Result<Hash, Fault> {
         let failed = |e: std::io::Error| Fault::new(Code::IoFailed, format!("{}: {e}", path.display()));
         if std::fs::metadata(path).map_err(failed)?.len() > EVIDENCE_BYTES_MAX {
@@ -164,6 +172,11 @@ pub async fn charge(cli: &Cli, out: &Out, command: &ChargeCommand) -> Result<(),
 /// Runs a `settlement` command.
 pub async fn settlement(cli: &Cli, out: &Out, command: &SettlementCommand) -> Result<(), Fault> {
     with_books!(cli, out, |party, client, books| period::settlements(&books, out, command))
+}
+
+/// Runs a `value` command.
+pub async fn value(cli: &Cli, out: &Out, command: &ValueCommand) -> Result<(), Fault> {
+    with_books!(cli, out, |party, client, books| value::run(&party, &client, &books, out, command).await)
 }
 
 /// Runs a `dispute` command.

@@ -33,12 +33,15 @@ struct Written {
     subscription: Option<String>,
     minimum: Option<String>,
     maximum: Option<String>,
-    /// equal, fixed, or the word of a unit: by each payee's own use of it.
+    /// equal; fixed; the word of a unit, by each payee's own use of it; leave_one_out, shapley or shapley_sampled, by
+    /// what the payees are worth together.
     #[serde(default = "equal")]
     split: String,
     /// Percent of each payee, for `split = "fixed"`.
     #[serde(default)]
     percent: BTreeMap<Name, String>,
+    /// Orders of arrival that are drawn, for `split = "shapley_sampled"`.
+    samples: Option<u32>,
     commission: Option<WrittenCommission>,
     arbiter: Option<Name>,
     #[serde(default = "month")]
@@ -202,6 +205,9 @@ impl Written {
     }
 
     fn split(&self, payees: &[NodeId], keys: &Keys<'_>) -> Result<Split, Fault> {
+        if self.split != "shapley_sampled" && self.samples.is_some() {
+            return Err(invalid("samples: for split = \"shapley_sampled\" alone"));
+        }
         if self.split != "fixed" && !self.percent.is_empty() {
             return Err(invalid("percent: for split = \"fixed\" alone"));
         }
@@ -215,6 +221,12 @@ impl Written {
                     return Err(invalid("percent: one for each payee"));
                 }
                 Ok(Split::Fixed { parts: parts.into_values().collect() })
+            }
+            "leave_one_out" => Ok(Split::LeaveOneOut),
+            "shapley" => Ok(Split::Shapley),
+            "shapley_sampled" => {
+                let samples = self.samples.ok_or_else(|| invalid("samples: how many orders of arrival are drawn"))?;
+                Ok(Split::ShapleySampled { samples })
             }
             word => Ok(Split::Proportional { unit: unit(word)? }),
         }
@@ -449,7 +461,11 @@ fn shown(books: &Books, out: &Out, plan: &PricePlan, signed: &BTreeSet<NodeId>) 
         Split::Equal => out.say("equal parts", "均分").to_owned(),
         Split::Fixed { .. } => out.say("agreed parts", "约定比例").to_owned(),
         Split::Proportional { unit } => format!("{} {}", out.say("by each one's own", "按各方自身用量："), unit.word()),
-        _ => out.say("by worth", "按贡献").to_owned(),
+        Split::LeaveOneOut => out.say("by what is lost without each", "按缺一损失").to_owned(),
+        Split::Shapley => out.say("by Shapley value", "按沙普利值").to_owned(),
+        Split::ShapleySampled { samples } => {
+            format!("{} {samples}", out.say("by sampled Shapley value, orders:", "按抽样沙普利值，抽样次数："))
+        }
     };
     rows.push(row(out.say("division", "分配"), split));
     if let Some(arbiter) = &plan.arbiter {
