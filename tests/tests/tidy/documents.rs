@@ -126,11 +126,12 @@ fn check(place: &str, text: &str) {
             assert!(kind.plan(&params, &parts).is_ok(), "{place}");
         }
         // The program's own test reads it with its own parser, and looks at the plan that it gives.
-        "price.toml" => {
+        // A test of the command line reads this sample with the parser of the command.
+        "price.toml" | "warn.toml" => {
             let _: toml::Table = toml::from_str(text).unwrap_or_else(|e| wrong(&e.to_string()));
         }
         _ => wrong(
-            "a sample begins with `# node.toml`, `# coordinator.toml`, `# contract.toml`, `# job.toml`, `# price.toml` or `# online.toml`",
+            "a sample begins with `# node.toml`, `# coordinator.toml`, `# contract.toml`, `# job.toml`, `# price.toml`, `# warn.toml` or `# online.toml`",
         ),
     }
 }
