@@ -216,6 +216,47 @@ fn a_thousand_rows_equal_plain_evaluation() {
     equal(&model, &dense(&model, &[8, 4], 1000), 1000, 1e-3);
 }
 
+/// 32,000 leaves: more is dealt for the 64 rows of a tile than fits a message.
+#[test]
+fn a_private_ensemble_of_five_hundred_trees_of_depth_six_scores_as_it_would_alone() {
+    let model = ensemble(500, 6, 12);
+    let job = private(&model, 2, json!({}));
+    equal(&model, &job, 2, 3e-6);
+}
+
+/// As many leaves as the documentation says; what is too large is refused with what to do about it.
+#[test]
+fn how_many_leaves_of_private_trees_fit() {
+    let model = ensemble(2, 6, 12);
+    let fits = |trees: usize, verified: bool| {
+        let mut job = private(&model, 2, json!({"trees": trees}));
+        job.written["verified"] = json!(verified);
+        job.plan().map(|_| String::new()).unwrap_or_else(|f| f.to_string())
+    };
+    assert_eq!((fits(1024, false), fits(120, true)), (String::new(), String::new()));
+    let refused = fits(160, true);
+    for part in ["refused.parameters", "160 private trees", "leave `verified` out", "tacit model divide"] {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
+    assert!(fits(1025, false).contains("65600 of at most 65536; an ensemble of more"), "{}", fits(1025, false));
+}
+
+#[test]
+#[ignore = "by hand: minutes"]
+fn sixty_six_rows_of_five_hundred_trees_take_two_tiles() {
+    let model = ensemble(500, 6, 12);
+    equal(&model, &private(&model, 66, json!({})), 66, 3e-6);
+    println!("{} MiB at the most", peak_mib());
+}
+
+/// The most memory of this process so far; 0 where the system does not say.
+#[expect(clippy::disallowed_methods, reason = "a test reads its own costs")]
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
 #[test]
 #[ignore = "by hand: takes minutes; the same with a thousand rows runs in each build"]
 fn a_hundred_thousand_rows_equal_plain_evaluation() {

@@ -2,7 +2,7 @@
 //! terms, and gets no share and no opened value.
 
 use tacit_crypto::Secret;
-use tacit_protocol::{Abort, Blame, Offence, Party};
+use tacit_protocol::{Abort, Blame, Gathered, Offence, Party};
 use tacit_types::{Hash, Seat, Step};
 use zeroize::Zeroizing;
 
@@ -212,12 +212,23 @@ impl<'a> Dealt<'a> {
         if length == 0 {
             return Ok(ErasedBytes::default());
         }
-        let until = self.terms.until(party);
-        let gathered = party.gather(&[dealer], step, length, until).await?;
-        let mut messages = self.terms.all(party, step, gathered)?;
-        let mut body = ErasedBytes::from(messages.remove(&dealer).unwrap_or_default());
-        if body.len() != length {
-            return Err(Blame::seat(dealer, Offence::Malformed).at(step));
+        // Chunk by chunk: it may be longer than a message that is gathered, and each chunk has its own time.
+        let mut body = ErasedBytes::from(Vec::with_capacity(length));
+        let from = [dealer].into();
+        loop {
+            let until = self.terms.until(party);
+            let Some(chunk) = party.chunk(&from, step, until).await? else {
+                let missing = Gathered { messages: Default::default(), missing: vec![dealer] };
+                return self.terms.all(party, step, missing).map(|_| ErasedBytes::default());
+            };
+            if chunk.total != length as u64 {
+                let offence = if chunk.total > length as u64 { Offence::Flow } else { Offence::Malformed };
+                return Err(Blame::seat(dealer, offence).at(step));
+            }
+            body.extend_from_slice(&chunk.bytes);
+            if chunk.last {
+                break;
+            }
         }
         if let (Some(expected), Some(after)) = (self.link, body.last_chunk::<32>().map(|c| Hash(*c))) {
             body.truncate(length - 32);

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::deal::Dealt;
 use crate::eval::{self, Opened, Value, Values};
 use crate::group::Group;
-use crate::plan::{Op, Plan, TILES_IN_FLIGHT};
+use crate::plan::{Op, Plan};
 use crate::prep::{Preprocessing, Stock, StreamKey, ZeroKeys};
 use crate::terms::Terms;
 use crate::value::{Released, Words};
@@ -265,10 +265,10 @@ struct Run<'a, M: Mode, S, K> {
 
 impl<M: Mode, S: Source, K: Sink> Run<'_, M, S, K> {
     async fn tiles(&mut self, party: &mut Party) -> Result<(), Abort> {
-        let (last, mut next) = (self.terms.plan.tiles(), 1);
+        let (last, most, mut next) = (self.terms.plan.tiles(), self.terms.plan.in_flight(), 1);
         let mut flight: VecDeque<Tile<M::Value>> = VecDeque::new();
         loop {
-            while flight.len() < TILES_IN_FLIGHT && next <= last {
+            while flight.len() < most && next <= last {
                 let tile = self.begin(party, next).await?;
                 flight.push_back(tile);
                 next += 1;

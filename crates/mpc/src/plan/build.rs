@@ -6,7 +6,7 @@ use tacit_types::{Code, Fault};
 use super::{
     AUDITS_MAX, EDGES_MAX, Kind, Node, Op, PLAN_OPS_MAX, Plan, Security, Stage, VALUE_COLUMNS_MAX, VALUE_ELEMENTS_MAX,
 };
-use super::{TILE_BYTES, TILE_ROWS_MAX, TILE_ROWS_MIN};
+use super::{DEALT_BYTES_MAX, TILE_BYTES, TILE_ROWS_MAX, TILE_ROWS_MIN};
 use crate::fx::{FX_BITS_MAX, Fx};
 use crate::group::{Group, PARTIES_MAX};
 use crate::ops::{FAN_IN_MAX, newton, smooth};
@@ -664,12 +664,16 @@ impl Builder {
             plan.nodes.iter().try_for_each(crate::verified::supports)?;
         }
         let (once, tiled) = (self.stages(&plan, false), self.stages(&plan, true));
-        let whole = plan.largest_message(&once, 1);
-        let least = plan.largest_message(&tiled, TILE_ROWS_MIN as usize);
-        let cap = tacit_types::limits::MESSAGE_BYTES_MAX as u64;
-        if whole > cap || least > cap {
-            return Err(refused(format!("a message of {} bytes", whole.max(least))));
+        let least = TILE_ROWS_MIN as usize;
+        let sent = plan.largest_sent(&once, 1).max(plan.largest_sent(&tiled, least));
+        if sent > tacit_types::limits::MESSAGE_BYTES_MAX as u64 {
+            return Err(refused(format!("a message of {sent} bytes")));
         }
+        let dealt = plan.dealt_bytes(&once, 1).max(plan.dealt_bytes(&tiled, least));
+        if dealt > DEALT_BYTES_MAX {
+            return Err(refused(format!("{dealt} bytes are dealt for {least} rows, at most {DEALT_BYTES_MAX}")));
+        }
+        let least = plan.largest_message(&tiled, least);
         let widest = self.nodes.iter().filter(|n| n.rows.is_none()).map(|n| u64::from(n.cols)).max().unwrap_or(1);
         let fits = (TILE_BYTES / least.max(1)).min(VALUE_ELEMENTS_MAX / (widest * TILE_ROWS_MIN)).max(1);
         plan.tile = (fits * TILE_ROWS_MIN).min(TILE_ROWS_MAX);

@@ -191,12 +191,21 @@ impl Plan {
         self.dealt_ids(tile).into_iter().map(|id| self.fixed_bytes(id, rows)).sum::<usize>() + link
     }
 
+    /// Bytes that are dealt for so many rows of these stages.
+    pub(crate) fn dealt_bytes(&self, stages: &[Stage], rows: usize) -> u64 {
+        let nodes = stages.iter().flat_map(|s| s.local.iter().chain(&s.joint));
+        nodes.map(|id| self.fixed_bytes(*id, rows) as u64).sum()
+    }
+
     /// Bytes of the largest message of a tile, dealt or between parties.
     pub(crate) fn largest_message(&self, stages: &[Stage], rows: usize) -> u64 {
-        let nodes = stages.iter().flat_map(|s| s.local.iter().chain(&s.joint));
-        let dealt: usize = nodes.map(|id| self.fixed_bytes(*id, rows)).sum();
+        self.dealt_bytes(stages, rows).max(self.largest_sent(stages, rows))
+    }
+
+    /// Bytes of the largest message between parties in so many rows of these stages.
+    pub(crate) fn largest_sent(&self, stages: &[Stage], rows: usize) -> u64 {
         let pairs = |f: &Flow, p: usize| (0..self.parties()).map(|q| f.bytes(p, q)).max().unwrap_or(0);
-        let mut largest = dealt as u64;
+        let mut largest = 0;
         for stage in stages {
             let flows: Vec<Vec<Vec<Flow>>> = stage.joint.iter().map(|id| self.flows(*id, rows)).collect();
             for round in 0..flows.iter().map(Vec::len).max().unwrap_or(0) {

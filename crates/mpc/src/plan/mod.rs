@@ -20,7 +20,7 @@ use crate::group::Group;
 use crate::verified::AUDITS_MAX;
 
 /// The most operations of a plan.
-pub const PLAN_OPS_MAX: usize = 4096;
+pub const PLAN_OPS_MAX: usize = 1 << 17;
 /// The most elements of one value that is there once, and of one tile's value.
 pub const VALUE_ELEMENTS_MAX: u64 = 1 << 22;
 /// The most columns of a value.
@@ -29,6 +29,11 @@ pub const VALUE_COLUMNS_MAX: u32 = 1 << 16;
 pub const EDGES_MAX: usize = 64;
 /// Bytes that one party sends another in a round of a tile, and that are dealt for it: rows are cut so.
 pub const TILE_BYTES: u64 = 2 << 20;
+/// Bytes that are dealt for the smallest tile at most. What is dealt streams, so it may be longer than a message; the party
+/// that gets it holds that of the tiles that it works on.
+pub const DEALT_BYTES_MAX: u64 = 512 << 20;
+/// Dealt bytes of all tiles that a party works on, where there is more than one.
+pub const DEALT_IN_FLIGHT: u64 = 64 << 20;
 /// Rows of the smallest tile, and what the rows of each are a multiple of.
 pub const TILE_ROWS_MIN: u64 = 64;
 /// The most rows of a tile.
@@ -242,6 +247,12 @@ impl Plan {
     /// Rows of the tiled values.
     pub fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// Tiles that a party works on at a time: fewer where much is dealt for each.
+    pub(crate) fn in_flight(&self) -> usize {
+        let dealt = self.tile_fixed_bytes(1).max(1) as u64;
+        usize::try_from(DEALT_IN_FLIGHT / dealt).unwrap_or(TILES_IN_FLIGHT).clamp(1, TILES_IN_FLIGHT)
     }
 
     /// How many tiles the rows are cut into; 0 for a plan without tiled values.

@@ -8,6 +8,7 @@ mod live;
 mod operations;
 mod privacy;
 mod verified;
+mod wide;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};

@@ -77,7 +77,8 @@ impl TreesParams {
         }
         let all = if private { self.leaves.saturating_mul(self.trees) } else { self.leaves };
         if self.leaves < if private { 2 } else { 1 } || all > LEAVES_MAX {
-            return wrong(format!("leaves: {}, in all trees {all} of at most {LEAVES_MAX}", self.leaves));
+            let what = format!("leaves: {}, in all trees {all} of at most {LEAVES_MAX}", self.leaves);
+            return wrong(what + "; an ensemble of more is trained with fewer trees or leaves");
         }
         if private && !(self.leaves.is_power_of_two() || self.leaves.is_multiple_of(64)) {
             return wrong(format!("leaves: {} is no power of two and no multiple of 64", self.leaves));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tacit_models::hidden::{HiddenLeaf, HiddenSplit, HiddenTree};
 use tacit_models::{Feature, HiddenTrees, TreesShape};
 use tacit_mpc::plan::{Bits, Num, Veiled};
-use tacit_types::{Columns, Fault, NodeId};
+use tacit_types::{Code, Columns, Fault, NodeId};
 
 use super::split::ERROR;
 use super::{Input, TreesParams};
@@ -93,7 +93,8 @@ impl PrivateTrees {
         let mut draft = plan.draft;
         let less = draft.less(margin)?;
         draft.hand(less)?;
-        let circuit = Arc::new(draft.finish(Scale { fraction_bits: shape.sum.bits, units })?);
+        let circuit = draft.finish(Scale { fraction_bits: shape.sum.bits, units });
+        let circuit = Arc::new(circuit.map_err(|fault| too_large(params, fault))?);
         Ok(Self { circuit, shape: Arc::new(shape), groups, model })
     }
 
@@ -128,6 +129,20 @@ impl PrivateTrees {
             })
         })
     }
+}
+
+/// What to do about an ensemble that is more than a job can hold.
+fn too_large(params: &TreesParams, fault: Fault) -> Fault {
+    if fault.code != Code::RefusedParameters {
+        return fault;
+    }
+    let verified = if params.score.verified.is_some() { ", leave `verified` out" } else { "" };
+    let what = format!(
+        "{} private trees of {} leaves are too many for a job: {}; divide the ensemble among the owners of its features \
+         (`tacit model divide`){verified}, or bring fewer trees",
+        params.trees, params.leaves, fault.what
+    );
+    Fault::new(fault.code, what)
 }
 
 /// The plan in the making.
