@@ -19,8 +19,8 @@ pub struct Sim {
     /// Seeds to run, the end not included; 0..1000 when absent, of `thousand` 1..2.
     #[arg(long, value_name = "A..B", value_parser = seeds)]
     seeds: Option<Range<u64>>,
-    /// `secagg`, `life`, `window`, or `thousand` seats, which takes minutes a seed; the first three, seed by seed
-    /// in turn, when absent.
+    /// `secagg`, `life`, `window`, `verified`, or `thousand` seats, which takes minutes a seed; the others, seed by
+    /// seed in turn, when absent.
     #[arg(long, value_parser = scenario)]
     scenario: Option<Scenario>,
     /// Kinds of faults that stay switched on, separated by commas; `none` for none.
@@ -61,7 +61,8 @@ fn scenario(text: &str) -> Result<Scenario, String> {
         "life" => Ok(Scenario::Life),
         "window" => Ok(Scenario::Window),
         "thousand" => Ok(Scenario::Thousand),
-        other => Err(format!("`{other}`: secagg, life, window or thousand")),
+        "verified" => Ok(Scenario::Verified),
+        other => Err(format!("`{other}`: secagg, life, window, thousand or verified")),
     }
 }
 
@@ -149,7 +150,8 @@ impl Sim {
     }
 
     fn options(&self, seed: u64) -> Options {
-        let turn = [Scenario::Life, Scenario::Secagg, Scenario::Life, Scenario::Secagg, Scenario::Window];
+        use Scenario::{Life, Secagg, Verified, Window};
+        let turn = [Life, Secagg, Life, Secagg, Window, Verified];
         let drawn = turn[(seed % turn.len() as u64) as usize]; // proof: less than its length.
         let only = self.faults.clone().map(|kinds| kinds.0);
         Options { only, bug: self.bug, ..Options::new(self.scenario.unwrap_or(drawn), seed) }

@@ -101,6 +101,12 @@ pub enum Bug {
     AskTwice,
     /// A recipient's node gives the answers of a batch to its calls in another order.
     MixAnswers,
+    /// A job that was to be verified is planned without.
+    RunUnverified,
+    /// The recipient takes numbers without checking their codes and the seal.
+    OpenUnchecked,
+    /// The dealer gets the seed of the seal, which is kept from it.
+    LeakSeal,
 }
 
 impl Bug {
@@ -138,6 +144,9 @@ impl Bug {
         Bug::ForgetAttestation,
         Bug::DropLate,
     ];
+
+    /// Those of verified scores.
+    pub const VERIFIED: &[Bug] = &[Bug::RunUnverified, Bug::OpenUnchecked, Bug::LeakSeal];
 
     /// Those of secure aggregation alone.
     pub const SECAGG: &[Bug] = &[

@@ -19,6 +19,7 @@ mod queue;
 mod run;
 mod secagg;
 mod trace;
+mod verified;
 mod window;
 mod wiretap;
 

@@ -18,6 +18,8 @@ pub enum Scenario {
     Window,
     /// Secure aggregation among a thousand machines with a drawn graph: minutes.
     Thousand,
+    /// Verified scores among machines of which one deviates.
+    Verified,
 }
 
 /// Events of one run of few processes, and for each pair of many: beyond, something spins.
@@ -124,6 +126,7 @@ pub fn run(options: &Options) -> Report {
         Scenario::Secagg | Scenario::Thousand => crate::secagg::run(options),
         Scenario::Life => crate::life::run(options),
         Scenario::Window => crate::window::run(options),
+        Scenario::Verified => crate::verified::run(options),
     });
     std::panic::catch_unwind(going).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
