@@ -52,6 +52,7 @@ fn main() -> ExitCode {
     }
     let calls = online::timed(|case| bench.wants(case)).unwrap_or_else(|e| panic!("{e}"));
     calls.into_iter().for_each(|case| bench.print(case));
+    streamed(10_000_000 / by, &bench);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime.map_err(AnyError::from).and_then(|runtime| runtime.block_on(over_quic(by, &bench))) {
         Ok(()) => ExitCode::SUCCESS,
@@ -295,18 +296,22 @@ fn trees(rows: usize, trees: usize) -> Result<Work, Fault> {
 }
 
 /// One party's features by another's weights, with 20 fraction bits each.
-fn linear_with(rows: usize, columns: usize, audits: Option<u8>) -> Result<Work, Fault> {
+fn linear_plan(rows: usize, columns: usize, audits: Option<u8>) -> Result<Plan, Fault> {
     let mut b = builder(rows, audits)?;
     let x = b.input(0, columns as u32, fx(20, 24))?;
     let w = b.input_once(1, columns as u32, 1, fx(20, 22))?;
     let (x, w) = (b.mask(x)?, b.mask(w)?);
     let z = b.matmul(x, w)?;
     b.reveal(z, Group::one(0), disclosure())?;
+    b.finish()
+}
+
+fn linear_with(rows: usize, columns: usize, audits: Option<u8>) -> Result<Work, Fault> {
     Ok(Work {
         case: format!("linear_{rows}x{columns}"),
         rows,
         columns,
-        plan: b.finish()?,
+        plan: linear_plan(rows, columns, audits)?,
         unverified: None,
         inputs: [
             Table::default().with(0, columns, words(rows * columns, 23)),
@@ -401,9 +406,9 @@ const STEP_BASE: u16 = 3;
 const DEALER: usize = 2;
 const HASH_BYTES: u64 = 32;
 
-fn terms(work: &Work) -> Terms {
+fn terms(plan: &Plan) -> Terms {
     Terms {
-        plan: Arc::new(work.plan.clone()),
+        plan: Arc::new(plan.clone()),
         context: Hash([7; 32]),
         parties: vec![Seat(0), Seat(1)],
         dealer: Seat(DEALER as u16),
@@ -413,7 +418,7 @@ fn terms(work: &Work) -> Terms {
 }
 
 fn run_work(work: &Work, plan: &Plan) -> Report<u64> {
-    let terms = Terms { plan: Arc::new(plan.clone()), ..terms(work) };
+    let terms = terms(plan);
     let protocol = |party| seat(party, terms.clone(), work.inputs.clone());
     let report = world::run(3, &[disclosure()], &BTreeMap::new(), protocol);
     for (seat, outcome) in &report.outcomes {
@@ -474,6 +479,68 @@ fn run_case(work: &Work, bench: &Bench) {
     });
 }
 
+/// Rows that nobody holds: each is made when it is read.
+struct Made(usize);
+
+impl Source for Made {
+    fn fill(&mut self, _: u32, first_row: u64, out: &mut [u64]) -> Result<(), Fault> {
+        let first = first_row * self.0 as u64;
+        for (i, word) in (first..).zip(out) {
+            *word = (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) as i64 >> 43) as u64;
+        }
+        Ok(())
+    }
+}
+
+async fn streaming_seat(mut party: Party, terms: Terms, columns: usize) -> Result<u64, Abort> {
+    let mut total = Total::default();
+    match party.seat().index() {
+        DEALER => tacit_mpc::deal(&mut party, &terms).await?,
+        0 => tacit_mpc::compute(&mut party, &terms, &mut Made(columns), &mut total).await?,
+        _ => tacit_mpc::compute(&mut party, &terms, &mut Made(1), &mut total).await?,
+    }
+    Ok(total.0)
+}
+
+/// A private linear model over so many rows, once: what all three seats take at the most, beside the rows themselves.
+fn streamed(rows: usize, bench: &Bench) {
+    const COLUMNS: usize = 4;
+    let case = format!("streamed_{rows}x{COLUMNS}");
+    if !bench.wants(&case) {
+        return;
+    }
+    let plan = linear_plan(rows, COLUMNS, None).unwrap_or_else(|e| panic!("{e}"));
+    let terms = terms(&plan);
+    let before = peak_mb();
+    reset_peak();
+    let report = world::run(3, &[disclosure()], &BTreeMap::new(), |p| streaming_seat(p, terms.clone(), COLUMNS));
+    // The model's owner learns nothing, and the other the sum of all scores.
+    let weights: Vec<i64> = (0..COLUMNS as u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) as i64 >> 43).collect();
+    let mut made = vec![0; COLUMNS];
+    let score = |row: usize| {
+        // why: a made row does not fail.
+        let _ = Made(COLUMNS).fill(0, row as u64, &mut made);
+        made.iter().zip(&weights).fold(0u64, |s, (x, w)| s.wrapping_add(x.wrapping_mul(*w as u64)))
+    };
+    let plain = (0..rows).map(score).fold(0u64, u64::wrapping_add);
+    let outcomes: Vec<u64> = report.outcomes.values().map(|o| *o.as_ref().unwrap_or_else(|e| panic!("{e}"))).collect();
+    assert_eq!(outcomes, [plain, 0, 0], "the scores");
+    let cost = terms.plan.cost();
+    bench.print(Case {
+        case,
+        n: rows,
+        d: COLUMNS,
+        parties: 2,
+        seconds: report.work.iter().map(|seat| seat.seconds_of(|_| true)).fold(0.0, f64::max),
+        bytes_sent: cost.sent[0].iter().sum(),
+        rounds: u64::from(cost.rounds_once + cost.rounds_tile),
+        peak_mb: peak_mb(),
+        samples: 1,
+        note: format!("private model; the busiest seat; rows are made when they are read; {before:.0} MB before"),
+        ..Case::default()
+    });
+}
+
 /// The runs of the design over QUIC: from the first message to the last output, with the links up.
 async fn over_quic(by: usize, bench: &Bench) -> Result<(), AnyError> {
     let mesh = Mesh::connect(DEALER + 1).await?;
@@ -483,7 +550,7 @@ async fn over_quic(by: usize, bench: &Bench) -> Result<(), AnyError> {
             continue;
         }
         reset_peak();
-        let terms = terms(&work);
+        let terms = terms(&work.plan);
         let mut seconds = Vec::new();
         for _ in 0..SAMPLES {
             let begun = Instant::now();
