@@ -79,8 +79,8 @@ fn scores_of_the_demonstration_are_those_of_the_libraries() {
     assert_eq!(shown["sound"], json!(true), "{shown}");
     let jobs = shown["jobs"].as_array().unwrap();
     let kinds: Vec<&str> = jobs.iter().map(|j| j["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["score-linear/v1", "score-trees/v1", "score-network/v1", "verify/v1"]);
-    for (job, limit) in jobs.iter().zip([1e-6, 1e-6, 1e-3, 0.0]) {
+    assert_eq!(kinds, ["score-linear/v1", "score-trees/v1", "score-trees/v1", "score-network/v1", "verify/v1"]);
+    for (job, limit) in jobs.iter().zip([1e-6, 1e-6, 1e-6, 1e-3, 0.0]) {
         assert_eq!((&job["state"], &job["rows"]), (&json!("succeeded"), &json!(302)), "{job}");
         assert!(job["max_absolute_error"].as_f64().unwrap() <= limit && job["limit"] == json!(limit), "{job}");
     }
@@ -91,10 +91,12 @@ fn scores_of_the_demonstration_are_those_of_the_libraries() {
     assert!(online["counted"].as_u64().unwrap() >= online["calls"].as_u64().unwrap(), "{online}");
     assert!(online["p50_ms"].as_f64().unwrap() <= online["p99_ms"].as_f64().unwrap(), "{online}");
 
+    assert_eq!((&shown["call"]["ok"], &shown["call"]["keys"]), (&json!(true), &json!(1)), "{}", shown["call"]);
+
     let leaf = |value: &Value| value["receipt"].as_u64().unwrap_or_else(|| panic!("{value}"));
     let leaves: BTreeSet<u64> = jobs.iter().chain([refused, online]).map(leaf).collect();
-    assert_eq!(leaves.len(), 6, "{shown}");
-    assert_eq!(shown["receipts"], json!({"count": 6, "valid": 6, "exit_status": 0}));
+    assert_eq!(leaves.len(), 7, "{shown}");
+    assert_eq!(shown["receipts"], json!({"count": 7, "valid": 7, "exit_status": 0}));
     let nodes: Vec<&str> =
         shown["egress"].as_array().unwrap().iter().map(|node| node["node"].as_str().unwrap()).collect();
     assert_eq!(nodes, ["bank", "telecom", "shop", "notary", "lender"]);

@@ -35,6 +35,10 @@ pub const OWNERS: [Owner; 3] = [
 /// The ensemble, as XGBoost wrote it.
 pub const TREES: &str = include_str!("../../../../examples/credit/trees.json");
 
+/// Which owner has which features of the ensemble.
+pub const DIVIDED: [&str; 3] =
+    ["bank=duration,amount,rate,credits,age,checking", "telecom=residence,employment,phone", "shop=plans,owner"];
+
 /// The network, as ONNX.
 pub const NETWORK: &[u8] = include_bytes!("../../../../examples/credit/network.onnx");
 

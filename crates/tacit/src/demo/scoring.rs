@@ -13,7 +13,7 @@ use crate::calls::Calls;
 
 /// The demonstration.
 pub const PLAY: Play = Play {
-    play: |stage| Demo { stage, jobs: Vec::new(), opened: 0 }.play(),
+    play: |stage| Demo { stage, jobs: Vec::new(), opened: 0, divided: Value::Null }.play(),
     to_try: &[
         ("broker", "job list"),
         ("bank", "contract show credit"),
@@ -57,6 +57,8 @@ struct Demo<'a> {
     jobs: Vec<Value>,
     /// Numbers that the recipient could open in all jobs.
     opened: u64,
+    /// What the bank learned of its ensemble when it divided it.
+    divided: Value,
 }
 
 /// A job and what its result must be.
@@ -83,11 +85,13 @@ impl Demo<'_> {
         self.agree()?;
         let batch = self.scorecard()?;
         self.trees()?;
+        self.split_trees()?;
         self.network()?;
         self.rule()?;
         let refused = self.refused()?;
         let online = self.online(&batch)?;
         let receipts = self.stage.verify(RECIPIENT, "organisations")?;
+        let proof = self.stage.verify_call(&online["proof"], credit::applicants()[0])?;
         let egress = self.stage.egress(&NODES)?;
         self.learned();
         let seconds = self.stage.seconds();
@@ -95,10 +99,12 @@ impl Demo<'_> {
         let sound = self.jobs.iter().all(|j| j["state"] == json!("succeeded") && held(j))
             && refused["state"] == json!("refused")
             && held(&online)
+            && proof["ok"] == json!(true)
             && Stage::verified(&receipts);
         self.stage.chapter(if sound { "All of it held." } else { "Something did not hold: see above." });
         Ok(json!({
             "jobs": self.jobs, "refused": [refused], "receipts": receipts, "egress": egress, "online": online,
+            "call": proof,
             "seconds": seconds, "sound": sound,
         }))
     }
@@ -128,16 +134,36 @@ impl Demo<'_> {
         }
         self.stage.chapter(
             "Models come from the files of their libraries and stay where they are: a scorecard in three parts, the \
-             bank's XGBoost ensemble and its ONNX network.",
+             bank's XGBoost ensemble, whole and divided among the three, and its ONNX network.",
         );
         for owner in &OWNERS {
             self.import(owner.name, "scorecard", "scorecard", owner.scorecard.as_bytes(), &[])?;
         }
         self.import("bank", "trees", "xgboost", credit::TREES.as_bytes(), &[])?;
+        self.divide()?;
         let names = INPUTS.map(|(name, ..)| name).join(",");
         self.import("bank", "network", "onnx", credit::NETWORK, &["--features", &names])?;
         self.stage.world.append(LENDER, "node.toml", &format!("\n[online]\nlisten = \"{}\"\n", free_address()?))?;
         NODES.iter().try_for_each(|name| self.stage.world.daemon(name, &["node", "run"]))
+    }
+
+    /// Divides the bank's ensemble among the owners of its features. Each imports its own part.
+    fn divide(&mut self) -> Result<(), Fault> {
+        let world = &self.stage.world;
+        let file = world.write("bank-whole", credit::TREES)?.display().to_string();
+        let out = world.folder().join("parts");
+        let shown = out.display().to_string();
+        let mut args = vec!["model", "divide", "divided", &file, "--format", "xgboost", "--out", &shown];
+        for given in credit::DIVIDED {
+            args.extend(["--owner", given]);
+        }
+        let divided = world.run("bank", &args)?;
+        for owner in &OWNERS {
+            let part = out.join(format!("{}.tacit", owner.name)).display().to_string();
+            world.run(owner.name, &["model", "import", "divided", &part, "--format", "tacit"])?;
+        }
+        self.divided = divided;
+        Ok(())
     }
 
     fn import(&self, owner: &str, name: &str, format: &str, bytes: &[u8], more: &[&str]) -> Result<(), Fault> {
@@ -156,6 +182,9 @@ impl Demo<'_> {
         let mut text = contract(CONTRACT, RECIPIENT, &kinds, &[DEALER], &terms);
         for model in ["trees", "network"] {
             text.push_str(&format!("\n[[models]]\nowner = \"bank\"\nmodel = \"{model}\"\n"));
+        }
+        for owner in &OWNERS {
+            text.push_str(&format!("\n[[models]]\nowner = \"{}\"\nmodel = \"divided\"\n", owner.name));
         }
         let signers = ["bank", "telecom", "shop", DEALER];
         self.stage.agree(RECIPIENT, CONTRACT, &text, &signers)?;
@@ -196,8 +225,30 @@ impl Demo<'_> {
         })
     }
 
+    fn split_trees(&mut self) -> Result<Vec<Value>, Fault> {
+        self.stage.chapter(
+            "Job 3: the same trees, divided. Each owner knows the splits on its own columns and no others; the bank knows \
+             what the leaves are worth.",
+        );
+        let divided = &self.divided;
+        let params = format!(
+            "link = \"logistic\"\ntrees = {}\nleaves = {}\nbound = {}\nholder = {}\n",
+            divided["trees"], divided["leaves"], divided["bound"], divided["holder"]
+        );
+        self.job(Case {
+            kind: "score-trees/v1",
+            models: OWNERS.iter().map(|o| format!("{}/divided@1", o.name)).collect(),
+            dealt: true,
+            params: &params,
+            list: ("scores", "score"),
+            wanted: scores("trees"),
+            whose: "xgboost",
+            limit: EXACT,
+        })
+    }
+
     fn network(&mut self) -> Result<Vec<Value>, Fault> {
-        self.stage.chapter("Job 3: the same by the bank's network of 10, 16, 8 and 1.");
+        self.stage.chapter("Job 4: the same by the bank's network of 10, 16, 8 and 1.");
         let mut params = String::from("link = \"logistic\"\nlayers = [16, 8]\nbound = \"256\"\n\n[params.ranges]\n");
         INPUTS.iter().for_each(|(name, least, most)| params.push_str(&format!("{name} = [\"{least}\", \"{most}\"]\n")));
         self.job(Case {
@@ -213,7 +264,7 @@ impl Demo<'_> {
     }
 
     fn rule(&mut self) -> Result<Vec<Value>, Fault> {
-        self.stage.chapter("Job 4: yes or no to a rule over columns of all three, and not which part of it failed.");
+        self.stage.chapter("Job 5: yes or no to a rule over columns of all three, and not which part of it failed.");
         let rule = |of: &dyn Fn(&str) -> f64| of("duration") <= 24.0 && of("employment") >= 2.0 && of("owner") >= 1.0;
         self.job(Case {
             kind: "verify/v1",
@@ -290,12 +341,12 @@ impl Demo<'_> {
 
     fn refused(&mut self) -> Result<Value, Fault> {
         self.stage.chapter(
-            "Job 5 asks for all 1,000 customers at once. The contract allows 400 rows a job: the owners' nodes refuse.",
+            "Job 6 asks for all 1,000 customers at once. The contract allows 400 rows a job: the owners' nodes refuse.",
         );
         self.stage.world.write("everyone.txt", credit::customers().join("\n"))?;
         let text =
             job_file("score-linear/v1", CONTRACT, &(head(&scorecard(), false) + "keys = \"everyone.txt\"\n"), "");
-        self.stage.refused(RECIPIENT, "job-5.toml", &text)
+        self.stage.refused(RECIPIENT, "job-6.toml", &text)
     }
 
     fn learned(&mut self) {
@@ -345,14 +396,18 @@ impl Demo<'_> {
         let per_row = self.jobs.first().and_then(|j| j["elapsed_ms"].as_f64()).unwrap_or(f64::NAN) / batch.len() as f64;
         self.stage.say(format!("    in the batch a score took {per_row:.1} ms, its receipt included"));
         let window = first["call"]["window"].as_str().unwrap_or_default().to_owned();
+        let call = format!("{window}/{}", first["call"]["number"]);
         self.stage.world.run(LENDER, &["model", "unpublish", "scorecard"])?;
         let receipt = self.receipt_of(&window)?;
+        let proof = self.stage.world.folder().join("call.proof").display().to_string();
+        self.stage.world.run(LENDER, &["model", "call", "prove", &call, "--out", &proof])?;
         let count = receipt["lines"].as_array().into_iter().flatten().find(|l| l["unit"] == json!("call"));
         let count = count.map_or(Value::Null, |l| l["quantity"].clone());
         self.stage.say(format!("    the window's receipt, at leaf {}, counts {count} calls", receipt["leaf"]));
         Ok(json!({
             "window": window, "calls": CALLS, "p50_ms": called.p50, "p99_ms": called.p99,
             "max_absolute_error": called.error, "limit": EXACT, "receipt": receipt["leaf"], "counted": count,
+            "proof": proof,
         }))
     }
 

@@ -111,6 +111,29 @@ impl Stage {
         Ok(json!({"count": count, "valid": valid, "exit_status": output.status.code()}))
     }
 
+    /// Has the auditor's program prove from the log that was exported last that one call asked for this key.
+    pub fn verify_call(&self, proof: &Value, key: &str) -> Result<Value, Fault> {
+        self.chapter(
+            "The same program proves, to whoever is shown it, that one call of a window asked for one applicant.",
+        );
+        let path = |name: &str| self.world.folder().join(name).display().to_string();
+        let output = Command::new(self.world.verifier()?)
+            .args([&path("log.bundle"), "--trust", &path("trust")])
+            .args(["--call", proof.as_str().unwrap_or_default(), "--key", key, "--json"])
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|e| Fault::new(Code::Internal, format!("tacit-verify: {e}")))?;
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+        self.say(format!(
+            "    tacit-verify --call: {}, call {} of {} key, exit status {}",
+            if report["ok"] == json!(true) { "proven" } else { "NOT PROVEN" },
+            report["number"],
+            report["keys"],
+            output.status.code().unwrap_or(-1)
+        ));
+        Ok(json!({"ok": report["ok"], "number": report["number"], "keys": report["keys"]}))
+    }
+
     /// Whether all receipts that [`Self::verify`] found are valid.
     pub fn verified(receipts: &Value) -> bool {
         receipts["exit_status"] == json!(0) && receipts["count"] == receipts["valid"]
