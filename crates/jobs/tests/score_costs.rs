@@ -83,6 +83,19 @@ fn table(rows: usize, count: usize, first: usize, step: usize, owner: usize) -> 
     Table { name: format!("p{owner}"), owner: Job::party(owner), columns: Columns { rows, columns } }
 }
 
+/// The same with gaps, numbers that are none, zeroes of both signs and extreme values.
+fn odd(mut table: Table) -> Table {
+    const ODD: [f64; 7] = [f64::NAN, 3e38, -3e38, 1e-36, -1e-36, 0.0, -0.0];
+    for column in &mut table.columns.columns {
+        let (Some(f), Values::Float(values)) = (column.name.strip_prefix('f'), &mut column.values) else { continue };
+        let f: usize = f.parse().unwrap();
+        let draw = |row: usize| (noise((row * 4096 + f) as u64 + 5).to_bits() >> 7) as usize % 64;
+        values.iter_mut().enumerate().for_each(|(row, value)| *value = ODD.get(draw(row)).copied().unwrap_or(*value));
+        column.valid = Some((0..values.len()).map(|row| draw(row) != 63).collect());
+    }
+    table
+}
+
 fn keyed(job: Job, rows: usize) -> Job {
     let keys: Vec<String> = (0..rows).map(|row| format!("k{row}")).collect();
     job.keyed(&keys.iter().map(String::as_str).collect::<Vec<_>>())
@@ -98,7 +111,7 @@ fn private(model: &Model, rows: usize, more: Value) -> Job {
     let (trees, leaves) = size(model);
     let mut written = json!({"key": "id", "mode": "private", "library": "xgboost", "trees": trees, "leaves": leaves, "bound": "64", "unknown": "default"});
     written.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let tables = vec![table(rows, model.features().len(), 0, 1, 0)];
+    let tables = vec![odd(table(rows, model.features().len(), 0, 1, 0))];
     keyed(Job::new("score-trees/v1", tables, vec![(Job::party(20), model.clone())], written), rows)
 }
 
@@ -111,7 +124,7 @@ fn split(model: &Model, rows: usize, more: Value) -> Job {
     let mut written = json!({"key": "id", "mode": "split", "holder": "p0", "trees": trees, "leaves": trees * leaves, "bound": "64", "unknown": "default"});
     written.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let count = model.features().len();
-    let tables = vec![table(rows, count, 0, 2, 0), table(rows, count, 1, 2, 1)];
+    let tables = vec![odd(table(rows, count, 0, 2, 0)), odd(table(rows, count, 1, 2, 1))];
     keyed(Job::new("score-trees/v1", tables, ids.into_iter().zip(parts).collect(), written), rows)
 }
 
@@ -196,6 +209,7 @@ fn processor_time_of_ten_thousand_rows() {
 
 fn equal(model: &Model, job: &Job, rows: usize, error: f64) {
     let whole = table(rows, model.features().len(), 0, 1, 0);
+    let whole = if matches!(model.kind(), Kind::Trees(_)) { odd(whole) } else { whole };
     let frame = Frame::new(model.features(), &whole.columns).unwrap();
     let margins = model.margins(&frame).unwrap();
     let opened = job.open();

@@ -456,6 +456,19 @@ pub enum JobCommand {
         #[arg(long)]
         watch: bool,
     },
+    /// Score a list of any length by jobs of a part of it each, one after the other; the same command goes on after any
+    /// end.
+    #[command(after_help = "Example: tacit job batch job.toml --out scores.jsonl")]
+    Batch {
+        /// The job file, which names the list of keys.
+        file: PathBuf,
+        /// The file to write: a line of JSON for each key. What is done stands beside it, in OUT.parts.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Keys of a job, where the contract allows fewer rows than the 1,048,576 of a job.
+        #[arg(long, value_name = "KEYS")]
+        part: Option<u64>,
+    },
     /// Follow a job to its end.
     Watch {
         /// Id or its beginning.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Code, Column, Fault, Values};
 
-/// Keys of one job.
+/// Keys of one job: it bounds what each seat and the recipient hold, all of which is there until the job is over. A longer
+/// list is a batch of jobs.
 pub const KEYS_MAX: u64 = 1 << 20;
 /// Bytes of one key.
 pub const KEY_BYTES_MAX: usize = 128;

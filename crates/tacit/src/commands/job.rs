@@ -1,4 +1,4 @@
-//! `job template`, `plan`, `submit`, `watch`, `list`, `show`, `cancel`, `result`.
+//! `job template`, `plan`, `submit`, `batch`, `watch`, `list`, `show`, `cancel`, `result`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,6 +13,7 @@ use tacit_protocol::Audience;
 use tacit_receipts::{JointReceipt, LogProof, VerifierKey};
 use tacit_types::{Code, Fault, JobId, Lang, wire::Blob};
 
+use super::batch;
 use super::contract::{contracts, dealer_warning, descriptors, models};
 use super::job_file::{self, Known, Ready};
 use super::scores;
@@ -32,6 +33,7 @@ pub async fn run(cli: &Cli, out: &Out, command: &JobCommand) -> Result<u8, Fault
         JobCommand::Template { .. } => Ok(0),
         JobCommand::Plan { file } => plan(&party, &client, out, file).await,
         JobCommand::Submit { file, watch } => submit(&party, &client, out, file, *watch).await,
+        JobCommand::Batch { file, out: to, part } => batch::run(&party, &client, out, file, to, *part).await,
         JobCommand::Watch { job } => watch(&client, out, job).await,
         JobCommand::List => list(&client, out).await.map(|()| 0),
         JobCommand::Show { job } => show(&client, out, job).await.map(|()| 0),
@@ -67,11 +69,25 @@ fn template(out: &Out, kind: Option<&str>, contract: Option<&str>) -> Result<(),
 
 /// Reads a job file; `publishes` is for one that opens windows.
 pub async fn ready(party: &Party, client: &Client, file: &Path, publishes: bool) -> Result<Ready, Fault> {
+    draft(party, client, |known| job_file::prepare(file, party, known, publishes)).await
+}
+
+/// Reads a job file, with these keys in place of its list.
+pub async fn prepare(party: &Party, client: &Client, file: &Path, keys: Option<Vec<String>>) -> Result<Ready, Fault> {
+    draft(party, client, |known| job_file::prepare_part(file, party, known, keys)).await
+}
+
+/// Makes a job of what the coordinator knows.
+async fn draft(
+    party: &Party,
+    client: &Client,
+    make: impl FnOnce(&Known<'_>) -> Result<Ready, Fault>,
+) -> Result<Ready, Fault> {
     let contracts = contracts(party, client).await?;
     let (datasets, models) = (descriptors(client).await?, models(client).await?);
     let cards: Vec<_> = party.roster(client).await?.into_iter().map(|(card, _)| card).collect();
     let known = Known { contracts: &contracts, datasets: &datasets, models: &models, cards: &cards };
-    job_file::prepare(file, party, &known, publishes)
+    make(&known)
 }
 
 async fn plan(party: &Party, client: &Client, out: &Out, file: &Path) -> Result<u8, Fault> {
@@ -152,8 +168,8 @@ fn verified_line(out: &Out, safeguard: &Safeguard) -> String {
     }
 }
 
-async fn submit(party: &Party, client: &Client, out: &Out, file: &Path, watching: bool) -> Result<u8, Fault> {
-    let ready = ready(party, client, file, false).await?;
+/// Brings what a job needs to the coordinator, and hands it in.
+pub async fn bring(client: &Client, out: &Out, ready: &Ready) -> Result<JobId, Fault> {
     for sealed in &ready.sealed {
         let progress = Progress::new(out.json(), out.say("bringing the sealed keys", "正在上传已密封的键列表"));
         tacit_node::client::deposit(client.connection(), sealed).await?;
@@ -161,6 +177,12 @@ async fn submit(party: &Party, client: &Client, out: &Out, file: &Path, watching
     }
     let request = ToCoordinator::Submit { job: Blob(ready.job.bytes().to_vec()) };
     let FromCoordinator::Submitted(id) = client.ask(&request).await? else { return Err(unexpected()) };
+    Ok(id)
+}
+
+async fn submit(party: &Party, client: &Client, out: &Out, file: &Path, watching: bool) -> Result<u8, Fault> {
+    let ready = ready(party, client, file, false).await?;
+    let id = bring(client, out, &ready).await?;
     if !watching {
         out.text(format!("{} {id}", out.say("submitted", "已提交")));
         out.value(&json!({"id": id.to_string()}));
@@ -183,7 +205,7 @@ async fn submit(party: &Party, client: &Client, out: &Out, file: &Path, watching
 }
 
 /// The exit status of a job that has ended.
-fn ended(view: &JobView) -> u8 {
+pub fn ended(view: &JobView) -> u8 {
     view.terminal.as_ref().and_then(Terminal::code).map_or(0, Code::exit_status)
 }
 

@@ -102,6 +102,33 @@ const WINDOW_MARGIN_SECONDS: u64 = 120;
 /// # Errors
 /// Those of reading; `refused.contract_unknown`; those of the kind.
 pub fn prepare(file: &Path, party: &Party, known: &Known<'_>, publishes: bool) -> Result<Ready, Fault> {
+    make(file, party, known, publishes, None)
+}
+
+/// As [`prepare`], with these keys in place of the file's list.
+///
+/// # Errors
+/// Those of [`prepare`].
+pub fn prepare_part(file: &Path, party: &Party, known: &Known<'_>, keys: Option<Vec<String>>) -> Result<Ready, Fault> {
+    make(file, party, known, false, keys)
+}
+
+/// The list of keys that a job file names.
+///
+/// # Errors
+/// Those of reading; `args.invalid` when it names none.
+pub fn list_of(file: &Path) -> Result<PathBuf, Fault> {
+    let none = || Fault::new(Code::ArgsInvalid, format!("{}: no list of `keys`", file.display()));
+    read(file)?.keys.map(|keys| file.with_file_name(keys)).ok_or_else(none)
+}
+
+fn make(
+    file: &Path,
+    party: &Party,
+    known: &Known<'_>,
+    publishes: bool,
+    part: Option<Vec<String>>,
+) -> Result<Ready, Fault> {
     let written = read(file)?;
     let contract = super::contract::pick(known.contracts, &written.contract)?;
     let terms = contract.body();
@@ -127,7 +154,10 @@ pub fn prepare(file: &Path, party: &Party, known: &Known<'_>, publishes: bool) -
     };
     draft.dealer = written.dealer.as_ref().map(dealer).transpose()?;
     let beside = written.keys.as_ref().map(|keys| file.with_file_name(keys));
-    let keys = beside.as_deref().map(read_keys).transpose()?;
+    let keys = match part {
+        Some(part) => Some(part),
+        None => beside.as_deref().map(read_keys).transpose()?,
+    };
     keys.iter().try_for_each(|keys| different(keys, terms))?;
     let attached = match beside.iter().zip(&keys).next() {
         Some((file, keys)) => Some(attach(file, keys, &providers, known.cards, &mut draft)?),

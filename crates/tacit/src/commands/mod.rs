@@ -1,6 +1,7 @@
 //! One file for each noun.
 
 mod alignment;
+mod batch;
 pub mod case;
 mod contract;
 mod data;

@@ -17,9 +17,7 @@ const LISTS: [(&str, &str); 3] = [("scores", "score"), ("bands", "band"), ("deci
 /// `args.invalid` when the result has nothing of rows, or the list has another number of keys.
 pub fn name(result: &mut Value, keys: &[String]) -> Result<(), Fault> {
     let invalid = |what: String| Fault::new(Code::ArgsInvalid, what);
-    let found = LISTS.into_iter().find(|(list, _)| result.get(list).is_some_and(Value::is_array));
-    let (list, one) = found.ok_or_else(|| invalid("--keys: the job has no scores".into()))?;
-    let rows = result.get_mut(list).and_then(Value::as_array_mut).map_or(&mut [][..], Vec::as_mut_slice);
+    let (rows, one) = rows(result).ok_or_else(|| invalid("--keys: the job has no scores".into()))?;
     if rows.len() != keys.len() {
         return Err(invalid(format!("--keys: {} keys in the list, {} rows in the job", keys.len(), rows.len())));
     }
@@ -27,6 +25,13 @@ pub fn name(result: &mut Value, keys: &[String]) -> Result<(), Fault> {
         *row = json!({"key": key, one: row.take()});
     }
     Ok(())
+}
+
+/// What a result holds of each row, and the name of one; nothing of a result without rows.
+pub fn rows(result: &mut Value) -> Option<(&mut [Value], &'static str)> {
+    let found = LISTS.into_iter().find(|(list, _)| result.get(list).is_some_and(Value::is_array));
+    let (list, one) = found?;
+    Some((result.get_mut(list)?.as_array_mut()?.as_mut_slice(), one))
 }
 
 /// Shows what a result holds of each row; `false` when that is nothing.
