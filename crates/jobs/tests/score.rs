@@ -36,7 +36,7 @@ fn owners(n: usize) -> Vec<Owner> {
         .collect();
     all.sort_by_key(|o| o.key.id());
     for (i, owner) in all.iter_mut().enumerate() {
-        owner.weight = [0.7, -1.25, 3.5][i];
+        owner.weight = [0.7, -1.25, 3.5, -0.125, 2.0][i];
     }
     all
 }
@@ -241,8 +241,8 @@ fn recipient() -> SealKey {
 }
 
 #[test]
-fn two_and_three_owners_score_as_the_whole_model_does() {
-    for n in [2, 3] {
+fn two_three_and_five_owners_score_as_the_whole_model_does() {
+    for n in [2, 3, 5] {
         let keys = ["bob", "ann", "bob"];
         let job = Job::new(owners(n), &keys, json!({"key": "id"}));
         let opened = job.open();

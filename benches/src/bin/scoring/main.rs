@@ -1,6 +1,9 @@
 //! Scoring on shares: the kernels against what the processor and the memory can do, then whole runs of two parties and a
 //! dealer in one process, each seat's work timed apart, and the same runs over QUIC on loopback, by the clock.
 
+mod long;
+mod split;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -52,7 +55,9 @@ fn main() -> ExitCode {
     }
     let calls = online::timed(|case| bench.wants(case)).unwrap_or_else(|e| panic!("{e}"));
     calls.into_iter().for_each(|case| bench.print(case));
-    streamed(10_000_000 / by, &bench);
+    long::streamed(10_000_000 / by, &bench);
+    split::beside_plain(100_000 / by, 100, &bench);
+    split::in_parts(10_000_000 / by, 20, &bench);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime.map_err(AnyError::from).and_then(|runtime| runtime.block_on(over_quic(by, &bench))) {
         Ok(()) => ExitCode::SUCCESS,
@@ -475,68 +480,6 @@ fn run_case(work: &Work, bench: &Bench) {
             dealer * 1e3,
             cost.dealt.iter().sum::<u64>()
         ),
-        ..Case::default()
-    });
-}
-
-/// Rows that nobody holds: each is made when it is read.
-struct Made(usize);
-
-impl Source for Made {
-    fn fill(&mut self, _: u32, first_row: u64, out: &mut [u64]) -> Result<(), Fault> {
-        let first = first_row * self.0 as u64;
-        for (i, word) in (first..).zip(out) {
-            *word = (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) as i64 >> 43) as u64;
-        }
-        Ok(())
-    }
-}
-
-async fn streaming_seat(mut party: Party, terms: Terms, columns: usize) -> Result<u64, Abort> {
-    let mut total = Total::default();
-    match party.seat().index() {
-        DEALER => tacit_mpc::deal(&mut party, &terms).await?,
-        0 => tacit_mpc::compute(&mut party, &terms, &mut Made(columns), &mut total).await?,
-        _ => tacit_mpc::compute(&mut party, &terms, &mut Made(1), &mut total).await?,
-    }
-    Ok(total.0)
-}
-
-/// A private linear model over so many rows, once: what all three seats take at the most, beside the rows themselves.
-fn streamed(rows: usize, bench: &Bench) {
-    const COLUMNS: usize = 4;
-    let case = format!("streamed_{rows}x{COLUMNS}");
-    if !bench.wants(&case) {
-        return;
-    }
-    let plan = linear_plan(rows, COLUMNS, None).unwrap_or_else(|e| panic!("{e}"));
-    let terms = terms(&plan);
-    let before = peak_mb();
-    reset_peak();
-    let report = world::run(3, &[disclosure()], &BTreeMap::new(), |p| streaming_seat(p, terms.clone(), COLUMNS));
-    // The model's owner learns nothing, and the other the sum of all scores.
-    let weights: Vec<i64> = (0..COLUMNS as u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) as i64 >> 43).collect();
-    let mut made = vec![0; COLUMNS];
-    let score = |row: usize| {
-        // why: a made row does not fail.
-        let _ = Made(COLUMNS).fill(0, row as u64, &mut made);
-        made.iter().zip(&weights).fold(0u64, |s, (x, w)| s.wrapping_add(x.wrapping_mul(*w as u64)))
-    };
-    let plain = (0..rows).map(score).fold(0u64, u64::wrapping_add);
-    let outcomes: Vec<u64> = report.outcomes.values().map(|o| *o.as_ref().unwrap_or_else(|e| panic!("{e}"))).collect();
-    assert_eq!(outcomes, [plain, 0, 0], "the scores");
-    let cost = terms.plan.cost();
-    bench.print(Case {
-        case,
-        n: rows,
-        d: COLUMNS,
-        parties: 2,
-        seconds: report.work.iter().map(|seat| seat.seconds_of(|_| true)).fold(0.0, f64::max),
-        bytes_sent: cost.sent[0].iter().sum(),
-        rounds: u64::from(cost.rounds_once + cost.rounds_tile),
-        peak_mb: peak_mb(),
-        samples: 1,
-        note: format!("private model; the busiest seat; rows are made when they are read; {before:.0} MB before"),
         ..Case::default()
     });
 }
