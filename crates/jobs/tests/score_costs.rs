@@ -256,7 +256,7 @@ fn how_many_leaves_of_private_trees_fit() {
 }
 
 #[test]
-#[ignore = "by hand: minutes"]
+#[ignore = "by hand: takes 0.8 GiB"]
 fn sixty_six_rows_of_five_hundred_trees_take_two_tiles() {
     let model = ensemble(500, 6, 12);
     equal(&model, &private(&model, 66, json!({})), 66, 3e-6);

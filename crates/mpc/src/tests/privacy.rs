@@ -73,7 +73,7 @@ fn inputs(n: usize, large: bool) -> Vec<Table> {
 
 #[test]
 fn every_bit_that_a_seat_receives_is_a_fair_coin_whatever_the_inputs() {
-    for (n, seat) in [(2usize, 0usize), (3, 0), (3, 1), (3, 2), (5, 3)] {
+    for (n, seat) in [(2usize, 0usize), (3, 0), (3, 1), (3, 2)] {
         let plan = plan(n);
         for large in [false, true] {
             let counts = ones(n, seat, &inputs(n, large), &plan);
