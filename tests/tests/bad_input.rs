@@ -175,7 +175,7 @@ fn invitations_and_peers_that_are_not_what_they_seem() {
     assert!(!world.home("b").join("node.toml").exists());
     let address = format!("127.0.0.1:{}", free_port());
     world.run("b", &["join", &line, "--listen", &address]).ok();
-    world.run("b2", &["join", &line]).fails("invite.unknown");
+    world.run("b2", &["join", &line]).fails("invite.used");
     world.run("b", &["join", &line]).fails("config.exists");
     world.run(COORDINATOR, &["invite", "--role", "king", "--name", "k"]).fails("args.invalid");
     // Another key than the pinned one.

@@ -1,9 +1,6 @@
 //! Disks that are full or fail under running daemons: a clear error with its code, nothing lost once there is
 //! room again, and no daemon that goes on after a write of which nobody knows what became.
 
-use std::fs;
-use std::io::Write;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,8 +8,9 @@ use serde_json::json;
 use tacit_engine::Terminal;
 use tacit_governance::ColumnKind;
 use tacit_tests::craft::{self, Offer};
+use tacit_tests::disk::{Small, with_mounts};
 use tacit_tests::world::{COORDINATOR, START_WAIT, shown};
-use tacit_tests::{Wire, World, skipped};
+use tacit_tests::{Wire, World, free_port, skipped};
 use tacit_types::Code;
 
 const OWNERS: [&str; 3] = ["a", "b", "c"];
@@ -20,43 +18,14 @@ const LEVELS: &str = "after_compare,after_aggregate,after_group_by";
 const TABLE: &str = "age,region\n31,north\n42,south\n53,north\n64,south\n";
 const KINDS: [(&str, ColumnKind); 2] = [("age", ColumnKind::Int), ("region", ColumnKind::Text)];
 
-/// A small file system, unmounted when dropped.
-struct Small(PathBuf);
-
-impl Small {
-    fn mount(path: PathBuf, megabytes: u32) -> Option<Self> {
-        fs::create_dir_all(&path).ok()?;
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"])
-            .arg(&path)
-            .stderr(Stdio::null())
-            .status();
-        mount.is_ok_and(|s| s.success()).then_some(Self(path))
-    }
-
-    /// Fills it to the last byte.
-    fn fill(&self) {
-        let mut file = fs::File::create(self.0.join("ballast")).unwrap();
-        while file.write_all(&[0; 512]).is_ok() {}
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.0.join("ballast")).unwrap();
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_is_said_and_loses_nothing() {
+    with_mounts("a_full_disk_is_said_and_loses_nothing", full_disk_is_said);
+}
+
+fn full_disk_is_said() {
     let world = World::with_coordinator();
-    let Some(disk) = Small::mount(world.home("a"), 2) else {
-        return skipped("a full disk: no file system could be mounted here (this needs root)");
-    };
+    let disk = Small::mount(world.home("a"), 2);
     world.join("a", "node");
     let file = world.write("t.csv", TABLE);
     world.run("a", &["data", "add", "data", &shown(&file), "--all", LEVELS]).ok();
@@ -100,10 +69,12 @@ fn settles(world: &World, owner: &str, wanted: &[&str]) {
 
 #[test]
 fn a_node_on_a_full_disk_takes_no_job_and_loses_none() {
+    with_mounts("a_node_on_a_full_disk_takes_no_job_and_loses_none", node_on_a_full_disk);
+}
+
+fn node_on_a_full_disk() {
     let mut world = World::with_coordinator();
-    let Some(disk) = Small::mount(world.home("a"), 4) else {
-        return skipped("a full disk: no file system could be mounted here (this needs root)");
-    };
+    let disk = Small::mount(world.home("a"), 4);
     world.add_nodes(&OWNERS.map(|name| (name, TABLE)), LEVELS);
     world.agree("good", &OWNERS, 50, "");
     let offer = Offer::of(&world, "good", &KINDS);
@@ -129,10 +100,12 @@ fn a_node_on_a_full_disk_takes_no_job_and_loses_none() {
 
 #[test]
 fn a_coordinator_on_a_full_disk_refuses_and_loses_nothing() {
+    with_mounts("a_coordinator_on_a_full_disk_refuses_and_loses_nothing", coordinator_on_a_full_disk);
+}
+
+fn coordinator_on_a_full_disk() {
     let mut world = World::new();
-    let Some(disk) = Small::mount(world.home(COORDINATOR), 4) else {
-        return skipped("a full disk: no file system could be mounted here (this needs root)");
-    };
+    let disk = Small::mount(world.home(COORDINATOR), 4);
     world.coordinate();
     world.add_nodes(&OWNERS.map(|name| (name, TABLE)), LEVELS);
     world.agree("good", &OWNERS, 50, "");
@@ -218,4 +191,95 @@ fn a_failed_fsync_ends_the_daemon_and_a_restart_goes_on() {
         assert!(view.terminal.is_some(), "{view:?}");
         succeeds(&world, &offer, 20 + k as u64);
     }
+}
+
+#[test]
+fn whoever_sets_up_on_a_full_disk_repeats_the_command_once_there_is_room() {
+    with_mounts("whoever_sets_up_on_a_full_disk_repeats_the_command_once_there_is_room", set_up_on_a_full_disk);
+}
+
+/// How much more room each try has.
+const MORE_BYTES: u64 = 20 << 10;
+
+fn set_up_on_a_full_disk() {
+    let mut world = World::new();
+    let address = format!("127.0.0.1:{}", free_port());
+    let init = ["init", "--listen", &address, "--public", &address, "--origin", "test.tacit/usage/2026"];
+    let disk = Small::mount(world.home(COORDINATOR), 4);
+    // The first fits nothing; the last stops in the middle. Keys that were made are used by the next.
+    for room in [0, 4 << 10, 8 << 10, 12 << 10] {
+        disk.fill_but(room);
+        let done = world.run(COORDINATOR, &init);
+        disk.free();
+        if done.status == 0 {
+            break;
+        }
+        done.fails("store.full");
+        assert!(!world.home(COORDINATOR).join("coordinator.toml").exists(), "{room} bytes of room");
+        assert_eq!(keys_that_are_not_whole(&world, COORDINATOR), 0, "{room} bytes of room");
+    }
+    if !world.home(COORDINATOR).join("coordinator.toml").exists() {
+        world.run(COORDINATOR, &init).ok();
+    }
+    world.run(COORDINATOR, &init).fails("config.exists");
+    world.start(COORDINATOR);
+
+    let invitation = world.invite("a", "node");
+    let address = format!("127.0.0.1:{}", free_port());
+    let join = ["join", &invitation, "--listen", &address, "--public", &address];
+    let disk = Small::mount(world.home("a"), 4);
+    let mut tries = 0;
+    loop {
+        disk.fill_but(tries * MORE_BYTES);
+        let done = world.run("a", &join);
+        disk.free();
+        if done.status == 0 {
+            break;
+        }
+        done.fails("store.full");
+        assert!(!world.home("a").join("node.toml").exists(), "try {tries}");
+        assert_eq!(keys_that_are_not_whole(&world, "a"), 0, "try {tries}");
+        tries += 1;
+        assert!(tries * MORE_BYTES < 4 << 20, "it never fits");
+    }
+    assert!(tries > 2, "the disk was never full");
+    let file = world.write("t.csv", TABLE);
+    world.run("a", &["data", "add", "data", &shown(&file), "--all", LEVELS]).ok();
+    world.start("a");
+    world.join("lab", "operator");
+    world.wait_online("lab", 1);
+}
+
+/// Key files of a party that do not hold a key.
+fn keys_that_are_not_whole(world: &World, party: &str) -> usize {
+    let files = std::fs::read_dir(world.home(party)).unwrap().map(|entry| entry.unwrap().path());
+    let keys = files.filter(|path| path.extension().is_some_and(|e| e == "key"));
+    keys.filter(|path| std::fs::read_to_string(path).unwrap().len() != 65).count()
+}
+
+#[test]
+fn an_export_on_a_full_disk_leaves_what_was_there() {
+    with_mounts("an_export_on_a_full_disk_leaves_what_was_there", export_on_a_full_disk);
+}
+
+fn export_on_a_full_disk() {
+    let world = World::with_nodes(&OWNERS.map(|name| (name, TABLE)), LEVELS);
+    world.agree("good", &OWNERS, 50, "");
+    let offer = Offer::of(&world, "good", &KINDS);
+    succeeds(&world, &offer, 1);
+    let disk = Small::mount(world.folder().join("out"), 1);
+    let (file, trust) = (disk.path().join("log.bundle"), disk.path().join("log.trust"));
+    let export = ["receipt", "export", "--out", &shown(&file), "--trust", &shown(&trust)];
+    disk.fill();
+    world.run("lab", &export).fails("store.full");
+    assert!(!file.exists() && !trust.exists(), "half a bundle was left");
+    disk.free();
+    world.run("lab", &export).ok();
+    let before = std::fs::read(&file).unwrap();
+    succeeds(&world, &offer, 2);
+    disk.fill();
+    world.run("lab", &export).fails("store.full");
+    assert_eq!(std::fs::read(&file).unwrap(), before, "an older bundle was lost");
+    world.run("lab", &["receipt", "verify", &shown(&file), "--trust", &shown(&trust)]).ok();
+    disk.free();
 }

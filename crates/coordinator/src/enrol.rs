@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tacit_engine::{FromCoordinator, RosterEntry};
 use tacit_governance::{PartyCard, PartyRole};
-use tacit_net::invite::{CODES_MAX, Grant, Invite, OneTimeCode, Role};
+use tacit_net::invite::{CODES_MAX, CodeBook, Grant, Invite, OneTimeCode, Role};
 use tacit_net::{Address, Connection};
 use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault, Name};
@@ -30,14 +30,14 @@ pub(crate) async fn invite(shared: &Shared, name: Name, role: &str, ttl_ms: u64)
     }
     let now = shared.clock.now();
     let code = OneTimeCode::generate(&mut crate::home::os_rng()?);
-    let grant = Grant { hash: code.hash(), expires: now.plus(ttl_ms), role, name: name.clone() };
+    let grant = Grant { hash: code.hash(), expires: now.plus(ttl_ms), role, name: name.clone(), used_by: None };
     let mut book = shared.invites.lock().await;
     let expired = book.prune(now);
     if !expired.is_empty() {
         shared.store.write(Change::Uninvite(expired.into_iter().map(|g| g.hash).collect())).await?;
     }
     if book.open().count() >= CODES_MAX {
-        return Err(Fault::new(Code::ArgsInvalid, format!("{CODES_MAX} invitations are open already")));
+        return Err(Fault::new(Code::ArgsInvalid, format!("{CODES_MAX} invitations have not expired yet")));
     }
     shared.store.write(Change::Invite(grant.clone())).await?;
     book.insert(grant)?;
@@ -51,16 +51,18 @@ pub(crate) async fn invite(shared: &Shared, name: Name, role: &str, ttl_ms: u64)
 /// # Errors
 /// `invite.*`; wrong codes count as they do in [`enrol`].
 pub(crate) async fn invitation(shared: &Shared, connection: &Connection, code: &str) -> Result<FromCoordinator, Fault> {
-    let from: IpAddr = connection.remote_addr().ip();
-    let mut book = shared.invites.lock().await;
-    let grant = book.redeem(code, from, shared.clock.now()).map_err(|code| Fault::new(code, from.to_string()))?;
-    let (name, role) = (grant.name.clone(), grant.role.text().to_owned());
-    // why: it was in the book a moment ago, so there is room for it.
-    let _ = book.insert(grant);
-    Ok(FromCoordinator::Invitation { name, role })
+    let grant = redeem(shared, &mut *shared.invites.lock().await, connection, code)?;
+    Ok(FromCoordinator::Invitation { name: grant.name, role: grant.role.text().to_owned() })
 }
 
-/// Redeems a code for a card.
+fn redeem(shared: &Shared, book: &mut CodeBook, connection: &Connection, code: &str) -> Result<Grant, Fault> {
+    let from: IpAddr = connection.remote_addr().ip();
+    let grant = book.redeem(code, from, shared.clock.now(), &connection.peer());
+    grant.map_err(|code| Fault::new(code, format!("asked from {from}")))
+}
+
+/// Redeems a code for a card. The same keys may do so again until the code expires: who did not get the
+/// answer cannot know that it is enrolled.
 ///
 /// # Errors
 /// `invite.*` for the code; `net.refused` when the card is not of the connection's key, or not what
@@ -78,27 +80,14 @@ pub(crate) async fn enrol(
         return Err(refused("the card is not of the key that holds this connection".into()));
     }
     check_address(&address)?;
-    let from: IpAddr = connection.remote_addr().ip();
     // One enrolment at a time: what is checked against the roster still holds when it is stored.
     let mut book = shared.invites.lock().await;
-    let grant = book.redeem(code, from, shared.clock.now()).map_err(|code| Fault::new(code, from.to_string()))?;
-    let hash = grant.hash;
-    let party = match admissible(shared, &grant, body, card, address) {
-        Ok(party) => party,
-        Err(fault) => {
-            // why: it was in the book a moment ago, so there is room for it.
-            let _ = book.insert(grant);
-            return Err(fault);
-        }
-    };
-    match shared.store.write(Change::Enrol { hash, party: party.row.clone() }).await {
-        Ok(true) => {}
-        Ok(false) => return Err(Fault::new(Code::InviteUnknown, from.to_string())),
-        Err(fault) => {
-            let _ = book.insert(grant);
-            return Err(fault);
-        }
+    let grant = redeem(shared, &mut book, connection, code)?;
+    let party = admissible(shared, &grant, body, card, address)?;
+    if !shared.store.write(Change::Enrol { hash: grant.hash, party: party.row.clone() }).await? {
+        return Err(Fault::new(Code::InviteUnknown, "it is not in the database any more"));
     }
+    book.use_up(&grant.hash, party.row.node);
     tracing::info!(name = %party.row.name, role = party.card.role.word(), node = %party.row.node.short(), "enrolled");
     let name = party.row.name.clone();
     shared.replace_roster(|roster| roster.with(party));
@@ -127,8 +116,9 @@ fn admissible(shared: &Shared, grant: &Grant, card: PartyCard, bytes: Blob, addr
     }
     let row = PartyRow { name: card.name.clone(), root: card.root, node: card.node, card: bytes, address, slots: 0 };
     for known in roster.parties() {
-        if known.row.card == row.card {
-            return Ok(Party { card, row: PartyRow { slots: known.row.slots, ..row } });
+        // A card is signed anew for each try. The first one stays: others have it already.
+        if (PartyCard { issued_at: known.card.issued_at, ..card.clone() }) == known.card {
+            return Ok(Party { card: known.card.clone(), row: PartyRow { address: row.address, ..known.row.clone() } });
         }
         if known.row.name == row.name {
             return refused(format!("the name {} is another party's", row.name));

@@ -32,8 +32,11 @@ pub struct Initialised {
     pub config: PathBuf,
 }
 
+/// What shows that a folder is a party's, whose root key is no coordinator's.
+const PARTY_FILES: [&str; 2] = ["node.toml", "node.key"];
+
 /// Makes a home: keys, configuration and an empty log folder. The configuration is written last, so
-/// that a home without it was not finished; nothing that exists is overwritten.
+/// that a home without it was not finished, and is by the next call; nothing that exists is overwritten.
 ///
 /// # Errors
 /// `config.exists`, `args.invalid` for an unusable origin, `store.full`, `io.failed`.
@@ -43,12 +46,18 @@ pub fn init(home: &Path, options: InitOptions) -> Result<Initialised, Fault> {
     if paths.config().exists() {
         return Err(Fault::new(Code::ConfigExists, paths.config().display().to_string()));
     }
+    if let Some(other) = PARTY_FILES.iter().map(|f| home.join(f)).find(|p| p.exists()) {
+        return Err(Fault::new(Code::ConfigExists, format!("{}: this folder is a party's", other.display())));
+    }
     make_folder(home)?;
     make_folder(&paths.log())?;
     let mut rng = os_rng()?;
     let mut key = |path: PathBuf| {
         let key = SigningKey::generate(&mut rng);
-        keyfile::write_new(&path, &key.to_seed()).map(|()| key.id())
+        match keyfile::write_new(&path, &key.to_seed()) {
+            Err(fault) if fault.code == Code::ConfigExists => keyfile::read_signing(&path).map(|key| key.id()),
+            written => written.map(|()| key.id()),
+        }
     };
     let (fingerprint, log_key) = (key(paths.root_key())?, key(paths.log_key())?);
     // A debug-quoted string of these values is a TOML basic string: no control character passes the checks.

@@ -150,7 +150,7 @@ impl FromStr for Role {
     }
 }
 
-/// An open invitation as it is stored.
+/// An invitation as it is stored.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Grant {
     /// The hash of the code.
@@ -161,9 +161,11 @@ pub struct Grant {
     pub role: Role,
     /// Under which name.
     pub name: Name,
+    /// The node key that used the code up; it may do so again until the code expires.
+    pub used_by: Option<NodeId>,
 }
 
-/// The open invitations, in memory. The caller stores what it inserts and deletes what is redeemed.
+/// The invitations that have not expired, in memory. The caller stores what it inserts, and each use.
 #[derive(Default, Debug)]
 pub struct CodeBook {
     open: BTreeMap<Hash, Grant>,
@@ -175,22 +177,22 @@ impl CodeBook {
     /// Enters an invitation.
     ///
     /// # Errors
-    /// `args.invalid` when [`CODES_MAX`] are open.
+    /// `args.invalid` when [`CODES_MAX`] have not expired.
     pub fn insert(&mut self, grant: Grant) -> Result<(), Fault> {
         if self.open.len() >= CODES_MAX {
-            return Err(Fault::new(Code::ArgsInvalid, format!("{CODES_MAX} invitations are open already")));
+            return Err(Fault::new(Code::ArgsInvalid, format!("{CODES_MAX} invitations have not expired yet")));
         }
         self.open.insert(grant.hash, grant);
         Ok(())
     }
 
-    /// Redeems a code once. The grant leaves the book with this call; store that before the answer
-    /// goes out.
+    /// What a code is for. It is good for the first key that it was [used up](Self::use_up) with, and for
+    /// no other: an answer that was lost can be asked for again.
     ///
     /// # Errors
     /// `invite.throttled` after [`WRONG_PER_MINUTE_MAX`] wrong codes from one address in one minute,
-    /// `invite.unknown` for a code that never was or was used, `invite.expired`.
-    pub fn redeem(&mut self, code: &str, from: IpAddr, now: UnixMillis) -> Result<Grant, Code> {
+    /// `invite.unknown` for a code that never was or expired long ago, `invite.used`, `invite.expired`.
+    pub fn redeem(&mut self, code: &str, from: IpAddr, now: UnixMillis, by: &NodeId) -> Result<Grant, Code> {
         let minute = now.seconds() / 60;
         if minute != self.minute {
             self.minute = minute;
@@ -200,9 +202,10 @@ impl CodeBook {
         if self.wrong.get(&from).is_some_and(|n| *n >= WRONG_PER_MINUTE_MAX) {
             return Err(Code::InviteThrottled);
         }
-        match hash_code(code).and_then(|hash| self.open.remove(&hash)) {
-            Some(grant) if now < grant.expires => Ok(grant),
-            Some(_) => Err(Code::InviteExpired),
+        match hash_code(code).and_then(|hash| self.open.get(&hash)) {
+            Some(grant) if now >= grant.expires => Err(Code::InviteExpired),
+            Some(grant) if grant.used_by.is_some_and(|key| key != *by) => Err(Code::InviteUsed),
+            Some(grant) => Ok(grant.clone()),
             None if self.wrong.len() >= SOURCES_MAX && !self.wrong.contains_key(&from) => Err(Code::InviteThrottled),
             None => {
                 *self.wrong.entry(from).or_default() += 1;
@@ -211,12 +214,19 @@ impl CodeBook {
         }
     }
 
+    /// Notes that a code was used with a key. Store that first.
+    pub fn use_up(&mut self, hash: &Hash, by: NodeId) {
+        if let Some(grant) = self.open.get_mut(hash) {
+            grant.used_by = Some(by);
+        }
+    }
+
     /// Takes out what has expired and returns it, for the caller to delete.
     pub fn prune(&mut self, now: UnixMillis) -> Vec<Grant> {
         self.open.extract_if(.., |_, grant| grant.expires <= now).map(|(_, grant)| grant).collect()
     }
 
-    /// The open invitations.
+    /// The invitations that have not been taken out.
     pub fn open(&self) -> impl Iterator<Item = &Grant> {
         self.open.values()
     }
@@ -236,12 +246,16 @@ mod tests {
 
     const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
+    const ALICE: NodeId = NodeId([1; 32]);
+    const BOB: NodeId = NodeId([2; 32]);
+
     fn rng() -> Rng {
         Rng::from_seed(&Secret::new([3; 32]))
     }
 
     fn grant(code: &OneTimeCode) -> Grant {
-        Grant { hash: code.hash(), expires: NOW.plus(1000), role: Role::Node, name: Name::new("bank-a").unwrap() }
+        let name = Name::new("bank-a").unwrap();
+        Grant { hash: code.hash(), expires: NOW.plus(1000), role: Role::Node, name, used_by: None }
     }
 
     fn ip(n: u32) -> IpAddr {
@@ -293,18 +307,28 @@ mod tests {
     }
 
     #[test]
-    fn a_code_works_once_and_in_time() {
+    fn a_code_works_for_one_key_and_in_time() {
         let mut rng = rng();
         let (one, two) = (OneTimeCode::generate(&mut rng), OneTimeCode::generate(&mut rng));
         assert_ne!(one.hash(), two.hash());
         let mut book = CodeBook::default();
         book.insert(grant(&one)).unwrap();
         book.insert(grant(&two)).unwrap();
-        assert_eq!(book.redeem(&one.expose_text(), ip(1), NOW), Ok(grant(&one)));
-        assert_eq!(book.redeem(&one.expose_text(), ip(1), NOW), Err(Code::InviteUnknown));
-        assert_eq!(book.redeem(&two.expose_text(), ip(1), NOW.plus(1000)), Err(Code::InviteExpired));
-        assert_eq!(book.redeem(&two.expose_text(), ip(1), NOW.plus(1000)), Err(Code::InviteUnknown));
-        assert_eq!(book.open().count(), 0);
+        // Asking what it is for leaves it open to anybody.
+        assert_eq!(book.redeem(&one.expose_text(), ip(1), NOW, &BOB), Ok(grant(&one)));
+        assert_eq!(book.redeem(&one.expose_text(), ip(1), NOW, &ALICE), Ok(grant(&one)));
+        book.use_up(&one.hash(), ALICE);
+        let used = Grant { used_by: Some(ALICE), ..grant(&one) };
+        for _ in 0..2 {
+            assert_eq!(book.redeem(&one.expose_text(), ip(2), NOW, &ALICE), Ok(used.clone()));
+            assert_eq!(book.redeem(&one.expose_text(), ip(1), NOW, &BOB), Err(Code::InviteUsed));
+        }
+        for (code, key) in [(&one, ALICE), (&one, BOB), (&two, ALICE), (&two, BOB)] {
+            let late = NOW.plus(1000);
+            assert_eq!(book.redeem(&code.expose_text(), ip(1), late, &key), Err(Code::InviteExpired));
+        }
+        assert_eq!(book.prune(NOW.plus(1000)).len(), 2);
+        assert_eq!(book.redeem(&two.expose_text(), ip(1), NOW, &ALICE), Err(Code::InviteUnknown));
     }
 
     #[test]
@@ -318,7 +342,7 @@ mod tests {
         let gone = book.prune(NOW.plus(1));
         assert_eq!(gone.len(), 2);
         assert!(gone.iter().all(|g| g.expires <= NOW.plus(1)));
-        assert!(book.redeem(&codes[3].expose_text(), ip(1), NOW).is_ok());
+        assert!(book.redeem(&codes[3].expose_text(), ip(1), NOW, &ALICE).is_ok());
     }
 
     #[test]
@@ -328,11 +352,11 @@ mod tests {
         book.insert(grant(&code)).unwrap();
         for i in 0..WRONG_PER_MINUTE_MAX {
             let wrong = if i % 2 == 0 { "ff".repeat(16) } else { "nonsense".into() };
-            assert_eq!(book.redeem(&wrong, ip(1), NOW), Err(Code::InviteUnknown));
+            assert_eq!(book.redeem(&wrong, ip(1), NOW, &ALICE), Err(Code::InviteUnknown));
         }
-        assert_eq!(book.redeem(&code.expose_text(), ip(1), NOW), Err(Code::InviteThrottled));
-        assert!(book.redeem(&code.expose_text(), ip(2), NOW).is_ok());
-        assert_eq!(book.redeem("x", ip(1), NOW.plus(60_000)), Err(Code::InviteUnknown));
+        assert_eq!(book.redeem(&code.expose_text(), ip(1), NOW, &ALICE), Err(Code::InviteThrottled));
+        assert!(book.redeem(&code.expose_text(), ip(2), NOW, &ALICE).is_ok());
+        assert_eq!(book.redeem("x", ip(1), NOW.plus(60_000), &ALICE), Err(Code::InviteUnknown));
 
         let v6 = |low: u128| IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) | low));
         assert_eq!(network(v6(1)), network(v6(u128::from(u64::MAX))));
@@ -348,9 +372,9 @@ mod tests {
         }
         assert_eq!(book.insert(grant(&OneTimeCode::generate(&mut rng))).unwrap_err().code, Code::ArgsInvalid);
         for n in 0..SOURCES_MAX {
-            assert_eq!(book.redeem("x", ip(n as u32), NOW), Err(Code::InviteUnknown));
+            assert_eq!(book.redeem("x", ip(n as u32), NOW, &ALICE), Err(Code::InviteUnknown));
         }
-        assert_eq!(book.redeem("x", ip(SOURCES_MAX as u32), NOW), Err(Code::InviteThrottled));
+        assert_eq!(book.redeem("x", ip(SOURCES_MAX as u32), NOW, &ALICE), Err(Code::InviteThrottled));
         assert_eq!(book.wrong.len(), SOURCES_MAX);
     }
 }

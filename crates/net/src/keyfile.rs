@@ -10,11 +10,30 @@ use zeroize::Zeroizing;
 /// Bytes of a key file that are read.
 const KEY_FILE_BYTES_MAX: u64 = 256;
 
-/// Writes a new key file with mode 0600. An existing file is never overwritten.
+/// Writes a new key file with mode 0600, whole or not at all. An existing file is never overwritten.
 ///
 /// # Errors
 /// `config.exists` for an existing file, `store.full` or `io.failed` otherwise.
 pub fn write_new(path: &Path, key: &Secret<[u8; 32]>) -> Result<(), Fault> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    let written = write_durable(&temporary, key).and_then(|()| {
+        // Unlike a rename, a link never takes another file's place.
+        std::fs::hard_link(&temporary, path)?;
+        let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::File::open(folder)?.sync_all()
+    });
+    // why: of a write that failed nothing is to stay, and what stays is overwritten by the next.
+    let _ = std::fs::remove_file(&temporary);
+    written.map_err(|e| failed(path, &e))
+}
+
+fn write_durable(path: &Path, key: &Secret<[u8; 32]>) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -23,8 +42,9 @@ pub fn write_new(path: &Path, key: &Secret<[u8; 32]>) -> Result<(), Fault> {
         options.mode(0o600);
     }
     let text = Zeroizing::new(format!("{}\n", hex_of(key).as_str()));
-    let mut file = options.open(path).map_err(|e| failed(path, &e))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| failed(path, &e))
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 fn hex_of(key: &Secret<[u8; 32]>) -> Zeroizing<String> {
@@ -81,7 +101,7 @@ fn failed(path: &Path, error: &std::io::Error) -> Fault {
     let code = match error.kind() {
         ErrorKind::NotFound => Code::ConfigAbsent,
         ErrorKind::AlreadyExists => Code::ConfigExists,
-        ErrorKind::StorageFull => Code::StoreFull,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Code::StoreFull,
         _ => Code::IoFailed,
     };
     Fault::new(code, format!("{}: {error}", path.display()))
@@ -99,6 +119,11 @@ mod tests {
         write_new(&path, &key).unwrap();
         assert!(read(&path).unwrap().ct_eq(&key));
         assert_eq!(write_new(&path, &key).unwrap_err().code, Code::ConfigExists);
+        // What a write left behind that was killed is in nobody's way.
+        std::fs::write(dir.path().join("c.key.tmp"), "half").unwrap();
+        write_new(&dir.path().join("c.key"), &key).unwrap();
+        assert!(read(&dir.path().join("c.key")).unwrap().ct_eq(&key));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
         assert_eq!(read(&dir.path().join("b.key")).map(|_| ()).unwrap_err().code, Code::ConfigAbsent);
         #[cfg(unix)]
         {

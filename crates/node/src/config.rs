@@ -9,6 +9,7 @@ use tacit_governance::{PartyCard, PartyRole};
 use tacit_net::keyfile;
 use tacit_types::{Code, Fault, Name, NodeId, UnixMillis};
 
+use crate::files::{io_fault, write_whole};
 use crate::online::OnlineConfig;
 
 /// The configuration file's name.
@@ -99,6 +100,15 @@ impl Config {
         Ok(config)
     }
 
+    /// Writes it into a folder, whole or not at all.
+    ///
+    /// # Errors
+    /// `store.full`, `io.failed`.
+    pub fn write(&self, home: &Path) -> Result<(), Fault> {
+        let text = toml::to_string(self).map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
+        write_whole(&home.join(CONFIG_FILE), text.as_bytes())
+    }
+
     /// The coordinator's key.
     ///
     /// # Errors
@@ -132,29 +142,34 @@ pub struct Keys {
 /// Key files by name.
 const KEY_FILES: [&str; 4] = ["root.key", "node.key", "seal.key", "witness.key"];
 
+/// What shows that a folder is a coordinator's, whose root key is no party's.
+const COORDINATOR_FILES: [&str; 2] = ["coordinator.toml", "log.key"];
+
 impl Keys {
-    /// Makes keys and writes them to a folder that has none.
+    /// Makes the keys that a folder lacks: all of them, or those that somebody who was interrupted did not come to.
     ///
     /// # Errors
-    /// `config.exists` when the folder has keys already; those of the file system.
+    /// `config.exists` when the folder is a coordinator's; those of the file system and of [`Keys::read`].
     pub fn create(home: &Path) -> Result<Self, Fault> {
-        let folder = |e: std::io::Error| Fault::new(Code::IoFailed, format!("{}: {e}", home.display()));
+        let folder = |e: std::io::Error| io_fault(home, &e);
         std::fs::create_dir_all(home).map_err(folder)?;
-        if let Some(file) = KEY_FILES.iter().find(|f| home.join(f).exists()) {
+        if let Some(file) = COORDINATOR_FILES.iter().find(|f| home.join(f).exists()) {
             return Err(Fault::new(Code::ConfigExists, home.join(file).display().to_string()));
         }
         let mut rng = crate::os_rng()?;
-        let keys = Self {
-            root: SigningKey::generate(&mut rng),
-            node: SigningKey::generate(&mut rng),
-            seal: SealKey::generate(&mut rng),
-            witness: SigningKey::generate(&mut rng),
-        };
-        let seeds = [keys.root.to_seed(), keys.node.to_seed(), keys.seal.to_bytes(), keys.witness.to_seed()];
+        let seeds = [
+            SigningKey::generate(&mut rng).to_seed(),
+            SigningKey::generate(&mut rng).to_seed(),
+            SealKey::generate(&mut rng).to_bytes(),
+            SigningKey::generate(&mut rng).to_seed(),
+        ];
         for (file, seed) in KEY_FILES.iter().zip(&seeds) {
-            keyfile::write_new(&home.join(file), seed)?;
+            match keyfile::write_new(&home.join(file), seed) {
+                Err(fault) if fault.code == Code::ConfigExists => {}
+                written => written?,
+            }
         }
-        Ok(keys)
+        Self::read(home)
     }
 
     /// Reads the keys of a folder.

@@ -11,6 +11,7 @@ pub mod client;
 pub mod config;
 pub mod daemon;
 pub mod datasets;
+pub mod files;
 pub mod models;
 pub mod online;
 pub mod store;

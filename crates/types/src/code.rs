@@ -244,8 +244,11 @@ codes! {
         "look at the peer's load and at the line between", "请检查对端负载及两端之间的线路";
     InviteMalformed = "invite.malformed", "not an invitation", "邀请无效",
         "copy the whole line that begins with tacit1:", "请完整复制以 tacit1: 开头的一行";
-    InviteUnknown = "invite.unknown", "the invitation code is not known, or was used", "邀请码未知或已使用",
+    InviteUnknown = "invite.unknown", "the invitation code is not known", "邀请码未知",
         "ask for a new invitation", "请索取新的邀请";
+    InviteUsed = "invite.used", "the invitation was used with other keys", "该邀请已被另一组密钥使用",
+        "join in the folder in which it was begun, or ask for a new invitation; if it was not you, say so to who invited you",
+        "请在最初加入的目录中重试，或索取新的邀请；若并非本人使用，请告知邀请方";
     InviteExpired = "invite.expired", "the invitation has expired", "邀请已过期",
         "ask for a new invitation", "请索取新的邀请";
     InviteThrottled = "invite.throttled", "too many wrong codes were tried", "尝试错误邀请码次数过多",

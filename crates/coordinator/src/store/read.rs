@@ -88,7 +88,8 @@ impl Store {
     }
 
     pub(crate) async fn invitations(&self) -> Result<Vec<Grant>, Fault> {
-        let rows = sqlx::query("SELECT hash, name, role, expires FROM invitations").fetch_all(&self.readers).await;
+        let rows = sqlx::query("SELECT hash, name, role, expires, used_by FROM invitations");
+        let rows = rows.fetch_all(&self.readers).await;
         let grant = |row: &SqliteRow| {
             let role: String = row.try_get("role").map_err(fault)?;
             Ok(Grant {
@@ -96,6 +97,10 @@ impl Store {
                 expires: UnixMillis(unsigned(row, "expires")?),
                 role: role.parse().map_err(|_| corrupt("coordinator.db: a role"))?,
                 name: name(row)?,
+                used_by: match row.try_get::<Option<Vec<u8>>, _>("used_by").map_err(fault)? {
+                    Some(_) => Some(NodeId(id(row, "used_by")?)),
+                    None => None,
+                },
             })
         };
         rows.map_err(fault)?.iter().map(grant).collect()

@@ -32,7 +32,7 @@ pub(crate) enum Change {
     InsertJob { id: JobId, signer: NodeId, nodes: Vec<NodeId>, state: String, at: UnixMillis, value: Vec<u8> },
     /// A job's next state.
     PutJob { id: JobId, state: String, over: bool, value: Vec<u8> },
-    /// An invitation was redeemed. `false` when it is not there any more.
+    /// An invitation was redeemed. `false` when it is not there any more, or is another's.
     Enrol { hash: Hash, party: PartyRow },
     /// An invitation was made.
     Invite(Grant),
@@ -143,7 +143,9 @@ async fn put_meta(db: &mut SqliteConnection, key: &str, value: &[u8]) -> Result<
 
 /// The code is used up in the transaction that makes its bearer known: neither without the other.
 async fn enrol(db: &mut SqliteConnection, hash: &Hash, party: &PartyRow) -> Result<bool, sqlx::Error> {
-    let used = sqlx::query("DELETE FROM invitations WHERE hash = ?").bind(&hash.0[..]).execute(&mut *db).await?;
+    let sql = "UPDATE invitations SET used_by = ? WHERE hash = ? AND (used_by IS NULL OR used_by = ?)";
+    let query = sqlx::query(sql).bind(&party.node.0[..]).bind(&hash.0[..]).bind(&party.node.0[..]);
+    let used = query.execute(&mut *db).await?;
     if used.rows_affected() == 0 {
         return Ok(false);
     }

@@ -6,7 +6,7 @@ use tacit_engine::{Finish, Finished};
 use tacit_governance::{Cohort, Contract, ContractParty, PartyRole, Quota, Role};
 use tacit_net::{Address, Purpose};
 use tacit_types::wire::Blob;
-use tacit_types::{Attempt, Code, ContractId, JobId, Name, NodeId, Step};
+use tacit_types::{Attempt, Code, ContractId, JobId, Name, NodeId, Step, UnixMillis};
 
 use crate::support::*;
 
@@ -15,7 +15,7 @@ fn code(result: Result<FromCoordinator, tacit_types::Fault>) -> Code {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_code_works_once_for_what_it_says() {
+async fn a_code_works_for_one_party_and_for_what_it_says() {
     let mut world = World::new().await;
     let keys = Keys::new("bank-a", PartyRole::Partner);
     let invite = world.invite("bank-a", "node").await;
@@ -43,14 +43,28 @@ async fn a_code_works_once_for_what_it_says() {
     assert_eq!((name.as_str(), roster.len(), log.witnesses.len(), log.quorum), ("bank-a", 2, 1, 0));
     let first = tacit_governance::PartyCard::verify(&roster[0].card).unwrap();
     assert_eq!((first.body().role, first.body().node), (PartyRole::Coordinator, world.id));
-    assert_eq!(code(world.redeem(&keys, &text, keys.card()).await), Code::InviteUnknown);
-    world.stop().await;
-    world.start().await;
-    assert_eq!(code(world.redeem(&keys, &text, keys.card()).await), Code::InviteUnknown);
-
-    // The same card with a fresh code changes nothing; another key under the name is refused.
-    world.enrol(&keys).await;
+    // Who did not get the answer asks again, with a card that is signed anew, and stands there once. Nobody else can.
     let twin = Keys::new("bank-a", PartyRole::Partner);
+    for _ in 0..2 {
+        let later = keys.card_at(UnixMillis(1_700_000_060_000));
+        assert_ne!(later, keys.card());
+        let again = world.redeem(&keys, &text, later).await.unwrap();
+        let FromCoordinator::Enrolled { roster: entries, .. } = again else { panic!() };
+        assert_eq!(entries, roster);
+        assert_eq!(code(world.redeem(&twin, &text, twin.card()).await), Code::InviteUsed);
+        world.stop().await;
+        world.start().await;
+    }
+
+    // Nor does the same card with a fresh code change anything; another key under the name is refused.
+    world.enrol(&keys).await;
+    let changed = Keys { witness: Keys::new("x", PartyRole::Partner).witness, ..keys };
+    let invite = world.invite("bank-a", "node").await;
+    assert_eq!(
+        code(world.redeem(&changed, &invite.code.expose_text(), changed.card()).await),
+        Code::NetRefused,
+        "another witness key"
+    );
     let invite = world.invite("bank-a", "node").await;
     assert_eq!(code(world.redeem(&twin, &invite.code.expose_text(), twin.card()).await), Code::NetRefused);
 }

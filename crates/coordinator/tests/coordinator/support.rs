@@ -180,6 +180,10 @@ impl Keys {
     }
 
     pub fn card(&self) -> Vec<u8> {
+        self.card_at(UnixMillis(1_700_000_000_000))
+    }
+
+    pub fn card_at(&self, issued_at: UnixMillis) -> Vec<u8> {
         let card = PartyCard {
             version: 1,
             name: self.name.clone(),
@@ -188,9 +192,9 @@ impl Keys {
             seal: self.seal,
             witness: self.witness.id(),
             role: self.role,
-            issued_at: UnixMillis(1_700_000_000_000),
+            issued_at,
         };
-        Statement::sign(&self.root, "card", UnixMillis(1_700_000_000_000), None, card).bytes().to_vec()
+        Statement::sign(&self.root, "card", issued_at, None, card).bytes().to_vec()
     }
 
     pub fn endpoint(&self) -> Endpoint {

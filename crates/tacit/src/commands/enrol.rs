@@ -119,11 +119,11 @@ pub async fn join_at(home: &Path, invite: &Invite, place: &Place) -> Result<Join
     if home.join(CONFIG_FILE).exists() {
         return Err(Fault::new(Code::ConfigExists, home.join(CONFIG_FILE).display().to_string()));
     }
-    // Keys of a join that did not finish are used again: the coordinator has not seen them.
-    let keys = match Keys::create(home) {
-        Err(fault) if fault.code == Code::ConfigExists => Keys::read(home)?,
-        other => other?,
-    };
+    // Keys of a join that did not finish are used again. The coordinator may know them already: it takes the same
+    // keys with the same code as often as they come. What else has to lie here is made first, and the
+    // configuration last: a folder without it has not joined.
+    let keys = Keys::create(home)?;
+    let store = Store::open(&home.join(DATABASE_FILE)).await?;
     let address = invite.address.to_string();
     let client = Client::connect(&keys.node, &address, &invite.coordinator, Purpose::Enrol).await?;
     let enrolled = enrol(&client, &keys, invite, place).await;
@@ -144,7 +144,6 @@ pub async fn join_at(home: &Path, invite: &Invite, place: &Place) -> Result<Join
         online: None,
         sources: tacit_data::Sources::default(),
     };
-    let store = Store::open(&home.join(DATABASE_FILE)).await?;
     let mut known = Vec::new();
     for entry in &roster {
         let card = PartyCard::verify(&entry.card)?.into_body();
@@ -152,10 +151,7 @@ pub async fn join_at(home: &Path, invite: &Invite, place: &Place) -> Result<Join
         known.push((card.name, card.role, card.root));
     }
     store.close().await;
-    // Written last: a folder without it has not joined.
-    let text = toml::to_string(&config).map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
-    let path = home.join(CONFIG_FILE);
-    std::fs::write(&path, text).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", path.display())))?;
+    config.write(home)?;
     Ok(Joined { name, role, keys, known })
 }
 

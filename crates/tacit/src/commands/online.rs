@@ -209,8 +209,7 @@ async fn prove(party: &Party, out: &Out, id: &str, file: &Path) -> Result<(), Fa
     let proof = CallProof { version: 1, job, attempt, number, call: call.call, window, path };
     // What this tool writes, it must itself be able to check.
     proof.verify(record)?;
-    std::fs::write(file, cbor::encode(&proof))
-        .map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", file.display())))?;
+    tacit_node::files::write_whole(file, &cbor::encode(&proof))?;
     out.text(format!("{} {}  {} {place}", out.say("written", "已写入"), file.display(), out.say("leaf", "叶")));
     out.value(&json!({"call": id, "file": file.display().to_string(), "leaf": place}));
     Ok(())

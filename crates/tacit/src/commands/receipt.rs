@@ -261,10 +261,7 @@ async fn export(
 }
 
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
-    std::fs::write(path, bytes).map_err(|e| {
-        let code = if e.kind() == std::io::ErrorKind::StorageFull { Code::StoreFull } else { Code::IoFailed };
-        Fault::new(code, format!("{}: {e}", path.display()))
-    })
+    tacit_node::files::write_whole(path, bytes)
 }
 
 fn verify_file(out: &Out, bundle: &Path, trust: Option<&Path>) -> Result<u8, Fault> {
