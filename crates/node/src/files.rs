@@ -51,8 +51,9 @@ mod tests {
 
     #[test]
     fn a_file_is_replaced_whole_and_a_link_stays_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        let dir = std::env::temp_dir().join(format!("tacit-files-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (file, link) = (dir.join("file"), dir.join("link"));
         write_whole(&file, b"one").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
         write_whole(&link, b"two").unwrap();
@@ -61,11 +62,12 @@ mod tests {
         write_whole(Path::new("/dev/null"), b"gone").unwrap();
         assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
         assert_eq!(write_whole(Path::new("/dev/full"), b"x").unwrap_err().code, Code::StoreFull);
-        let absent = dir.path().join("absent/file");
+        let absent = dir.join("absent/file");
         assert_eq!(write_whole(&absent, b"x").unwrap_err().code, Code::IoFailed);
         // What is in the way of the temporary file: the old content stays.
-        std::fs::create_dir(dir.path().join("file.tmp")).unwrap();
+        std::fs::create_dir(dir.join("file.tmp")).unwrap();
         assert_eq!(write_whole(&file, b"three").unwrap_err().code, Code::IoFailed);
         assert_eq!(std::fs::read(&file).unwrap(), b"two");
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -80,12 +80,20 @@ async fn codes_expire_and_wrong_ones_are_throttled() {
     let text = invite.code.expose_text();
     assert_eq!(code(world.redeem(&keys, &text, keys.card()).await), Code::InviteExpired);
     let good = world.invite("bank-a", "node").await.code.expose_text();
-    let mut last = Code::InviteUnknown;
-    for _ in 0..2 * tacit_net::invite::WRONG_PER_MINUTE_MAX {
-        last = code(world.redeem(&keys, &"1".repeat(32), keys.card()).await);
+    // A minute may end between two tries, and with it what was counted: then once more.
+    let mut good_in_vain = false;
+    for _ in 0..6 * tacit_net::invite::WRONG_PER_MINUTE_MAX {
+        let wrong = code(world.redeem(&keys, &"1".repeat(32), keys.card()).await);
+        assert!(matches!(wrong, Code::InviteUnknown | Code::InviteThrottled), "{wrong}");
+        if wrong == Code::InviteThrottled {
+            let late = world.redeem(&keys, &good, keys.card()).await;
+            good_in_vain = late.is_err_and(|f| f.code == Code::InviteThrottled);
+        }
+        if good_in_vain {
+            break;
+        }
     }
-    assert_eq!(last, Code::InviteThrottled);
-    assert_eq!(code(world.redeem(&keys, &good, keys.card()).await), Code::InviteThrottled);
+    assert!(good_in_vain, "nobody was throttled");
     for (role, ttl) in [("coordinator", 1000), ("node", 0), ("node", tacit_coordinator::limits::INVITE_TTL_MS_MAX + 1)]
     {
         let fault = running.invite(Name::new("b").unwrap(), role, ttl).await.unwrap_err();
