@@ -6,12 +6,17 @@ use tacit_engine::api::{DEPOSIT_BYTES_MAX, DEPOSIT_CHUNK_BYTES_MAX};
 use tacit_engine::{FromCoordinator, ToCoordinator};
 use tacit_net::{Address, Closed, Config as NetConfig, Connection, Endpoint, Identity, Purpose};
 use tacit_types::wire::{self, Blob};
-use tacit_types::{Code, Fault, Hash, NodeId};
+use tacit_types::{Code, Fault, Hash, JobId, NodeId};
+
+use crate::egress::Ledger;
+use crate::store::Store;
 
 /// A connection to the coordinator.
 pub struct Client {
     endpoint: Endpoint,
     connection: Connection,
+    ledger: Ledger,
+    store: Option<Store>,
 }
 
 impl Client {
@@ -31,7 +36,14 @@ impl Client {
         let config = NetConfig { gate: std::sync::Arc::new(Closed), ..NetConfig::default() };
         let endpoint = Endpoint::bind(bind, Identity::from_signing_key(key)?, config)?;
         let connection = endpoint.connect(&address, coordinator, purpose).await.map_err(Fault::from)?;
-        Ok(Self { endpoint, connection })
+        Ok(Self { endpoint, connection, ledger: Ledger::default(), store: None })
+    }
+
+    /// Writes down in a party's ledger what goes out: requests before they do, bytes to keep and fetch once they did.
+    #[must_use]
+    pub fn counted_in(mut self, store: &Store) -> Self {
+        self.store = Some(store.clone());
+        self
     }
 
     /// Asks and waits for the answer.
@@ -39,12 +51,37 @@ impl Client {
     /// # Errors
     /// Those of the connection; the fault that the coordinator answers with.
     pub async fn ask(&self, request: &ToCoordinator) -> Result<FromCoordinator, Fault> {
-        ask(&self.connection, request).await
+        let bytes = wire::encode(request);
+        self.ledger.request(self.connection.peer(), request, bytes.len() as u64);
+        self.write_ledger().await?;
+        asked(&self.connection, request, &bytes).await
     }
 
-    /// The connection.
-    pub fn connection(&self) -> &Connection {
-        &self.connection
+    /// Brings bytes to the coordinator under their hash, which it gives.
+    ///
+    /// # Errors
+    /// Those of [`Self::ask`].
+    pub async fn deposit(&self, bytes: &[u8]) -> Result<Hash, Fault> {
+        let deposited = deposit(&self.connection, &self.ledger, None, bytes).await;
+        self.write_ledger().await?;
+        deposited
+    }
+
+    /// Fetches the bytes of a hash from the coordinator and checks that they have it.
+    ///
+    /// # Errors
+    /// Those of [`Self::ask`]; `net.frame` for other bytes.
+    pub async fn fetch(&self, hash: &Hash) -> Result<Vec<u8>, Fault> {
+        let fetched = fetch(&self.connection, &self.ledger, hash).await;
+        self.write_ledger().await?;
+        fetched
+    }
+
+    async fn write_ledger(&self) -> Result<(), Fault> {
+        match &self.store {
+            Some(store) => self.ledger.write(store).await,
+            None => Ok(()),
+        }
     }
 
     /// Closes it.
@@ -58,7 +95,12 @@ impl Client {
 ///
 /// # Errors
 /// Those of the connection; the fault that the coordinator answers with.
-pub async fn deposit(connection: &Connection, bytes: &[u8]) -> Result<Hash, Fault> {
+pub(crate) async fn deposit(
+    connection: &Connection,
+    ledger: &Ledger,
+    job: Option<JobId>,
+    bytes: &[u8],
+) -> Result<Hash, Fault> {
     let hash = tacit_crypto::sha256(bytes);
     let total = bytes.len() as u64;
     let mut at = 0;
@@ -66,7 +108,11 @@ pub async fn deposit(connection: &Connection, bytes: &[u8]) -> Result<Hash, Faul
         let piece = bytes.get(at as usize..).unwrap_or_default();
         let piece = Blob(piece.get(..piece.len().min(DEPOSIT_CHUNK_BYTES_MAX)).unwrap_or_default().to_vec());
         let request = ToCoordinator::Deposit { hash, total, offset: at, bytes: piece };
-        let FromCoordinator::Deposited(have) = ask(connection, &request).await? else { return Err(unexpected()) };
+        let encoded = wire::encode(&request);
+        ledger.deposit(connection.peer(), job, encoded.len() as u64);
+        let FromCoordinator::Deposited(have) = asked(connection, &request, &encoded).await? else {
+            return Err(unexpected());
+        };
         if have == total {
             return Ok(hash);
         }
@@ -81,13 +127,13 @@ pub async fn deposit(connection: &Connection, bytes: &[u8]) -> Result<Hash, Faul
 ///
 /// # Errors
 /// Those of the connection; the fault that the coordinator answers with; `net.frame` for other bytes.
-pub async fn fetch(connection: &Connection, hash: &Hash) -> Result<Vec<u8>, Fault> {
+pub(crate) async fn fetch(connection: &Connection, ledger: &Ledger, hash: &Hash) -> Result<Vec<u8>, Fault> {
     let wrong =
         || Fault::new(Code::NetFrame, format!("the coordinator gave other bytes than those of {}", hash.short()));
     let mut all = Vec::new();
     loop {
         let request = ToCoordinator::Fetch { hash: *hash, offset: all.len() as u64 };
-        let FromCoordinator::Fetched { total, bytes } = ask(connection, &request).await? else {
+        let FromCoordinator::Fetched { total, bytes } = ask(connection, ledger, &request).await? else {
             return Err(unexpected());
         };
         all.extend_from_slice(&bytes);
@@ -105,16 +151,26 @@ fn unexpected() -> Fault {
     Fault::new(Code::NetFrame, "the coordinator answered something else than was asked")
 }
 
-/// Asks over a connection and waits for the answer.
+/// Asks over a connection and waits for the answer. What goes out is counted first.
 ///
 /// # Errors
 /// Those of the connection; the fault that the coordinator answers with.
-pub async fn ask(connection: &Connection, request: &ToCoordinator) -> Result<FromCoordinator, Fault> {
+pub(crate) async fn ask(
+    connection: &Connection,
+    ledger: &Ledger,
+    request: &ToCoordinator,
+) -> Result<FromCoordinator, Fault> {
+    let bytes = wire::encode(request);
+    ledger.request(connection.peer(), request, bytes.len() as u64);
+    asked(connection, request, &bytes).await
+}
+
+async fn asked(connection: &Connection, request: &ToCoordinator, bytes: &[u8]) -> Result<FromCoordinator, Fault> {
     let wait = match request {
         ToCoordinator::Watch { wait_ms, .. } => Duration::from_millis(*wait_ms) + Duration::from_secs(10),
         _ => Duration::from_secs(15),
     };
-    let answer = connection.request_within(&wire::encode(request), wait).await.map_err(Fault::from)?;
+    let answer = connection.request_within(bytes, wait).await.map_err(Fault::from)?;
     match wire::decode(&answer).map_err(|e| Fault::new(Code::NetFrame, e.to_string()))? {
         FromCoordinator::Failed(fault) => Err(fault),
         answer => Ok(answer),

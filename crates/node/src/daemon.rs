@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::client;
 use crate::config::{Config, Keys};
+use crate::egress::Ledger;
 use crate::link::StreamHeader;
 use crate::online::{self, Online};
 use crate::peers::{Known, PeerStream, Switchboard};
@@ -25,6 +26,10 @@ use crate::store::{AttestationRow, Store};
 pub const DATABASE_FILE: &str = "node.db";
 /// How often the node looks whether its owner has registered a dataset or revoked a contract.
 const OWNER_PAUSE: Duration = Duration::from_secs(1);
+/// How long what has left may be missing in the ledger on disk: a crash loses that much of it.
+pub(crate) const LEDGER_PAUSE: Duration = Duration::from_millis(200);
+/// How often the node notes what time it is.
+const TIME_PAUSE: Duration = Duration::from_secs(60);
 /// Pause between two tries to deliver a report.
 const REPORT_PAUSE: Duration = Duration::from_millis(500);
 /// Pause between two looks for attestations that are not in the log.
@@ -68,6 +73,8 @@ pub(crate) struct Inner {
     /// Wakes the task that delivers reports.
     pub(crate) reports: tokio::sync::Notify,
     pub(crate) online: Online,
+    /// What went to the coordinator and is not written down yet.
+    pub(crate) ledger: Ledger,
 }
 
 impl Node {
@@ -117,6 +124,7 @@ impl Node {
             tasks: Mutex::new(Some(JoinSet::new())),
             reports: tokio::sync::Notify::new(),
             online: Online::new(crate::now()),
+            ledger: Ledger::default(),
             config,
             keys,
         });
@@ -168,6 +176,7 @@ impl Node {
         let tasks = self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(tasks);
         self.inner.mesh.close().await;
+        self.inner.write_ledger().await;
         self.inner.store.close().await;
     }
 }
@@ -211,6 +220,20 @@ impl Inner {
         }
     }
 
+    /// Writes down what went to the coordinator, [`LEDGER_PAUSE`] after it did at the latest.
+    async fn keep_ledger(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(LEDGER_PAUSE).await;
+            self.write_ledger().await;
+        }
+    }
+
+    async fn write_ledger(&self) {
+        if let Err(fault) = self.ledger.write(&self.store).await {
+            tracing::debug!(%fault, "what went to the coordinator could not be written down yet");
+        }
+    }
+
     /// After a restart, every attempt that was running is over.
     async fn burn(&self) -> Result<(), Fault> {
         for id in self.store.open_ids().await? {
@@ -239,11 +262,11 @@ impl Inner {
             self.config.public.clone()
         };
         let register = ToCoordinator::Register { address, datasets, slots: self.config.slots };
-        client::ask(connection, &register).await?;
-        if let FromCoordinator::LogInfo(info) = client::ask(connection, &ToCoordinator::LogInfo).await? {
+        client::ask(connection, &self.ledger, &register).await?;
+        if let FromCoordinator::LogInfo(info) = client::ask(connection, &self.ledger, &ToCoordinator::LogInfo).await? {
             self.take_log(info).await?;
         }
-        if let FromCoordinator::Roster(roster) = client::ask(connection, &ToCoordinator::Roster).await? {
+        if let FromCoordinator::Roster(roster) = client::ask(connection, &self.ledger, &ToCoordinator::Roster).await? {
             for entry in roster {
                 if let Err(fault) = self.store.put_party(&entry.card, &entry.address).await {
                     tracing::error!(%fault, "the coordinator's roster has a card that is not believed");
@@ -253,17 +276,33 @@ impl Inner {
                 self.known.insert(card.node);
             }
         }
+        self.note_time().await?;
         self.catch_up(connection).await;
         self.reports.notify_one();
         Ok(())
+    }
+
+    /// Notes what time it is, so that a clock that is turned back later, the node running or not, brings no expired
+    /// contract back. Only with a coordinator whose clock agrees: one that was wrong for once would lock the node.
+    async fn note_time(&self) -> Result<(), Fault> {
+        let mut tx = self.store.begin().await?;
+        tx.high_water(crate::now()).await?;
+        tx.commit().await
     }
 
     /// Registers again whenever the owner's datasets or models have changed, so that others learn of them without
     /// a restart, and ends running attempts whose contract the owner has revoked.
     async fn follow_owner(self: Arc<Self>) {
         let mut published = self.published_ids().await;
+        let mut noted = tokio::time::Instant::now();
         loop {
             tokio::time::sleep(OWNER_PAUSE).await;
+            if noted.elapsed() >= TIME_PAUSE && self.to_coordinator.borrow().is_some() {
+                noted = tokio::time::Instant::now();
+                if let Err(fault) = self.note_time().await {
+                    tracing::debug!(%fault, "the time could not be noted");
+                }
+            }
             for job in self.store.revoked_jobs().await.unwrap_or_default() {
                 self.cancel(&job, Code::RefusedContractRevoked);
             }
@@ -294,7 +333,7 @@ impl Inner {
         let mut all = true;
         for AttestationRow { job, id, statement } in late {
             let request = ToCoordinator::Attested { job, attestation: wire::Blob(statement) };
-            let taken = match client::ask(&connection, &request).await {
+            let taken = match client::ask(&connection, &self.ledger, &request).await {
                 Ok(_) => self.attestation_logged(&id).await,
                 Err(fault) => Err(fault),
             };
@@ -350,7 +389,7 @@ impl Inner {
     pub(crate) async fn refresh_log(&self) -> Result<(), Fault> {
         let connection = self.to_coordinator.borrow().clone();
         let connection = connection.ok_or_else(|| Fault::new(Code::NetUnreachable, "the coordinator"))?;
-        match client::ask(&connection, &ToCoordinator::LogInfo).await? {
+        match client::ask(&connection, &self.ledger, &ToCoordinator::LogInfo).await? {
             FromCoordinator::LogInfo(info) => self.take_log(info).await,
             _ => Err(Fault::new(Code::NetFrame, "the coordinator answered something else than was asked")),
         }
@@ -360,7 +399,8 @@ impl Inner {
     async fn catch_up(&self, connection: &Connection) {
         let Ok(open) = self.store.open_ids().await else { return };
         for id in open {
-            let Ok(FromCoordinator::Job(view)) = client::ask(connection, &ToCoordinator::Job(id)).await else {
+            let Ok(FromCoordinator::Job(view)) = client::ask(connection, &self.ledger, &ToCoordinator::Job(id)).await
+            else {
                 continue;
             };
             let ended = view.timeline.iter().any(|e| e.what == "ended");
@@ -394,7 +434,7 @@ impl Inner {
             let report = job.report(id);
             let attempt = job.attempt;
             if let Some(finish) = report
-                && let Err(fault) = client::ask(&connection, &ToCoordinator::Report(finish)).await
+                && let Err(fault) = client::ask(&connection, &self.ledger, &ToCoordinator::Report(finish)).await
             {
                 tracing::debug!(job = %id.short(), %fault, "a report was not taken");
                 if connection.end().is_some() {
@@ -425,6 +465,7 @@ async fn serve(inner: Arc<Inner>, mut events: Events, mut stopped: watch::Receiv
     inner.spawn(inner.clone().deliver_reports());
     inner.spawn(inner.clone().follow_owner());
     inner.spawn(inner.clone().hand_in_attestations());
+    inner.spawn(inner.clone().keep_ledger());
     loop {
         let event = tokio::select! {
             event = events.next() => event,
@@ -463,8 +504,8 @@ async fn serve_connection(inner: Arc<Inner>, connection: Connection) {
             Incoming::Request { bytes, responder } if peer == inner.coordinator => {
                 let serving = inner.clone();
                 inner.spawn(async move {
-                    if let Some(answer) = serving.answer(&bytes).await {
-                        let _ = responder.respond(&wire::encode(&answer)).await;
+                    if let Some(answer) = serving.respond(peer, &bytes).await {
+                        let _ = responder.respond(&answer).await;
                     }
                 });
             }

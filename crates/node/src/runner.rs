@@ -14,14 +14,14 @@ use tacit_net::Address;
 use tacit_net::mesh::Keep;
 use tacit_protocol::{Abort, Effect, Event, HashAhead, Machine, Setup};
 use tacit_types::wire::Blob;
-use tacit_types::{Code, Fault, Millis, NodeId, Seat, Step};
+use tacit_types::{Code, Fault, Millis, NodeId, Seat, Step, wire};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::align;
 use crate::asked::Counter;
 use crate::client;
-use crate::daemon::Inner;
+use crate::daemon::{Inner, LEDGER_PAUSE};
 use crate::datasets;
 use crate::egress::Egress;
 use crate::link::{LinkFrame, StreamHeader};
@@ -36,8 +36,6 @@ use links::{AbortOnDrop, Arrived, Writer, finish_links, open_link, take_streams}
 /// The largest protocol message that a peer may stream to this node.
 const STREAM_BYTES_MAX: u64 = 1 << 34;
 
-/// How long what has left may be missing in the ledger on disk.
-const LEDGER_PAUSE: Duration = Duration::from_millis(200);
 /// Pause before a full disk is tried again.
 const FULL_RETRY: Duration = Duration::from_millis(500);
 /// Pause before a result is brought to the coordinator again.
@@ -58,7 +56,10 @@ pub(crate) async fn run(
     let outcome = match attempt_run.run(&job, &assignment, &mut cancel).await {
         Ok(mut output) => {
             let until = attempt_run.began + Duration::from_millis(assignment.budget_ms.min(job.body().attempt_ms));
-            packaged(&inner, output.package.take(), until).await.map(|package| (output, package)).map_err(Abort::Local)
+            packaged(&inner, &id, output.package.take(), until)
+                .await
+                .map(|package| (output, package))
+                .map_err(Abort::Local)
         }
         Err(abort) => Err(abort),
     };
@@ -127,7 +128,12 @@ async fn store(
 
 /// The sealed result as it is reported. One that is too large for a report is brought to the coordinator first; while
 /// that is away, until the attempt is over.
-async fn packaged(inner: &Inner, package: Option<Vec<u8>>, until: Instant) -> Result<Option<Package>, Fault> {
+async fn packaged(
+    inner: &Inner,
+    id: &tacit_types::JobId,
+    package: Option<Vec<u8>>,
+    until: Instant,
+) -> Result<Option<Package>, Fault> {
     let Some(bytes) = package else { return Ok(None) };
     if bytes.len() <= PACKAGE_INLINE_BYTES_MAX {
         return Ok(Some(Package::Inline(Blob(bytes))));
@@ -135,7 +141,7 @@ async fn packaged(inner: &Inner, package: Option<Vec<u8>>, until: Instant) -> Re
     loop {
         let connection = inner.to_coordinator.borrow().clone();
         let brought = match connection {
-            Some(connection) => client::deposit(&connection, &bytes).await,
+            Some(connection) => client::deposit(&connection, &inner.ledger, Some(*id), &bytes).await,
             None => Err(Fault::new(Code::NetUnreachable, "the coordinator, who keeps large results")),
         };
         match brought {
@@ -289,7 +295,7 @@ impl AttemptRun {
 
     /// Opens a stream to each other seat, in tasks of their own; what is sent before a stream is up
     /// waits in its queue. The protocol's window bounds the queues.
-    fn open_links(&self, events: &mpsc::Sender<Arrived>) -> Vec<Option<Writer>> {
+    fn open_links(&mut self, events: &mpsc::Sender<Arrived>) -> Vec<Option<Writer>> {
         let mut writers = Vec::new();
         for (seat, (card, address)) in self.session.parties.iter().enumerate() {
             let seat = Seat(seat as u16);
@@ -301,6 +307,7 @@ impl AttemptRun {
             if let Ok(address) = address.parse::<Address>() {
                 self.inner.mesh.set_peer(card.node, Some(address), Keep::OnDemand);
             }
+            self.egress.add_control(card.node, wire::encode(&self.header).len() as u64);
             writers.push(Some(open_link(&self.inner, card.node, seat, self.header, events)));
         }
         writers
@@ -354,7 +361,7 @@ impl AttemptRun {
                 self.inner.to_coordinator.borrow().clone().ok_or_else(|| {
                     Fault::new(Code::NetUnreachable, "the coordinator, who keeps the job's attachments")
                 })?;
-            let sealed = client::fetch(&connection, &reference.sealed).await?;
+            let sealed = client::fetch(&connection, &self.inner.ledger, &reference.sealed).await?;
             let plain = tacit_governance::attachment::open(reference, &sealed, &self.inner.keys.seal)?;
             if reference.name == tacit_jobs::score::keys::ATTACHMENT {
                 crate::asked::list(&self.inner.store, &self.header.job, spec, &plain).await?;
@@ -542,8 +549,9 @@ impl AttemptRun {
     fn report_progress(&self, step: Step) {
         let Some(connection) = self.inner.to_coordinator.borrow().clone() else { return };
         let job = self.header.job;
+        let inner = self.inner.clone();
         self.inner.spawn(async move {
-            let _ = client::ask(&connection, &ToCoordinator::Progress { job, step }).await;
+            let _ = client::ask(&connection, &inner.ledger, &ToCoordinator::Progress { job, step }).await;
         });
     }
 }

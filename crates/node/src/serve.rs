@@ -12,6 +12,7 @@ use tacit_types::{Attempt, Code, ContractId, Fault, JobId, NodeId, UnixMillis};
 
 use crate::align;
 use crate::daemon::{Inner, Slot};
+use crate::egress::job_of;
 use crate::runner;
 use crate::store::{AttestationRow, Charge, OPEN_ROWS_MAX, Tx};
 
@@ -58,9 +59,18 @@ impl Refused {
 }
 
 impl Inner {
-    /// The answer to a request; `None` for bytes that are none.
-    pub(crate) async fn answer(self: &Arc<Self>, bytes: &[u8]) -> Option<FromNode> {
+    /// The bytes that answer a request, counted; `None` for bytes that are none.
+    pub(crate) async fn respond(self: &Arc<Self>, peer: NodeId, bytes: &[u8]) -> Option<Vec<u8>> {
         let request: ToNode = wire::decode(bytes).ok()?;
+        let job = job_of(&request);
+        let answer = self.carry_out(request).await;
+        let bytes = wire::encode(&answer);
+        self.ledger.answer(peer, job, &answer, bytes.len() as u64);
+        Some(bytes)
+    }
+
+    /// The answer to a request.
+    pub(crate) async fn carry_out(self: &Arc<Self>, request: ToNode) -> FromNode {
         let answer = match request {
             ToNode::Admit { job, contracts } => self.admit(job, &contracts).await,
             ToNode::Plan { job, contracts } => self.plan(&job, &contracts).await,
@@ -73,10 +83,10 @@ impl Inner {
             ToNode::Close { job, terminal } => self.close(&job, terminal).await,
             ToNode::Ping => Ok(FromNode::Done),
         };
-        Some(answer.unwrap_or_else(|fault| {
+        answer.unwrap_or_else(|fault| {
             tracing::warn!(%fault, "a request of the coordinator was not carried out");
             FromNode::Failed(fault)
-        }))
+        })
     }
 
     /// Decides once; a repeat gets the stored answer. Quota, consumed id and answer are one
@@ -405,7 +415,11 @@ fn unknown(job: &JobId) -> Fault {
 }
 
 /// An admission is good for as long as its contract: whoever schedules does not choose when.
+///
+/// Nor does whoever can turn this machine's clock back: time goes on from the latest that the node has acted at.
 async fn in_force(tx: &mut Tx<'_>, id: &ContractId, now: UnixMillis) -> Result<(), Fault> {
+    let before = tx.high_water(now).await?;
+    let now = now.max(before);
     let contracts = tx.contracts().await?;
     let terms = contracts.iter().find(|c| c.id() == *id).map(SignedContract::body);
     let terms = terms.ok_or_else(|| Fault::new(Code::RefusedContractUnknown, format!("contract {}", id.short())))?;

@@ -19,6 +19,8 @@ use crate::serve::REFUSED_IN_MEMORY_MAX;
 use crate::store::{DatasetRow, EGRESS_ROWS_MAX, EXPIRED_KEPT_MS, OPEN_ROWS_MAX, PARTIES_MAX, REFUSED_ROWS_MAX, Store};
 use crate::{Config, Keys, Node};
 
+mod egress;
+
 const OPERATOR: u8 = 5;
 const COORDINATOR: u8 = 9;
 
@@ -43,12 +45,17 @@ struct World {
 
 impl World {
     async fn new(test: &str) -> Self {
+        Self::at(test, "127.0.0.1:9").await
+    }
+
+    /// One whose coordinator is at an address.
+    async fn at(test: &str, coordinator: &str) -> Self {
         let home = std::env::temp_dir().join(format!("tacit-node-{}-{test}", std::process::id()));
         let _ = std::fs::remove_dir_all(&home);
         let keys = Keys::create(&home).unwrap();
         let log_key = VerifierKey::new("log.example", KeyKind::Ed25519, key(8).id()).unwrap();
         let config = format!(
-            "name = \"a\"\nrole = \"node\"\nlisten = \"127.0.0.1:0\"\n[coordinator]\naddress = \"127.0.0.1:9\"\n\
+            "name = \"a\"\nrole = \"node\"\nlisten = \"127.0.0.1:0\"\n[coordinator]\naddress = \"{coordinator}\"\n\
              fingerprint = \"{}\"\norigin = \"log.example\"\nlog_key = \"{log_key}\"\n",
             key(COORDINATOR).id()
         );
@@ -86,7 +93,8 @@ impl World {
     }
 
     async fn ask(&self, request: &ToNode) -> FromNode {
-        self.node.inner().answer(&wire::encode(request)).await.unwrap()
+        let answer = self.node.inner().respond(key(COORDINATOR).id(), &wire::encode(request)).await;
+        wire::decode(&answer.unwrap()).unwrap()
     }
 
     fn owners(&self) -> [NodeId; 3] {
@@ -181,18 +189,21 @@ impl World {
     }
 
     async fn begin(&self, job: JobId, attempt: u32, first_node: u8, ms: u64) -> FromNode {
+        self.ask(&ToNode::Start { assignment: self.assignment(job, attempt, first_node, ms) }).await
+    }
+
+    fn assignment(&self, job: JobId, attempt: u32, first_node: u8, ms: u64) -> Assignment {
         let attempt = Attempt(attempt);
         let own = self.keys.card(&name("a"), PartyRole::Partner, crate::now());
         let cards = [own.bytes().to_vec(), card(1, first_node), card(2, 102)];
-        let assignment = Assignment {
+        Assignment {
             job,
             attempt,
             seats: cards.into_iter().map(|c| Seated { card: Blob(c), address: "127.0.0.1:9".into() }).collect(),
             aggregator: self.keys.node.id(),
             budget_ms: ms,
             step_ms: ms,
-        };
-        self.ask(&ToNode::Start { assignment }).await
+        }
     }
 
     /// Registers a dataset that can be read, so that an attempt goes on to wait for its peers.

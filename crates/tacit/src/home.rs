@@ -47,7 +47,9 @@ impl Party {
     /// Those of the connection.
     pub async fn connect(&self) -> Result<Client, Fault> {
         let pin = &self.config.coordinator;
-        Client::connect(&self.keys.node, &pin.address, &self.config.coordinator_id()?, Purpose::Member).await
+        let coordinator = self.config.coordinator_id()?;
+        let client = Client::connect(&self.keys.node, &pin.address, &coordinator, Purpose::Member).await?;
+        Ok(client.counted_in(&self.store))
     }
 
     /// The roster, every card checked against what this party knew before.

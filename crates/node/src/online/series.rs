@@ -307,7 +307,8 @@ impl Driver {
             rows: self.series.reading.batch_rows(),
         };
         let window = self.inner.online.awaited(id, together);
-        match client::ask(&connection, &ToCoordinator::Submit { job: Blob(job.bytes().to_vec()) }).await {
+        let request = ToCoordinator::Submit { job: Blob(job.bytes().to_vec()) };
+        match client::ask(&connection, &self.inner.ledger, &request).await {
             Ok(_) => Ok(window),
             Err(fault) => {
                 self.inner.online.forget(&id);
@@ -333,7 +334,9 @@ impl Driver {
 
     async fn ended(&self, job: &JobId) -> Option<Fault> {
         let connection = self.inner.to_coordinator.borrow().clone()?;
-        let FromCoordinator::Job(view) = client::ask(&connection, &ToCoordinator::Job(*job)).await.ok()? else {
+        let FromCoordinator::Job(view) =
+            client::ask(&connection, &self.inner.ledger, &ToCoordinator::Job(*job)).await.ok()?
+        else {
             return None;
         };
         let (party, what) = match view.terminal? {

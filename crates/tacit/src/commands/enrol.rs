@@ -126,6 +126,7 @@ pub async fn join_at(home: &Path, invite: &Invite, place: &Place) -> Result<Join
     let store = Store::open(&home.join(DATABASE_FILE)).await?;
     let address = invite.address.to_string();
     let client = Client::connect(&keys.node, &address, &invite.coordinator, Purpose::Enrol).await?;
+    let client = client.counted_in(&store);
     let enrolled = enrol(&client, &keys, invite, place).await;
     client.close().await;
     let (name, role, roster, log) = enrolled?;

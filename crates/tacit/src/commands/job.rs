@@ -172,7 +172,7 @@ fn verified_line(out: &Out, safeguard: &Safeguard) -> String {
 pub async fn bring(client: &Client, out: &Out, ready: &Ready) -> Result<JobId, Fault> {
     for sealed in &ready.sealed {
         let progress = Progress::new(out.json(), out.say("bringing the sealed keys", "正在上传已密封的键列表"));
-        tacit_node::client::deposit(client.connection(), sealed).await?;
+        client.deposit(sealed).await?;
         drop(progress);
     }
     let request = ToCoordinator::Submit { job: Blob(ready.job.bytes().to_vec()) };
@@ -459,7 +459,7 @@ pub async fn open(party: &Party, client: &Client, id: JobId) -> Result<(Opened, 
     let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params, &tacit_jobs::Parts::of(spec))?;
     let package = match package {
         Package::Inline(bytes) => bytes.0,
-        Package::Deposited { hash, .. } => tacit_node::client::fetch(client.connection(), &hash).await?,
+        Package::Deposited { hash, .. } => client.fetch(&hash).await?,
     };
     let opened = plan.open(&package, &|package| tacit_jobs::session::unblind(&party.keys.seal, package, &releases))?;
     Ok((opened, included.index()))

@@ -84,7 +84,11 @@ pub async fn egress(cli: &Cli, out: &Out) -> Result<(), Fault> {
     party.store.close().await;
     let lines: Vec<Vec<String>> = rows
         .iter()
-        .map(|r| vec![r.job.chars().take(8).collect(), r.peer.clone(), r.kind.clone(), bytes(r.bytes)])
+        .map(|r| {
+            // What is of no job has none.
+            let job = if r.job.bytes().all(|b| b == b'0') { String::new() } else { r.job.chars().take(8).collect() };
+            vec![job, r.peer.clone(), r.kind.clone(), bytes(r.bytes)]
+        })
         .collect();
     let head = [out.say("job", "作业"), out.say("to", "发往"), out.say("kind", "类别"), out.say("bytes", "字节")];
     out.table(&head, &lines);
