@@ -56,7 +56,10 @@ pub enum Command {
     /// Make this party's keys and enrol with an invitation.
     #[command(after_help = "Example: tacit join 'tacit1:tacit.example:7400#3d40…#9f…' --listen 0.0.0.0:7402")]
     Join(JoinArgs),
-    /// Check this installation and the path to the coordinator.
+    /// Check this installation: keys, database, port, and the paths to the coordinator and the other nodes.
+    #[command(
+        after_help = "Example: tacit --home /srv/tacit doctor\n\nFor the folder of a node, an operator, a regulator or a coordinator. Exit status 1 when a check fails."
+    )]
     Doctor,
     /// Serve as coordinator.
     #[command(subcommand)]
@@ -207,6 +210,11 @@ pub enum NodeCommand {
     /// Serve until interrupted.
     Run,
     /// What has left this node: payload bytes by job, peer and kind.
+    #[command(
+        after_help = "Every frame to another node and every request and answer to the coordinator, the commands of this folder included. \
+Bytes count when they are handed to a connection; what a connection lost counts too. A crash loses what was counted in its last 0.2 s. \
+Answers to calls for scores are counted in their window's receipt.\n\nExample: tacit node egress --json"
+    )]
     Egress,
     /// Jobs as this node has them.
     Jobs,

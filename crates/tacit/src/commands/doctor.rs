@@ -1,23 +1,32 @@
-//! `doctor`: this installation and the path to the coordinator, check by check.
+//! `doctor`: this installation and the paths to the others, check by check: of a party's folder, or a coordinator's.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 use serde_json::json;
-use tacit_governance::PartyRole;
-use tacit_net::{Closed, Config as NetConfig, Endpoint, Identity, Purpose};
+use tacit_engine::{FromCoordinator, ToCoordinator};
+use tacit_governance::{PartyCard, PartyRole};
+use tacit_net::{Address, Closed, Config as NetConfig, Endpoint, Identity, Purpose, keyfile};
 use tacit_node::daemon::DATABASE_FILE;
-use tacit_node::{Config, Keys, Store};
-use tacit_types::{Code, Fault};
+use tacit_node::{Client, Config, Keys, Store};
+use tacit_types::{Code, Fault, NodeId};
 
 use crate::cli::Cli;
-use crate::home::folder;
+use crate::commands::enrol::local;
+use crate::home::{Party, folder, unexpected};
 use crate::output::{Out, bytes};
 use crate::progress::Progress;
 
 /// Free bytes below which the disk is reported.
 const DISK_FREE_MIN: u64 = 256 << 20;
 
+/// What shows that a folder is a coordinator's.
+const COORDINATOR_FILE: &str = "coordinator.toml";
+
 struct Finding {
     name: String,
     ok: bool,
+    code: Option<Code>,
     detail: String,
     hint: String,
 }
@@ -25,10 +34,11 @@ struct Finding {
 impl Finding {
     fn new(name: &str, result: Result<String, Fault>, out: &Out) -> Self {
         match result {
-            Ok(detail) => Self { name: name.into(), ok: true, detail, hint: String::new() },
+            Ok(detail) => Self { name: name.into(), ok: true, code: None, detail, hint: String::new() },
             Err(fault) => Self {
                 name: name.into(),
                 ok: false,
+                code: Some(fault.code),
                 detail: format!("[{}] {}: {}", fault.code, fault.code.title(out.lang()), fault.what),
                 hint: fault.code.hint(out.lang()).into(),
             },
@@ -40,23 +50,13 @@ impl Finding {
 pub async fn doctor(cli: &Cli, out: &Out) -> Result<u8, Fault> {
     let home = folder(cli);
     let mut findings = vec![cpu(out), disk(&home, out)];
-    let config = Config::read(&home);
-    findings.push(Finding::new(
-        "configuration",
-        config.as_ref().map(|c| format!("{} as {}", c.name, c.role)).map_err(Clone::clone),
-        out,
-    ));
-    let keys = Keys::read(&home);
-    findings.push(Finding::new("keys", keys.as_ref().map(|k| k.root.id().to_string()).map_err(Clone::clone), out));
-    if let (Ok(config), Ok(keys)) = (config, keys) {
-        findings.push(database(&home, out).await);
-        if config.role().is_ok_and(|r| r == PartyRole::Partner) {
-            findings.push(port(&config, &keys, out));
-        }
-        let progress = Progress::new(out.json(), out.say("looking for the coordinator", "正在连接协调方"));
-        findings.extend(coordinator(&config, &keys, out).await?);
-        drop(progress);
+    let progress = Progress::new(out.json(), out.say("looking", "正在检查"));
+    if home.join(COORDINATOR_FILE).exists() {
+        findings.extend(of_coordinator(&home, out).await);
+    } else {
+        findings.extend(of_party(&home, out).await);
     }
+    drop(progress);
     let rows: Vec<Vec<String>> = findings
         .iter()
         .map(|f| {
@@ -67,10 +67,103 @@ pub async fn doctor(cli: &Cli, out: &Out) -> Result<u8, Fault> {
         .collect();
     out.table(&[out.say("check", "检查项"), "", out.say("found", "结果")], &rows);
     let ok = findings.iter().all(|f| f.ok);
-    let list: Vec<_> =
-        findings.iter().map(|f| json!({"check": f.name, "ok": f.ok, "detail": f.detail, "hint": f.hint})).collect();
+    let list: Vec<_> = findings
+        .iter()
+        .map(|f| json!({"check": f.name, "ok": f.ok, "code": f.code, "detail": f.detail, "hint": f.hint}))
+        .collect();
     out.value(&json!({"ok": ok, "checks": list}));
     Ok(u8::from(!ok))
+}
+
+/// What a party's folder can be asked, and who it can reach.
+async fn of_party(home: &Path, out: &Out) -> Vec<Finding> {
+    let config = Config::read(home);
+    let keys = Keys::read(home);
+    let shown = config.as_ref().map(|c| format!("{} as {}", c.name, c.role)).map_err(Clone::clone);
+    let mut findings = vec![
+        Finding::new("configuration", shown, out),
+        Finding::new("keys", keys.as_ref().map(|k| k.root.id().to_string()).map_err(Clone::clone), out),
+    ];
+    let (Ok(config), Ok(keys)) = (config, keys) else { return findings };
+    let store = Store::open(&home.join(DATABASE_FILE)).await;
+    let shown = store.as_ref().map(|_| DATABASE_FILE.to_owned()).map_err(Clone::clone);
+    findings.push(Finding::new("database", shown, out));
+    let serves = config.role().is_ok_and(|r| r == PartyRole::Partner);
+    if serves {
+        let listen = config.listen.parse();
+        let listen = listen.map_err(|_| Fault::new(Code::ConfigMalformed, format!("listen: {}", config.listen)));
+        findings.push(port(listen, &keys.node.id(), out).await);
+    }
+    let reached = match coordinator(&config, &keys, out).await {
+        Ok(found) => found,
+        Err(fault) => vec![Finding::new("coordinator", Err(fault), out)],
+    };
+    let reachable = reached.iter().all(|f| f.ok);
+    findings.extend(reached);
+    if let (true, Ok(store)) = (reachable && serves, store) {
+        let party = Party { config, keys, store };
+        match nodes(&party, out).await {
+            Ok(found) => findings.extend(found),
+            Err(fault) => findings.push(Finding::new("other nodes", Err(fault), out)),
+        }
+        party.store.close().await;
+    }
+    findings
+}
+
+/// What a coordinator's folder can be asked, and whether its daemon serves.
+async fn of_coordinator(home: &Path, out: &Out) -> Vec<Finding> {
+    let config = tacit_coordinator::Config::read(&home.join(COORDINATOR_FILE));
+    let key = keyfile::read_signing(&home.join("root.key"));
+    let log_key = keyfile::read_signing(&home.join("log.key"));
+    let shown = config.as_ref().map(|c| c.origin.clone()).map_err(Clone::clone);
+    let mut findings = vec![
+        Finding::new("configuration", shown, out),
+        Finding::new("keys", key.as_ref().map(|k| k.id().to_string()).map_err(Clone::clone), out),
+        Finding::new("log key", log_key.map(|k| k.id().to_string()), out),
+    ];
+    let (Ok(config), Ok(key)) = (config, key) else { return findings };
+    findings.push(port(Ok(config.listen), &key.id(), out).await);
+    let folder = home.to_owned();
+    let looked = tokio::task::spawn_blocking(move || tacit_coordinator::fsck(&folder)).await;
+    match looked.unwrap_or_else(|e| Err(Fault::new(Code::Internal, e.to_string()))) {
+        // The daemon has the folder: it looked at its start, and can be asked.
+        Err(fault) if fault.code == Code::StoreLocked => {
+            let parties = parties(&config, &key, out).await;
+            findings.push(Finding::new("daemon", parties, out));
+        }
+        looked => {
+            let report = match home.join("coordinator.db").exists() {
+                true => looked.map(|report| format!("{} leaves", report.leaves)),
+                false => Ok(out.say("none yet: it was never started", "尚无：从未启动").to_owned()),
+            };
+            findings.push(Finding::new("log and database", report, out));
+            let what = out.say("not running", "未运行").to_owned();
+            findings.push(Finding::new("daemon", Ok(what), out));
+        }
+    }
+    findings
+}
+
+/// Who is connected to the coordinator that runs.
+async fn parties(
+    config: &tacit_coordinator::Config,
+    key: &tacit_crypto::SigningKey,
+    out: &Out,
+) -> Result<String, Fault> {
+    let client = Client::connect(key, &local(config.listen), &key.id(), Purpose::Member).await?;
+    let answer = client.ask(&ToCoordinator::Roster).await;
+    client.close().await;
+    let FromCoordinator::Roster(entries) = answer? else { return Err(unexpected()) };
+    let mut named = Vec::new();
+    for entry in entries {
+        let card = PartyCard::verify(&entry.card)?.into_body();
+        if card.role == PartyRole::Partner {
+            let state = if entry.online { out.say("connected", "已连接") } else { out.say("away", "未连接") };
+            named.push(format!("{} {state}", card.name));
+        }
+    }
+    Ok(format!("{}{}", out.say("serves; nodes: ", "正在服务；节点："), named.join(", ")))
 }
 
 fn cpu(out: &Out) -> Finding {
@@ -89,39 +182,94 @@ fn disk(home: &std::path::Path, out: &Out) -> Finding {
     Finding::new("disk", result, out)
 }
 
-async fn database(home: &std::path::Path, out: &Out) -> Finding {
-    let result = match Store::open(&home.join(DATABASE_FILE)).await {
-        Ok(store) => {
-            store.close().await;
-            Ok(DATABASE_FILE.to_owned())
-        }
-        Err(fault) => Err(fault),
-    };
-    Finding::new("database", result, out)
-}
-
-/// The node's own port: free, or held by the node that runs.
-fn port(config: &Config, keys: &Keys, out: &Out) -> Finding {
-    let result = (|| {
-        let address = config.listen.parse().map_err(|_| Fault::new(Code::ConfigMalformed, config.listen.clone()))?;
-        match Endpoint::bind(address, Identity::from_signing_key(&keys.node)?, NetConfig::default()) {
-            Ok(_) => Ok(format!("{} {}", config.listen, out.say("is free", "未被占用"))),
-            Err(fault) if fault.code == Code::NetPortTaken => Ok(format!(
-                "{} {}",
-                config.listen,
-                out.say("is in use, by this node if it runs", "已被占用（若本节点在运行则正常）")
-            )),
+/// The daemon's own port: free, or held by a program that has this folder's key.
+async fn port(listen: Result<SocketAddr, Fault>, own: &NodeId, out: &Out) -> Finding {
+    let look = async {
+        let listen = listen?;
+        let stranger = stranger(listen)?;
+        // What listens on every address holds the port on each of them.
+        let probe = Endpoint::bind(listen, Identity::from_signing_key(&fresh_key()?)?, closed());
+        match probe {
+            Ok(endpoint) => {
+                endpoint.close().await;
+                Ok(format!("{listen} {}", out.say("is free: the daemon does not run", "未被占用：守护进程未运行")))
+            }
+            Err(fault) if fault.code == Code::NetPortTaken => {
+                let found = reach(&stranger, &local(listen), own).await;
+                stranger.close().await;
+                let what = || format!("{listen}: {}", out.say("by another program", "被其他程序占用"));
+                found.map_err(|_| Fault::new(Code::NetPortTaken, what()))?;
+                Ok(format!("{listen} {}", out.say("is this daemon's, which runs", "由本守护进程占用，正在运行")))
+            }
             Err(fault) => Err(fault),
         }
-    })();
-    Finding::new("port", result, out)
+    };
+    Finding::new("port", look.await, out)
+}
+
+fn closed() -> NetConfig {
+    NetConfig { gate: std::sync::Arc::new(Closed), ..NetConfig::default() }
+}
+
+fn fresh_key() -> Result<tacit_crypto::SigningKey, Fault> {
+    Ok(tacit_crypto::SigningKey::generate(&mut tacit_node::os_rng()?))
+}
+
+/// An end that has a key of nobody: it is refused, and so does not take the place of a connection that the daemon
+/// holds with its own key.
+fn stranger(towards: SocketAddr) -> Result<Endpoint, Fault> {
+    let any: IpAddr = if towards.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    Endpoint::bind(SocketAddr::new(any, 0), Identity::from_signing_key(&fresh_key()?)?, closed())
+}
+
+/// Whether who has this key answers there. That it refuses a stranger is an answer, and proves the key.
+async fn reach(stranger: &Endpoint, address: &str, key: &NodeId) -> Result<u64, Fault> {
+    let begun = std::time::Instant::now();
+    match stranger.connect(&address.parse()?, key, Purpose::Member).await {
+        Ok(connection) => connection.close(tacit_net::CloseReason::Done),
+        Err(error) if matches!(error.code(), Code::NetRefused | Code::NetVersion | Code::ClockSkew) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(begun.elapsed().as_millis() as u64)
+}
+
+/// Whether the nodes that are connected to the coordinator can be reached from here, as every job needs.
+async fn nodes(party: &Party, out: &Out) -> Result<Vec<Finding>, Fault> {
+    let client = party.connect().await?;
+    let roster = party.roster(&client).await;
+    client.close().await;
+    let mut findings = Vec::new();
+    for (card, entry) in roster? {
+        if card.role != PartyRole::Partner || card.node == party.keys.node.id() {
+            continue;
+        }
+        let name = format!("node {}", card.name);
+        if !entry.online {
+            let what = out.say("is not connected to the coordinator", "未连接到协调方").to_owned();
+            findings.push(Finding::new(&name, Ok(what), out));
+            continue;
+        }
+        let found = match entry.address.parse::<Address>() {
+            Ok(address) => match address.resolve().await.map_err(Fault::from)?.first() {
+                Some(first) => {
+                    let stranger = stranger(*first)?;
+                    let found = reach(&stranger, &entry.address, &card.node).await;
+                    stranger.close().await;
+                    found.map(|ms| format!("{} ({ms} ms)", entry.address))
+                }
+                None => Err(Fault::new(Code::NetUnreachable, entry.address.clone())),
+            },
+            Err(fault) => Err(fault),
+        };
+        findings.push(Finding::new(&name, found, out));
+    }
+    Ok(findings)
 }
 
 async fn coordinator(config: &Config, keys: &Keys, out: &Out) -> Result<Vec<Finding>, Fault> {
     let address = config.coordinator.address.parse()?;
     let any = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
-    let net = NetConfig { gate: std::sync::Arc::new(Closed), ..NetConfig::default() };
-    let endpoint = Endpoint::bind(any, Identity::from_signing_key(&keys.node)?, net)?;
+    let endpoint = Endpoint::bind(any, Identity::from_signing_key(&keys.node)?, closed())?;
     let checks = tacit_net::doctor::probe(&endpoint, &address, &config.coordinator_id()?, Purpose::Member).await;
     endpoint.close().await;
     Ok(checks
@@ -131,6 +279,7 @@ async fn coordinator(config: &Config, keys: &Keys, out: &Out) -> Result<Vec<Find
             ok: check.ok,
             detail: format!("{} ({} ms)", check.detail, check.took_ms),
             hint: check.code.map_or(String::new(), |code| code.hint(out.lang()).to_owned()),
+            code: check.code,
         })
         .collect())
 }
