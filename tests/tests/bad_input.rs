@@ -173,6 +173,13 @@ fn invitations_and_peers_that_are_not_what_they_seem() {
     let wrong = format!("{}{last}", &line[..line.len() - 1]);
     world.run("b", &["join", &wrong]).fails("invite.unknown");
     assert!(!world.home("b").join("node.toml").exists());
+    // The right code with another fingerprint: nobody who listens there has that key, and the code stays good.
+    let (front, code) = line.rsplit_once('#').unwrap();
+    let (place, fingerprint) = front.split_once('#').unwrap();
+    let other = tacit_crypto::SigningKey::from_seed(&tacit_crypto::Secret::new([7; 32])).id();
+    assert_ne!(other.to_string(), fingerprint);
+    world.run("b", &["join", &format!("{place}#{other}#{code}")]).fails("net.fingerprint");
+    assert!(!world.home("b").join("node.toml").exists());
     let address = format!("127.0.0.1:{}", free_port());
     world.run("b", &["join", &line, "--listen", &address]).ok();
     world.run("b2", &["join", &line]).fails("invite.used");
@@ -222,6 +229,11 @@ fn one_folder_has_one_daemon_and_one_port_one_user() {
     edit(&world.home("b").join("node.toml"), &port("b"), &port("a"));
     let what = world.run("b", &["node", "run"]).fails("net.port_taken");
     assert!(what.contains("127.0.0.1:"), "{what}");
+    // A coordinator's.
+    let taken = port("a").split('"').nth(1).unwrap().to_owned();
+    world.run("second", &["init", "--listen", &taken, "--public", &taken]).ok();
+    let what = world.run("second", &["coordinator", "run"]).fails("net.port_taken");
+    assert!(what.contains(&taken), "{what}");
     assert!(world.runs("a") && world.runs(COORDINATOR));
     world.run("a", &["contract", "list"]).ok();
 }
@@ -398,6 +410,78 @@ fn a_clock_that_is_a_day_off_is_named() {
     }
     assert!(world.runs("a"));
     world.run("a", &["contract", "list"]).ok();
+}
+
+#[test]
+fn a_coordinator_whose_clock_is_a_day_off_is_named_by_everybody() {
+    let mut world = lone();
+    assert_eq!(world.stop(COORDINATOR), 0);
+    let mut daemon = world.command(COORDINATOR, &["--log", "info", "coordinator", "run"]);
+    if shift_clock(&mut daemon, "-24h").is_none() {
+        return skipped("a coordinator's clock that is a day off: apt-get install -y faketime");
+    }
+    world.spawn(COORDINATOR, &mut daemon);
+    world.start("a");
+    let begun = Instant::now();
+    while !world.log("a").contains("clock.skew") {
+        assert!(begun.elapsed() < START_WAIT, "{}", world.log("a"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    world.run("a", &["contract", "list"]).fails("clock.skew");
+    assert!(world.runs("a") && world.runs(COORDINATOR));
+    // With its clock right everything goes on.
+    assert_eq!(world.stop(COORDINATOR), 0);
+    world.start(COORDINATOR);
+    world.run_soon("a", &["contract", "list"]);
+}
+
+/// Everybody's clock goes past the end of a contract and is turned back: the nodes remember, and the contract stays
+/// expired for them.
+#[test]
+fn a_clock_that_is_turned_back_brings_no_contract_back() {
+    let mut world = running();
+    let job = "kind = \"count/v1\"\ncontract = \"good\"\n[params]\nfilter = \"age >= 18\"\n";
+    world.job(job).ok();
+    let everybody = [COORDINATOR, "a", "b", "c"];
+    for name in everybody {
+        assert_eq!(world.stop(name), 0);
+    }
+    for name in everybody {
+        let kind = if name == COORDINATOR { "coordinator" } else { "node" };
+        let mut daemon = world.command(name, &["--log", "info", kind, "run"]);
+        if shift_clock(&mut daemon, "+31d").is_none() {
+            return skipped("a clock that is turned back: apt-get install -y faketime");
+        }
+        world.spawn(name, &mut daemon);
+    }
+    let begun = Instant::now();
+    let connected = |world: &World, name| world.log(name).matches("connected to the coordinator").count() >= 2;
+    while !OWNERS.iter().all(|name| connected(&world, name)) {
+        assert!(begun.elapsed() < START_WAIT, "{}", world.log("a"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // What follows the connection: the time is noted once the node has registered.
+    std::thread::sleep(Duration::from_secs(2));
+    for name in everybody {
+        assert_eq!(world.stop(name), 0);
+        world.start(name);
+    }
+    world.wait_online("lab", OWNERS.len());
+    let file = world.write("again.toml", job);
+    let planned = world.run("lab", &["job", "plan", &shown(&file)]);
+    assert!(planned.json.to_string().contains("refused.clock"), "{}{}", planned.json, planned.stderr);
+    let id = world.run("lab", &["job", "submit", &shown(&file)]).ok()["id"].as_str().unwrap().to_owned();
+    // As witnesses they cosign nothing either until time has caught up: the refusal has no receipt before.
+    let begun = Instant::now();
+    while !world.run("lab", &["job", "show", &id]).ok()["parties"].to_string().contains("refused") {
+        assert!(begun.elapsed() < START_WAIT, "{}", world.run("lab", &["job", "show", &id]).json);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    for owner in OWNERS {
+        let jobs = world.run(owner, &["node", "jobs"]).ok();
+        let admitted = jobs.as_array().unwrap().iter().filter(|job| job["admitted"] == true);
+        assert_eq!(admitted.count(), 1, "{owner} took it: {jobs}");
+    }
 }
 
 #[test]

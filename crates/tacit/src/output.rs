@@ -26,6 +26,12 @@ impl Out {
         Self { json: cli.json, lang, colour }
     }
 
+    /// For a command line that could not be read, but asks for JSON.
+    pub fn of_programs() -> Self {
+        let chinese = std::env::var("TACIT_LANG").is_ok_and(|lang| lang == "zh");
+        Self { json: true, lang: if chinese { Lang::Zh } else { Lang::En }, colour: false }
+    }
+
     /// Whether a JSON value is wanted.
     pub fn json(&self) -> bool {
         self.json

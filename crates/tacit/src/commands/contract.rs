@@ -210,11 +210,20 @@ pub fn pick<'a>(contracts: &'a [SignedContract], wanted: &str) -> Result<&'a Sig
     }
 }
 
+fn parse(text: &str) -> Result<Written, Fault> {
+    toml::from_str(text).map_err(|e| Fault::new(Code::ArgsInvalid, e.to_string().trim()))
+}
+
+/// Whether this is the text of a contract file.
+#[cfg(test)]
+pub fn parses(text: &str) -> Result<(), Fault> {
+    parse(text).map(|_| ())
+}
+
 async fn draft(party: &Party, out: &Out, file: &Path) -> Result<(), Fault> {
     let text =
         std::fs::read_to_string(file).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", file.display())))?;
-    let written: Written = toml::from_str(&text)
-        .map_err(|e| Fault::new(Code::ArgsInvalid, format!("{}: {}", file.display(), e.to_string().trim())))?;
+    let written = parse(&text).map_err(|f| Fault::new(f.code, format!("{}: {}", file.display(), f.what)))?;
     let client = party.connect().await?;
     let roster = party.roster(&client).await?;
     let offered = descriptors(&client).await?;

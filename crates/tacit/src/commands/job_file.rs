@@ -89,8 +89,17 @@ pub struct Known<'a> {
 fn read(file: &Path) -> Result<Written, Fault> {
     let text =
         std::fs::read_to_string(file).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", file.display())))?;
-    toml::from_str(&text)
-        .map_err(|e| Fault::new(Code::ArgsInvalid, format!("{}: {}", file.display(), e.to_string().trim())))
+    parse(&text).map_err(|fault| Fault::new(fault.code, format!("{}: {}", file.display(), fault.what)))
+}
+
+fn parse(text: &str) -> Result<Written, Fault> {
+    toml::from_str(text).map_err(|e| Fault::new(Code::ArgsInvalid, e.to_string().trim()))
+}
+
+/// Whether this is the text of a job file.
+#[cfg(test)]
+pub fn parses(text: &str) -> Result<(), Fault> {
+    parse(text).map(|_| ())
 }
 
 /// What opening and closing a window may take beside the time that it is open.

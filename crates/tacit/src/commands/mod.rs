@@ -3,7 +3,7 @@
 mod alignment;
 mod batch;
 pub mod case;
-mod contract;
+pub mod contract;
 mod data;
 mod dealer;
 mod divide;
@@ -12,7 +12,7 @@ mod enrol;
 mod explain;
 mod fetch;
 pub mod job;
-mod job_file;
+pub mod job_file;
 mod model;
 pub mod money;
 mod online;
