@@ -331,7 +331,7 @@ PEERS = [tlog_scales, aics_tlog, aics_witness, scitt_cose, auth0_cose, go_sumdb]
 
 def main(folder, cache):
     cache.mkdir(parents=True, exist_ok=True)
-    failed = []
+    failed, read = [], 0
     for peer in PEERS:
         name = peer.__name__.replace("_", "-")
         try:
@@ -343,9 +343,12 @@ def main(folder, cache):
             failed.append(name)
             print(f"FAILED {name}\n{done.stdout}{done.stderr}", flush=True)
         else:
+            read += 1
             print(f"ok {name}: {done.stdout.strip()}", flush=True)
     if failed:
         sys.exit(f"not read as written: {', '.join(failed)}")
+    if not read:
+        sys.exit("no tool of others could be had: nothing was shown")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ const INSIDE: &str = "TACIT_TEST_MOUNTS";
 /// Runs a test that mounts: here, where this process may, and otherwise as root of a name space of its own, which
 /// most kernels allow to everybody. `name` is the test's.
 ///
-/// Where neither is allowed the test is passed over, and says so. `.ci/run` finds that out once, says it, and sets
-/// `TACIT_NO_MOUNTS=true`; without that it is a failure where `CI=true`.
+/// Where neither is allowed the test is passed over, and says so; see [`lacking`](crate::lacking).
 pub fn with_mounts(name: &str, test: impl FnOnce()) {
     let mounts = |command: &mut Command| {
         let tried = command.args(["unshare", "-m", "true"]).stdin(Stdio::null()).stderr(Stdio::null()).status();
@@ -29,12 +28,7 @@ pub fn with_mounts(name: &str, test: impl FnOnce()) {
         assert!(status.success(), "{name} failed in a name space of its own");
         return;
     }
-    let what = format!("{name}: this system lets nobody mount a file system (no root, no user name spaces)");
-    if std::env::var("TACIT_NO_MOUNTS").as_deref() == Ok("true") {
-        crate::passed_over(&what);
-    } else {
-        crate::skipped(&what);
-    }
+    crate::lacking("mounts", &format!("{name}: this system lets nobody mount (no root, no user name spaces)"));
 }
 
 /// A small file system, unmounted when dropped.

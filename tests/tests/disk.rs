@@ -10,7 +10,7 @@ use tacit_governance::ColumnKind;
 use tacit_tests::craft::{self, Offer};
 use tacit_tests::disk::{Small, with_mounts};
 use tacit_tests::world::{COORDINATOR, START_WAIT, shown};
-use tacit_tests::{Wire, World, free_port, skipped};
+use tacit_tests::{Wire, World, free_port, lacking};
 use tacit_types::Code;
 
 const OWNERS: [&str; 3] = ["a", "b", "c"];
@@ -159,7 +159,7 @@ fn a_failed_fsync_ends_the_daemon_and_a_restart_goes_on() {
     let mut world = World::with_nodes(&OWNERS.map(|name| (name, TABLE)), LEVELS);
     let traced = Command::new("strace").args(["-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
     if !traced.is_ok_and(|s| s.success()) {
-        return skipped("a failing fsync: apt-get install -y strace");
+        return lacking("tracing", "a failing fsync: apt-get install -y strace, or a system that allows tracing");
     }
     world.agree("good", &OWNERS, 50, "");
     let offer = Offer::of(&world, "good", &KINDS);

@@ -20,6 +20,8 @@ use tacit_types::{Fault, JobId};
 const OWNERS: [&str; 3] = ["a", "b", "c"];
 const KINDS: [(&str, ColumnKind); 2] = [("n", ColumnKind::Int), ("g", ColumnKind::Text)];
 const QUOTA: u64 = 1_000_000;
+/// At most one job in so many may end without a receipt.
+const UNRECEIPTED_SHARE: usize = 10;
 /// Jobs that may be open at once: the load is steady and no queue runs full.
 const OPEN_MAX: usize = 12;
 
@@ -212,6 +214,9 @@ fn check(world: &mut World, offer: &Offer, ends: &BTreeMap<String, (String, Opti
     }
     let unreceipted = listed.iter().filter(|v| v.receipt.is_none()).count();
     assert_eq!(by_job.len() + unreceipted, listed.len(), "receipts and jobs that ended");
+    eprintln!("{unreceipted} of {} jobs ended without a receipt", listed.len());
+    // Only a job that no party could attest has none: few are lost before any party has admitted them.
+    assert!(unreceipted * UNRECEIPTED_SHARE <= listed.len(), "{unreceipted} of {} have no receipt", listed.len());
     for view in &listed {
         let id = view.id.to_string();
         let receipts = by_job.get(id.as_str()).copied().unwrap_or(0);

@@ -190,6 +190,98 @@ fn joint_statistics_are_the_pooled_ones() {
     assert_eq!(done["result"]["rows"], json!(counted), "{done}");
 }
 
+/// A whole number that a double cannot hold, a real one far from zero with a small spread, a small one, a year.
+type Strained = (i64, f64, f64, i64);
+
+fn strained(seed: u64, n: usize, year: i64) -> Vec<Strained> {
+    let mut draw = Draw(seed);
+    let mut row = || {
+        let big = (1 << 53) + 1 + 2 * draw.below(1_000_000) as i64;
+        // Decimals that no binary fraction is.
+        let near = (99_999_500 + draw.below(1_000) as i64) as f64 / 10_000.0;
+        let small = (1 + draw.below(9_999)) as f64 / 3_000_000.0;
+        (if draw.below(2) == 0 { big } else { -big - 2 }, near, small, year)
+    };
+    (0..n).map(|_| row()).collect()
+}
+
+const STRAINED: &str = r#"
+kind = "stats/v1"
+contract = "joint"
+view = "recent"
+[params]
+rows_max = 128
+[[params.measures]]
+column = "big"
+statistics = ["count", "sum", "mean"]
+bound = "18014398509481983"
+[[params.measures]]
+column = "near"
+statistics = ["count", "sum", "mean", "variance", "stddev"]
+bound = "16384"
+[[params.measures]]
+column = "small"
+statistics = ["count", "sum", "mean", "variance", "stddev"]
+bound = "0.01"
+"#;
+
+fn check_strained(result: &Value, pool: &[Strained]) {
+    let group = |i: usize| &result["measures"][i]["groups"][0];
+    let big: Vec<i64> = pool.iter().map(|r| r.0).collect();
+    let sum: i64 = big.iter().sum();
+    assert_ne!(sum as f64 as i64, sum, "a sum that a double holds shows nothing");
+    assert_eq!((&group(0)["count"], &group(0)["sum"]), (&json!(big.len()), &json!(sum)), "{result}");
+    close(&group(0)["mean"], (i128::from(sum) as f64) / big.len() as f64, "mean of whole numbers");
+    let near: Vec<f64> = pool.iter().map(|r| r.1).collect();
+    check_measure(group(1), &near, false, "near");
+    let small: Vec<f64> = pool.iter().map(|r| r.2).collect();
+    check_measure(group(2), &small, false, "small");
+}
+
+/// Counts that differ by what a double rounds away.
+fn check_counts(world: &World, pool: &[Strained]) {
+    let mut big: Vec<i64> = pool.iter().map(|r| r.0).collect();
+    big.sort_unstable();
+    let edge = big[big.len() / 2];
+    for least in [edge - 1, edge, edge + 1] {
+        let job = format!(
+            "kind = \"count/v1\"\ncontract = \"joint\"\nview = \"recent\"\n[params]\nfilter = \"big >= {least}\"\n"
+        );
+        let done = world.job(&job).ok();
+        assert_eq!(done["result"]["rows"], json!(big.iter().filter(|n| **n >= least).count()), "{least}");
+    }
+}
+
+fn strained_csv(rows: &[Strained]) -> String {
+    let mut text = String::from("big,near,small,year\n");
+    for (big, near, small, year) in rows {
+        writeln!(text, "{big},{near},{small},{year}").unwrap();
+    }
+    text
+}
+
+const RECENT: &str = "recent=SELECT big, near, small FROM data WHERE year >= 2020";
+
+/// Whole numbers beyond 2^53, reals whose spread is a millionth of their size, and a party whose view has no row.
+#[test]
+fn numbers_that_strain_the_arithmetic_are_the_pooled_ones() {
+    let tables = [strained(11, 128, 2021), strained(12, 100, 2022), strained(13, 90, 2019)];
+    let mut world = World::with_coordinator();
+    for (name, table) in OWNERS.iter().zip(&tables) {
+        world.join(name, "node");
+        let file = world.write(&format!("{name}.csv"), strained_csv(table));
+        world.run(name, &["data", "add", "data", &shown(&file), "--all", LEVELS, "--view", RECENT]).ok();
+        world.start(name);
+    }
+    world.join("lab", "operator");
+    world.wait_online("lab", OWNERS.len());
+    world.agree("joint", &OWNERS, 20, "");
+    let pool = tables[..2].concat();
+    let done = world.job(STRAINED).ok();
+    check_strained(&done["result"], &pool);
+    check_counts(&world, &pool);
+}
+
 /// A million rows, in bounded time with the development build.
 #[test]
 fn a_million_rows_are_one_job() {
@@ -204,6 +296,44 @@ fn a_million_rows_are_one_job() {
     eprintln!("a job over 1,000,000 rows: {took:?}");
     assert!(took < Duration::from_secs(90), "{took:?}");
     check(&done["result"], &tables.concat());
+}
+
+/// The database's view has no row, and whole numbers beyond 2^53 come out of another's as they went in.
+#[test]
+fn a_view_of_postgresql_may_have_no_row() {
+    let Some(server) = postgres_server::Server::start() else { return };
+    let tables = [strained(21, 120, 2022), strained(22, 110, 2021), strained(23, 100, 2019)];
+    let mut world = World::with_coordinator();
+    let source = format!(
+        "\n[sources.ehr]\nhost = '{}'\nport = {}\nuser = '{}'\ndatabase = 'postgres'\npassword = '{}'\n",
+        shown(server.host()),
+        postgres_server::PORT,
+        postgres_server::USER,
+        postgres_server::PASSWORD
+    );
+    for (name, table) in OWNERS.iter().zip(&tables) {
+        world.join(name, "node");
+        let file = shown(&world.write(&format!("{name}.csv"), strained_csv(table)));
+        let from = if *name == "a" { file } else { format!("postgres://ehr/{name}") };
+        if *name != "a" {
+            let mut sql = format!("CREATE TABLE {name} (big bigint, near float8, small float8, year int);");
+            for (big, near, small, year) in table {
+                write!(sql, "INSERT INTO {name} VALUES ({big}, {near}, {small}, {year});").unwrap();
+            }
+            server.execute(&sql);
+            let config = world.home(name).join("node.toml");
+            std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + &source).unwrap();
+        }
+        world.run(name, &["data", "add", "data", &from, "--all", LEVELS, "--view", RECENT]).ok();
+        world.start(name);
+    }
+    world.join("lab", "operator");
+    world.wait_online("lab", OWNERS.len());
+    world.agree("joint", &OWNERS, 20, "");
+    let pool = tables[..2].concat();
+    let done = world.job(STRAINED).ok();
+    check_strained(&done["result"], &pool);
+    check_counts(&world, &pool);
 }
 
 /// One party's rows stay in its database; another party's in a file.
