@@ -89,6 +89,8 @@ from cryptography.hazmat.primitives import serialization as s
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from scitt_cose.cose_sign1 import CoseError, verify_sign1
 from scitt_cose.merkle import merkle_root, verify_consistency, verify_inclusion
+from scitt_cose.receipt import verify_receipt
+from scitt_cose.statement import attach_receipts, extract_receipts
 folder = pathlib.Path(sys.argv[1])
 facts = json.loads((folder / "facts.json").read_text())
 types = set()
@@ -109,7 +111,19 @@ size = len(facts["leaves"])
 assert merkle_root(facts["leaves"]) == facts["root"]
 for index, hashes in facts["inclusion"]:
     assert verify_inclusion(facts["leaves"][index], index, size, hashes, facts["root"])
-print(f"{size} COSE_Sign1 of {len(types)} types, root, {len(facts['inclusion'])} inclusion proofs")
+log = Ed25519PublicKey.from_public_bytes(bytes.fromhex(facts["log_public"]))
+log = log.public_bytes(s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo)
+keys = json.loads((folder / "keys.json").read_text())
+for index, receipt, whole in facts["cose_receipts"]:
+    receipt, whole, leaf = bytes.fromhex(receipt), bytes.fromhex(whole), facts["leaves"][index]
+    shown = verify_receipt(receipt, leaf_entry_hex=leaf, log_public_key_pem=log)
+    assert shown.ok and (shown.leaf_index, shown.tree_size, shown.root) == (index, size, facts["root"]), shown.errors
+    assert shown.issuer == keys["origin"]
+    other = facts["leaves"][(index + 1) % size]
+    assert not verify_receipt(receipt, leaf_entry_hex=other, log_public_key_pem=log).ok
+    assert attach_receipts(bytes.fromhex(leaf), [receipt]) == whole and extract_receipts(whole) == [receipt]
+print(f"{size} COSE_Sign1 of {len(types)} types, root, {len(facts['inclusion'])} inclusion proofs, "
+      f"{len(facts['cose_receipts'])} COSE receipts")
 """
 
 AUTH0 = """

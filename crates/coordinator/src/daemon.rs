@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tacit_archive::Folder;
 use tacit_crypto::{SealKey, SigningKey, Statement};
 use tacit_engine::LogInfo;
 use tacit_governance::{PartyCard, PartyRole};
@@ -22,7 +23,6 @@ use crate::config::Config;
 use crate::depot::Depot;
 use crate::driver::{self, Jobs};
 use crate::home::{Home, os_rng};
-use crate::log::files::Folder;
 use crate::log::{AppendRequest, LogKeys, LogService, Parts, View};
 use crate::nodes::Nodes;
 use crate::roster::Roster;
@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     /// The address that invitations name.
     pub public: Address,
     pub log_key: VerifierKey,
+    /// Signs what shows a leaf to be in the log.
+    pub log_signer: SigningKey,
     pub clock: Arc<Clock>,
     pub store: Store,
     pub folder: Folder,
@@ -138,7 +140,7 @@ impl Coordinator {
         let identity = Identity::from_signing_key(&root)?;
         let id = root.id();
         let parts = Parts {
-            keys: LogKeys { root, log: log_signer, verifier: log_key.clone() },
+            keys: LogKeys { root, log: log_signer.share(), verifier: log_key.clone() },
             folder: Folder::new(paths.log()),
             store: store.clone(),
             fatal,
@@ -158,6 +160,7 @@ impl Coordinator {
             card,
             public: public_address(&config, endpoint.local_addr()),
             log_key,
+            log_signer,
             clock,
             folder: Folder::new(paths.log()),
             depot: Arc::new(Depot::open(paths.depot())?),
@@ -178,6 +181,7 @@ impl Coordinator {
             shared.slots.limit(party.row.node, party.row.slots);
         }
         shared.spawn(service.run());
+        shared.spawn(crate::log::patrol::patrol(shared.clone()));
         let open = shared.store.open_jobs().await?;
         tracing::info!(address = %endpoint.local_addr(), id = %id.short(), open = open.len(), "serving");
         open.into_iter().for_each(|job| driver::start(&shared, job, true));

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use tacit_archive::files::io_fault;
 use tacit_crypto::sha256;
 use tacit_engine::api::{DEPOSIT_BYTES_MAX, DEPOSIT_CHUNK_BYTES_MAX};
 use tacit_types::{Code, Fault, Hash, NodeId};
 
-use crate::home::io_fault;
 use crate::limits::{DEPOSIT_KEEP, DEPOSITS_PER_PARTY_BYTES_MAX};
 
 /// Ending of files that are not whole yet.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use tacit_archive::Folder;
+use tacit_archive::files::{TEMPORARY, io_fault};
 use tacit_crypto::Statement;
 use tacit_net::keyfile;
 use tacit_receipts::merkle::HashSource;
@@ -16,8 +18,7 @@ use tacit_receipts::{
 use tacit_types::{Code, Fault, Hash, JobId, StatementId};
 
 use crate::config::Config;
-use crate::home::{Home, io_fault};
-use crate::log::files::{Folder, TEMPORARY};
+use crate::home::Home;
 use crate::store::{Fatal, Store, Whose};
 
 /// What a check found in order.
@@ -79,8 +80,13 @@ async fn check(store: &Store, folder: &Folder, key: &VerifierKey, report: &mut F
         .transpose()
         .map_err(|f| Fault::new(Code::StoreCorrupt, format!("the log's head: {}", f.what)))?;
     let published = checkpoint(folder, key)?;
-    let size = [&signed, &published].into_iter().flatten().map(|c| c.checkpoint().size).max().unwrap_or(0);
-    let log = Leaves::read(folder, size, report)?;
+    let newest = [&signed, &published].into_iter().flatten().map(SignedCheckpoint::checkpoint);
+    let newest = newest.max_by_key(|head| head.size).map(|head| (head.size, head.root));
+    let log = match Leaves::read(folder, newest.map_or(0, |(size, _)| size), report) {
+        Ok(log) => log,
+        Err(fault) => return Err(located(folder, newest, fault)),
+    };
+    let size = log.tree.size();
     for head in [&signed, &published].into_iter().flatten().map(SignedCheckpoint::checkpoint) {
         let found = tacit_receipts::merkle::root(&log.tree, head.size)?;
         if found != head.root {
@@ -91,8 +97,18 @@ async fn check(store: &Store, folder: &Folder, key: &VerifierKey, report: &mut F
     if let Some(published) = &published {
         report.cosignatures = cosignatures(published, log.quorum.as_ref())?;
     }
-    files(folder, size, &log, report)?;
+    files(folder, size, &log, report).map_err(|fault| located(folder, newest, fault))?;
     database(store, folder, &log, size, report).await
+}
+
+/// Adds to a fault which bit of which file was flipped, where one flip explains it.
+fn located(folder: &Folder, head: Option<(u64, Hash)>, fault: Fault) -> Fault {
+    let Some((size, root)) = head.filter(|_| fault.code == Code::LogCorrupt) else { return fault };
+    let found = (0..size.div_ceil(TILE_WIDTH)).flat_map(|index| tacit_archive::examine(folder, (size, root), index));
+    match found.into_iter().find(|damage| damage.flipped.is_some()) {
+        Some(damage) => Fault::new(fault.code, format!("{}; {damage}", fault.what)),
+        None => fault,
+    }
 }
 
 fn corrupt(what: impl Into<String>) -> Fault {

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use tacit_archive::files::io_fault;
 use tacit_crypto::{Rng, Secret, SigningKey};
 use tacit_net::{Address, keyfile};
 use tacit_types::{Code, Fault, NodeId};
@@ -66,7 +67,7 @@ pub fn init(home: &Path, options: InitOptions) -> Result<Initialised, Fault> {
         text.push_str(&format!("public = \"{public}\"\n"));
     }
     Config::parse("coordinator.toml", &text)?;
-    crate::log::files::write_durable(&paths.config(), text.as_bytes())?;
+    tacit_archive::files::write_durable(&paths.config(), text.as_bytes())?;
     Ok(Initialised { fingerprint, log_key, config: paths.config() })
 }
 
@@ -89,15 +90,6 @@ pub(crate) fn os_rng() -> Result<Rng, Fault> {
     let mut seed = [0u8; 32];
     getrandom::fill(&mut seed).map_err(|e| Fault::new(Code::Internal, format!("randomness: {e}")))?;
     Ok(Rng::from_seed(&Secret::new(seed)))
-}
-
-/// A file's failure with its path; a full disk has its own code.
-pub(crate) fn io_fault(path: &Path, error: &std::io::Error) -> Fault {
-    let code = match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::StoreFull,
-        _ => Code::IoFailed,
-    };
-    Fault::new(code, format!("{}: {error}", path.display()))
 }
 
 /// The paths of a home.

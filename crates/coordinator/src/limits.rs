@@ -65,5 +65,7 @@ pub const COSIGN_RETRY: Duration = Duration::from_millis(500);
 pub const RETURN_GRACE: Duration = Duration::from_secs(5);
 /// Pause before a full disk is tried again.
 pub const FULL_RETRY: Duration = Duration::from_millis(500);
+/// Pause between two bundles of the log that are read again.
+pub const PATROL_PAUSE: Duration = Duration::from_secs(1);
 /// How long a caller is kept waiting for the database of a busy daemon.
 pub const DB_BUSY: Duration = Duration::from_secs(5);

@@ -5,6 +5,7 @@ use tacit_engine::{Member, RosterEntry, Seated};
 use tacit_governance::{PartyCard, PartyRole};
 use tacit_receipts::bundle::{BUNDLE_VERSION, PartyKey, Trust};
 use tacit_receipts::checkpoint::WITNESSES_MAX;
+use tacit_receipts::witness::witness_name;
 use tacit_receipts::{KeyCard, KeyEvent, KeyKind, Quorum, VerifierKey};
 use tacit_types::{Code, Fault, NodeId};
 
@@ -133,10 +134,8 @@ impl Roster {
     }
 }
 
-/// A witness's name is its party's under the log's host.
 fn witness_key(card: &PartyCard, origin: &str) -> Option<VerifierKey> {
-    let host = origin.split('/').next().unwrap_or(origin);
-    VerifierKey::new(&format!("{}.{host}", card.name), KeyKind::Cosignature, card.witness).ok()
+    VerifierKey::new(&witness_name(card.name.as_str(), origin), KeyKind::Cosignature, card.witness).ok()
 }
 
 /// The threshold of `count` witnesses over the keys that may sign.

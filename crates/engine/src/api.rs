@@ -157,6 +157,8 @@ pub enum ToCoordinator {
     },
     /// Attestations that receipts carry by hash alone, by their hashes; up to [`PAGE_MAX`].
     Beside(Vec<StatementId>),
+    /// The COSE receipt of a leaf under the newest cosigned checkpoint.
+    CoseReceipt(u64),
 }
 
 /// What the close of a period has issued.
@@ -290,6 +292,8 @@ pub enum FromCoordinator {
     Closed(PeriodClosed),
     /// Attestations in the order of the hashes that were asked for, as many as an answer holds.
     Beside(Vec<Blob>),
+    /// A COSE receipt.
+    CoseReceipt(Blob),
 }
 
 /// An operator's signed order to cancel its job.

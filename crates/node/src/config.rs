@@ -11,6 +11,7 @@ use tacit_types::{Code, Fault, Name, NodeId, UnixMillis};
 
 use crate::files::{io_fault, write_whole};
 use crate::online::OnlineConfig;
+use crate::witness::WitnessConfig;
 
 /// The configuration file's name.
 pub const CONFIG_FILE: &str = "node.toml";
@@ -41,6 +42,12 @@ pub struct Config {
     /// Where calls for scores are taken; nowhere when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub online: Option<OnlineConfig>,
+    /// Whether the node keeps a copy of the log.
+    #[serde(default = "mirror_default", skip_serializing_if = "is_default")]
+    pub mirror: bool,
+    /// Where others ask for cosignatures; nowhere when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<WitnessConfig>,
     /// Databases behind local names. They hold passwords, so they are read and never written.
     #[serde(default, skip_serializing)]
     pub sources: Sources,
@@ -62,6 +69,16 @@ pub struct CoordinatorPin {
 
 fn listen_default() -> String {
     "0.0.0.0:7402".into()
+}
+
+fn mirror_default() -> bool {
+    true
+}
+
+// why: serde hands a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_default(mirror: &bool) -> bool {
+    *mirror
 }
 
 fn slots_default() -> u32 {
@@ -95,6 +112,7 @@ impl Config {
         }
         config.listen.parse::<std::net::SocketAddr>().map_err(|_| malformed(format!("listen: `{}`", config.listen)))?;
         config.online.as_ref().map(OnlineConfig::check).transpose()?;
+        config.witness.as_ref().map(WitnessConfig::check).transpose()?;
         config.coordinator_id()?;
         config.sources.check()?;
         Ok(config)

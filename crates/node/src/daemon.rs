@@ -8,7 +8,7 @@ use std::time::Duration;
 use tacit_engine::{FromCoordinator, LogInfo, ToCoordinator, WorkerContext};
 use tacit_net::mesh::{Event, Events, Keep};
 use tacit_net::{Address, Config as NetConfig, Connection, Endpoint, Identity, Incoming, Mesh};
-use tacit_receipts::{KeyKind, Seen, VerifierKey, Witness};
+use tacit_receipts::VerifierKey;
 use tacit_types::{Attempt, Code, Fault, JobId, NodeId, StatementId, UnixMillis, wire};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -17,10 +17,12 @@ use crate::client;
 use crate::config::{Config, Keys};
 use crate::egress::Ledger;
 use crate::link::StreamHeader;
+use crate::mirror;
 use crate::online::{self, Online};
 use crate::peers::{Known, PeerStream, Switchboard};
 use crate::serve::Refused;
 use crate::store::{AttestationRow, Store};
+use crate::witness::{self, Witnesses};
 
 /// The database's file name.
 pub const DATABASE_FILE: &str = "node.db";
@@ -64,7 +66,7 @@ pub(crate) struct Inner {
     pub(crate) known: Known,
     pub(crate) board: Switchboard,
     pub(crate) log_key: VerifierKey,
-    pub(crate) witness: tokio::sync::Mutex<Option<Witness>>,
+    pub(crate) witnesses: Witnesses,
     pub(crate) log: Mutex<Option<LogInfo>>,
     pub(crate) slots: Mutex<BTreeMap<JobId, Slot>>,
     pub(crate) refused: Refused,
@@ -95,7 +97,11 @@ impl Node {
             known.insert(card.node);
         }
         let callers = match &config.online {
-            Some(online) => Some(listen_for_callers(online.check()?).await?),
+            Some(online) => Some(listen_on(online.check()?, "online.listen").await?),
+            None => None,
+        };
+        let asking = match &config.witness {
+            Some(witness) => Some(listen_on(witness.check()?, "witness.listen").await?),
             None => None,
         };
         let signing = Arc::new(keys.node.share());
@@ -107,6 +113,7 @@ impl Node {
         let log_key = VerifierKey::parse(&config.coordinator.log_key)
             .map_err(|f| Fault::new(Code::ConfigMalformed, format!("coordinator.log_key: {}", f.what)))?;
         let address: Address = config.coordinator.address.parse()?;
+        let witnesses = Witnesses::open(&config, &keys, &log_key, &store).await?;
         let inner = Arc::new(Inner {
             home: home.to_owned(),
             coordinator,
@@ -116,7 +123,7 @@ impl Node {
             known,
             board: Switchboard::default(),
             log_key,
-            witness: tokio::sync::Mutex::default(),
+            witnesses,
             log: Mutex::default(),
             slots: Mutex::default(),
             refused: Refused::default(),
@@ -132,6 +139,12 @@ impl Node {
         inner.mesh.set_peer(coordinator, Some(address), Keep::Always);
         if let Some(listener) = callers {
             inner.spawn(online::serve(inner.clone(), listener));
+        }
+        if inner.config.mirror {
+            inner.spawn(mirror::follow(inner.clone()));
+        }
+        if let Some(listener) = asking {
+            inner.spawn(witness::serve(inner.clone(), listener));
         }
         let (stop, stopped) = watch::channel(false);
         let done = tokio::spawn(serve(inner.clone(), events, stopped));
@@ -181,11 +194,11 @@ impl Node {
     }
 }
 
-/// Binds the address where calls are taken.
-async fn listen_for_callers(address: std::net::SocketAddr) -> Result<tokio::net::TcpListener, Fault> {
+/// Binds an address that the configuration has under a key.
+async fn listen_on(address: std::net::SocketAddr, key: &str) -> Result<tokio::net::TcpListener, Fault> {
     tokio::net::TcpListener::bind(address).await.map_err(|e| {
         let code = if e.kind() == std::io::ErrorKind::AddrInUse { Code::NetPortTaken } else { Code::IoFailed };
-        Fault::new(code, format!("online.listen {address}: {e}"))
+        Fault::new(code, format!("{key} {address}: {e}"))
     })
 }
 
@@ -364,23 +377,6 @@ impl Inner {
         if info.origin != pin.origin || info.log_key != pin.log_key || info.coordinator != self.coordinator {
             return Err(Fault::new(Code::NetFingerprint, "the coordinator shows another log than the pinned one"));
         }
-        let mut witness = self.witness.lock().await;
-        if witness.is_none() {
-            let own = info.witnesses.iter().filter_map(|text| VerifierKey::parse(text).ok());
-            let own =
-                own.into_iter().find(|key| key.key() == self.keys.witness.id() && key.kind() == KeyKind::Cosignature);
-            if let Some(key) = own {
-                let seen = match self.store.meta("witness_seen").await? {
-                    Some(bytes) => Some(
-                        tacit_crypto::cbor::decode::<Seen>(&bytes)
-                            .map_err(|e| Fault::new(Code::StoreCorrupt, format!("the witness's state is {e}")))?,
-                    ),
-                    None => None,
-                };
-                *witness = Some(Witness::new(key, self.log_key.clone(), &pin.origin, seen)?);
-            }
-        }
-        drop(witness);
         *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(info);
         Ok(())
     }

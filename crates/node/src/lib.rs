@@ -12,14 +12,17 @@ pub mod config;
 pub mod daemon;
 pub mod datasets;
 pub mod files;
+pub mod mirror;
 pub mod models;
 pub mod online;
 pub mod store;
 pub mod trust;
+pub mod witness;
 
 mod asked;
 mod egress;
 mod link;
+mod listener;
 mod peers;
 mod runner;
 mod serve;

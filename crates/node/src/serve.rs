@@ -78,7 +78,7 @@ impl Inner {
             ToNode::Start { assignment } => self.start(assignment).await,
             ToNode::Cancel { job, attempt, code } => self.cancel_attempt(&job, attempt, code).await,
             ToNode::Attest { job, record } => self.attest(&job, &record).await,
-            ToNode::Cosign { request } => self.cosign(&request).await,
+            ToNode::Cosign { request } => self.cosign_for(&request).await,
             ToNode::Logged { job, leaf, proof, beside } => self.logged(&job, &leaf, &proof, &beside).await,
             ToNode::Close { job, terminal } => self.close(&job, terminal).await,
             ToNode::Ping => Ok(FromNode::Done),
@@ -306,8 +306,7 @@ impl Inner {
 
     async fn attest(&self, id: &JobId, bytes: &[u8]) -> Result<FromNode, Fault> {
         let now = crate::now();
-        let seen = self.witness.lock().await.as_ref().and_then(|w| w.seen().map(|s| (s.size, s.root)));
-        let seen = seen.map(|(size, root)| SeenCheckpoint { size, root });
+        let seen = self.witnesses.seen().await.map(|seen| SeenCheckpoint { size: seen.size, root: seen.root });
         let parties = self.store.parties().await?;
         let mut tx = self.store.begin().await?;
         let kept = tx.job(id).await?;
@@ -331,30 +330,13 @@ impl Inner {
         Ok(answer)
     }
 
-    /// Cosigns what follows from what it has seen; the new state is durable before the line leaves.
-    async fn cosign(&self, request: &[u8]) -> Result<FromNode, Fault> {
-        let request = AddCheckpoint::parse(request)?;
-        if self.witness.lock().await.is_none() {
-            self.refresh_log().await?;
+    /// Cosigns for the coordinator.
+    async fn cosign_for(&self, request: &[u8]) -> Result<FromNode, Fault> {
+        match self.cosign(&AddCheckpoint::parse(request)?).await? {
+            Ok(line) => Ok(FromNode::Cosigned(line.to_string())),
+            Err(WitnessRefusal::Stale(size)) => Ok(FromNode::WitnessHolds(size)),
+            Err(refusal) => Err(Fault::new(refusal.code(), refusal.to_string())),
         }
-        let mut held = self.witness.lock().await;
-        let Some(witness) = held.as_mut() else {
-            return Err(Fault::new(Code::LogUnknown, "this node's witness key is not in the log's list yet"));
-        };
-        let prepared = match witness.prepare(&request, crate::now()) {
-            Ok(prepared) => prepared,
-            Err(WitnessRefusal::Stale(size)) => return Ok(FromNode::WitnessHolds(size)),
-            Err(refusal) => {
-                if let WitnessRefusal::Fork { held, offered } = &refusal {
-                    self.store.set_meta("fork_held", held).await?;
-                    self.store.set_meta("fork_offered", offered).await?;
-                }
-                return Err(Fault::new(refusal.code(), refusal.to_string()));
-            }
-        };
-        self.store.set_meta("witness_seen", &tacit_crypto::cbor::encode(prepared.seen())).await?;
-        let line = witness.release(prepared, &self.keys.witness).map_err(|r| Fault::new(r.code(), r.to_string()))?;
-        Ok(FromNode::Cosigned(line.to_string()))
     }
 
     /// Checks receipt, proof and quorum, stores them, and hands out this node's part of the key.

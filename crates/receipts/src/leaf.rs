@@ -147,7 +147,7 @@ fn of_type<T: Body>(bytes: &[u8]) -> Result<Option<Statement<T>>, Fault> {
     }
 }
 
-fn refused(error: StatementError) -> Fault {
+pub(crate) fn refused(error: StatementError) -> Fault {
     let code = match error {
         StatementError::Signature => Code::ReceiptSignature,
         _ => Code::ReceiptMalformed,

@@ -131,8 +131,24 @@ impl Log {
                 place
             }));
         }
+        self.planned(&leaves, indices, now)
+    }
+
+    /// Plans the append of leaves as they are, equal ones each for itself: those of a log that is copied.
+    ///
+    /// # Errors
+    /// `receipt.too_large` for a leaf over the limit or for more than [`APPEND_MAX`] leaves.
+    pub fn plan_exactly(&self, leaves: &[Vec<u8>]) -> Result<Plan, Fault> {
+        if leaves.len() > APPEND_MAX || self.size() > TREE_SIZE_MAX - APPEND_MAX as u64 {
+            return Err(Fault::new(Code::ReceiptTooLarge, format!("{} leaves in one append", leaves.len())));
+        }
+        let indices = (self.size()..).take(leaves.len()).collect();
+        self.planned(leaves, indices, self.at)
+    }
+
+    fn planned(&self, leaves: &[Vec<u8>], indices: Vec<u64>, now: UnixMillis) -> Result<Plan, Fault> {
         let mut next = self.clone();
-        let writes = next.edge.append(&leaves)?;
+        let writes = next.edge.append(leaves)?;
         next.root = next.edge.root();
         next.at = now;
         Ok(Plan { base: self.size(), checkpoint: next.checkpoint(), next, writes, indices })

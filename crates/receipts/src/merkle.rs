@@ -122,6 +122,17 @@ pub fn consistency_proof(source: &dyn HashSource, old: u64, new: u64) -> Result<
 /// # Errors
 /// `log.proof`.
 pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root: &Hash) -> Result<(), Fault> {
+    if root_of_proof(leaf, index, size, proof)? == *root {
+        return Ok(());
+    }
+    Err(Fault::new(Code::LogProof, format!("leaf {index} of {size}: the proof leads to another root")))
+}
+
+/// The root to which an inclusion proof leads from the hash of the leaf at `index`.
+///
+/// # Errors
+/// `log.proof` when the proof is not of the length that such a leaf's has.
+pub fn root_of_proof(leaf: &Hash, index: u64, size: u64, proof: &[Hash]) -> Result<Hash, Fault> {
     let wrong = |what: &str| Err(Fault::new(Code::LogProof, format!("leaf {index} of {size}: {what}")));
     if index >= size {
         return wrong("it lies outside the tree");
@@ -143,11 +154,7 @@ pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root
         node >>= 1;
         last >>= 1;
     }
-    match (last == 0, hash == *root) {
-        (true, true) => Ok(()),
-        (false, _) => wrong("the proof is too short"),
-        (true, false) => wrong("the proof leads to another root"),
-    }
+    if last == 0 { Ok(hash) } else { wrong("the proof is too short") }
 }
 
 /// Checks a consistency proof (RFC 9162, section 2.1.4.2). Every tree continues the empty one, with

@@ -6,12 +6,17 @@
 use tacit_crypto::SigningKey;
 use tacit_types::{Code, Fault, Hash, UnixMillis};
 
-use crate::checkpoint::SignedCheckpoint;
+use crate::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::merkle::{PROOF_HASHES_MAX, empty_root, verify_consistency};
 use crate::note::{KeyKind, SignatureLine, SignedNote, VerifierKey, from_base64, from_decimal, to_base64};
 
 /// Bytes of an `add-checkpoint` request.
 pub const REQUEST_BYTES_MAX: usize = 80 << 10;
+
+/// A witness's name: its party's under the host of the log that its party is enrolled with.
+pub fn witness_name(party: &str, origin: &str) -> String {
+    format!("{party}.{}", origin.split('/').next().unwrap_or(origin))
+}
 
 /// The newest checkpoint that a witness cosigned: its whole state for a log.
 #[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
@@ -127,6 +132,15 @@ impl AddCheckpoint {
         Ok(Self { old: from_decimal(old)?, proof: proof_lines(lines)?, note: note.as_bytes().to_vec() })
     }
 
+    /// The origin that the checkpoint names, before anything of it was checked but its form.
+    ///
+    /// # Errors
+    /// [`WitnessRefusal::Malformed`].
+    pub fn origin(&self) -> Result<String, WitnessRefusal> {
+        let head = SignedNote::parse(&self.note).and_then(|note| Checkpoint::parse(note.text()));
+        head.map(|head| head.origin).map_err(|fault| WitnessRefusal::Malformed(fault.what))
+    }
+
     /// The body's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = format!("old {}\n", self.old);
@@ -208,14 +222,15 @@ impl Witness {
     /// # Errors
     /// [`WitnessRefusal`].
     pub fn prepare(&self, request: &AddCheckpoint, now: UnixMillis) -> Result<Prepared, WitnessRefusal> {
+        // A log that is not followed is no log with a bad signature: its origin is looked at first.
+        if request.origin()? != self.origin {
+            return Err(WitnessRefusal::UnknownLog(self.origin.clone()));
+        }
         let signed = SignedCheckpoint::open(&request.note, &self.log).map_err(|fault| match fault.code {
             Code::LogSignature => WitnessRefusal::Signature,
             _ => WitnessRefusal::Malformed(fault.what),
         })?;
         let head = signed.checkpoint();
-        if head.origin != self.origin {
-            return Err(WitnessRefusal::UnknownLog(self.origin.clone()));
-        }
         if request.old > head.size {
             return Err(WitnessRefusal::Malformed("the old size is above the new".into()));
         }
@@ -266,7 +281,6 @@ impl Witness {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::Checkpoint;
     use crate::merkle::{MemTree, consistency_proof, leaf_hash, root};
     use tacit_crypto::Secret;
 
@@ -348,6 +362,11 @@ mod tests {
         let head = Checkpoint { origin: "log.example/other".into(), ..head };
         unsigned.note = head.sign(&log_key(), &key(1)).unwrap().to_bytes();
         assert_eq!(refusal(&unsigned, 6_000), WitnessRefusal::UnknownLog(ORIGIN.into()));
+        let foreign = VerifierKey::new("log.example/other", KeyKind::Ed25519, key(9).id()).unwrap();
+        unsigned.note = head.sign(&foreign, &key(9)).unwrap().to_bytes();
+        assert_eq!(refusal(&unsigned, 6_000), WitnessRefusal::UnknownLog(ORIGIN.into()));
+        unsigned.note = b"log.example/other\n".to_vec();
+        assert!(matches!(refusal(&unsigned, 6_000), WitnessRefusal::Malformed(_)));
         assert_eq!(witness.seen().cloned(), before);
     }
 

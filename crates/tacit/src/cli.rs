@@ -111,7 +111,7 @@ pub enum Command {
         after_help = "Example: tacit report --from 2026-10-01 --until 2027-01-01 --out q4.html --bundle log.bundle\nWhoever has the bundle makes the same page: tacit-verify log.bundle --trust group.trust --report q4.html"
     )]
     Report(ReportArgs),
-    /// Check the coordinator's transparency log.
+    /// Check the transparency log, and show what was wrong with it.
     #[command(subcommand)]
     Log(LogCommand),
 }
@@ -529,14 +529,22 @@ pub enum ReceiptCommand {
     },
     /// Write the log, or one receipt with its proof, to one file that `tacit-verify` checks offline.
     #[command(
-        after_help = "Examples: tacit receipt export --out log.bundle --trust group.trust\n          tacit receipt export 17 --out receipt.bundle\nOne receipt can be verified in a browser too: see `tacit receipt page`."
+        after_help = "Examples: tacit receipt export --out log.bundle --trust group.trust\n          tacit receipt export 17 --out receipt.bundle\n          tacit receipt export 17 --format tlog-proof --out 17.receipt\n          tacit receipt export 17 --format cose --out 17.cose\nOne receipt can be verified in a browser too: see `tacit receipt page`."
     )]
     Export {
         /// One receipt alone: its place in the log, or a job's id or its beginning.
+        #[arg(required_if_eq_any = [("format", "tlog-proof"), ("format", "cose")])]
         receipt: Option<String>,
-        /// The bundle to write.
+        /// The file to write.
         #[arg(long)]
         out: PathBuf,
+        /// In which form: a bundle; for one receipt also the statement with its proof in a file beside it, or a statement
+        /// that carries a COSE receipt.
+        #[arg(long, value_enum, default_value = "bundle")]
+        format: ExportFormat,
+        /// The `tlog-policy` file to write beside it: log, witnesses and quorum, for tools of others.
+        #[arg(long)]
+        policy: Option<PathBuf>,
         /// The trust file to write beside it, for comparison by another channel.
         #[arg(long)]
         trust: Option<PathBuf>,
@@ -550,13 +558,42 @@ pub enum ReceiptCommand {
     },
 }
 
+/// Forms of evidence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ExportFormat {
+    /// Leaves with keys and checkpoint, in one file.
+    Bundle,
+    /// C2SP `tlog-proof`, with the cosignatures of the witnesses.
+    TlogProof,
+    /// RFC 9942 COSE Receipt, signed by the log alone.
+    Cose,
+}
+
 #[derive(Subcommand)]
 pub enum LogCommand {
     /// Read every tile and leaf and compare them with the signed checkpoint (at the coordinator).
+    #[command(after_help = "Example: tacit --home coordinator log fsck")]
     Fsck,
     /// Early warning: rules over the log, each alert with the leaves that it rests on.
     #[command(
         after_help = "Examples: tacit log warn --config warn.toml\n          tacit log warn --bundle log.bundle --trust group.trust --json\nExit status: 0 no alert, 7 warnings alone, 6 an alarm. Rules and thresholds: docs/WARNING.md"
     )]
     Warn(WarnArgs),
+    /// Restore a damaged or lost log from the mirrors of nodes (at the coordinator, while it does not run).
+    #[command(after_help = "Example: tacit --home coordinator log repair --from bank-a/mirror --from bank-b/mirror")]
+    Repair {
+        /// A copy of the log, such as the folder `mirror` of a node.
+        #[arg(long, value_name = "FOLDER")]
+        from: Vec<PathBuf>,
+    },
+    /// Look at this node's mirror of the log: how much it holds, and whether every file of it is as it was written.
+    #[command(after_help = "Example: tacit --home bank log mirror")]
+    Mirror,
+    /// Write the two checkpoints of a fork that this node was offered, for `tacit-verify --fork`.
+    #[command(after_help = "Example: tacit --home bank log evidence fork/")]
+    Evidence {
+        /// The folder to write them to.
+        #[arg(value_name = "FOLDER")]
+        out: PathBuf,
+    },
 }

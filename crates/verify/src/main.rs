@@ -21,11 +21,16 @@ use clap::{Parser, ValueEnum};
 use tacit_receipts::bundle::{BUNDLE_BYTES_MAX, TRUST_BYTES_MAX};
 use tacit_receipts::call::CALL_PROOF_BYTES_MAX;
 use tacit_receipts::checkpoint::prove_fork;
+use tacit_receipts::cose::{self, TRANSPARENT_BYTES_MAX};
+use tacit_receipts::merkle::{leaf_hash, verify_inclusion};
 use tacit_receipts::money::export::Context;
 use tacit_receipts::money::lines::{self, Checked};
 use tacit_receipts::note::NOTE_BYTES_MAX;
+use tacit_receipts::policy::{POLICY_BYTES_MAX, Policy};
+use tacit_receipts::proof::PROOF_BYTES_MAX;
 use tacit_receipts::{
-    Bundle, CallProof, Checkpoint, Leaf, Money, Report, Trust, printed, request_hash, verify_bundle, verify_files,
+    Bundle, CallProof, Checkpoint, Leaf, LogProof, Money, Report, Trust, printed, request_hash, verify_bundle,
+    verify_files, verify_single,
 };
 use tacit_types::{Code, Fault, Hash, Lang, NodeId};
 
@@ -41,13 +46,16 @@ use tacit_types::{Code, Fault, Hash, Lang, NodeId};
         tacit-verify --fork one.checkpoint other.checkpoint --trust group.trust\n  \
         tacit-verify evidence.bundle --trust group.trust --call call.proof --key C-1001\n  \
         tacit-verify evidence.bundle --trust group.trust --rows costs.csv\n  \
-        tacit-verify evidence.bundle --trust group.trust --report q4.html\n\n\
+        tacit-verify evidence.bundle --trust group.trust --report q4.html\n  \
+        tacit-verify --receipt 17.receipt --proof 17.receipt.tlog-proof --trust group.trust\n  \
+        tacit-verify --receipt 17.receipt --proof 17.receipt.tlog-proof --policy group.policy\n  \
+        tacit-verify --receipt 17.cose --trust group.trust\n\n\
         Exit status: 0 everything is valid (with --fork: the fork is proven), 1 a file cannot be read, 2 wrong arguments, 6 something is not valid.\n\
         Limit: a job that all of its parties hide together is in no log, and no verification can find it."
 )]
 struct Args {
     /// An evidence bundle: a whole log or single receipts, in one file.
-    #[arg(value_name = "BUNDLE", required_unless_present_any = ["dir", "fork"])]
+    #[arg(value_name = "BUNDLE", required_unless_present_any = ["dir", "fork", "receipt"])]
     bundle: Option<PathBuf>,
 
     /// A log as files: `checkpoint`, `tile/...`, and `attestation/...` beside them.
@@ -57,6 +65,19 @@ struct Args {
     /// Two checkpoint notes of one size: shows that the log has two histories. Needs --trust.
     #[arg(long, num_args = 2, value_names = ["NOTE", "NOTE"], requires = "trust", conflicts_with_all = ["bundle", "dir"])]
     fork: Option<Vec<PathBuf>>,
+
+    /// One receipt: with --proof the receipt alone, else a statement that carries its COSE receipts. Needs --trust or --policy.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["bundle", "dir", "fork"])]
+    receipt: Option<PathBuf>,
+
+    /// With --receipt, its proof as a `tlog-proof` file.
+    #[arg(long, value_name = "FILE", requires = "receipt")]
+    proof: Option<PathBuf>,
+
+    /// With --proof, a `tlog-policy` file instead of a trust file: shows that the receipt is in a witnessed log, not who
+    /// its parties are.
+    #[arg(long, value_name = "FILE", requires = "proof", conflicts_with = "trust")]
+    policy: Option<PathBuf>,
 
     /// The keys to trust, from a channel other than the evidence. Without it the evidence's own keys
     /// are used, which shows that it holds together but not who signed it.
@@ -185,21 +206,71 @@ fn reported(args: &Args, file: &Path) -> Result<u64, Fault> {
     printed::check(&text, &bundle, &trust)
 }
 
+/// What was shown of one receipt.
+enum Shown {
+    /// With the parties' keys: everything that a single receipt can be checked for.
+    Report(Box<Report>),
+    /// That it is in the log, and by how many witnesses.
+    Included { origin: String, size: u64, index: u64, witnesses: Option<usize> },
+}
+
+/// Checks one receipt by its proof.
+fn one(args: &Args, file: &Path) -> Result<Shown, Fault> {
+    let bytes = files::read(file, TRANSPARENT_BYTES_MAX)?;
+    let (trust, proof) = (trust(args)?, args.proof.as_deref());
+    let proof = proof.map(|path| files::read(path, PROOF_BYTES_MAX).and_then(|b| LogProof::parse(&b))).transpose()?;
+    match (proof, trust, &args.policy) {
+        (Some(proof), Some(trust), _) => {
+            verify_single(&bytes, &proof, &trust, &|_| None).map(Box::new).map(Shown::Report)
+        }
+        (Some(proof), None, Some(policy)) => {
+            let policy = Policy::parse(&files::read(policy, POLICY_BYTES_MAX)?)?;
+            let (signed, _) = policy.open(&proof.note)?;
+            let head = signed.checkpoint();
+            Leaf::read(&bytes)?;
+            verify_inclusion(&leaf_hash(&bytes), proof.index, head.size, &proof.hashes, &head.root)?;
+            let (origin, size, index) = (head.origin.clone(), head.size, proof.index);
+            Ok(Shown::Included { origin, size, index, witnesses: Some(policy.cosigned(signed.note())) })
+        }
+        (None, Some(trust), _) => {
+            let (leaf, receipts) = cose::detach(&bytes)?;
+            let read = |receipt: &Vec<u8>| cose::verify_receipt(receipt, &leaf, &trust.origin, &trust.log()?);
+            let all = receipts.iter().map(read).collect::<Result<Vec<_>, Fault>>()?;
+            Leaf::read(&leaf)?;
+            let newest = all.into_iter().max_by_key(|shown| shown.head.size);
+            let shown = newest.ok_or_else(|| Fault::new(Code::LogMalformed, "the statement carries no receipt"))?;
+            let (origin, size, index) = (shown.head.origin, shown.head.size, shown.index);
+            Ok(Shown::Included { origin, size, index, witnesses: None })
+        }
+        _ => Err(Fault::new(Code::ArgsInvalid, "--trust, or --proof with --policy, is needed")),
+    }
+}
+
+fn verdict(report: &Report, args: &Args, lang: Lang) -> (String, u8) {
+    let text = if args.json { page::json(report, lang) } else { page::text(report, lang) };
+    (text, if report.is_valid() { 0 } else { Code::ReceiptInvalid.exit_status() })
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let lang = args.lang.into();
-    let outcome = match (&args.fork, &args.report) {
-        (None, Some(file)) => reported(&args, file).map(|proofs| (page::report(proofs, args.json, lang), 0)),
-        (Some(notes), _) => fork(&args, notes).map(|heads| (page::fork(&heads, args.json, lang), 0)),
-        (None, None) => verify(&args).and_then(|report| {
+    let outcome = match (&args.fork, &args.report, &args.receipt) {
+        (_, _, Some(file)) => one(&args, file).map(|shown| match shown {
+            Shown::Report(report) => verdict(&report, &args, lang),
+            Shown::Included { origin, size, index, witnesses } => {
+                (page::included(&origin, (size, index), witnesses, args.json, lang), 0)
+            }
+        }),
+        (None, Some(file), None) => reported(&args, file).map(|proofs| (page::report(proofs, args.json, lang), 0)),
+        (Some(notes), _, None) => fork(&args, notes).map(|heads| (page::fork(&heads, args.json, lang), 0)),
+        (None, None, None) => verify(&args).and_then(|report| {
             if let (Some(file), true) = (&args.call, report.is_valid()) {
                 return call(&args, file).map(|(proof, leaf)| (page::call(&proof, leaf, args.json, lang), 0));
             }
             if let (Some(file), true) = (&args.rows, report.is_valid()) {
                 return exported(&args, file).map(|rows| (page::rows(rows, args.json, lang), 0));
             }
-            let text = if args.json { page::json(&report, lang) } else { page::text(&report, lang) };
-            Ok((text, if report.is_valid() { 0 } else { Code::ReceiptInvalid.exit_status() }))
+            Ok(verdict(&report, &args, lang))
         }),
     };
     let (text, status) = outcome.unwrap_or_else(|fault| {

@@ -120,6 +120,15 @@ struct Counted {
 }
 
 #[derive(Serialize)]
+struct Inclusion<'a> {
+    ok: bool,
+    origin: &'a str,
+    size: u64,
+    leaf: u64,
+    witnesses: Option<usize>,
+}
+
+#[derive(Serialize)]
 struct Exported {
     ok: bool,
     table: &'static str,
@@ -204,6 +213,23 @@ pub fn report(proofs: u64, json: bool, lang: Lang) -> String {
         }
         (false, Lang::Zh) => format!("报告属实：与日志逐字节一致，附 {proofs} 个条目的证明\n"),
     }
+}
+
+/// One receipt that is in the log. Without witnesses, the log's key alone stands behind it.
+pub fn included(origin: &str, (size, index): (u64, u64), witnesses: Option<usize>, json: bool, lang: Lang) -> String {
+    if json {
+        return to_json(&Inclusion { ok: true, origin, size, leaf: index, witnesses });
+    }
+    let by = match (witnesses, lang) {
+        (Some(n), Lang::Zh) => format!("{n} 个见证方联署"),
+        (None, Lang::Zh) => "仅由日志签名，无见证方".to_owned(),
+        (Some(n), _) => format!("cosigned by {n} witnesses"),
+        (None, _) => "signed by the log alone, no witness".to_owned(),
+    };
+    if lang == Lang::Zh {
+        return format!("已收录：{origin} 第 {index} 叶（共 {size} 叶），{by}；未核对参与方的签章\n");
+    }
+    format!("INCLUDED: leaf {index} of {size} in {origin}, {by}; the parties' attestations were not checked\n")
 }
 
 /// What kept the evidence from being read.

@@ -235,3 +235,54 @@ fn a_charge_is_rated_again() {
     assert_eq!(status, 6, "{page}");
     assert!(page.contains("- 条目 10：费用无法由凭证和价格方案得出（"), "{page}");
 }
+
+#[test]
+fn one_receipt_is_verified_by_its_proof_a_policy_or_a_cose_receipt() {
+    use tacit_receipts::policy::Policy;
+    use tacit_receipts::{LogProof, SignedCheckpoint, cose};
+    let (files, world) = (Files::new(), world());
+    let leaf = &world.leaves[3];
+    let head = SignedCheckpoint::open(&world.cosigned(2), &common::log_key()).unwrap();
+    let proof = LogProof::build(&world.tree, 3, &head).unwrap().to_string();
+    let size = world.tree.size();
+    let receipt = cose::receipt(&world.tree, (3, size), leaf, (&common::log_key(), &common::key(1))).unwrap();
+    let (trust, leaf_file) = (files.write("t", &world.trust().to_bytes()), files.write("leaf", leaf));
+    let policy = files.write("p", Policy::write(&world.trust()).unwrap().as_bytes());
+    let proof = files.write("leaf.tlog-proof", proof.as_bytes());
+    let whole = files.write("leaf.cose", &cose::attach(leaf, &[receipt]).unwrap());
+
+    let with_trust = ["--receipt", str(&leaf_file), "--proof", str(&proof), "--trust", str(&trust)];
+    let (status, page) = run(&with_trust);
+    assert_eq!((status, page.lines().next()), (0, Some("VALID: 1 receipts, 1 valid, 0 faults")), "{page}");
+    let with_policy = ["--receipt", str(&leaf_file), "--proof", str(&proof), "--policy", str(&policy)];
+    let (status, page) = run(&with_policy);
+    assert_eq!(status, 0, "{page}");
+    assert!(page.starts_with("INCLUDED: leaf 3 of 7 in log.example/usage/2026, cosigned by 2 witnesses"), "{page}");
+    let by_cose = ["--receipt", str(&whole), "--trust", str(&trust)];
+    let (status, page) = run(&by_cose);
+    assert_eq!(status, 0, "{page}");
+    assert!(page.contains("signed by the log alone, no witness"), "{page}");
+    let (status, page) = run(&[by_cose.as_slice(), &["--json"]].concat());
+    let json: serde_json::Value = serde_json::from_str(&page).unwrap();
+    assert_eq!((status, &json["leaf"], &json["witnesses"]), (0, &3.into(), &serde_json::Value::Null));
+
+    // Another receipt than the proof's, a policy that asks for more, a COSE receipt of another leaf.
+    let other = files.write("other", &world.leaves[4]);
+    for arguments in [["--trust", str(&trust)], ["--policy", str(&policy)]] {
+        let wrong =
+            [["--receipt", str(&other), "--proof", str(&proof)], [arguments[0], arguments[1], "--json", "--json"]];
+        let (status, page) = run(&wrong.concat()[..7]);
+        assert!(status == 6 && page.contains("log.proof"), "{status} {page}");
+    }
+    let more = std::fs::read_to_string(&policy).unwrap().replace("group witnesses 2", "group witnesses 3");
+    let more = files.write("more", more.as_bytes());
+    let (status, page) = run(&["--receipt", str(&leaf_file), "--proof", str(&proof), "--policy", str(&more)]);
+    assert!(status == 6 && page.contains("[log.quorum]"), "{status} {page}");
+    let receipt =
+        cose::receipt(&world.tree, (4, size), &world.leaves[4], (&common::log_key(), &common::key(1))).unwrap();
+    let foreign = files.write("foreign.cose", &cose::attach(leaf, &[receipt]).unwrap());
+    let (status, page) = run(&["--receipt", str(&foreign), "--trust", str(&trust)]);
+    assert!(status == 6 && page.contains("[log.proof]"), "{status} {page}");
+    let (status, _) = run(&["--receipt", str(&leaf_file), "--proof", str(&proof)]);
+    assert_eq!(status, 2, "nobody to trust");
+}

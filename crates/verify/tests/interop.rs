@@ -54,7 +54,16 @@ fn tools_of_others_read_our_log_and_we_read_their_cosignatures() {
     let consistency = consistency_proof(&world.tree, FULL, LEAVES).unwrap();
     let signers: Vec<String> =
         world.leaves.iter().map(|leaf| Envelope::verify(leaf).unwrap().signer.to_string()).collect();
+    let receipt = |i: u64| {
+        let leaf = &world.leaves[i as usize];
+        let receipt = cose::receipt(&world.tree, (i, LEAVES), leaf, (&log_key(), &key(1))).unwrap();
+        let whole = cose::attach(leaf, std::slice::from_ref(&receipt)).unwrap();
+        json!([i, hex(&receipt), hex(&whole)])
+    };
+    let receipts: Vec<_> = [0, 1, 3, 255, 256, 299].map(receipt).to_vec();
     let facts = json!({
+        "cose_receipts": receipts,
+        "log_public": log_key().key().to_string(),
         "leaves": world.leaves.iter().map(|leaf| hex(leaf)).collect::<Vec<_>>(),
         "signers": signers,
         "root": world.tree.root().to_string(),

@@ -6,6 +6,7 @@ mod close;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tacit_archive::Folder;
 use tacit_crypto::sha256;
 use tacit_crypto::statement::Envelope;
 use tacit_engine::FromCoordinator;
@@ -23,7 +24,6 @@ use tokio::task::spawn_blocking;
 
 use crate::daemon::Shared;
 use crate::limits::LATE_WAIT;
-use crate::log::files::Folder;
 use crate::log::{AppendRequest, Content};
 use crate::roster::Party;
 

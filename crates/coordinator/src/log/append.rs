@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn what_a_crash_left_is_removed_and_nothing_else() {
         let home = tempfile::TempDir::new().unwrap();
-        let folder = crate::log::files::Folder::new(home.path().to_owned());
+        let folder = tacit_archive::Folder::new(home.path().to_owned());
         let file = |width: u64| (tile_path(0, 0, width), vec![width as u8]);
         folder.write_all(&[file(7), file(8), file(9)]).unwrap();
         folder.remove_all(&unsigned_between(7, 9)).unwrap();

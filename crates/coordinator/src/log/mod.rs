@@ -6,13 +6,15 @@
 //! signed head that was not published is cosigned again and never replaced by another.
 
 mod append;
-pub(crate) mod files;
+pub(crate) mod patrol;
 mod resume;
 mod witnesses;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tacit_archive::Folder;
+use tacit_archive::files;
 use tacit_crypto::SigningKey;
 use tacit_engine::Input;
 use tacit_receipts::money::{Charge, Settlement};
@@ -29,7 +31,6 @@ use crate::limits::{APPENDS_WAITING_MAX, FULL_RETRY, STRAGGLER_WAIT};
 use crate::nodes::Nodes;
 use crate::roster::Roster;
 use crate::store::{Fatal, Store};
-use files::Folder;
 use witnesses::{Asked, WitnessState};
 
 /// What is to be logged.
@@ -102,6 +103,8 @@ pub(crate) struct View {
     pub published: watch::Receiver<Option<Arc<SignedCheckpoint>>>,
     /// Why nothing is appended any more.
     pub refused: watch::Receiver<Option<Fault>>,
+    /// Ends appending, for whoever finds that the log must not go on.
+    pub refuse: watch::Sender<Option<Fault>>,
     /// Leaves that are durable, published or not.
     pub durable: watch::Receiver<u64>,
 }
@@ -149,7 +152,8 @@ impl LogService {
         let (published, published_view) = watch::channel(resumed.published.map(Arc::new));
         let (refused, refused_view) = watch::channel(None);
         let (durable, durable_view) = watch::channel(resumed.log.size());
-        let view = View { published: published_view, refused: refused_view, durable: durable_view };
+        let view =
+            View { published: published_view, refused: refused_view, refuse: refused.clone(), durable: durable_view };
         let service = Self {
             parts,
             requests,

@@ -2,13 +2,13 @@
 
 use std::io::ErrorKind;
 
+use tacit_archive::files::io_fault;
 use tacit_receipts::merkle::leaf_hash;
 use tacit_receipts::tiles::CHECKPOINT_PATH;
 use tacit_receipts::{Log, SignedCheckpoint, TileReader};
 use tacit_types::{Code, Fault, Hash, UnixMillis};
 
 use super::{Parts, append::job_of, blocking};
-use crate::home::io_fault;
 use crate::store::{Change, LeafRow};
 
 /// Leaves that are entered at a time.

@@ -3,6 +3,7 @@
 
 mod jobs;
 mod late;
+mod proofs;
 mod reads;
 
 use std::sync::Arc;
@@ -108,7 +109,8 @@ fn allowed(request: &ToCoordinator, role: PartyRole) -> bool {
         To::Submit { .. } | To::Plan { .. } | To::Cancel(_) | To::Result(_) => &[Partner, Operator],
         To::PutContract(_) => &[Partner, Operator],
         To::Datasets | To::Contract(_) | To::Contracts => &[Partner, Operator, Coordinator],
-        To::Roster | To::LogInfo | To::Leaves { .. } | To::Beside(_) | To::Checkpoint | To::Ping => {
+        To::Roster | To::LogInfo | To::Ping => &[Partner, Operator, Regulator, Coordinator],
+        To::Leaves { .. } | To::Checkpoint | To::CoseReceipt(_) | To::Beside(_) => {
             &[Partner, Operator, Regulator, Coordinator]
         }
         To::Jobs { .. } | To::Job(_) | To::Watch { .. } => &[Partner, Operator, Regulator, Coordinator],
@@ -224,6 +226,7 @@ mod tests {
             (ToCoordinator::Fetch { hash: Hash([0; 32]), offset: 0 }, "po"),
             (ToCoordinator::Say(Blob::default()), "por"),
             (ToCoordinator::ClosePeriod { until: tacit_types::UnixMillis(0) }, "c"),
+            (ToCoordinator::CoseReceipt(0), "porc"),
         ]
     }
 

@@ -11,7 +11,7 @@ use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault, StatementId};
 use tokio::task::spawn_blocking;
 
-use super::{Caller, jobs};
+use super::{Caller, jobs, proofs};
 use crate::daemon::Shared;
 use crate::enrol::roster_entries;
 use crate::limits::{ANSWER_BYTES_MAX, CONTRACTS_MAX};
@@ -38,6 +38,7 @@ pub(super) async fn read(
             Some(checkpoint) => Ok(FromCoordinator::Checkpoint(Blob(checkpoint.to_bytes()))),
             None => Err(Fault::new(Code::ReceiptPending, "no checkpoint has its quorum yet")),
         },
+        ToCoordinator::CoseReceipt(place) => proofs::cose(shared, place).await,
         _ => Err(Fault::new(Code::NetRefused, "this is not for this caller")),
     }
 }

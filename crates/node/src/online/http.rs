@@ -12,10 +12,10 @@ use tokio::net::TcpListener;
 
 use super::body::{self, BODY_BYTES_MAX};
 use super::link::Answered;
-use super::listener::{self, Answer, Broken, CONNECTIONS_MAX, Limits, Request};
 use super::series::Series;
 use super::signature::{self, Headers, Signed};
 use crate::daemon::Inner;
+use crate::listener::{self, Answer, Broken, CONNECTIONS_MAX, Limits, Request};
 
 /// What stands before the name of a model.
 const PATH: &str = "/v1/score/";
@@ -38,8 +38,8 @@ pub(super) async fn serve(inner: Arc<Inner>, listener: TcpListener) {
                 Err((status, what)) => Err((status, Fault::new(Code::OnlineRequest, what))),
             };
             match called {
-                Ok(value) => Answer { status: 200, value },
-                Err((status, fault)) => Answer { status, value: error(&fault) },
+                Ok(value) => Answer::json(200, &value),
+                Err((status, fault)) => Answer::json(status, &error(&fault)),
             }
         }
     };

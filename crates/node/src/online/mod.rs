@@ -3,7 +3,6 @@
 mod body;
 mod http;
 mod link;
-mod listener;
 mod series;
 pub mod signature;
 
@@ -15,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use tacit_types::{Code, Fault, JobId, NodeId, UnixMillis};
 use tokio::sync::{mpsc, oneshot};
 
+pub use crate::listener::CONNECTIONS_MAX;
 pub use body::BODY_BYTES_MAX;
 pub use link::CALLS_WAITING_MAX;
 pub(crate) use link::HostLink;
 use link::{Phase, Together, Window};
-pub use listener::CONNECTIONS_MAX;
 pub use series::LATENCIES_MAX;
 use series::Series;
 use signature::Nonces;

@@ -143,6 +143,8 @@ pub async fn join_at(home: &Path, invite: &Invite, place: &Place) -> Result<Join
             log_key: log.log_key,
         },
         online: None,
+        mirror: true,
+        witness: None,
         sources: tacit_data::Sources::default(),
     };
     let mut known = Vec::new();

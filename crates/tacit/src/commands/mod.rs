@@ -13,6 +13,7 @@ mod explain;
 mod fetch;
 pub mod job;
 pub mod job_file;
+mod log;
 mod model;
 pub mod money;
 mod online;
@@ -24,7 +25,7 @@ pub mod warn;
 
 use tacit_types::Fault;
 
-use crate::cli::{Cli, Command, CoordinatorCommand, LogCommand, NodeCommand, ReceiptCommand};
+use crate::cli::{Cli, Command, CoordinatorCommand, NodeCommand, ReceiptCommand};
 use crate::output::Out;
 
 /// Runs a command and gives the exit status.
@@ -58,7 +59,6 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Fault> {
         Command::Case(command) => case::run(cli, out, command).await.map(|()| 0),
         Command::Report(args) => report::run(cli, out, args).await.map(|()| 0),
         Command::Export(args) => money::export(cli, out, args).await.map(|()| 0),
-        Command::Log(LogCommand::Fsck) => receipt::fsck(cli, out),
-        Command::Log(LogCommand::Warn(args)) => warn::run(cli, out, args).await,
+        Command::Log(command) => log::run(cli, out, command).await,
     }
 }

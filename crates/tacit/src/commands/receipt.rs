@@ -1,19 +1,22 @@
 //! `receipt list`, `show`, `verify`, `export`, and `log fsck`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tacit_crypto::Statement;
-use tacit_engine::LogInfo;
+use tacit_engine::{FromCoordinator, LogInfo, ToCoordinator};
 use tacit_node::Client;
+use tacit_receipts::merkle::{inclusion_proof, leaf_hash};
+use tacit_receipts::policy::Policy;
 use tacit_receipts::{
-    Bundle, JointReceipt, Leaf, PartyKey, Quantity, Role, Standing, Status, Trust, UsageRecord, verify_bundle,
+    Bundle, JointReceipt, Leaf, LogProof, MemTree, PartyKey, Quantity, Role, Standing, Status, Trust, UsageRecord,
+    cose, verify_bundle,
 };
 use tacit_types::{Code, Fault};
 
 use super::fetch::Fetched;
-use crate::cli::{Cli, ReceiptCommand};
-use crate::home::{Party, folder};
+use crate::cli::{Cli, ExportFormat, ReceiptCommand};
+use crate::home::{Party, unexpected};
 use crate::output::Out;
 use crate::progress::Progress;
 
@@ -30,8 +33,17 @@ pub async fn run(cli: &Cli, out: &Out, command: &ReceiptCommand) -> Result<u8, F
         // why: these are run without this, see `commands::run`.
         ReceiptCommand::Explain { .. } | ReceiptCommand::Page { .. } => Ok(0),
         ReceiptCommand::Verify { .. } => verify_log(&party, &client, out).await,
-        ReceiptCommand::Export { receipt, out: file, trust } => {
-            export(&party, &client, out, file, trust.as_deref(), receipt.as_deref()).await.map(|()| 0)
+        ReceiptCommand::Export { receipt, out: file, trust, policy, format } => {
+            let one = receipt.as_deref().unwrap_or_default();
+            let done = match format {
+                ExportFormat::Bundle => export(&party, &client, out, file, receipt.as_deref()).await,
+                ExportFormat::TlogProof => export_proof(&client, out, file, one).await,
+                ExportFormat::Cose => export_cose(&client, out, file, one).await,
+            };
+            match done {
+                Ok(()) => keys(&party, &client, out, trust.as_deref(), policy.as_deref()).await.map(|()| 0),
+                Err(fault) => Err(fault),
+            }
         }
     };
     client.close().await;
@@ -228,14 +240,7 @@ async fn bundle(party: &Party, client: &Client) -> Result<(Bundle, Trust), Fault
     Ok((log.bundle(trust.clone()), trust))
 }
 
-async fn export(
-    party: &Party,
-    client: &Client,
-    out: &Out,
-    file: &Path,
-    trust_file: Option<&Path>,
-    receipt: Option<&str>,
-) -> Result<(), Fault> {
+async fn export(party: &Party, client: &Client, out: &Out, file: &Path, receipt: Option<&str>) -> Result<(), Fault> {
     let progress = Progress::new(out.json(), out.say("fetching the log", "正在获取日志"));
     let (log, trust) = (Fetched::all(client).await?, trust(party, client).await?);
     let bundle = match receipt {
@@ -248,15 +253,62 @@ async fn export(
     };
     drop(progress);
     write(file, &bundle.to_bytes())?;
-    if let Some(path) = trust_file {
-        write(path, &trust.to_bytes())?;
-    }
     let count = bundle.leaves.len() + bundle.proven.len();
     out.text(format!("{}: {count} {}", file.display(), out.say("leaves", "个叶")));
-    out.text(format!("{}: {}", out.say("fingerprint of the keys", "密钥指纹"), trust.fingerprint()));
     out.value(&json!({
         "bundle": file.display().to_string(), "leaves": count, "trust_fingerprint": trust.fingerprint().to_string(),
     }));
+    Ok(())
+}
+
+/// Writes the trust file and the policy file that go with evidence, where they are wanted.
+async fn keys(
+    party: &Party,
+    client: &Client,
+    out: &Out,
+    trust_file: Option<&Path>,
+    policy: Option<&Path>,
+) -> Result<(), Fault> {
+    let trust = trust(party, client).await?;
+    if let Some(path) = trust_file {
+        write(path, &trust.to_bytes())?;
+    }
+    if let Some(path) = policy {
+        write(path, Policy::write(&trust)?.as_bytes())?;
+    }
+    out.text(format!("{}: {}", out.say("fingerprint of the keys", "密钥指纹"), trust.fingerprint()));
+    Ok(())
+}
+
+/// Writes a receipt, and beside it the proof that witnesses stand behind.
+async fn export_proof(client: &Client, out: &Out, file: &Path, wanted: &str) -> Result<(), Fault> {
+    let Fetched { checkpoint, leaves, .. } = Fetched::all(client).await?;
+    let place = find(&receipts(&leaves), wanted)?.0;
+    let mut tree = MemTree::default();
+    leaves.iter().for_each(|leaf| tree.push(leaf_hash(leaf)));
+    let hashes = inclusion_proof(&tree, place, leaves.len() as u64)?;
+    let proof = LogProof { extra: None, index: place, hashes, note: checkpoint };
+    let leaf = leaves.get(place as usize).map(Vec::as_slice).unwrap_or_default();
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(".tlog-proof");
+    let beside = PathBuf::from(beside);
+    write(file, leaf)?;
+    write(&beside, proof.to_string().as_bytes())?;
+    out.text(format!("{}, {}", file.display(), beside.display()));
+    out.value(&json!({"receipt": file.display().to_string(), "proof": beside.display().to_string(), "leaf": place}));
+    Ok(())
+}
+
+/// Writes a receipt that carries its proof as a COSE receipt.
+async fn export_cose(client: &Client, out: &Out, file: &Path, wanted: &str) -> Result<(), Fault> {
+    let Fetched { leaves, .. } = Fetched::all(client).await?;
+    let place = find(&receipts(&leaves), wanted)?.0;
+    let asked = client.ask(&ToCoordinator::CoseReceipt(place)).await?;
+    let FromCoordinator::CoseReceipt(receipt) = asked else { return Err(unexpected()) };
+    let leaf = leaves.get(place as usize).map(Vec::as_slice).unwrap_or_default();
+    write(file, &cose::attach(leaf, &[receipt.0])?)?;
+    out.text(file.display().to_string());
+    out.value(&json!({"statement": file.display().to_string(), "leaf": place}));
     Ok(())
 }
 
@@ -295,14 +347,4 @@ fn report(out: &Out, bundle: &[u8], trust: Option<&Trust>) -> Result<u8, Fault> 
     }
     out.value(&report);
     Ok(if report.is_valid() { 0 } else { Code::ReceiptInvalid.exit_status() })
-}
-
-/// Reads every tile and leaf of the coordinator's log.
-pub fn fsck(cli: &Cli, out: &Out) -> Result<u8, Fault> {
-    let progress = Progress::new(out.json(), out.say("reading the log", "正在检查日志"));
-    let report = tacit_coordinator::fsck(&folder(cli))?;
-    drop(progress);
-    out.text(format!("{}: {report:?}", out.say("clean", "完好")));
-    out.value(&json!({"ok": true, "report": format!("{report:?}")}));
-    Ok(0)
 }

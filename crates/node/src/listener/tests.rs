@@ -40,7 +40,7 @@ async fn server(limits: Limits) -> Server {
         async move {
             let request = match request {
                 Ok(request) => request,
-                Err((status, what)) => return Answer { status, value: json!({"what": what}) },
+                Err((status, what)) => return Answer::json(status, &json!({"what": what})),
             };
             calls.fetch_add(1, Ordering::SeqCst);
             if request.path == "/gate" {
@@ -48,7 +48,7 @@ async fn server(limits: Limits) -> Server {
             }
             let body = if request.path == "/big" { "x".repeat(BIG).into() } else { request.body };
             let status = if request.path == "/busy" { 429 } else { 200 };
-            Answer { status, value: json!({"path": request.path, "body": String::from_utf8(body).unwrap()}) }
+            Answer::json(status, &json!({"path": request.path, "body": String::from_utf8(body).unwrap()}))
         }
     };
     let serving = serve(listener, limits, move |task| drop(spawned.lock().unwrap().spawn(task)), answer);

@@ -32,7 +32,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What connections may cost.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Connections at a time; further ones wait to be taken.
     pub connections: usize,
     /// Bytes of a body.
@@ -45,7 +45,7 @@ pub(super) struct Limits {
 
 /// A request as it came, whole.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(crate) struct Request {
     /// Path and query.
     pub path: String,
     pub headers: HeaderMap,
@@ -54,17 +54,24 @@ pub(super) struct Request {
 
 /// What it is answered with.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
-    pub value: Value,
+    pub content_type: &'static str,
+    pub body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(status: u16, value: &Value) -> Self {
+        Self { status, content_type: "application/json", body: value.to_string() }
+    }
 }
 
 /// Why a request is none that can be answered: a status and what is wrong. The connection ends with it.
-pub(super) type Broken = (u16, &'static str);
+pub(crate) type Broken = (u16, &'static str);
 
 /// Takes connections and has `answer` answer their requests, those of one connection one after the other. Never ends; what it
 /// does beside goes to `spawn`.
-pub(super) async fn serve<A, F>(
+pub(crate) async fn serve<A, F>(
     listener: TcpListener,
     limits: Limits,
     spawn: impl Fn(Pin<Box<dyn Future<Output = ()> + Send>>),
@@ -106,8 +113,8 @@ where
         async move {
             let request = read(request, limits).await;
             let keep = request.is_ok();
-            let Answer { status, value } = answer(request).await;
-            Ok::<_, Infallible>(response(status, &value, keep))
+            let answer = answer(request).await;
+            Ok::<_, Infallible>(response(answer, keep))
         }
     });
     let ended = http1::Builder::new()
@@ -171,18 +178,18 @@ async fn whole(body: &mut Incoming) -> Option<Vec<u8>> {
 }
 
 /// The text of a field that stands once: of two values one could be checked and the other used.
-pub(super) fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+pub(crate) fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut all = headers.get_all(name).into_iter();
     let (first, more) = (all.next()?, all.next());
     if more.is_some() { None } else { first.to_str().ok() }
 }
 
-fn response(status: u16, value: &Value, keep: bool) -> Response<String> {
-    let mut response = Response::new(value.to_string());
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+fn response(answer: Answer, keep: bool) -> Response<String> {
+    let mut response = Response::new(answer.body);
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }

@@ -5,18 +5,25 @@ use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
 use tacit_receipts::TileRead;
-use tacit_types::Fault;
+use tacit_types::{Code, Fault};
 
-use crate::home::io_fault;
+/// The fault of a file operation: a full disk passes, anything else may not.
+pub fn io_fault(path: &Path, error: &std::io::Error) -> Fault {
+    let code = match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::StoreFull,
+        _ => Code::IoFailed,
+    };
+    Fault::new(code, format!("{}: {error}", path.display()))
+}
 
 /// Ending of files that were being written when the process died.
-pub(crate) const TEMPORARY: &str = "tmp";
+pub const TEMPORARY: &str = "tmp";
 
 /// Writes a file so that after a crash it has either its old content or this.
 ///
 /// # Errors
 /// `store.full`, `io.failed`.
-pub(crate) fn write_durable(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
+pub fn write_durable(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
     write_new(path, bytes)?;
     sync_folder(path)
 }
@@ -43,14 +50,16 @@ fn sync_folder(path: &Path) -> Result<(), Fault> {
 
 /// A folder of log files.
 #[derive(Clone, Debug)]
-pub(crate) struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    pub(crate) fn new(path: PathBuf) -> Self {
+    /// A folder, there or not.
+    pub fn new(path: PathBuf) -> Self {
         Self(path)
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
         &self.0
     }
 
@@ -64,7 +73,7 @@ impl Folder {
     ///
     /// # Errors
     /// `io.failed`.
-    pub(crate) fn remove_all(&self, paths: &[String]) -> Result<(), Fault> {
+    pub fn remove_all(&self, paths: &[String]) -> Result<(), Fault> {
         for full in paths.iter().filter_map(|path| self.below(path)) {
             match std::fs::remove_file(&full) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io_fault(&full, &e)),
@@ -78,7 +87,7 @@ impl Folder {
     ///
     /// # Errors
     /// `store.full`, `io.failed`.
-    pub(crate) fn write_all(&self, files: &[(String, Vec<u8>)]) -> Result<(), Fault> {
+    pub fn write_all(&self, files: &[(String, Vec<u8>)]) -> Result<(), Fault> {
         let mut folders = std::collections::BTreeSet::new();
         for (path, bytes) in files {
             let Some(full) = self.below(path) else { continue };

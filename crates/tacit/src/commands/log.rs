@@ -1,0 +1,104 @@
+//! `log fsck`, `repair`, `mirror`, `evidence`: what keeps the log, and what shows that it was not kept.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use tacit_archive::{Folder, examine};
+use tacit_node::Store;
+use tacit_node::daemon::DATABASE_FILE;
+use tacit_node::mirror::MIRROR_FOLDER;
+use tacit_node::witness::fork_evidence;
+use tacit_receipts::checkpoint::prove_fork;
+use tacit_receipts::tiles::{CHECKPOINT_PATH, TILE_WIDTH};
+use tacit_receipts::{SignedCheckpoint, TileRead, VerifierKey};
+use tacit_types::{Code, Fault};
+
+use super::receipt::write;
+use super::warn;
+use crate::cli::{Cli, LogCommand};
+use crate::home::folder;
+use crate::output::Out;
+use crate::progress::Progress;
+
+/// Runs a `log` command and gives the exit status.
+pub async fn run(cli: &Cli, out: &Out, command: &LogCommand) -> Result<u8, Fault> {
+    match command {
+        LogCommand::Fsck => fsck(cli, out),
+        LogCommand::Warn(args) => warn::run(cli, out, args).await,
+        LogCommand::Repair { from } => repair(cli, out, from),
+        LogCommand::Mirror => mirror(cli, out),
+        LogCommand::Evidence { out: to } => evidence(cli, out, to).await,
+    }
+}
+
+/// Reads every tile and leaf of the coordinator's log.
+fn fsck(cli: &Cli, out: &Out) -> Result<u8, Fault> {
+    let progress = Progress::new(out.json(), out.say("reading the log", "正在检查日志"));
+    let report = tacit_coordinator::fsck(&folder(cli))?;
+    drop(progress);
+    out.text(format!("{}: {report:?}", out.say("clean", "完好")));
+    out.value(&json!({"ok": true, "report": format!("{report:?}")}));
+    Ok(0)
+}
+
+/// Restores the coordinator's log.
+fn repair(cli: &Cli, out: &Out, from: &[PathBuf]) -> Result<u8, Fault> {
+    let progress = Progress::new(out.json(), out.say("restoring the log", "正在恢复日志"));
+    let done = tacit_coordinator::repair(&folder(cli), from)?;
+    drop(progress);
+    let written = done.written.len();
+    out.text(format!("{}: {}", out.say("leaves of the log", "日志叶数"), done.size));
+    out.text(format!("{}: {written}", out.say("files written anew", "重写的文件")));
+    done.written.iter().for_each(|path| out.text(format!("  {path}")));
+    out.value(&json!({"ok": true, "size": done.size, "from_copies": done.from_copies, "written": done.written}));
+    Ok(0)
+}
+
+/// Checks this node's mirror, file by file.
+fn mirror(cli: &Cli, out: &Out) -> Result<u8, Fault> {
+    let home = folder(cli);
+    let config = tacit_node::Config::read(&home)?;
+    let at = home.join(MIRROR_FOLDER);
+    let key = VerifierKey::parse(&config.coordinator.log_key)?;
+    let none = || Fault::new(Code::LogUnknown, format!("{}: nothing is mirrored", at.display()));
+    let files = Folder::new(at.clone());
+    let note = files.read(CHECKPOINT_PATH).ok_or_else(none)?;
+    let signed = SignedCheckpoint::open(&note, &key)?;
+    let head = signed.checkpoint();
+    let damages: Vec<String> = (0..head.size.div_ceil(TILE_WIDTH))
+        .flat_map(|index| examine(&files, (head.size, head.root), index))
+        .map(|damage| damage.to_string())
+        .collect();
+    if let Some(first) = damages.first() {
+        return Err(Fault::new(Code::LogCorrupt, format!("{}: {first}", at.display())));
+    }
+    out.text(format!("{}: {} {}", at.display(), head.size, out.say("leaves, each file whole", "个叶，各文件完好")));
+    out.value(
+        &json!({"ok": true, "folder": at.display().to_string(), "size": head.size, "root": head.root.to_string()}),
+    );
+    Ok(0)
+}
+
+/// Writes the two notes of a fork that this node was offered.
+async fn evidence(cli: &Cli, out: &Out, to: &Path) -> Result<u8, Fault> {
+    let home = folder(cli);
+    let config = tacit_node::Config::read(&home)?;
+    let store = Store::open(&home.join(DATABASE_FILE)).await?;
+    let found = fork_evidence(&config, &store).await;
+    store.close().await;
+    let Some((key, [held, offered])) = found? else {
+        return Err(Fault::new(Code::LogUnknown, "this node was never offered a fork"));
+    };
+    let [one, other] = prove_fork(&held, &offered, key.name(), &key)?;
+    std::fs::create_dir_all(to).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", to.display())))?;
+    let files = ["held.checkpoint", "offered.checkpoint"].map(|name| to.join(name));
+    write(&files[0], &held)?;
+    write(&files[1], &offered)?;
+    out.text(out.say("the log has two histories, both signed by it:", "该日志有两段历史，均由其签名："));
+    out.text(format!("  {} {}  {}", one.origin, one.size, files[0].display()));
+    out.text(format!("  {} {}  {}", other.origin, other.size, files[1].display()));
+    out.value(&json!({"ok": true, "origin": one.origin, "size": one.size,
+        "roots": [one.root.to_string(), other.root.to_string()],
+        "files": files.map(|file| file.display().to_string())}));
+    Ok(0)
+}

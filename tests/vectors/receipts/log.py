@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+"""The log of receipts, a second time: statements, joint receipts, tree, checkpoint, cosignatures, both forms of proof,
+quorum file, bundle and trust file, made from fixed seeds by docs/RECEIPTS.md and the standards that it names, with
+nothing but the standard library.
+
+    log.py --write     write log.json beside this file
+    log.py --check     compare it with what this script makes, and check every signature and proof in it again
+
+`crates/receipts/tests/second.rs` makes the same bytes with the crate, and verifies the bundle.
+"""
+
+import base64
+import json
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "interop"))
+
+import tlog  # noqa: E402
+from tlog import Tag, dumps, loads, sha256  # noqa: E402
+
+ORIGIN = "log.example/usage/2026"
+START = 1_795_000_000_000
+LOG, COORDINATOR = bytes([1] * 32), bytes([2] * 32)
+WITNESSES = [bytes([50 + i] * 32) for i in range(3)]
+PARTIES = [bytes([100 + i] * 32) for i in range(3)]
+NAMES = ["bank-a", "bank-b", "telecom"]
+QUORUM = 2
+
+
+# Statements: COSE_Sign1 over deterministic CBOR
+
+def statement(seed, kind, subject, millis, body, link=None):
+    public = tlog.public_key(seed)
+    header = {1: -8, 3: f"application/vnd.tacit.{kind}+cbor", 4: public,
+              15: {1: public.hex(), 2: subject, 6: millis // 1000}}
+    if link is not None:
+        header[-70001], header[-70002] = link
+    protected, payload = dumps(header), dumps(body)
+    return dumps(Tag(18, [protected, {}, payload, tlog.sign(seed, tlog.signed_bytes(protected, payload))]))
+
+
+def open_statement(data):
+    """Header and body of a statement whose signature holds."""
+    outer = loads(data)
+    assert outer.number == 18
+    protected, unprotected, payload, signature = outer.value
+    header = loads(protected)
+    assert unprotected == {} and header[1] in (-8, -19) and header[15][1] == header[4].hex()
+    assert tlog.verify(header[4], tlog.signed_bytes(protected, payload), signature), "signature"
+    return header, loads(payload)
+
+
+def choice(number, **values):
+    return [number, {int(k[1:]): v for k, v in values.items()}]
+
+
+# A small log: the two leaves of its beginning, two jobs, a refused one, an attestation that came late
+
+class Log:
+    def __init__(self):
+        self.now, self.leaves, self.chains = START, [], [(0, bytes(32))] * len(PARTIES)
+        self.append(statement(COORDINATOR, "genesis", "log", self.now,
+                              {1: 1, 2: ORIGIN, 3: "receipts of this group"}))
+        self.append(statement(COORDINATOR, "key-event", "log", self.now, {
+            1: 1, 2: tlog.public_key(COORDINATOR), 3: log_key(), 4: witness_keys(), 5: QUORUM,
+            6: [{1: name, 2: tlog.public_key(seed)} for name, seed in zip(NAMES, PARTIES)]}))
+
+    def append(self, leaf):
+        self.leaves.append(leaf)
+
+    def hashes(self):
+        return [tlog.leaf_hash(leaf) for leaf in self.leaves]
+
+    def record(self, job, attempt, status, result, standing):
+        started, self.now = self.now, self.now + 60_000
+        parties = []
+        for i, (name, seed) in enumerate(zip(NAMES, PARTIES)):
+            entry = {1: tlog.public_key(seed), 2: 2 if i == 0 else 0, 5: name, 6: standing[i]}
+            if i > 0:
+                entry[3] = bytes([i] * 32)
+            parties.append(entry)
+        lines = [{1: 0, 2: 0, 3: 1, 4: 1, 5: []}, {1: 2, 2: 1, 3: 1000 + job, 4: 0, 5: []},
+                 {1: 6, 2: 2, 3: bytes([job] * 32), 4: 2, 5: [2]}]
+        record = {1: 1, 2: ORIGIN, 3: bytes([job] * 32), 4: bytes([job ^ 0xFF] * 32), 5: [bytes([7] * 32)], 6: "stats",
+                  7: status, 8: parties, 9: lines, 10: [], 13: [], 14: started, 15: self.now,
+                  16: [{1: "sum of 4 groups", 2: tlog.public_key(PARTIES[0]), 3: 4}] if result else [], 17: attempt}
+        if result:
+            record[12] = bytes([job + 1] * 32)
+        return record
+
+    def attest(self, i, record):
+        seq, prev = self.chains[i]
+        body = {1: sha256(dumps(record)), 2: record[8][i][2], 3: choice(0), 4: [],
+                7: {1: len(self.leaves), 2: tlog.root(self.hashes())}}
+        subject = f"job/{record[3].hex()}/{record[17]}"
+        said = statement(PARTIES[i], "attestation", subject, self.now, body, (seq, prev))
+        self.chains[i] = (seq + 1, sha256(said))
+        return said
+
+    def close(self, record, attestations, absent):
+        subject = f"job/{record[3].hex()}/{record[17]}"
+        self.append(statement(COORDINATOR, "joint-receipt", subject, self.now,
+                              {1: record, 2: attestations, 5: absent}))
+
+
+def log_key():
+    return tlog.vkey(ORIGIN, tlog.ED25519, tlog.public_key(LOG))
+
+
+def witness_keys():
+    return [tlog.vkey(f"w.example/{i}", tlog.COSIGNATURE, tlog.public_key(seed)) for i, seed in enumerate(WITNESSES)]
+
+
+def small_log():
+    log, took_part = Log(), [choice(0)] * 3
+    for job in (1, 2):
+        record = log.record(job, 1, choice(0), True, took_part)
+        log.close(record, [log.attest(i, record) for i in range(3)], [])
+    # A party is lost at a step; the attempt is aborted, and the party attests when it is back.
+    aborted = log.record(3, 2, choice(1, _1="job.peer_lost", _2=(1 << 16) | 2, _3=2), False,
+                         [choice(0), choice(0), choice(1, _1=(1 << 16) | 2)])
+    absent = [{1: tlog.public_key(PARTIES[2]), 2: "job.peer_lost"}]
+    log.close(aborted, [log.attest(0, aborted), log.attest(1, aborted)], absent)
+    log.append(log.attest(2, aborted))
+    refused = log.record(4, 0, choice(2, _1="refused.quota"), False, took_part)
+    log.close(refused, [log.attest(i, refused) for i in range(3)], [])
+    return log
+
+
+# What shows a leaf to be in the log
+
+def cosigned(log):
+    note = tlog.checkpoint(ORIGIN, len(log.leaves), tlog.root(log.hashes()), LOG)
+    text, _ = tlog.split_note(note)
+    seconds = log.now // 1000
+    for i, seed in enumerate(WITNESSES[:QUORUM]):
+        signed = f"cosignature/v1\ntime {seconds}\n{text}".encode()
+        signature = seconds.to_bytes(8, "big") + tlog.sign(seed, signed)
+        note += tlog.line(f"w.example/{i}", tlog.COSIGNATURE, tlog.public_key(seed), signature)
+    return note
+
+
+def proof_file(log, index, note):
+    hashes = "".join(base64.b64encode(h).decode() + "\n" for h in tlog.inclusion(index, log.hashes()))
+    return f"c2sp.org/tlog-proof@v1\nindex {index}\n{hashes}\n{note}"
+
+
+def cose_receipt(log, index):
+    subject = open_statement(log.leaves[index])[0][15][2]
+    public = tlog.public_key(LOG)
+    hashes = log.hashes()
+    place = {-70003: [len(hashes), index]}
+    protected = dumps({1: -8, 4: public, 15: {1: ORIGIN, 2: subject}, 395: 1} | place)
+    proof = dumps([len(hashes), index, tlog.inclusion(index, hashes)])
+    signature = tlog.sign(LOG, tlog.signed_bytes(protected, tlog.root(hashes)))
+    return dumps(Tag(18, [protected, {396: {-1: [proof]}}, None, signature]))
+
+
+def transparent(leaf, receipts):
+    protected, _, payload, signature = loads(leaf).value
+    return dumps(Tag(18, [protected, {394: receipts}, payload, signature]))
+
+
+def policy():
+    members = [f"w.example/{i}" for i in range(len(WITNESSES))]
+    lines = [f"log {log_key()}"] + [f"witness {name} {key}" for name, key in zip(members, witness_keys())]
+    return "\n".join(lines + [f"group witnesses {QUORUM} {' '.join(members)}", "quorum witnesses"]) + "\n"
+
+
+def trust():
+    parties = [{1: name, 2: tlog.public_key(seed), 3: 0} for name, seed in zip(NAMES, PARTIES)]
+    return {1: 1, 2: ORIGIN, 3: tlog.public_key(COORDINATOR), 4: log_key(), 5: witness_keys(), 6: QUORUM, 7: parties}
+
+
+def bundle(log, note):
+    return dumps({1: 1, 2: trust(), 3: note.encode(), 4: log.leaves, 5: [], 6: [], 7: [], 8: []})
+
+
+def made():
+    log = small_log()
+    note, size = cosigned(log), len(log.leaves)
+    receipts = [cose_receipt(log, i) for i in range(size)]
+    return {
+        "origin": ORIGIN, "log_seed": LOG.hex(), "log_key": log_key(), "witnesses": witness_keys(),
+        "leaves": [leaf.hex() for leaf in log.leaves],
+        "roots": [tlog.root(log.hashes()[:n]).hex() for n in range(size + 1)],
+        "consistency": [[h.hex() for h in tlog.consistency(n, log.hashes())] for n in range(size + 1)],
+        "checkpoint": note,
+        "proofs": [proof_file(log, i, note) for i in range(size)],
+        "cose_receipts": [receipt.hex() for receipt in receipts],
+        "transparent_statements": [transparent(leaf, [r]).hex() for leaf, r in zip(log.leaves, receipts)],
+        "policy": policy(),
+        "trust": dumps(trust()).hex(),
+        "bundle": bundle(log, note).hex(),
+    }
+
+
+def check(held):
+    """Reads everything again, as one who did not make it."""
+    text, lines = tlog.split_note(held["checkpoint"])
+    origin, size, encoded = text.splitlines()
+    root, size = base64.b64decode(encoded), int(size)
+    lines = lines.splitlines()
+    assert origin == held["origin"] and tlog.check_line(held["log_key"], text, lines[0])
+    by = [key for key in held["witnesses"] if any(tlog.check_line(key, text, line) for line in lines[1:])]
+    assert len(by) == QUORUM
+    public = tlog.parse_vkey(held["log_key"])[2]
+    assert root.hex() == held["roots"][size] and size == len(held["leaves"])
+    for index in range(size):
+        leaf = bytes.fromhex(held["leaves"][index])
+        header, _ = open_statement(leaf)
+        whole = loads(bytes.fromhex(held["transparent_statements"][index]))
+        assert whole.value[1] == {394: [bytes.fromhex(held["cose_receipts"][index])]}
+        whole.value[1] = {}
+        assert dumps(whole) == leaf
+        receipt = loads(bytes.fromhex(held["cose_receipts"][index]))
+        protected, unprotected, payload, signature = receipt.value
+        assert payload is None and loads(protected) == {
+            1: -8, 4: public, 15: {1: origin, 2: header[15][2]}, 395: 1, -70003: [size, index]}
+        tree, at, path = loads(unprotected[396][-1][0])
+        assert (tree, at) == (size, index) and tlog.included(tlog.leaf_hash(leaf), at, tree, path, root)
+        assert tlog.verify(public, tlog.signed_bytes(protected, root), signature)
+        head, note = held["proofs"][index].split("\n\n", 1)
+        assert note == held["checkpoint"]
+        first, at, *path = head.split("\n")
+        assert (first, at) == ("c2sp.org/tlog-proof@v1", f"index {index}")
+        path = [base64.b64decode(line) for line in path]
+        assert tlog.included(tlog.leaf_hash(leaf), index, size, path, root)
+
+
+def main(arguments):
+    path = HERE / "log.json"
+    found = made()
+    text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    if arguments == ["--write"]:
+        path.write_text(text)
+    elif arguments == ["--check"]:
+        if path.read_text() != text:
+            sys.exit(f"{path.name} is not what this script makes")
+        check(json.loads(path.read_text()))
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
