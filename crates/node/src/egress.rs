@@ -144,6 +144,7 @@ fn kind_of_request(request: &ToCoordinator) -> (JobId, &'static str) {
         | ToCoordinator::Leaves { .. }
         | ToCoordinator::Checkpoint
         | ToCoordinator::Beside(_)
+        | ToCoordinator::CoseReceipt(_)
         | ToCoordinator::Ping
         | ToCoordinator::Fetch { .. } => (NO_JOB, "questions"),
     }

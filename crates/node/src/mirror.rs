@@ -80,7 +80,8 @@ fn open(inner: &Inner) -> Result<(Mirror, SigningKey), Fault> {
 /// Takes what is new.
 async fn fetch(inner: &Inner, connection: &Connection, mirror: &mut Mirror, key: &SigningKey) -> Result<(), Fault> {
     let other = || Fault::new(Code::NetFrame, "the coordinator answered something else than was asked");
-    let FromCoordinator::Checkpoint(note) = client::ask(connection, &ToCoordinator::Checkpoint).await? else {
+    let FromCoordinator::Checkpoint(note) = client::ask(connection, &inner.ledger, &ToCoordinator::Checkpoint).await?
+    else {
         return Err(other());
     };
     let keep = |fault: Fault| {
@@ -98,7 +99,8 @@ async fn fetch(inner: &Inner, connection: &Connection, mirror: &mut Mirror, key:
     }
     while mirror.size() < head.size {
         let limit = PAGE_MAX.min(u32::try_from(head.size - mirror.size()).unwrap_or(PAGE_MAX));
-        let asked = client::ask(connection, &ToCoordinator::Leaves { from: mirror.size(), limit }).await?;
+        let asked =
+            client::ask(connection, &inner.ledger, &ToCoordinator::Leaves { from: mirror.size(), limit }).await?;
         let FromCoordinator::Leaves(mut page) = asked else { return Err(other()) };
         page.truncate(limit as usize);
         if page.is_empty() {
@@ -106,7 +108,7 @@ async fn fetch(inner: &Inner, connection: &Connection, mirror: &mut Mirror, key:
         }
         let leaves: Vec<Vec<u8>> = page.into_iter().map(|leaf| leaf.0).collect();
         for id in leaves.iter().flat_map(|leaf| beside(leaf)) {
-            attestation(connection, mirror, &id).await?;
+            attestation(inner, connection, mirror, &id).await?;
         }
         crate::align::apart(|| mirror.append(&leaves))?;
     }
@@ -125,13 +127,13 @@ fn beside(leaf: &[u8]) -> Vec<StatementId> {
     carried.filter_map(|bytes| bytes.as_slice().try_into().ok().map(StatementId)).collect()
 }
 
-async fn attestation(connection: &Connection, mirror: &Mirror, id: &StatementId) -> Result<(), Fault> {
+async fn attestation(inner: &Inner, connection: &Connection, mirror: &Mirror, id: &StatementId) -> Result<(), Fault> {
     let path = beside_path(id);
     if mirror.folder().read(&path).is_some() {
         return Ok(());
     }
     let other = || Fault::new(Code::NetFrame, "the coordinator answered something else than was asked");
-    let asked = client::ask(connection, &ToCoordinator::Beside(vec![*id])).await?;
+    let asked = client::ask(connection, &inner.ledger, &ToCoordinator::Beside(vec![*id])).await?;
     let FromCoordinator::Beside(statements) = asked else { return Err(other()) };
     let Some(bytes) = statements.into_iter().next() else { return Err(other()) };
     if tacit_crypto::sha256(&bytes).0 != id.0 {
