@@ -57,7 +57,7 @@ fn agree(world: &World, file: &str) -> BTreeMap<String, u64> {
     let leaf = drafted["leaf"].as_u64().unwrap().to_string();
     let listed = |state: &str| {
         let list = world.run("b", &["value", "list"]).ok();
-        let found = list.as_array().unwrap().iter().find(|v| v["leaf"].to_string() == leaf).unwrap().clone();
+        let found = list.as_array().unwrap().iter().find(|v| v["leaf"] == drafted["leaf"]).unwrap().clone();
         assert_eq!(found["state"], json!(state), "{found}");
         found
     };
