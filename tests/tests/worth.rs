@@ -42,7 +42,10 @@ fn fill(world: &World, name: &str, text: &str) -> (String, usize) {
             Some((names, "")) => {
                 count += 1;
                 let names = names.trim_matches('"');
-                let worth = WORTH.iter().find(|(n, _)| *n == names).unwrap_or_else(|| panic!("{names}")).1;
+                let mut sorted: Vec<&str> = names.split('+').collect();
+                sorted.sort_unstable();
+                let sorted = sorted.join("+");
+                let worth = WORTH.iter().find(|(n, _)| *n == sorted).unwrap_or_else(|| panic!("{names}")).1;
                 format!("\"{names}\" = {worth}")
             }
             _ => line.to_owned(),

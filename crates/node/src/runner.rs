@@ -547,6 +547,8 @@ impl AttemptRun {
 
     /// Progress is for people; it is sent once and not waited for.
     fn report_progress(&self, step: Step) {
+        let aggregates = self.session.aggregator == self.session.seat;
+        tracing::debug!(job = %self.header.job.short(), round = step.round(), aggregates, "under way");
         let Some(connection) = self.inner.to_coordinator.borrow().clone() else { return };
         let job = self.header.job;
         let inner = self.inner.clone();

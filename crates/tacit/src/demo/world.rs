@@ -124,7 +124,7 @@ impl World {
         let child = Command::new(&self.program)
             .arg("--home")
             .arg(self.home(party))
-            .args(["--log", &std::env::var("TACIT_LOG").unwrap_or_else(|_| "info".into())])
+            .args(["--log", &std::env::var("TACIT_LOG").unwrap_or_else(|_| "info,tacit_node::runner=debug".into())])
             .args(args)
             .env_remove("TACIT_HOME")
             .stdin(Stdio::null())
@@ -134,6 +134,11 @@ impl World {
             .map_err(|e| failed(format!("starting tacit: {e}")))?;
         self.daemons.push((party.to_owned(), child));
         Ok(())
+    }
+
+    /// What a party's daemon has logged since its start.
+    pub fn logged(&self, party: &str) -> String {
+        std::fs::read_to_string(self.home(party).join("daemon.log")).unwrap_or_default()
     }
 
     /// Kills a party's daemon without warning.
