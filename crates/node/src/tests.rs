@@ -506,8 +506,10 @@ async fn records_and_ledger_do_not_grow_for_ever() {
     assert_eq!(world.ask(&ToNode::Close { job, terminal: Terminal::Expired }).await, FromNode::Done);
     let after = world.store().egress().await.unwrap();
     assert_eq!(total(&after), before);
-    assert!((after.len() as i64) <= EGRESS_ROWS_MAX / 2 + 2, "{}", after.len());
-    assert_eq!(after.iter().filter(|r| r.job == JobId([0; 32]).to_string()).count(), 1);
+    // Half of the ledger, and a few rows that were written since.
+    assert!((after.len() as i64) <= EGRESS_ROWS_MAX / 2 + 16, "{}", after.len());
+    let folded = |r: &&crate::store::EgressRow| r.job == JobId([0; 32]).to_string() && r.kind == "masked input";
+    assert_eq!(after.iter().filter(folded).count(), 1);
     world.end().await;
 }
 
