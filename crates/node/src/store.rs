@@ -109,6 +109,9 @@ fn note(failed: &watch::Sender<Option<Fault>>, error: &sqlx::Error) -> Fault {
     fault
 }
 
+/// Connections that a full disk may leave unusable one after the other before it counts as a failure.
+const STALE_CONNECTIONS: usize = 16;
+
 impl Store {
     /// Opens or creates the database and checks it.
     ///
@@ -160,15 +163,17 @@ impl Store {
     /// Those of the database.
     pub async fn begin(&self) -> Result<Tx<'_>> {
         let begin = || self.pool.begin_with("BEGIN IMMEDIATE");
-        let tx = match begin().await {
-            // A full disk ends a transaction by itself, and then the connection's own count of them is wrong.
-            Err(sqlx::Error::InvalidSavePointStatement) => {
-                let stale = self.pool.acquire().await.map_err(|e| self.note(&e))?;
-                let _ = stale.close().await;
-                begin().await
+        let mut tx = begin().await;
+        // A full disk ends a transaction by itself, and then the connection's own count of them is wrong. While it is full
+        // another task may have left the next connection so before this one begins.
+        for _ in 0..STALE_CONNECTIONS {
+            if !matches!(tx, Err(sqlx::Error::InvalidSavePointStatement)) {
+                break;
             }
-            other => other,
-        };
+            let stale = self.pool.acquire().await.map_err(|e| self.note(&e))?;
+            let _ = stale.close().await;
+            tx = begin().await;
+        }
         Ok(Tx(tx.map_err(|e| self.note(&e))?, &self.failed))
     }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tacit_engine::WorkerJob;
 use tacit_node::Store;
 use tacit_tests::program::program;
-use tacit_tests::world::shown;
+use tacit_tests::world::{COORDINATOR, shown};
 use tacit_tests::{Done, World};
 use tacit_types::{Fault, JobId};
 
@@ -246,10 +246,10 @@ pub fn kept(world: &World, node: &str, id: JobId) -> WorkerJob {
     with_store(world, node, async |store| Ok(store.job(&id).await?.unwrap()))
 }
 
-/// A node's ledger of one job: bytes by whom they went to and what they were.
+/// A node's ledger of one job towards the other nodes: bytes by whom they went to and what they were.
 pub fn ledger(world: &World, node: &str, id: JobId) -> BTreeMap<(String, String), u64> {
     let rows = world.run(node, &["node", "egress"]).ok();
-    let of = |row: &&Value| row["job"] == json!(id.to_string());
+    let of = |row: &&Value| row["job"] == json!(id.to_string()) && row["peer"] != json!(COORDINATOR);
     let text = |row: &Value, field: &str| row[field].as_str().unwrap().to_owned();
     let rows = rows.as_array().unwrap();
     let rows = rows.iter().filter(of);
