@@ -44,7 +44,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
 }
 
 fn sync_folder(path: &Path) -> Result<(), Fault> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|f| f.sync_all()).map_err(|e| io_fault(folder, &e))
 }
 

@@ -133,6 +133,9 @@ fn each(
                 .map_or(leaves, |bundle| bundle.into_iter().skip((at % TILE_WIDTH) as usize).collect());
         }
         leaves.truncate((end - at) as usize);
+        if leaves.is_empty() {
+            return Err(Fault::new(Code::LogCorrupt, format!("leaf {at} is in no file")));
+        }
         at += leaves.len() as u64;
         take(leaves)?;
     }

@@ -1,19 +1,10 @@
 //! Files that are written whole or not at all.
 
-use std::fs::{File, OpenOptions, remove_file, rename};
-use std::io::{self, Write};
 use std::path::Path;
 
-use tacit_types::{Code, Fault};
-
-/// A file's failure with its path; a full disk has its own code.
-pub fn io_fault(path: &Path, error: &io::Error) -> Fault {
-    let code = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::StoreFull,
-        _ => Code::IoFailed,
-    };
-    Fault::new(code, format!("{}: {error}", path.display()))
-}
+pub use tacit_archive::files::io_fault;
+use tacit_archive::files::write_durable;
+use tacit_types::Fault;
 
 /// Writes a file so that it has its old content or this, also after a kill or on a full disk. What is no
 /// file, as a pipe, is written straight.
@@ -26,27 +17,13 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
     if std::fs::metadata(path).is_ok_and(|m| !m.is_file()) {
         return std::fs::write(path, bytes).map_err(|e| io_fault(path, &e));
     }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    write_beside(path, &temporary, bytes).map_err(|e| {
-        // why: what cannot be removed is overwritten by the next write of the same file.
-        let _ = remove_file(&temporary);
-        io_fault(path, &e)
-    })
-}
-
-fn write_beside(path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    rename(temporary, path)?;
-    let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    write_durable(path, bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use tacit_types::Code;
+
     use super::*;
 
     #[test]
