@@ -12,7 +12,7 @@ use super::super::params::ScoreParams;
 use super::super::plan::result_disclosure;
 use super::host::{Asked, Say, Tell, told};
 use super::shares::party::OPENING_STEPS;
-use super::shares::{Cut, STOCK_MS_MAX, Shares};
+use super::shares::{Cut, STOCK_MS_MAX, Shares, Want};
 use super::tally::Tally;
 use super::{
     ANSWER_BYTES_MAX, ANSWER_MS_MAX, Answer, Ask, AskedCall, BATCH_CALLS_MAX, BATCH_ROWS_MAX, BATCHES_MAX,
@@ -355,8 +355,15 @@ impl Serving {
         for owner in &self.roles.owners {
             party.post(*owner, step, wire::encode(&end))?;
         }
+        if let Some(dealer) = dealer {
+            let end = Want::End { calls: window.calls, rows: window.rows, root: window.root, seats: seats.clone() };
+            party.post(dealer, serial(0), wire::encode(&end))?;
+        }
         let until = party.now().plus(context.step_ms);
         self.agreed(party, left.into_iter().collect(), until).await?;
+        if dealer.is_some() {
+            party.flush(until).await?;
+        }
         let (output, closed) = self.tally.finish(self.params.unknown, seats);
         party.tell_host(closed);
         Ok(output)

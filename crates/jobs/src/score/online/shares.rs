@@ -15,6 +15,7 @@
 //! | 2 + k r + j | owner | owner | round j of r of the k-th batch; the first says what it is about, or that it is refused |
 //! | 2 + i | owner | recipient | its i-th message: numbers under masks, why not, pieces that were dealt, who is waited for |
 //! | 2 + i | owner | dealer | so many lots are wanted; at the end, the counts |
+//! | 2 | recipient | dealer | at the end, the counts |
 //! | 2 + l | dealer | owner | the l-th lot |
 
 pub(in crate::score) mod batch;
@@ -201,9 +202,9 @@ enum Join {
     Refused(Code),
 }
 
-/// Owner to dealer.
+/// Owner to dealer; its end also the recipient to the dealer.
 #[derive(Serialize, Deserialize)]
-enum Want {
+pub(super) enum Want {
     /// So many lots in all.
     Lots(u32),
     /// What the window was used for, and who is there.

@@ -19,7 +19,7 @@ use super::{LOTS_MAX, Shares, Want, terms};
 use crate::kind::{Fold, JointContext, JointFuture, JointHalf, JointOutput};
 use crate::session;
 
-/// Bytes of what an owner says to the dealer.
+/// Bytes of what an owner or the recipient says to the dealer.
 const WANT_BYTES_MAX: usize = 128 + 2 * SEATS_MAX;
 
 /// The dealer's half, which has nothing of its own.
@@ -45,21 +45,22 @@ impl<I: Copy + Send + Sync + 'static> JointHalf for DealerFold<I> {
     }
 }
 
-/// What the owners have said at the end.
+/// What the owners and the recipient have said at the end. The dealer sees no call, so it counts nothing by itself; with
+/// the recipient's word, what it signs rests on no owner alone, not even where the others have gone.
 #[derive(Default)]
 struct Ends(BTreeMap<Seat, (Window, Vec<Seat>)>);
 
 impl Ends {
-    /// What all owners who are there say; `None` as long as one of them has not.
+    /// What all who are there at the end say; `None` as long as one of them has not.
     ///
     /// # Errors
-    /// Blame for an owner that says something else than the others.
-    fn agreed(&self, owners: &[Seat], step: Step) -> Result<Option<(Window, Vec<Seat>)>, Abort> {
+    /// [`Abort::Disagreement`] when they do not say the same: which of them lies cannot be told.
+    fn agreed(&self, tellers: &[Seat]) -> Result<Option<(Window, Vec<Seat>)>, Abort> {
         let Some((_, first)) = self.0.first_key_value() else { return Ok(None) };
-        if let Some((seat, _)) = self.0.iter().find(|(_, said)| *said != first) {
-            return Err(Blame::seat(*seat, Offence::BadSum).at(step));
+        if self.0.values().any(|said| said != first) {
+            return Err(Abort::Disagreement { seats: self.0.keys().copied().collect() });
         }
-        let all = owners.iter().filter(|s| first.1.contains(s)).all(|s| self.0.contains_key(s));
+        let all = tellers.iter().filter(|s| first.1.contains(s)).all(|s| self.0.contains_key(s));
         Ok(all.then(|| first.clone()))
     }
 }
@@ -93,7 +94,7 @@ async fn serve<I: Copy + Send + Sync>(
         corrected,
         dealer,
         dealt: 0,
-        heard: roles.owners.iter().map(|s| (*s, 0)).collect(),
+        heard: roles.owners.iter().chain([&roles.recipient]).map(|s| (*s, 0)).collect(),
         ends: Ends::default(),
         step_ms: context.step_ms,
     };
@@ -106,9 +107,10 @@ async fn serve<I: Copy + Send + Sync>(
 impl Serving {
     async fn run(&mut self, party: &mut Party, owners: &[Seat], until: Millis) -> Result<JointOutput, Abort> {
         let (mut wanted, mut lost) = (Wanted::default(), BTreeSet::new());
+        let tellers: Vec<Seat> = self.heard.keys().copied().collect();
         loop {
             let step = serial(self.heard.get(&self.corrected).copied().unwrap_or(0));
-            if let Some((window, seats)) = self.ends.agreed(owners, step)? {
+            if let Some((window, seats)) = self.ends.agreed(&tellers)? {
                 if !seats.contains(&party.seat()) {
                     return Err(Abort::Missing { step, seats: vec![party.seat()] });
                 }
@@ -155,5 +157,42 @@ impl Serving {
             }
             Ok(Want::Lots(_)) | Err(_) => blame(Offence::Malformed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tacit_types::{Code, Hash};
+
+    use super::*;
+
+    fn window(calls: u64) -> Window {
+        Window { calls, rows: calls, cells: calls, root: Hash([0; 32]) }
+    }
+
+    #[test]
+    fn the_dealer_takes_a_count_that_all_who_are_left_say() {
+        let (recipient, one, other) = (Seat(0), Seat(2), Seat(3));
+        let tellers = [recipient, one, other];
+        let mut ends = Ends::default();
+        assert_eq!(ends.agreed(&tellers).unwrap(), None);
+        let left = vec![recipient, one];
+        ends.0.insert(one, (window(7), left.clone()));
+        assert_eq!(ends.agreed(&tellers).unwrap(), None, "the recipient has not said it");
+        ends.0.insert(recipient, (window(7), left.clone()));
+        assert_eq!(ends.agreed(&tellers).unwrap(), Some((window(7), left.clone())), "the other has gone");
+        for lie in [(window(8), left.clone()), (window(7), tellers.to_vec())] {
+            ends.0.insert(recipient, lie);
+            let end = ends.agreed(&tellers);
+            assert!(matches!(end, Err(Abort::Disagreement { seats }) if seats == [recipient, one]));
+        }
+        // Without the recipient, the owners' word is enough.
+        let mut settled = Ends::default();
+        for owner in [one, other] {
+            assert_eq!(settled.agreed(&tellers).unwrap(), None);
+            settled.0.insert(owner, (window(3), vec![one, other]));
+        }
+        assert!(settled.agreed(&tellers).unwrap().is_some());
+        assert_eq!(Abort::Disagreement { seats: Vec::new() }.code(), Code::JobDisagreement);
     }
 }
