@@ -12,6 +12,7 @@ use tacit_governance::{
 };
 use tacit_jobs::ColumnKinds;
 use tacit_protocol::message::{Address, Message};
+use tacit_protocol::{Blame, Offence};
 use tacit_receipts::{AddCheckpoint, LogProof};
 use tacit_secagg::{Blinded, Release, Width};
 use tacit_types::wire::{Blob, encode};
@@ -23,7 +24,8 @@ use crate::world::World;
 
 const AT: UnixMillis = UnixMillis(1_795_000_000_000);
 
-fn key(seed: u8) -> SigningKey {
+/// A signing key.
+pub fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(&Secret::new([seed; 32]))
 }
 
@@ -224,7 +226,7 @@ pub fn to_node() -> Vec<Vec<u8>> {
         ToNode::Reserve { job, attempt, ttl_ms: 5_000 },
         ToNode::Start { assignment },
         ToNode::Cancel { job, attempt: Attempt(1), code: Code::JobCancelled },
-        ToNode::Attest { job, record: records().swap_remove(0).into() },
+        ToNode::Attest { job, record: records().swap_remove(0).into(), evidence: vec![blame()] },
         ToNode::Cosign { request: add_checkpoints().swap_remove(0).into() },
         ToNode::Logged {
             job,
@@ -238,6 +240,22 @@ pub fn to_node() -> Vec<Vec<u8>> {
     .iter()
     .map(encode)
     .collect()
+}
+
+/// Two bodies that one seat signed for one slot, as far as a reader that knows no seating can tell.
+fn blame() -> Blame {
+    let body = |tag: u8| {
+        let body = Blob(vec![tag; 40]);
+        let signature = key(2).sign(&body);
+        // Kind 2 is a dealer's root.
+        encode(&(2u32, Hash([8; 32]), 0u32, Seat(2), body, signature))
+    };
+    Blame::seat(Seat(2), Offence::Equivocation).with(body(1)).with(body(2))
+}
+
+/// Exported evidence.
+pub fn evidence() -> Vec<Vec<u8>> {
+    vec![tacit_engine::evidence::encode(&blame())]
 }
 
 /// Answers of a node.
@@ -266,7 +284,7 @@ pub fn from_node() -> Vec<Vec<u8>> {
 /// Requests to the coordinator.
 pub fn to_coordinator() -> Vec<Vec<u8>> {
     let job = JobId([8; 32]);
-    let finish = |finished| Finish { job, attempt: Attempt(1), finished };
+    let finish = |finished| Finish { job, attempt: Attempt(1), finished, blames: vec![blame()] };
     let ok = Finished::Ok {
         package: Some(Package::Inline(sealed_results().swap_remove(0).into())),
         survivors: vec![Seat(0), Seat(1), Seat(2)],
@@ -281,7 +299,6 @@ pub fn to_coordinator() -> Vec<Vec<u8>> {
         step: Some(Step::new(2, 3)),
         seat: Some(Seat(1)),
         hint: "bank-b".into(),
-        blame: None,
         input_sent: true,
     };
     [

@@ -61,6 +61,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "hello", run: wire::hello, seeds: tacit_net::hello::samples },
     Target { name: "message_frame", run: wire::message_frame, seeds: examples::message_frames },
     Target { name: "sealed_result", run: wire::sealed_result, seeds: examples::sealed_results },
+    Target { name: "evidence", run: wire::evidence, seeds: examples::evidence },
     Target { name: "vector", run: wire::vector, seeds: examples::vectors },
     Target { name: "psi_open", run: psi::open, seeds: psi::open_seeds },
     Target { name: "psi_points", run: psi::points, seeds: psi::points_seeds },

@@ -52,6 +52,16 @@ pub fn hello(bytes: &[u8]) {
     }
 }
 
+/// Exported evidence, as the command that checks it reads it: whatever it says, it convicts nobody whose key did not sign.
+pub fn evidence(bytes: &[u8]) {
+    if let Ok(blame) = tacit_engine::evidence::decode(bytes) {
+        assert_eq!(tacit_engine::evidence::decode(&tacit_engine::evidence::encode(&blame)).as_ref(), Ok(&blame));
+        let nodes = (11..14).map(|n| crate::examples::key(n).id()).collect();
+        let seating = tacit_protocol::Seating::new(nodes);
+        assert!(seating.is_some_and(|seating| !tacit_engine::evidence::convicts(&seating, &blame)));
+    }
+}
+
 /// A sealed result and a release, as the operator's tool reads them.
 pub fn sealed_result(bytes: &[u8]) {
     if let Ok(blinded) = wire::decode_capped::<Blinded>(bytes, MESSAGE_BYTES_MAX) {

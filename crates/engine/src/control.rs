@@ -80,6 +80,8 @@ pub enum ToNode {
         job: JobId,
         /// The record, canonical CBOR.
         record: Blob,
+        /// What shows its convictions.
+        evidence: Vec<Blame>,
     },
     /// Cosign a checkpoint: an `add-checkpoint` body.
     Cosign {
@@ -194,8 +196,6 @@ pub enum Finished {
         seat: Option<Seat>,
         /// The sentence for people; from an owner's local half it says nothing of the data.
         hint: String,
-        /// Whose misbehaviour, with evidence.
-        blame: Option<Blame>,
         /// Whether this party's input had left it, masked.
         input_sent: bool,
     },
@@ -210,6 +210,9 @@ pub struct Finish {
     pub attempt: Attempt,
     /// How.
     pub finished: Finished,
+    /// Misbehaviour that this party can show, survived or not, at most as
+    /// [`EVIDENCE_BYTES_MAX`](crate::evidence::EVIDENCE_BYTES_MAX) allows.
+    pub blames: Vec<Blame>,
 }
 
 /// The one end of a job, the same on every side.

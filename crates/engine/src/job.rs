@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 use tacit_crypto::Statement;
 use tacit_governance::{Admission, JobSpec, Refusal};
+use tacit_protocol::Blame;
 use tacit_receipts::record::{Standing, Status};
 use tacit_receipts::{Attestation, JointReceipt, UsageRecord};
 use tacit_types::wire::Blob;
@@ -16,6 +17,7 @@ use tacit_types::{Attempt, Code, Fault, JobId, Name, NodeId, Seat, Step, UnixMil
 use crate::control::{
     Assignment, Finish, Finished, FromNode, JobView, Package, PartyView, Seated, Terminal, TimelineEntry, ToNode,
 };
+use crate::evidence;
 use crate::record::{self, Ended, Part};
 
 /// How long each phase may take, in milliseconds.
@@ -205,6 +207,8 @@ pub struct Job {
     step: Option<Step>,
     terminal: Option<Terminal>,
     record: Option<Blob>,
+    /// What convicts parties of the attempt.
+    evidence: Vec<Blame>,
     receipt: Option<(u64, Blob, Blob)>,
     /// Whether the receipt carries its attestations by hash: the parties then need them beside it.
     by_hash: bool,
@@ -268,6 +272,7 @@ impl Job {
             step: None,
             terminal: None,
             record: None,
+            evidence: Vec::new(),
             receipt: None,
             by_hash: false,
             timeline: Vec::new(),
@@ -497,7 +502,6 @@ impl Job {
                     step: None,
                     seat: None,
                     hint: shortened(fault.what),
-                    blame: None,
                     // A node that does not begin because its input has left it once never will.
                     input_sent: fault.code == Code::JobPeerLost,
                 });
@@ -509,7 +513,6 @@ impl Job {
                     step: None,
                     seat: None,
                     hint: String::new(),
-                    blame: None,
                     input_sent: false,
                 });
             }
@@ -540,6 +543,7 @@ impl Job {
             return;
         }
         let (aggregator, online) = (self.aggregator, self.asked_online());
+        let seating = crate::control::seating(self.nodes());
         let Some(p) = self.party(node) else { return };
         if p.finished.is_some() {
             return;
@@ -560,6 +564,9 @@ impl Job {
         );
         let what = if detail.is_empty() { "finished" } else { "failed" };
         p.finished = Some(finish.finished);
+        if let Some(seating) = seating {
+            evidence::take(&mut self.evidence, &seating, evidence::travelling(&finish.blames));
+        }
         self.note(now, what, Some(name), detail);
     }
 

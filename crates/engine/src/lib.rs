@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod control;
+pub mod evidence;
 pub mod job;
 pub mod record;
 pub mod session;

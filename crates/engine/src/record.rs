@@ -3,6 +3,7 @@
 
 use tacit_crypto::{Statement, cbor, sha256};
 use tacit_governance::JobSpec;
+use tacit_protocol::Blame;
 use tacit_receipts::record::{
     Disclosure, PartyEntry, Quantity, RECORD_VERSION, Role, Standing, Status, UsageLine, cardinality_bucket,
 };
@@ -10,6 +11,7 @@ use tacit_receipts::{UsageRecord, Window};
 use tacit_types::{Attempt, Code, DatasetVersionId, Fault, Hash, Name, NodeId, Seat, Unit, UnixMillis};
 
 use crate::control::{Finished, Package};
+use crate::evidence::{self, Held, Saw};
 
 /// A party, for the record.
 pub struct Part {
@@ -39,6 +41,8 @@ pub struct Ended<'a> {
     pub parties: Vec<Part>,
     /// When it began and ended.
     pub span: (UnixMillis, UnixMillis),
+    /// What convicts parties of that attempt, in the order of seats and offences.
+    pub evidence: &'a [Blame],
 }
 
 /// What a window was used for, as a party reports it; `None` for jobs that open none.
@@ -149,6 +153,7 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
         ended: ended.span.1.max(ended.span.0),
         disclosures,
         attempt: ended.attempt,
+        convictions: ended.evidence.iter().filter_map(evidence::conviction).collect(),
     }
 }
 
@@ -183,6 +188,10 @@ pub struct Own<'a> {
     pub input_sent: bool,
     /// Whether it admitted the job.
     pub admitted: bool,
+    /// The evidence that came with the record.
+    pub evidence: &'a [Blame],
+    /// What it saw of the others in its last attempt.
+    pub saw: &'a Saw,
     /// The time, and how far a record's times may lie from it.
     pub now: UnixMillis,
 }
@@ -195,6 +204,12 @@ pub fn check(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
     record.check()?;
     let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
     let spec = own.job.body();
+    if record.version != RECORD_VERSION {
+        return wrong(format!("version {}", record.version));
+    }
+    if record.parties.windows(2).any(|pair| pair[0].party >= pair[1].party) {
+        return wrong("parties out of the order of seats".into());
+    }
     if record.origin != own.origin {
         return wrong(format!("it is for the log {}", record.origin));
     }
@@ -221,6 +236,16 @@ pub fn check(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
         return wrong(format!("it ended at {}, in the future", record.ended));
     }
     check_attempt(record, own)?;
+    let same = record.attempt == own.attempt && own.attempt.0 > 0;
+    let ended_well = matches!(own.finished, Some(Finished::Ok { .. }));
+    evidence::check(
+        record,
+        &Held {
+            evidence: own.evidence,
+            blames: if same { &own.saw.blames } else { &[] },
+            transcripts: (same && ended_well).then_some(own.saw.transcripts.as_slice()),
+        },
+    )?;
     match &record.status {
         Status::Ok => check_ok(record, entry, own, window),
         Status::Aborted { .. } if !own.admitted => wrong("an aborted attempt of a job that was not admitted".into()),
@@ -426,6 +451,7 @@ mod tests {
             status: Status::Ok,
             parties: [1, 2, 3].map(part).into(),
             span: (NOW, NOW.plus(5)),
+            evidence: &[],
         })
     }
 
@@ -446,6 +472,8 @@ mod tests {
             finished: Some(&finished),
             input_sent: true,
             admitted: true,
+            evidence: &[],
+            saw: &Saw::default(),
             now: NOW.plus(9),
         };
         check(record, &own)?;
@@ -517,14 +545,8 @@ mod tests {
             let mut record = record(&job);
             (record.status, record.attempt, record.result) = (status, Attempt(said), None);
             record.lines.clear();
-            let failed = Finished::Failed {
-                code: Code::JobPeerLost,
-                step: None,
-                seat: None,
-                hint: String::new(),
-                blame: None,
-                input_sent,
-            };
+            let failed =
+                Finished::Failed { code: Code::JobPeerLost, step: None, seat: None, hint: String::new(), input_sent };
             let own = Own {
                 job: &job,
                 origin: "log.example",
@@ -535,6 +557,8 @@ mod tests {
                 finished: Some(&failed).filter(|_| own > 0),
                 input_sent,
                 admitted,
+                evidence: &[],
+                saw: &Saw::default(),
                 now: NOW.plus(9),
             };
             check(&record, &own).is_ok()

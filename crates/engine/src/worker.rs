@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 use tacit_crypto::statement::Link;
 use tacit_crypto::{SigningKey, Statement, sha256};
 use tacit_governance::{Admission, JobSpec, Ledger, ProviderRef, Refusal, Request, SignedContract, admit};
+use tacit_protocol::Blame;
 use tacit_receipts::record::Role;
 use tacit_receipts::{Attestation, JointReceipt, LogProof, Quorum, SeenCheckpoint, Status, UsageRecord, VerifierKey};
 use tacit_types::wire::Blob;
 use tacit_types::{Attempt, Code, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
 
 use crate::control::{Finish, Finished, FromNode, Terminal};
+use crate::evidence::{self, Saw};
 use crate::record::{self, Own};
 
 /// What a node keeps of a job for ever.
@@ -30,6 +32,8 @@ pub struct WorkerJob {
     pub input_sent: bool,
     /// How the last attempt ended here.
     pub finished: Option<Finished>,
+    /// What this node saw of the others in it.
+    pub saw: Saw,
     /// Whether the coordinator has acknowledged that.
     pub reported: bool,
     /// This party's part of the result's key. It is handed out after the receipt is logged.
@@ -129,6 +133,7 @@ impl WorkerJob {
             attempt: 0,
             input_sent: false,
             finished: None,
+            saw: Saw::default(),
             reported: true,
             release: None,
             attested: None,
@@ -178,9 +183,17 @@ impl WorkerJob {
         }
         self.attempt = attempt.0;
         self.finished = None;
+        self.saw = Saw::default();
         self.reported = true;
         self.release = None;
         Ok(())
+    }
+
+    /// Takes what was seen of the others in an attempt, before its end. What is too long to travel the driver keeps apart.
+    pub fn see(&mut self, attempt: Attempt, saw: Saw) {
+        if attempt.0 == self.attempt && self.finished.is_none() {
+            self.saw = Saw { blames: evidence::travelling(&saw.blames), transcripts: saw.transcripts };
+        }
     }
 
     /// Takes the end of an attempt.
@@ -201,7 +214,6 @@ impl WorkerJob {
                 step: None,
                 seat: None,
                 hint: "the node was restarted; the attempt is burned".into(),
-                blame: None,
                 // That it leaves is durable before it does.
                 input_sent: self.input_sent,
             });
@@ -222,9 +234,9 @@ impl WorkerJob {
             step: None,
             seat: None,
             hint: "it was given up before it began here".into(),
-            blame: None,
             input_sent: false,
         });
+        self.saw = Saw::default();
         self.release = None;
         self.reported = false;
         true
@@ -233,7 +245,7 @@ impl WorkerJob {
     /// The report that the coordinator has not acknowledged.
     pub fn report(&self, id: JobId) -> Option<Finish> {
         let finished = self.finished.clone().filter(|_| !self.reported)?;
-        Some(Finish { job: id, attempt: Attempt(self.attempt), finished })
+        Some(Finish { job: id, attempt: Attempt(self.attempt), finished, blames: self.saw.blames.clone() })
     }
 
     /// Attests a record, or gives the attestation that was given for the same record before. A node
@@ -244,6 +256,7 @@ impl WorkerJob {
     pub fn attest(
         &mut self,
         bytes: &[u8],
+        evidence: &[Blame],
         link: Link,
         seen: Option<SeenCheckpoint>,
         context: &WorkerContext<'_>,
@@ -274,6 +287,8 @@ impl WorkerJob {
                 finished: self.finished.as_ref(),
                 input_sent: self.input_sent,
                 admitted: self.admitted,
+                evidence,
+                saw: &self.saw,
                 now: context.now,
             },
         )?;

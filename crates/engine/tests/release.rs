@@ -61,7 +61,6 @@ fn finished(n: u8) -> Finished {
         step: None,
         seat: Some(Seat(u16::from(n))),
         hint: String::new(),
-        blame: None,
         input_sent: true,
     }
 }

@@ -8,6 +8,7 @@
 pub mod align;
 pub mod count;
 pub mod decimal;
+pub mod evidence;
 pub mod filter;
 pub mod kind;
 pub mod score;

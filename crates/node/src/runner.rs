@@ -6,13 +6,14 @@ use std::time::Duration;
 use tacit_crypto::{Secret, Statement};
 use tacit_engine::ToCoordinator;
 use tacit_engine::control::{Assignment, Finished, PACKAGE_INLINE_BYTES_MAX, Package};
+use tacit_engine::evidence::Saw;
 use tacit_engine::session::Session;
 use tacit_governance::JobSpec;
 use tacit_jobs::score::online::host::{Tell, hear};
 use tacit_jobs::{JointContext, JointHalf, JointOutput, Material, Plan};
 use tacit_net::Address;
 use tacit_net::mesh::Keep;
-use tacit_protocol::{Abort, Effect, Event, HashAhead, Machine, Setup};
+use tacit_protocol::{Abort, Blame, Effect, Event, HashAhead, Machine, Setup, Usage};
 use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault, Millis, NodeId, Seat, Step, wire};
 use tokio::sync::mpsc;
@@ -64,7 +65,12 @@ pub(crate) async fn run(
         Err(abort) => Err(abort),
     };
     let input_sent = attempt_run.input_sent;
-    let opened = attempt_run.opened.clone();
+    let saw = Saw::of(&attempt_run.usage, outcome.as_ref().err());
+    // What convicts nobody is this node's own word, and stands in its log.
+    let seating = &attempt_run.session.seating;
+    let proof: Vec<Blame> =
+        saw.blames.iter().filter(|blame| tacit_jobs::evidence::verify(seating, blame)).cloned().collect();
+    let opened = attempt_run.usage.opened.clone().into_iter().collect();
     let (finished, release) = match outcome {
         Ok((output, package)) => finished_ok(output, package, opened),
         Err(abort) => (finished_failed(&abort, input_sent), None),
@@ -75,7 +81,17 @@ pub(crate) async fn run(
     let egress = attempt_run.egress.take();
     let window = attempt_run.window.take();
     let rows = tacit_engine::record::window(job.body(), &finished).map(|w| w.rows);
-    let ended = End { finished: &finished, release: &release, egress: &egress, window: window.as_ref().zip(rows) };
+    for blame in &saw.blames {
+        tracing::warn!(job = %id.short(), attempt = attempt.0, %blame, "a party broke the protocol");
+    }
+    let ended = End {
+        finished: &finished,
+        saw: &saw,
+        proof: &proof,
+        release: &release,
+        egress: &egress,
+        window: window.as_ref().zip(rows),
+    };
     // A disk that is full now may have room later, and the others wait for the report.
     while let Err(fault) = store(&inner, &id, attempt, &ended).await {
         tracing::error!(%fault, job = %id.short(), "the end of an attempt could not be stored");
@@ -102,6 +118,9 @@ impl Drop for Held {
 /// How an attempt ended here.
 struct End<'a> {
     finished: &'a Finished,
+    saw: &'a Saw,
+    /// What of it convicts.
+    proof: &'a [Blame],
     release: &'a Option<Vec<u8>>,
     egress: &'a [(NodeId, &'static str, u64)],
     /// The calls of a window that was counted, and the rows that they asked for.
@@ -116,6 +135,8 @@ async fn store(
 ) -> Result<(), Fault> {
     let mut tx = inner.store.begin().await?;
     let Some(mut job) = tx.job(id).await? else { return Ok(()) };
+    tx.put_evidence(id, attempt, end.proof, crate::now()).await?;
+    job.see(attempt, end.saw.clone());
     job.finish(attempt, end.finished.clone(), end.release.clone());
     tx.put_job(id, &job).await?;
     tx.forget_records(id).await?;
@@ -189,11 +210,7 @@ fn finished_failed(abort: &Abort, input_sent: bool) -> Finished {
         code if code.text().starts_with("data.") || code.text().starts_with("store.") => Code::JobLocal,
         code => code,
     };
-    let blame = match abort {
-        Abort::Misbehaved { blame, .. } => Some(blame.clone()),
-        _ => None,
-    };
-    Finished::Failed { code, step: abort.step(), seat: abort.seat(), hint, blame, input_sent }
+    Finished::Failed { code, step: abort.step(), seat: abort.seat(), hint, input_sent }
 }
 
 struct AttemptRun {
@@ -204,7 +221,7 @@ struct AttemptRun {
     egress: Egress,
     ledger_written: Instant,
     input_sent: bool,
-    opened: Vec<(String, u64)>,
+    usage: Usage,
     ahead: Arc<HashAhead>,
     /// The callers' end of a window, at its recipient.
     host: Option<HostLink>,
@@ -231,7 +248,7 @@ impl AttemptRun {
             egress: Egress::new(deals),
             ledger_written: Instant::now(),
             input_sent: false,
-            opened: Vec::new(),
+            usage: Usage::default(),
             host: None,
             counter: None,
             serves: false,
@@ -438,7 +455,7 @@ impl AttemptRun {
             }
         }
         tracing::debug!(job = %self.header.job.short(), ms = self.now().0, "the joint half is done");
-        self.opened = machine.usage().opened.into_iter().collect();
+        self.usage = machine.usage();
         finish_links(writers).await;
         machine.take_outcome().unwrap_or_else(|| Err(Abort::Local(Fault::new(Code::JobInternal, "no outcome"))))
     }

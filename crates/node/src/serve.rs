@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tacit_engine::control::{FromNode, ToNode};
 use tacit_engine::{Assignment, Worker, WorkerJob, record};
 use tacit_governance::{JobSpec, Ledger, SignedContract};
+use tacit_protocol::Blame;
 use tacit_receipts::{AddCheckpoint, Quorum, SeenCheckpoint, UsageRecord, VerifierKey, WitnessRefusal};
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Attempt, Code, ContractId, Fault, JobId, NodeId, UnixMillis};
@@ -77,7 +78,7 @@ impl Inner {
             ToNode::Reserve { job, attempt, ttl_ms } => self.reserve(job, attempt, ttl_ms).await,
             ToNode::Start { assignment } => self.start(assignment).await,
             ToNode::Cancel { job, attempt, code } => self.cancel_attempt(&job, attempt, code).await,
-            ToNode::Attest { job, record } => self.attest(&job, &record).await,
+            ToNode::Attest { job, record, evidence } => self.attest(&job, &record, &evidence).await,
             ToNode::Cosign { request } => self.cosign_for(&request).await,
             ToNode::Logged { job, leaf, proof, beside } => self.logged(&job, &leaf, &proof, &beside).await,
             ToNode::Close { job, terminal } => self.close(&job, terminal).await,
@@ -304,7 +305,7 @@ impl Inner {
         }
     }
 
-    async fn attest(&self, id: &JobId, bytes: &[u8]) -> Result<FromNode, Fault> {
+    async fn attest(&self, id: &JobId, bytes: &[u8], evidence: &[Blame]) -> Result<FromNode, Fault> {
         let now = crate::now();
         let seen = self.witnesses.seen().await.map(|seen| SeenCheckpoint { size: seen.size, root: seen.root });
         let parties = self.store.parties().await?;
@@ -317,11 +318,13 @@ impl Inner {
             |root: &NodeId| parties.iter().find(|(_, card, _)| card.root == *root).map(|(_, card, _)| card.node);
         record::check_parties(&parsed, job.job()?.body(), node_of)?;
         let link = tacit_receipts::receipt::next_link(tx.chain().await?);
-        let (answer, attested) = job.attest(bytes, link, seen, &self.context(now))?;
+        let (answer, attested) = job.attest(bytes, evidence, link, seen, &self.context(now))?;
         if let Some(attested) = attested {
             let statement = job.attested.as_ref().map(|(_, statement)| statement.0.clone()).unwrap_or_default();
             tx.put_attestation(attested.seq, &AttestationRow { job: *id, id: attested.id, statement }).await?;
             tx.put_job(id, &job).await?;
+            // why: they were checked with the record, whose hashes are of no use without them.
+            tx.put_evidence(id, parsed.attempt, evidence, now).await?;
             tx.commit().await?;
             if kept.is_none() {
                 self.refused.put(id, job);

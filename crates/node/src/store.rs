@@ -17,6 +17,7 @@ mod asked;
 mod attestations;
 mod bounds;
 mod datasets;
+mod evidence;
 mod models;
 mod online;
 
@@ -24,6 +25,7 @@ pub use alignments::Counted;
 pub use asked::Limit;
 pub use attestations::AttestationRow;
 pub use datasets::DatasetRow;
+pub use evidence::{EVIDENCE_ROWS_MAX, EvidenceRow};
 pub use models::ModelRow;
 pub use online::{
     CALLERS_MAX, CALLS_KEPT_MAX, CallRow, CallerRow, PUBLISHED_MAX, PublishedRow, WINDOWS_KEPT_MAX, WindowRow,

@@ -24,5 +24,5 @@ pub use disclosure::{Audience, Concealed, Disclosure};
 pub use host::{Next, Wanted};
 pub use machine::{Effect, Event, Machine, Setup, pieces_of};
 pub use message::{Address, Message, MessageError, chunk_buffer, keep_chunk_memory};
-pub use party::{Chunk, Gathered, Party, Usage};
+pub use party::{BLAMES_MAX, Chunk, Gathered, Party, TRANSCRIPTS_MAX, Usage};
 pub use seating::{Member, Seating};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tacit_crypto::{Pieces, Rng, Signature, SigningKey};
 use tacit_types::limits::MESSAGE_BYTES_MAX;
-use tacit_types::{Code, Fault, Millis, Seat, Step, Unit};
+use tacit_types::{Code, Fault, Hash, Millis, Seat, Step, Unit};
 
 use crate::abort::{Abort, Blame, Offence};
 use crate::disclosure::{Concealed, Disclosure};
@@ -16,6 +16,11 @@ use crate::machine::{Effect, Setup};
 use crate::message::{Address, Message};
 use crate::outbox::Outbox;
 use crate::seating::Seating;
+
+/// Blames that a party keeps of one attempt.
+pub const BLAMES_MAX: usize = 64;
+/// Transcripts that a party keeps of one attempt.
+pub const TRANSCRIPTS_MAX: usize = 256;
 
 /// What a party metered in one attempt.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -28,6 +33,25 @@ pub struct Usage {
     pub received: BTreeMap<Seat, u64>,
     /// Numbers opened under each disclosure.
     pub opened: BTreeMap<String, u64>,
+    /// Misbehaviour of others that this seat saw, survived or not: one for each seat and offence, at most [`BLAMES_MAX`].
+    pub blames: Vec<Blame>,
+    /// What bodies of this attempt are signed over, at most [`TRANSCRIPTS_MAX`]: evidence over another transcript is of
+    /// another attempt.
+    pub transcripts: Vec<Hash>,
+}
+
+impl Usage {
+    /// Takes a blame in, unless that seat is blamed for the same already: the first with evidence stays.
+    fn accuse(&mut self, blame: &Blame) {
+        let same = |b: &&mut Blame| (b.offender, b.offence) == (blame.offender, blame.offence);
+        if let Some(known) = self.blames.iter_mut().find(same) {
+            if known.evidence.is_empty() {
+                *known = blame.clone();
+            }
+        } else if self.blames.len() < BLAMES_MAX {
+            self.blames.push(blame.clone());
+        }
+    }
 }
 
 /// One chunk of a streamed message.
@@ -208,6 +232,20 @@ impl Party {
     /// [`Abort::Local`] when the counter would overflow.
     pub fn meter(&mut self, unit: Unit, quantity: u64) -> Result<(), Abort> {
         self.core().meter(unit, quantity)
+    }
+
+    /// Keeps misbehaviour that a protocol survived, or stopped at, for the receipt.
+    pub fn accuse<'b>(&self, blames: impl IntoIterator<Item = &'b Blame>) {
+        let mut core = self.core();
+        blames.into_iter().for_each(|blame| core.usage.accuse(blame));
+    }
+
+    /// Keeps what the bodies of a protocol are signed over, so that evidence can be told from that of another attempt.
+    pub fn signs_over(&self, transcript: Hash) {
+        let transcripts = &mut self.core().usage.transcripts;
+        if transcripts.len() < TRANSCRIPTS_MAX && !transcripts.contains(&transcript) {
+            transcripts.push(transcript);
+        }
     }
 
     /// Says which step runs, for progress and for the stall detector.

@@ -8,8 +8,14 @@ use tacit_types::{
     Attempt, Code, ContractId, DatasetVersionId, Fault, Hash, JobId, Name, NodeId, Seat, Step, Unit, UnixMillis,
 };
 
-/// The version of the record that this code writes and reads.
-pub const RECORD_VERSION: u32 = 1;
+/// The version of the record that this code writes. It reads this and [`RECORD_VERSION_FIRST`].
+pub const RECORD_VERSION: u32 = 2;
+/// The version before convictions. Logs hold such records; no node attests another.
+pub const RECORD_VERSION_FIRST: u32 = 1;
+/// Convictions of a record.
+pub const CONVICTIONS_MAX: usize = 16;
+/// Bytes of the word for an offence.
+pub const OFFENCE_BYTES_MAX: usize = 32;
 /// Usage lines of a record.
 pub const LINES_MAX: usize = 8 * SEATS_MAX;
 /// Disclosures, contracts, privacy charges or transcript roots of a record.
@@ -22,7 +28,8 @@ pub const DISCLOSURE_TEXT_BYTES_MAX: usize = 256;
 /// ```cddl
 /// UsageRecord = { 1: v, 2: log_origin, 3: job_id, 4: spec_hash, 5: [* contract_hash], 6: kind, 7: status,
 ///   8: [+ PartyEntry], 9: [* UsageLine], 10: [* PrivacyCharge], ? 11: algorithm_hash, ? 12: result_commitment,
-///   13: [* link_transcript_root], 14: t_start, 15: t_end, 16: [* Disclosure], 17: attempt }
+///   13: [* link_transcript_root], 14: t_start, 15: t_end, 16: [* Disclosure], 17: attempt, ? 18: [+ Conviction] }
+/// Conviction = { 1: seat, 2: offence, 3: evidence_hash }
 /// ```
 ///
 /// An optional field that has no value is left out. Seats in lines and in the status are places in
@@ -81,6 +88,27 @@ pub struct UsageRecord {
     /// The attempt, from 1; 0 when the job ended before an attempt began.
     #[n(17)]
     pub attempt: Attempt,
+    /// Who broke the protocol, as evidence shows that each party that attests has checked, in the order of seats and
+    /// offences. Left out when there are none, and in the first version.
+    #[n(18)]
+    #[cbor(skip_if = "Vec::is_empty")]
+    pub convictions: Vec<Conviction>,
+}
+
+/// A party that broke the protocol, shown by evidence that convicts it to anyone who knows the parties' keys: signed bodies
+/// of its own. The evidence itself stays with the parties; what is blamed without such evidence stands in no record.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Conviction {
+    /// Its seat.
+    #[n(1)]
+    pub seat: Seat,
+    /// The word of what it did, as in the protocol's documentation.
+    #[n(2)]
+    pub offence: String,
+    /// SHA-256 of the evidence as the parties keep and export it.
+    #[n(3)]
+    pub evidence: Hash,
 }
 
 /// How an attempt ended. Aborted and refused jobs are receipted too, so that an abort does not dodge
@@ -262,8 +290,8 @@ impl UsageRecord {
     /// `receipt.record`, naming the field.
     pub fn check(&self) -> Result<(), Fault> {
         let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
-        if self.version != RECORD_VERSION {
-            return wrong(format!("version {} is not {RECORD_VERSION}", self.version));
+        if self.version != RECORD_VERSION && self.version != RECORD_VERSION_FIRST {
+            return wrong(format!("version {} is neither {RECORD_VERSION_FIRST} nor {RECORD_VERSION}", self.version));
         }
         if self.parties.is_empty() || self.parties.len() > SEATS_MAX {
             return wrong(format!("{} parties; 1 to {SEATS_MAX} are possible", self.parties.len()));
@@ -283,7 +311,33 @@ impl UsageRecord {
         if self.ended < self.started {
             return wrong(format!("it ended at {} before it began at {}", self.ended, self.started));
         }
+        self.check_convictions()?;
         self.check_seats()
+    }
+
+    fn check_convictions(&self) -> Result<(), Fault> {
+        let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
+        if self.convictions.len() > CONVICTIONS_MAX {
+            return wrong(format!("{} convictions; at most {CONVICTIONS_MAX}", self.convictions.len()));
+        }
+        if self.version == RECORD_VERSION_FIRST && !self.convictions.is_empty() {
+            return wrong(format!("convictions in version {RECORD_VERSION_FIRST}"));
+        }
+        let key = |c: &Conviction| (c.seat, c.offence.clone());
+        if self.convictions.windows(2).any(|pair| key(&pair[0]) >= key(&pair[1])) {
+            return wrong("convictions out of order, or one twice".into());
+        }
+        for conviction in &self.convictions {
+            let word = conviction.offence.as_bytes();
+            let plain = |c: &u8| c.is_ascii_lowercase() || *c == b'_';
+            if word.is_empty() || word.len() > OFFENCE_BYTES_MAX || !word.iter().all(plain) {
+                return wrong("an offence that is no word".into());
+            }
+            if conviction.seat.index() >= self.parties.len() {
+                return wrong(format!("a conviction of {}, which no party has", conviction.seat));
+            }
+        }
+        Ok(())
     }
 
     fn check_seats(&self) -> Result<(), Fault> {

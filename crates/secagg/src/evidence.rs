@@ -44,16 +44,23 @@ pub fn verify_blame(seating: &Seating, blame: &Blame) -> bool {
     if signed.len() != blame.evidence.len() || !signed.iter().all(|s| s.verify(seating)) {
         return false;
     }
+    let seats = seating.len();
     let convicted = match blame.offence {
         Offence::Equivocation => equivocation(offender, &signed),
-        Offence::BadOpening => bad_opening(offender, &signed),
-        Offence::Inconsistent => inconsistent(offender, &signed),
+        Offence::BadOpening => bad_opening(seats, offender, &signed),
+        Offence::Inconsistent => inconsistent(seats, offender, &signed),
         Offence::LeftOut => left_out(offender, &signed),
         Offence::NoQuorum => no_quorum(seating, offender, &signed),
         Offence::BadKey => bad_key(offender, &signed),
         _ => None,
     };
     convicted.unwrap_or(false)
+}
+
+/// The transcript that the evidence's first body is signed over: those who took part in an attempt know theirs, and tell
+/// evidence of another attempt by it. `None` where the evidence begins with no signed body.
+pub fn evidence_transcript(blame: &Blame) -> Option<Hash> {
+    blame.evidence.first().and_then(|e| Signed::read(e)).map(|signed| signed.scope)
 }
 
 fn equivocation(offender: Seat, signed: &[Signed]) -> Option<bool> {
@@ -70,7 +77,7 @@ fn wrong_root(seating: &Seating, offender: Seat, blame: &Blame) -> Option<bool> 
     Some(ours && terms.participants == expected.participants && terms != expected)
 }
 
-fn bad_opening(offender: Seat, signed: &[Signed]) -> Option<bool> {
+fn bad_opening(seats: usize, offender: Seat, signed: &[Signed]) -> Option<bool> {
     let [dealt, unmask] = signed else { return None };
     if dealt.kind != Kind::Dealt || unmask.kind != Kind::Unmask || [dealt.seat, unmask.seat] != [offender; 2] {
         return None;
@@ -82,16 +89,24 @@ fn bad_opening(offender: Seat, signed: &[Signed]) -> Option<bool> {
     let bad = |opening: &Opening| {
         let root = held.roots.iter().find(|r| r.seat == opening.dealer && r.kind == Kind::Root);
         let root = root.and_then(Signed::open::<Root>);
-        root.is_some_and(|root| place_of(&dealt.scope, opening.dealer, offender, &root, opening).is_none())
+        root.is_some_and(|root| place_of(seats, &dealt.scope, opening.dealer, offender, &root, opening).is_none())
     };
     Some(body.openings.iter().any(bad))
 }
 
 /// The round key and kind under which an opening climbs to the root, from whichever place the graph
 /// gives its holder: an honest share climbs from its own place only.
-fn place_of(t1: &Hash, dealer: Seat, holder: Seat, root: &Root, opening: &Opening) -> Option<(u16, Secret)> {
+fn place_of(
+    seats: usize,
+    t1: &Hash,
+    dealer: Seat,
+    holder: Seat,
+    root: &Root,
+    opening: &Opening,
+) -> Option<(u16, Secret)> {
     let shape = Shape { holders: usize::from(root.holders), keys: usize::from(root.keys) };
-    if shape.holders > SEATS_MAX || shape.keys > usize::from(ROUND_KEYS_MAX) {
+    // No graph gives a dealer more holders than there are seats, and each costs a walk up the tree.
+    if shape.holders > seats.min(SEATS_MAX) || shape.keys > usize::from(ROUND_KEYS_MAX) {
         return None;
     }
     let kinds = [Secret::Mask, Secret::Own];
@@ -102,7 +117,7 @@ fn place_of(t1: &Hash, dealer: Seat, holder: Seat, root: &Root, opening: &Openin
     })
 }
 
-fn inconsistent(offender: Seat, signed: &[Signed]) -> Option<bool> {
+fn inconsistent(seats: usize, offender: Seat, signed: &[Signed]) -> Option<bool> {
     let [bundle, root, openers @ ..] = signed else { return None };
     if bundle.kind != Kind::Bundle || root.kind != Kind::Root || [bundle.seat, root.seat] != [offender; 2] {
         return None;
@@ -117,7 +132,7 @@ fn inconsistent(offender: Seat, signed: &[Signed]) -> Option<bool> {
     for signed in openers {
         let unmask: Unmask = (signed.kind == Kind::Unmask).then(|| signed.open())??;
         let opening = unmask.openings.iter().find(|o| o.dealer == offender)?;
-        let (rho, secret) = place_of(&root.scope, offender, signed.seat, &body, opening)?;
+        let (rho, secret) = place_of(seats, &root.scope, offender, signed.seat, &body, opening)?;
         kinds.insert((rho, secret as u8));
         shares.insert(signed.seat.0, SecretScalar::from_canonical(&opening.share)?);
     }

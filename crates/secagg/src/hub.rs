@@ -51,11 +51,9 @@ pub(crate) async fn run(
     let sum = Sum::of(round.width, Vec::new());
     let watch = epoch.plan.params.is_verified().then(|| Watch::new(round));
     let mut hub = Hub { member, sum, headers: Vec::new(), blames: Vec::new(), watch };
-    hub.add_own(party, epoch, input)?;
-    hub.add_others(party, epoch).await?;
-    let agreed = hub.settle(party, epoch).await?;
-    let (secrets, root) = hub.unmask(party, epoch, &agreed).await?;
-    hub.prove(party, epoch, &agreed, secrets).await?;
+    let done = hub.sum_up(party, epoch, input).await;
+    party.accuse(&hub.blames);
+    let (agreed, root) = done?;
     hub.deliver(party, epoch, agreed, root).await
 }
 
@@ -170,6 +168,21 @@ impl Hub<'_> {
         }
         self.headers.push(header);
         Ok(())
+    }
+
+    /// Steps 1 to 8 without the sum's delivery: who is in it, and the root of what the masks leave.
+    async fn sum_up(
+        &mut self,
+        party: &mut Party,
+        epoch: &mut Epoch,
+        input: impl Source,
+    ) -> Result<(Agreed, Hash), Abort> {
+        self.add_own(party, epoch, input)?;
+        self.add_others(party, epoch).await?;
+        let agreed = self.settle(party, epoch).await?;
+        let (secrets, root) = self.unmask(party, epoch, &agreed).await?;
+        self.prove(party, epoch, &agreed, secrets).await?;
+        Ok((agreed, root))
     }
 
     /// Steps 2 and 3: adds each vector that is complete by the deadline, and gives a receipt for it.

@@ -39,7 +39,7 @@ pub mod verify;
 pub use blind::{Blinded, Release, unblind};
 pub use collect::{COLLECT_PHASES, Collection, collect};
 pub use epoch::Epoch;
-pub use evidence::verify_blame;
+pub use evidence::{evidence_transcript, verify_blame};
 pub use params::{Bound, Graph, Params, TwoParty};
 pub use plan::{Delivery, Outcome, PHASES, Phase, Plan, Round};
 pub use round::aggregate;

@@ -143,6 +143,7 @@ impl<'a> Member<'a> {
             return Err(Abort::Quorum { step, have: have as u16, need });
         }
         let tr = keys::round(&epoch.t1, round.index, &signed.body);
+        party.signs_over(tr);
         epoch.set_stage(round.index, Stage::Used(Some(tr)));
         epoch.entered.insert(round.index, (tr, participants.clone()));
         let kept = epoch.plan.params.is_verified().then(Vec::new);

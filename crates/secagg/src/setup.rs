@@ -30,8 +30,16 @@ pub async fn setup(party: &mut Party, plan: &Plan) -> Result<Epoch, Abort> {
     plan.check(party.seating().len())?;
     let own: Vec<RoundKeys> = (0..plan.rounds).map(|_| RoundKeys::random(party.rng())).collect();
     let mut setup = Setup { plan, t0: keys::t0(plan, party.seating()), complaints: Vec::new() };
-    let book = setup.agree_keys(party, &own).await?;
-    setup.share(party, book, own).await
+    party.signs_over(setup.t0);
+    let done = match setup.agree_keys(party, &own).await {
+        Ok(book) => {
+            party.signs_over(book.t1);
+            setup.share(party, book, own).await
+        }
+        Err(abort) => Err(abort),
+    };
+    party.accuse(&setup.complaints);
+    done
 }
 
 /// A set-up under way.
@@ -70,7 +78,7 @@ impl Setup<'_> {
     }
 
     /// Steps 5 to 7: the shares of the keys, and who holds enough of them.
-    pub async fn share(mut self, party: &mut Party, book: AgreedBook, own: Vec<RoundKeys>) -> Result<Epoch, Abort> {
+    pub async fn share(&mut self, party: &mut Party, book: AgreedBook, own: Vec<RoundKeys>) -> Result<Epoch, Abort> {
         let held = self.deal(party, &book, &own).await?;
         let (participants, tally) = self.agree_ready(party, &book, &held).await?;
         let verified = self.plan.params.is_verified();
@@ -91,7 +99,7 @@ impl Setup<'_> {
             holders: tally.holders,
             dealt: tally.dealt,
             held: held.into_iter().map(|(seat, deal)| (seat, deal.held)).collect(),
-            complaints: self.complaints,
+            complaints: self.complaints.clone(),
         })
     }
 

@@ -199,6 +199,8 @@ pub enum Trick {
     StartTwice,
     /// The coordinator orders an attempt of some with another aggregator than of others.
     StartApart,
+    /// A node deals under one signed root and says that it holds another one of its own.
+    TellTwoRoots,
     /// The coordinator orders attempts out of turn, also of refused jobs, and again.
     StartUnasked,
     /// The coordinator alters a job, or signs one in its operator's place.
@@ -227,6 +229,7 @@ impl Trick {
         Trick::WithholdRelease,
         Trick::ReportAnother,
         Trick::HandInJunk,
+        Trick::TellTwoRoots,
     ];
     /// Those of a coordinator.
     pub const COORDINATOR: &[Trick] = &[

@@ -118,6 +118,8 @@ pub struct Report {
     pub faults: Faults,
     /// What the parties metered and sent, for comparison with a run over other data.
     pub usage: Vec<String>,
+    /// Receipts that convict a party: whether they have a result, and how many parties attested.
+    pub convicted: Vec<(bool, usize)>,
 }
 
 /// Runs.
@@ -139,6 +141,7 @@ pub fn run(options: &Options) -> Report {
             lines: Vec::new(),
             faults: options.faults.clone().unwrap_or_default(),
             usage: Vec::new(),
+            convicted: Vec::new(),
         }
     })
 }

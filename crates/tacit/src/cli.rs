@@ -519,6 +519,26 @@ pub enum ReceiptCommand {
         /// Its place in the log, or a job's id or its beginning.
         receipt: String,
     },
+    /// Evidence that this node keeps against parties that broke a protocol.
+    #[command(after_help = "Example: tacit receipt evidence 5c01 --out cheat.evidence")]
+    Evidence {
+        /// The hash of one piece, or a job's id, or its beginning.
+        evidence: Option<String>,
+        /// Write that piece to a file.
+        #[arg(long, requires = "evidence")]
+        out: Option<PathBuf>,
+    },
+    /// Check such evidence offline beside the receipt that carries its hash.
+    #[command(after_help = "Example: tacit receipt convict cheat.evidence log.bundle --trust group.trust")]
+    Convict {
+        /// A file made by `receipt evidence`.
+        evidence: PathBuf,
+        /// A bundle made by `receipt export`.
+        bundle: PathBuf,
+        /// The trust file to verify with.
+        #[arg(long)]
+        trust: Option<PathBuf>,
+    },
     /// Verify the log as the coordinator shows it, or a bundle.
     Verify {
         /// A bundle made by `receipt export`.

@@ -108,12 +108,17 @@ pub(super) async fn report(shared: &Arc<Shared>, party: &Party, finish: Finish) 
 
 /// A report as large as a job can keep. A result that no operator could fetch is a failed attempt.
 fn bounded(mut finish: Finish, depot: &Depot) -> Finish {
+    // Evidence has a limit of its own, and what is longer stays with its node.
+    let blames = tacit_engine::evidence::travelling(&core::mem::take(&mut finish.blames));
+    Finish { blames, ..without_blames(finish, depot) }
+}
+
+fn without_blames(mut finish: Finish, depot: &Depot) -> Finish {
     let failed = |hint: String, input_sent| Finished::Failed {
         code: Code::ReceiptTooLarge,
         step: None,
         seat: None,
         hint,
-        blame: None,
         input_sent,
     };
     let bytes = match &finish.finished {
@@ -134,9 +139,7 @@ fn bounded(mut finish: Finish, depot: &Depot) -> Finish {
         return finish;
     }
     match &mut finish.finished {
-        // What convicts a peer travels with the node's own evidence.
-        Finished::Failed { blame, hint, .. } => {
-            *blame = None;
+        Finished::Failed { hint, .. } => {
             hint.truncate(hint.floor_char_boundary(FINISH_BYTES_MAX / 2));
         }
         Finished::Ok { .. } => finish.finished = failed("the report is too long".into(), true),
@@ -408,7 +411,7 @@ mod tests {
             cells_suppressed: 0,
             opened: Vec::new(),
         };
-        Finish { job: JobId([0; 32]), attempt: Attempt(1), finished }
+        Finish { job: JobId([0; 32]), attempt: Attempt(1), finished, blames: Vec::new() }
     }
 
     /// A job that is stored and whose task takes one input and ends without storing it.
@@ -458,8 +461,7 @@ mod tests {
         assert!(too_large(bounded(ok(PACKAGE_INLINE_BYTES_MAX + 1, 1))));
         assert!(too_large(bounded(ok(1, FINISH_BYTES_MAX))));
         let hint = "x".repeat(FINISH_BYTES_MAX);
-        let finished =
-            Finished::Failed { code: Code::JobLocal, step: None, seat: None, hint, blame: None, input_sent: false };
+        let finished = Finished::Failed { code: Code::JobLocal, step: None, seat: None, hint, input_sent: false };
         let long = Finish { finished, ..ok(0, 0) };
         assert!(wire::encode(&bounded(long)).len() <= FINISH_BYTES_MAX);
         // A result elsewhere is one that was brought here, whole and of that length.

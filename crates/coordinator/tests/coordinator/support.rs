@@ -515,12 +515,12 @@ impl Inner {
                 job.finish(attempt, failed(code), None);
                 Ok(FromNode::Started)
             }
-            ToNode::Attest { job, record } => {
+            ToNode::Attest { job, record, evidence } => {
                 let seen = state.witness.as_ref().and_then(Witness::seen);
                 let seen = seen.map(|s| SeenCheckpoint { size: s.size, root: s.root });
                 let link = next_link(state.chain);
                 let job = state.jobs.get_mut(&job).ok_or_else(unknown)?;
-                let (answer, attested) = job.attest(&record, link, seen, &self.context())?;
+                let (answer, attested) = job.attest(&record, &evidence, link, seen, &self.context())?;
                 if let Some(attested) = attested {
                     state.chain = Some((attested.seq, attested.id));
                 }
@@ -573,6 +573,7 @@ impl Inner {
             attempt: 0,
             input_sent: false,
             finished: None,
+            saw: Default::default(),
             reported: true,
             release: None,
             attested: None,
@@ -631,7 +632,7 @@ impl Inner {
 }
 
 fn failed(code: Code) -> Finished {
-    Finished::Failed { code, step: None, seat: None, hint: "scripted".into(), blame: None, input_sent: false }
+    Finished::Failed { code, step: None, seat: None, hint: "scripted".into(), input_sent: false }
 }
 
 pub fn word(request: &ToNode) -> &'static str {

@@ -93,6 +93,7 @@ impl Job {
             let turn = (self.attempt as usize - 1) % order.len().max(1);
             self.aggregator = order.get(turn).map(|i| self.parties[*i].member.node);
             self.ran = self.attempt;
+            self.evidence.clear();
             self.began_at = now;
             self.step = None;
             self.note(now, "running", None, format!("attempt {}", self.attempt));
@@ -293,6 +294,7 @@ impl Job {
             status,
             parties: parts,
             span: (self.began_at, now),
+            evidence: &self.evidence,
         });
         self.record = Some(Blob(tacit_crypto::cbor::encode(&record)));
         self.note(now, "settling", None, terminal.word());

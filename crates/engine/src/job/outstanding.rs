@@ -47,7 +47,8 @@ impl Job {
             State::Attesting { until } => {
                 let Some(record) = &self.record else { return commands };
                 for p in self.parties.iter().filter(|p| p.attestation.is_none() && self.must_attest(p)) {
-                    ask(p, ToNode::Attest { job: self.id, record: record.clone() });
+                    let (record, evidence) = (record.clone(), self.evidence.clone());
+                    ask(p, ToNode::Attest { job: self.id, record, evidence });
                 }
                 commands.push(Command::WakeAt(*until));
             }

@@ -110,12 +110,12 @@ fn running(seeds: &[u8]) -> (Job, u8, Vec<u8>) {
 }
 
 fn finish(job: &mut Job, seed: u8, at: u64, finished: Finished) {
-    let finish = Finish { job: job.id(), attempt: Attempt(job.attempt), finished };
+    let finish = Finish { job: job.id(), attempt: Attempt(job.attempt), finished, blames: Vec::new() };
     job.step(T0.plus(at), Input::Finish { node: key(seed + 100).id(), finish });
 }
 
 fn failed(code: Code, hint: &str) -> Finished {
-    Finished::Failed { code, step: None, seat: None, hint: hint.into(), blame: None, input_sent: false }
+    Finished::Failed { code, step: None, seat: None, hint: hint.into(), input_sent: false }
 }
 
 fn asked(job: &Job) -> Vec<(NodeId, ToNode)> {
@@ -222,7 +222,6 @@ fn a_loss_on_shares_stops_everyone_and_names_who_was_lost_first() {
         step: Some(Step(7)),
         seat: Some(seat),
         hint: "nothing from it".into(),
-        blame: None,
         input_sent,
     };
     for (lost, back) in [(4, false), (4, true), (2, false), (2, true)] {
@@ -268,10 +267,10 @@ fn a_window_is_given_up_only_by_who_failed_before_it_was_ready() {
         seeds.iter().for_each(|seed| answer(&mut job, *seed, 2, FromNode::Reserved));
         seeds.iter().for_each(|seed| answer(&mut job, *seed, 3, FromNode::Started));
         assert_eq!(job.state(), "running");
-        let Finished::Failed { code, seat, hint, blame, input_sent, .. } = failed(Code::JobPeerLost, "gone") else {
+        let Finished::Failed { code, seat, hint, input_sent, .. } = failed(Code::JobPeerLost, "gone") else {
             unreachable!("it is a failure")
         };
-        finish(&mut job, 1, 20, Finished::Failed { code, step, seat, hint, blame, input_sent });
+        finish(&mut job, 1, 20, Finished::Failed { code, step, seat, hint, input_sent });
         let stopped = asked(&job).iter().any(|(_, request)| matches!(request, ToNode::Cancel { .. }));
         assert_eq!(stopped, given_up, "{step:?}");
     }
@@ -433,9 +432,7 @@ fn an_attempt_is_repeated_once_everyone_has_said_that_no_input_left() {
         assert_eq!(job.state(), "running", "past loss_ms, within settle_ms");
         lost(&mut job, 9_500, true);
         let burned = match failed(Code::JobPeerLost, "burned") {
-            Finished::Failed { code, step, seat, hint, blame, .. } => {
-                Finished::Failed { code, step, seat, hint, blame, input_sent }
-            }
+            Finished::Failed { code, step, seat, hint, .. } => Finished::Failed { code, step, seat, hint, input_sent },
             ok => ok,
         };
         finish(&mut job, 1, 9_600, burned);

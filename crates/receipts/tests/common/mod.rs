@@ -171,6 +171,7 @@ impl World {
             ended: self.now,
             disclosures: vec![Disclosure { what: "sum of 4 groups".into(), to: self.party(0).id(), cardinality: 4 }],
             attempt: Attempt(1),
+            convictions: Vec::new(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tacit_crypto::Statement;
 use tacit_engine::Assignment;
 use tacit_engine::control::{Finished, Package};
+use tacit_engine::evidence::Saw;
 use tacit_engine::session::Session;
 use tacit_governance::{Cohort, JobSpec};
 use tacit_jobs::kind::JointFuture;
@@ -314,6 +315,7 @@ impl World {
     }
 
     fn send_message(&mut self, i: usize, job: JobId, attempt: Attempt, message: Message) -> Alive {
+        let message = self.said_falsely(i, message);
         let step = message.address.step;
         let input = tacit_jobs::session::is_input(step);
         if input && !self.nodes[i].runs[&job].input_sent {
@@ -364,6 +366,7 @@ impl World {
             Ok(output) => format!("ends {attempt} with {:?}", output.survivors),
             Err(abort) => format!("ends {attempt}: {abort}"),
         });
+        let saw = Saw::of(&usage, outcome.as_ref().err());
         let (finished, release) = match outcome {
             Ok(output) => {
                 let metered = usage.units.get(&Unit::CellIn).copied().unwrap_or(0);
@@ -386,30 +389,26 @@ impl World {
                 (finished, Some(output.release))
             }
             Err(abort) => {
-                let check = self.watch.blame_names_only_a_guilty_seat(i, &abort, self.is_misled());
+                let guilty = |seat: Seat| !self.is_honest(seat.index());
+                let check = self.watch.blame_names_only_a_guilty_seat(i, &abort, self.is_misled(), guilty);
                 self.found(check);
                 (failed(&abort, input_sent), None)
             }
         };
         self.close_books(i, &id);
         self.nodes[i].early.retain(|(job, early), _| *job != id || *early > attempt);
-        self.finish(i, id, attempt, finished, release)
+        self.finish(i, id, attempt, finished, saw, release)
     }
 }
 
 /// How a failed attempt is reported: of the owner's own half the others learn no more than that.
 fn failed(abort: &Abort, input_sent: bool) -> Finished {
     let own = abort.code().text().starts_with("data.") || abort.code().text().starts_with("store.");
-    let blame = match abort {
-        Abort::Misbehaved { blame, .. } => Some(blame.clone()),
-        _ => None,
-    };
     Finished::Failed {
         code: if own { Code::JobLocal } else { abort.code() },
         step: abort.step(),
         seat: abort.seat(),
         hint: if own { "this party's local half failed".into() } else { abort.to_string() },
-        blame,
         input_sent,
     }
 }

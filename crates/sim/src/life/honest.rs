@@ -1,12 +1,14 @@
 //! What honest parties can count on whoever else lies. The first part is checked after every event.
 
 use tacit_crypto::Statement;
-use tacit_engine::WorkerJob;
+use tacit_engine::{WorkerJob, evidence};
 use tacit_governance::Admission;
-use tacit_receipts::{Attestation, JointReceipt, LogProof, UsageRecord};
+use tacit_protocol::Blame;
+use tacit_receipts::{Attestation, Bundle, JointReceipt, LogProof, Status, UsageRecord};
 use tacit_types::{Attempt, Hash, JobId, Seat, wire};
 
 use super::cast::ORIGIN;
+use super::coordinator::Key as Kept;
 use super::node::Key;
 use super::watch::Watch;
 use super::world::World;
@@ -55,11 +57,17 @@ impl World {
     }
 
     /// What a node has signed it would sign again after looking at its own books.
-    pub fn an_attestation_is_of_what_the_node_observed(&self, i: usize, id: &JobId, record: &[u8]) -> Check {
+    pub fn an_attestation_is_of_what_the_node_observed(
+        &self,
+        i: usize,
+        id: &JobId,
+        record: &[u8],
+        evidence: &[Blame],
+    ) -> Check {
         let Some(mut fresh) = self.nodes[i].job(id) else { return Ok(()) };
         (fresh.attested, fresh.terminal) = (None, None);
         let link = tacit_receipts::receipt::next_link(None);
-        let checked = fresh.attest(record, link, None, &self.context(i));
+        let checked = fresh.attest(record, evidence, link, None, &self.context(i));
         holds(checked.is_ok(), "an_attestation_is_of_what_the_node_observed", || {
             format!("node {i}, job {}: {:?}", id.short(), checked.err().map(|fault| fault.to_string()))
         })
@@ -99,6 +107,46 @@ impl World {
     ) -> Check {
         let name = "no_part_of_a_key_leaves_without_a_receipt_in_a_cosigned_checkpoint";
         holds(self.is_witnessed(leaf, proof), name, || format!("node {i}"))
+    }
+
+    /// Receipts that convict, for the report.
+    pub fn convicted(&self) -> Vec<(bool, usize)> {
+        let all = self.receipts().into_iter().filter(|r| !r.body().record.convictions.is_empty());
+        all.map(|r| (r.body().record.status == Status::Ok, r.body().attestations.len())).collect()
+    }
+
+    /// A receipt convicts nobody who did as it should, and a party that has attested it can show why.
+    pub fn a_conviction_is_of_a_liar_and_can_be_shown(&self) -> Check {
+        let wrong = |what: String| broken("a_conviction_is_of_a_liar_and_can_be_shown", what);
+        for receipt in self.receipts() {
+            let record = &receipt.body().record;
+            let Some(seating) = evidence::seating(record) else { return wrong("no seating".into()) };
+            for named in &record.convictions {
+                if self.is_honest(named.seat.index()) {
+                    return wrong(format!("{} is convicted of {}", named.seat, named.offence));
+                }
+                let shows = |blame: &Blame| {
+                    evidence::conviction(blame).as_ref() == Some(named) && evidence::convicts(&seating, blame)
+                };
+                let kept = |i: usize| self.nodes[i].job(&record.job).map(|job| job.saw.blames).unwrap_or_default();
+                let honest = (0..self.nodes.len()).filter(|i| self.is_honest(*i));
+                let Some(blame) = honest.flat_map(kept).find(shows) else {
+                    return wrong(format!("nobody can show the {} of {}", named.offence, named.seat));
+                };
+                let Some(note) = self.coordinator.disk.read(&Kept::Published) else { continue };
+                let published = self.coordinator.book.published as usize;
+                let leaves: Vec<Vec<u8>> = self.leaves().into_iter().take(published).collect();
+                let bundle = Bundle::whole(None, note.clone(), leaves).to_bytes();
+                let exported = evidence::encode(&blame);
+                let told = evidence::convict(&exported, &bundle, Some(&self.cast.trust));
+                // A liar with more than one trick may have spoilt the receipt itself.
+                let one_trick = self.faults.rogue.as_ref().is_some_and(|rogue| rogue.tricks.len() == 1);
+                if told.as_ref().is_ok_and(|told| told.conviction != *named) || (one_trick && told.is_err()) {
+                    return wrong(format!("offline: {told:?}"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The log has what it says that it takes: its own two kinds, receipts, and attestations of parties over

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use tacit_engine::control::{Finished, FromNode, Terminal, ToNode};
+use tacit_engine::evidence::Saw;
 use tacit_engine::record::witness_threshold;
 use tacit_engine::{Assignment, Worker, WorkerContext, WorkerJob};
 use tacit_governance::{Admission, JobSpec, Ledger};
+use tacit_protocol::Blame;
 use tacit_receipts::receipt::next_link;
 use tacit_receipts::{AddCheckpoint, Quorum, Seen, SeenCheckpoint, Witness, WitnessRefusal};
 use tacit_types::wire::{self, Blob};
@@ -227,7 +229,7 @@ impl World {
             ToNode::Reserve { job, attempt, ttl_ms } => Ok(self.reserve(i, *job, *attempt, *ttl_ms)),
             ToNode::Start { assignment } => self.start(i, assignment),
             ToNode::Cancel { job, attempt, code } => self.stop_attempt(i, job, *attempt, *code),
-            ToNode::Attest { job, record } => self.attest(i, job, record),
+            ToNode::Attest { job, record, evidence } => self.attest(i, job, record, evidence),
             ToNode::Cosign { request } => self.cosign_at(i, request),
             ToNode::Logged { job, leaf, proof, beside } => self.logged(i, job, leaf, proof, beside),
             ToNode::Close { job, terminal } => self.close(i, job, terminal),
@@ -407,10 +409,12 @@ impl World {
         id: JobId,
         attempt: Attempt,
         finished: Finished,
+        saw: Saw,
         release: Option<Vec<u8>>,
     ) -> Alive {
         let Some(mut job) = self.nodes[i].job(&id) else { return Ok(()) };
         let own_verdict = self.has(Bug::CloseByOwnVerdict) && matches!(finished, Finished::Failed { .. });
+        job.see(attempt, saw);
         job.finish(attempt, finished, release);
         if own_verdict {
             job.close(Terminal::Expired);
@@ -420,11 +424,11 @@ impl World {
         self.report(i)
     }
 
-    fn attest(&mut self, i: usize, id: &JobId, record: &[u8]) -> Answered {
+    fn attest(&mut self, i: usize, id: &JobId, record: &[u8], evidence: &[Blame]) -> Answered {
         let Some(mut job) = self.nodes[i].job(id) else { return Ok(Err(unknown(id))) };
         let seen = self.nodes[i].witness.seen().map(|s| SeenCheckpoint { size: s.size, root: s.root });
         let link = next_link(self.nodes[i].chain());
-        let (answer, attested) = match job.attest(record, link, seen, &self.context(i)) {
+        let (answer, attested) = match job.attest(record, evidence, link, seen, &self.context(i)) {
             Ok(done) => done,
             Err(_) if self.has(Bug::AttestBlindly) && job.attested.is_none() && job.terminal.is_none() => {
                 return self.attest_blindly(i, *id, job, record);

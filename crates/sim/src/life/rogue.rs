@@ -5,6 +5,7 @@ use tacit_crypto::Statement;
 use tacit_engine::control::{Finish, Finished, FromNode, Package, Terminal, ToNode};
 use tacit_engine::{Assignment, ToCoordinator, Worker, WorkerJob};
 use tacit_governance::JobSpec;
+use tacit_protocol::Message;
 use tacit_receipts::merkle::{MemTree, consistency_proof, leaf_hash, root};
 use tacit_receipts::receipt::next_link;
 use tacit_receipts::record::Role;
@@ -18,6 +19,7 @@ use super::node::{Answered, Key, job_row};
 use super::process::Alive;
 use super::world::{COORDINATOR, Wire, World};
 use crate::faults::{CALM_AT_MS, FaultKind, Trick};
+use crate::secagg::forge::two_roots;
 
 /// Answers that a node keeps for giving them again.
 const SAID_MAX: usize = 32;
@@ -150,6 +152,15 @@ impl World {
         Ok(Ok(FromNode::Attested(statement)))
     }
 
+    /// What a dishonest node's machine says in place of what it should.
+    pub fn said_falsely(&mut self, i: usize, message: Message) -> Message {
+        let key = self.cast.owners[i].node.clone();
+        match two_roots(&key, message.clone()) {
+            Some(false_one) if self.plays(i + 1, Trick::TellTwoRoots) => false_one,
+            _ => message,
+        }
+    }
+
     /// What a dishonest node reports in place of how its attempt ended.
     pub fn reported_falsely(&mut self, i: usize, mut finish: Finish) -> Finish {
         if !self.plays(i + 1, Trick::ReportAnother) {
@@ -168,7 +179,6 @@ impl World {
                     step: None,
                     seat: Some(Seat(0)),
                     hint: "so it is".into(),
-                    blame: None,
                     input_sent: false,
                 };
             }

@@ -102,6 +102,25 @@ fn every_trick_is_survived() {
     }
 }
 
+/// A dealer that shows two roots is left out where enough are left, and otherwise ends the attempt. Either way it is convicted
+/// in the receipt, over the signatures of the others.
+#[test]
+fn a_cheat_is_in_the_receipt_and_convicts() {
+    let (mut survived, mut ended) = (0, 0);
+    for seed in 0..200 {
+        let rogue = Some(Rogue { process: 2, tricks: vec![Trick::TellTwoRoots] });
+        let faults = Faults { delay: 20, rogue, ..Faults::default() };
+        let report = run(&Options { faults: Some(faults), ..Options::new(Scenario::Life, seed) });
+        assert_eq!(report.violation, None, "seed {seed}");
+        survived += report.convicted.iter().filter(|(ok, attested)| *ok && *attested >= 2).count();
+        ended += report.convicted.iter().filter(|(ok, attested)| !*ok && *attested >= 2).count();
+        if survived > 3 && ended > 3 {
+            return;
+        }
+    }
+    panic!("{survived} receipts with a result convict a party, {ended} without");
+}
+
 fn are_found<'a>(bugs: impl Iterator<Item = &'a Bug>) {
     for bug in bugs {
         let found = (0..BUG_SEEDS).find_map(|seed| {

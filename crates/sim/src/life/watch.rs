@@ -130,11 +130,18 @@ impl Watch {
         })
     }
 
-    /// All parties of a job's life are honest, and its connections let nothing altered through.
-    /// Every machine is honest; but a coordinator that lies can give them different jobs.
-    pub fn blame_names_only_a_guilty_seat(&self, node: usize, abort: &Abort, misled: bool) -> Check {
+    /// Connections let nothing altered through, and every machine is honest but that of a node that lies; a coordinator
+    /// that lies can give them different jobs.
+    pub fn blame_names_only_a_guilty_seat(
+        &self,
+        node: usize,
+        abort: &Abort,
+        misled: bool,
+        guilty: impl Fn(tacit_types::Seat) -> bool,
+    ) -> Check {
         let blamed = match abort {
             Abort::Disagreement { .. } => !misled,
+            Abort::Misbehaved { .. } => !abort.seat().is_some_and(guilty),
             other => matches!(other, Abort::Misbehaved { .. } | Abort::Undisclosed(_)),
         };
         holds(!blamed, "blame_names_only_a_guilty_seat", || format!("node {node}: {abort}"))
@@ -165,8 +172,8 @@ impl World {
                 self.an_admission_is_durable_and_charged(i, job, answer)?;
                 self.a_repeated_request_gets_the_answer_of_the_first(i, request, answer)
             }
-            (ToNode::Attest { job, record }, FromNode::Attested(bytes)) => {
-                self.an_attestation_is_of_what_the_node_observed(i, job, record)?;
+            (ToNode::Attest { job, record, evidence }, FromNode::Attested(bytes)) => {
+                self.an_attestation_is_of_what_the_node_observed(i, job, record, evidence)?;
                 self.attestation_chains_are_gap_free(i, bytes)?;
                 self.a_repeated_request_gets_the_answer_of_the_first(i, request, answer)
             }
@@ -314,6 +321,7 @@ impl World {
             self.each_ended_job_has_exactly_one_receipt_and_each_receipt_one_job()?;
         }
         self.no_round_key_is_used_twice()?;
+        self.a_conviction_is_of_a_liar_and_can_be_shown()?;
         self.the_log_only_grows_and_every_issued_receipt_is_in_it()?;
         self.the_log_holds_nothing_else()?;
         if self.is_misled() || self.has_liar() || self.coordinator.book.published < 3 {

@@ -215,6 +215,7 @@ impl World {
         Report {
             ends: self.ends(),
             usage: self.usage(),
+            convicted: self.convicted(),
             coverage: self.net.coverage,
             violation: self.violation,
             events: self.trace.count(),

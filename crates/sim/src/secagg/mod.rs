@@ -2,7 +2,7 @@
 //! drop-outs and dishonest seats, against the sum in plain numbers.
 
 mod check;
-mod forge;
+pub(crate) mod forge;
 mod seat;
 mod world;
 

@@ -118,6 +118,7 @@ impl World {
             events: self.trace.count(),
             lines: self.trace.into_lines(),
             faults: self.faults,
+            convicted: Vec::new(),
             usage: self.ledger.flows().iter().map(|(key, flow)| format!("{key:?}: {} bytes", flow.sent)).collect(),
         }
     }

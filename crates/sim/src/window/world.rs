@@ -138,6 +138,7 @@ impl World {
             self.window();
         }
         Report {
+            convicted: Vec::new(),
             ends: self.ends,
             coverage: self.net.coverage,
             violation: self.violation,

@@ -82,6 +82,19 @@ fn say(out: &Out, books: &Books, known: &[SignedContract], leaf: u64, receipt: &
             d.cardinality
         ));
     }
+    for conviction in &record.convictions {
+        let name = record.parties.get(conviction.seat.index()).map(|p| p.name.to_string()).unwrap_or_default();
+        sentences.push(format!(
+            "{name} {}: {}{comma}{} {}{stop}",
+            out.say(
+                "broke the protocol, which every party that signed has seen shown",
+                "违反了协议，所有签署方均已查验证据"
+            ),
+            conviction.offence,
+            out.say("by the evidence of the hash", "证据哈希"),
+            conviction.evidence
+        ));
+    }
     let (plans, lines) = billed(books, leaf, receipt);
     sentences.push(costs(out, books, leaf, &plans));
     sentences.iter().for_each(|sentence| out.text(sentence.trim_end()));

@@ -9,6 +9,7 @@ mod dealer;
 mod divide;
 mod doctor;
 mod enrol;
+mod evidence;
 mod explain;
 mod fetch;
 pub mod job;
@@ -47,6 +48,12 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Fault> {
         Command::Model(command) => model::run(cli, out, command).await.map(|()| 0),
         Command::Contract(command) => contract::run(cli, out, command).await.map(|()| 0),
         Command::Job(command) => job::run(cli, out, command).await,
+        Command::Receipt(ReceiptCommand::Evidence { evidence, out: file }) => {
+            evidence::kept(cli, out, evidence.as_deref(), file.as_deref()).await.map(|()| 0)
+        }
+        Command::Receipt(ReceiptCommand::Convict { evidence, bundle, trust }) => {
+            evidence::convict(out, evidence, bundle, trust.as_deref())
+        }
         Command::Receipt(ReceiptCommand::Explain { receipt }) => explain::explain(cli, out, receipt).await.map(|()| 0),
         Command::Receipt(ReceiptCommand::Page { out: file }) => receipt::page(out, file).map(|()| 0),
         Command::Receipt(command) => receipt::run(cli, out, command).await,

@@ -31,7 +31,10 @@ pub async fn run(cli: &Cli, out: &Out, command: &ReceiptCommand) -> Result<u8, F
         ReceiptCommand::List => list(&client, out).await.map(|()| 0),
         ReceiptCommand::Show { receipt } => show(&client, out, receipt).await.map(|()| 0),
         // why: these are run without this, see `commands::run`.
-        ReceiptCommand::Explain { .. } | ReceiptCommand::Page { .. } => Ok(0),
+        ReceiptCommand::Explain { .. }
+        | ReceiptCommand::Page { .. }
+        | ReceiptCommand::Evidence { .. }
+        | ReceiptCommand::Convict { .. } => Ok(0),
         ReceiptCommand::Verify { .. } => verify_log(&party, &client, out).await,
         ReceiptCommand::Export { receipt, out: file, trust, policy, format } => {
             let one = receipt.as_deref().unwrap_or_default();
@@ -83,6 +86,8 @@ fn summary(place: u64, receipt: &JointReceipt) -> Value {
             "quantity": match l.quantity { Quantity::Plain(n) => json!(n), Quantity::Committed(h) => json!(h.to_string()) }})).collect::<Vec<_>>(),
         "disclosures": record.disclosures.iter().map(|d| json!({"what": d.what, "to": d.to.to_string(), "at_most": d.cardinality})).collect::<Vec<_>>(),
         "verified": record.disclosures.iter().any(|d| d.what == tacit_jobs::score::VERIFIED_RESULT),
+        "convictions": record.convictions.iter().map(|c| json!({"offence": c.offence, "evidence": c.evidence.to_string(),
+            "party": record.parties.get(c.seat.index()).map(|p| p.name.as_str())})).collect::<Vec<_>>(),
         "result": record.result.map(|h| h.to_string()),
     })
 }
@@ -210,6 +215,11 @@ async fn show(client: &Client, out: &Out, wanted: &str) -> Result<(), Fault> {
         ],
         &lines,
     );
+    for conviction in &record.convictions {
+        let name = record.parties.get(conviction.seat.index()).map(|p| p.name.to_string()).unwrap_or_default();
+        let (what, evidence) = (out.say("broke the protocol", "违反了协议"), out.say("evidence", "证据"));
+        out.text(format!("{name} {what}: {} ({evidence} {})", conviction.offence, conviction.evidence));
+    }
     out.value(&summary(*place, receipt.body()));
     Ok(())
 }
