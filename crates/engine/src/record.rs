@@ -8,7 +8,7 @@ use tacit_receipts::record::{
     Disclosure, PartyEntry, Quantity, RECORD_VERSION, Role, Standing, Status, UsageLine, cardinality_bucket,
 };
 use tacit_receipts::{UsageRecord, Window};
-use tacit_types::{Attempt, Code, DatasetVersionId, Fault, Hash, Name, NodeId, Seat, Unit, UnixMillis};
+use tacit_types::{Attempt, Code, DatasetVersionId, Fault, Hash, Name, NodeId, Seat, Step, Unit, UnixMillis};
 
 use crate::control::{Finished, Package};
 use crate::evidence::{self, Held, Saw};
@@ -188,6 +188,10 @@ pub struct Own<'a> {
     pub input_sent: bool,
     /// Whether it admitted the job.
     pub admitted: bool,
+    /// The code of its own signed refusal, if it refused.
+    pub refusal: Option<Code>,
+    /// When it began its last attempt.
+    pub began: Option<UnixMillis>,
     /// The evidence that came with the record.
     pub evidence: &'a [Blame],
     /// What it saw of the others in its last attempt.
@@ -249,10 +253,7 @@ pub fn check(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
     match &record.status {
         Status::Ok => check_ok(record, entry, own, window),
         Status::Aborted { .. } if !own.admitted => wrong("an aborted attempt of a job that was not admitted".into()),
-        Status::Aborted { .. } | Status::Refused { .. } if record.result.is_some() || !record.lines.is_empty() => {
-            wrong("usage in an attempt without result".into())
-        }
-        Status::Aborted { .. } | Status::Refused { .. } => Ok(()),
+        Status::Aborted { .. } | Status::Refused { .. } => end::check(record, entry, own),
     }
 }
 
@@ -379,6 +380,8 @@ pub const fn witness_threshold(n: usize) -> usize {
     (n + liars) / 2 + 1
 }
 
+mod end;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -393,13 +396,14 @@ mod tests {
     }
 
     use tacit_crypto::{SealPublic, Secret, SigningKey};
+    use tacit_governance::admission::CLOCK_SKEW_MAX_MS;
     use tacit_governance::{Cohort, ProviderRef};
 
     fn key(n: u8) -> SigningKey {
         SigningKey::from_seed(&Secret::new([n; 32]))
     }
 
-    const NOW: UnixMillis = UnixMillis(1_000_000);
+    const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
     fn job() -> Statement<JobSpec> {
         let provider = |n: u8| ProviderRef { owner: key(n).id(), dataset: DatasetVersionId([n; 32]), view: "v".into() };
@@ -472,6 +476,8 @@ mod tests {
             finished: Some(&finished),
             input_sent: true,
             admitted: true,
+            refusal: None,
+            began: Some(NOW),
             evidence: &[],
             saw: &Saw::default(),
             now: NOW.plus(9),
@@ -545,6 +551,7 @@ mod tests {
             let mut record = record(&job);
             (record.status, record.attempt, record.result) = (status, Attempt(said), None);
             record.lines.clear();
+            record.disclosures.clear();
             let failed =
                 Finished::Failed { code: Code::JobPeerLost, step: None, seat: None, hint: String::new(), input_sent };
             let own = Own {
@@ -557,6 +564,8 @@ mod tests {
                 finished: Some(&failed).filter(|_| own > 0),
                 input_sent,
                 admitted,
+                refusal: (!admitted).then_some(Code::RefusedQuota),
+                began: None,
                 evidence: &[],
                 saw: &Saw::default(),
                 now: NOW.plus(9),
@@ -564,7 +573,8 @@ mod tests {
             check(&record, &own).is_ok()
         };
         let aborted = || Status::Aborted { code: Code::JobPeerLost, step: None, seat: None };
-        let refused = || Status::Refused { code: Code::RefusedQuota };
+        let me = record(&job).parties.iter().position(|p| p.party == key(102).id()).unwrap() as u16;
+        let refused = |seat| Status::Refused { code: Code::RefusedQuota, seat: Some(Seat(seat)) };
         // Said, own, input left, attested.
         for (said, own, input_sent, good) in [
             (1, 1, false, true),
@@ -580,9 +590,122 @@ mod tests {
         ] {
             assert_eq!(verdict(aborted(), said, own, input_sent, true), good, "{said} {own} {input_sent}");
         }
-        assert!(verdict(refused(), 0, 0, false, false) && verdict(refused(), 0, 0, false, true));
-        assert!(!verdict(refused(), 1, 0, false, false), "a refused job has no attempt");
-        assert!(!verdict(refused(), 0, 1, false, true), "a job that ran here was not refused");
+        assert!(verdict(refused(me), 0, 0, false, false) && verdict(refused(1 - me.min(1)), 0, 0, false, true));
+        assert!(!verdict(refused(me), 1, 0, false, false), "a refused job has no attempt");
+        assert!(!verdict(refused(1 - me.min(1)), 0, 1, false, true), "a job that ran here was not refused");
+    }
+
+    /// What a coordinator could write of an attempt without a result, and a party's own end and answers contradict.
+    #[test]
+    fn a_node_attests_no_end_that_its_own_contradicts() {
+        let job = job();
+        let good = {
+            let mut record = record(&job);
+            record.lines.clear();
+            record.disclosures.clear();
+            UsageRecord { result: None, ..record }
+        };
+        let me = Seat(good.parties.iter().position(|p| p.party == key(102).id()).unwrap() as u16);
+        let other = Seat((me.0 + 1) % 3);
+        let failed = |code, seat| Finished::Failed {
+            code,
+            step: Some(Step::new(1, 2)),
+            seat,
+            hint: String::new(),
+            input_sent: false,
+        };
+        let said = |record: &UsageRecord, finished: Option<&Finished>, refusal: Option<Code>| {
+            let own = Own {
+                job: &job,
+                origin: "log.example",
+                node: key(102).id(),
+                root: key(2).id(),
+                dataset: Some(DatasetVersionId([2; 32])),
+                attempt: Attempt(finished.map_or(0, |_| 1)),
+                finished,
+                input_sent: finished.is_some(),
+                admitted: refusal.is_none(),
+                refusal,
+                began: finished.map(|_| NOW),
+                evidence: &[],
+                saw: &Saw::default(),
+                now: NOW.plus(9),
+            };
+            check(record, &own).is_ok()
+        };
+        let aborted = |code, seat| {
+            let status = Status::Aborted { code, step: Some(Step::new(1, 2)), seat };
+            UsageRecord { status, ..good.clone() }
+        };
+        let (well, lost) = (finished(None), failed(Code::JobPeerLost, Some(other)));
+        let local = failed(Code::JobLocal, None);
+        let blamed = failed(Code::JobMisbehaved, Some(other));
+        // Code, named, own end, attested.
+        for (i, (code, seat, own, attests)) in [
+            (Code::JobPeerLost, Some(other), &well, true),
+            (Code::JobCancelled, None, &well, true),
+            (Code::JobLocal, Some(other), &well, true),
+            (Code::RefusedContractRevoked, Some(other), &well, true),
+            (Code::JobMisbehaved, None, &well, true),
+            (Code::JobMisbehaved, Some(other), &well, false),
+            (Code::JobMisbehaved, Some(other), &lost, false),
+            (Code::JobMisbehaved, Some(other), &blamed, true),
+            (Code::JobMisbehaved, Some(me), &blamed, false),
+            (Code::JobDisagreement, Some(other), &lost, false),
+            (Code::JobPeerLost, Some(me), &well, false),
+            (Code::JobPeerLost, Some(me), &lost, true),
+            (Code::JobBusy, None, &well, false),
+            (Code::RefusedQuota, Some(other), &well, false),
+            (Code::JobLocal, Some(me), &local, true),
+            (Code::JobLocal, Some(me), &lost, false),
+            (Code::JobValueOutOfRange, Some(me), &local, false),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(said(&aborted(code, seat), Some(own), None), attests, "{i}: {code} {seat:?} {own:?}");
+        }
+        let refused =
+            |code, seat| UsageRecord { status: Status::Refused { code, seat }, attempt: Attempt(0), ..good.clone() };
+        for (i, (code, seat, refusal, attests)) in [
+            (Code::RefusedQuota, Some(me), Some(Code::RefusedQuota), true),
+            (Code::RefusedQuota, Some(other), None, true),
+            (Code::RefusedQuota, Some(other), Some(Code::RefusedColumn), true),
+            (Code::RefusedQuota, Some(me), None, false),
+            (Code::RefusedQuota, Some(me), Some(Code::RefusedColumn), false),
+            (Code::RefusedQuota, None, None, false),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(said(&refused(code, seat), None, refusal), attests, "{i}: {code} {seat:?} {refusal:?}");
+        }
+        type Change = fn(&mut UsageRecord);
+        let base = aborted(Code::JobPeerLost, Some(other));
+        let changes: [(&str, Change); 7] = [
+            ("an opening", |r| {
+                let to = r.parties[0].party;
+                r.disclosures.push(Disclosure { what: "rows".into(), to, cardinality: 1 });
+            }),
+            ("away", |r| r.parties.iter_mut().for_each(|p| p.standing = Standing::Dropped { step: Step::new(1, 1) })),
+            ("another undecided", |r| {
+                let other = r.parties.iter_mut().find(|p| p.party != key(102).id()).unwrap();
+                other.standing = Standing::Silent;
+            }),
+            ("long before", |r| r.started = UnixMillis(1)),
+            ("after it began here", |r| {
+                r.started = NOW.plus(CLOCK_SKEW_MAX_MS + 1);
+                r.ended = r.started;
+            }),
+            ("another order", |r| r.parties.reverse()),
+            ("an old version", |r| r.version = tacit_receipts::record::RECORD_VERSION_FIRST),
+        ];
+        assert!(said(&base, Some(&lost), None));
+        for (what, change) in changes {
+            let mut record = base.clone();
+            change(&mut record);
+            assert!(!said(&record, Some(&lost), None), "{what}");
+        }
     }
 
     /// A party that was never heard of may be unknown here; then there is no result either.
@@ -592,7 +715,7 @@ mod tests {
         let mut record = record(&job);
         let without_one = |root: &NodeId| pinned(root).filter(|_| *root != key(3).id());
         assert!(check_parties(&record, job.body(), without_one).is_err());
-        record.status = Status::Refused { code: Code::RefusedKind };
+        record.status = Status::Refused { code: Code::RefusedKind, seat: Some(Seat(0)) };
         assert!(check_parties(&record, job.body(), without_one).is_ok());
     }
 

@@ -28,6 +28,8 @@ pub struct WorkerJob {
     pub admitted: bool,
     /// The highest attempt that this node has begun. It begins none of that number again.
     pub attempt: u32,
+    /// When it began that one; zero for one that it gave up before.
+    pub began: UnixMillis,
     /// Whether this party's masked input has left it in any attempt.
     pub input_sent: bool,
     /// How the last attempt ended here.
@@ -131,6 +133,7 @@ impl WorkerJob {
             answer: Blob(answer.to_vec()),
             admitted,
             attempt: 0,
+            began: UnixMillis(0),
             input_sent: false,
             finished: None,
             saw: Saw::default(),
@@ -170,7 +173,7 @@ impl WorkerJob {
     /// # Errors
     /// `refused.*` for a job that was refused or has ended, `refused.replayed` for a burned attempt,
     /// `job.peer_lost` for a new attempt after this party's masked input has left it once.
-    pub fn begin(&mut self, attempt: Attempt) -> Result<(), Fault> {
+    pub fn begin(&mut self, attempt: Attempt, now: UnixMillis) -> Result<(), Fault> {
         if !self.admitted || self.terminal.is_some() || self.attested.is_some() {
             return Err(Fault::new(Code::RefusedReplayed, "the job was refused or has ended here"));
         }
@@ -181,7 +184,7 @@ impl WorkerJob {
             let what = "a masked input of this job has left this node before; it does not mask another";
             return Err(Fault::new(Code::JobPeerLost, what));
         }
-        self.attempt = attempt.0;
+        (self.attempt, self.began) = (attempt.0, now);
         self.finished = None;
         self.saw = Saw::default();
         self.reported = true;
@@ -228,7 +231,7 @@ impl WorkerJob {
         if attempt.0 <= self.attempt || !self.admitted || self.terminal.is_some() || self.attested.is_some() {
             return false;
         }
-        self.attempt = attempt.0;
+        (self.attempt, self.began) = (attempt.0, UnixMillis(0));
         self.finished = Some(Finished::Failed {
             code,
             step: None,
@@ -287,6 +290,8 @@ impl WorkerJob {
                 finished: self.finished.as_ref(),
                 input_sent: self.input_sent,
                 admitted: self.admitted,
+                began: Some(self.began).filter(|at| at.0 > 0),
+                refusal: Statement::<Refusal>::verify(&self.answer).ok().map(|refusal| refusal.body().code),
                 evidence,
                 saw: &self.saw,
                 now: context.now,

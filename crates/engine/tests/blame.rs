@@ -164,7 +164,7 @@ fn context(n: u8, key_of_node: &SigningKey) -> WorkerContext<'_> {
 fn attests(seat: Seat, finished: Finished, saw: Saw, record: &[u8], evidence: &[Blame]) -> Result<(), String> {
     let n = owners()[seat.index()];
     let mut worker = worker(n);
-    worker.begin(Attempt(1)).unwrap();
+    worker.begin(Attempt(1), T0.plus(4)).unwrap();
     worker.see(Attempt(1), saw);
     worker.finish(Attempt(1), finished, None);
     let done = worker.attest(record, evidence, next_link(None), None, &context(n, &key(n + 100)));

@@ -83,6 +83,7 @@ fn a_receipt_by_hash_is_complete_with_what_stands_beside_it() {
         status: Status::Ok,
         parties: (1..=PARTIES).map(part).collect(),
         span: (NOW, NOW.plus(5)),
+        evidence: &[],
     });
     let attest = |n: u8| Attestation::agreeing(&record, Role::Input, None).sign(&key(n), &record, NOW, next_link(None));
     let attestations: Vec<_> = (1..=PARTIES).map(attest).collect();
@@ -112,8 +113,10 @@ fn a_receipt_by_hash_is_complete_with_what_stands_beside_it() {
         answer: Blob(Vec::new()),
         admitted: true,
         attempt: 1,
+        began: NOW,
         input_sent: true,
         finished: None,
+        saw: Default::default(),
         reported: true,
         release: Some(Blob(vec![9])),
         attested: Some((record.digest(), Blob(attestations[1].bytes().to_vec()))),

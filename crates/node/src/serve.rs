@@ -206,6 +206,7 @@ impl Inner {
             return Err(Fault::new(Code::RefusedReplayed, format!("{attempt} of job {}", job.short())));
         }
         let now = crate::now();
+        unexpired(known.job()?.body(), now)?;
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.retain(|_, slot| slot.cancel.is_some() || slot.until > now);
         match slots.get(&job) {
@@ -249,10 +250,11 @@ impl Inner {
         if job.attempt == attempt.0 {
             return Ok(FromNode::Started);
         }
+        unexpired(parsed.body(), now)?;
         in_force(&mut tx, &contract, now).await?;
         let cancel = self.occupy(&id, attempt)?;
         let begun = async {
-            job.begin(attempt)?;
+            job.begin(attempt, now)?;
             tx.put_job(&id, &job).await?;
             tx.forget_records(&id).await?;
             tx.commit().await
@@ -397,6 +399,14 @@ impl Inner {
 
 fn unknown(job: &JobId) -> Fault {
     Fault::new(Code::JobUnknown, format!("job {}", job.short()))
+}
+
+/// An operator signs until when its job may begin: whoever schedules does not choose a later time.
+fn unexpired(spec: &JobSpec, now: UnixMillis) -> Result<(), Fault> {
+    match now >= spec.expires_at {
+        true => Err(Fault::new(Code::RefusedJobExpired, format!("it expired at {}", spec.expires_at))),
+        false => Ok(()),
+    }
 }
 
 /// An admission is good for as long as its contract: whoever schedules does not choose when.

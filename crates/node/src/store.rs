@@ -219,14 +219,15 @@ impl Store {
             .collect()
     }
 
-    /// Takes a party in. A root that is known keeps its keys: other keys under it are refused.
+    /// Takes a party in. A root that is known keeps its node key: another under it is refused. Of its cards the one that it
+    /// signed last stays, whoever brings an older one, which may show a witness key of before; the address is new.
     ///
     /// # Errors
     /// `net.fingerprint` for other keys under a known root; `net.refused` past [`PARTIES_MAX`].
     pub async fn put_party(&self, card: &[u8], address: &str) -> Result<()> {
         let body = PartyCard::verify(card)?.into_body();
         let mut tx = self.begin().await?;
-        let known: Option<Vec<u8>> = sqlx::query_scalar("SELECT node FROM parties WHERE root = ?")
+        let known: Option<(Vec<u8>, Vec<u8>)> = sqlx::query_as("SELECT node, card FROM parties WHERE root = ?")
             .bind(body.root.0.as_slice())
             .fetch_optional(&mut *tx.0)
             .await
@@ -240,8 +241,15 @@ impl Store {
                 return Err(Fault::new(Code::NetRefused, format!("{PARTIES_MAX} parties are kept; no more are taken")));
             }
         }
-        if known.is_some_and(|node| node != body.node.0) {
-            return Err(Fault::new(Code::NetFingerprint, format!("{} shows another node key than before", body.name)));
+        let mut card = card;
+        if let Some((node, kept)) = &known {
+            if *node != body.node.0 {
+                let what = format!("{} shows another node key than before", body.name);
+                return Err(Fault::new(Code::NetFingerprint, what));
+            }
+            if PartyCard::verify(kept)?.body().issued_at >= body.issued_at {
+                card = kept;
+            }
         }
         sqlx::query(
             "INSERT INTO parties (root, node, name, card, address) VALUES (?, ?, ?, ?, ?) \

@@ -40,6 +40,7 @@ struct World {
     dataset: DatasetVersionId,
     view: &'static str,
     attempt_ms: u64,
+    valid_ms: u64,
     serial: u32,
 }
 
@@ -85,7 +86,7 @@ impl World {
             added_at: crate::now(),
         };
         node.inner().store.put_dataset(&row).await.unwrap();
-        Self { home, node, keys, dataset, view: "data", attempt_ms: 60_000, serial: 0 }
+        Self { home, node, keys, dataset, view: "data", attempt_ms: 60_000, valid_ms: 60_000, serial: 0 }
     }
 
     fn store(&self) -> &Store {
@@ -160,7 +161,7 @@ impl World {
             cohort: Cohort { rows: 10, contributors: 2 },
             nonce: self.serial.to_be_bytes().repeat(4),
             created_at: now,
-            expires_at: now.plus(60_000),
+            expires_at: now.plus(self.valid_ms),
             attempt_ms: self.attempt_ms,
             models: Vec::new(),
             dealer: None,
@@ -526,6 +527,44 @@ async fn a_revocation_after_the_reservation_stops_the_start() {
     world.end().await;
 }
 
+/// An admission does not outlive the job's own validity, which its operator signed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expired_job_is_neither_reserved_nor_begun() {
+    let mut world = World::new("expired").await;
+    world.valid_ms = 2_000;
+    let contract = world.contract("good", 60_000, true);
+    let (reserved, other) = (world.admit(&contract).await, world.admit(&contract).await);
+    assert_eq!(world.reserve(reserved, 1).await, FromNode::Reserved);
+    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+    assert_eq!(code(&world.begin(reserved, 1, 101, 60_000).await), Some(Code::RefusedJobExpired));
+    assert_eq!(world.store().job(&reserved).await.unwrap().unwrap().attempt, 0, "the number is not spent");
+    assert_eq!(code(&world.reserve(other, 1).await), Some(Code::RefusedJobExpired));
+    world.end().await;
+}
+
+/// Whoever brings an older card of a party does not bring its witness key of then back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_card_does_not_replace_a_newer_one() {
+    let world = World::new("cards").await;
+    let signed = |witness: u8, at: u64| {
+        let card = PartyCard::verify(&card(1, 101)).unwrap().into_body();
+        let card = PartyCard { witness: key(witness).id(), issued_at: UnixMillis(at), ..card };
+        Statement::sign(&key(1), "card", UnixMillis(at), None, card).bytes().to_vec()
+    };
+    let shown = async || {
+        let parties = world.store().parties().await.unwrap();
+        let party = parties.into_iter().find(|(_, card, _)| card.root == key(1).id()).unwrap();
+        party.1.witness
+    };
+    let (old, new) = (signed(151, 1_000), signed(152, 2_000));
+    world.store().put_party(&old, "127.0.0.1:1").await.unwrap();
+    world.store().put_party(&new, "127.0.0.1:2").await.unwrap();
+    assert_eq!(shown().await, key(152).id());
+    world.store().put_party(&old, "127.0.0.1:3").await.unwrap();
+    assert_eq!(shown().await, key(152).id(), "the older card was signed by its root as well");
+    world.end().await;
+}
+
 /// The operator's signature limits an attempt, whatever whoever schedules it asks for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_attempt_takes_no_longer_than_its_operator_signed() {
@@ -614,7 +653,7 @@ fn a_burned_attempt_says_whether_its_input_had_left() {
         (job.admitted, job.attempt, job.input_sent) = (true, 3, left);
         assert!(job.burn() && !job.burn());
         assert!(matches!(job.finished, Some(Finished::Failed { input_sent, .. }) if input_sent == left));
-        assert_eq!(job.begin(Attempt(4)).is_err(), left);
+        assert_eq!(job.begin(Attempt(4), crate::now()).is_err(), left);
     }
 }
 

@@ -138,6 +138,9 @@ pub enum Status {
         /// Why.
         #[n(1)]
         code: Code,
+        /// Whose policy. Absent in the first version alone.
+        #[n(2)]
+        seat: Option<Seat>,
     },
 }
 
@@ -354,7 +357,7 @@ impl UsageRecord {
         match &self.status {
             Status::Ok if self.attempt.0 == 0 => wrong("a job ended well without an attempt".into()),
             Status::Refused { .. } if self.attempt.0 > 0 => wrong(format!("{} of a refused job", self.attempt)),
-            Status::Aborted { seat: Some(seat), .. } if !seated(seat) => {
+            Status::Aborted { seat: Some(seat), .. } | Status::Refused { seat: Some(seat), .. } if !seated(seat) => {
                 wrong(format!("the status names {seat}, which no party has"))
             }
             _ => Ok(()),

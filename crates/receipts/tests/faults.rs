@@ -63,7 +63,7 @@ fn an_honest_log_is_valid() {
     let assembled = assemble(aborted.clone(), &attestations, absent).unwrap();
     world.publish(assembled.receipt);
     let mut refused = world.record(4);
-    refused.status = Status::Refused { code: Code::RefusedQuota };
+    refused.status = Status::Refused { code: Code::RefusedQuota, seat: Some(Seat(1)) };
     refused.attempt = Attempt(0);
     world.close(refused);
     // The lost party comes back and attests what it missed.

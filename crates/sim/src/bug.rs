@@ -87,6 +87,8 @@ pub enum Bug {
     ChangeAssignment,
     /// A node signs whatever record it is shown.
     AttestBlindly,
+    /// A node signs whatever it is told of an attempt without a result.
+    AttestAnyEnd,
     /// A node hands out its part of the key for a receipt over another record than the one that it attested.
     AcceptAnyRecord,
     /// A node takes a checkpoint that no witness has seen for a proof.

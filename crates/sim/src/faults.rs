@@ -207,6 +207,8 @@ pub enum Trick {
     AlterJob,
     /// The coordinator has a node attest an altered record, and shows it the receipt over the true one.
     AlterRecord,
+    /// The coordinator has a node attest that an attempt ended by another party's misbehaviour, or by a refusal.
+    AccuseAParty,
     /// The coordinator shows some witnesses another history.
     ForkLog,
     /// The coordinator shows receipts as logged that no witness has seen.
@@ -238,6 +240,7 @@ impl Trick {
         Trick::StartUnasked,
         Trick::AlterJob,
         Trick::AlterRecord,
+        Trick::AccuseAParty,
         Trick::ForkLog,
         Trick::ShowUnwitnessed,
         Trick::ReplayAdmission,

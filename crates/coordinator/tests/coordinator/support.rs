@@ -502,7 +502,7 @@ impl Inner {
             ToNode::Start { assignment } => {
                 let job = state.jobs.get_mut(&assignment.job).ok_or_else(unknown)?;
                 if job.attempt < assignment.attempt.0 {
-                    job.begin(assignment.attempt)?;
+                    job.begin(assignment.attempt, now())?;
                     self.play(job, &assignment);
                 }
                 Ok(FromNode::Started)
@@ -571,6 +571,7 @@ impl Inner {
             answer: answer.into(),
             admitted: !refuse,
             attempt: 0,
+            began: UnixMillis(0),
             input_sent: false,
             finished: None,
             saw: Default::default(),

@@ -2,6 +2,8 @@
 
 use super::*;
 
+use tacit_protocol::Offender;
+
 /// The last step of a window's opening before its owners say that they are ready.
 const BEFORE_READY: Step = Step::new(tacit_jobs::session::ONLINE_ROUND, 0);
 
@@ -45,8 +47,9 @@ impl Job {
             return;
         }
         if let Some((code, party, reason)) = refused {
+            let seat = self.seat_of(&party);
             let terminal = Terminal::Refused { code, party, reason };
-            return self.settle(now, terminal, Status::Refused { code });
+            return self.settle(now, terminal, Status::Refused { code, seat });
         }
         if self.cancelled {
             return self.settle_cancelled(now);
@@ -245,12 +248,23 @@ impl Job {
     }
 
     fn fail(&mut self, now: UnixMillis, code: Code, party: Option<Name>, step: Option<Step>, hint: String) {
-        let order = self.seat_order();
-        let seat = party
-            .as_ref()
-            .and_then(|name| order.iter().position(|i| self.parties[*i].member.name == *name))
-            .map(|i| Seat(i as u16));
+        let seat = party.as_ref().and_then(|name| self.seat_of(name)).filter(|seat| self.may_name(code, *seat));
         self.settle(now, Terminal::Failed { code, party, step, hint }, Status::Aborted { code, step, seat });
+    }
+
+    fn seat_of(&self, name: &Name) -> Option<Seat> {
+        self.seat_order().iter().position(|i| self.parties[*i].member.name == *name).map(|i| Seat(i as u16))
+    }
+
+    /// Whether the record may name a party as the cause, where the others sign it: who is said to have cheated only when
+    /// it is convicted, of two who hold different jobs neither, and nobody who ended the attempt well.
+    fn may_name(&self, code: Code, seat: Seat) -> bool {
+        let ended_well = |i: &usize| matches!(self.parties[*i].finished, Some(Finished::Ok { .. }));
+        match code {
+            Code::JobMisbehaved => self.evidence.iter().any(|b| b.offender == Offender::Seat(seat)),
+            Code::JobDisagreement => false,
+            _ => !self.seat_order().get(seat.index()).is_some_and(ended_well),
+        }
     }
 
     fn settle_cancelled(&mut self, now: UnixMillis) {

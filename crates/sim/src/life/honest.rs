@@ -1,11 +1,11 @@
 //! What honest parties can count on whoever else lies. The first part is checked after every event.
 
 use tacit_crypto::Statement;
-use tacit_engine::{WorkerJob, evidence};
+use tacit_engine::{Finished, WorkerJob, evidence};
 use tacit_governance::Admission;
 use tacit_protocol::Blame;
 use tacit_receipts::{Attestation, Bundle, JointReceipt, LogProof, Status, UsageRecord};
-use tacit_types::{Attempt, Hash, JobId, Seat, wire};
+use tacit_types::{Attempt, Code, Hash, JobId, Seat, wire};
 
 use super::cast::ORIGIN;
 use super::coordinator::Key as Kept;
@@ -54,6 +54,27 @@ impl World {
             holds(used <= terms.jobs, "no_quota_is_exceeded", || format!("node {i}: {used} of {} jobs", terms.jobs))?;
         }
         Ok(())
+    }
+
+    /// What an honest party signs names no honest party as a cheat, none that refused without a word of its own, and no
+    /// refusal of a job of which the party itself ended an attempt well.
+    pub fn no_party_is_accused_over_signatures_of_those_who_cannot_know(
+        &self,
+        i: usize,
+        id: &JobId,
+        record: &[u8],
+    ) -> Check {
+        let name = "no_party_is_accused_over_signatures_of_those_who_cannot_know";
+        let Ok(record) = tacit_crypto::cbor::decode::<UsageRecord>(record) else { return Ok(()) };
+        let own = self.nodes[i].job(id);
+        let well = own.as_ref().is_some_and(|job| matches!(job.finished, Some(Finished::Ok { .. })));
+        let just = match record.status {
+            Status::Aborted { code: Code::JobMisbehaved, seat: Some(seat), .. } => !self.is_honest(seat.index()),
+            Status::Refused { seat: Some(seat), .. } if seat.index() == i => own.is_some_and(|job| !job.admitted),
+            Status::Refused { .. } => !well,
+            _ => true,
+        };
+        holds(just, name, || format!("node {i}, job {}: {:?}", id.short(), record.status))
     }
 
     /// What a node has signed it would sign again after looking at its own books.

@@ -9,7 +9,7 @@ use tacit_protocol::Message;
 use tacit_receipts::merkle::{MemTree, consistency_proof, leaf_hash, root};
 use tacit_receipts::receipt::next_link;
 use tacit_receipts::record::Role;
-use tacit_receipts::{AddCheckpoint, Attestation, Checkpoint, LogProof, Quantity, TileReader, UsageRecord};
+use tacit_receipts::{AddCheckpoint, Attestation, Checkpoint, LogProof, Quantity, Status, TileReader, UsageRecord};
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Attempt, Code, Fault, JobId, Seat};
 
@@ -230,6 +230,9 @@ impl World {
             ToNode::Attest { record, .. } if self.plays(COORDINATOR, Trick::AlterRecord) => {
                 *record = self.altered_record(record);
             }
+            ToNode::Attest { record, .. } if self.plays(COORDINATOR, Trick::AccuseAParty) => {
+                *record = self.accusing(record);
+            }
             ToNode::Cosign { request } if node % 2 == 1 && self.plays(COORDINATOR, Trick::ForkLog) => {
                 if let Some(forked) = self.forked(request) {
                     *request = Blob(forked);
@@ -297,6 +300,25 @@ impl World {
             Some(line) if self.dice.chance(700) => line.quantity = Quantity::Plain(9_999_999),
             _ => record.ended = record.ended.plus(1),
         }
+        Blob(tacit_crypto::cbor::encode(&record))
+    }
+
+    /// The record of an end that was none: a party has misbehaved, or has refused what it admitted.
+    fn accusing(&mut self, bytes: &Blob) -> Blob {
+        let Ok(mut record) = tacit_crypto::cbor::decode::<UsageRecord>(bytes) else { return bytes.clone() };
+        let seat = Some(Seat(self.dice.below(record.parties.len() as u64) as u16));
+        record.status = match self.dice.chance(700) {
+            true => Status::Aborted { code: Code::JobMisbehaved, step: None, seat },
+            false => Status::Refused { code: Code::RefusedPurpose, seat },
+        };
+        if matches!(record.status, Status::Refused { .. }) {
+            record.attempt = Attempt(0);
+        }
+        record.result = None;
+        record.lines.clear();
+        record.transcripts.clear();
+        record.disclosures.clear();
+        record.convictions.clear();
         Blob(tacit_crypto::cbor::encode(&record))
     }
 

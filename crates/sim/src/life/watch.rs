@@ -173,6 +173,7 @@ impl World {
                 self.a_repeated_request_gets_the_answer_of_the_first(i, request, answer)
             }
             (ToNode::Attest { job, record, evidence }, FromNode::Attested(bytes)) => {
+                self.no_party_is_accused_over_signatures_of_those_who_cannot_know(i, job, record)?;
                 self.an_attestation_is_of_what_the_node_observed(i, job, record, evidence)?;
                 self.attestation_chains_are_gap_free(i, bytes)?;
                 self.a_repeated_request_gets_the_answer_of_the_first(i, request, answer)

@@ -116,7 +116,7 @@ fn ended(out: &Out, leaf: u64, receipt: &JointReceipt) -> String {
     let end = match &record.status {
         Status::Ok => out.say("It gave a result", "已得出结果").to_owned(),
         Status::Aborted { code, .. } => format!("{} [{code}]", out.say("It ended without a result", "未得出结果")),
-        Status::Refused { code } => format!("{} [{code}]", out.say("It was refused", "已被拒绝")),
+        Status::Refused { code, .. } => format!("{} [{code}]", out.say("It was refused", "已被拒绝")),
     };
     format!(
         "{} {leaf}: {} {}{comma}{} {} {} {}{stop}{end}{stop}{} {}{stop}",

@@ -69,7 +69,7 @@ fn status(record: &UsageRecord) -> (&'static str, Option<Code>) {
     match &record.status {
         Status::Ok => ("ok", None),
         Status::Aborted { code, .. } => ("aborted", Some(*code)),
-        Status::Refused { code } => ("refused", Some(*code)),
+        Status::Refused { code, .. } => ("refused", Some(*code)),
     }
 }
 
