@@ -25,6 +25,7 @@ use crate::store::Change;
 const NAP_MAX: Duration = Duration::from_secs(10);
 
 /// What comes to a job's task.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are inputs")]
 pub(crate) enum Post {
     /// An input, and who waits until it is durable.
     Input(Input, Option<oneshot::Sender<()>>),

@@ -5,7 +5,7 @@ use tacit_crypto::{Statement, cbor, sha256};
 use tacit_governance::JobSpec;
 use tacit_protocol::Blame;
 use tacit_receipts::record::{
-    Disclosure, PartyEntry, Quantity, RECORD_VERSION, Role, Standing, Status, UsageLine, cardinality_bucket,
+    Audience, Disclosure, PartyEntry, Quantity, RECORD_VERSION, Role, Standing, Status, UsageLine, cardinality_bucket,
 };
 use tacit_receipts::{UsageRecord, Window};
 use tacit_types::{Attempt, Code, DatasetVersionId, Fault, Hash, Name, NodeId, Seat, Step, Unit, UnixMillis};
@@ -63,6 +63,37 @@ fn opened(spec: &JobSpec, finished: &Finished) -> Vec<(String, u64)> {
     }
 }
 
+/// What the job's plan lists as openings; nothing where there is no such plan here.
+fn listed(spec: &JobSpec) -> Vec<tacit_protocol::Disclosure> {
+    let plan = tacit_jobs::kind(&spec.kind).and_then(|kind| kind.plan(&spec.params, &tacit_jobs::Parts::of(spec)));
+    plan.map(|plan| plan.disclosures()).unwrap_or_default()
+}
+
+/// To whom the plan opens something. What a window opens is its recipient's, who signs the job.
+fn audience(job: &Statement<JobSpec>, listed: &[tacit_protocol::Disclosure], what: &str) -> Audience {
+    match listed.iter().find(|d| d.what == what).map(|d| d.to) {
+        Some(tacit_protocol::Audience::Nodes) => Audience::Seats,
+        Some(tacit_protocol::Audience::Recipient) | None => Audience::Party(job.signer()),
+    }
+}
+
+/// Checks that each opening of a record is one that the job's plan lists, to the audience that it has there, and no larger.
+fn check_disclosures(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
+    let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
+    let (spec, listed) = (own.job.body(), listed(own.job.body()));
+    for opened in &record.disclosures {
+        let to = audience(own.job, &listed, &opened.what);
+        if opened.to != to {
+            return wrong(format!("{} to {}, where the job opens it to {to}", opened.what, opened.to));
+        }
+        let most = listed.iter().find(|d| d.what == opened.what).map(|d| cardinality_bucket(d.cells_max));
+        if spec.asker.is_none() && most.is_none_or(|most| opened.cardinality > most) {
+            return wrong(format!("{} numbers of {}, which the job does not list", opened.cardinality, opened.what));
+        }
+    }
+    Ok(())
+}
+
 /// The role of a party: who asks brings nothing and receives, who deals brings nothing and computes.
 fn role(spec: &JobSpec, root: &NodeId) -> Role {
     match root {
@@ -95,6 +126,7 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
     let mut lines = Vec::new();
     let mut result = None;
     let mut disclosures = Vec::new();
+    let listed = listed(spec);
     let mut transcripts = Vec::new();
     let mut line = |unit: Unit, party: usize, quantity: u64| {
         lines.push(UsageLine {
@@ -130,7 +162,7 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
             .iter()
             .map(|(what, cells)| Disclosure {
                 what: what.clone(),
-                to: ended.job.signer(),
+                to: audience(ended.job, &listed, what),
                 cardinality: cardinality_bucket(*cells),
             })
             .collect();
@@ -211,7 +243,7 @@ pub fn check(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
     if record.version != RECORD_VERSION {
         return wrong(format!("version {}", record.version));
     }
-    if record.parties.windows(2).any(|pair| pair[0].party >= pair[1].party) {
+    if record.parties.iter().zip(record.parties.iter().skip(1)).any(|(a, b)| a.party >= b.party) {
         return wrong("parties out of the order of seats".into());
     }
     if record.origin != own.origin {
@@ -233,9 +265,7 @@ pub fn check(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
     if !record.privacy.is_empty() || record.algorithm.is_some() || record.transcripts != transcripts {
         return wrong("it states budgets, an algorithm or transcripts that no party has metered".into());
     }
-    if let Some(other) = record.disclosures.iter().find(|d| d.to != own.job.signer()) {
-        return wrong(format!("{} to {}, who is not the job's operator", other.what, other.to.short()));
-    }
+    check_disclosures(record, own)?;
     if record.ended > own.now.plus(tacit_governance::admission::CLOCK_SKEW_MAX_MS) {
         return wrong(format!("it ended at {}, in the future", record.ended));
     }
@@ -410,7 +440,7 @@ mod tests {
         let spec = JobSpec {
             version: 1,
             kind: "count/v1".into(),
-            params: Vec::new(),
+            params: tacit_jobs::kind("count/v1").unwrap().params(serde_json::json!({}), &Default::default()).unwrap(),
             contracts: vec![tacit_types::ContractId([1; 32])],
             providers: [1, 2, 3].map(provider).to_vec(),
             purpose: "test".into(),
@@ -486,6 +516,37 @@ mod tests {
         check_parties(record, job.body(), pinned)
     }
 
+    /// The nodes have the counts, the operator the result, and the record says so.
+    #[test]
+    fn an_opening_stands_with_the_audience_that_the_job_gives_it() {
+        let job = job();
+        let Finished::Ok { package, survivors, cells_in, payload_bytes, cells_out, cells_suppressed, .. } =
+            finished(Some(vec![1, 2, 3]))
+        else {
+            unreachable!("an attempt that ended well")
+        };
+        let opened = vec![("counts".into(), 2), ("result".into(), 2)];
+        let well = Finished::Ok { package, survivors, cells_in, payload_bytes, cells_out, cells_suppressed, opened };
+        let part = |n: u8| Part {
+            name: Name::new(&format!("p{n}")).unwrap(),
+            node: key(n + 100).id(),
+            root: key(n).id(),
+            standing: Standing::TookPart,
+            finished: Some(well.clone()),
+        };
+        let record = assemble(Ended {
+            job: &job,
+            origin: "log.example",
+            attempt: Attempt(1),
+            status: Status::Ok,
+            parties: [1, 2, 3].map(part).into(),
+            span: (NOW, NOW.plus(5)),
+            evidence: &[],
+        });
+        let said: Vec<(&str, Audience)> = record.disclosures.iter().map(|d| (d.what.as_str(), d.to)).collect();
+        assert_eq!(said, [("counts", Audience::Seats), ("result", Audience::Party(key(90).id()))]);
+    }
+
     /// Every place where a coordinator could write something else into the record of a job that ended well.
     #[test]
     fn a_node_attests_only_what_it_can_know() {
@@ -493,7 +554,7 @@ mod tests {
         let job = job();
         let good = record(&job);
         assert!(verdict(&job, &good).is_ok(), "{:?}", verdict(&job, &good));
-        let changes: [(&str, Change); 16] = [
+        let changes: [(&str, Change); 19] = [
             ("another's key", |r| {
                 r.parties.iter_mut().find(|p| p.party == key(101).id()).unwrap().party = key(66).id()
             }),
@@ -506,9 +567,15 @@ mod tests {
                 let entry = PartyEntry { party: key(66).id(), standing: Standing::Silent, ..r.parties[0].clone() };
                 r.parties.push(entry);
             }),
-            ("to another", |r| r.disclosures[0].to = key(66).id()),
+            ("to another", |r| r.disclosures[0].to = Audience::Party(key(66).id())),
+            ("to the operator", |r| r.disclosures[0].to = Audience::Party(key(90).id())),
+            ("another opening", |r| {
+                let to = Audience::Party(key(90).id());
+                r.disclosures.push(Disclosure { what: "rows".into(), to, cardinality: 1 });
+            }),
+            ("a larger opening", |r| r.disclosures[0].cardinality = 1 << 20),
             ("a disclosure to another", |r| {
-                let more = Disclosure { what: "rows".into(), to: key(66).id(), cardinality: 1 };
+                let more = Disclosure { what: "rows".into(), to: Audience::Party(key(66).id()), cardinality: 1 };
                 r.disclosures.push(more);
             }),
             ("an algorithm", |r| r.algorithm = Some(Hash([1; 32]))),
@@ -684,7 +751,7 @@ mod tests {
         let base = aborted(Code::JobPeerLost, Some(other));
         let changes: [(&str, Change); 7] = [
             ("an opening", |r| {
-                let to = r.parties[0].party;
+                let to = Audience::Party(r.parties[0].party);
                 r.disclosures.push(Disclosure { what: "rows".into(), to, cardinality: 1 });
             }),
             ("away", |r| r.parties.iter_mut().for_each(|p| p.standing = Standing::Dropped { step: Step::new(1, 1) })),

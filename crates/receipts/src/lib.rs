@@ -48,7 +48,9 @@ pub use money::{Ledger, Money};
 pub use note::{KeyKind, SignatureLine, SignedNote, VerifierKey};
 pub use proof::{Included, LogProof};
 pub use receipt::{Absent, Assembled, Attestation, JointReceipt, Promise, SeenCheckpoint, Verdict, assemble};
-pub use record::{Conviction, Disclosure, PartyEntry, Quantity, Role, Standing, Status, UsageLine, UsageRecord};
+pub use record::{
+    Audience, Conviction, Disclosure, PartyEntry, Quantity, Role, Standing, Status, UsageLine, UsageRecord,
+};
 pub use report::{Finding, Notice, Report, Scope, TrustSource};
 pub use tiles::{Edge, File, TileRead, TileReader};
 pub use verify::{Verifier, verify_bundle, verify_files, verify_single};

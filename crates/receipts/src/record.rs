@@ -256,10 +256,28 @@ pub struct Disclosure {
     pub what: String,
     /// To whom.
     #[n(2)]
-    pub to: NodeId,
+    pub to: Audience,
     /// How many values, rounded by [`cardinality_bucket`].
     #[n(3)]
     pub cardinality: u64,
+}
+
+/// To whom something was revealed: `bstr .size 32 / 0`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Audience {
+    /// The holder of a key: the operator who signed the job, whose recipient opens the result.
+    Party(NodeId),
+    /// Every party of the record that took part, while the job ran. Not in the first version.
+    Seats,
+}
+
+impl core::fmt::Display for Audience {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Audience::Party(key) => key.fmt(f),
+            Audience::Seats => f.write_str("parties"),
+        }
+    }
 }
 
 /// Rounds a count up to a power of two, so that a public receipt tells the order of magnitude alone.
@@ -311,6 +329,9 @@ impl UsageRecord {
         if self.disclosures.iter().any(|d| d.what.len() > DISCLOSURE_TEXT_BYTES_MAX) {
             return wrong(format!("a disclosure's text is over {DISCLOSURE_TEXT_BYTES_MAX} bytes"));
         }
+        if self.version == RECORD_VERSION_FIRST && self.disclosures.iter().any(|d| d.to == Audience::Seats) {
+            return wrong(format!("an audience that version {RECORD_VERSION_FIRST} does not have"));
+        }
         if self.ended < self.started {
             return wrong(format!("it ended at {} before it began at {}", self.ended, self.started));
         }
@@ -327,7 +348,7 @@ impl UsageRecord {
             return wrong(format!("convictions in version {RECORD_VERSION_FIRST}"));
         }
         let key = |c: &Conviction| (c.seat, c.offence.clone());
-        if self.convictions.windows(2).any(|pair| key(&pair[0]) >= key(&pair[1])) {
+        if self.convictions.iter().zip(self.convictions.iter().skip(1)).any(|(a, b)| key(a) >= key(b)) {
             return wrong("convictions out of order, or one twice".into());
         }
         for conviction in &self.convictions {
@@ -383,6 +404,31 @@ impl<'b, C> minicbor::Decode<'b, C> for Quantity {
         match d.datatype()? {
             Type::Bytes => Hash::decode(d, ctx).map(Quantity::Committed),
             _ => d.u64().map(Quantity::Plain),
+        }
+    }
+}
+
+impl<C> minicbor::Encode<C> for Audience {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        match self {
+            Audience::Party(key) => key.encode(e, ctx),
+            Audience::Seats => e.u8(0)?.ok(),
+        }
+    }
+}
+
+impl<'b, C> minicbor::Decode<'b, C> for Audience {
+    fn decode(d: &mut minicbor::Decoder<'b>, ctx: &mut C) -> Result<Self, minicbor::decode::Error> {
+        match d.datatype()? {
+            Type::Bytes => NodeId::decode(d, ctx).map(Audience::Party),
+            _ => match d.u8()? {
+                0 => Ok(Audience::Seats),
+                _ => Err(minicbor::decode::Error::message("an audience of no known code")),
+            },
         }
     }
 }

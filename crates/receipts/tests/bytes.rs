@@ -111,7 +111,7 @@ fn wordy(world: &mut World, bytes: usize) -> UsageRecord {
     let mut record = world.record(1);
     let (full, rest) = ((bytes - 100) / 200, (bytes - 100) % 200);
     let lengths = core::iter::repeat_n(200, full).chain([50, 50 + rest]);
-    let to = world.party(0).id();
+    let to = Audience::Party(world.party(0).id());
     record.disclosures = lengths.map(|n| Disclosure { what: "x".repeat(n), to, cardinality: 1 }).collect();
     record
 }
@@ -248,8 +248,20 @@ fn the_record_has_the_keys_of_its_grammar_and_a_fixed_digest() {
     assert_eq!(read, (1..=17).collect::<Vec<u64>>());
     assert_eq!(tacit_crypto::cbor::decode::<UsageRecord>(&bytes).unwrap(), record);
     assert_eq!(record.digest(), tacit_crypto::sha256(&bytes));
-    // The digest of this record is part of the format: a change to it breaks every signed receipt.
-    assert_eq!(record.digest().to_string(), "d5982828fb55a1c61a5f88b52dca1c038dcb7c4e748c552fd1890a53a861a10a");
+    // The digest of this record is part of the format: a change to it breaks every signed receipt. Version 2 can have
+    // convictions and audiences without a key; one that has neither differs in its version alone.
+    assert_eq!(record.digest().to_string(), "2c143a173500e42b3e570d28489bae4104cb01f6f7e2267160161f6f16f25d19");
+    let first = UsageRecord { version: record::RECORD_VERSION_FIRST, ..record.clone() };
+    assert_eq!(first.digest().to_string(), "d5982828fb55a1c61a5f88b52dca1c038dcb7c4e748c552fd1890a53a861a10a");
+    let evidence = Hash([9; 32]);
+    record.convictions = vec![Conviction { seat: Seat(1), offence: "equivocation".into(), evidence }];
+    record.disclosures[0].to = Audience::Seats;
+    let tail = tacit_crypto::cbor::encode(&record.convictions);
+    let expected = [&[0x81, 0xa3, 0x01, 0x01, 0x02, 0x6c][..], b"equivocation", &[0x03, 0x58, 0x20], &[9; 32]].concat();
+    assert_eq!(tail, expected);
+    assert!(tacit_crypto::cbor::encode(&record).ends_with(&[&[0x12][..], &expected].concat()), "field 18 is the last");
+    assert_eq!(tacit_crypto::cbor::encode(&Audience::Seats), [0]);
+    assert!(tacit_crypto::cbor::decode::<Audience>(&[1]).is_err());
     let committed = tacit_crypto::cbor::encode(&Quantity::Committed(Hash([1; 32])));
     assert_eq!((committed[0], committed[1], committed.len()), (0x58, 32, 34));
     assert_eq!(tacit_crypto::cbor::encode(&Quantity::Plain(5)), [5]);

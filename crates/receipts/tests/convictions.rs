@@ -4,8 +4,8 @@ mod common;
 
 use common::World;
 use tacit_crypto::cbor;
-use tacit_receipts::record::{CONVICTIONS_MAX, OFFENCE_BYTES_MAX, RECORD_VERSION_FIRST};
-use tacit_receipts::{Conviction, UsageRecord};
+use tacit_receipts::record::{CONVICTIONS_MAX, OFFENCE_BYTES_MAX, RECORD_VERSION, RECORD_VERSION_FIRST};
+use tacit_receipts::{Audience, Conviction, UsageRecord};
 use tacit_types::{Code, Hash, Seat};
 
 fn conviction(seat: u16, offence: &str) -> Conviction {
@@ -52,5 +52,11 @@ fn a_record_of_the_first_version_reads_as_before() {
     assert_eq!(cbor::decode::<UsageRecord>(&bytes).unwrap(), first);
     let convicting = UsageRecord { version: RECORD_VERSION_FIRST, ..with(vec![conviction(1, "a")]) };
     assert!(convicting.check().is_err(), "the first version has no convictions");
+    let mut to_all = first.clone();
+    to_all.disclosures[0].to = Audience::Seats;
+    assert!(to_all.check().is_err(), "nor an audience without a key");
+    let second = UsageRecord { version: RECORD_VERSION, ..to_all };
+    assert!(second.check().is_ok());
+    assert_eq!(cbor::decode::<UsageRecord>(&cbor::encode(&second)).unwrap(), second);
     assert!(UsageRecord { version: 3, ..first }.check().is_err());
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use tacit_crypto::{Body, Secret, SigningKey, Statement};
 use tacit_receipts::receipt::next_link;
-use tacit_receipts::record::{PrivacyCharge, RECORD_VERSION};
+use tacit_receipts::record::{Audience, PrivacyCharge, RECORD_VERSION};
 use tacit_receipts::*;
 use tacit_types::unit::Class;
 use tacit_types::*;
@@ -169,7 +169,11 @@ impl World {
             transcripts: Vec::new(),
             started,
             ended: self.now,
-            disclosures: vec![Disclosure { what: "sum of 4 groups".into(), to: self.party(0).id(), cardinality: 4 }],
+            disclosures: vec![Disclosure {
+                what: "sum of 4 groups".into(),
+                to: Audience::Party(self.party(0).id()),
+                cardinality: 4,
+            }],
             attempt: Attempt(1),
             convictions: Vec::new(),
         }

@@ -4,7 +4,7 @@
 use serde_json::json;
 use tacit_governance::SignedContract;
 use tacit_receipts::money::ledger::LineView;
-use tacit_receipts::{JointReceipt, Leaf, PartyEntry, Quantity, Role, Standing, Status};
+use tacit_receipts::{Audience, JointReceipt, Leaf, PartyEntry, Quantity, Role, Standing, Status};
 use tacit_types::unit::Class;
 use tacit_types::{Code, Fault, Hash};
 
@@ -77,7 +77,10 @@ fn say(out: &Out, books: &Books, known: &[SignedContract], leaf: u64, receipt: &
             out.say("What was revealed:", "披露内容："),
             d.what,
             out.say("to", "披露给"),
-            d.to,
+            match d.to {
+                Audience::Seats => out.say("every party that took part", "所有参与方").to_owned(),
+                Audience::Party(key) => key.to_string(),
+            },
             out.say("numbers at most:", "数值至多"),
             d.cardinality
         ));
