@@ -173,7 +173,8 @@ fn refusals_count_within_their_hours() {
     let mut world = world(1);
     for job in 10..15 {
         let mut record = world.record(job);
-        record.status = Status::Refused { code: if job == 10 { Code::RefusedQuota } else { Code::RefusedColumn } };
+        record.status =
+            Status::Refused { code: if job == 10 { Code::RefusedQuota } else { Code::RefusedColumn }, seat: None };
         (record.attempt, record.result) = (Attempt(0), None);
         world.close(record);
     }
@@ -211,7 +212,7 @@ fn a_use_after_revocation_or_outside_the_validity_is_an_alarm() {
 fn a_refused_job_is_no_use_after_revocation() {
     let mut world = world(1);
     let mut record = world.record(2);
-    record.status = Status::Refused { code: Code::RefusedContractRevoked };
+    record.status = Status::Refused { code: Code::RefusedContractRevoked, seat: None };
     (record.attempt, record.result) = (Attempt(0), None);
     world.close(record);
     let mut known = known(&world);

@@ -137,7 +137,7 @@ fn of_receipts(cases: &mut Cases) {
     cases.receipt("no statement at all", |w, _| w.append(b"no statement".to_vec()));
     cases.receipt("too large", |w, _| w.append(vec![0; 60_001]));
     cases.receipt("refused, and a party never answered", |w, mut r| {
-        r.status = Status::Refused { code: Code::RefusedQuota };
+        r.status = Status::Refused { code: Code::RefusedQuota, seat: None };
         (r.attempt, r.result) = (Attempt(0), None);
         r.parties[2].standing = Standing::Silent;
         let signed = [w.attest(0, &r), w.attest(1, &r)];
@@ -163,7 +163,7 @@ fn of_records(cases: &mut Cases) {
         ("an observer that nobody is", |r| r.lines[1].observers = vec![Seat(3)]),
         ("another class", |r| r.lines[1].class = unit::Class::C),
         ("a result without an attempt", |r| r.attempt = Attempt(0)),
-        ("an attempt of a refused job", |r| r.status = Status::Refused { code: Code::RefusedQuota }),
+        ("an attempt of a refused job", |r| r.status = Status::Refused { code: Code::RefusedQuota, seat: None }),
         ("a disclosure that is too long", |r| r.disclosures[0].what = "x".repeat(257)),
     ];
     for (name, alter) in wrong {

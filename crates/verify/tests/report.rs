@@ -24,7 +24,7 @@ fn shop() -> Shop {
     let (mut shop, plan) = Shop::with(3, |_| {});
     (1..=3).for_each(|job| _ = shop.job(job));
     let mut refused = shop.world.record(4);
-    refused.status = Status::Refused { code: Code::RefusedQuota };
+    refused.status = Status::Refused { code: Code::RefusedQuota, seat: None };
     (refused.attempt, refused.result) = (Attempt(0), None);
     shop.world.close(refused);
     shop.follow().unwrap();

@@ -132,7 +132,7 @@ fn take(
             match &record.status {
                 Status::Ok => found.ended[0] += 1,
                 Status::Aborted { .. } => found.ended[1] += 1,
-                Status::Refused { code } => {
+                Status::Refused { code, .. } => {
                     found.ended[2] += 1;
                     *found.refusals.entry(code.text()).or_default() += 1;
                 }

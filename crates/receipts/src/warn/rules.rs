@@ -7,7 +7,7 @@ use tacit_types::{ContractId, DatasetVersionId, UnixMillis};
 use super::watch::{Use, Watch, promise, rule_of};
 use super::{Alert, LINKS_MAX, Level, Rule, Terms};
 use crate::money::LeafRef;
-use crate::record::{Role, Status};
+use crate::record::{Audience, Role, Standing, Status};
 use crate::report::Report;
 
 const MINUTE: u64 = 60_000;
@@ -147,7 +147,7 @@ pub(super) fn refusals(watch: &Watch<'_>, found: &mut Vec<Alert>) {
         }
         let mut codes: BTreeMap<&str, u64> = BTreeMap::new();
         for one in &uses {
-            if let Status::Refused { code } = &one.record.status {
+            if let Status::Refused { code, .. } = &one.record.status {
                 *codes.entry(code.text()).or_default() += 1;
             }
         }
@@ -201,7 +201,12 @@ pub(super) fn borders(watch: &Watch<'_>, found: &mut Vec<Alert>) {
         let inputs: Vec<&String> =
             one.record.parties.iter().filter(|p| p.role == Role::Input).filter_map(|p| region(&p.party)).collect();
         let results = one.record.parties.iter().filter(|p| p.role == Role::Result).map(|p| p.party);
-        for to in one.record.disclosures.iter().map(|d| d.to).chain(results) {
+        let seats = || one.record.parties.iter().filter(|p| p.standing == Standing::TookPart).map(|p| p.party);
+        let shown = one.record.disclosures.iter().flat_map(|d| match d.to {
+            Audience::Party(key) => vec![key],
+            Audience::Seats => seats().collect(),
+        });
+        for to in shown.chain(results) {
             let Some(to) = region(&to) else { continue };
             for from in inputs.iter().filter(|from| country(from) != country(to)) {
                 let leaves = crossed.entry(((*from).clone(), to.clone())).or_default();

@@ -41,6 +41,7 @@ pub(crate) fn run(options: &Options) -> Report {
         ran.end = job.end(&opened, &ran);
     }
     Report {
+        convicted: Vec::new(),
         ends: vec![ran.end],
         coverage,
         violation,
