@@ -414,7 +414,7 @@ fn a_log_of_its_two_first_leaves_is_valid() {
 #[test]
 fn a_record_that_contradicts_itself_is_found() {
     let tamper: [fn(&mut UsageRecord); 9] = [
-        |r| r.version = 2,
+        |r| r.version = 3,
         |r| r.ended = UnixMillis(r.started.0 - 1),
         |r| r.lines[0].party = Seat(3),
         |r| r.lines[0].observers = vec![Seat(9)],
