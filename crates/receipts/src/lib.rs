@@ -53,5 +53,5 @@ pub use record::{
 };
 pub use report::{Finding, Notice, Report, Scope, TrustSource};
 pub use tiles::{Edge, File, TileRead, TileReader};
-pub use verify::{Verifier, verify_bundle, verify_files, verify_single};
+pub use verify::{Verifier, verify_bundle, verify_bundle_watched, verify_files, verify_files_watched, verify_single};
 pub use witness::{AddCheckpoint, Prepared, Seen, Witness, WitnessRefusal};

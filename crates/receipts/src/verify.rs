@@ -565,6 +565,18 @@ fn tally(unchecked: &mut BTreeMap<String, u64>, kind: &str) {
 /// `receipt.bundle` when the bytes are no bundle, or no trust is at hand. Everything that a readable
 /// bundle gets wrong is a finding of the report.
 pub fn verify_bundle(bytes: &[u8], trust: Option<&Trust>) -> Result<Report, Fault> {
+    verify_bundle_watched(bytes, trust, &mut |_, _| {})
+}
+
+/// As [`verify_bundle`]; tells `watch` after each leaf of a whole log how many are read, of how many.
+///
+/// # Errors
+/// Those of [`verify_bundle`].
+pub fn verify_bundle_watched(
+    bytes: &[u8],
+    trust: Option<&Trust>,
+    watch: &mut dyn FnMut(u64, u64),
+) -> Result<Report, Fault> {
     let bundle = Bundle::parse(bytes)?;
     let (trust, source) = match (trust, &bundle.trust) {
         (Some(own), _) => (own, TrustSource::Pinned),
@@ -587,7 +599,11 @@ pub fn verify_bundle(bytes: &[u8], trust: Option<&Trust>) -> Result<Report, Faul
     let mut report = if scope == Scope::SingleLeaves {
         verifier.finish_single(&bundle.checkpoint, &bundle.proven)
     } else {
-        bundle.leaves.iter().for_each(|leaf| verifier.leaf(leaf));
+        let size = bundle.leaves.len() as u64;
+        for (read, leaf) in (1..).zip(&bundle.leaves) {
+            verifier.leaf(leaf);
+            watch(read, size);
+        }
         let kept = bundle.kept.iter().map(|note| note.as_slice());
         verifier.finish(&bundle.checkpoint, kept, bundle.promises.iter().map(|promise| promise.as_slice()))
     };
@@ -616,6 +632,18 @@ pub fn verify_single(leaf: &[u8], proof: &LogProof, trust: &Trust, beside: &Besi
 /// `receipt.bundle` when there is no usable trust, `log.malformed` or `log.signature` when there is
 /// no checkpoint that the log signed: without one the size of the log is not known.
 pub fn verify_files(files: &dyn TileRead, trust: Option<&Trust>) -> Result<Report, Fault> {
+    verify_files_watched(files, trust, &mut |_, _| {})
+}
+
+/// As [`verify_files`]; tells `watch` after each leaf how many are read, of how many.
+///
+/// # Errors
+/// Those of [`verify_files`].
+pub fn verify_files_watched(
+    files: &dyn TileRead,
+    trust: Option<&Trust>,
+    watch: &mut dyn FnMut(u64, u64),
+) -> Result<Report, Fault> {
     let theirs;
     let (trust, source) = match trust {
         Some(own) => (own, TrustSource::Pinned),
@@ -631,8 +659,9 @@ pub fn verify_files(files: &dyn TileRead, trust: Option<&Trust>) -> Result<Repor
     let size = SignedCheckpoint::open(&note, &trust.log()?)?.checkpoint().size;
     let beside = |id: &StatementId| files.read(&beside_path(id));
     let mut verifier = Verifier::new(trust, source, Scope::WholeLog, &beside)?;
-    let read = TileReader::new(files, size).check(&mut |_, leaf| {
+    let read = TileReader::new(files, size).check(&mut |index, leaf| {
         verifier.leaf(&leaf);
+        watch(index.saturating_add(1), size);
         Ok(())
     });
     if let Err(fault) = read {

@@ -1,4 +1,4 @@
-//! A spinner on a terminal; nothing elsewhere.
+//! A spinner or a bar on a terminal; nothing elsewhere.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -21,6 +21,18 @@ impl Progress {
         bar.set_message(text.into());
         bar.enable_steady_tick(Duration::from_millis(100));
         Self(Some(bar))
+    }
+
+    /// So much is done, of so much: the spinner becomes a bar.
+    pub fn at(&self, done: u64, size: u64) {
+        let Some(bar) = &self.0 else { return };
+        if bar.length() != Some(size) {
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {bar:24} {pos}/{len} {elapsed}") {
+                bar.set_style(style);
+            }
+            bar.set_length(size);
+        }
+        bar.set_position(done);
     }
 
     /// Changes the text.

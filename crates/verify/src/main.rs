@@ -11,6 +11,7 @@
 
 mod files;
 mod page;
+mod progress;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -29,10 +30,12 @@ use tacit_receipts::note::NOTE_BYTES_MAX;
 use tacit_receipts::policy::{POLICY_BYTES_MAX, Policy};
 use tacit_receipts::proof::PROOF_BYTES_MAX;
 use tacit_receipts::{
-    Bundle, CallProof, Checkpoint, Leaf, LogProof, Money, Report, Trust, printed, request_hash, verify_bundle,
-    verify_files, verify_single,
+    Bundle, CallProof, Checkpoint, Leaf, LogProof, Money, Report, Trust, printed, request_hash, verify_bundle_watched,
+    verify_files_watched, verify_single,
 };
 use tacit_types::{Code, Fault, Hash, Lang, NodeId};
+
+use progress::Progress;
 
 /// Verifies the receipts of a Tacit log offline.
 #[derive(Parser, Debug)]
@@ -139,9 +142,11 @@ fn fork(args: &Args, notes: &[PathBuf]) -> Result<[Checkpoint; 2], Fault> {
 
 fn verify(args: &Args) -> Result<Report, Fault> {
     let trust = trust(args)?;
+    let mut progress = Progress::new(args.json, args.lang.into());
+    let watch = &mut |done, size| progress.at(done, size);
     match (&args.bundle, &args.dir) {
-        (_, Some(dir)) => verify_files(&files::Dir::open(dir)?, trust.as_ref()),
-        (Some(bundle), None) => verify_bundle(&files::read(bundle, BUNDLE_BYTES_MAX)?, trust.as_ref()),
+        (_, Some(dir)) => verify_files_watched(&files::Dir::open(dir)?, trust.as_ref(), watch),
+        (Some(bundle), None) => verify_bundle_watched(&files::read(bundle, BUNDLE_BYTES_MAX)?, trust.as_ref(), watch),
         (None, None) => Err(Fault::new(Code::ArgsInvalid, "a bundle or --dir is needed")),
     }
 }

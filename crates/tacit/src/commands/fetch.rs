@@ -10,6 +10,8 @@ use tacit_receipts::{Bundle, Leaf, MemTree, Trust, merkle};
 use tacit_types::{Code, Fault, StatementId};
 
 use crate::home::unexpected;
+use crate::output::Out;
+use crate::progress::Progress;
 
 /// Everything that a verifier reads of a log. Nothing in it is trusted.
 pub struct Fetched {
@@ -26,9 +28,10 @@ impl Fetched {
     ///
     /// # Errors
     /// `log.corrupt` when a leaf is not to be had, `receipt.unknown` when an attestation is not; those of the connection.
-    pub async fn all(client: &Client) -> Result<Self, Fault> {
-        let (checkpoint, leaves) = leaves(client).await?;
-        let beside = beside(client, &leaves).await?;
+    pub async fn all(client: &Client, out: &Out) -> Result<Self, Fault> {
+        let progress = Progress::new(out.json(), out.say("fetching the log", "正在获取日志"));
+        let (checkpoint, leaves) = leaves(client, &progress).await?;
+        let beside = beside(client, &leaves, &progress).await?;
         Ok(Self { checkpoint, leaves, beside })
     }
 
@@ -65,7 +68,7 @@ fn by_hash(leaf: &[u8]) -> BTreeSet<StatementId> {
 }
 
 /// All leaves that the newest cosigned checkpoint covers.
-async fn leaves(client: &Client) -> Result<(Vec<u8>, Vec<Vec<u8>>), Fault> {
+async fn leaves(client: &Client, progress: &Progress) -> Result<(Vec<u8>, Vec<Vec<u8>>), Fault> {
     let FromCoordinator::Checkpoint(checkpoint) = client.ask(&ToCoordinator::Checkpoint).await? else {
         return Err(unexpected());
     };
@@ -79,12 +82,17 @@ async fn leaves(client: &Client) -> Result<(Vec<u8>, Vec<Vec<u8>>), Fault> {
             return Err(Fault::new(Code::LogCorrupt, format!("leaf {} of {size} is not to be had", leaves.len())));
         }
         leaves.extend(page.into_iter().map(|b| b.0));
+        progress.at((leaves.len() as u64).min(size), size);
     }
     leaves.truncate(size as usize);
     Ok((checkpoint.0, leaves))
 }
 
-async fn beside(client: &Client, leaves: &[Vec<u8>]) -> Result<BTreeMap<StatementId, Vec<u8>>, Fault> {
+async fn beside(
+    client: &Client,
+    leaves: &[Vec<u8>],
+    progress: &Progress,
+) -> Result<BTreeMap<StatementId, Vec<u8>>, Fault> {
     let wanted: Vec<StatementId> = leaves.iter().flat_map(|leaf| by_hash(leaf)).collect();
     let (mut rest, mut found) = (wanted.as_slice(), BTreeMap::new());
     while let Some((page, _)) = rest.split_at_checked(rest.len().min(PAGE_MAX as usize)).filter(|(p, _)| !p.is_empty())
@@ -96,6 +104,7 @@ async fn beside(client: &Client, leaves: &[Vec<u8>]) -> Result<BTreeMap<Statemen
             return Err(unexpected());
         }
         rest = rest.get(statements.len()..).unwrap_or_default();
+        progress.at((wanted.len() - rest.len()) as u64, wanted.len() as u64);
         found.extend(statements.into_iter().map(|s| (StatementId(sha256(&s.0).0), s.0)));
     }
     Ok(found)

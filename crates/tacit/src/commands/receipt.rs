@@ -10,7 +10,7 @@ use tacit_receipts::merkle::{inclusion_proof, leaf_hash};
 use tacit_receipts::policy::Policy;
 use tacit_receipts::{
     Bundle, JointReceipt, Leaf, LogProof, MemTree, PartyKey, Quantity, Role, Standing, Status, Trust, UsageRecord,
-    cose, verify_bundle,
+    cose, verify_bundle_watched,
 };
 use tacit_types::{Code, Fault};
 
@@ -109,7 +109,7 @@ fn standing(standing: Standing) -> &'static str {
 }
 
 async fn list(client: &Client, out: &Out) -> Result<(), Fault> {
-    let Fetched { leaves, .. } = Fetched::all(client).await?;
+    let Fetched { leaves, .. } = Fetched::all(client, out).await?;
     let all = receipts(&leaves);
     let rows: Vec<Vec<String>> = all
         .iter()
@@ -165,7 +165,7 @@ pub fn page(out: &Out, file: &Path) -> Result<(), Fault> {
 }
 
 async fn show(client: &Client, out: &Out, wanted: &str) -> Result<(), Fault> {
-    let Fetched { leaves, .. } = Fetched::all(client).await?;
+    let Fetched { leaves, .. } = Fetched::all(client, out).await?;
     let all = receipts(&leaves);
     let (place, receipt) = find(&all, wanted)?;
     let record = &receipt.body().record;
@@ -245,14 +245,13 @@ pub(super) async fn trust(party: &Party, client: &Client) -> Result<Trust, Fault
     Ok(trust)
 }
 
-async fn bundle(party: &Party, client: &Client) -> Result<(Bundle, Trust), Fault> {
-    let (log, trust) = (Fetched::all(client).await?, trust(party, client).await?);
+async fn bundle(party: &Party, client: &Client, out: &Out) -> Result<(Bundle, Trust), Fault> {
+    let (log, trust) = (Fetched::all(client, out).await?, trust(party, client).await?);
     Ok((log.bundle(trust.clone()), trust))
 }
 
 async fn export(party: &Party, client: &Client, out: &Out, file: &Path, receipt: Option<&str>) -> Result<(), Fault> {
-    let progress = Progress::new(out.json(), out.say("fetching the log", "正在获取日志"));
-    let (log, trust) = (Fetched::all(client).await?, trust(party, client).await?);
+    let (log, trust) = (Fetched::all(client, out).await?, trust(party, client).await?);
     let bundle = match receipt {
         None => log.bundle(trust.clone()),
         Some(wanted) => {
@@ -261,7 +260,6 @@ async fn export(party: &Party, client: &Client, out: &Out, file: &Path, receipt:
             log.single(trust.clone(), place)?
         }
     };
-    drop(progress);
     write(file, &bundle.to_bytes())?;
     let count = bundle.leaves.len() + bundle.proven.len();
     out.text(format!("{}: {count} {}", file.display(), out.say("leaves", "个叶")));
@@ -292,7 +290,7 @@ async fn keys(
 
 /// Writes a receipt, and beside it the proof that witnesses stand behind.
 async fn export_proof(client: &Client, out: &Out, file: &Path, wanted: &str) -> Result<(), Fault> {
-    let Fetched { checkpoint, leaves, .. } = Fetched::all(client).await?;
+    let Fetched { checkpoint, leaves, .. } = Fetched::all(client, out).await?;
     let place = find(&receipts(&leaves), wanted)?.0;
     let mut tree = MemTree::default();
     leaves.iter().for_each(|leaf| tree.push(leaf_hash(leaf)));
@@ -311,7 +309,7 @@ async fn export_proof(client: &Client, out: &Out, file: &Path, wanted: &str) -> 
 
 /// Writes a receipt that carries its proof as a COSE receipt.
 async fn export_cose(client: &Client, out: &Out, file: &Path, wanted: &str) -> Result<(), Fault> {
-    let Fetched { leaves, .. } = Fetched::all(client).await?;
+    let Fetched { leaves, .. } = Fetched::all(client, out).await?;
     let place = find(&receipts(&leaves), wanted)?.0;
     let asked = client.ask(&ToCoordinator::CoseReceipt(place)).await?;
     let FromCoordinator::CoseReceipt(receipt) = asked else { return Err(unexpected()) };
@@ -334,14 +332,14 @@ fn verify_file(out: &Out, bundle: &Path, trust: Option<&Path>) -> Result<u8, Fau
 }
 
 async fn verify_log(party: &Party, client: &Client, out: &Out) -> Result<u8, Fault> {
-    let progress = Progress::new(out.json(), out.say("verifying", "正在验证"));
-    let (bundle, trust) = bundle(party, client).await?;
-    drop(progress);
+    let (bundle, trust) = bundle(party, client, out).await?;
     report(out, &bundle.to_bytes(), Some(&trust))
 }
 
 fn report(out: &Out, bundle: &[u8], trust: Option<&Trust>) -> Result<u8, Fault> {
-    let report = verify_bundle(bundle, trust)?;
+    let progress = Progress::new(out.json(), out.say("verifying", "正在验证"));
+    let report = verify_bundle_watched(bundle, trust, &mut |done, size| progress.at(done, size))?;
+    drop(progress);
     out.text(format!(
         "{}: {}  {}: {}",
         out.say("receipts", "凭证"),

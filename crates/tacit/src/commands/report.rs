@@ -37,9 +37,9 @@ pub async fn run(cli: &Cli, out: &Out, args: &ReportArgs) -> Result<(), Fault> {
     let party = Party::open(cli).await?;
     let client = party.connect().await?;
     let done = async {
-        let progress = Progress::new(out.json(), out.say("reading the log", "正在读取日志"));
-        let (log, trust) = (Fetched::all(&client).await?, trust(&party, &client).await?);
+        let (log, trust) = (Fetched::all(&client, out).await?, trust(&party, &client).await?);
         let bundle = log.bundle(trust.clone());
+        let progress = Progress::new(out.json(), out.say("making the report", "正在生成报告"));
         let page = printed::report(&bundle, &trust, from, until)?;
         drop(progress);
         write(&args.out, page.as_bytes())?;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tacit_receipts::bundle::{BUNDLE_BYTES_MAX, TRUST_BYTES_MAX};
 use tacit_receipts::warn::{Alert, Alerts, Known, Level, Terms, Thresholds, Watch};
-use tacit_receipts::{Bundle, Trust, verify_bundle};
+use tacit_receipts::{Bundle, Trust, verify_bundle_watched};
 use tacit_types::{Code, ContractId, Fault, Name, UnixMillis};
 
 use super::contract::contracts;
@@ -73,17 +73,18 @@ struct Log {
 /// Runs the command: 0 without an alert, [`WARNED`] with warnings, 6 with an alarm.
 pub async fn run(cli: &Cli, out: &Out, args: &WarnArgs) -> Result<u8, Fault> {
     let config = config(args.config.as_deref())?;
-    let progress = Progress::new(out.json(), out.say("reading the log", "正在读取日志"));
     let mut log = match (&args.bundle, &args.trust) {
         (Some(bundle), Some(trust)) => from_files(bundle, trust)?,
-        _ => from_coordinator(cli).await?,
+        _ => from_coordinator(cli, out).await?,
     };
     for revoked in &config.revoked {
         revoke(&mut log.contracts, id(&revoked.contract)?, parse_time(&revoked.at)?);
     }
     let promises = args.promise.iter().map(|path| read(path, PROMISE_BYTES_MAX)).collect::<Result<Vec<_>, _>>()?;
     log.bundle.promises = promises.iter().map(|p| p.clone().into()).collect();
-    let report = verify_bundle(&log.bundle.to_bytes(), Some(&log.trust))?;
+    let progress = Progress::new(out.json(), out.say("verifying the log", "正在验证日志"));
+    let report =
+        verify_bundle_watched(&log.bundle.to_bytes(), Some(&log.trust), &mut |done, size| progress.at(done, size))?;
     let known = Known {
         now: tacit_node::now(),
         thresholds: config.thresholds,
@@ -171,11 +172,11 @@ fn from_files(bundle: &Path, trust: &Path) -> Result<Log, Fault> {
     Ok(Log { bundle, trust: Trust::parse(&read(trust, TRUST_BYTES_MAX)?)?, contracts: Vec::new() })
 }
 
-async fn from_coordinator(cli: &Cli) -> Result<Log, Fault> {
+async fn from_coordinator(cli: &Cli, out: &Out) -> Result<Log, Fault> {
     let party = Party::open(cli).await?;
     let client = party.connect().await?;
     let done = async {
-        let (log, trust) = (Fetched::all(&client).await?, trust(&party, &client).await?);
+        let (log, trust) = (Fetched::all(&client, out).await?, trust(&party, &client).await?);
         // A regulator may not read contracts here: their terms are then not known.
         let signed = match contracts(&party, &client).await {
             Err(fault) if fault.code == Code::NetRefused => Vec::new(),

@@ -56,10 +56,8 @@ pub struct Books {
 impl Books {
     /// Fetches and verifies the log. What is wrong with it is said on standard error, and counts as a verifier counts it.
     pub async fn open(party: &Party, client: &Client, out: &Out) -> Result<Self, Fault> {
-        let progress = Progress::new(out.json(), out.say("reading the log", "正在读取日志"));
-        let (log, trust) = (Fetched::all(client).await?, receipt::trust(party, client).await?);
-        let (report, ledger, cases) = verify(&trust, &log)?;
-        drop(progress);
+        let (log, trust) = (Fetched::all(client, out).await?, receipt::trust(party, client).await?);
+        let (report, ledger, cases) = verify(out, &trust, &log)?;
         for finding in &report.faults {
             eprintln!("! {}", crate::output::plain(&finding.sentence(out.lang())));
         }
@@ -78,10 +76,14 @@ impl Books {
     }
 }
 
-fn verify(trust: &Trust, log: &Fetched) -> Result<(Report, Ledger, Cases), Fault> {
+fn verify(out: &Out, trust: &Trust, log: &Fetched) -> Result<(Report, Ledger, Cases), Fault> {
     let beside = |id: &StatementId| log.beside.get(id).cloned();
     let mut verifier = Verifier::new(trust, TrustSource::Pinned, Scope::WholeLog, &beside)?;
-    log.leaves.iter().for_each(|leaf| verifier.leaf(leaf));
+    let progress = Progress::new(out.json(), out.say("verifying the log", "正在验证日志"));
+    for (read, leaf) in (1..).zip(&log.leaves) {
+        verifier.leaf(leaf);
+        progress.at(read, log.leaves.len() as u64);
+    }
     Ok(verifier.finish_books(&log.checkpoint, [], []))
 }
 
