@@ -31,14 +31,18 @@ impl Progress {
             return;
         }
         (self.next, self.shown) = (Some(now + EVERY), true);
-        let percent = u128::from(done) * 100 / u128::from(size.max(1));
-        let word = match self.lang {
-            Lang::En => "leaves verified",
-            Lang::Zh => "个叶已验证",
-        };
         // why: a terminal that cannot be written to shows nothing; the verdict is not lost by it.
-        let _ = write!(std::io::stderr(), "\r{percent:>3}%  {done} / {size} {word}\x1b[K");
+        let _ = write!(std::io::stderr(), "\r{}\x1b[K", line(done, size, self.lang));
     }
+}
+
+fn line(done: u64, size: u64, lang: Lang) -> String {
+    let percent = u128::from(done) * 100 / u128::from(size.max(1));
+    let word = match lang {
+        Lang::En => "leaves verified",
+        Lang::Zh => "个叶已验证",
+    };
+    format!("{percent:>3}%  {done} / {size} {word}")
 }
 
 impl Drop for Progress {
@@ -47,5 +51,17 @@ impl Drop for Progress {
             // why: as above.
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_how_far_it_is() {
+        assert_eq!(line(1, 3, Lang::En), " 33%  1 / 3 leaves verified");
+        assert_eq!(line(u64::MAX, u64::MAX, Lang::Zh), format!("100%  {0} / {0} 个叶已验证", u64::MAX));
+        assert_eq!(line(0, 0, Lang::En), "  0%  0 / 0 leaves verified");
     }
 }
