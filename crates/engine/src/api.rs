@@ -3,6 +3,7 @@
 //! connection.
 
 use serde::{Deserialize, Serialize};
+use tacit_protocol::Blame;
 use tacit_types::wire::Blob;
 use tacit_types::{
     ContractId, DatasetVersionId, Fault, Hash, JobId, Name, NodeId, Seat, StatementId, Step, UnixMillis,
@@ -159,6 +160,9 @@ pub enum ToCoordinator {
     Beside(Vec<StatementId>),
     /// The COSE receipt of a leaf under the newest cosigned checkpoint.
     CoseReceipt(u64),
+    /// A node that ended a job's attempt well asks for its record, which it has not attested: `Done` where nothing of
+    /// this party is lacking.
+    Record(JobId),
 }
 
 /// What the close of a period has issued.
@@ -294,6 +298,13 @@ pub enum FromCoordinator {
     Beside(Vec<Blob>),
     /// A COSE receipt.
     CoseReceipt(Blob),
+    /// A record that lacks the caller's attestation.
+    Record {
+        /// The record, canonical CBOR.
+        record: Blob,
+        /// What shows its convictions.
+        evidence: Vec<Blame>,
+    },
 }
 
 /// An operator's signed order to cancel its job.

@@ -9,6 +9,7 @@ pub mod api;
 pub mod control;
 pub mod evidence;
 pub mod job;
+pub mod kept;
 pub mod record;
 pub mod session;
 pub mod worker;
@@ -19,4 +20,5 @@ pub use control::{
     ToNode,
 };
 pub use job::{Command, Input, Job, Late, Limits, Member};
+pub use kept::Kept;
 pub use worker::{Attested, Worker, WorkerContext, WorkerJob};

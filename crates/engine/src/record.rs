@@ -216,6 +216,8 @@ pub struct Own<'a> {
     pub attempt: Attempt,
     /// How that ended here.
     pub finished: Option<&'a Finished>,
+    /// Whether that is the end for which it voted, and it has not heard the verdict.
+    pub untold: bool,
     /// Whether its masked input has left it.
     pub input_sent: bool,
     /// Whether it admitted the job.

@@ -15,6 +15,7 @@ use tacit_types::{Attempt, Code, Fault, Hash, JobId, NodeId, StatementId, UnixMi
 
 use crate::control::{Finish, Finished, FromNode, Terminal};
 use crate::evidence::{self, Saw};
+use crate::kept::Kept;
 use crate::record::{self, Own};
 
 /// What a node keeps of a job for ever.
@@ -46,6 +47,12 @@ pub struct WorkerJob {
     pub receipt: Option<(u64, Blob, Blob)>,
     /// How the job ended.
     pub terminal: Option<Terminal>,
+    /// What this party will attest of the attempt that runs, once it has voted for its end.
+    pub kept: Option<Kept>,
+    /// Whether the last attempt ended here as it was kept, after a restart: the verdict was never heard.
+    pub untold: bool,
+    /// Whether the job has ended here, the last attempt well, and no record of it was attested.
+    pub owed: bool,
 }
 
 /// An attestation to be stored in one transaction with the issuer's chain.
@@ -142,6 +149,9 @@ impl WorkerJob {
             attested: None,
             receipt: None,
             terminal: None,
+            kept: None,
+            untold: false,
+            owed: false,
         }
     }
 
@@ -189,6 +199,7 @@ impl WorkerJob {
         self.saw = Saw::default();
         self.reported = true;
         self.release = None;
+        (self.kept, self.untold) = (None, false);
         Ok(())
     }
 
@@ -205,13 +216,14 @@ impl WorkerJob {
             self.finished = Some(finished);
             self.release = release.map(Blob).or(self.release.take());
             self.reported = false;
+            self.kept = None;
         }
     }
 
-    /// What a restarted node makes of an attempt that was running when it stopped.
+    /// What a restarted node makes of an attempt that was running when it stopped: the end for which it had voted, or none.
     pub fn burn(&mut self) -> bool {
-        let running = self.attempt > 0 && self.finished.is_none() && self.terminal.is_none();
-        if running {
+        let running = self.is_running();
+        if running && !self.resume() {
             self.finished = Some(Finished::Failed {
                 code: Code::JobPeerLost,
                 step: None,
@@ -242,6 +254,7 @@ impl WorkerJob {
         self.saw = Saw::default();
         self.release = None;
         self.reported = false;
+        (self.kept, self.untold) = (None, false);
         true
     }
 
@@ -252,7 +265,8 @@ impl WorkerJob {
     }
 
     /// Attests a record, or gives the attestation that was given for the same record before. A node
-    /// attests one record of a job that ended well, and no other record after it.
+    /// attests one record of a job that ended well, and no other record after it. Once the job has ended here it attests
+    /// a record with a result alone, and only where it has ended the attempt well.
     ///
     /// # Errors
     /// `receipt.record` when the record is not what this node metered.
@@ -274,7 +288,7 @@ impl WorkerJob {
                 Err(invalid("another record of this job was attested before"))
             };
         }
-        if self.terminal.is_some() {
+        if self.terminal.is_some() && !(self.owed && record.status == Status::Ok) {
             return Err(invalid("the job has ended here without it"));
         }
         let job = self.job()?;
@@ -292,6 +306,7 @@ impl WorkerJob {
                 admitted: self.admitted,
                 began: Some(self.began).filter(|at| at.0 > 0),
                 refusal: Statement::<Refusal>::verify(&self.answer).ok().map(|refusal| refusal.body().code),
+                untold: self.untold,
                 evidence,
                 saw: &self.saw,
                 now: context.now,
@@ -301,6 +316,9 @@ impl WorkerJob {
         let statement = Attestation::agreeing(&record, role, seen).sign(context.key, &record, context.now, link);
         let attested = Attested { seq: link.seq, id: statement.id() };
         self.attested = Some((digest, Blob(statement.bytes().to_vec())));
+        if self.owed {
+            self.forgive();
+        }
         let answer = FromNode::Attested(Blob(statement.bytes().to_vec()));
         Ok((answer, Some(attested)))
     }
@@ -358,9 +376,7 @@ impl WorkerJob {
 
     /// Takes the end of the job. The sealed result is the coordinator's to keep from now on.
     pub fn close(&mut self, terminal: Terminal) {
-        if let Some(Finished::Ok { package, .. }) = &mut self.finished {
-            *package = None;
-        }
+        self.settle_kept();
         self.terminal.get_or_insert(terminal);
         self.reported = true;
     }

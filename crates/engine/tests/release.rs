@@ -122,6 +122,9 @@ fn a_receipt_by_hash_is_complete_with_what_stands_beside_it() {
         attested: Some((record.digest(), Blob(attestations[1].bytes().to_vec()))),
         receipt: None,
         terminal: None,
+        kept: None,
+        untold: false,
+        owed: false,
     };
     let release = |beside: &[Blob]| held().release(&leaf, &proof, beside, &log, &quorum, &context);
     assert_eq!(release(&beside), Ok(FromNode::Released(Blob(vec![9]))));

@@ -189,17 +189,18 @@ async fn count(rows: u64, mut party: Party, context: JointContext) -> Result<Joi
         &release,
     )
     .await?;
-    let confirmed = session::confirm(&mut party, &context, 0, &outcome).await?;
-    if outcome.survivors != counted.survivors || !confirmed {
-        return Err(Abort::Local(Fault::new(Code::JobPeerLost, "a party was lost between counting and releasing")));
-    }
     let (out, suppressed) = (u64::from(passes), u64::from(!passes));
     let mut given = session::Given::default();
     [&mine, &release].into_iter().for_each(|vector| given.add(vector));
+    let output = session::output(outcome, given, out, suppressed)?;
+    let lost = || Abort::Local(Fault::new(Code::JobPeerLost, "a party was lost between counting and releasing"));
+    if output.survivors != counted.survivors || !session::confirm(&mut party, &context, 0, &output).await? {
+        return Err(lost());
+    }
     given.meter(&mut party)?;
     party.meter(Unit::CellOut, out)?;
     party.meter(Unit::CellSuppressed, suppressed)?;
-    session::output(outcome, given, out, suppressed)
+    Ok(output)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use core::future::Future;
 use core::pin::Pin;
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tacit_crypto::SealPublic;
 use tacit_governance::{
     AlignFacts, AttachmentRef, Cohort, ColumnKind, JobFacts, JobSpec, ModelDescriptor, ModelRef, OnlineFacts,
@@ -263,7 +264,7 @@ pub trait JointHalf: Send {
 }
 
 /// How a party's joint half ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct JointOutput {
     /// At the aggregator: the sealed result, opaque without the releases and the recipient's key.
     pub package: Option<Vec<u8>>,

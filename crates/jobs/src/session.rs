@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tacit_crypto::SealKey;
 use tacit_protocol::{Abort, Party};
 use tacit_secagg::{Blinded, Epoch, Outcome, Plan, Release, Vector};
@@ -204,9 +205,41 @@ pub fn is_input(step: Step) -> bool {
     step.round() > FIRST_ROUND && !is_confirmation(step) && phase_name(step) == phase
 }
 
-/// Makes this party's release durable and learns whether every survivor has done so: a result whose
-/// key a lost party still held could never be opened. `false` means that a survivor was lost, so the
-/// result must be made again without it; nobody hands out a release of this one.
+/// The label of a record of [`confirm`], which no record of a protocol below has.
+const VOTE_LABEL: &[u8] = b"tacit-vote/1/";
+
+/// Bytes of a sealed result that is made durable before the vote for it. Of a larger one the aggregator has nothing after a
+/// crash between its vote and its end, and the attempt fails.
+pub const VOTE_PACKAGE_BYTES_MAX: usize = 640 << 10;
+
+/// What a party makes durable around its vote, for its node to act on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Vote {
+    /// It is about to vote for this end: from now on the others may count on it.
+    For(JointOutput),
+    /// The result that it voted for is dropped.
+    Dropped,
+}
+
+impl Vote {
+    fn record(&self) -> Vec<u8> {
+        [VOTE_LABEL, &wire::encode(self)].concat()
+    }
+
+    /// Whether a record that a joint half had persisted is one of these.
+    pub fn is(record: &[u8]) -> bool {
+        record.starts_with(VOTE_LABEL)
+    }
+
+    /// Reads such a record; `None` for every other.
+    pub fn of(record: &[u8]) -> Option<Self> {
+        wire::decode_capped(record.strip_prefix(VOTE_LABEL)?, MESSAGE_BYTES_MAX).ok()
+    }
+}
+
+/// Makes what this party will attest durable, its release with it, and learns whether every survivor has done so: a
+/// result whose key a lost party still held could never be opened, nor its receipt be signed by all. `false` means that a
+/// survivor was lost, so the result must be made again without it; nobody hands out a release of this one.
 ///
 /// The aggregator decides for all, so that no two parties go different ways.
 ///
@@ -216,23 +249,32 @@ pub async fn confirm(
     party: &mut Party,
     context: &JointContext,
     attempt: u16,
-    outcome: &Outcome,
+    output: &JointOutput,
 ) -> Result<bool, Abort> {
     let (vote, verdict) = (Step::new(CONFIRM_ROUND + attempt, 1), Step::new(CONFIRM_ROUND + attempt, 2));
     party.progress(vote);
-    party.persist(wire::encode(&("release", attempt, &outcome.release))).await?;
-    let until = party.now().plus(context.step_ms);
-    if party.seat() != context.aggregator {
-        party.send(context.aggregator, vote, vec![1], until).await?;
-        // The aggregator waits for others as long as this party would, so the verdict may take twice that.
-        let answer = party.receive(context.aggregator, verdict, 1, until.plus(context.step_ms)).await?;
-        return Ok(answer == [1]);
+    if output.package.as_ref().is_none_or(|package| package.len() <= VOTE_PACKAGE_BYTES_MAX) {
+        party.persist(Vote::For(output.clone()).record()).await?;
     }
-    let others: Vec<Seat> = outcome.survivors.iter().copied().filter(|s| *s != party.seat()).collect();
-    let votes = party.gather(&others, vote, 1, until).await?;
-    let all = votes.missing.is_empty();
-    let heard: Vec<Seat> = votes.messages.keys().copied().collect();
-    party.broadcast(&heard, verdict, &[u8::from(all)], party.now().plus(context.step_ms)).await?;
+    let until = party.now().plus(context.step_ms);
+    if party.seat() == context.aggregator {
+        let others: Vec<Seat> = output.survivors.iter().copied().filter(|s| *s != party.seat()).collect();
+        let votes = party.gather(&others, vote, 1, until).await?;
+        let all = votes.missing.is_empty();
+        if !all {
+            // Before anyone hears of it: what is dropped for others must not be this party's end after a restart.
+            party.persist(Vote::Dropped.record()).await?;
+        }
+        let heard: Vec<Seat> = votes.messages.keys().copied().collect();
+        party.broadcast(&heard, verdict, &[u8::from(all)], party.now().plus(context.step_ms)).await?;
+        return Ok(all);
+    }
+    party.send(context.aggregator, vote, vec![1], until).await?;
+    // The aggregator waits for others as long as this party would, so the verdict may take twice that.
+    let all = party.receive(context.aggregator, verdict, 1, until.plus(context.step_ms)).await? == [1];
+    if !all {
+        party.persist(Vote::Dropped.record()).await?;
+    }
     Ok(all)
 }
 

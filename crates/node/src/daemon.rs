@@ -247,13 +247,20 @@ impl Inner {
         }
     }
 
-    /// After a restart, every attempt that was running is over.
+    /// After a restart, every attempt that was running is over: as this node had voted, or without an end.
     async fn burn(&self) -> Result<(), Fault> {
         for id in self.store.open_ids().await? {
             let mut tx = self.store.begin().await?;
             let Some(mut job) = tx.job(&id).await? else { continue };
             if job.burn() {
-                tracing::warn!(job = %id.short(), "an attempt was running when the node stopped; it is burned");
+                match job.untold {
+                    true => {
+                        tracing::warn!(job = %id.short(), "the node stopped after its vote; the end that it voted for stands")
+                    }
+                    false => {
+                        tracing::warn!(job = %id.short(), "an attempt was running when the node stopped; it is burned")
+                    }
+                }
                 tx.put_job(&id, &job).await?;
                 tx.forget_records(&id).await?;
                 tx.commit().await?;
@@ -334,8 +341,49 @@ impl Inner {
         let mut pause = HAND_IN_PAUSE;
         loop {
             tokio::time::sleep(pause).await;
-            pause = if self.hand_in().await { HAND_IN_PAUSE } else { (pause * 2).min(HAND_IN_PAUSE_MAX) };
+            let all = self.attest_late().await & self.hand_in().await;
+            pause = if all { HAND_IN_PAUSE } else { (pause * 2).min(HAND_IN_PAUSE_MAX) };
         }
+    }
+
+    /// Attests records of jobs that have ended without it, though it ended the attempt well: it was away when it would have
+    /// been asked. Whether none is left.
+    async fn attest_late(&self) -> bool {
+        let Some(connection) = self.to_coordinator.borrow().clone() else { return true };
+        let Ok(owed) = self.store.owed().await else { return false };
+        let mut all = true;
+        for id in owed {
+            let answer = client::ask(&connection, &self.ledger, &ToCoordinator::Record(id)).await;
+            let settled = match answer {
+                Ok(FromCoordinator::Record { record, evidence }) => {
+                    match self.attest(&id, &record, &evidence).await {
+                        // It would say the same of this record whenever it is asked.
+                        Err(fault) if !passes(fault.code) => {
+                            tracing::error!(%fault, job = %id.short(), "a record with a result is not attested");
+                            self.forgive(&id).await
+                        }
+                        done => done.map(|_| tracing::info!(job = %id.short(), "attested late")),
+                    }
+                }
+                Ok(_) => self.forgive(&id).await,
+                Err(fault) if fault.code == Code::JobUnknown => self.forgive(&id).await,
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = settled {
+                tracing::debug!(job = %id.short(), %fault, "a record was not attested yet");
+                all = false;
+            }
+        }
+        all
+    }
+
+    /// There is nothing to attest of a job that has ended.
+    async fn forgive(&self, id: &JobId) -> Result<(), Fault> {
+        let mut tx = self.store.begin().await?;
+        let Some(mut job) = tx.job(id).await? else { return Ok(()) };
+        job.forgive();
+        tx.put_job(id, &job).await?;
+        tx.commit().await
     }
 
     /// Brings attestations to the log that their receipts were closed without, or whose answer was lost. Whether
@@ -455,6 +503,11 @@ impl Inner {
         tx.put_job(id, &job).await?;
         tx.commit().await
     }
+}
+
+/// Whether what kept a record from being attested lies with this node's disk and may pass.
+fn passes(code: Code) -> bool {
+    code.text().starts_with("store.")
 }
 
 async fn serve(inner: Arc<Inner>, mut events: Events, mut stopped: watch::Receiver<bool>) {

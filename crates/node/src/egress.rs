@@ -132,7 +132,10 @@ fn kind_of_request(request: &ToCoordinator) -> (JobId, &'static str) {
         ToCoordinator::Cancel(_) => (NO_JOB, "cancellation"),
         ToCoordinator::Deposit { .. } => (NO_JOB, "sealed bytes"),
         ToCoordinator::Say(_) | ToCoordinator::ClosePeriod { .. } => (NO_JOB, "statements"),
-        ToCoordinator::Job(job) | ToCoordinator::Watch { job, .. } | ToCoordinator::Result(job) => (*job, "questions"),
+        ToCoordinator::Job(job)
+        | ToCoordinator::Watch { job, .. }
+        | ToCoordinator::Result(job)
+        | ToCoordinator::Record(job) => (*job, "questions"),
         ToCoordinator::Invitation { .. }
         | ToCoordinator::Invite { .. }
         | ToCoordinator::Roster

@@ -10,6 +10,7 @@ use tacit_engine::evidence::Saw;
 use tacit_engine::session::Session;
 use tacit_governance::JobSpec;
 use tacit_jobs::score::online::host::{Tell, hear};
+use tacit_jobs::session::Vote;
 use tacit_jobs::{JointContext, JointHalf, JointOutput, Material, Plan};
 use tacit_net::Address;
 use tacit_net::mesh::Keep;
@@ -31,6 +32,7 @@ use crate::peers::FRAMES_PER_SEAT_MAX;
 use crate::store::WindowRow;
 
 mod links;
+mod vote;
 
 use links::{AbortOnDrop, Arrived, Writer, finish_links, open_link, take_streams};
 
@@ -424,6 +426,9 @@ impl AttemptRun {
                 let effects =
                     if self.aligns { align::apart(|| machine.step(now, event)) } else { machine.step(now, event) };
                 self.ahead.want(machine.hash_ahead());
+                if effects.iter().any(|e| matches!(e, Effect::Persist { record, .. } if Vote::is(record))) {
+                    self.usage = machine.usage();
+                }
                 self.carry_out(effects, &mut writers, &mut pending, &mut timer).await?;
             }
             if self.ledger_written.elapsed() >= LEDGER_PAUSE {
@@ -481,9 +486,10 @@ impl AttemptRun {
                 Effect::SetTimer(at) => *timer = Some(at),
                 Effect::Persist { ticket, record } => {
                     let StreamHeader { job, attempt } = self.header;
-                    match align::is_state(&record) {
-                        true => align::put_state(&self.inner.home, &job, &record)?,
-                        false => self.inner.store.put_record(&job, attempt.0, ticket, &record).await?,
+                    match (Vote::of(&record), align::is_state(&record)) {
+                        (Some(vote), _) => self.vote(vote).await?,
+                        (None, true) => align::put_state(&self.inner.home, &job, &record)?,
+                        (None, false) => self.inner.store.put_record(&job, attempt.0, ticket, &record).await?,
                     }
                     pending.push(Event::Persisted { ticket });
                 }

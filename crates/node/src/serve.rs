@@ -307,7 +307,7 @@ impl Inner {
         }
     }
 
-    async fn attest(&self, id: &JobId, bytes: &[u8], evidence: &[Blame]) -> Result<FromNode, Fault> {
+    pub(crate) async fn attest(&self, id: &JobId, bytes: &[u8], evidence: &[Blame]) -> Result<FromNode, Fault> {
         let now = crate::now();
         let seen = self.witnesses.seen().await.map(|seen| SeenCheckpoint { size: seen.size, root: seen.root });
         let parties = self.store.parties().await?;

@@ -512,10 +512,11 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database.
     pub async fn put_job(&mut self, id: &JobId, job: &WorkerJob) -> Result<()> {
-        sqlx::query("UPDATE jobs SET state = ?, open = ?, reported = ? WHERE id = ?")
+        sqlx::query("UPDATE jobs SET state = ?, open = ?, reported = ?, owed = ? WHERE id = ?")
             .bind(wire::encode(job))
             .bind(i64::from(job.terminal.is_none()))
             .bind(i64::from(job.reported))
+            .bind(i64::from(job.owed))
             .bind(id.0.as_slice())
             .execute(&mut *self.0)
             .await

@@ -14,6 +14,22 @@ use crate::log::{AppendRequest, Content};
 use crate::roster::Party;
 use crate::store::Change;
 
+/// The record of a job that is over and has a result, if this party took part in it and has not attested it.
+///
+/// # Errors
+/// `job.not_finished` while the job is open, `job.unknown`.
+pub(super) async fn record(shared: &Arc<Shared>, party: &Party, id: &JobId) -> Result<FromCoordinator, Fault> {
+    if shared.jobs.get(id).is_some() {
+        return Err(Fault::new(Code::JobNotFinished, format!("job {}", id.short())));
+    }
+    let unknown = || Fault::new(Code::JobUnknown, format!("job {}", id.short()));
+    let job = shared.store.job(id).await?.ok_or_else(unknown)?;
+    Ok(match job.lacks(&party.row.node) {
+        Some((record, evidence)) => FromCoordinator::Record { record, evidence },
+        None => FromCoordinator::Done,
+    })
+}
+
 /// Takes an attestation that its party has not seen in the log. The answer comes once it is in a published
 /// checkpoint; until then the party hands it in again.
 ///

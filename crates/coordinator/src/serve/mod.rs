@@ -103,7 +103,7 @@ fn allowed(request: &ToCoordinator, role: PartyRole) -> bool {
     use ToCoordinator as To;
     let roles: &[PartyRole] = match request {
         To::Invitation { .. } | To::Enrol { .. } => &[],
-        To::Register { .. } | To::Report(_) | To::Attested { .. } | To::Progress { .. } => &[Partner],
+        To::Register { .. } | To::Report(_) | To::Attested { .. } | To::Progress { .. } | To::Record(_) => &[Partner],
         To::Deposit { .. } | To::Fetch { .. } => &[Partner, Operator],
         // A node submits windows, in which it has the recipient's seat, and jobs in which it has none.
         To::Submit { .. } | To::Plan { .. } | To::Cancel(_) | To::Result(_) => &[Partner, Operator],
@@ -154,6 +154,7 @@ async fn answer(
         (ToCoordinator::Attested { job, attestation }, Caller::Party(party)) => {
             late::attested(shared, &party, &job, attestation).await
         }
+        (ToCoordinator::Record(job), Caller::Party(party)) => late::record(shared, &party, &job).await,
         (ToCoordinator::Progress { job, step }, Caller::Party(party)) => {
             jobs::progress(shared, &party, &job, step).await
         }
@@ -227,6 +228,7 @@ mod tests {
             (ToCoordinator::Say(Blob::default()), "por"),
             (ToCoordinator::ClosePeriod { until: tacit_types::UnixMillis(0) }, "c"),
             (ToCoordinator::CoseReceipt(0), "porc"),
+            (ToCoordinator::Record(id), "p"),
         ]
     }
 

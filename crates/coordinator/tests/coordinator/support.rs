@@ -580,6 +580,9 @@ impl Inner {
             attested: None,
             receipt: None,
             terminal: None,
+            kept: None,
+            untold: false,
+            owed: false,
         }
     }
 

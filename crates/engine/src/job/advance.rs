@@ -123,10 +123,15 @@ impl Job {
             Some(seats) => order.iter().position(|o| *o == i).is_some_and(|seat| seats.contains(&Seat(seat as u16))),
             None => true,
         };
-        let any_failed = self.parties.iter().any(|p| matches!(p.finished, Some(Finished::Failed { .. })));
+        let failed = |p: &PartyState| matches!(p.finished, Some(Finished::Failed { .. }));
+        let any_failed = self.parties.iter().any(failed);
+        // There is a result only once all of those in it have voted, and each of them has kept what it reports of it.
+        let all_voted = survivors.is_some()
+            && !self.asked_online()
+            && !self.parties.iter().enumerate().any(|(i, p)| needed(i) && failed(p));
         // One that is away may come back and say that its input has not left it: then all of them try again.
         let away_too_long = |p: &PartyState| match p.lost_at {
-            Some(at) if self.may_repeat(now) => now >= at.plus(self.limits.settle_ms),
+            Some(at) if self.may_repeat(now) || all_voted => now >= at.plus(self.limits.settle_ms),
             Some(_) => lost(p) || (any_failed && survivors.is_none()),
             None => false,
         };

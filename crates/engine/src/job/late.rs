@@ -18,6 +18,15 @@ pub enum Late {
 }
 
 impl Job {
+    /// The record of a job that is over, with what shows its convictions, for a party that took part in a result and whose
+    /// attestation it lacks; `None` for every other.
+    pub fn lacks(&self, node: &NodeId) -> Option<(Blob, Vec<Blame>)> {
+        let p = self.parties.iter().find(|p| p.member.node == *node)?;
+        let with_result = self.receipt.is_some() && self.record()?.status == Status::Ok;
+        let lacks = self.is_over() && with_result && p.attestation.is_none() && self.must_attest(p);
+        Some((self.record.clone().filter(|_| lacks)?, self.evidence.clone()))
+    }
+
     /// Takes a late attestation of a job that is over. One party's word counts once: a second statement of
     /// the same party is refused. The driver stores the value before it acts on the answer.
     ///

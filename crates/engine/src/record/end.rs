@@ -44,7 +44,7 @@ pub(super) fn check(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>) -> 
         Status::Aborted { code, step, seat } => {
             named(record, *code, *seat, own.finished.filter(|_| same))?;
             let own_end = own.finished.filter(|_| same);
-            aborted((*code, *step), seat.is_some() && *seat == me, own_end)
+            aborted((*code, *step), seat.is_some() && *seat == me, own_end, own.untold)
         }
         Status::Refused { code, seat } => refused(*code, *seat, me, own),
         Status::Ok => Ok(()),
@@ -65,10 +65,13 @@ fn named(record: &UsageRecord, code: Code, seat: Option<Seat>, own: Option<&Fini
     }
 }
 
-fn aborted((code, step): (Code, Option<Step>), me: bool, own: Option<&Finished>) -> Result<(), Fault> {
+fn aborted((code, step): (Code, Option<Step>), me: bool, own: Option<&Finished>, untold: bool) -> Result<(), Fault> {
     let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
     match own {
-        Some(Finished::Ok { .. }) if me => wrong(format!("this party is named for {code}, and ended well")),
+        // Whose vote, or whose hearing of the verdict, was lost is a loss to the others.
+        Some(Finished::Ok { .. }) if me && !(untold && is_loss(code) && others_can_cause(code)) => {
+            wrong(format!("this party is named for {code}, and ended well"))
+        }
         Some(Finished::Ok { .. }) if !others_can_cause(code) => {
             wrong(format!("it ended by {code}, and well at this party, which no other could cause"))
         }

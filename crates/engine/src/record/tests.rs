@@ -95,6 +95,7 @@ fn verdict(job: &Statement<JobSpec>, record: &UsageRecord) -> Result<(), Fault> 
         refusal: None,
         began: Some(NOW),
         evidence: &[],
+        untold: false,
         saw: &Saw::default(),
         now: NOW.plus(9),
     };
@@ -218,6 +219,7 @@ fn the_number_of_an_attempt_is_checked() {
             refusal: (!admitted).then_some(Code::RefusedQuota),
             began: None,
             evidence: &[],
+            untold: false,
             saw: &Saw::default(),
             now: NOW.plus(9),
         };
@@ -279,6 +281,7 @@ fn a_node_attests_no_end_that_its_own_contradicts() {
             refusal,
             began: finished.map(|_| NOW),
             evidence: &[],
+            untold: false,
             saw: &Saw::default(),
             now: NOW.plus(9),
         };

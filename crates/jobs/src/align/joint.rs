@@ -154,12 +154,12 @@ async fn align(
         }
         Outcome::Cardinality(_) | Outcome::Nothing => {}
     }
-    let query = list.context("tacit-align/1/done");
-    let output = hand(&mut party, &context, result(1), query, vec![1], (offered, matched)).await?;
+    // Before this party votes: once it has, the job may succeed without it. What a job finds that does not is removed.
     if matches!(outcome, Outcome::Set(_) | Outcome::Spine(_)) {
         list.desk.keep.done(kept)?;
     }
-    Ok(output)
+    let query = list.context("tacit-align/1/done");
+    hand(&mut party, &context, result(1), query, vec![1], (offered, matched)).await
 }
 
 /// How many keys all parties offer together: what the job is metered by, the same number at every party. Each party learns
@@ -204,12 +204,13 @@ pub(super) async fn hand(
         disclosure,
     };
     let outcome = tacit_secagg::collect(party, &plan, &Vector::W64(cells)).await?;
-    if !session::confirm(party, context, 0, &outcome).await? {
+    let given = Given { cells: offered, bytes: offered.saturating_mul(32) };
+    let output = session::output(outcome, given, matched, 0)?;
+    if !session::confirm(party, context, 0, &output).await? {
         return Err(Abort::Local(Fault::new(Code::JobPeerLost, "a party was lost before its release was durable")));
     }
-    let given = Given { cells: offered, bytes: offered.saturating_mul(32) };
     given.meter(party)?;
     party.meter(Unit::CellOut, matched)?;
     party.meter(Unit::CellSuppressed, 0)?;
-    session::output(outcome, given, matched, 0)
+    Ok(output)
 }

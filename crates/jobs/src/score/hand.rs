@@ -34,11 +34,12 @@ pub(super) async fn over(
     let mut given = Given::default();
     given.add(&vector);
     let outcome = tacit_secagg::collect(&mut party, &plan, &vector).await?;
-    if !session::confirm(&mut party, context, 0, &outcome).await? {
+    let output = session::output(outcome, given, params.rows, 0)?;
+    if !session::confirm(&mut party, context, 0, &output).await? {
         return Err(Abort::Local(Fault::new(Code::JobPeerLost, "a party was lost before its release was durable")));
     }
     given.meter(&mut party)?;
     party.meter(Unit::CellOut, params.rows)?;
     party.meter(Unit::CellSuppressed, 0)?;
-    session::output(outcome, given, params.rows, 0)
+    Ok(output)
 }

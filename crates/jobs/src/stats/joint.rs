@@ -66,15 +66,18 @@ impl Run {
         let outcome = self.sum(query, &release, delivery).await?;
         let again = u16::from(self.retried);
         self.retried = true;
-        let confirmed = session::confirm(&mut self.party, &self.context, again, &outcome).await?;
-        if outcome.survivors != counted.survivors || !confirmed {
+        let (cells_out, cells_suppressed) = mask.tally();
+        let output = session::output(outcome, self.given, cells_out, cells_suppressed)?;
+        // Nobody votes for a sum over others than those for whom the floor was checked.
+        if output.survivors != counted.survivors
+            || !session::confirm(&mut self.party, &self.context, again, &output).await?
+        {
             return Ok(None);
         }
-        let (cells_out, cells_suppressed) = mask.tally();
         self.given.meter(&mut self.party)?;
         self.party.meter(Unit::CellOut, cells_out)?;
         self.party.meter(Unit::CellSuppressed, cells_suppressed)?;
-        session::output(outcome, self.given, cells_out, cells_suppressed).map(Some)
+        Ok(Some(output))
     }
 
     async fn sum(&mut self, query: Hash, input: &Vector, delivery: Delivery) -> Result<Outcome, Abort> {

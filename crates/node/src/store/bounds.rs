@@ -17,6 +17,8 @@ pub const EGRESS_ROWS_MAX: i64 = 100_000;
 pub const EXPIRED_KEPT_MS: u64 = 86_400_000;
 /// Reports that are read at once for delivery.
 const REPORTS_AT_ONCE: i64 = 64;
+/// Records that are asked for at once.
+const OWED_AT_ONCE: i64 = 64;
 
 impl Tx<'_> {
     /// Whether one more refusal is kept. Makes room first, by what has expired.
@@ -104,6 +106,15 @@ impl Store {
     /// Those of the database.
     pub async fn unreported(&self) -> Result<Vec<JobId>> {
         self.ids("SELECT id FROM jobs WHERE reported = 0 AND open = 1 ORDER BY seen_at LIMIT ?", REPORTS_AT_ONCE).await
+    }
+
+    /// Ids of jobs that have ended here without this node's attestation, though it ended the last attempt well; oldest
+    /// first, some at a time.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn owed(&self) -> Result<Vec<JobId>> {
+        self.ids("SELECT id FROM jobs WHERE owed = 1 ORDER BY seen_at LIMIT ?", OWED_AT_ONCE).await
     }
 
     async fn ids(&self, sql: &'static str, limit: i64) -> Result<Vec<JobId>> {
