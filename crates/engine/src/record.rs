@@ -306,6 +306,12 @@ fn check_attempt(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
     }
 }
 
+/// Whether a record ends further ahead of this clock than a clock may be wrong. It may be attested later.
+pub fn is_ahead(record: &[u8], now: UnixMillis) -> bool {
+    let ahead = |record: UsageRecord| record.ended > now.plus(tacit_governance::admission::CLOCK_SKEW_MAX_MS);
+    cbor::decode(record).is_ok_and(ahead)
+}
+
 /// Checks that a record's parties are those of the job, each under the key that this node has
 /// pinned for it and with its dataset. Otherwise a coordinator could put keys of its own in their places,
 /// attest for them, and call the receipt complete. `node_of` gives the pinned node key of a root.

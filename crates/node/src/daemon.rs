@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tacit_engine::{FromCoordinator, LogInfo, ToCoordinator, WorkerContext};
+use tacit_engine::{FromCoordinator, LogInfo, ToCoordinator, WorkerContext, record};
 use tacit_net::mesh::{Event, Events, Keep};
 use tacit_net::{Address, Config as NetConfig, Connection, Endpoint, Identity, Incoming, Mesh};
 use tacit_receipts::VerifierKey;
@@ -355,6 +355,9 @@ impl Inner {
         for id in owed {
             let answer = client::ask(&connection, &self.ledger, &ToCoordinator::Record(id)).await;
             let settled = match answer {
+                Ok(FromCoordinator::Record { record, .. }) if record::is_ahead(&record, crate::now()) => {
+                    Err(Fault::new(Code::ClockSkew, "the record ends in the future"))
+                }
                 Ok(FromCoordinator::Record { record, evidence }) => {
                     match self.attest(&id, &record, &evidence).await {
                         // It would say the same of this record whenever it is asked.

@@ -79,6 +79,10 @@ pub enum Bug {
     ForgetToAsk,
     /// A restarted node has forgotten what it signed and did not see in the log.
     ForgetAttestation,
+    /// A restarted node has forgotten what it voted for.
+    ForgetVote,
+    /// A node that was away when it would have been asked asks for no record.
+    ForgetOwed,
     /// The coordinator acknowledges a late attestation and drops it.
     DropLate,
     /// A node begins an attempt at a job that it has not admitted.
@@ -145,6 +149,8 @@ impl Bug {
         Bug::ForgetToAsk,
         Bug::ForgetAttestation,
         Bug::DropLate,
+        Bug::ForgetVote,
+        Bug::ForgetOwed,
     ];
 
     /// Those of verified scores.

@@ -16,13 +16,21 @@ pub const IDLE_MS: u64 = 3_000;
 const COORDINATOR_CHAPTERS: &[&str] =
     &["admitting", "reserving", "running", "settling", "settling", "log", "log", "succeeded", "failed"];
 /// Chapters of a node's life: the request that it answers, or the attempt that it runs.
-const NODE_CHAPTERS: &[&str] =
-    &["admit", "start", "attempt", "attempt", "attest", "attest", "cosign", "cosign", "logged", "close", "report"];
+const NODE_CHAPTERS: &[&str] = &[
+    "admit", "start", "attempt", "attempt", "vote", "attest", "attest", "cosign", "cosign", "logged", "close", "report",
+];
 
 /// Short moments of a job's life at which much hangs on what was stored: whether it is the coordinator
 /// that dies, in which chapter, at which effect at the latest.
-const MOMENTS: &[(bool, &str, u64)] =
-    &[(false, "attest", 3), (false, "attest", 3), (true, "log", 12), (true, "log", 12), (false, "attempt", 40)];
+const MOMENTS: &[(bool, &str, u64)] = &[
+    (false, "attest", 3),
+    (false, "attest", 3),
+    (true, "log", 12),
+    (true, "log", 12),
+    (false, "attempt", 40),
+    (false, "vote", 6),
+    (false, "vote", 6),
+];
 
 /// The kinds of faults, for counting and for switching off.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -388,7 +396,9 @@ impl Faults {
     fn draw_moment(&mut self, d: &mut Dice, mortal: usize) {
         let (coordinator, chapter, far) = *d.pick(MOMENTS);
         let process = if coordinator { 0 } else { d.between(1, mortal as u64 - 1) as usize };
-        let restart = if coordinator { Some(d.between(10, 8_000)) } else { Some(d.between(10_500, 25_000)) };
+        // Who voted and is soon back is waited for.
+        let soon = coordinator || (chapter == "vote" && d.chance(700));
+        let restart = if soon { Some(d.between(10, 8_000)) } else { Some(d.between(10_500, 25_000)) };
         let (effect, after) = (d.between(1, far), d.chance(500));
         self.crashes.push(Crash { process, chapter: Some(chapter.to_owned()), effect, after, restart });
     }

@@ -9,9 +9,10 @@ use tacit_engine::evidence::Saw;
 use tacit_engine::session::Session;
 use tacit_governance::{Cohort, JobSpec};
 use tacit_jobs::kind::JointFuture;
+use tacit_jobs::session::Vote;
 use tacit_jobs::{JointContext, JointHalf, JointOutput};
 use tacit_protocol::{
-    Abort, Audience, Concealed, Disclosure, Effect, Event as MachineEvent, Machine, Message, Party, Setup,
+    Abort, Audience, Concealed, Disclosure, Effect, Event as MachineEvent, Machine, Message, Party, Setup, Usage,
 };
 use tacit_types::wire::Blob;
 use tacit_types::{Attempt, Code, Fault, JobId, Millis, Seat, Unit};
@@ -59,6 +60,13 @@ impl JointHalf for Telltale {
             output.cells_in += secret;
             Ok(output)
         })
+    }
+}
+
+impl Run {
+    /// What its machine has metered so far.
+    pub fn usage(&self) -> Usage {
+        self.machine.as_ref().map(Machine::usage).unwrap_or_default()
     }
 }
 
@@ -243,7 +251,8 @@ impl World {
     }
 
     fn machine_step(&mut self, i: usize, job: JobId, event: MachineEvent) -> Alive {
-        self.chapter(i + 1, "attempt");
+        let voted = self.nodes[i].job(&job).is_some_and(|job| job.kept.is_some());
+        self.chapter(i + 1, if voted { "vote" } else { "attempt" });
         let mut pending = vec![event];
         while !pending.is_empty() {
             let now = self.queue.now();
@@ -289,12 +298,19 @@ impl World {
                 Ok(())
             }
             Effect::Persist { ticket, record } => {
-                let row = vec![(Key::Record(job, attempt.0, ticket), record)];
+                let row = match Vote::of(&record) {
+                    Some(vote) => {
+                        self.chapter(i + 1, "vote");
+                        self.voted(i, job, attempt, vote)
+                    }
+                    None => vec![(Key::Record(job, attempt.0, ticket), record)],
+                };
                 match self.options.bug {
                     Some(Bug::SkipPersist) => {}
                     Some(Bug::PersistWithoutSync) => self.nodes[i].disk.write(row),
                     _ => self.store(i, row)?,
                 }
+                self.vote_is_kept(i, job, attempt);
                 pending.push(MachineEvent::Persisted { ticket });
                 Ok(())
             }
@@ -361,7 +377,7 @@ impl World {
     fn end(&mut self, i: usize, id: JobId, outcome: Result<JointOutput, Abort>) -> Alive {
         let Some(run) = self.nodes[i].runs.get(&id) else { return Ok(()) };
         let (attempt, input_sent) = (run.attempt, run.input_sent);
-        let usage = run.machine.as_ref().map(Machine::usage).unwrap_or_default();
+        let usage = run.usage();
         self.note(i + 1, || match &outcome {
             Ok(output) => format!("ends {attempt} with {:?}", output.survivors),
             Err(abort) => format!("ends {attempt}: {abort}"),
@@ -392,9 +408,14 @@ impl World {
                 let guilty = |seat: Seat| !self.is_honest(seat.index());
                 let check = self.watch.blame_names_only_a_guilty_seat(i, &abort, self.is_misled(), guilty);
                 self.found(check);
+                self.watch.heard_no_verdict(i, &id);
                 (failed(&abort, input_sent), None)
             }
         };
+        if self.is_honest(i) && !self.has(Bug::MeterByInput) {
+            let check = self.who_voted_says_what_it_voted_for(i, &id, attempt, &finished);
+            self.found(check);
+        }
         self.close_books(i, &id);
         self.nodes[i].early.retain(|(job, early), _| *job != id || *early > attempt);
         self.finish(i, id, attempt, finished, saw, release)

@@ -451,6 +451,7 @@ impl World {
                 FromCoordinator::Done
             }
             ToCoordinator::Attested { job, attestation } => self.attested_late(from - 1, job, attestation)?,
+            ToCoordinator::Record(job) => self.lacking(from - 1, job),
             ToCoordinator::Submit { job } => self.take_job(job)?,
             ToCoordinator::Cancel(order) => self.take_cancel(order)?,
             ToCoordinator::Job(job) => self.show(job),

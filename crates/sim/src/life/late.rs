@@ -2,14 +2,16 @@
 //! the coordinator gives them a leaf, or their job a receipt.
 
 use tacit_crypto::sha256;
-use tacit_engine::{FromCoordinator, Late, ToCoordinator};
+use tacit_engine::record::is_ahead;
+use tacit_engine::{FromCoordinator, Late, ToCoordinator, ToNode};
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Code, Fault, JobId, StatementId};
 
-use super::node::{Key, Node};
+use super::node::{Key, Node, job_row};
 use super::process::Alive;
 use super::world::{COORDINATOR, Wake, World};
 use crate::bug::Bug;
+use crate::faults::Trick;
 use crate::run::{Check, holds};
 
 /// Milliseconds until attestations are handed in again, and the most that the pause grows to.
@@ -20,12 +22,14 @@ const HAND_IN_MS_MAX: u64 = 60_000;
 pub(super) struct HandIn {
     /// Requests, and the number in the chain of what they carry.
     pub asked: std::collections::BTreeMap<u64, u64>,
+    /// Questions for records that it owes an attestation, and of which job.
+    pub records: std::collections::BTreeMap<u64, JobId>,
     pause: u64,
 }
 
 impl Default for HandIn {
     fn default() -> Self {
-        Self { asked: Default::default(), pause: HAND_IN_MS }
+        Self { asked: Default::default(), records: Default::default(), pause: HAND_IN_MS }
     }
 }
 
@@ -50,6 +54,11 @@ impl Node {
         found.map(|(seq, _, _)| (Key::Unlogged(seq), wire::encode(&None::<(JobId, Blob)>)))
     }
 
+    /// Jobs that have ended here without this node's attestation, though it ended the attempt well.
+    pub fn owed(&self) -> Vec<JobId> {
+        self.jobs().into_iter().filter(|(_, job)| job.owed).map(|(id, _)| id).collect()
+    }
+
     /// Those of jobs that are not open here any more.
     fn late(&self) -> Vec<(u64, JobId, Blob)> {
         let closed = |job: &JobId| self.job(job).is_none_or(|job| job.terminal.is_some());
@@ -60,9 +69,10 @@ impl Node {
 impl World {
     /// Hands in what is late, less and less often while it is not taken.
     pub fn hand_in(&mut self, i: usize) -> Alive {
-        let late = self.nodes[i].late();
+        let (late, owed) = (self.nodes[i].late(), self.nodes[i].owed());
         let waits = &mut self.nodes[i].hand_in;
-        waits.pause = if late.is_empty() { HAND_IN_MS } else { (waits.pause * 2).min(HAND_IN_MS_MAX) };
+        waits.pause =
+            if late.is_empty() && owed.is_empty() { HAND_IN_MS } else { (waits.pause * 2).min(HAND_IN_MS_MAX) };
         let pause = waits.pause;
         self.wake_after(i + 1, pause, Wake::HandIn);
         if self.net.connection(i + 1, COORDINATOR).is_none() {
@@ -70,6 +80,14 @@ impl World {
         }
         self.chapter(i + 1, "hand_in");
         self.handed_in_falsely(i)?;
+        for job in owed {
+            if self.has(Bug::ForgetOwed) {
+                self.forgive(i, job)?;
+            } else if !self.nodes[i].hand_in.records.values().any(|asked| *asked == job) {
+                let asked = self.tell(i, ToCoordinator::Record(job))?;
+                self.nodes[i].hand_in.records.insert(asked, job);
+            }
+        }
         for (seq, job, attestation) in late {
             if !self.nodes[i].hand_in.asked.values().any(|asked| *asked == seq) {
                 self.note(i + 1, || format!("hands in its attestation {seq} of job {}", job.short()));
@@ -87,6 +105,61 @@ impl World {
             self.store(i, vec![(Key::Unlogged(seq), wire::encode(&None::<(JobId, Blob)>))])?;
         }
         Ok(true)
+    }
+
+    /// The answer to a question for a record. Whether the request was one of these.
+    pub fn told_record(&mut self, i: usize, id: u64, answer: &FromCoordinator) -> Alive<bool> {
+        let Some(job) = self.nodes[i].hand_in.records.remove(&id) else { return Ok(false) };
+        let settled = match answer {
+            FromCoordinator::Record { record, .. } if is_ahead(record, self.clock(i + 1)) => return Ok(true),
+            FromCoordinator::Record { record, evidence } => {
+                self.chapter(i + 1, "attest");
+                let request = ToNode::Attest { job, record: record.clone(), evidence: evidence.clone() };
+                match self.attest(i, &job, record, evidence)? {
+                    Ok(answer) => {
+                        self.note(i + 1, || format!("attests the record of job {} late", job.short()));
+                        let check = if self.is_honest(i) { self.check_answer(i, &request, &answer) } else { Ok(()) };
+                        self.found(check);
+                        return Ok(true);
+                    }
+                    Err(fault) => {
+                        self.note(i + 1, || format!("does not attest job {} late: {fault}", job.short()));
+                        true
+                    }
+                }
+            }
+            FromCoordinator::Failed(fault) => fault.code == Code::JobUnknown,
+            _ => true,
+        };
+        if settled {
+            self.forgive(i, job)?;
+        }
+        Ok(true)
+    }
+
+    /// There is nothing to attest of a job that has ended.
+    fn forgive(&mut self, i: usize, job: JobId) -> Alive {
+        let Some(mut row) = self.nodes[i].job(&job) else { return Ok(()) };
+        row.forgive();
+        self.store(i, vec![job_row(job, &row)])
+    }
+
+    /// The record of a job that is over and lacks the asking node's attestation, at the coordinator.
+    pub fn lacking(&mut self, node: usize, id: &JobId) -> FromCoordinator {
+        let party = self.cast.owners[node].node.id();
+        let Some(job) = self.coordinator.job(id) else {
+            return FromCoordinator::Failed(Fault::new(Code::JobUnknown, id.short()));
+        };
+        if !job.is_over() {
+            return FromCoordinator::Failed(Fault::new(Code::JobNotFinished, id.short()));
+        }
+        match job.lacks(&party) {
+            Some((record, evidence)) if self.plays(COORDINATOR, Trick::AlterRecord) => {
+                FromCoordinator::Record { record: self.altered_record(&record), evidence }
+            }
+            Some((record, evidence)) => FromCoordinator::Record { record, evidence },
+            None => FromCoordinator::Done,
+        }
     }
 
     /// Takes a late attestation at the coordinator. `Done` once it is in a published checkpoint.

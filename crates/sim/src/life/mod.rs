@@ -15,6 +15,7 @@ mod process;
 mod report;
 mod rogue;
 mod score;
+mod vote;
 mod watch;
 mod world;
 

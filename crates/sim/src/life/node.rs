@@ -189,6 +189,9 @@ impl World {
             self.nodes[i].disk = kept;
         }
         for (id, mut job) in self.nodes[i].jobs() {
+            if self.has(Bug::ForgetVote) {
+                job.kept = None;
+            }
             if self.has(Bug::RerunBurned) && job.finished.is_none() && job.attempt > 0 {
                 let Some(kept) = self.nodes[i].rerun.clone() else { continue };
                 let session = job.job().and_then(|parsed| {
@@ -199,7 +202,8 @@ impl World {
                     self.begin_attempt(i, parsed, &kept, session)?;
                 }
             } else if job.burn() {
-                self.note(i + 1, || format!("burns its attempt at job {}", id.short()));
+                let how = if job.untold { "stands by its vote on" } else { "burns its attempt at" };
+                self.note(i + 1, || format!("{how} job {}", id.short()));
                 self.store(i, vec![job_row(id, &job)])?;
             }
         }
@@ -425,7 +429,7 @@ impl World {
         self.report(i)
     }
 
-    fn attest(&mut self, i: usize, id: &JobId, record: &[u8], evidence: &[Blame]) -> Answered {
+    pub fn attest(&mut self, i: usize, id: &JobId, record: &[u8], evidence: &[Blame]) -> Answered {
         let Some(mut job) = self.nodes[i].job(id) else { return Ok(Err(unknown(id))) };
         let seen = self.nodes[i].witness.seen().map(|s| SeenCheckpoint { size: s.size, root: s.root });
         let link = next_link(self.nodes[i].chain());

@@ -36,6 +36,10 @@ impl World {
         let (job, attempt) = (finish.job, finish.attempt);
         self.chapter(i + 1, "report");
         self.note(i + 1, || format!("reports {attempt} of job {}", job.short()));
+        if self.is_honest(i) {
+            let check = self.who_voted_says_what_it_voted_for(i, &job, attempt, &finish.finished);
+            self.found(check);
+        }
         let finish = self.reported_falsely(i, finish);
         let id = self.tell(i, ToCoordinator::Report(finish))?;
         self.nodes[i].telling = Some((id, job, attempt));
@@ -45,6 +49,7 @@ impl World {
     pub fn report_unanswered(&mut self, i: usize, id: u64) -> Alive {
         self.nodes[i].asking.remove(&id);
         self.nodes[i].hand_in.asked.remove(&id);
+        self.nodes[i].hand_in.records.remove(&id);
         if self.nodes[i].telling.is_some_and(|t| t.0 == id) {
             self.nodes[i].telling = None;
             return self.report(i);
@@ -56,6 +61,7 @@ impl World {
         self.nodes[i].telling = None;
         self.nodes[i].asking.clear();
         self.nodes[i].hand_in.asked.clear();
+        self.nodes[i].hand_in.records.clear();
         Ok(())
     }
 
@@ -94,7 +100,7 @@ impl World {
             }
             return self.report(i);
         }
-        if self.told_late(i, id, &answer)? {
+        if self.told_late(i, id, &answer)? || self.told_record(i, id, &answer)? {
             return Ok(());
         }
         let Some(job) = self.nodes[i].asking.remove(&id) else { return Ok(()) };

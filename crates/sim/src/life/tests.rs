@@ -1,7 +1,7 @@
 //! Jobs under faults.
 
 use crate::bug::Bug;
-use crate::faults::{FaultKind, Faults, Rogue, Trick};
+use crate::faults::{Crash, FaultKind, Faults, Rogue, Trick};
 use crate::run::{Options, Scenario, run};
 
 /// Seeds within which each planted bug is found.
@@ -80,6 +80,43 @@ fn what_only_a_liar_can_use_is_found() {
         let seed = found.unwrap_or_else(|| panic!("{bug:?} was not found by {invariant} in {BUG_SEEDS} seeds"));
         println!("{bug:?}: seed {seed}, {invariant}");
     }
+}
+
+/// What a node must know again after a restart, and the invariant that finds that it does not.
+const FORGOTTEN: [(Bug, &str); 2] = [
+    (Bug::ForgetVote, "who_voted_says_what_it_voted_for"),
+    (Bug::ForgetOwed, "a_job_whose_parties_all_came_back_ends_with_a_receipt_that_verifies"),
+];
+
+#[test]
+fn what_is_forgotten_between_vote_and_attestation_is_found() {
+    for (bug, invariant) in FORGOTTEN {
+        let found = (0..BUG_SEEDS).find_map(|seed| {
+            let violation = run(&Options { bug: Some(bug), ..Options::new(Scenario::Life, seed) }).violation?;
+            Some((seed, violation.invariant))
+        });
+        let (seed, found) = found.unwrap_or_else(|| panic!("{bug:?} was not found in {BUG_SEEDS} seeds"));
+        assert_eq!(found, invariant, "{bug:?}, seed {seed}");
+    }
+}
+
+/// Parties die between their vote and their attestation, and results come of it all the same.
+#[test]
+fn a_party_that_dies_after_its_vote_costs_no_result() {
+    let mut stood = 0;
+    for seed in 0..60 {
+        let crash =
+            |effect| Crash { process: 2, chapter: Some("vote".into()), effect, after: true, restart: Some(900) };
+        // Its second effect is that what it stands for is durable, its third that the vote leaves.
+        let faults = Faults { delay: 20, crashes: vec![crash(3)], ..Faults::default() };
+        let options = Options { faults: Some(faults), trace: true, ..Options::new(Scenario::Life, seed) };
+        let report = run(&options);
+        assert_eq!(report.violation, None, "seed {seed}");
+        if report.lines.iter().any(|line| line.what.contains("stands by its vote")) {
+            stood += usize::from(report.ends.iter().all(|end| !end.contains("job.peer_lost")));
+        }
+    }
+    assert!(stood >= 10, "in {stood} runs only a party stood by its vote and no job was lost by it");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tacit_crypto::Statement;
 use tacit_engine::Terminal;
-use tacit_engine::control::{FromNode, ToNode};
+use tacit_engine::control::{Finished, FromNode, ToNode};
 use tacit_governance::JobSpec;
 use tacit_jobs::JointOutput;
 use tacit_protocol::{Abort, Message};
@@ -44,6 +44,8 @@ pub(super) struct Watch {
     pub own_admissions: BTreeSet<(usize, JobId)>,
     /// The record that honest nodes hand out their parts for.
     pub finished_with: BTreeMap<JobId, Hash>,
+    /// What a party has voted for, by node, job and attempt, until it hears that the result is dropped.
+    pub votes: BTreeMap<(usize, JobId, u32), Finished>,
     /// What those who ended an attempt well hold of it.
     pub ended_alike: BTreeMap<(JobId, u32), (Hash, Vec<tacit_types::Seat>)>,
 }
@@ -280,6 +282,9 @@ impl World {
         let records = disk.all_durable().range(from).map(|(_, row)| row.as_slice());
         let name = format!("{} {attempt}", job.short());
         self.wiretap.sent(i, &name, records, message)?;
+        if self.is_honest(i) {
+            self.a_vote_leaves_once_what_it_stands_for_is_durable(i, job, message)?;
+        }
         if !input {
             return Ok(());
         }
@@ -297,7 +302,7 @@ impl World {
         let there = |i: &usize| self.lives[i + 1].up && self.is_honest(*i);
         let alive = || (0..self.nodes.len()).filter(there).map(|i| &self.nodes[i]);
         let told = self.coordinator.jobs().all(|(id, _)| alive().all(|node| knows(id, node)));
-        let logged = alive().all(|node| node.unlogged().is_empty());
+        let logged = alive().all(|node| node.unlogged().is_empty() && node.owed().is_empty());
         jobs && told && logged && self.operator.is_content() && alive().all(|node| node.runs.is_empty())
     }
 
@@ -344,6 +349,9 @@ impl World {
             }
             if let Some((seq, id, _)) = node.unlogged().first() {
                 return format!("node {i} has attestation {seq}, of job {}, not in the log", id.short());
+            }
+            if let Some(id) = node.owed().first() {
+                return format!("node {i} has not attested the record of job {}", id.short());
             }
         }
         "the operator waits".into()
@@ -445,11 +453,11 @@ impl World {
             Ok(report) => report,
             Err(fault) => return broken("the_auditor_finds_nothing", fault.to_string()),
         };
+        self.a_job_whose_parties_all_came_back_ends_with_a_receipt_that_verifies(&report)?;
         let somebody_stays_away = self.lives[1..=self.nodes.len()].iter().any(|life| !life.up);
         let expected = |code: Code| {
-            // Who was away until the job had ended has signed nothing. Who went for ever took what it had signed with
-            // it, and its number is missing too.
-            code == Code::ReceiptAttestationMissing
+            // Who went for ever has signed nothing, or took what it had signed with it, and its number is missing too.
+            ((somebody_stays_away || self.clocks_are_far_apart()) && code == Code::ReceiptAttestationMissing)
                 || (somebody_stays_away && code == Code::ReceiptSequenceGap)
                 || (!self.faults.skew.is_empty() && code == Code::ReceiptTime)
                 || (self.has(Bug::ReleaseBeforeQuorum) && code == Code::LogQuorum)
