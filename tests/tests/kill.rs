@@ -100,11 +100,12 @@ fn settle(world: &World) -> BTreeMap<String, (String, Option<String>)> {
         // What a receipt was closed without follows it into the log.
         let unlogged: u64 =
             OWNERS.iter().map(|owner| with_store(world, owner, async |store| store.unlogged().await)).sum();
-        if open == 0 && unlogged == 0 {
+        let owed: usize = OWNERS.iter().map(|o| with_store(world, o, async |store| store.owed().await).len()).sum();
+        if open == 0 && unlogged == 0 && owed == 0 {
             return ends;
         }
         let waited = begun.elapsed() < Duration::from_secs(90);
-        assert!(waited, "{open} jobs are open at nodes, {unlogged} attestations are not in the log");
+        assert!(waited, "{open} jobs are open at nodes, {unlogged} attestations are not in the log, {owed} are owed");
         std::thread::sleep(Duration::from_millis(200));
     }
 }

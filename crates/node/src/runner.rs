@@ -146,7 +146,9 @@ async fn store(
     if let Some((window, rows)) = end.window {
         tx.end_window(window, rows).await?;
     }
-    tx.commit().await
+    tx.commit().await?;
+    tracing::debug!(job = %id.short(), "an end is durable");
+    Ok(())
 }
 
 /// The sealed result as it is reported. One that is too large for a report is brought to the coordinator first; while

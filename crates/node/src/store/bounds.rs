@@ -146,4 +146,92 @@ mod tests {
         store.close().await;
         std::fs::remove_dir_all(&folder).unwrap();
     }
+
+    fn job() -> tacit_engine::WorkerJob {
+        let finished = tacit_engine::Finished::Ok {
+            package: None,
+            survivors: vec![tacit_types::Seat(0), tacit_types::Seat(1)],
+            cells_in: 4,
+            payload_bytes: 0,
+            cells_out: 1,
+            cells_suppressed: 0,
+            opened: vec![("counts".into(), 2)],
+        };
+        tacit_engine::WorkerJob {
+            bytes: vec![0, 255, 0, 39].into(),
+            answer: vec![7; 40].into(),
+            admitted: true,
+            attempt: 2,
+            began: UnixMillis(9),
+            input_sent: true,
+            finished: Some(finished),
+            saw: Default::default(),
+            reported: true,
+            release: Some(vec![0, 1, 200].into()),
+            attested: None,
+            receipt: None,
+            terminal: None,
+            kept: None,
+            untold: false,
+            owed: false,
+        }
+    }
+
+    /// A database of before, made from one of today: the state of a job without what has come to stand at its end.
+    #[tokio::test]
+    async fn a_store_of_before_is_taken_over() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("node.db");
+        let store = Store::open(&path).await.unwrap();
+        let (id, open) = (JobId([3; 32]), job());
+        let mut tx = store.begin().await.unwrap();
+        let contract = Charge { contract: ContractId([4; 32]), rows: 0 };
+        tx.insert_job(&id, &open, Some(contract), UnixMillis(99), UnixMillis(9)).await.unwrap();
+        tx.commit().await.unwrap();
+        let new = wire::encode(&open);
+        let (before, added) = new.split_at(new.len() - 3);
+        assert_eq!(added, [0; 3], "nothing, no, and no");
+        for sql in [
+            "DROP INDEX jobs_owed",
+            "ALTER TABLE jobs DROP COLUMN owed",
+            "DELETE FROM _sqlx_migrations WHERE version >= 9",
+        ] {
+            sqlx::query(sql).execute(&store.pool).await.unwrap();
+        }
+        sqlx::query("UPDATE jobs SET state = ?").bind(before).execute(&store.pool).await.unwrap();
+        assert!(store.job(&id).await.is_err(), "it is of another form");
+        store.close().await;
+        let store = Store::open(&path).await.unwrap();
+        assert_eq!(store.job(&id).await.unwrap(), Some(open));
+        // What was under way goes on: its record is asked for when it ends unattested.
+        let lost = Terminal::Failed { code: Code::JobPeerLost, party: None, step: None, hint: String::new() };
+        assert!(store.owed().await.unwrap().is_empty());
+        assert!(store.close_job(&id, lost).await.unwrap());
+        assert_eq!(store.owed().await.unwrap(), [id]);
+        let mut tx = store.begin().await.unwrap();
+        let mut job = tx.job(&id).await.unwrap().unwrap();
+        job.forgive();
+        tx.put_job(&id, &job).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(store.owed().await.unwrap().is_empty());
+        store.close().await;
+    }
+
+    /// However many records are owed, a look takes some.
+    #[tokio::test]
+    async fn records_that_are_owed_are_asked_for_some_at_a_time() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let store = Store::open(&folder.path().join("node.db")).await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        for n in 0..=OWED_AT_ONCE as u8 {
+            let (id, mut job) = (JobId([n; 32]), job());
+            tx.insert_job(&id, &job, None, UnixMillis(99), UnixMillis(u64::from(n))).await.unwrap();
+            job.close(Terminal::Expired);
+            tx.put_job(&id, &job).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let owed = store.owed().await.unwrap();
+        assert_eq!((owed.len(), owed[0]), (OWED_AT_ONCE as usize, JobId([0; 32])));
+        store.close().await;
+    }
 }
