@@ -1,8 +1,8 @@
 //! A party that was killed between its vote and its attestation reports and attests what it voted for, and nothing that it did not.
 
 use tacit_crypto::{SealPublic, Secret, SigningKey, Statement, cbor};
-use tacit_engine::control::{Finished, FromNode, Package, Seated};
-use tacit_engine::evidence::Saw;
+use tacit_engine::control::{Finished, FromNode, PACKAGE_INLINE_BYTES_MAX, Package, Seated};
+use tacit_engine::evidence::{EVIDENCE_BYTES_MAX, Saw};
 use tacit_engine::kept::KEPT_BYTES_MAX;
 use tacit_engine::{Finish, Input, Job, Kept, Limits, Member, Terminal, WorkerContext, WorkerJob};
 use tacit_governance::{Admission, Cohort, JobSpec, ProviderRef};
@@ -158,11 +158,9 @@ fn what_is_kept_is_bounded() {
     assert_eq!(worker.vote(ONE, kept(room + 1)).map_err(|f| f.code), Err(Code::ReceiptTooLarge));
     assert_eq!(worker.kept, None);
     // A sealed result that a report holds, and all evidence that travels, fit with room to spare.
-    assert!(
-        tacit_engine::control::PACKAGE_INLINE_BYTES_MAX + tacit_engine::evidence::EVIDENCE_BYTES_MAX + (64 << 10)
-            < KEPT_BYTES_MAX
-    );
-    assert_eq!(tacit_jobs::session::VOTE_PACKAGE_BYTES_MAX, tacit_engine::control::PACKAGE_INLINE_BYTES_MAX);
+    const FITS: usize = PACKAGE_INLINE_BYTES_MAX + EVIDENCE_BYTES_MAX + (64 << 10);
+    const { assert!(FITS < KEPT_BYTES_MAX) };
+    assert_eq!(tacit_jobs::session::VOTE_PACKAGE_BYTES_MAX, PACKAGE_INLINE_BYTES_MAX);
     // Nothing is kept of an attempt that does not run, and nothing beyond the end.
     let mut other = running(LOST);
     other.vote(Attempt(2), kept(1)).unwrap();
