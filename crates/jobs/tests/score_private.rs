@@ -7,7 +7,7 @@ mod shares;
 
 use parties::Job;
 use serde_json::{Value, json};
-use shares::Fate;
+use shares::{Fate, ONE};
 use tacit_governance::{Precision, Use};
 use tacit_jobs::{Decimal, score, session};
 use tacit_protocol::Abort;
@@ -148,10 +148,10 @@ fn each_rule_for_unknown_keys_does_what_it_says_at_every_output() {
             assert_eq!(nulls, [false, true, true, false, true, true], "{split} {both} {flagged}");
             // Nothing of an unknown row is in what is opened, and of who lacks it neither.
             let cells = job.cells();
-            assert_eq!(cells[keys.len()..], [0, 1, 1, 0, 1, 1]);
+            assert_eq!(cells[keys.len()..], [0, ONE, ONE, 0, ONE, ONE]);
             assert!([1, 2, 4, 5].iter().all(|row| cells[*row] == 0), "{cells:?}");
             let (refused, job) = run("refuse", &keys, output.clone());
-            assert_eq!(job.cells(), [0, 0, 0, 0, 0, 0, 1]);
+            assert_eq!(job.cells(), [0, 0, 0, 0, 0, 0, ONE]);
             assert_eq!(refused["unknown"], json!(keys.len()), "{refused}");
             let (whole, _) = run("refuse", &["bob", "ann"], output.clone());
             assert_eq!(whole["unknown"], json!(0), "{whole}");

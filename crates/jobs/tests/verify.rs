@@ -4,7 +4,7 @@
 mod shares;
 
 use serde_json::{Value, json};
-use shares::{Fate, Job, Table};
+use shares::{Fate, Job, ONE, Table};
 use tacit_governance::Precision;
 use tacit_models::{Additive, Feature, Kind, Link, Meta, Model, Shape, Term};
 use tacit_types::{Code, Column, Columns, Name, Values};
@@ -94,7 +94,7 @@ fn what_has_no_value_is_asked_for_by_name_or_unknown() {
     let opened = flagged("income is null and tenure >= 3");
     assert_eq!(opened["decisions"], json!([false, false, false, false, null, true, false]));
     let refused = rule(2, "income >= 5000 and tenure >= 12", json!({"unknown": "refuse"}));
-    assert_eq!((refused.open()["unknown"].clone(), refused.cells()), (json!(7), vec![0, 0, 0, 0, 0, 0, 0, 1]));
+    assert_eq!((refused.open()["unknown"].clone(), refused.cells()), (json!(7), vec![0, 0, 0, 0, 0, 0, 0, ONE]));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn the_answers_alone_are_opened() {
         for usage in &run.usage {
             assert_eq!(usage.opened.clone().into_iter().collect::<Vec<_>>(), listed, "at every seat");
         }
-        assert!(job.cells().iter().all(|cell| [0, 1].contains(cell)));
+        assert!(job.cells().iter().all(|cell| [0, ONE].contains(cell)));
         for (seat, whole) in run.messages.into_iter().enumerate() {
             let run = job.run(Fate::Lost { seat, after: whole / 2 });
             assert!(run.outcomes.iter().enumerate().all(|(i, o)| i == seat || o.is_err()), "{seat}");

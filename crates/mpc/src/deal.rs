@@ -150,31 +150,31 @@ fn pad(plan: &Plan, dealing: &Dealing<'_>, id: u32, rows: usize, tile: u32) -> W
 
 fn deal_op(plan: &Plan, id: u32, rows: usize, dealing: &mut Dealing<'_>, tile: u32) {
     let node = plan.node(id);
-    let n = node.count(rows);
+    let (n, low, domain) = (node.count(rows), node.low, plan.domain(id));
     match &node.op {
         Op::MatMul { x, w } => {
             let (u, v) = (pad(plan, dealing, *x, rows, tile), pad(plan, dealing, *w, rows, tile));
-            deal_matmul(dealing, &u, &v, dims(plan, *x, *w, rows));
+            deal_matmul(dealing, &u, &v, dims(plan, *x, *w, rows), low);
         }
-        Op::Multiply { .. } => Triple::deal(dealing, n),
-        Op::Truncate { by, .. } => Truncation::deal(dealing, n, *by),
-        Op::Rectify { by, .. } => Rectifier::deal(dealing, n, *by),
+        Op::Multiply { .. } => Triple::deal(dealing, n, low),
+        Op::Truncate { by, .. } => Truncation::deal(dealing, n, (domain, low), *by),
+        Op::Rectify { by, .. } => Rectifier::deal(dealing, n, (domain, low), *by),
         Op::LessThan { .. } => {
-            Comparison::deal(dealing, n, 1);
+            Comparison::deal(dealing, n, domain, 1);
         }
-        Op::Band { edges, .. } => BandMaterial::deal(dealing, n, edges.len()),
-        Op::ToRing { .. } => DoubleBits::deal(dealing, n),
-        Op::Select { .. } => Selection::deal(dealing, n),
+        Op::Band { edges, .. } => BandMaterial::deal(dealing, n, (domain, low), edges.len()),
+        Op::ToRing { .. } => DoubleBits::deal(dealing, n, low),
+        Op::Select { .. } => Selection::deal(dealing, n, low),
         Op::And { inputs } => {
             let owners: Vec<Option<usize>> = inputs.iter().map(|i| plan.bit_owner(*i)).collect();
             Conjunction::deal(dealing, n, &owners);
         }
         Op::Leaves { bits, numbers } => {
-            LeafPads::deal(dealing, plan.leaves(id, rows), plan.owner(*bits), plan.owner(*numbers));
+            LeafPads::deal(dealing, (plan.leaves(id, rows), low), plan.owner(*bits), plan.owner(*numbers));
         }
         Op::Weights { w, .. } => {
             let v = pad(plan, dealing, *w, rows, tile);
-            SharedLeafPads::deal(dealing, plan.leaves(id, rows), &v);
+            SharedLeafPads::deal(dealing, plan.leaves(id, rows), low, &v);
         }
         Op::ArgMax { x } => ArgMaxMaterial::deal(dealing, node.rows_in(rows), plan.node(*x).cols as usize),
         Op::Sigmoid { x } => Sines::deal(dealing, n, plan.node(*x).fx),

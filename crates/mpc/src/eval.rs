@@ -206,51 +206,60 @@ fn local(
                 (_, Kind::Masked(Some(_))) => Sides::RightOwned,
                 _ => Sides::Shared,
             };
-            let pads = Share(take(stocks, at.id)?.fixed(n));
+            let pads = Share(take(stocks, at.id)?.fixed_packed(n, node.low));
             let dims = dims(at.plan, *x, *w, at.rows);
             Value::Num(ops::matmul(at.lane, masked(&get(*x))?, masked(&get(*w))?, sides, dims, pads))
         }
         Op::Hand { x, index } => {
-            let words = Words::new(num(&get(*x))?.0.to_vec());
+            let words = handed(&num(&get(*x))?.0, node.fx.b);
             Value::Opened(Some(Opened { output: *index, summands: true, words }))
         }
         _ => return Err(internal("an operation that needs messages")),
     })
 }
 
+/// This party's summands of numbers of so many bits, at the top of their words: their sum has no bit but those of the sum
+/// of the numbers, whatever the shares have above.
+fn handed(x: &[u64], bits: u8) -> Words {
+    Words::new(x.iter().map(|w| w << (64 - bits)).collect())
+}
+
 /// Operations with messages.
 async fn joint(at: &At<'_>, from: Vec<Kept>, mut stock: Stock, zeroes: &ZeroKeys, tile: u32) -> Result<Value, Abort> {
     let (node, n, lane) = (at.plan.node(at.id), at.count(), at.lane);
-    let (none, me) = (None, lane.me());
+    let (none, me, low, domain) = (None, lane.me(), node.low, at.plan.domain(at.id));
     let input = |i: usize| from.get(i).unwrap_or(&none);
     let stock = &mut stock;
     Ok(match &node.op {
         Op::Mask { to, .. } => Value::Masked(match node.kind {
             Kind::Masked(Some(owner)) => {
                 let pad = (usize::from(owner) == me).then(|| stock.pad(n));
-                ops::mask_owned(lane, owned(input(0))?, n, pad, *to).await
+                ops::mask_owned(lane, owned(input(0))?, n, low, pad, *to).await
             }
-            _ => ops::mask_share(lane, num(input(0))?, stock.pad(n)).await,
+            _ => ops::mask_share(lane, num(input(0))?, low, stock.pad(n)).await,
         }),
         Op::Multiply { .. } => {
-            Value::Num(ops::multiply(lane, num(input(0))?, num(input(1))?, ops::Triple::draw(stock, n)).await)
+            Value::Num(ops::multiply(lane, num(input(0))?, num(input(1))?, ops::Triple::draw(stock, n, low)).await)
         }
         Op::Truncate { by, .. } => {
-            Value::Num(ops::truncate(lane, num(input(0))?, *by, ops::Truncation::draw(stock, n)).await)
+            Value::Num(ops::truncate(lane, num(input(0))?, *by, ops::Truncation::draw(stock, n, domain, low)).await)
         }
         Op::Rectify { by, .. } => {
-            Value::Num(ops::rectify(lane, num(input(0))?, *by, ops::Rectifier::draw(stock, n)).await)
+            Value::Num(ops::rectify(lane, num(input(0))?, *by, ops::Rectifier::draw(stock, n, domain, low)).await)
         }
         Op::LessThan { edge, .. } => {
-            let less = ops::less_than(lane, num(input(0))?, &[*edge], ops::Comparison::draw(stock, n, 1)).await;
+            let less = ops::less_than(lane, num(input(0))?, &[*edge], ops::Comparison::draw(stock, n, domain, 1)).await;
             Value::Bits(less.into_iter().next().ok_or_else(|| internal("a comparison without an edge"))?)
         }
         Op::Band { edges, .. } => {
-            Value::Num(ops::band(lane, num(input(0))?, edges, ops::BandMaterial::draw(stock, n, edges.len())).await)
+            let material = ops::BandMaterial::draw(stock, n, (domain, low), edges.len());
+            Value::Num(ops::band(lane, num(input(0))?, edges, material).await)
         }
-        Op::ToRing { .. } => Value::Num(ops::to_ring(lane, bits(input(0))?, ops::DoubleBits::draw(stock, n)).await),
+        Op::ToRing { .. } => {
+            Value::Num(ops::to_ring(lane, bits(input(0))?, ops::DoubleBits::draw(stock, n, low)).await)
+        }
         Op::Select { .. } => {
-            Value::Num(ops::select(lane, bits(input(0))?, num(input(1))?, ops::Selection::draw(stock, n)).await)
+            Value::Num(ops::select(lane, bits(input(0))?, num(input(1))?, ops::Selection::draw(stock, n, low)).await)
         }
         Op::And { inputs } => {
             let owners: Vec<Option<usize>> = inputs.iter().map(|i| at.plan.bit_owner(*i)).collect();
@@ -266,12 +275,12 @@ async fn joint(at: &At<'_>, from: Vec<Kept>, mut stock: Stock, zeroes: &ZeroKeys
         }
         Op::Leaves { bits, numbers } => {
             let shape = at.plan.leaves(at.id, at.rows);
-            let pads = ops::LeafPads::draw(stock, shape, at.plan.owner(*bits), at.plan.owner(*numbers), me);
+            let pads = ops::LeafPads::draw(stock, (shape, low), at.plan.owner(*bits), at.plan.owner(*numbers), me);
             Value::Num(ops::select_leaves(lane, shape, owned(input(0))?, owned(input(1))?, pads).await)
         }
         Op::Weights { .. } => {
             let shape = at.plan.leaves(at.id, at.rows);
-            let pads = ops::SharedLeafPads::draw(stock, shape);
+            let pads = ops::SharedLeafPads::draw(stock, shape, low);
             Value::Num(ops::select_weights(lane, shape, bits(input(0))?, masked(input(1))?, pads).await)
         }
         Op::ArgMax { x } => {

@@ -26,7 +26,7 @@ pub use deal::deal;
 pub use fx::Fx;
 pub use group::Group;
 pub use live::{Dealer, Flight, Live};
-pub use plan::{Builder, Cost, Plan, Security};
+pub use plan::{Builder, Cost, Handed, Plan, Security};
 pub use prep::{Dealing, Place, Preprocessing, Stock};
 pub use run::{Sink, Source, compute};
 pub use terms::Terms;

@@ -7,6 +7,11 @@ pub const fn packed_bytes(count: u64, bits: u8) -> u64 {
     (count * bits as u64).div_ceil(8)
 }
 
+/// As [`packed_bytes`], of a count in memory.
+pub(crate) const fn packed(count: usize, bits: u8) -> usize {
+    packed_bytes(count as u64, bits) as usize
+}
+
 /// The words below 2^`bits` of a mask.
 pub const fn low_mask(bits: u8) -> u64 {
     if bits >= 64 { u64::MAX } else { (1 << bits) - 1 }
@@ -17,19 +22,22 @@ pub fn pack(words: &[u64], bits: u8, out: &mut Vec<u8>) {
     if bits == 64 {
         return u64::write_bytes(words, out);
     }
-    let (mut held, mut have) = (0u128, 0u32);
+    let bits = u32::from(bits);
+    out.reserve(packed_bytes(words.len() as u64, bits as u8) as usize);
+    let (mut held, mut have, mask) = (0u64, 0u32, low_mask(bits as u8));
     for word in words {
-        held |= u128::from(word & low_mask(bits)) << have;
-        have += u32::from(bits);
-        while have >= 8 {
-            out.push(held as u8);
-            held >>= 8;
-            have -= 8;
+        let word = word & mask;
+        held |= word << have;
+        have += bits;
+        if have >= 64 {
+            out.extend_from_slice(&held.to_le_bytes());
+            have -= 64;
+            // The bits of the word that did not fit.
+            held = word >> (bits - have);
         }
     }
-    if have > 0 {
-        out.push(held as u8);
-    }
+    let rest = held.to_le_bytes();
+    out.extend(rest.iter().take(have.div_ceil(8) as usize));
 }
 
 /// Adds the packed words to `sum`, or joins them by exclusive or. The slice has the packed length.
@@ -40,16 +48,24 @@ pub fn fold(bytes: &[u8], bits: u8, xor: bool, sum: &mut [u64]) {
         sum.iter_mut().zip(words).for_each(|(s, w)| join(s, u64::from_le_bytes(*w)));
         return;
     }
-    let (mut held, mut have) = (0u128, 0u32);
-    let mut bytes = bytes.iter();
+    let (bits, mask) = (u32::from(bits), low_mask(bits));
+    let (eights, rest) = bytes.as_chunks::<8>();
+    let mut last = [0u8; 8];
+    last.iter_mut().zip(rest).for_each(|(l, r)| *l = *r);
+    let mut words = eights.iter().chain([&last]).map(|w| u64::from_le_bytes(*w));
+    let (mut held, mut have) = (0u64, 0u32);
     for s in sum {
-        while have < u32::from(bits) {
-            held |= u128::from(bytes.next().copied().unwrap_or(0)) << have;
-            have += 8;
+        if have >= bits {
+            join(s, held & mask);
+            held >>= bits;
+            have -= bits;
+            continue;
         }
-        join(s, held as u64 & low_mask(bits));
-        held >>= bits;
-        have -= u32::from(bits);
+        let next = words.next().unwrap_or(0);
+        join(s, (held | next << have) & mask);
+        let taken = bits - have;
+        held = next >> taken;
+        have = 64 - taken;
     }
 }
 
@@ -69,6 +85,7 @@ mod tests {
     #[test]
     fn words_of_every_width_come_back() {
         for bits in 1..=64u8 {
+            assert_eq!(packed_bytes(0, bits), 0);
             let words: Vec<u64> = (0..67u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
             let mut bytes = Vec::new();
             pack(&words, bits, &mut bytes);

@@ -11,7 +11,7 @@ use tacit_types::Hash;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::kernel::ErasedBytes;
-use crate::pack::{fold, low_mask, packed_bytes};
+use crate::pack::{fold, low_mask, pack, packed_bytes};
 use crate::value::{Pad, Words};
 
 /// What material belongs to: an operation of the plan and a tile of rows, 0 for what is done once.
@@ -102,11 +102,13 @@ impl Stock {
         self.at += count as u64;
     }
 
-    /// This party's summands of dealt words of fewer bits, as they lie in a message.
-    pub(crate) fn fixed_packed(&mut self, count: usize, bits: u8) -> Words {
+    /// This party's summands of dealt words of `bits` bits, as they lie in a message. Bits above are not dealt.
+    pub fn fixed_packed(&mut self, count: usize, bits: u8) -> Words {
         let Some(dealt) = &self.dealt else {
             let mut words = self.free(count);
-            words.iter_mut().for_each(|w| *w &= low_mask(bits));
+            if bits < 64 {
+                words.iter_mut().for_each(|w| *w &= low_mask(bits));
+            }
             return words;
         };
         let bytes = packed_bytes(count as u64, bits) as usize;
@@ -182,11 +184,17 @@ impl<'a> Dealing<'a> {
     }
 
     /// Deals a value as summands.
-    pub fn fix(&mut self, mut value: Words) {
+    pub fn fix(&mut self, value: Words) {
+        self.fix_packed(value, 64);
+    }
+
+    /// Deals a value modulo 2^`bits` as summands, of which the correction takes as many bits.
+    pub fn fix_packed(&mut self, mut value: Words, bits: u8) {
         for (_, stream) in self.streams.iter().enumerate().filter(|(i, _)| *i != self.corrected) {
             stream.apply(self.at, &mut value[..], true);
         }
-        self.push(&value);
+        self.at += value.len() as u64;
+        pack(&value, bits, self.out);
     }
 
     /// Deals bits as summands under exclusive or.

@@ -106,9 +106,9 @@ impl Lane {
         Ask { xor: true, ..self.open(blinded, 64) }
     }
 
-    /// One party's blinded vector to some; `count` words, which only the sender has.
-    pub(crate) fn tell(&self, from: usize, to: Group, count: usize, blinded: Option<Blinded>) -> Ask {
-        let flow = Flow { from: Group::one(from), to, count: count as u64, bits: 64 };
+    /// One party's blinded vector to some, modulo 2^bits; `count` words, which only the sender has.
+    pub(crate) fn tell(&self, from: usize, to: Group, count: usize, bits: u8, blinded: Option<Blinded>) -> Ask {
+        let flow = Flow { from: Group::one(from), to, count: count as u64, bits };
         Ask { flow, xor: false, words: blinded.map(|b| b.0).unwrap_or_default(), grant: None, carry: false }
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tacit_governance::Precision;
 use tacit_mpc::plan::{AnyBits, Bits, Known, KnownBits, Num, Veiled};
-use tacit_mpc::{Builder, Fx};
+use tacit_mpc::{Builder, Fx, Handed};
 use tacit_types::{Code, Fault, NodeId};
 
 use super::online::shares;
@@ -42,6 +42,26 @@ impl Scale {
     }
 }
 
+/// What the recipient of a job on shares makes of the sums that it opens.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Sums {
+    pub scale: Scale,
+    /// Of the numbers of rows, and of what tells unknown ones apart.
+    formats: [Option<Handed>; 2],
+}
+
+impl Sums {
+    /// The numbers of so many rows and of what follows them. In verified mode they were found before, with their codes.
+    ///
+    /// # Errors
+    /// `receipt.invalid` for a sum that is none of the job's.
+    pub fn numbers(&self, rows: usize, sums: impl Iterator<Item = u64>) -> Result<Vec<u64>, Fault> {
+        let number = |(i, sum)| self.formats.get(usize::from(i >= rows)).copied().flatten()?.number(sum);
+        let wrong = || Fault::new(Code::ReceiptInvalid, "an opened number is none of this job's");
+        sums.enumerate().map(|cell| number(cell).ok_or_else(wrong)).collect()
+    }
+}
+
 /// A job on shares.
 pub(super) struct Circuit<I> {
     pub plan: Arc<tacit_mpc::Plan>,
@@ -54,6 +74,11 @@ pub(super) struct Circuit<I> {
 }
 
 impl<I> Circuit<I> {
+    /// What the recipient makes of opened sums.
+    pub fn sums(&self) -> Sums {
+        Sums { scale: self.scale, formats: [self.plan.handed(0), self.plan.handed(1)] }
+    }
+
     /// Whether a party has a part in the job.
     pub fn has(&self, party: &NodeId) -> bool {
         self.parties.contains(party) || self.dealer == *party

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tacit_governance::Precision;
 use tacit_types::{Code, Fault};
 
-use super::circuit::Scale;
+use super::circuit::{Scale, Sums};
 use super::linear::FRACTION_BITS;
 use super::params::{ScoreParams, Unknown};
 use crate::kind::{Opened, OpenedVector, Table};
@@ -28,11 +28,11 @@ pub(super) fn meaning(params: &ScoreParams, scale: Option<Scale>, cell: u64) -> 
     }
 }
 
-/// Opens the scores, or what comes out in their place; `scale` is that of a job on shares.
+/// Opens the scores, or what comes out in their place; `sums` is of a job on shares.
 ///
 /// # Errors
 /// `receipt.invalid` when the vector is not one of this job's.
-pub(super) fn scores(params: &ScoreParams, scale: Option<Scale>, opened: OpenedVector) -> Result<Opened, Fault> {
+pub(super) fn scores(params: &ScoreParams, sums: Option<Sums>, opened: OpenedVector) -> Result<Opened, Fault> {
     let rows = params.rows as usize;
     let flags = match params.unknown {
         Unknown::Refuse => 1,
@@ -42,7 +42,10 @@ pub(super) fn scores(params: &ScoreParams, scale: Option<Scale>, opened: OpenedV
     if opened.cells.len() != rows + flags || opened.cells.iter().any(|cell| *cell > u128::from(u64::MAX)) {
         return Err(Fault::new(Code::ReceiptInvalid, "the opened result has another number of cells than the job"));
     }
-    let (cells, flags) = opened.cells.split_at(rows);
+    let cells = opened.cells.iter().map(|cell| *cell as u64);
+    let cells = sums.map_or_else(|| Ok(cells.clone().collect()), |sums| sums.numbers(rows, cells.clone()))?;
+    let (cells, flags) = cells.split_at(rows);
+    let scale = sums.map(|sums| sums.scale);
     let known = |row: usize| match params.unknown {
         Unknown::Refuse => flags.iter().all(|f| *f == 0),
         Unknown::Default => true,
@@ -50,7 +53,7 @@ pub(super) fn scores(params: &ScoreParams, scale: Option<Scale>, opened: OpenedV
     };
     let mut scores: Vec<Value> = Vec::with_capacity(rows);
     for (row, cell) in cells.iter().enumerate() {
-        scores.push(if known(row) { meaning(params, scale, *cell as u64)? } else { Value::Null });
+        scores.push(if known(row) { meaning(params, scale, *cell)? } else { Value::Null });
     }
     let unknown = scores.iter().filter(|s| s.is_null()).count();
     let shown = |score: &Value| match score {

@@ -143,6 +143,6 @@ impl<J: Job> Plan for ScorePlan<J> {
         if let (Some(_), Some(circuit)) = (params.verified, circuit) {
             opened = checked::open(opened, params.numbers(), circuit.parties.len())?;
         }
-        open::scores(params, circuit.map(|c| c.scale), opened)
+        open::scores(params, circuit.map(|c| c.sums()), opened)
     }
 }

@@ -59,6 +59,9 @@ pub struct Table {
     pub columns: Columns,
 }
 
+/// What one is in a sum of flags or decisions, which have two bits.
+pub const ONE: i64 = 1 << 62;
+
 /// A job, with what each of its parties brings.
 pub struct Job {
     pub kind: &'static str,
@@ -299,7 +302,7 @@ impl Job {
         self.open_with(&|bytes, releases| session::unblind(&recipient(), bytes, releases))
     }
 
-    /// The numbers that the recipient opens.
+    /// The sums that the recipient opens: its numbers, each at the top of its word.
     pub fn cells(&self) -> Vec<i64> {
         let cells = std::cell::RefCell::new(Vec::new());
         self.open_with(&|bytes, releases| {

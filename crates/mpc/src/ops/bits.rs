@@ -2,6 +2,7 @@
 
 use zeroize::Zeroizing;
 
+use crate::pack::packed;
 use crate::prep::{Dealing, Stock};
 use crate::value::{BitShare, Owned, Pad, Share, Words, bit_words};
 use crate::wire::Lane;
@@ -28,24 +29,25 @@ pub struct DoubleBits {
 }
 
 impl DoubleBits {
-    /// Words that are dealt for `n` bits.
-    pub const fn fixed_words(n: usize) -> usize {
-        n
+    /// Bytes that are dealt for `n` bits, as numbers of which `out` bits are read.
+    pub const fn fixed_bytes(n: usize, out: u8) -> usize {
+        packed(n, out)
     }
 
     /// Draws this party's part.
-    pub fn draw(stock: &mut Stock, n: usize) -> Self {
-        Self { pad: stock.pad(bit_words(n)), ring: Share(stock.fixed(n)) }
+    pub fn draw(stock: &mut Stock, n: usize, out: u8) -> Self {
+        Self { pad: stock.pad(bit_words(n)), ring: Share(stock.fixed_packed(n, out)) }
     }
 
     /// Deals what [`DoubleBits::draw`] draws.
-    pub fn deal(dealing: &mut Dealing<'_>, n: usize) {
+    pub fn deal(dealing: &mut Dealing<'_>, n: usize, out: u8) {
         let rho = dealing.free_bits(bit_words(n));
-        dealing.fix(spread(&rho, n));
+        dealing.fix_packed(spread(&rho, n), out);
     }
 }
 
-/// The bits as ring elements 0 and 1. One round; 1 bit a bit to each other party; 8 bytes a bit are dealt.
+/// The bits as ring elements 0 and 1. One round; 1 bit a bit to each other party; dealt are as many bits a bit as are
+/// read of the element.
 pub async fn to_ring(lane: &Lane, bits: &BitShare, double: DoubleBits) -> Share {
     let (blinded, _) = bits.blind(double.pad);
     let [m] = lane.round([lane.open_bits(blinded)]).await;
@@ -63,35 +65,37 @@ pub struct Selection {
     bits: DoubleBits,
     pad: Pad,
     product: Share,
+    out: u8,
 }
 
 impl Selection {
-    /// Words that are dealt for `n` selections.
-    pub const fn fixed_words(n: usize) -> usize {
-        2 * n
+    /// Bytes that are dealt for `n` selections of which `out` bits are read.
+    pub const fn fixed_bytes(n: usize, out: u8) -> usize {
+        2 * packed(n, out)
     }
 
     /// Draws this party's part.
-    pub fn draw(stock: &mut Stock, n: usize) -> Self {
-        Self { bits: DoubleBits::draw(stock, n), pad: stock.pad(n), product: Share(stock.fixed(n)) }
+    pub fn draw(stock: &mut Stock, n: usize, out: u8) -> Self {
+        let bits = DoubleBits::draw(stock, n, out);
+        Self { bits, pad: stock.pad(n), product: Share(stock.fixed_packed(n, out)), out }
     }
 
     /// Deals what [`Selection::draw`] draws.
-    pub fn deal(dealing: &mut Dealing<'_>, n: usize) {
+    pub fn deal(dealing: &mut Dealing<'_>, n: usize, out: u8) {
         let rho = dealing.free_bits(bit_words(n));
-        dealing.fix(spread(&rho, n));
+        dealing.fix_packed(spread(&rho, n), out);
         let mut a = dealing.free(n);
         a.iter_mut().enumerate().for_each(|(i, a)| *a &= bit(&rho, i).wrapping_neg());
-        dealing.fix(a);
+        dealing.fix_packed(a, out);
     }
 }
 
-/// The value where the bit is one, else zero. One round; 8 bytes and 1 bit an element to each other
-/// party; 16 bytes an element are dealt.
+/// The value where the bit is one, else zero. One round; the bits that are read of it and 1 more an element to each other
+/// party; twice the bits an element are dealt.
 pub async fn select(lane: &Lane, bits: &BitShare, x: &Share, s: Selection) -> Share {
     let (m, _) = bits.blind(s.bits.pad);
     let (e, _) = x.blind(s.pad);
-    let [m, e] = lane.round([lane.open_bits(m), lane.open(e, 64)]).await;
+    let [m, e] = lane.round([lane.open_bits(m), lane.open(e, s.out)]).await;
     let mut z = s.product;
     for (i, z) in z.0.iter_mut().enumerate() {
         let m = bit(&m.0, i);
@@ -195,9 +199,9 @@ pub async fn and(lane: &Lane, n: usize, inputs: &[Conjunct<'_>], c: Conjunction)
             _ => (None, None),
         };
         asks.push(match (input.owner(), blinded) {
-            (Some(owner), blinded) => lane.tell(owner, lane.all(), words, blinded),
+            (Some(owner), blinded) => lane.tell(owner, lane.all(), words, 64, blinded),
             (None, Some(blinded)) => lane.open_bits(blinded),
-            (None, None) => lane.tell(0, lane.all(), 0, None),
+            (None, None) => lane.tell(0, lane.all(), 0, 64, None),
         });
         masks.push(mask);
     }

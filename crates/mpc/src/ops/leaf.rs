@@ -4,6 +4,7 @@ use zeroize::Zeroizing;
 
 use crate::kernel::{dot_bits, dot_signs};
 use crate::ops::bits::{bit, spread};
+use crate::pack::packed;
 use crate::prep::{Dealing, Stock};
 use crate::value::{BitShare, Masked, Owned, Pad, Share, Words, bit_words};
 use crate::wire::Lane;
@@ -28,16 +29,17 @@ pub struct LeafPads {
     bits: Option<Pad>,
     numbers: Option<Pad>,
     products: Words,
+    out: u8,
 }
 
 impl LeafPads {
-    /// Words that are dealt.
-    pub const fn fixed_words(at: Leaves) -> usize {
-        at.rows * at.leaves
+    /// Bytes that are dealt for sums of which `out` bits are read.
+    pub const fn fixed_bytes(at: Leaves, out: u8) -> usize {
+        packed(at.rows * at.leaves, out)
     }
 
     /// Draws this party's part.
-    pub fn draw(stock: &mut Stock, at: Leaves, bits: usize, numbers: usize, me: usize) -> Self {
+    pub fn draw(stock: &mut Stock, (at, out): (Leaves, u8), bits: usize, numbers: usize, me: usize) -> Self {
         let mut own = |who: usize, count: usize| {
             if who == me {
                 Some(stock.pad(count))
@@ -47,21 +49,21 @@ impl LeafPads {
             }
         };
         let (bits, numbers) = (own(bits, bit_words(at.count())), own(numbers, at.count()));
-        Self { bits, numbers, products: stock.fixed(at.count()) }
+        Self { bits, numbers, products: stock.fixed_packed(at.count(), out), out }
     }
 
     /// Deals what [`LeafPads::draw`] draws.
-    pub fn deal(dealing: &mut Dealing<'_>, at: Leaves, bits: usize, numbers: usize) {
+    pub fn deal(dealing: &mut Dealing<'_>, (at, out): (Leaves, u8), bits: usize, numbers: usize) {
         let rho = dealing.own(bits, bit_words(at.count()));
         let mut v = dealing.own(numbers, at.count());
         v.iter_mut().enumerate().for_each(|(i, v)| *v &= bit(&rho, i).wrapping_neg());
-        dealing.fix(v);
+        dealing.fix_packed(v, out);
     }
 }
 
 /// For each row the sum of one party's numbers where another party's bits are set. One round: the owner of
-/// the bits sends 1 bit a leaf, the owner of the numbers 8 bytes a leaf, to each other; 8 bytes a leaf are
-/// dealt. With a = m + (1 - 2 m) rho and y = d + v: a y = a d + m v + (1 - 2 m) rho v.
+/// the bits sends 1 bit a leaf, the owner of the numbers the bits that are read of the sum, to each other; as many a leaf
+/// are dealt. With a = m + (1 - 2 m) rho and y = d + v: a y = a d + m v + (1 - 2 m) rho v.
 pub async fn select_leaves(lane: &Lane, at: Leaves, bits: &Owned, numbers: &Owned, pads: LeafPads) -> Share {
     let count = at.count();
     let both = crate::Group::one(bits.owner).with(numbers.owner);
@@ -76,8 +78,8 @@ pub async fn select_leaves(lane: &Lane, at: Leaves, bits: &Owned, numbers: &Owne
     // Products are shared among all parties; those who own no operand need the opened bits for their part.
     let [m, d] = lane
         .round([
-            lane.tell(bits.owner, lane.all(), bit_words(count), hidden_bits),
-            lane.tell(numbers.owner, both, count, hidden_numbers),
+            lane.tell(bits.owner, lane.all(), bit_words(count), 64, hidden_bits),
+            lane.tell(numbers.owner, both, count, pads.out, hidden_numbers),
         ])
         .await;
     let mut out = Vec::with_capacity(at.rows);
@@ -105,37 +107,37 @@ pub struct SharedLeafPads {
 }
 
 impl SharedLeafPads {
-    /// Words that are dealt.
-    pub const fn fixed_words(at: Leaves) -> usize {
-        2 * at.rows * at.leaves
+    /// Bytes that are dealt for sums of which `out` bits are read.
+    pub const fn fixed_bytes(at: Leaves, out: u8) -> usize {
+        2 * packed(at.rows * at.leaves, out)
     }
 
     /// Draws this party's part.
-    pub fn draw(stock: &mut Stock, at: Leaves) -> Self {
+    pub fn draw(stock: &mut Stock, at: Leaves, out: u8) -> Self {
         let count = at.count();
         Self {
             rho: stock.pad(bit_words(count)),
-            rho_ring: Share(stock.fixed(count)),
-            products: Share(stock.fixed(count)),
+            rho_ring: Share(stock.fixed_packed(count, out)),
+            products: Share(stock.fixed_packed(count, out)),
         }
     }
 
     /// Deals what [`SharedLeafPads::draw`] draws; `v` is the pad of the vector.
-    pub fn deal(dealing: &mut Dealing<'_>, at: Leaves, v: &[u64]) {
+    pub fn deal(dealing: &mut Dealing<'_>, at: Leaves, out: u8, v: &[u64]) {
         let rho = spread(&dealing.free_bits(bit_words(at.count())), at.count());
         let products: Words = rho
             .chunks_exact(at.leaves.max(1))
             .flat_map(|row| row.iter().zip(v).map(|(r, v)| r.wrapping_neg() & v))
             .collect::<Vec<u64>>()
             .into();
-        dealing.fix(rho);
-        dealing.fix(products);
+        dealing.fix_packed(rho, out);
+        dealing.fix_packed(products, out);
     }
 }
 
 /// For each row the sum of one party's weights where shared bits are set; the weights are a masked vector
-/// that was opened before, once for all rows. One round; 1 bit a leaf to each other party; 16 bytes a leaf
-/// are dealt. With b = m + (1 - 2 m) rho and w = f + v: b w = m w + (1 - 2 m)(rho f + rho v).
+/// that was opened before, once for all rows. One round; 1 bit a leaf to each other party; twice the bits that are read of
+/// the sum a leaf are dealt. With b = m + (1 - 2 m) rho and w = f + v: b w = m w + (1 - 2 m)(rho f + rho v).
 pub async fn select_weights(lane: &Lane, at: Leaves, bits: &BitShare, w: &Masked, pads: SharedLeafPads) -> Share {
     let (blinded, _) = bits.blind(pads.rho);
     let [m] = lane.round([lane.open_bits(blinded)]).await;

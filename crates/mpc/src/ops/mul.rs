@@ -4,42 +4,44 @@ use zeroize::Zeroizing;
 
 use crate::group::Group;
 use crate::kernel;
+use crate::pack::packed;
 use crate::prep::{Dealing, Stock};
 use crate::value::{Masked, Owned, Pad, Share, Words};
 use crate::wire::{Ask, Lane};
 
-/// A multiplication triple (Beaver, CRYPTO 1991): two pads and the share of their product.
+/// A multiplication triple (Beaver, CRYPTO 1991): two pads and the share of their product, modulo 2^bits.
 pub struct Triple {
     a: Pad,
     b: Pad,
     product: Share,
+    bits: u8,
 }
 
 impl Triple {
-    /// Words that are dealt for `n` products.
-    pub const fn fixed_words(n: usize) -> usize {
-        n
+    /// Bytes that are dealt for `n` products.
+    pub const fn fixed_bytes(n: usize, bits: u8) -> usize {
+        packed(n, bits)
     }
 
-    /// Draws this party's part.
-    pub fn draw(stock: &mut Stock, n: usize) -> Self {
-        Self { a: stock.pad(n), b: stock.pad(n), product: Share(stock.fixed(n)) }
+    /// Draws this party's part, for products of which `bits` bits are read.
+    pub fn draw(stock: &mut Stock, n: usize, bits: u8) -> Self {
+        Self { a: stock.pad(n), b: stock.pad(n), product: Share(stock.fixed_packed(n, bits)), bits }
     }
 
     /// Deals what [`Triple::draw`] draws.
-    pub fn deal(dealing: &mut Dealing<'_>, n: usize) {
+    pub fn deal(dealing: &mut Dealing<'_>, n: usize, bits: u8) {
         let (a, mut b) = (dealing.free(n), dealing.free(n));
         b.iter_mut().zip(a.iter()).for_each(|(b, a)| *b = b.wrapping_mul(*a));
-        dealing.fix(b);
+        dealing.fix_packed(b, bits);
     }
 }
 
-/// Products element by element. One round; each party sends 16 bytes an element to each other; 8 bytes
-/// an element are dealt.
+/// Products element by element, modulo 2^bits of the triple. One round; each party sends twice the bits an element to
+/// each other; the bits of an element are dealt.
 pub async fn multiply(lane: &Lane, x: &Share, y: &Share, triple: Triple) -> Share {
     let (e, a) = x.blind(triple.a);
     let (f, b) = y.blind(triple.b);
-    let [e, f] = lane.round([lane.open(e, 64), lane.open(f, 64)]).await;
+    let [e, f] = lane.round([lane.open(e, triple.bits), lane.open(f, triple.bits)]).await;
     let mut z = triple.product;
     let lead = u64::from(lane.leads());
     for (i, z) in z.0.iter_mut().enumerate() {
@@ -66,15 +68,21 @@ fn product(dims: Dims, a: &[u64], b: &[u64], out: &mut [u64]) {
     if n == 1 { kernel::gemv(m, k, a, b, out) } else { kernel::gemm(m, k, n, a, b, out) }
 }
 
-/// Opens an owner's operand under its own pad to the parties that take part in its products, 8 bytes an
-/// element to each; nothing is dealt. One round, once for any number of products.
-pub async fn mask_owned(lane: &Lane, x: &Owned, count: usize, pad: Option<Pad>, to: Group) -> Masked {
-    let (ask, pad, clear) = tell_masked(lane, x, count, pad, to);
+/// Opens an owner's operand modulo 2^bits under its own pad to the parties that take part in its products, so many bits
+/// an element to each; nothing is dealt. One round, once for any number of products.
+pub async fn mask_owned(lane: &Lane, x: &Owned, count: usize, bits: u8, pad: Option<Pad>, to: Group) -> Masked {
+    let (ask, pad, clear) = tell_masked(lane, x, (count, bits), pad, to);
     let [difference] = lane.round([ask]).await;
     Masked { difference: difference.0, pad, clear }
 }
 
-fn tell_masked(lane: &Lane, x: &Owned, count: usize, pad: Option<Pad>, to: Group) -> (Ask, Share, Option<Words>) {
+fn tell_masked(
+    lane: &Lane,
+    x: &Owned,
+    (count, bits): (usize, u8),
+    pad: Option<Pad>,
+    to: Group,
+) -> (Ask, Share, Option<Words>) {
     let (blinded, pad, clear) = match (&x.words, pad) {
         (Some(words), Some(pad)) => {
             let (blinded, pad) = x.share(count).blind(pad);
@@ -82,13 +90,13 @@ fn tell_masked(lane: &Lane, x: &Owned, count: usize, pad: Option<Pad>, to: Group
         }
         _ => (None, Share::new(Vec::new()), None),
     };
-    (lane.tell(x.owner, to.with(x.owner), count, blinded), pad, clear)
+    (lane.tell(x.owner, to.with(x.owner), count, bits, blinded), pad, clear)
 }
 
-/// Opens a shared operand under a pad to every party. One round, 8 bytes an element to each.
-pub async fn mask_share(lane: &Lane, x: &Share, pad: Pad) -> Masked {
+/// Opens a shared operand modulo 2^bits under a pad to every party. One round, so many bits an element to each.
+pub async fn mask_share(lane: &Lane, x: &Share, bits: u8, pad: Pad) -> Masked {
     let (blinded, pad) = x.blind(pad);
-    let [difference] = lane.round([lane.open(blinded, 64)]).await;
+    let [difference] = lane.round([lane.open(blinded, bits)]).await;
     Masked { difference: difference.0, pad, clear: None }
 }
 
@@ -141,11 +149,11 @@ pub fn matmul(lane: &Lane, x: &Masked, w: &Masked, sides: Sides, dims: Dims, pad
     z
 }
 
-/// Deals the product of two pads.
-pub fn deal_matmul(dealing: &mut Dealing<'_>, u: &[u64], v: &[u64], dims: Dims) {
+/// Deals the product of two pads modulo 2^bits.
+pub fn deal_matmul(dealing: &mut Dealing<'_>, u: &[u64], v: &[u64], dims: Dims, bits: u8) {
     let mut out = Zeroizing::new(vec![0u64; dims.m * dims.n]);
     product(dims, u, v, &mut out);
-    dealing.fix(out);
+    dealing.fix_packed(out, bits);
 }
 
 /// A matrix of this party's words times public words, or of public words times its own.

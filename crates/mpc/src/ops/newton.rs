@@ -93,34 +93,34 @@ pub struct InverseMaterial {
 impl InverseMaterial {
     /// Draws this party's part.
     pub fn draw(stock: &mut Stock, n: usize, inverse: Inverse) -> Self {
-        let below = BandMaterial::draw(stock, n, inverse.edges().len());
+        let below = BandMaterial::draw(stock, n, (64, 64), inverse.edges().len());
         let draw = |m: Move| match m {
-            Move::Times => Material::Times(Triple::draw(stock, n)),
-            Move::Shift(by) => Material::Shift(Truncation::draw(stock, n), by),
+            Move::Times => Material::Times(Triple::draw(stock, n, 64)),
+            Move::Shift(by) => Material::Shift(Truncation::draw(stock, n, 64, 64), by),
         };
         Self { below, moves: inverse.moves().into_iter().map(draw).collect() }
     }
 
     /// Deals what [`InverseMaterial::draw`] draws.
     pub fn deal(dealing: &mut Dealing<'_>, n: usize, inverse: Inverse) {
-        BandMaterial::deal(dealing, n, inverse.edges().len());
+        BandMaterial::deal(dealing, n, (64, 64), inverse.edges().len());
         for m in inverse.moves() {
             match m {
-                Move::Times => Triple::deal(dealing, n),
-                Move::Shift(by) => Truncation::deal(dealing, n, by),
+                Move::Times => Triple::deal(dealing, n, 64),
+                Move::Shift(by) => Truncation::deal(dealing, n, (64, 64), by),
             }
         }
     }
 }
 
-pub(crate) fn fixed_words(n: usize, inverse: Inverse) -> usize {
-    let one = |m: &Move| if *m == Move::Times { Triple::fixed_words(n) } else { Truncation::fixed_words(n) };
-    BandMaterial::fixed_words(n, inverse.edges().len()) + inverse.moves().iter().map(one).sum::<usize>()
+pub(crate) fn fixed_bytes(n: usize, inverse: Inverse) -> usize {
+    let one = |m: &Move| if *m == Move::Times { Triple::fixed_bytes(n, 64) } else { Truncation::fixed_bytes(n, 64) };
+    BandMaterial::fixed_bytes(n, (64, 64), inverse.edges().len()) + inverse.moves().iter().map(one).sum::<usize>()
 }
 
 pub(crate) fn flows(parties: usize, n: usize, inverse: Inverse) -> Vec<Vec<Flow>> {
-    let mut rounds = rank::band_flows(parties, n, inverse.edges().len());
-    let open = open_words(parties, n);
+    let mut rounds = rank::band_flows(parties, n, 64, inverse.edges().len());
+    let open = open_words(parties, n, 64);
     rounds.extend(inverse.moves().iter().map(|m| vec![open; if *m == Move::Times { 2 } else { 1 }]));
     rounds
 }

@@ -16,21 +16,21 @@ pub struct BandMaterial {
 }
 
 impl BandMaterial {
-    /// Words that are dealt for `n` values.
-    pub const fn fixed_words(n: usize, edges: usize) -> usize {
-        Comparison::fixed_words(n, edges) + edges * DoubleBits::fixed_words(n)
+    /// Bytes that are dealt for `n` values of so many bits, of which `out` of each answer are read.
+    pub const fn fixed_bytes(n: usize, (bits, out): (u8, u8), edges: usize) -> usize {
+        Comparison::fixed_bytes(n, bits, edges) + edges * DoubleBits::fixed_bytes(n, out)
     }
 
     /// Draws this party's part.
-    pub fn draw(stock: &mut Stock, n: usize, edges: usize) -> Self {
-        let comparison = Comparison::draw(stock, n, edges);
-        Self { comparison, bits: (0..edges).map(|_| DoubleBits::draw(stock, n)).collect() }
+    pub fn draw(stock: &mut Stock, n: usize, (bits, out): (u8, u8), edges: usize) -> Self {
+        let comparison = Comparison::draw(stock, n, bits, edges);
+        Self { comparison, bits: (0..edges).map(|_| DoubleBits::draw(stock, n, out)).collect() }
     }
 
     /// Deals what [`BandMaterial::draw`] draws.
-    pub fn deal(dealing: &mut Dealing<'_>, n: usize, edges: usize) {
-        Comparison::deal(dealing, n, edges);
-        (0..edges).for_each(|_| DoubleBits::deal(dealing, n));
+    pub fn deal(dealing: &mut Dealing<'_>, n: usize, (bits, out): (u8, u8), edges: usize) {
+        Comparison::deal(dealing, n, bits, edges);
+        (0..edges).for_each(|_| DoubleBits::deal(dealing, n, out));
     }
 }
 
@@ -53,8 +53,8 @@ pub async fn band(lane: &Lane, x: &Share, edges: &[u64], material: BandMaterial)
     out
 }
 
-pub(crate) fn band_flows(parties: usize, n: usize, edges: usize) -> Vec<Vec<Flow>> {
-    let mut rounds = comparison(parties, n, edges);
+pub(crate) fn band_flows(parties: usize, n: usize, bits: u8, edges: usize) -> Vec<Vec<Flow>> {
+    let mut rounds = comparison(parties, n, bits, edges);
     rounds.push(vec![open_planes(parties, n, 1); edges]);
     rounds
 }
@@ -79,8 +79,8 @@ impl ArgMaxMaterial {
         let last = levels.len().saturating_sub(1);
         let draw = |(i, pairs): (usize, &usize)| {
             let n = rows * pairs;
-            let (comparison, column) = (Comparison::draw(stock, n, 1), Selection::draw(stock, n));
-            (comparison, column, (i < last).then(|| Selection::draw(stock, n)))
+            let (comparison, column) = (Comparison::draw(stock, n, 64, 1), Selection::draw(stock, n, 64));
+            (comparison, column, (i < last).then(|| Selection::draw(stock, n, 64)))
         };
         Self(levels.iter().enumerate().map(draw).collect())
     }
@@ -90,20 +90,20 @@ impl ArgMaxMaterial {
         let levels = levels(columns);
         for (i, pairs) in levels.iter().enumerate() {
             let n = rows * pairs;
-            Comparison::deal(dealing, n, 1);
-            Selection::deal(dealing, n);
+            Comparison::deal(dealing, n, 64, 1);
+            Selection::deal(dealing, n, 64);
             if i + 1 < levels.len() {
-                Selection::deal(dealing, n);
+                Selection::deal(dealing, n, 64);
             }
         }
     }
 }
 
-pub(crate) fn fixed_words(rows: usize, columns: usize) -> usize {
+pub(crate) fn fixed_bytes(rows: usize, columns: usize) -> usize {
     let levels = levels(columns);
     let selections = |i: usize| if i + 1 < levels.len() { 2 } else { 1 };
     let level = |(i, pairs): (usize, &usize)| {
-        Comparison::fixed_words(rows * pairs, 1) + selections(i) * Selection::fixed_words(rows * pairs)
+        Comparison::fixed_bytes(rows * pairs, 64, 1) + selections(i) * Selection::fixed_bytes(rows * pairs, 64)
     };
     levels.iter().enumerate().map(level).sum()
 }
@@ -113,8 +113,8 @@ pub(crate) fn flows(parties: usize, rows: usize, columns: usize) -> Vec<Vec<Flow
     let mut rounds = Vec::new();
     for (i, pairs) in levels.iter().enumerate() {
         let n = rows * pairs;
-        rounds.extend(comparison(parties, n, 1));
-        let one = [open_planes(parties, n, 1), open_words(parties, n)];
+        rounds.extend(comparison(parties, n, 64, 1));
+        let one = [open_planes(parties, n, 1), open_words(parties, n, 64)];
         rounds.push(one.repeat(if i + 1 < levels.len() { 2 } else { 1 }));
     }
     rounds

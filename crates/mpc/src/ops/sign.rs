@@ -4,13 +4,18 @@ use zeroize::Zeroizing;
 
 use crate::ops::bits::{bit, spread};
 use crate::ops::tree::{self, LOWER, MONOMIALS, NODES, Planes, TREE_PRODUCTS, UPPER};
-use crate::ops::trunc::{LOW, OFFSET, public_part};
+use crate::ops::trunc::{lower, offset, public_part, upper};
+use crate::pack::packed;
 use crate::prep::{Dealing, Stock};
 use crate::value::{BitShare, Pad, Share, Words, bit_words};
 use crate::wire::Lane;
 
 /// A random r as bits and in the ring, the products of its bits, and for each edge the masks of a tree.
+///
+/// r has as many bits as the comparison looks at. The tree is one of 64 bits: what it compares stands at the top of its
+/// words, above zeroes, so that carries and the sign are where they are in 64 bits.
 pub struct Comparison {
+    bits: u8,
     r_bits: Words,
     r: Pad,
     monomials: Words,
@@ -20,17 +25,20 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Words that are dealt for `n` values and so many edges.
-    pub const fn fixed_words(n: usize, edges: usize) -> usize {
-        n + (MONOMIALS + TREE_PRODUCTS * edges) * bit_words(n)
+    /// Bytes that are dealt for `n` values of so many bits and so many edges.
+    pub const fn fixed_bytes(n: usize, bits: u8, edges: usize) -> usize {
+        packed(n, bits) + 8 * (MONOMIALS + TREE_PRODUCTS * edges) * bit_words(n)
     }
 
     /// Draws this party's part.
-    pub fn draw(stock: &mut Stock, n: usize, edges: usize) -> Self {
+    pub fn draw(stock: &mut Stock, n: usize, bits: u8, edges: usize) -> Self {
         let words = bit_words(n);
+        let mut r_bits = stock.free(64 * words);
+        r_bits.iter_mut().take(usize::from(64 - bits) * words).for_each(|w| *w = 0);
         Self {
-            r_bits: stock.free(64 * words),
-            r: Pad(stock.fixed(n)),
+            bits,
+            r_bits,
+            r: Pad(stock.fixed_packed(n, bits)),
             monomials: stock.fixed(MONOMIALS * words),
             lower: stock.pad(edges * LOWER * words),
             upper: stock.pad(edges * UPPER * words),
@@ -39,11 +47,13 @@ impl Comparison {
     }
 
     /// Deals what [`Comparison::draw`] draws; gives r.
-    pub fn deal(dealing: &mut Dealing<'_>, n: usize, edges: usize) -> Words {
+    pub fn deal(dealing: &mut Dealing<'_>, n: usize, bits: u8, edges: usize) -> Words {
         let words = bit_words(n);
-        let planes = dealing.free_bits(64 * words);
-        let r: Words = Zeroizing::new(tree::words_of(&planes, n));
-        dealing.fix(Zeroizing::new(r.to_vec()));
+        let mut planes = dealing.free_bits(64 * words);
+        planes.iter_mut().take(usize::from(64 - bits) * words).for_each(|w| *w = 0);
+        let mut r: Words = Zeroizing::new(tree::words_of(&planes, n));
+        r.iter_mut().for_each(|r| *r >>= 64 - bits);
+        dealing.fix_packed(Zeroizing::new(r.to_vec()), bits);
         let mut monomials = Vec::with_capacity(MONOMIALS * words);
         tree::bit_products(&planes, words, &mut monomials);
         dealing.fix_bits(Zeroizing::new(monomials));
@@ -66,15 +76,16 @@ impl Comparison {
     }
 }
 
-/// For each edge t the bits x < t, one vector after another, each padded to whole words; and x + r.
+/// For each edge t the bits x < t, one vector after another, each padded to whole words; and x + r modulo 2^k.
 ///
-/// Correct for every x with x - t in [-2^63, 2^63). Three rounds; each party sends to each other 8 bytes an
-/// element, and for each edge and 64 elements 27 + 6 words; `n + (169 + 96 edges) ceil(n / 64)` words
-/// are dealt.
+/// With material of k bits it is correct for every x with x - t in [-2^(k-1), 2^(k-1)). Three rounds; each party sends to
+/// each other k bits an element, and for each edge and 64 elements 27 + 6 words; k bits an element and
+/// `(169 + 96 edges) ceil(n / 64)` words are dealt.
 async fn compare(lane: &Lane, x: &Share, edges: &[u64], material: Comparison) -> (Vec<BitShare>, Vec<u64>) {
     let (n, words) = (x.len(), bit_words(x.len()));
     let (c, _) = x.blind_up(material.r);
-    let [c] = lane.round([lane.open(c, 64)]).await;
+    let [c] = lane.round([lane.open(c, material.bits)]).await;
+    let up = 64 - material.bits;
     let trees: Vec<Planes<'_>> = (0..edges.len())
         .map(|edge| Planes {
             words,
@@ -87,7 +98,7 @@ async fn compare(lane: &Lane, x: &Share, edges: &[u64], material: Comparison) ->
         .collect();
     let (mut first, mut kept, mut tops) = (Vec::new(), Vec::new(), Vec::new());
     for (tree, edge) in trees.iter().zip(edges) {
-        let planes = tree::planes_of(c.0.iter().map(|c| c.wrapping_sub(*edge)));
+        let planes = tree::planes_of(c.0.iter().map(|c| c.wrapping_sub(*edge) << up));
         let (lower, keep) = tree.lower(&material.r_bits, &material.monomials, &planes);
         first.extend_from_slice(&lower);
         kept.push(keep);
@@ -137,39 +148,41 @@ pub struct Rectifier {
 }
 
 impl Rectifier {
-    /// Words that are dealt for `n` values.
-    pub const fn fixed_words(n: usize) -> usize {
-        Comparison::fixed_words(n, 1) + 5 * n
+    /// Bytes that are dealt for `n` values of so many bits, of which `out` of what comes out are read.
+    pub const fn fixed_bytes(n: usize, bits: u8, out: u8) -> usize {
+        Comparison::fixed_bytes(n, bits, 1) + 5 * packed(n, out)
     }
 
     /// Draws this party's part.
-    pub fn draw(stock: &mut Stock, n: usize) -> Self {
-        let comparison = Comparison::draw(stock, n, 1);
+    pub fn draw(stock: &mut Stock, n: usize, bits: u8, out: u8) -> Self {
+        let comparison = Comparison::draw(stock, n, bits, 1);
         let rho = stock.pad(bit_words(n));
-        let [rho_ring, shifted, top, rho_shifted, rho_top] = core::array::from_fn(|_| Share(stock.fixed(n)));
+        let [rho_ring, shifted, top, rho_shifted, rho_top] =
+            core::array::from_fn(|_| Share(stock.fixed_packed(n, out)));
         Self { comparison, rho, rho_ring, shifted, top, rho_shifted, rho_top }
     }
 
     /// Deals what [`Rectifier::draw`] draws, for a shift by `by` bits.
-    pub fn deal(dealing: &mut Dealing<'_>, n: usize, by: u8) {
-        let r = Comparison::deal(dealing, n, 1);
+    pub fn deal(dealing: &mut Dealing<'_>, n: usize, (bits, out): (u8, u8), by: u8) {
+        let r = Comparison::deal(dealing, n, bits, 1);
         let rho = spread(&dealing.free_bits(bit_words(n)), n);
-        let shifted: Words = Zeroizing::new(r.iter().map(|r| (r & LOW) >> by).collect());
-        let top: Words = Zeroizing::new(r.iter().map(|r| (r >> 63) << (63 - by)).collect());
+        let (shifted, top) = (lower(&r, bits, by), upper(&r, bits, by));
         let times = |x: &Words| -> Words { Zeroizing::new(x.iter().zip(rho.iter()).map(|(x, r)| x * r).collect()) };
         let (rho_shifted, rho_top) = (times(&shifted), times(&top));
         for value in [rho, shifted, top, rho_shifted, rho_top] {
-            dealing.fix(value);
+            dealing.fix_packed(value, out);
         }
     }
 }
 
-/// max(x, 0) / 2^by for |x| < 2^62, rounded down or one unit higher; zero exactly for negative x.
+/// max(x, 0) / 2^by for |x| < 2^(k-2) with material of k bits, rounded down or one unit higher; zero exactly for
+/// negative x.
 ///
-/// Four rounds; each party sends to each other 8 bytes an element, then 27 + 6 + 1 words for 64 elements;
-/// `6 n + 265 ceil(n / 64)` words are dealt.
+/// Four rounds; each party sends to each other k bits an element, then 27 + 6 + 1 words for 64 elements; k bits and five
+/// times those of what comes out an element are dealt, and `265 ceil(n / 64)` words.
 pub async fn rectify(lane: &Lane, x: &Share, by: u8, material: Rectifier) -> Share {
     let Rectifier { comparison, rho, rho_ring, shifted, top, rho_shifted, rho_top } = material;
+    let bits = comparison.bits;
     let (negative, c) = compare(lane, x, &[0], comparison).await;
     let negative = negative.into_iter().next().unwrap_or(BitShare::new(0, Zeroizing::new(Vec::new())));
     let (blinded, _) = negative.blind(rho);
@@ -179,7 +192,7 @@ pub async fn rectify(lane: &Lane, x: &Share, by: u8, material: Rectifier) -> Sha
     for (i, y) in y.0.iter_mut().enumerate() {
         // m is the bit "not negative" under rho. proof: all vectors have the length of x.
         let m = bit(&m.0, i) ^ 1;
-        let (part, sign) = public_part(c[i].wrapping_add(OFFSET), by);
+        let (part, sign) = public_part(c[i].wrapping_add(offset(bits)), bits, by);
         let plain = part.wrapping_mul(lead).wrapping_add(sign.wrapping_mul(top.0[i])).wrapping_sub(shifted.0[i]);
         let under_rho =
             part.wrapping_mul(*y).wrapping_add(sign.wrapping_mul(rho_top.0[i])).wrapping_sub(rho_shifted.0[i]);

@@ -45,7 +45,7 @@ const WIDE: [i64; HARMONICS] = [
 pub(crate) const RANGE_MAX: u32 = 16;
 
 /// Bits of the opened difference: fraction bits and those of the period.
-fn period_bits(x: Fx) -> u32 {
+pub(crate) fn period_bits(x: Fx) -> u32 {
     u32::from(x.f) + if is_narrow(x) { 5 } else { 6 }
 }
 
@@ -98,8 +98,12 @@ pub struct Sines {
     sines: Words,
 }
 
-pub(crate) const fn fixed_words(n: usize) -> usize {
+const fn fixed_words(n: usize) -> usize {
     2 * HARMONICS * n
+}
+
+pub(crate) const fn fixed_bytes(n: usize) -> usize {
+    8 * fixed_words(n)
 }
 
 pub(crate) fn flows(parties: usize, n: usize, x: Fx) -> Vec<Vec<Flow>> {

@@ -106,7 +106,7 @@ impl Builder {
         if cols == 0 || rows == Some(0) || cols > VALUE_COLUMNS_MAX || elements > VALUE_ELEMENTS_MAX {
             return Err(refused(format!("a value of {rows:?} rows and {cols} columns")));
         }
-        self.nodes.push(Node { op, kind, rows, cols, fx });
+        self.nodes.push(Node { op, kind, rows, cols, fx, low: 0 });
         Ok(self.nodes.len() as u32 - 1)
     }
 
@@ -229,7 +229,7 @@ impl Builder {
         self.push(Op::TimesPublic { x: x.0, matrix }, Kind::Share, rows, cols, fx).map(Num)
     }
 
-    /// Opens known numbers under a mask of their owner, once for all products: 8 bytes a number to each
+    /// Opens known numbers under a mask of their owner, once for all products: the bits that its products are read with, a number to each
     /// party that turns out to need it.
     ///
     /// # Errors
@@ -240,7 +240,8 @@ impl Builder {
         self.push(Op::Mask { x: x.0, to: Group::NONE }, Kind::Masked(Some(owner)), rows, cols, fx).map(Veiled)
     }
 
-    /// Opens shared numbers under a mask, once for all products: 8 bytes a number, everyone to everyone.
+    /// Opens shared numbers under a mask, once for all products: the bits that its products are read with, a number, everyone
+    /// to everyone.
     ///
     /// # Errors
     /// `refused.parameters` for a foreign handle.
@@ -522,10 +523,11 @@ impl Builder {
     /// 1 / (1 + e^-x), with 42 fraction bits. For training: scores are better opened and mapped in clear.
     ///
     /// # Errors
-    /// `refused.overflow` when |x| may be more than 16.
+    /// `refused.overflow` when |x| may be more than 16, or has more than 56 fraction bits.
     pub fn sigmoid(&mut self, x: Num) -> Result<Num, Fault> {
         let Node { rows, cols, fx, .. } = *self.node(x.0)?;
-        if u32::from(fx.b) - 1 > u32::from(fx.f) + smooth::RANGE_MAX.ilog2() {
+        let period = smooth::period_bits(fx) > u32::from(FX_BITS_MAX);
+        if period || u32::from(fx.b) - 1 > u32::from(fx.f) + smooth::RANGE_MAX.ilog2() {
             return Err(Fault::new(Code::RefusedOverflow, format!("a logistic function beyond {}", smooth::RANGE_MAX)));
         }
         let format = Fx::new(smooth::RESULT_BITS, smooth::RESULT_BITS + 2)?;
@@ -591,7 +593,8 @@ impl Builder {
     }
 
     /// Gives each party its own summands of numbers, for a protocol that sums them, such as a masked sum for a
-    /// recipient: what opens them, under which disclosure, is that protocol's. Numbered among the outputs; no bytes.
+    /// recipient: what opens them, under which disclosure, is that protocol's. Numbered among the outputs; no bytes. What
+    /// the sums stand for says [`Plan::handed`].
     ///
     /// # Errors
     /// `refused.parameters` for a foreign handle.
@@ -663,6 +666,8 @@ impl Builder {
         if plan.is_verified() {
             plan.nodes.iter().try_for_each(crate::verified::supports)?;
         }
+        let verified = plan.is_verified();
+        super::low::mark(&mut plan.nodes, verified);
         let (once, tiled) = (self.stages(&plan, false), self.stages(&plan, true));
         let least = TILE_ROWS_MIN as usize;
         let sent = plan.largest_sent(&once, 1).max(plan.largest_sent(&tiled, least));

@@ -7,6 +7,7 @@ use super::{Op, Plan, Stage};
 use crate::group::Group;
 use crate::ops::{Comparison, Conjunction, DoubleBits, LeafPads, Leaves, Rectifier, Selection, SharedLeafPads, Triple};
 use crate::ops::{Truncation, newton, rank, smooth};
+use crate::pack::packed;
 use crate::plan::Kind;
 use crate::value::bit_words;
 use crate::verified;
@@ -44,7 +45,7 @@ impl Plan {
             return verified::flows(self, id, tile_rows);
         }
         let (node, parties) = (self.node(id), self.parties());
-        let n = node.count(tile_rows);
+        let (n, low) = (node.count(tile_rows), node.low);
         match &node.op {
             Op::Input { .. }
             | Op::Share { .. }
@@ -58,22 +59,22 @@ impl Plan {
             Op::Mask { to, .. } => match node.kind {
                 Kind::Masked(Some(owner)) => {
                     let owner = usize::from(owner);
-                    let flow = Flow { from: Group::one(owner), to: to.with(owner), count: n as u64, bits: 64 };
+                    let flow = Flow { from: Group::one(owner), to: to.with(owner), count: n as u64, bits: low };
                     vec![vec![flow]]
                 }
-                _ => vec![vec![open_words(parties, n)]],
+                _ => vec![vec![open_words(parties, n, low)]],
             },
-            Op::Multiply { .. } => vec![vec![open_words(parties, n), open_words(parties, n)]],
-            Op::Truncate { .. } => vec![vec![open_words(parties, n)]],
+            Op::Multiply { .. } => vec![vec![open_words(parties, n, low); 2]],
+            Op::Truncate { .. } => vec![vec![open_words(parties, n, self.domain(id))]],
             Op::Rectify { .. } => {
-                let mut rounds = comparison(parties, n, 1);
+                let mut rounds = comparison(parties, n, self.domain(id), 1);
                 rounds.push(vec![open_planes(parties, n, 1)]);
                 rounds
             }
-            Op::LessThan { .. } => comparison(parties, n, 1),
-            Op::Band { edges, .. } => rank::band_flows(parties, n, edges.len()),
+            Op::LessThan { .. } => comparison(parties, n, self.domain(id), 1),
+            Op::Band { edges, .. } => rank::band_flows(parties, n, self.domain(id), edges.len()),
             Op::ToRing { .. } => vec![vec![open_planes(parties, n, 1)]],
-            Op::Select { .. } => vec![vec![open_planes(parties, n, 1), open_words(parties, n)]],
+            Op::Select { .. } => vec![vec![open_planes(parties, n, 1), open_words(parties, n, low)]],
             Op::And { inputs } => {
                 let all = Group::first(parties);
                 let count = bit_words(n) as u64;
@@ -87,7 +88,7 @@ impl Plan {
                 let count = (at.rows * at.leaves) as u64;
                 vec![vec![
                     Flow { from: Group::one(a), to: all, count: bit_words(count as usize) as u64, bits: 64 },
-                    Flow { from: Group::one(b), to: Group::one(a).with(b), count, bits: 64 },
+                    Flow { from: Group::one(b), to: Group::one(a).with(b), count, bits: low },
                 ]]
             }
             Op::Weights { .. } => {
@@ -110,39 +111,38 @@ impl Plan {
     /// The bytes that are dealt for a node in a tile of so many rows.
     pub(crate) fn fixed_bytes(&self, id: u32, tile_rows: usize) -> usize {
         if self.is_verified() {
-            verified::fixed_bytes(self, id, tile_rows)
-        } else {
-            self.fixed_words(id, tile_rows) * 8
+            return verified::fixed_bytes(self, id, tile_rows);
         }
+        let node = self.node(id);
+        let (n, low) = (node.count(tile_rows), node.low);
+        match &node.op {
+            Op::MatMul { .. } => packed(n, low),
+            Op::Multiply { .. } => Triple::fixed_bytes(n, low),
+            Op::Truncate { .. } => Truncation::fixed_bytes(n, low),
+            Op::Rectify { .. } => Rectifier::fixed_bytes(n, self.domain(id), low),
+            Op::LessThan { .. } => Comparison::fixed_bytes(n, self.domain(id), 1),
+            Op::Band { edges, .. } => rank::BandMaterial::fixed_bytes(n, (self.domain(id), low), edges.len()),
+            Op::ToRing { .. } => DoubleBits::fixed_bytes(n, low),
+            Op::Select { .. } => Selection::fixed_bytes(n, low),
+            Op::And { inputs } => 8 * Conjunction::fixed_words(n, inputs.len()),
+            Op::Leaves { .. } => LeafPads::fixed_bytes(self.leaves(id, tile_rows), low),
+            Op::Weights { .. } => SharedLeafPads::fixed_bytes(self.leaves(id, tile_rows), low),
+            Op::ArgMax { x } => rank::fixed_bytes(node.rows_in(tile_rows), self.node(*x).cols as usize),
+            Op::Sigmoid { .. } => smooth::fixed_bytes(n),
+            Op::Inverse { .. } => newton::fixed_bytes(n, self.inverse(id)),
+            _ => 0,
+        }
+    }
+
+    /// The bits in which the operand of a comparison or truncation is opened.
+    pub(crate) fn domain(&self, id: u32) -> u8 {
+        super::low::domain(&self.nodes, self.node(id))
     }
 
     /// What is dealt for in a tile, in order: the operations, and in verified mode the masks of the checks.
     pub(crate) fn dealt_ids(&self, tile: u32) -> Vec<u32> {
         let nodes = self.stages(tile).iter().flat_map(|s| s.local.iter().chain(&s.joint)).copied();
         nodes.chain(verified::check_places(self, tile)).collect()
-    }
-
-    /// The words that are dealt for a node in a tile of so many rows.
-    fn fixed_words(&self, id: u32, tile_rows: usize) -> usize {
-        let node = self.node(id);
-        let n = node.count(tile_rows);
-        match &node.op {
-            Op::MatMul { .. } => n,
-            Op::Multiply { .. } => Triple::fixed_words(n),
-            Op::Truncate { .. } => Truncation::fixed_words(n),
-            Op::Rectify { .. } => Rectifier::fixed_words(n),
-            Op::LessThan { .. } => Comparison::fixed_words(n, 1),
-            Op::Band { edges, .. } => rank::BandMaterial::fixed_words(n, edges.len()),
-            Op::ToRing { .. } => DoubleBits::fixed_words(n),
-            Op::Select { .. } => Selection::fixed_words(n),
-            Op::And { inputs } => Conjunction::fixed_words(n, inputs.len()),
-            Op::Leaves { .. } => LeafPads::fixed_words(self.leaves(id, tile_rows)),
-            Op::Weights { .. } => SharedLeafPads::fixed_words(self.leaves(id, tile_rows)),
-            Op::ArgMax { x } => rank::fixed_words(node.rows_in(tile_rows), self.node(*x).cols as usize),
-            Op::Sigmoid { .. } => smooth::fixed_words(n),
-            Op::Inverse { .. } => newton::fixed_words(n, self.inverse(id)),
-            _ => 0,
-        }
     }
 
     pub(crate) fn owner(&self, id: u32) -> usize {

@@ -6,6 +6,7 @@
 mod build;
 mod cost;
 pub(crate) mod cost_parts;
+mod low;
 
 use serde::{Deserialize, Serialize};
 use tacit_crypto::Transcript;
@@ -136,6 +137,8 @@ pub(crate) struct Node {
     pub cols: u32,
     /// Format and bound of numbers.
     pub fx: Fx,
+    /// Low bits of a number that anything reads: the others are whatever the shares have there, and never leave.
+    pub low: u8,
 }
 
 impl Node {
@@ -176,6 +179,20 @@ impl Node {
             | Op::Hand { x, .. }
             | Op::Reveal { x, .. } => vec![*x],
         }
+    }
+}
+
+/// How numbers stand in the sums of what all parties hand out: in the top bits, as many as their format has. With codes
+/// whole words are handed out, and [`open_handed`](crate::open_handed) gives the numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Handed(u8);
+
+impl Handed {
+    /// The number of a sum modulo 2^64, its sign extended; `None` for what is none.
+    pub fn number(self, sum: u64) -> Option<u64> {
+        let below = u32::from(64 - self.0);
+        let number = sum as i64 >> below;
+        (number << below == sum as i64).then_some(number as u64)
     }
 }
 
@@ -242,6 +259,15 @@ impl Plan {
     /// Who receives the dealer's corrections.
     pub fn corrected(&self) -> usize {
         self.corrected.into()
+    }
+
+    /// How the sums of what all parties hand out as an output stand for numbers; `None` for another output.
+    pub fn handed(&self, output: u32) -> Option<Handed> {
+        let bits = |node: &Node| match node.op {
+            Op::Hand { index, .. } if index == output => Some(Handed(if self.is_verified() { 64 } else { node.fx.b })),
+            _ => None,
+        };
+        self.nodes.iter().find_map(bits)
     }
 
     /// Rows of the tiled values.

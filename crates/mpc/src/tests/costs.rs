@@ -33,30 +33,34 @@ fn cost_of(n: usize, f: impl Fn(&mut Builder, Num) -> Num) -> (u32, u64, u64, u6
 
 #[test]
 fn operations_cost_what_their_documentation_says() {
-    let words = ROWS * 8;
     let planes = ROWS / 8; // Bytes of one bit for each row.
+    let words = 64 * planes;
+    // What comes out is opened with the bits of its format, and no more is sent or dealt for it; a number of 26 bits is
+    // compared and cut in 27.
+    let domain = 27 * planes;
     for n in [2, 3] {
         let same = |rounds: u32, bytes: u64, dealt: u64| (rounds, bytes, bytes, dealt);
         assert_eq!(cost_of(n, |_, x| x), same(0, 0, 0));
         assert_eq!(cost_of(n, |b, x| b.add(x, x).unwrap()), same(0, 0, 0));
-        assert_eq!(cost_of(n, |b, x| b.multiply(x, x).unwrap()), same(1, 2 * words, words));
-        assert_eq!(cost_of(n, |b, x| b.truncate(x, 3).unwrap()), same(1, words, 2 * words));
-        let tree = words + 33 * planes;
-        let dealt = words + (169 + 96) * planes;
+        assert_eq!(cost_of(n, |b, x| b.multiply(x, x).unwrap()), same(1, 2 * 51 * planes, 51 * planes));
+        assert_eq!(cost_of(n, |b, x| b.truncate(x, 3).unwrap()), same(1, domain, 2 * 24 * planes));
+        let tree = domain + 33 * planes;
+        let dealt = domain + (169 + 96) * planes;
         let sign = |b: &mut Builder, x| b.less_than(x, 0.0).unwrap();
         let one = |b: &mut Builder, x| {
             let s = sign(b, x);
             b.to_ring(s).unwrap()
         };
-        assert_eq!(cost_of(n, one), same(3 + 1, tree + planes, dealt + words));
-        assert_eq!(cost_of(n, |b, x| b.relu(x, 8).unwrap()), same(4, tree + planes, dealt + 5 * words));
+        assert_eq!(cost_of(n, one), same(3 + 1, tree + planes, dealt + 2 * planes));
+        let relu = same(4, tree + planes, dealt + 5 * 19 * planes);
+        assert_eq!(cost_of(n, |b, x| b.relu(x, 8).unwrap()), relu);
         let kept = |b: &mut Builder, x| {
             let s = sign(b, x);
             b.select(s, x).unwrap()
         };
-        assert_eq!(cost_of(n, kept), same(3 + 1, tree + words + planes, dealt + 2 * words));
+        assert_eq!(cost_of(n, kept), same(3 + 1, tree + 26 * planes + planes, dealt + 2 * 26 * planes));
         let band = |b: &mut Builder, x| b.band(x, &[1.0, 2.0, 3.0]).unwrap();
-        let (sent, more) = (words + 3 * 34 * planes, words + (169 + 3 * 96) * planes + 3 * words);
+        let (sent, more) = (domain + 3 * 34 * planes, domain + (169 + 3 * 96) * planes + 3 * 8 * planes);
         assert_eq!(cost_of(n, band), same(4, sent, more));
         let sigmoid = |b: &mut Builder, x| {
             let x = b.truncate(x, 10).unwrap();
@@ -67,7 +71,8 @@ fn operations_cost_what_their_documentation_says() {
             b.sigmoid(y).unwrap()
         };
         let (rounds, sent, _, dealt) = cost_of(n, sigmoid);
-        assert_eq!((rounds, sent, dealt), (1, words + ROWS * 21 / 8, 2 * words + 32 * words));
+        // The truncation that nothing reads is there all the same, with the bits of its format.
+        assert_eq!((rounds, sent, dealt), (1, domain + 21 * planes, 2 * 17 * planes + 32 * words));
     }
 }
 
@@ -83,13 +88,14 @@ fn owned_operands_cost_one_opening_each() {
         b.reveal(y, Group::one(0), disclosure()).unwrap();
         b.reveal(z, Group::one(0), disclosure()).unwrap();
         let plan = b.finish().unwrap();
-        let format = plan.nodes.last().unwrap().fx.b;
+        let format = u64::from(plan.nodes.last().unwrap().fx.b);
         let cost = plan.cost();
         // One mask of the rows serves both models; products themselves cost no message.
-        assert_eq!(cost.sent[0][1], 64 + ROWS * 10 * 8);
-        let opened = (ROWS * u64::from(format)).div_ceil(8) + (2 * ROWS * u64::from(format)).div_ceil(8);
-        assert_eq!(cost.sent[1][0], 32 + 30 * 8 + opened);
-        assert_eq!(cost.dealt[n - 1], 64 + 3 * ROWS * 8);
+        assert_eq!(format, 43);
+        assert_eq!(cost.sent[0][1], 64 + ROWS * 10 * format / 8);
+        let masks = (10 * format).div_ceil(8) + (20 * format).div_ceil(8);
+        assert_eq!(cost.sent[1][0], 32 + masks + 3 * ROWS * format / 8);
+        assert_eq!(cost.dealt[n - 1], 64 + 3 * ROWS * format / 8);
         assert_eq!((cost.rounds_once, cost.rounds_tile), (3, 2));
         if n == 3 {
             assert_eq!(cost.sent[0][2], 64, "who owns no operand is told nothing");

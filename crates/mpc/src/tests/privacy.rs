@@ -29,9 +29,9 @@ fn plan(n: usize) -> Plan {
     b.finish().unwrap()
 }
 
-/// For each bit of everything that a seat received over many runs: how often it was set.
-fn ones(n: usize, seat: usize, inputs: &[Table], plan: &Plan) -> Vec<u32> {
-    let mut counts: Vec<u32> = Vec::new();
+/// For each party, and each bit of everything that it received over many runs: how often it was set.
+fn ones(n: usize, inputs: &[Table], plan: &Plan) -> Vec<Vec<u32>> {
+    let mut counts: Vec<Vec<u32>> = vec![Vec::new(); n];
     for run in 0..RUNS {
         // Another context and other seeds each run.
         let mut terms = terms(plan, n);
@@ -43,17 +43,22 @@ fn ones(n: usize, seat: usize, inputs: &[Table], plan: &Plan) -> Vec<u32> {
         let first = plan.tile_step(3, 0);
         world.hook = Box::new(move |m| {
             let from_party = m.address.from.index() < n;
-            if m.address.to.index() == seat && m.address.step >= first && from_party {
-                log.lock().unwrap().insert((m.address.step, m.address.from, m.address.sequence), m.body.clone());
+            if m.address.to.index() < n && m.address.step >= first && from_party {
+                let at = (m.address.to, m.address.step, m.address.from, m.address.sequence);
+                log.lock().unwrap().insert(at, m.body.clone());
             }
             true
         });
         world.run();
         assert!(world.outcomes().values().all(Result::is_ok));
-        let bytes: Vec<u8> = seen.lock().unwrap().values().flatten().copied().collect();
-        counts.resize(bytes.len() * 8, 0);
-        for (i, count) in counts.iter_mut().enumerate() {
-            *count += u32::from(bytes[i / 8] >> (i % 8) & 1);
+        for (seat, counts) in counts.iter_mut().enumerate() {
+            let seen = seen.lock().unwrap();
+            let bytes: Vec<u8> =
+                seen.iter().filter(|(at, _)| at.0.index() == seat).flat_map(|(_, b)| b.clone()).collect();
+            counts.resize(bytes.len() * 8, 0);
+            for (i, count) in counts.iter_mut().enumerate() {
+                *count += u32::from(bytes[i / 8] >> (i % 8) & 1);
+            }
         }
     }
     counts
@@ -73,17 +78,18 @@ fn inputs(n: usize, large: bool) -> Vec<Table> {
 
 #[test]
 fn every_bit_that_a_seat_receives_is_a_fair_coin_whatever_the_inputs() {
-    for (n, seat) in [(2usize, 0usize), (3, 0), (3, 1), (3, 2)] {
+    for n in [2, 3, 5] {
         let plan = plan(n);
         for large in [false, true] {
-            let counts = ones(n, seat, &inputs(n, large), &plan);
-            assert!(counts.len() > 2000, "{} bits", counts.len());
-            // 400 coins: 200 with a standard deviation of 10. Twenty thousand bits stay within six of them.
-            for (i, count) in counts.iter().enumerate() {
-                assert!(
-                    count.abs_diff(RUNS / 2) < 65,
-                    "bit {i} of seat {seat} of {n} was set {count} times, large {large}"
-                );
+            for (seat, counts) in ones(n, &inputs(n, large), &plan).iter().enumerate() {
+                assert!(counts.len() > 2000, "{} bits", counts.len());
+                // 400 coins: 200 with a standard deviation of 10. Twenty thousand bits stay within six and a half of them.
+                for (i, count) in counts.iter().enumerate() {
+                    assert!(
+                        count.abs_diff(RUNS / 2) < 65,
+                        "bit {i} of seat {seat} of {n} was set {count} times, large {large}"
+                    );
+                }
             }
         }
     }
@@ -93,16 +99,18 @@ fn every_bit_that_a_seat_receives_is_a_fair_coin_whatever_the_inputs() {
 /// bit tells inputs apart that give the same output, the words of the checks among them.
 #[test]
 fn in_verified_mode_no_bit_that_a_seat_receives_depends_on_the_inputs() {
-    for (n, seat) in [(2usize, 0usize), (3, 1)] {
+    for n in [2, 3, 5] {
         let plan = crate::Builder::again(&plan(n), crate::Security::Verified { audits: 0 }).unwrap();
-        let (small, large) = (ones(n, seat, &inputs(n, false), &plan), ones(n, seat, &inputs(n, true), &plan));
-        assert!(small.len() > 10_000 && small.len() == large.len(), "{} bits", small.len());
-        let mut fair = 0;
-        for (i, (a, b)) in small.iter().zip(&large).enumerate() {
-            // The difference of two counts of 400 coins has a standard deviation of 14.
-            assert!(a.abs_diff(*b) < 92, "bit {i} of seat {seat} of {n}: {a} or {b} times by the inputs");
-            fair += usize::from(a.abs_diff(RUNS / 2) < 65);
+        let (small, large) = (ones(n, &inputs(n, false), &plan), ones(n, &inputs(n, true), &plan));
+        for (seat, (small, large)) in small.iter().zip(&large).enumerate() {
+            assert!(small.len() > 10_000 && small.len() == large.len(), "{} bits", small.len());
+            let mut fair = 0;
+            for (i, (a, b)) in small.iter().zip(large).enumerate() {
+                // The difference of two counts of 400 coins has a standard deviation of 14.
+                assert!(a.abs_diff(*b) < 92, "bit {i} of seat {seat} of {n}: {a} or {b} times by the inputs");
+                fair += usize::from(a.abs_diff(RUNS / 2) < 65);
+            }
+            assert!(fair * 100 > small.len() * 97, "{fair} of {} bits of seat {seat} are fair coins", small.len());
         }
-        assert!(fair * 100 > small.len() * 97, "{fair} of {} bits are fair coins", small.len());
     }
 }

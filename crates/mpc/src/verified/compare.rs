@@ -275,7 +275,7 @@ pub(crate) async fn rectify(desk: &Desk, x: &Auth, by: u8, material: Rectifier<D
     let [mut m] = desk.open([Item::Bits(negative.under(&rho.bits))]).await;
     // From here on m is the bit "not negative" under rho.
     m.iter_mut().for_each(|w| *w = !*w);
-    let parts: Vec<(u64, u64)> = c.iter().map(|c| public_part(c.wrapping_add(OFFSET), by)).collect();
+    let parts: Vec<(u64, u64)> = c.iter().map(|c| public_part(c.wrapping_add(OFFSET), 64, by)).collect();
     let (part, flip) = (|| parts.iter().map(|p| p.0), || parts.iter().map(|p| p.1));
     let mut plain = top.times(flip());
     plain.subtract(&shifted);

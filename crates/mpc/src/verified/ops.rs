@@ -145,7 +145,7 @@ pub(crate) async fn truncate(desk: &Desk, x: &Auth, by: u8, t: Truncation<Draw<'
     let mut hidden = x.plus(&t.r);
     hidden.add_public(&desk.keys, core::iter::repeat(OFFSET));
     let [c] = desk.open([Item::Number(hidden)]).await;
-    let parts: Vec<(u64, u64)> = c.iter().map(|c| public_part(*c, by)).collect();
+    let parts: Vec<(u64, u64)> = c.iter().map(|c| public_part(*c, 64, by)).collect();
     let mut y = t.top.times(parts.iter().map(|p| p.1));
     y.subtract(&t.shifted);
     y.add_public(&desk.keys, parts.iter().map(|p| p.0));

@@ -5,7 +5,7 @@ use serde_json::Value;
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Code, Fault, Hash};
 
-use super::super::circuit::{Circuit, Scale};
+use super::super::circuit::{Circuit, Sums};
 use super::super::open;
 use super::super::params::{ScoreParams, Unknown};
 use super::shares::Cut;
@@ -104,15 +104,15 @@ pub fn hear(bytes: &[u8]) -> Result<Tell, Fault> {
 pub struct Reading {
     params: ScoreParams,
     online: Online,
-    scale: Option<Scale>,
+    sums: Option<Sums>,
     cut: Option<Cut>,
 }
 
 impl Reading {
     /// Of a job that opens a window, computed on shares or not.
     pub(in crate::score) fn new<I>(params: &ScoreParams, circuit: Option<&Circuit<I>>) -> Option<Self> {
-        let (scale, cut) = (circuit.map(|c| c.scale), circuit.map(|c| Cut::of(&c.plan)));
-        Some(Self { params: params.clone(), online: params.online?, scale, cut })
+        let (sums, cut) = (circuit.map(Circuit::sums), circuit.map(|c| Cut::of(&c.plan)));
+        Some(Self { params: params.clone(), online: params.online?, sums, cut })
     }
 
     /// Rows of a window.
@@ -149,14 +149,16 @@ impl Reading {
         if cells.len() as u64 != super::cells(unknown, 1, rows as u64) {
             return Err(Fault::new(Code::ReceiptInvalid, "the opened numbers are not those of the call"));
         }
-        let (values, flags) = cells.split_at(rows);
+        let numbers = self.sums.map(|sums| sums.numbers(rows, cells.iter().copied())).transpose()?;
+        let (values, flags) = numbers.as_deref().unwrap_or(cells).split_at(rows);
+        let scale = self.sums.map(|sums| sums.scale);
         let known = |row: usize| match unknown {
             Unknown::Default => true,
             Unknown::Refuse => flags.iter().all(|f| *f == 0),
             Unknown::Flag => flags.get(row) == Some(&0),
         };
         let score = |(row, cell): (usize, &u64)| {
-            if known(row) { open::meaning(&self.params, self.scale, *cell) } else { Ok(Value::Null) }
+            if known(row) { open::meaning(&self.params, scale, *cell) } else { Ok(Value::Null) }
         };
         values.iter().enumerate().map(score).collect()
     }

@@ -230,16 +230,17 @@ mod tests {
 
     use super::*;
 
-    /// A plan of products of so many features, or of as many divisions, no value wider than 2^15.
+    /// A plan of products of so many features, or of as many divisions, no value wider than 2^15. What comes out has 32
+    /// bits.
     fn plan(columns: u32, product: bool) -> Plan {
-        let (mut b, fx) = (Plan::builder(2, 100).unwrap(), Fx::new(4, 20).unwrap());
+        let (mut b, fx) = (Plan::builder(2, 100).unwrap(), Fx::new(4, 33).unwrap());
         for from in (0..columns).step_by(1 << 15) {
             let columns = (columns - from).min(1 << 15);
             let x = b.input(0, columns, fx).unwrap();
             let value = if product {
                 let w = b.input_once(1, columns, 1, fx).unwrap();
                 let (x, w) = (b.mask(x).unwrap(), b.mask(w).unwrap());
-                b.inner(&[(x, w)], &[], 60).unwrap()
+                b.inner(&[(x, w)], &[], 32).unwrap()
             } else {
                 let x = b.share(x).unwrap();
                 b.truncate(x, 2).unwrap()
@@ -258,23 +259,23 @@ mod tests {
 
     #[test]
     fn the_more_a_row_takes_the_fewer_rows_has_a_piece() {
-        // Sixteen bytes are dealt for a division.
-        let rows = PIECE_BYTES as u32 / 16;
+        // Eight bytes are dealt for a division: twice the bits of what comes out.
+        let rows = PIECE_BYTES as u32 / 8;
         let of = |columns: u32| cut_of(columns, false).unwrap();
         assert_eq!((of(rows / 16), of(rows / 16 + 1)), ((16, 16), (8, 32)));
         assert_eq!((of(rows / 2), of(rows / 2 + 1), of(rows * 9)), ((2, 128), (1, 256), (1, 56)));
-        // Eight bytes are sent for a factor.
+        // Four bytes are sent for a factor.
         assert_eq!((cut_of(rows / 8, true), cut_of(rows / 8 + 1, true)), (Ok((16, 16)), Ok((8, 32))));
     }
 
     #[test]
     fn a_window_holds_and_sends_no_more_than_its_limits() {
-        let lot = STOCK_BYTES_MAX as u32 / LOTS_MAX / 16;
+        let lot = STOCK_BYTES_MAX as u32 / LOTS_MAX / 8;
         let most = lot / LOT_ROWS;
         assert_eq!((cut_of(most, false), cut_of(most + 1, false)), (Ok((1, 256)), Ok((1, 255))));
         let cut = |columns| cut_of(columns, false).map(|(piece_rows, lot_pieces)| Cut { piece_rows, lot_pieces });
         assert_eq!((cut(most).unwrap().batch_rows(), cut(most + 1).unwrap().batch_rows()), (4096, 4080));
-        let batch = (MESSAGE_BYTES_MAX / 8) as u32 / LOTS_LOW;
+        let batch = (MESSAGE_BYTES_MAX / 4) as u32 / LOTS_LOW;
         assert_eq!((cut_of(batch / 5, true), cut_of(batch / 5 + 1, true)), (Ok((1, 5)), Ok((1, 4))));
         // A row that takes a whole lot is the most.
         let (held, message) = ((STOCK_BYTES_MAX as u64) / 32, (MESSAGE_BYTES_MAX as u64) / 16);
