@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tacit_crypto::{Secret, SigningKey};
 use tacit_net::{Config, Connection, DataReceiver, DataSender, Endpoint, Identity, Incoming, Purpose};
@@ -182,7 +182,7 @@ async fn drive<T: Send + 'static>(
         });
     }
     let mut pending = vec![Event::Start];
-    let mut sent = 0;
+    let (mut sent, mut timer) = (0, None::<Millis>);
     while !machine.is_finished() {
         for event in std::mem::take(&mut pending) {
             let effects = machine.step(now(), event);
@@ -193,11 +193,14 @@ async fn drive<T: Send + 'static>(
                         let to = message.address.to.index();
                         let frame = message.into_frame();
                         sent += frame.len() as u64;
-                        writers.get(&to).ok_or("no link to a seat")?.send(frame)?;
+                        // A seat that has ended takes nothing more: its last words say whether it ended well.
+                        let _ = writers.get(&to).ok_or("no link to a seat")?.send(frame);
                     }
                     Effect::Credit { to, consumed } => {
-                        writers.get(&to.index()).ok_or("no link to a seat")?.send(consumed.to_le_bytes().to_vec())?;
+                        let frame = consumed.to_le_bytes().to_vec();
+                        let _ = writers.get(&to.index()).ok_or("no link to a seat")?.send(frame);
                     }
+                    Effect::SetTimer(at) => timer = Some(at),
                     Effect::Persist { ticket, .. } => pending.push(Event::Persisted { ticket }),
                     Effect::Host(bytes) => {
                         if let Some(host) = &host {
@@ -209,18 +212,24 @@ async fn drive<T: Send + 'static>(
             }
         }
         if pending.is_empty() && !machine.is_finished() {
+            let wake = began + Duration::from_millis(timer.map_or(0, |at| at.0));
             tokio::select! {
                 event = received.recv() => pending.push(event.ok_or("every link has ended")?),
                 Some(said) = said(host.as_mut()) => pending.push(Event::Host(said)),
+                () = tokio::time::sleep_until(wake.into()), if timer.is_some() => {
+                    timer = None;
+                    pending.push(Event::Timer);
+                }
             }
         }
     }
     let outcome = machine.take_outcome().ok_or("no outcome")??;
-    drop(writers);
-    // The last words of a seat go out before its links are dropped.
-    tokio::time::timeout(std::time::Duration::from_secs(2), async { while tasks.join_next().await.is_some() {} })
-        .await
-        .ok();
+    drop((writers, events));
+    // The others may be at work for long: they read what is under way to them, and say what this seat no longer needs.
+    // A link that is dropped before is reset, with what is on it, and whoever writes to it finds it closed. So this seat
+    // takes their words until each has said its last, which comes when it has ended as well, or failed.
+    while received.recv().await.is_some() {}
+    while tasks.join_next().await.is_some() {}
     Ok((outcome, sent))
 }
 
@@ -241,7 +250,15 @@ async fn write(mut sender: DataSender, mut frames: mpsc::UnboundedReceiver<Vec<u
 }
 
 async fn read(mut receiver: DataReceiver, from: usize, events: mpsc::Sender<Event>, ahead: &HashAhead) {
-    while let Ok(Some(frame)) = receiver.next().await {
+    loop {
+        let frame = match receiver.next().await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return,
+            Err(_) => {
+                let _ = events.send(Event::Gone(Seat(from as u16))).await;
+                return;
+            }
+        };
         let event = match <[u8; CREDIT_BYTES]>::try_from(frame.as_slice()) {
             Ok(consumed) => Event::Credit { from: Seat(from as u16), consumed: u64::from_le_bytes(consumed) },
             Err(_) => match Message::from_frame(frame) {
@@ -252,5 +269,64 @@ async fn read(mut receiver: DataReceiver, from: usize, events: mpsc::Sender<Even
         if events.send(event).await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tacit_protocol::Abort;
+    use tacit_types::{Code, Fault, Step};
+
+    use super::*;
+
+    const TURNS: u32 = 30;
+    const PAUSE: Duration = Duration::from_millis(100);
+
+    /// Two seats take turns for three seconds; one of them tells the third, which has nothing to do, each time.
+    async fn turns(mut party: Party) -> Result<u32, Abort> {
+        let until = Millis(60_000);
+        for turn in 0..TURNS {
+            match party.seat().0 {
+                0 => {
+                    party.post(Seat(1), Step(turn), vec![1; 1000])?;
+                    party.post(Seat(2), Step(turn), vec![2])?;
+                    party.receive(Seat(2), Step(turn), 1, until).await?;
+                }
+                1 => return Ok(0),
+                _ => {
+                    party.receive(Seat(0), Step(turn), 1, until).await?;
+                    std::thread::sleep(PAUSE);
+                    party.post(Seat(0), Step(turn), vec![3])?;
+                }
+            }
+        }
+        party.flush(until).await?;
+        Ok(TURNS)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_seat_that_ends_long_before_the_others_takes_its_links_from_nobody() {
+        let mesh = Mesh::connect(3).await.unwrap();
+        for _ in 0..2 {
+            let outcomes = mesh.run(&[], turns).await.unwrap();
+            let done: Vec<u32> = outcomes.into_iter().map(|(done, _)| done).collect();
+            assert_eq!(done, [TURNS, 0, TURNS]);
+        }
+    }
+
+    /// A seat that fails is lost to those that wait for it, and they say so instead of waiting for ever.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_seat_that_fails_is_lost_to_the_others() {
+        let mesh = Mesh::connect(3).await.unwrap();
+        let protocol = |mut party: Party| async move {
+            if party.seat().0 == 2 {
+                return Err(Abort::Local(Fault::new(Code::JobInternal, "it fails")));
+            }
+            party.receive(Seat(2), Step(0), 1, Millis(1000)).await.map(|_| ())
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(20), mesh.run(&[], protocol)).await;
+        let error = ended.expect("nobody hangs").unwrap_err();
+        let lost = matches!(error.downcast_ref(), Some(Abort::Missing { seats, .. }) if *seats == [Seat(2)]);
+        assert!(lost, "{error}");
     }
 }
