@@ -225,12 +225,16 @@ async fn drive<T: Send + 'static>(
     }
     let outcome = machine.take_outcome().ok_or("no outcome")??;
     drop((writers, events));
-    // The others may be at work for long: they read what is under way to them, and say what this seat no longer needs.
-    // A link that is dropped before is reset, with what is on it, and whoever writes to it finds it closed. So this seat
-    // takes their words until each has said its last, which comes when it has ended as well, or failed.
+    linger(received, tasks).await;
+    Ok((outcome, sent))
+}
+
+/// Keeps the links until the others have ended. They may be at work for long: they read what is under way to them, and say
+/// what this seat no longer needs. A link that is dropped before is reset, with what is on it, and whoever writes to it
+/// finds it closed. So this seat takes their words until each has said its last, having ended or failed as well.
+async fn linger(mut received: mpsc::Receiver<Event>, mut tasks: tokio::task::JoinSet<()>) {
     while received.recv().await.is_some() {}
     while tasks.join_next().await.is_some() {}
-    Ok((outcome, sent))
 }
 
 async fn said(host: Option<&mut Host>) -> Option<Vec<u8>> {
