@@ -231,6 +231,16 @@ impl World {
         std::fs::read_to_string(self.log_file(party)).unwrap_or_default()
     }
 
+    /// What all daemons have logged, one after the other.
+    pub fn logs(&self) -> String {
+        let files = std::fs::read_dir(self.folder.path()).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut logs: Vec<PathBuf> = files.filter(|path| path.to_string_lossy().ends_with(".daemon.log")).collect();
+        logs.sort();
+        let named =
+            |path: &PathBuf| format!("{}\n{}", path.display(), std::fs::read_to_string(path).unwrap_or_default());
+        logs.iter().map(named).collect()
+    }
+
     fn log_file(&self, party: &str) -> PathBuf {
         self.folder.path().join(format!("{party}.daemon.log"))
     }

@@ -100,7 +100,7 @@ impl Online {
             if all.len() >= wanted {
                 return all;
             }
-            assert!(begun.elapsed() < START_WAIT * 3, "{list}\n{}", self.world.log("lab"));
+            assert!(begun.elapsed() < START_WAIT * 3, "{list}\n{}", self.world.logs());
             std::thread::sleep(Duration::from_millis(200));
         }
     }
