@@ -18,9 +18,9 @@ use tacit_jobs::score::online::{
     ANSWER_MS_MAX, BATCH_CALLS_MAX, BATCH_ROWS_MAX, CALL_KEYS_MAX, DEAL_MS_MAX, LOT_ROWS, LOTS_LOW, LOTS_MAX,
     PIECE_ROWS, STOCK_MS_MAX,
 };
-use tacit_protocol::{Abort, Message};
+use tacit_protocol::{Abort, Event, Message};
 use tacit_receipts::MemTree;
-use tacit_types::{Code, Millis};
+use tacit_types::{Code, Millis, Seat};
 
 const KEYS: [&str; 5] = ["ann", "bob", "cid", "bob", "dot"];
 
@@ -314,6 +314,31 @@ fn the_owners_settle_when_the_recipient_is_lost() {
     world.kill(asker);
     let left: Vec<usize> = world.all().into_iter().filter(|s| *s != asker).collect();
     world.agree(&left, 1, 2, 4);
+}
+
+/// A dealer that the recipient cannot reach, and who knows it, takes the owners' word; one that waits for it ends when it
+/// learns of the loss.
+#[test]
+fn a_dealer_that_is_cut_off_from_the_recipient_ends_with_the_owners() {
+    for knows in [true, false] {
+        let mut world = World::new(Job::private(2, false, &[], written(json!({}))));
+        assert!(world.ask(&[&["ann", "bob"]]).is_ok());
+        let (asker, dealer) = (world.asker, world.dealer);
+        world.hook = Box::new(move |m| (m.address.from.index(), m.address.to.index()) != (asker, dealer));
+        let lose = |world: &mut World| {
+            world.queue.push_back((dealer, Event::Gone(Seat(asker as u16))));
+            world.run();
+        };
+        if knows {
+            lose(&mut world);
+        }
+        world.say(&Say::Close);
+        assert_eq!(world.machines[dealer].is_finished(), knows);
+        if !knows {
+            lose(&mut world);
+        }
+        world.agree_all(1, 2, 4);
+    }
 }
 
 /// Owners that are asked different things, or different counts, find out with the first words and open nothing.

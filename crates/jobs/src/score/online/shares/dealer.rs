@@ -51,16 +51,17 @@ impl<I: Copy + Send + Sync + 'static> JointHalf for DealerFold<I> {
 struct Ends(BTreeMap<Seat, (Window, Vec<Seat>)>);
 
 impl Ends {
-    /// What all who are there at the end say; `None` as long as one of them has not.
+    /// What all say who are there at the end, and are not lost to the dealer; `None` as long as one of them has not.
     ///
     /// # Errors
     /// [`Abort::Disagreement`] when they do not say the same: which of them lies cannot be told.
-    fn agreed(&self, tellers: &[Seat]) -> Result<Option<(Window, Vec<Seat>)>, Abort> {
+    fn agreed(&self, tellers: &[Seat], lost: &BTreeSet<Seat>) -> Result<Option<(Window, Vec<Seat>)>, Abort> {
         let Some((_, first)) = self.0.first_key_value() else { return Ok(None) };
         if self.0.values().any(|said| said != first) {
             return Err(Abort::Disagreement { seats: self.0.keys().copied().collect() });
         }
-        let all = tellers.iter().filter(|s| first.1.contains(s)).all(|s| self.0.contains_key(s));
+        let mut there = tellers.iter().filter(|s| first.1.contains(s) && !lost.contains(s));
+        let all = there.all(|s| self.0.contains_key(s));
         Ok(all.then(|| first.clone()))
     }
 }
@@ -110,7 +111,7 @@ impl Serving {
         let tellers: Vec<Seat> = self.heard.keys().copied().collect();
         loop {
             let step = serial(self.heard.get(&self.corrected).copied().unwrap_or(0));
-            if let Some((window, seats)) = self.ends.agreed(&tellers)? {
+            if let Some((window, seats)) = self.ends.agreed(&tellers, &lost)? {
                 if !seats.contains(&party.seat()) {
                     return Err(Abort::Missing { step, seats: vec![party.seat()] });
                 }
@@ -174,25 +175,27 @@ mod tests {
     fn the_dealer_takes_a_count_that_all_who_are_left_say() {
         let (recipient, one, other) = (Seat(0), Seat(2), Seat(3));
         let tellers = [recipient, one, other];
-        let mut ends = Ends::default();
-        assert_eq!(ends.agreed(&tellers).unwrap(), None);
+        let (mut ends, none) = (Ends::default(), BTreeSet::new());
+        assert_eq!(ends.agreed(&tellers, &none).unwrap(), None);
         let left = vec![recipient, one];
         ends.0.insert(one, (window(7), left.clone()));
-        assert_eq!(ends.agreed(&tellers).unwrap(), None, "the recipient has not said it");
+        assert_eq!(ends.agreed(&tellers, &none).unwrap(), None, "the recipient has not said it");
+        let cut_off = BTreeSet::from([recipient]);
+        assert!(ends.agreed(&tellers, &cut_off).unwrap().is_some(), "nor can it, where it is lost to the dealer alone");
         ends.0.insert(recipient, (window(7), left.clone()));
-        assert_eq!(ends.agreed(&tellers).unwrap(), Some((window(7), left.clone())), "the other has gone");
+        assert_eq!(ends.agreed(&tellers, &none).unwrap(), Some((window(7), left.clone())), "the other has gone");
         for lie in [(window(8), left.clone()), (window(7), tellers.to_vec())] {
             ends.0.insert(recipient, lie);
-            let end = ends.agreed(&tellers);
+            let end = ends.agreed(&tellers, &none);
             assert!(matches!(end, Err(Abort::Disagreement { seats }) if seats == [recipient, one]));
         }
         // Without the recipient, the owners' word is enough.
         let mut settled = Ends::default();
         for owner in [one, other] {
-            assert_eq!(settled.agreed(&tellers).unwrap(), None);
+            assert_eq!(settled.agreed(&tellers, &none).unwrap(), None);
             settled.0.insert(owner, (window(3), vec![one, other]));
         }
-        assert!(settled.agreed(&tellers).unwrap().is_some());
+        assert!(settled.agreed(&tellers, &none).unwrap().is_some());
         assert_eq!(Abort::Disagreement { seats: Vec::new() }.code(), Code::JobDisagreement);
     }
 }
