@@ -1,5 +1,7 @@
 //! Valid inputs to begin with, all from fixed keys: a fuzzer that starts from them reaches the depths at once.
 
+use std::sync::OnceLock;
+
 use tacit_crypto::{Rng, SealKey, Secret, SigningKey, Statement, cbor};
 use tacit_engine::{
     Assignment, Finish, Finished, FromCoordinator, FromNode, LogInfo, Package, PlanAnswer, RosterEntry, SealedResult,
@@ -13,7 +15,8 @@ use tacit_governance::{
 use tacit_jobs::ColumnKinds;
 use tacit_protocol::message::{Address, Message};
 use tacit_protocol::{Blame, Offence};
-use tacit_receipts::{AddCheckpoint, LogProof};
+use tacit_receipts::policy::Policy;
+use tacit_receipts::{AddCheckpoint, LogProof, Trust, VerifierKey, cose, rotation};
 use tacit_secagg::{Blinded, Release, Width};
 use tacit_types::wire::{Blob, encode};
 use tacit_types::{
@@ -332,6 +335,7 @@ pub fn from_coordinator() -> Vec<Vec<u8>> {
         log_key: trust.log_key,
         witnesses: trust.witnesses,
         quorum: trust.quorum,
+        rotations: rotations().into_iter().map(Blob).collect(),
     };
     let entry = RosterEntry { card: signed_card().into(), address: String::new(), online: true };
     let result = SealedResult {
@@ -419,7 +423,7 @@ pub fn leaves() -> Vec<Vec<u8>> {
     let mut world = world();
     let record = world.record(2);
     let late = world.attest(1, &record).bytes().to_vec();
-    world.leaves.iter().cloned().chain([late]).collect()
+    world.leaves.iter().cloned().chain([late]).chain(rotations()).collect()
 }
 
 /// Tiles of leaves, after their number.
@@ -436,7 +440,20 @@ pub fn bundles() -> Vec<Vec<u8>> {
 
 /// Trust files.
 pub fn trusts() -> Vec<Vec<u8>> {
-    vec![World::new(3).trust().to_bytes()]
+    let trust = World::new(3).trust();
+    let changed = Trust { rotations: rotations().into_iter().map(Into::into).collect(), ..trust.clone() };
+    vec![trust.to_bytes(), changed.to_bytes()]
+}
+
+/// Two changes of the key of the example log.
+fn rotations() -> Vec<Vec<u8>> {
+    let world = World::new(3);
+    vec![world.rotation(1, 21, 3_600_000), world.rotation(21, 22, 0)]
+}
+
+/// Files of such changes.
+pub fn key_rotations() -> Vec<Vec<u8>> {
+    vec![rotation::to_file(&rotations()), rotation::to_file(&[])]
 }
 
 /// Proof files.
@@ -445,6 +462,53 @@ pub fn tlog_proofs() -> Vec<Vec<u8>> {
     let checkpoint = world.signed_checkpoint(world.tree.size());
     let proof = LogProof::build(&world.tree, 2, &checkpoint).expect("leaf 2 is in the tree");
     vec![proof.to_string().into_bytes()]
+}
+
+/// A leaf with its receipt.
+pub struct CoseExample {
+    pub leaf: Vec<u8>,
+    pub receipt: Vec<u8>,
+    pub origin: String,
+    pub log: VerifierKey,
+}
+
+/// A leaf of the example log with its COSE receipt, made once.
+pub fn cose_example() -> &'static CoseExample {
+    static MADE: OnceLock<CoseExample> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let world = world();
+        let (leaf, log) = (world.leaves[2].clone(), crate::world::log_key());
+        let signer = (&log, &crate::world::key(1));
+        let receipt = cose::receipt(&world.tree, (2, world.tree.size()), &leaf, signer).expect("a receipt");
+        CoseExample { leaf, receipt, origin: world.trust().origin, log: log.clone() }
+    })
+}
+
+/// COSE receipts, alone and in their statement.
+pub fn cose_receipts() -> Vec<Vec<u8>> {
+    let example = cose_example();
+    let whole = cose::attach(&example.leaf, std::slice::from_ref(&example.receipt)).expect("a statement");
+    vec![example.receipt.clone(), whole]
+}
+
+/// The cosigned checkpoint of the example log, made once.
+pub fn cosigned() -> Vec<u8> {
+    static MADE: OnceLock<Vec<u8>> = OnceLock::new();
+    MADE.get_or_init(|| world().cosigned(2)).clone()
+}
+
+/// Policies: that of the trust file, and one with groups of groups.
+pub fn policies() -> Vec<Vec<u8>> {
+    let text = Policy::write(&world().trust()).expect("a policy");
+    let names: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("witness ")?.split(' ').next()).collect();
+    let head: String = text
+        .lines()
+        .filter(|l| !l.starts_with("group") && !l.starts_with("quorum"))
+        .map(|l| format!("{l}\n"))
+        .collect();
+    let nested =
+        format!("# two of them\n{head}group x any {} {}\ngroup y all x {}\nquorum y\n", names[0], names[1], names[2]);
+    vec![text.into_bytes(), nested.into_bytes()]
 }
 
 /// Texts of checkpoints.

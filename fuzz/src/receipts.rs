@@ -1,10 +1,11 @@
 //! Everything that a verifier reads.
 
 use tacit_crypto::cbor;
+use tacit_receipts::policy::{POLICY_ENTRIES_MAX, Policy};
 use tacit_receipts::tiles::decode_bundle;
 use tacit_receipts::{
-    AddCheckpoint, Attestation, Bundle, Checkpoint, JointReceipt, Leaf, LogProof, SignatureLine, SignedNote, Trust,
-    UsageRecord, VerifierKey, verify_bundle,
+    AddCheckpoint, Attestation, Bundle, Checkpoint, JointReceipt, Leaf, LogChain, LogProof, SignatureLine, SignedNote,
+    Trust, UsageRecord, VerifierKey, cose, rotation, verify_bundle,
 };
 
 use crate::signed::canonical;
@@ -104,5 +105,41 @@ pub fn verifier_key(bytes: &[u8]) {
 pub fn add_checkpoint(bytes: &[u8]) {
     if let Ok(request) = AddCheckpoint::parse(bytes) {
         assert_eq!(request.to_bytes(), bytes);
+    }
+}
+
+/// A COSE receipt, and a statement that carries receipts.
+pub fn cose_receipt(bytes: &[u8]) {
+    let example = crate::examples::cose_example();
+    if let Ok(shown) = cose::verify_receipt(bytes, &example.leaf, &example.origin, &example.log) {
+        assert_eq!((bytes, shown.index), (example.receipt.as_slice(), 2), "another receipt than the log signed");
+    }
+    if let Ok((leaf, receipts)) = cose::detach(bytes) {
+        assert_eq!(cose::attach(&leaf, &receipts).as_deref(), Ok(bytes));
+    }
+}
+
+/// A `tlog-policy` file, held against a checkpoint.
+pub fn policy(bytes: &[u8]) {
+    if let Ok(policy) = Policy::parse(bytes) {
+        assert!(policy.logs().len() <= POLICY_ENTRIES_MAX);
+        let note = crate::examples::cosigned();
+        if let Ok((open, log)) = policy.open(&note) {
+            assert!(policy.logs().contains(log) && open.checkpoint().origin == log.name());
+        }
+    }
+}
+
+/// Changes of the log's key, kept in a file and followed from the example log's own.
+pub fn key_rotations(bytes: &[u8]) {
+    let Ok(changes) = rotation::from_file(bytes) else { return };
+    assert_eq!(rotation::to_file(&changes), bytes);
+    let mut chain = LogChain::from(crate::world::log_key());
+    let followed = chain.take(changes.iter().map(Vec::as_slice));
+    assert!(chain.keys().count() <= rotation::LOG_KEYS_MAX);
+    if followed.is_ok() {
+        let mut again = chain.clone();
+        assert_eq!(again.take(changes.iter().map(Vec::as_slice)), Ok(()));
+        assert_eq!(again, chain, "what is known changes nothing");
     }
 }

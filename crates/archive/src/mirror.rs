@@ -6,7 +6,7 @@ use std::path::Path;
 use tacit_crypto::SigningKey;
 use tacit_receipts::log::APPEND_MAX;
 use tacit_receipts::tiles::CHECKPOINT_PATH;
-use tacit_receipts::{Checkpoint, KeyKind, Log, SignedCheckpoint, TileRead, VerifierKey};
+use tacit_receipts::{Checkpoint, KeyKind, Log, LogChain, SignedCheckpoint, TileRead, VerifierKey};
 use tacit_types::{Code, Fault, UnixMillis};
 
 use crate::files::{Folder, io_fault, write_durable};
@@ -23,7 +23,7 @@ pub fn mirror_name(party: &str, origin: &str) -> String {
 #[derive(Debug)]
 pub struct Mirror {
     folder: Folder,
-    key: VerifierKey,
+    keys: LogChain,
     log: Log,
     sealed: Option<SignedCheckpoint>,
 }
@@ -33,13 +33,13 @@ impl Mirror {
     ///
     /// # Errors
     /// `log.malformed`, `log.signature`, `log.corrupt` when the files do not have the root of the head; `io.failed`.
-    pub fn open(folder: &Path, origin: &str, key: &VerifierKey) -> Result<Self, Fault> {
+    pub fn open(folder: &Path, origin: &str, keys: &LogChain) -> Result<Self, Fault> {
         std::fs::create_dir_all(folder).map_err(|e| io_fault(folder, &e))?;
         let folder = Folder::new(folder.to_owned());
         let (log, sealed) = match folder.read(CHECKPOINT_PATH) {
             None => (Log::create(origin)?, None),
             Some(note) => {
-                let signed = SignedCheckpoint::open(&note, key)?;
+                let (signed, _) = keys.open(&note)?;
                 if signed.checkpoint().origin != origin {
                     let what = format!("{} holds the log {:?}", folder.path().display(), signed.checkpoint().origin);
                     return Err(Fault::new(Code::LogUnknown, what));
@@ -47,7 +47,12 @@ impl Mirror {
                 (Log::resume(&folder, signed.checkpoint(), UnixMillis(0))?, Some(signed))
             }
         };
-        Ok(Self { folder, key: key.clone(), log, sealed })
+        Ok(Self { folder, keys: keys.clone(), log, sealed })
+    }
+
+    /// Follows the log to its next key.
+    pub fn rekey(&mut self, keys: &LogChain) {
+        self.keys = keys.clone();
     }
 
     /// Leaves that are here, sealed or not.
@@ -70,7 +75,7 @@ impl Mirror {
     /// # Errors
     /// `log.malformed`, `log.signature`, `log.unknown`; `log.rollback`; `log.fork` for another root at the same size.
     pub fn admit(&self, note: &[u8]) -> Result<Checkpoint, Fault> {
-        let signed = SignedCheckpoint::open(note, &self.key)?;
+        let signed = self.keys.open(note)?.0;
         let head = signed.checkpoint();
         if head.origin != self.log.checkpoint().origin {
             return Err(Fault::new(Code::LogUnknown, format!("a head of the log {:?}", head.origin)));
@@ -114,7 +119,7 @@ impl Mirror {
             self.forget()?;
             return Err(Fault::new(Code::LogFork, what));
         }
-        let signed = SignedCheckpoint::open(note, &self.key)?;
+        let signed = self.keys.open(note)?.0;
         let own = VerifierKey::new(name, KeyKind::Cosignature, signer.id())?;
         let line = own.sign(signer, signed.note().text(), at)?;
         write_durable(&self.folder.path().join(CHECKPOINT_PATH), note)?;

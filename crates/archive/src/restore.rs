@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tacit_receipts::merkle::{MemTree, leaf_hash, root};
 use tacit_receipts::tiles::{CHECKPOINT_PATH, TILE_WIDTH};
-use tacit_receipts::{Checkpoint, Edge, SignedCheckpoint, TileRead, TileReader, VerifierKey};
+use tacit_receipts::{Checkpoint, Edge, LogChain, SignedCheckpoint, TileRead, TileReader};
 use tacit_types::{Code, Fault};
 
 use crate::check::examine;
@@ -42,12 +42,12 @@ pub fn restore(
     signed: Option<&SignedCheckpoint>,
     copies: &[PathBuf],
     origin: &str,
-    key: &VerifierKey,
+    keys: &LogChain,
 ) -> Result<Restored, Fault> {
     let mut heads: Vec<(Checkpoint, Option<Vec<u8>>)> =
         signed.map(|s| (s.checkpoint().clone(), None)).into_iter().collect();
     // A checkpoint that cannot be read is damage like any other.
-    let published = own.read(CHECKPOINT_PATH).and_then(|note| Some((SignedCheckpoint::open(&note, key).ok()?, note)));
+    let published = own.read(CHECKPOINT_PATH).and_then(|note| Some((keys.open(&note).ok()?.0, note)));
     heads.extend(published.map(|(open, note)| (open.checkpoint().clone(), Some(note))));
     let mut sources = Vec::new();
     for path in copies {
@@ -55,7 +55,7 @@ pub fn restore(
         let missing = || Fault::new(Code::LogMalformed, format!("{}: no {CHECKPOINT_PATH}", path.display()));
         let note = folder.read(CHECKPOINT_PATH).ok_or_else(missing)?;
         let named = |f: Fault| Fault::new(f.code, format!("{}: {}", path.display(), f.what));
-        let head = SignedCheckpoint::open(&note, key).map_err(named)?.checkpoint().clone();
+        let head = keys.open(&note).map_err(named)?.0.checkpoint().clone();
         heads.push((head.clone(), Some(note)));
         sources.push(Copy { folder, head });
     }

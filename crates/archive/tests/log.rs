@@ -120,13 +120,13 @@ fn missing_cut_and_exchanged_files_are_named() {
 #[test]
 fn a_mirror_follows_the_log_and_never_goes_back() {
     let home = tempfile::tempdir().unwrap();
-    let mut mirror = Mirror::open(home.path(), ORIGIN, &log_key()).unwrap();
+    let mut mirror = Mirror::open(home.path(), ORIGIN, &log_key().into()).unwrap();
     let signer = key(7);
     let signs = ("bank.mirror.log.example", &signer);
     for size in [2, 255, 256, 700] {
         mirror.append(&(mirror.size()..size).map(leaf).collect::<Vec<_>>()).unwrap();
         mirror.seal(&head(size, leaf).to_bytes(), signs, UnixMillis(5_000)).unwrap();
-        mirror = Mirror::open(home.path(), ORIGIN, &log_key()).unwrap();
+        mirror = Mirror::open(home.path(), ORIGIN, &log_key().into()).unwrap();
         assert_eq!(mirror.size(), size);
         assert_eq!(damages(mirror.folder(), size), []);
     }
@@ -155,7 +155,7 @@ fn a_damaged_log_is_restored_from_a_copy_or_by_itself() {
     let (own, copy) = (home.path().join("own"), home.path().join("copy"));
     let (own, _) = (log(&own, 700), log(&copy, 600));
     let signed = head(700, leaf);
-    let again = |copies: &[std::path::PathBuf]| restore(&own, Some(&signed), copies, ORIGIN, &log_key());
+    let again = |copies: &[std::path::PathBuf]| restore(&own, Some(&signed), copies, ORIGIN, &log_key().into());
     assert_eq!(again(&[]).unwrap().written, Vec::<String>::new());
     // One flipped bit needs nobody.
     let file = own.path().join("tile/entries/001");
@@ -188,23 +188,23 @@ fn a_lost_log_is_restored_to_the_newest_head_and_no_other_history_is_taken() {
     std::fs::create_dir_all(&own).unwrap();
     let folder = Folder::new(own.clone());
     let copies = [older.clone(), newer.clone()];
-    let done = restore(&folder, None, &copies, ORIGIN, &log_key()).unwrap();
+    let done = restore(&folder, None, &copies, ORIGIN, &log_key().into()).unwrap();
     assert_eq!((done.size, done.from_copies), (700, 700));
     assert_eq!(damages(&folder, 700), []);
     assert_eq!(std::fs::read(own.join(CHECKPOINT_PATH)).unwrap(), head(700, leaf).to_bytes());
     // Yesterday's copy of the home folder: the newest head is a mirror's.
     let old = Folder::new(home.path().join("old"));
     log(old.path(), 300);
-    assert_eq!(restore(&old, Some(&head(300, leaf)), &copies, ORIGIN, &log_key()).unwrap().size, 700);
+    assert_eq!(restore(&old, Some(&head(300, leaf)), &copies, ORIGIN, &log_key().into()).unwrap().size, 700);
     // A head that was signed here and is nowhere else whole: an older state is no substitute.
-    let ahead = restore(&folder, Some(&head(705, leaf)), &copies, ORIGIN, &log_key()).unwrap_err();
+    let ahead = restore(&folder, Some(&head(705, leaf)), &copies, ORIGIN, &log_key().into()).unwrap_err();
     assert_eq!(ahead.code, Code::LogCorrupt);
     assert_eq!(root(&TileReader::new(&folder, 700), 700).unwrap(), head(700, leaf).checkpoint().root);
     // Two histories.
     let forked = home.path().join("forked");
     std::fs::create_dir_all(&forked).unwrap();
     std::fs::write(forked.join(CHECKPOINT_PATH), head(200, other_leaf).to_bytes()).unwrap();
-    let refused = restore(&folder, None, &[forked, newer], ORIGIN, &log_key()).unwrap_err();
+    let refused = restore(&folder, None, &[forked, newer], ORIGIN, &log_key().into()).unwrap_err();
     assert_eq!(refused.code, Code::LogFork);
     assert!(!std::fs::read_dir(&own).unwrap().any(|f| f.unwrap().path().extension().is_some_and(|e| e == TEMPORARY)));
 }

@@ -11,7 +11,8 @@ use tacit_engine::LogInfo;
 use tacit_governance::{PartyCard, PartyRole};
 use tacit_net::invite::CodeBook;
 use tacit_net::{Address, Endpoint, Identity, Purpose, keyfile};
-use tacit_receipts::{KeyKind, VerifierKey};
+use tacit_receipts::VerifierKey;
+use tacit_receipts::merkle::leaf_hash;
 use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault, Name, NodeId, UnixMillis};
 use tokio::sync::{mpsc, watch};
@@ -23,9 +24,10 @@ use crate::config::Config;
 use crate::depot::Depot;
 use crate::driver::{self, Jobs};
 use crate::home::{Home, os_rng};
-use crate::log::{AppendRequest, LogKeys, LogService, Parts, View};
+use crate::log::{AppendRequest, Content, LogKeys, LogService, Parts, View};
 use crate::nodes::Nodes;
 use crate::roster::Roster;
+use crate::rotation::LogSigners;
 use crate::serve;
 use crate::slots::Slots;
 use crate::store::{Change, Fatal, Store, Writer};
@@ -45,6 +47,8 @@ pub(crate) struct Shared {
     /// The address that invitations name.
     pub public: Address,
     pub log_key: VerifierKey,
+    /// The signed changes of the log's key.
+    pub rotations: Vec<Vec<u8>>,
     /// Signs what shows a leaf to be in the log.
     pub log_signer: SigningKey,
     pub clock: Arc<Clock>,
@@ -85,6 +89,7 @@ impl Shared {
             log_key: event.log_key,
             witnesses: event.witnesses,
             quorum: event.quorum,
+            rotations: self.rotations.iter().map(|bytes| Blob(bytes.clone())).collect(),
         }
     }
 
@@ -128,9 +133,10 @@ impl Coordinator {
         let config = Config::read(&paths.config())?;
         let lock = paths.lock()?;
         let root = keyfile::read_signing(&paths.root_key())?;
-        let log_signer = keyfile::read_signing(&paths.log_key())?;
-        let log_key = VerifierKey::new(&config.origin, KeyKind::Ed25519, log_signer.id())?;
         let clock = Arc::new(Clock::system());
+        let mut signers = LogSigners::load(&paths, &config.origin)?;
+        signers.retire(&paths, clock.now())?;
+        let LogSigners { key: log_signer, verifier: log_key, before, chain, rotations } = signers;
         let (fatal, fatal_receiver) = Fatal::channel();
         let (store, writer) = Store::open(paths.database(), fatal.clone()).await?;
         let roster = Arc::new(Roster::load(store.parties().await?)?);
@@ -140,7 +146,14 @@ impl Coordinator {
         let identity = Identity::from_signing_key(&root)?;
         let id = root.id();
         let parts = Parts {
-            keys: LogKeys { root, log: log_signer.share(), verifier: log_key.clone() },
+            keys: LogKeys {
+                root,
+                log: log_signer.share(),
+                verifier: log_key.clone(),
+                before,
+                chain,
+                rotations: rotations.clone(),
+            },
             folder: Folder::new(paths.log()),
             store: store.clone(),
             fatal,
@@ -160,6 +173,7 @@ impl Coordinator {
             card,
             public: public_address(&config, endpoint.local_addr()),
             log_key,
+            rotations,
             log_signer,
             clock,
             folder: Folder::new(paths.log()),
@@ -180,6 +194,8 @@ impl Coordinator {
         for party in shared.roster().parties().iter().filter(|p| p.row.slots > 0) {
             shared.slots.limit(party.row.node, party.row.slots);
         }
+        // First of all: what the log signs from now on is signed with a key that only this explains.
+        log_rotations(&shared).await?;
         shared.spawn(service.run());
         shared.spawn(crate::log::patrol::patrol(shared.clone()));
         let open = shared.store.open_jobs().await?;
@@ -257,6 +273,35 @@ pub async fn run(home: &Path, shutdown: impl Future<Output = ()>) -> Result<(), 
     };
     running.stop().await;
     end
+}
+
+/// Hands changes of the log's key to the log that are not in it yet. The answer is of no use: the next start looks again.
+async fn log_rotations(shared: &Arc<Shared>) -> Result<(), Fault> {
+    let mut missing = Vec::new();
+    for rotation in &shared.rotations {
+        if shared.store.leaf_place(&leaf_hash(rotation)).await?.is_none() {
+            missing.push(rotation.clone());
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let appends = shared.appends.clone();
+    // The queue has room for one, which is what there is but for a home that was restored: the first goes before all else.
+    let mut requests = missing.into_iter().map(|rotation| {
+        let content = Content::Statement { statement: Blob(rotation), reply: tokio::sync::oneshot::channel().0 };
+        AppendRequest { nodes: Vec::new(), content }
+    });
+    if let Some(first) = requests.next() {
+        let _ = appends.send(first).await;
+    }
+    let rest: Vec<AppendRequest> = requests.collect();
+    shared.spawn(async move {
+        for request in rest {
+            let _ = appends.send(request).await;
+        }
+    });
+    Ok(())
 }
 
 fn public_address(config: &Config, bound: SocketAddr) -> Address {

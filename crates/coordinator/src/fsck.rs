@@ -6,19 +6,19 @@ use std::path::Path;
 use tacit_archive::Folder;
 use tacit_archive::files::{TEMPORARY, io_fault};
 use tacit_crypto::Statement;
-use tacit_net::keyfile;
 use tacit_receipts::merkle::HashSource;
 use tacit_receipts::merkle::leaf_hash;
 use tacit_receipts::tiles::{
     CHECKPOINT_PATH, TILE_WIDTH, beside_path, encode_bundle, entries_path, tile_path, width_of,
 };
 use tacit_receipts::{
-    JointReceipt, KeyEvent, KeyKind, Leaf, MemTree, Quorum, SignedCheckpoint, TileRead, TileReader, VerifierKey,
+    JointReceipt, KeyEvent, Leaf, LogChain, MemTree, Quorum, SignedCheckpoint, TileRead, TileReader, VerifierKey,
 };
 use tacit_types::{Code, Fault, Hash, JobId, StatementId};
 
 use crate::config::Config;
 use crate::home::Home;
+use crate::rotation::LogSigners;
 use crate::store::{Fatal, Store, Whose};
 
 /// What a check found in order.
@@ -50,8 +50,7 @@ pub fn fsck(home: &Path) -> Result<FsckReport, Fault> {
     let paths = Home::new(home);
     let config = Config::read(&paths.config())?;
     let _lock = paths.lock()?;
-    let log_key = keyfile::read_signing(&paths.log_key())?.id();
-    let key = VerifierKey::new(&config.origin, KeyKind::Ed25519, log_key)?;
+    let keys = LogSigners::load(&paths, &config.origin)?.chain;
     let mut report = FsckReport::default();
     let folder = Folder::new(paths.log());
     // A thread of its own: the caller may be inside a runtime.
@@ -62,7 +61,7 @@ pub fn fsck(home: &Path) -> Result<FsckReport, Fault> {
             runtime.block_on(async {
                 let (fatal, _reports) = Fatal::channel();
                 let (store, writer) = Store::open(paths.database(), fatal).await?;
-                let result = check(&store, &folder, &key, &mut report).await;
+                let result = check(&store, &folder, &keys, &mut report).await;
                 drop(store);
                 writer.finish().await;
                 result
@@ -73,13 +72,13 @@ pub fn fsck(home: &Path) -> Result<FsckReport, Fault> {
     Ok(report)
 }
 
-async fn check(store: &Store, folder: &Folder, key: &VerifierKey, report: &mut FsckReport) -> Result<(), Fault> {
+async fn check(store: &Store, folder: &Folder, keys: &LogChain, report: &mut FsckReport) -> Result<(), Fault> {
     let signed = store.head().await?.map(|(note, _)| note);
     let signed = signed
-        .map(|note| SignedCheckpoint::open(&note, key))
+        .map(|note| keys.open(&note).map(|(signed, _)| signed))
         .transpose()
         .map_err(|f| Fault::new(Code::StoreCorrupt, format!("the log's head: {}", f.what)))?;
-    let published = checkpoint(folder, key)?;
+    let published = checkpoint(folder, keys)?;
     let newest = [&signed, &published].into_iter().flatten().map(SignedCheckpoint::checkpoint);
     let newest = newest.max_by_key(|head| head.size).map(|head| (head.size, head.root));
     let log = match Leaves::read(folder, newest.map_or(0, |(size, _)| size), report) {
@@ -95,7 +94,7 @@ async fn check(store: &Store, folder: &Folder, key: &VerifierKey, report: &mut F
         }
     }
     if let Some(published) = &published {
-        report.cosignatures = cosignatures(published, log.quorum.as_ref())?;
+        report.cosignatures = cosignatures(published, keys, log.quorum.as_ref())?;
     }
     files(folder, size, &log, report).map_err(|fault| located(folder, newest, fault))?;
     database(store, folder, &log, size, report).await
@@ -115,19 +114,23 @@ fn corrupt(what: impl Into<String>) -> Fault {
     Fault::new(Code::LogCorrupt, what)
 }
 
-fn checkpoint(folder: &Folder, key: &VerifierKey) -> Result<Option<SignedCheckpoint>, Fault> {
+fn checkpoint(folder: &Folder, keys: &LogChain) -> Result<Option<SignedCheckpoint>, Fault> {
     let Some(bytes) = folder.read(CHECKPOINT_PATH) else { return Ok(None) };
-    let open = SignedCheckpoint::open(&bytes, key).map_err(|f| corrupt(format!("{CHECKPOINT_PATH}: {}", f.what)))?;
+    let (open, _) = keys.open(&bytes).map_err(|f| corrupt(format!("{CHECKPOINT_PATH}: {}", f.what)))?;
     // One head, one form: a byte that no parser minds was altered all the same.
     if open.to_bytes() == bytes { Ok(Some(open)) } else { Err(corrupt(format!("{CHECKPOINT_PATH}: not as written"))) }
 }
 
-/// Every line beside the log's own must be a witness's of the newest key event, and hold.
-fn cosignatures(published: &SignedCheckpoint, quorum: Option<&Quorum>) -> Result<u64, Fault> {
+/// Every line beside the log's own, which must hold, must be a witness's of the newest key event, and hold.
+fn cosignatures(published: &SignedCheckpoint, keys: &LogChain, quorum: Option<&Quorum>) -> Result<u64, Fault> {
     let Some(quorum) = quorum else { return Ok(0) };
     let bad = |what: String| Err(corrupt(format!("{CHECKPOINT_PATH}: {what}")));
     let (note, held) = (published.note(), quorum.count(published.note()));
-    let lines = note.signatures().len().saturating_sub(1);
+    let own = keys.keys().filter(|held| note.signatures().iter().any(|line| held.key.owns(line)));
+    if let Some(broken) = own.clone().find(|held| note.check(&held.key).is_err()) {
+        return bad(format!("a signature of {} does not hold", broken.key.name()));
+    }
+    let lines = note.signatures().len().saturating_sub(own.count());
     if held.by.len() < quorum.threshold() {
         return bad(format!("{} cosignatures hold, {} are needed", held.by.len(), quorum.threshold()));
     }

@@ -113,6 +113,21 @@ impl Home {
         self.0.join("log.key")
     }
 
+    /// The key that comes, while it is made.
+    pub(crate) fn log_key_next(&self) -> PathBuf {
+        self.0.join("log.key.next")
+    }
+
+    /// The key of before, while it still signs.
+    pub(crate) fn log_key_before(&self) -> PathBuf {
+        self.0.join("log.key.before")
+    }
+
+    /// The signed changes of the log's key.
+    pub(crate) fn log_rotations(&self) -> PathBuf {
+        self.0.join("log.rotations")
+    }
+
     pub(crate) fn database(&self) -> PathBuf {
         self.0.join("coordinator.db")
     }

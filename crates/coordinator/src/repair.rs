@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use tacit_archive::{Folder, Restored, restore};
-use tacit_net::keyfile;
+use tacit_receipts::TileRead;
 use tacit_receipts::receipt::ATTESTATION_BYTES_MAX;
 use tacit_receipts::tiles::beside_path;
-use tacit_receipts::{KeyKind, SignedCheckpoint, TileRead, VerifierKey};
 use tacit_types::{Code, Fault, StatementId};
 
 use crate::config::Config;
 use crate::home::Home;
+use crate::rotation::LogSigners;
 use crate::store::{Fatal, Store};
 
 /// Restores the log of a home whose daemon does not run to the newest head that the log signed, be it in its files, its
@@ -23,8 +23,7 @@ pub fn repair(home: &Path, copies: &[PathBuf]) -> Result<Restored, Fault> {
     let paths = Home::new(home);
     let config = Config::read(&paths.config())?;
     let _lock = paths.lock()?;
-    let log_key = keyfile::read_signing(&paths.log_key())?.id();
-    let key = VerifierKey::new(&config.origin, KeyKind::Ed25519, log_key)?;
+    let keys = LogSigners::load(&paths, &config.origin)?.chain;
     // A thread of its own: the caller may be inside a runtime.
     let stored = std::thread::scope(|scope| {
         let work = scope.spawn(|| {
@@ -42,11 +41,11 @@ pub fn repair(home: &Path, copies: &[PathBuf]) -> Result<Restored, Fault> {
         work.join().unwrap_or_else(|_| Err(Fault::new(Code::Internal, "the database could not be read")))
     })?;
     let signed = stored
-        .map(|(note, _)| SignedCheckpoint::open(&note, &key))
+        .map(|(note, _)| keys.open(&note).map(|(signed, _)| signed))
         .transpose()
         .map_err(|f| Fault::new(Code::StoreCorrupt, format!("the log's head: {}", f.what)))?;
     let folder = Folder::new(paths.log());
-    let mut restored = restore(&folder, signed.as_ref(), copies, &config.origin, &key)?;
+    let mut restored = restore(&folder, signed.as_ref(), copies, &config.origin, &keys)?;
     for copy in copies {
         attestations(&folder, copy, &mut restored)?;
     }

@@ -109,7 +109,7 @@ impl Roster {
     }
 
     /// The log's own view of its keys, for readers of the folder.
-    pub(crate) fn trust(&self, coordinator: NodeId, log_key: &VerifierKey) -> Trust {
+    pub(crate) fn trust(&self, coordinator: NodeId, log_key: &VerifierKey, rotations: &[Vec<u8>]) -> Trust {
         let event = self.key_event(coordinator, log_key);
         let party = |c: KeyCard| PartyKey { name: c.name, key: c.key, from: 0, until: None };
         Trust {
@@ -120,6 +120,7 @@ impl Roster {
             witnesses: event.witnesses,
             quorum: event.quorum,
             parties: event.parties.into_iter().map(party).collect(),
+            rotations: rotations.iter().map(|bytes| bytes.clone().into()).collect(),
         }
     }
 

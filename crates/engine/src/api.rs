@@ -206,6 +206,8 @@ pub struct LogInfo {
     pub witnesses: Vec<String>,
     /// Cosignatures that a checkpoint needs.
     pub quorum: u32,
+    /// Signed changes of the log's key, oldest first: from whatever key a reader pinned they lead to `log_key`.
+    pub rotations: Vec<Blob>,
 }
 
 /// A sealed result with everything that its recipient checks before opening.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tacit_engine::{FromCoordinator, LogInfo, ToCoordinator, WorkerContext, record};
 use tacit_net::mesh::{Event, Events, Keep};
 use tacit_net::{Address, Config as NetConfig, Connection, Endpoint, Identity, Incoming, Mesh};
-use tacit_receipts::VerifierKey;
+use tacit_receipts::LogChain;
 use tacit_types::{Attempt, Code, Fault, JobId, NodeId, StatementId, UnixMillis, wire};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -17,6 +17,7 @@ use crate::client;
 use crate::config::{Config, Keys};
 use crate::egress::Ledger;
 use crate::link::StreamHeader;
+use crate::log_keys;
 use crate::mirror;
 use crate::online::{self, Online};
 use crate::peers::{Known, PeerStream, Switchboard};
@@ -65,7 +66,8 @@ pub(crate) struct Inner {
     pub(crate) mesh: Mesh,
     pub(crate) known: Known,
     pub(crate) board: Switchboard,
-    pub(crate) log_key: VerifierKey,
+    /// The log's keys, as far as they were followed.
+    pub(crate) log_keys: Mutex<LogChain>,
     pub(crate) witnesses: Witnesses,
     pub(crate) log: Mutex<Option<LogInfo>>,
     pub(crate) slots: Mutex<BTreeMap<JobId, Slot>>,
@@ -110,10 +112,9 @@ impl Node {
         let listen = config.listen.parse().map_err(|_| Fault::new(Code::ConfigMalformed, config.listen.clone()))?;
         let endpoint = Endpoint::bind(listen, identity, NetConfig::with_gate(known.clone()))?;
         let (mesh, events) = Mesh::start(endpoint);
-        let log_key = VerifierKey::parse(&config.coordinator.log_key)
-            .map_err(|f| Fault::new(Code::ConfigMalformed, format!("coordinator.log_key: {}", f.what)))?;
+        let log_keys = log_keys::followed(&config, &store).await?;
         let address: Address = config.coordinator.address.parse()?;
-        let witnesses = Witnesses::open(&config, &keys, &log_key, &store).await?;
+        let witnesses = Witnesses::open(&config, &keys, log_keys.newest(), &store).await?;
         let inner = Arc::new(Inner {
             home: home.to_owned(),
             coordinator,
@@ -122,7 +123,7 @@ impl Node {
             mesh,
             known,
             board: Switchboard::default(),
-            log_key,
+            log_keys: Mutex::new(log_keys),
             witnesses,
             log: Mutex::default(),
             slots: Mutex::default(),
@@ -422,11 +423,19 @@ impl Inner {
         datasets.into_iter().map(|d| d.id.0).chain(models.into_iter().map(|m| m.id.0)).collect()
     }
 
-    /// Pins and follows the log that the configuration names; another one is refused.
+    /// The log's keys, as far as they were followed.
+    pub(crate) fn log_chain(&self) -> LogChain {
+        self.log_keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Follows the log that the configuration names, from key to key; another one is refused.
     async fn take_log(&self, info: LogInfo) -> Result<(), Fault> {
-        let pin = &self.config.coordinator;
-        if info.origin != pin.origin || info.log_key != pin.log_key || info.coordinator != self.coordinator {
-            return Err(Fault::new(Code::NetFingerprint, "the coordinator shows another log than the pinned one"));
+        let chain = log_keys::shown(&self.config, &self.store, &info).await?;
+        if chain != self.log_chain() {
+            log_keys::keep(&self.store, &info).await?;
+            self.witnesses.rekey(chain.newest()).await?;
+            tracing::info!(key = %chain.newest(), "the log has changed its key");
+            *self.log_keys.lock().unwrap_or_else(PoisonError::into_inner) = chain;
         }
         *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(info);
         Ok(())

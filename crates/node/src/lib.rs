@@ -23,6 +23,7 @@ mod asked;
 mod egress;
 mod link;
 mod listener;
+pub mod log_keys;
 mod peers;
 mod runner;
 mod serve;

@@ -73,7 +73,7 @@ pub(crate) async fn follow(inner: Arc<Inner>) {
 }
 
 fn open(inner: &Inner) -> Result<(Mirror, SigningKey), Fault> {
-    let mirror = Mirror::open(&inner.home.join(MIRROR_FOLDER), &inner.config.coordinator.origin, &inner.log_key)?;
+    let mirror = Mirror::open(&inner.home.join(MIRROR_FOLDER), &inner.config.coordinator.origin, &inner.log_chain())?;
     Ok((mirror, signing_key(&inner.home)?))
 }
 
@@ -93,6 +93,7 @@ async fn fetch(inner: &Inner, connection: &Connection, mirror: &mut Mirror, key:
         }
         fault
     };
+    mirror.rekey(&inner.log_chain());
     let head = mirror.admit(&note).map_err(keep)?;
     if mirror.sealed().is_some_and(|sealed| sealed.checkpoint().size == head.size) {
         return Ok(());

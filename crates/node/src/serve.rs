@@ -7,7 +7,7 @@ use tacit_engine::control::{FromNode, ToNode};
 use tacit_engine::{Assignment, Worker, WorkerJob, record};
 use tacit_governance::{JobSpec, Ledger, SignedContract};
 use tacit_protocol::Blame;
-use tacit_receipts::{AddCheckpoint, Quorum, SeenCheckpoint, UsageRecord, VerifierKey, WitnessRefusal};
+use tacit_receipts::{AddCheckpoint, LogProof, Quorum, SeenCheckpoint, UsageRecord, VerifierKey, WitnessRefusal};
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Attempt, Code, ContractId, Fault, JobId, NodeId, UnixMillis};
 
@@ -354,7 +354,8 @@ impl Inner {
         let quorum = self.quorum(&known).await?;
         let mut tx = self.store.begin().await?;
         let mut job = tx.job(id).await?.unwrap_or(known);
-        let answer = job.release(leaf, proof, beside, &self.log_key, &quorum, &self.context(now))?;
+        let log_key = self.log_chain().key_of(&LogProof::parse(proof)?, &quorum)?;
+        let answer = job.release(leaf, proof, beside, &log_key, &quorum, &self.context(now))?;
         tx.put_job(id, &job).await?;
         if job.release.is_some() && matches!(answer, FromNode::Released(_)) {
             align::catalogue(&mut tx, &self.keys, &self.home, id, &job, now).await?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tacit_receipts::note::check_name;
 use tacit_receipts::witness::{REQUEST_BYTES_MAX, witness_name};
-use tacit_receipts::{AddCheckpoint, KeyKind, Seen, SignatureLine, VerifierKey, Witness, WitnessRefusal};
+use tacit_receipts::{AddCheckpoint, KeyKind, LogChain, Seen, SignatureLine, VerifierKey, Witness, WitnessRefusal};
 use tacit_types::{Code, Fault};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::config::{Config, Keys};
 use crate::daemon::Inner;
 use crate::listener::{self, Answer, Broken, Limits, Request};
+use crate::log_keys;
 use crate::store::Store;
 
 /// Logs beside its coordinator's that a node witnesses.
@@ -120,21 +121,21 @@ fn fork_keys(own: &str, origin: &str) -> [String; 2] {
 }
 
 /// The two notes that show two histories of a log that this node follows, when it was offered a second one: the log's
-/// verifier key, what this node held and what it was offered.
+/// keys, what this node held and what it was offered.
 ///
 /// # Errors
 /// `config.malformed`, those of the database.
-pub async fn fork_evidence(config: &Config, store: &Store) -> Result<Option<(VerifierKey, [Vec<u8>; 2])>, Fault> {
+pub async fn fork_evidence(config: &Config, store: &Store) -> Result<Option<(LogChain, [Vec<u8>; 2])>, Fault> {
     let malformed = |f: Fault| Fault::new(Code::ConfigMalformed, f.what);
     let pin = &config.coordinator;
-    let mut logs = vec![(pin.origin.as_str(), VerifierKey::parse(&pin.log_key).map_err(malformed)?)];
+    let mut logs = vec![(pin.origin.as_str(), log_keys::followed(config, store).await?)];
     for log in config.witness.iter().flat_map(|w| &w.logs) {
-        logs.push((log.origin.as_str(), log.verifier().map_err(malformed)?));
+        logs.push((log.origin.as_str(), log.verifier().map_err(malformed)?.into()));
     }
-    for (origin, key) in logs {
+    for (origin, keys) in logs {
         let [held, offered] = fork_keys(&pin.origin, origin);
         if let (Some(held), Some(offered)) = (store.meta(&held).await?, store.meta(&offered).await?) {
-            return Ok(Some((key, [held, offered])));
+            return Ok(Some((keys, [held, offered])));
         }
     }
     Ok(None)
@@ -175,6 +176,14 @@ impl Witnesses {
         }
         let pace = Pace { left: f64::from(REQUESTS_BURST_MAX), at: Instant::now() };
         Ok(Self { own, logs, pace: Mutex::new(pace) })
+    }
+
+    /// Follows the coordinator's own log to its next key.
+    pub async fn rekey(&self, key: &VerifierKey) -> Result<(), Fault> {
+        match self.logs.get(&self.own) {
+            Some(witness) => witness.lock().await.rekey(key.clone()),
+            None => Ok(()),
+        }
     }
 
     /// What was seen last of the coordinator's own log.

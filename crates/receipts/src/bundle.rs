@@ -8,6 +8,7 @@ use tacit_types::{Code, Fault, Hash, Name, NodeId};
 use crate::checkpoint::Quorum;
 use crate::merkle::{HashSource, inclusion_proof};
 use crate::note::{KeyKind, VerifierKey, check_name};
+use crate::rotation::{LOG_KEYS_MAX, LogChain};
 
 /// The version of both files.
 pub const BUNDLE_VERSION: u32 = 1;
@@ -44,6 +45,10 @@ pub struct Trust {
     /// The parties' keys.
     #[n(7)]
     pub parties: Vec<PartyKey>,
+    /// Changes of the log's key that are known, in their order. Left out when there are none.
+    #[n(8)]
+    #[cbor(default, skip_if = "Vec::is_empty")]
+    pub rotations: Vec<ByteVec>,
 }
 
 /// The key with which a party's node attests, and the leaves for which it holds.
@@ -109,8 +114,11 @@ impl Trust {
             return Err(unusable(format!("trust file version {} is not {BUNDLE_VERSION}", self.version)));
         }
         check_name(&self.origin).map_err(part)?;
-        self.log().map_err(part)?;
+        self.chain().map_err(part)?;
         self.witness_quorum().map_err(part)?;
+        if self.rotations.len() >= LOG_KEYS_MAX {
+            return Err(unusable(format!("{} changes of the log's key", self.rotations.len())));
+        }
         if self.parties.len() > TRUST_PARTIES_MAX {
             return Err(unusable(format!("{} parties; {TRUST_PARTIES_MAX} are allowed", self.parties.len())));
         }
@@ -136,6 +144,16 @@ impl Trust {
             return Err(Fault::new(Code::LogMalformed, "the log's key has another type than 1"));
         }
         Ok(key)
+    }
+
+    /// The log's keys: the pinned one, and those that the rotations here lead to.
+    ///
+    /// # Errors
+    /// `log.malformed`; `log.key_rotation` for one that does not follow.
+    pub fn chain(&self) -> Result<LogChain, Fault> {
+        let mut chain = LogChain::from(self.log()?);
+        chain.take(self.rotations.iter().map(|rotation| rotation.as_slice()))?;
+        Ok(chain)
     }
 
     /// The quorum of witnesses.

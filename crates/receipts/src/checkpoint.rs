@@ -9,6 +9,7 @@ use tacit_types::{Code, Fault, Hash, NodeId, UnixMillis};
 
 use crate::merkle::TREE_SIZE_MAX;
 use crate::note::{KeyKind, SignedNote, VerifierKey, check_name, from_base64, from_decimal, to_base64};
+use crate::rotation::LogChain;
 
 /// Witnesses of a log.
 pub const WITNESSES_MAX: usize = 64;
@@ -100,6 +101,15 @@ impl SignedCheckpoint {
         self.note.to_string().into_bytes()
     }
 
+    /// Signs with another key of the log as well: that of before, while its overlap lasts.
+    ///
+    /// # Errors
+    /// `log.signature` when `key` is not `log`'s, `log.malformed` for too many lines.
+    pub fn also_sign(&mut self, log: &VerifierKey, key: &SigningKey) -> Result<(), Fault> {
+        let line = log.sign(key, self.note.text(), UnixMillis(0))?;
+        self.note.add(line)
+    }
+
     /// Adds a witness's line after checking it; a line that is there already is left alone.
     ///
     /// # Errors
@@ -114,12 +124,13 @@ impl SignedCheckpoint {
 }
 
 /// Shows that a log has two histories: two checkpoints of one size that it signed with different
-/// roots. The pair convinces anyone who has the log's key; gives the two heads.
+/// roots. The pair convinces anyone who has the log's keys; gives the two heads. A key that was retired convicts who
+/// had it, whenever it signed.
 ///
 /// # Errors
 /// `log.malformed` or `log.signature` for either note; `log.proof` when the pair proves nothing.
-pub fn prove_fork(one: &[u8], other: &[u8], origin: &str, log: &VerifierKey) -> Result<[Checkpoint; 2], Fault> {
-    let open = |bytes| SignedCheckpoint::open(bytes, log).map(|signed| signed.checkpoint);
+pub fn prove_fork(one: &[u8], other: &[u8], origin: &str, log: &LogChain) -> Result<[Checkpoint; 2], Fault> {
+    let open = |bytes| log.open(bytes).map(|(signed, _)| signed.checkpoint);
     let heads = [open(one)?, open(other)?];
     let [a, b] = &heads;
     let what = if a.origin != origin || b.origin != origin {
@@ -276,9 +287,11 @@ mod tests {
         };
         let origin = "log.example/usage/2026";
         let one = sign(origin, 7, 9);
-        let [a, b] = prove_fork(&one, &sign(origin, 7, 8), origin, &log).unwrap();
+        let [a, b] = prove_fork(&one, &sign(origin, 7, 8), origin, &log.clone().into()).unwrap();
         assert_eq!((a.size, b.size, a.root == b.root), (7, 7, false));
-        let code = |other: &[u8], origin: &str, log| prove_fork(&one, other, origin, log).unwrap_err().code;
+        let code = |other: &[u8], origin: &str, log: &VerifierKey| {
+            prove_fork(&one, other, origin, &log.clone().into()).unwrap_err().code
+        };
         assert_eq!(code(&one, origin, &log), Code::LogProof);
         assert_eq!(code(&sign(origin, 8, 8), origin, &log), Code::LogProof);
         assert_eq!(code(&sign("log.example/x", 7, 8), origin, &log), Code::LogProof);

@@ -8,6 +8,7 @@ use tacit_types::{Code, Fault, Hash, Name, NodeId};
 use crate::cases::Said;
 use crate::money::Money;
 use crate::receipt::{Attestation, JointReceipt};
+use crate::rotation::KeyRotation;
 
 /// Leaves that come before any receipt.
 pub const GENESIS_LEAVES: u64 = 2;
@@ -82,6 +83,8 @@ pub enum Leaf {
     Genesis(Statement<Genesis>),
     /// The keys in force.
     KeyEvent(Statement<KeyEvent>),
+    /// A change of the log's key.
+    KeyRotation(Statement<KeyRotation>),
     /// A receipt.
     Receipt(Box<Statement<JointReceipt>>),
     /// An attestation that came after its receipt was closed. It keeps its issuer's chain whole.
@@ -116,6 +119,9 @@ impl Leaf {
         if let Some(genesis) = of_type::<Genesis>(bytes)? {
             return Ok(Leaf::Genesis(genesis));
         }
+        if let Some(rotation) = of_type::<KeyRotation>(bytes)? {
+            return Ok(Leaf::KeyRotation(rotation));
+        }
         let envelope = Envelope::verify(bytes).map_err(refused)?;
         if let Some(money) = Money::read(&envelope.kind, &envelope.body)? {
             return Ok(Leaf::Money(envelope, Box::new(money)));
@@ -131,6 +137,7 @@ impl Leaf {
         match self {
             Leaf::Genesis(_) => Genesis::TYPE,
             Leaf::KeyEvent(_) => KeyEvent::TYPE,
+            Leaf::KeyRotation(_) => KeyRotation::TYPE,
             Leaf::Receipt(_) => JointReceipt::TYPE,
             Leaf::Attestation(_) => Attestation::TYPE,
             Leaf::Money(envelope, _) | Leaf::Case(envelope, _) | Leaf::Other(envelope) => &envelope.kind,

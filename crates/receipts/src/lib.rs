@@ -32,6 +32,7 @@ pub mod proof;
 pub mod receipt;
 pub mod record;
 pub mod report;
+pub mod rotation;
 pub mod tiles;
 pub mod verify;
 pub mod warn;
@@ -52,6 +53,7 @@ pub use record::{
     Audience, Conviction, Disclosure, PartyEntry, Quantity, Role, Standing, Status, UsageLine, UsageRecord,
 };
 pub use report::{Finding, Notice, Report, Scope, TrustSource};
+pub use rotation::{KeyRotation, LogChain, LogKey};
 pub use tiles::{Edge, File, TileRead, TileReader};
 pub use verify::{Verifier, verify_bundle, verify_bundle_watched, verify_files, verify_files_watched, verify_single};
 pub use witness::{AddCheckpoint, Prepared, Seen, Witness, WitnessRefusal};

@@ -4,6 +4,7 @@ use serde::Serialize;
 use tacit_types::{Code, Lang};
 
 use crate::bundle::Trust;
+use crate::rotation::ShownKey;
 
 /// Findings that a report lists; the rest are counted.
 pub const FINDINGS_MAX: usize = 10_000;
@@ -176,6 +177,8 @@ pub struct Report {
     pub size: u64,
     /// The checkpoint's root in hex; empty when the log did not sign it.
     pub root: String,
+    /// The log's keys, oldest first: the pinned one, and those that changes lead to from it.
+    pub log_keys: Vec<ShownKey>,
     /// Witnesses that count, with the times they gave.
     pub cosigned: Vec<String>,
     /// Leaves that were read.
@@ -203,6 +206,7 @@ impl Report {
             origin: trust.origin.clone(),
             size: 0,
             root: String::new(),
+            log_keys: Vec::new(),
             cosigned: Vec::new(),
             leaves: 0,
             receipts: 0,
@@ -260,6 +264,7 @@ mod tests {
             witnesses: Vec::new(),
             quorum: 0,
             parties: Vec::new(),
+            rotations: Vec::new(),
         };
         let mut report = Report::new(&trust, TrustSource::Pinned, Scope::WholeLog);
         assert!(report.is_valid());

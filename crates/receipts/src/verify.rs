@@ -4,6 +4,8 @@
 //! 64 bytes a leaf and what its receipts have metered; [`verify_bundle`] drives it over an evidence
 //! file. What no log can show stays open and is said so: parties who all collude to hide a job.
 
+mod heads;
+
 use core::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,15 +16,16 @@ use tacit_types::{Attempt, Code, Fault, Hash, JobId, NodeId, StatementId, UnixMi
 use crate::bundle::{Bundle, PartyKey, Proven, Trust};
 use crate::cases::{Cases, Said};
 use crate::chain::Chains;
-use crate::checkpoint::{Checkpoint, Cosigned, Quorum, SignedCheckpoint};
+use crate::checkpoint::{Checkpoint, Cosigned, Quorum};
 use crate::leaf::{GENESIS_LEAVES, Genesis, KeyEvent, Leaf};
 use crate::merkle::{HashSource as _, MemTree, leaf_hash, root, verify_inclusion};
-use crate::money::{LeafRef, Ledger, Money, Valuation};
-use crate::note::VerifierKey;
+use crate::money::{LeafRef, Ledger, Money};
+use crate::note::SignedNote;
 use crate::proof::LogProof;
-use crate::receipt::{Attestation, JointReceipt, Promise, Verdict, check_attestation};
+use crate::receipt::{Attestation, JointReceipt, Verdict, check_attestation};
 use crate::record::{Status, UsageRecord};
 use crate::report::{NOTICES_MAX, Notice, Report, Scope, TrustSource};
+use crate::rotation::LogChain;
 use crate::tiles::{CHECKPOINT_PATH, TRUST_PATH, TileRead, TileReader, beside_path};
 
 /// By how many milliseconds clocks of honest parties may differ.
@@ -41,7 +44,8 @@ pub type Beside<'a> = dyn Fn(&StatementId) -> Option<Vec<u8>> + 'a;
 /// Checks a log leaf by leaf.
 pub struct Verifier<'a> {
     trust: &'a Trust,
-    log: VerifierKey,
+    /// The log's keys: the pinned one and what follows from it, as far as it was read.
+    log: LogChain,
     quorum: Quorum,
     keys: BTreeMap<NodeId, Vec<&'a PartyKey>>,
     beside: &'a Beside<'a>,
@@ -76,7 +80,7 @@ impl<'a> Verifier<'a> {
         for party in &trust.parties {
             keys.entry(party.key).or_default().push(party);
         }
-        let (log, quorum) = (trust.log()?, trust.witness_quorum()?);
+        let (log, quorum) = (trust.chain()?, trust.witness_quorum()?);
         let mut report = Report::new(trust, source, scope);
         if source == TrustSource::FromBundle {
             report.notice(Notice::Unpinned);
@@ -199,74 +203,6 @@ impl<'a> Verifier<'a> {
         known.map_or_else(|| key.short(), |party| format!("{} ({})", party.name, key.short()))
     }
 
-    /// The checkpoint, when the log signed it.
-    fn head(&mut self, bytes: &[u8]) -> (Option<Checkpoint>, Cosigned) {
-        let signed = match SignedCheckpoint::open(bytes, &self.log) {
-            Ok(signed) => signed,
-            Err(fault) => {
-                self.find(None, fault.code, fault.what);
-                return (None, Cosigned::default());
-            }
-        };
-        let head = signed.checkpoint().clone();
-        if head.origin != self.trust.origin {
-            self.find(None, Code::LogSignature, format!("the checkpoint is of the log {:?}", head.origin));
-        }
-        let cosigned = self.quorum.count(signed.note());
-        if let Err(fault) = self.quorum.check(signed.note()) {
-            self.find(None, fault.code, fault.what);
-        }
-        self.report.size = head.size;
-        self.report.root = head.root.to_string();
-        self.ignored(signed.note().signatures().len(), 1 + cosigned.by.len());
-        self.report.cosigned = cosigned.by.iter().map(|(name, at)| format!("{name} {at}")).collect();
-        (Some(head), cosigned)
-    }
-
-    /// Says how many signature lines of a note count for nothing.
-    fn ignored(&mut self, lines: usize, counted: usize) {
-        let count = lines.saturating_sub(counted) as u64;
-        if count > 0 {
-            self.report.notice(Notice::LinesIgnored { count });
-        }
-    }
-
-    /// A checkpoint that someone kept must be one of this log's own past.
-    fn kept(&mut self, note: &[u8]) {
-        let signed = match SignedCheckpoint::open(note, &self.log) {
-            Ok(signed) => signed,
-            Err(fault) => return self.find(None, fault.code, format!("a kept checkpoint: {}", fault.what)),
-        };
-        self.ignored(signed.note().signatures().len(), 1);
-        let head = signed.checkpoint();
-        let (size, here) = (head.size, self.tree.size());
-        if head.origin != self.trust.origin {
-            self.find(None, Code::LogSignature, format!("a kept checkpoint is of the log {:?}", head.origin));
-        } else if size > here {
-            self.find(None, Code::LogRollback, format!("a kept checkpoint has {size} leaves; here are {here}"));
-        } else if root(&self.tree, size).ok() != Some(head.root) {
-            self.find(None, Code::LogFork, format!("a kept checkpoint has another root at {size} leaves"));
-        }
-    }
-
-    fn promise(&mut self, bytes: &[u8], cosigned: &Cosigned) {
-        let promise = match Statement::<Promise>::verify(bytes) {
-            Ok(promise) if promise.signer() == self.trust.coordinator => promise,
-            Ok(_) => return self.find(None, Code::ReceiptCoordinator, "a kept promise"),
-            Err(error) => return self.find(None, Code::ReceiptMalformed, format!("a kept promise: {error}")),
-        };
-        let Promise { usage, deadline } = promise.body();
-        if self.digests.contains(usage) {
-            return;
-        }
-        // Only a witness's clock after the deadline convicts: the log could be an old copy.
-        if cosigned.latest().is_some_and(|at| at > *deadline) {
-            self.find(None, Code::ReceiptPromiseUnkept, format!("record {}, due {deadline}", usage.short()));
-        } else {
-            self.report.notice(Notice::PromisePending { usage: usage.short() });
-        }
-    }
-
     fn any_leaf(&mut self, at: LeafRef, bytes: &[u8]) {
         let index = at.index;
         self.report.leaves = self.report.leaves.saturating_add(1);
@@ -283,6 +219,7 @@ impl<'a> Verifier<'a> {
         match leaf {
             Leaf::Genesis(statement) => self.genesis(index, &statement),
             Leaf::KeyEvent(statement) => self.key_event(index, &statement),
+            Leaf::KeyRotation(statement) => self.key_rotation(index, &statement),
             Leaf::Receipt(statement) => self.receipt(at, &statement),
             Leaf::Attestation(statement) => self.late_attestation(index, &statement),
             Leaf::Money(envelope, money) => self.money(at, &envelope, &money),
@@ -308,7 +245,7 @@ impl<'a> Verifier<'a> {
         self.by_coordinator(index, statement.signer());
         let (event, trust) = (statement.body(), self.trust);
         let mut same = event.coordinator == trust.coordinator
-            && event.log_key == trust.log_key
+            && self.log.keys().any(|held| held.key.to_string() == event.log_key)
             && event.witnesses == trust.witnesses
             && event.quorum == trust.quorum;
         for card in &event.parties {
@@ -417,19 +354,6 @@ impl<'a> Verifier<'a> {
         if let Err(fault) = checked {
             self.flaw(at.index, fault);
         }
-    }
-
-    /// The checkpoint from which a valuation draws is one of this log, and witnesses saw it.
-    fn drawn(&self, valuation: &Valuation) -> Result<(), Fault> {
-        let Some((seed, note)) = valuation.seed.zip(valuation.note.as_ref()) else { return Ok(()) };
-        let signed = SignedCheckpoint::open(note, &self.log)?;
-        self.quorum.check(signed.note())?;
-        let head = signed.checkpoint();
-        let same = head.origin == self.trust.origin && (head.size, head.root) == (seed.size, seed.root);
-        if same && root(&self.tree, seed.size).ok() == Some(seed.root) {
-            return Ok(());
-        }
-        Err(Fault::new(Code::LogFork, format!("the checkpoint of {} leaves that it draws from", seed.size)))
     }
 
     /// Whether the trust file gives a key to a party at a leaf.
@@ -542,6 +466,7 @@ impl<'a> Verifier<'a> {
         for (kind, count) in unchecked {
             self.report.notice(Notice::Unchecked { kind, count });
         }
+        self.report.log_keys = self.log.shown();
         self.report.faults.sort_by_key(|finding| finding.leaf.map_or(0, |leaf| leaf.saturating_add(1)));
         (self.report, self.ledger, self.cases)
     }
@@ -593,6 +518,12 @@ pub fn verify_bundle_watched(
     };
     let scope = if bundle.leaves.is_empty() { Scope::SingleLeaves } else { Scope::WholeLog };
     let mut verifier = Verifier::new(trust, source, scope, &beside)?;
+    if scope == Scope::SingleLeaves {
+        // Whoever gives single leaves gives the changes of the key as well: each is signed by the one before it.
+        let theirs = bundle.trust.iter().flat_map(|theirs| &theirs.rotations);
+        // why: one that does not follow helps nobody to a key.
+        let _ = verifier.log.take(theirs.map(|rotation| rotation.as_slice()));
+    }
     if bundle.trust.as_ref().is_some_and(|theirs| theirs != trust) {
         verifier.report.notice(Notice::TrustDiffers);
     }
@@ -656,7 +587,10 @@ pub fn verify_files_watched(
     let note = files
         .read(CHECKPOINT_PATH)
         .ok_or_else(|| Fault::new(Code::LogMalformed, format!("{CHECKPOINT_PATH} is missing")))?;
-    let size = SignedCheckpoint::open(&note, &trust.log()?)?.checkpoint().size;
+    // Before the leaves are read it is not known which keys the log has had: what the head says is looked at in the end.
+    let chain = trust.chain()?;
+    let known = chain.open(&note).map(|_| ());
+    let size = Checkpoint::parse(SignedNote::parse(&note)?.text())?.size;
     let beside = |id: &StatementId| files.read(&beside_path(id));
     let mut verifier = Verifier::new(trust, source, Scope::WholeLog, &beside)?;
     let read = TileReader::new(files, size).check(&mut |index, leaf| {
@@ -664,6 +598,9 @@ pub fn verify_files_watched(
         watch(index.saturating_add(1), size);
         Ok(())
     });
+    if verifier.log.open(&note).is_err() {
+        known?;
+    }
     if let Err(fault) = read {
         verifier.find(None, fault.code, fault.what);
     }

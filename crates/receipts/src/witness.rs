@@ -206,6 +206,18 @@ impl Witness {
         Ok(Self { key, log, origin: origin.to_owned(), seen })
     }
 
+    /// Follows the log to its next key.
+    ///
+    /// # Errors
+    /// `log.malformed` when it is no log key.
+    pub fn rekey(&mut self, log: VerifierKey) -> Result<(), Fault> {
+        if log.kind() != KeyKind::Ed25519 {
+            return Err(Fault::new(Code::LogMalformed, "a log key has type 1"));
+        }
+        self.log = log;
+        Ok(())
+    }
+
     /// What it last cosigned.
     pub fn seen(&self) -> Option<&Seen> {
         self.seen.as_ref()

@@ -94,7 +94,7 @@ fn of_a_thousand_forks_and_rollbacks_none_passes_one_honest_witness() {
 
         // The note that it holds and what it was offered are the evidence.
         if kind == 1 {
-            let [one, other] = prove_fork(&before.note, &offered.note, ORIGIN, &log_key()).unwrap();
+            let [one, other] = prove_fork(&before.note, &offered.note, ORIGIN, &log_key().into()).unwrap();
             assert!(one.size == held && one.root != other.root);
         }
         let differs = size >= held && root(&forged, held).unwrap() != before.root;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use tacit_crypto::{Secret, SigningKey, cbor};
+use tacit_crypto::{Secret, SigningKey, Statement, cbor};
 use tacit_receipts::cose::{self, COSE_RECEIPT_BYTES_MAX, COSE_RECEIPTS_MAX};
 use tacit_receipts::merkle::{consistency_proof, leaf_hash, root};
 use tacit_receipts::policy::{POLICY_BYTES_MAX, POLICY_ENTRIES_MAX, Policy};
@@ -170,6 +170,35 @@ fn cose_receipts_are_held_to_their_log_and_their_limits() {
     assert_eq!(cose::detach(&cose::attach(leaf, &many[1..]).unwrap()).unwrap().1.len(), COSE_RECEIPTS_MAX);
     assert!(cose::detach(&vec![0; cose::TRANSPARENT_BYTES_MAX + 1]).is_err());
     assert!(cose::detach(leaf).is_err(), "a leaf without receipts is none");
+}
+
+#[test]
+fn a_change_of_the_logs_key_has_the_same_bytes_and_is_followed() {
+    let vectors = Vectors::read();
+    let change = vectors.bytes("key_rotation");
+    let body = Statement::<KeyRotation>::verify(&change).unwrap().into_body();
+    let next = common::key(21);
+    assert_eq!(vectors.text("next_log_key"), common::log_key_of(21).to_string());
+    let again = KeyRotation::sign(&body.origin, (&vectors.log_secret(), &next), (body.from, body.until));
+    assert_eq!(again.bytes(), change);
+    let trust = Trust::parse(&vectors.bytes("trust")).unwrap();
+    let changed = Trust::parse(&vectors.bytes("trust_with_change")).unwrap();
+    assert_eq!(changed, Trust { rotations: vec![change.into()], ..trust.clone() });
+    assert_eq!(changed.to_bytes(), vectors.bytes("trust_with_change"));
+    assert_eq!(*changed.chain().unwrap().newest(), common::log_key_of(21));
+    let mut both = SignedCheckpoint::open(vectors.text("checkpoint_in_overlap").as_bytes(), &vectors.log()).unwrap();
+    let mut ours = both.checkpoint().sign(&common::log_key_of(21), &next).unwrap();
+    ours.also_sign(&vectors.log(), &vectors.log_secret()).unwrap();
+    assert_eq!(ours.note().signatures(), &both.note().signatures()[..2]);
+    assert!(changed.chain().unwrap().open(&both.to_bytes()).unwrap().1.from.is_some(), "the newest is taken");
+    for trust in [&trust, &changed] {
+        let report = verify_bundle(&vectors.bytes("bundle_after"), Some(trust)).unwrap();
+        assert!(report.is_valid() && report.log_keys.len() == 2, "{:?}", report.faults);
+        let report = verify_bundle(&vectors.bytes("bundle_of_retired_key"), Some(trust)).unwrap();
+        assert_eq!(common::codes(&report), [Code::LogKeyRetired]);
+    }
+    both = SignedCheckpoint::open(vectors.text("checkpoint_after").as_bytes(), &common::log_key_of(21)).unwrap();
+    assert!(SignedCheckpoint::open(&both.to_bytes(), &vectors.log()).is_err());
 }
 
 #[test]

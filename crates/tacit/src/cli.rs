@@ -606,6 +606,15 @@ pub enum LogCommand {
         #[arg(long, value_name = "FOLDER")]
         from: Vec<PathBuf>,
     },
+    /// Give the log its next key, signed by the one of now (at the coordinator, while it does not run).
+    #[command(
+        after_help = "Example: tacit --home /srv/tacit log rotate --overlap-hours 168\n\nThe change is a leaf of the log: whoever pinned the old key follows it. Until the overlap is over both keys sign; the old one is removed then."
+    )]
+    Rotate {
+        /// For how long the key of before signs as well, at most 2160 hours.
+        #[arg(long, value_name = "HOURS", default_value_t = 168)]
+        overlap_hours: u64,
+    },
     /// Look at this node's mirror of the log: how much it holds, and whether every file of it is as it was written.
     #[command(after_help = "Example: tacit --home bank log mirror")]
     Mirror,

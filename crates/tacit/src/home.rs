@@ -6,7 +6,7 @@ use tacit_engine::{FromCoordinator, LogInfo, RosterEntry, ToCoordinator};
 use tacit_governance::PartyCard;
 use tacit_net::Purpose;
 use tacit_node::daemon::DATABASE_FILE;
-use tacit_node::{Client, Config, Keys, Store};
+use tacit_node::{Client, Config, Keys, Store, log_keys};
 use tacit_types::{Code, Fault};
 
 use crate::cli::Cli;
@@ -69,7 +69,7 @@ impl Party {
         Ok(roster)
     }
 
-    /// What the log's keys are, compared with what this party pinned when it joined.
+    /// What the log's keys are, as signed changes lead to them from what this party pinned when it joined.
     ///
     /// # Errors
     /// `net.fingerprint` when they differ.
@@ -77,13 +77,7 @@ impl Party {
         let FromCoordinator::LogInfo(info) = client.ask(&ToCoordinator::LogInfo).await? else {
             return Err(unexpected());
         };
-        let pin = &self.config.coordinator;
-        if info.origin != pin.origin
-            || info.log_key != pin.log_key
-            || info.coordinator != self.config.coordinator_id()?
-        {
-            return Err(Fault::new(Code::NetFingerprint, "the coordinator shows another log than the pinned one"));
-        }
+        log_keys::shown(&self.config, &self.store, &info).await?;
         Ok(info)
     }
 }

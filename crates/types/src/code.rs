@@ -329,6 +329,10 @@ codes! {
         "compare the log's key in the trust file by another channel", "请通过其他渠道核对信任文件中的日志密钥";
     LogQuorum = "log.quorum", "too few trusted witnesses cosigned the checkpoint", "联署检查点的受信任见证方不足",
         "fetch a newer checkpoint; without a quorum a split view cannot be ruled out", "请获取更新的检查点；未达到法定数量时无法排除分叉视图";
+    LogKeyRotation = "log.key_rotation", "a change of the log's key that does not hold", "日志密钥的更换无效",
+        "the key that goes signs the change, the one that comes agrees, and a key has one successor", "更换须由旧密钥签署并经新密钥同意，且每个密钥只有一个后继";
+    LogKeyRetired = "log.key_retired", "signed with a key of the log that did not hold at that time", "签名所用的日志密钥在当时无效",
+        "ask for evidence that the log's newest key signs, or verify with the trust file of that time", "请索取由日志最新密钥签署的证据，或使用当时的信任文件验证";
     LogProof = "log.proof", "the proof does not lead to the checkpoint's root", "证明无法得出检查点的根",
         "fetch the proof again; a valid proof is for one entry and one log", "请重新获取证明；有效的证明只对应一个条目和一个日志";
     LogGenesis = "log.genesis", "the log does not begin with its policy and its keys", "日志未以其规则和密钥开头",

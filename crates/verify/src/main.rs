@@ -22,7 +22,7 @@ use clap::{Parser, ValueEnum};
 use tacit_receipts::bundle::{BUNDLE_BYTES_MAX, TRUST_BYTES_MAX};
 use tacit_receipts::call::CALL_PROOF_BYTES_MAX;
 use tacit_receipts::checkpoint::prove_fork;
-use tacit_receipts::cose::{self, TRANSPARENT_BYTES_MAX};
+use tacit_receipts::cose::{self, Receipted, TRANSPARENT_BYTES_MAX};
 use tacit_receipts::merkle::{leaf_hash, verify_inclusion};
 use tacit_receipts::money::export::Context;
 use tacit_receipts::money::lines::{self, Checked};
@@ -30,8 +30,8 @@ use tacit_receipts::note::NOTE_BYTES_MAX;
 use tacit_receipts::policy::{POLICY_BYTES_MAX, Policy};
 use tacit_receipts::proof::PROOF_BYTES_MAX;
 use tacit_receipts::{
-    Bundle, CallProof, Checkpoint, Leaf, LogProof, Money, Report, Trust, printed, request_hash, verify_bundle_watched,
-    verify_files_watched, verify_single,
+    Bundle, CallProof, Checkpoint, Leaf, LogChain, LogKey, LogProof, Money, Report, Trust, VerifierKey, printed,
+    request_hash, verify_bundle_watched, verify_files_watched, verify_single,
 };
 use tacit_types::{Code, Fault, Hash, Lang, NodeId};
 
@@ -137,7 +137,7 @@ fn fork(args: &Args, notes: &[PathBuf]) -> Result<[Checkpoint; 2], Fault> {
         return Err(Fault::new(Code::ArgsInvalid, "two checkpoints and --trust are needed"));
     };
     let (one, other) = (files::read(one, NOTE_BYTES_MAX)?, files::read(other, NOTE_BYTES_MAX)?);
-    prove_fork(&one, &other, &trust.origin, &trust.log()?)
+    prove_fork(&one, &other, &trust.origin, &trust.chain()?)
 }
 
 fn verify(args: &Args) -> Result<Report, Fault> {
@@ -219,6 +219,22 @@ enum Shown {
     Included { origin: String, size: u64, index: u64, witnesses: Option<usize> },
 }
 
+/// Checks a COSE receipt. Nothing in one says when it was signed, so of the log's keys the newest alone counts.
+fn receipted(receipt: &[u8], leaf: &[u8], chain: &LogChain) -> Result<Receipted, Fault> {
+    let by = |key: &VerifierKey| cose::verify_receipt(receipt, leaf, key.name(), key);
+    by(chain.newest()).map_err(|fault| match chain.keys().find(|held| by(&held.key).is_ok()) {
+        Some(LogKey { until: Some(until), key, .. }) => {
+            let what = format!("the key {} held until {until}, and a COSE receipt has no time", key.key().short());
+            Fault::new(Code::LogKeyRetired, what)
+        }
+        _ if fault.code == Code::LogSignature => {
+            let what = format!("{}; if the log has changed its key, a newer trust file has it", fault.what);
+            Fault::new(fault.code, what)
+        }
+        _ => fault,
+    })
+}
+
 /// Checks one receipt by its proof.
 fn one(args: &Args, file: &Path) -> Result<Shown, Fault> {
     let bytes = files::read(file, TRANSPARENT_BYTES_MAX)?;
@@ -239,7 +255,8 @@ fn one(args: &Args, file: &Path) -> Result<Shown, Fault> {
         }
         (None, Some(trust), _) => {
             let (leaf, receipts) = cose::detach(&bytes)?;
-            let read = |receipt: &Vec<u8>| cose::verify_receipt(receipt, &leaf, &trust.origin, &trust.log()?);
+            let chain = trust.chain()?;
+            let read = |receipt: &Vec<u8>| receipted(receipt, &leaf, &chain);
             let all = receipts.iter().map(read).collect::<Result<Vec<_>, Fault>>()?;
             Leaf::read(&leaf)?;
             let newest = all.into_iter().max_by_key(|shown| shown.head.size);

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tacit_receipts::money::export::Table;
 use tacit_receipts::money::lines::Checked;
 use tacit_receipts::{CallProof, Checkpoint, Report, Scope, TrustSource};
-use tacit_types::{Code, Fault, Lang};
+use tacit_types::{Code, Fault, Lang, UnixMillis};
 
 /// Faults, and notices, that the page lists; the JSON has more.
 pub const SHOWN_MAX: usize = 40;
@@ -50,6 +50,11 @@ pub fn text(report: &Report, lang: Lang) -> String {
         label("cosigned ", "联署  "),
         if report.cosigned.is_empty() { none } else { report.cosigned.join(", ") }
     ));
+    for held in report.log_keys.iter().filter(|_| report.log_keys.len() > 1) {
+        let at = |millis: Option<u64>| millis.map_or_else(String::new, |millis| UnixMillis(millis).to_string());
+        let leaf = held.leaf.map_or_else(String::new, |leaf| format!(" ({} {leaf})", label("leaf", "条目")));
+        line(format!("{} {}{leaf}: {} - {}", label("log key  ", "密钥  "), held.key, at(held.from), at(held.until)));
+    }
     let source = match report.trust {
         TrustSource::Pinned => label("pinned", "已固定"),
         TrustSource::FromBundle => label("FROM BUNDLE, UNPINNED", "来自证据包，未固定"),

@@ -154,8 +154,36 @@ type Alter = fn(&mut UsageRecord);
 
 /// Records that contradict themselves, and times.
 fn of_records(cases: &mut Cases) {
-    let wrong: [(&'static str, Alter); 10] = [
-        ("another version", |r| r.version = 2),
+    fn convicted(r: &mut UsageRecord, seat: u16, offence: &str) {
+        r.convictions.push(Conviction { seat: Seat(seat), offence: offence.into(), evidence: Hash([9; 32]) });
+    }
+    let altered: [(&'static str, Alter); 21] = [
+        ("another version", |r| r.version = 3),
+        ("the first version", |r| r.version = 1),
+        ("an audience of all", |r| r.disclosures[0].to = record::Audience::Seats),
+        ("an audience of all in the first version", |r| {
+            r.version = 1;
+            r.disclosures[0].to = record::Audience::Seats;
+        }),
+        ("convictions", |r| [(0, "b"), (0, "ba"), (1, "a")].iter().for_each(|(seat, what)| convicted(r, *seat, what))),
+        ("a conviction in the first version", |r| {
+            r.version = 1;
+            convicted(r, 0, "cheat");
+        }),
+        ("convictions out of order", |r| {
+            [(1, "a"), (0, "b")].iter().for_each(|(seat, what)| convicted(r, *seat, what))
+        }),
+        ("a conviction twice", |r| [(1, "a"), (1, "a")].iter().for_each(|(seat, what)| convicted(r, *seat, what))),
+        ("a conviction of nobody", |r| convicted(r, 3, "cheat")),
+        ("a conviction without a word", |r| convicted(r, 0, "Cheat")),
+        ("refused by a seat that nobody has", |r| {
+            r.status = Status::Refused { code: Code::RefusedQuota, seat: Some(Seat(3)) };
+            (r.attempt, r.result) = (Attempt(0), None);
+        }),
+        ("refused by a seat", |r| {
+            r.status = Status::Refused { code: Code::RefusedQuota, seat: Some(Seat(2)) };
+            (r.attempt, r.result) = (Attempt(0), None);
+        }),
         ("of another log", |r| r.origin = "log.example/other".into()),
         ("a party twice", |r| r.parties[2].party = r.parties[1].party),
         ("ended before it began", |r| r.ended = UnixMillis(1)),
@@ -166,7 +194,7 @@ fn of_records(cases: &mut Cases) {
         ("an attempt of a refused job", |r| r.status = Status::Refused { code: Code::RefusedQuota, seat: None }),
         ("a disclosure that is too long", |r| r.disclosures[0].what = "x".repeat(257)),
     ];
-    for (name, alter) in wrong {
+    for (name, alter) in altered {
         cases.receipt(name, |w, mut r| {
             alter(&mut r);
             let signed = w.attest_all(&r);
@@ -272,6 +300,52 @@ fn of_bundles(cases: &mut Cases) {
     cases.0.push(Case { name: "a byte too many", bundle: trailing, trust: None });
 }
 
+/// Receipts of a log that changed its key from 1 to 21 at leaf 3, an hour of overlap ago and another.
+fn of_rotations(cases: &mut Cases) {
+    let mut world = World::new(3);
+    world.job(1);
+    let rotation = world.rotation(1, 21, 3_600_000);
+    world.append(rotation.clone());
+    world.job(2);
+    let overlap = world.noted(world.tree.size(), &[21, 1]);
+    world.now = world.now.plus(2 * 3_600_000);
+    let leaf = world.job(3);
+    let size = world.tree.size();
+    let old = world.trust();
+    let newer = Trust { rotations: vec![rotation.clone().into()], ..old.clone() };
+    let with = |leaves: &[u64], note: Vec<u8>, theirs: &Trust| Bundle {
+        checkpoint: note.into(),
+        trust: Some(theirs.clone()),
+        ..world.single(leaves)
+    };
+    let next = world.noted(size, &[21]);
+    cases.push("the next key, known to the reader", &with(&[leaf], next.clone(), &newer), newer.clone());
+    cases.push("the next key, known to the bundle", &with(&[leaf], next.clone(), &newer), old.clone());
+    cases.push("the next key, known to nobody", &with(&[leaf], next.clone(), &old), old.clone());
+    cases.push("the change itself", &with(&[3, leaf], next.clone(), &newer), newer.clone());
+    cases.push("the old key after its time", &with(&[leaf], world.noted(size, &[1]), &newer), newer.clone());
+    let mut early = with(&[2], overlap, &newer);
+    early.proven.clear();
+    let before = World { tree: MemTree::default(), leaves: world.leaves[..5].to_vec(), ..World::new(3) };
+    let mut tree = MemTree::default();
+    before.leaves.iter().for_each(|leaf| tree.push(merkle::leaf_hash(leaf)));
+    early.proven = Bundle::single(None, Vec::new(), 5, &tree, [(2, before.leaves[2].clone())]).unwrap().proven;
+    cases.push("both keys in the overlap", &early, newer.clone());
+    cases.push("both keys in the overlap, for who knows the old one", &Bundle { trust: None, ..early }, old.clone());
+    let pinned = Trust { log_key: common::log_key_of(21).to_string(), ..newer.clone() };
+    cases.push("the newest key pinned", &with(&[leaf], next.clone(), &newer), pinned);
+    for stray in [world.rotation(31, 32, 1), world.rotation(1, 22, 1)] {
+        let trust = Trust { rotations: vec![rotation.clone().into(), stray.into()], ..old.clone() };
+        cases.push("a change that leads nowhere", &with(&[leaf], next.clone(), &old), trust);
+    }
+    for at in 0..60 {
+        let mut altered = newer.clone();
+        let place = at * 7 % rotation.len();
+        altered.rotations[0][place] ^= 1 << (at % 8);
+        cases.push("an altered change", &with(&[leaf], next.clone(), &old), altered);
+    }
+}
+
 /// Codes with their leaves as the library gives them; a bundle that cannot be read has one of the whole.
 fn expected(case: &Case) -> (Vec<(String, String)>, Vec<String>) {
     match verify_bundle(&case.bundle, case.trust.as_ref()) {
@@ -315,6 +389,7 @@ fn the_page_finds_what_the_library_finds() {
     of_receipts(&mut cases);
     of_records(&mut cases);
     of_bundles(&mut cases);
+    of_rotations(&mut cases);
     let mut browser = Browser::open(&page);
     let mut codes = std::collections::BTreeSet::new();
     for (i, case) in cases.0.iter().enumerate() {

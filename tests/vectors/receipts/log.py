@@ -23,6 +23,7 @@ from tlog import Tag, dumps, loads, sha256  # noqa: E402
 ORIGIN = "log.example/usage/2026"
 START = 1_795_000_000_000
 LOG, COORDINATOR = bytes([1] * 32), bytes([2] * 32)
+NEXT_LOG, OVERLAP = bytes([21] * 32), 3_600_000
 WITNESSES = [bytes([50 + i] * 32) for i in range(3)]
 PARTIES = [bytes([100 + i] * 32) for i in range(3)]
 NAMES = ["bank-a", "bank-b", "telecom"]
@@ -105,8 +106,32 @@ class Log:
                               {1: record, 2: attestations, 5: absent}))
 
 
-def log_key():
-    return tlog.vkey(ORIGIN, tlog.ED25519, tlog.public_key(LOG))
+def log_key(seed=LOG):
+    return tlog.vkey(ORIGIN, tlog.ED25519, tlog.public_key(seed))
+
+
+def rotation(millis):
+    """One key of the log gives way to another: the old one signs it, the new one has signed the terms."""
+    terms = {1: 1, 2: ORIGIN, 3: tlog.public_key(LOG), 4: tlog.public_key(NEXT_LOG), 5: millis, 6: millis + OVERLAP}
+    agreed = tlog.sign(NEXT_LOG, b"tacit-key-rotation/1\0" + dumps(terms))
+    return statement(LOG, "key-rotation", ORIGIN, millis, terms | {7: agreed})
+
+
+def follow(pinned, changes):
+    """The keys, in text form and with their times, to which changes lead from a pinned one; each by the one before."""
+    name, _, public = tlog.parse_vkey(pinned)
+    keys = [(pinned, None, None)]
+    for change in changes:
+        header, body = open_statement(change)
+        terms = {k: v for k, v in body.items() if k != 7}
+        assert header[3] == "application/vnd.tacit.key-rotation+cbor" and body[1] == 1 and body[2] == name
+        assert header[4] == body[3] == public != body[4], "not signed by the key that goes"
+        assert 0 <= body[6] - body[5] <= 90 * 24 * 3_600_000
+        assert tlog.verify(body[4], b"tacit-key-rotation/1\0" + dumps(terms), body[7]), "not agreed to"
+        public = body[4]
+        keys[-1] = (*keys[-1][:2], body[6])
+        keys.append((tlog.vkey(name, tlog.ED25519, public), body[5], None))
+    return keys
 
 
 def witness_keys():
@@ -131,9 +156,11 @@ def small_log():
 
 # What shows a leaf to be in the log
 
-def cosigned(log):
-    note = tlog.checkpoint(ORIGIN, len(log.leaves), tlog.root(log.hashes()), LOG)
+def cosigned(log, seeds=(LOG,)):
+    note = tlog.checkpoint(ORIGIN, len(log.leaves), tlog.root(log.hashes()), seeds[0])
     text, _ = tlog.split_note(note)
+    for seed in seeds[1:]:
+        note += tlog.line(ORIGIN, tlog.ED25519, tlog.public_key(seed), tlog.sign(seed, text.encode()))
     seconds = log.now // 1000
     for i, seed in enumerate(WITNESSES[:QUORUM]):
         signed = f"cosignature/v1\ntime {seconds}\n{text}".encode()
@@ -174,14 +201,21 @@ def trust():
     return {1: 1, 2: ORIGIN, 3: tlog.public_key(COORDINATOR), 4: log_key(), 5: witness_keys(), 6: QUORUM, 7: parties}
 
 
-def bundle(log, note):
-    return dumps({1: 1, 2: trust(), 3: note.encode(), 4: log.leaves, 5: [], 6: [], 7: [], 8: []})
+def bundle(log, note, keys=None):
+    return dumps({1: 1, 2: keys or trust(), 3: note.encode(), 4: log.leaves, 5: [], 6: [], 7: [], 8: []})
 
 
 def made():
     log = small_log()
     note, size = cosigned(log), len(log.leaves)
     receipts = [cose_receipt(log, i) for i in range(size)]
+    # The same log goes on and changes its key: in the overlap both sign, and after it the next one alone.
+    longer = small_log()
+    change = rotation(longer.now)
+    longer.append(change)
+    both = cosigned(longer, (NEXT_LOG, LOG))
+    longer.now += 2 * OVERLAP
+    after = cosigned(longer, (NEXT_LOG,))
     return {
         "origin": ORIGIN, "log_seed": LOG.hex(), "log_key": log_key(), "witnesses": witness_keys(),
         "leaves": [leaf.hex() for leaf in log.leaves],
@@ -194,6 +228,11 @@ def made():
         "policy": policy(),
         "trust": dumps(trust()).hex(),
         "bundle": bundle(log, note).hex(),
+        "next_log_key": log_key(NEXT_LOG), "key_rotation": change.hex(),
+        "checkpoint_in_overlap": both, "checkpoint_after": after,
+        "trust_with_change": dumps(trust() | {8: [change]}).hex(),
+        "bundle_after": bundle(longer, after).hex(),
+        "bundle_of_retired_key": bundle(longer, cosigned(longer)).hex(),
     }
 
 
@@ -230,6 +269,24 @@ def check(held):
         assert tlog.included(tlog.leaf_hash(leaf), index, size, path, root)
 
 
+def check_change(held):
+    """Follows the log to its next key, from the trust file's."""
+    changes = loads(bytes.fromhex(held["trust_with_change"]))[8]
+    keys = follow(held["log_key"], changes)
+    assert changes == [bytes.fromhex(held["key_rotation"])] and keys[-1][0] == held["next_log_key"]
+    for note, signers in (("checkpoint_in_overlap", [1, 0]), ("checkpoint_after", [1])):
+        text, lines = tlog.split_note(held[note])
+        lines = lines.splitlines()
+        assert all(tlog.check_line(keys[k][0], text, line) for k, line in zip(signers, lines))
+        cosigned = lines[len(signers):]
+        times = [tlog.check_line(w, text, line) for w in held["witnesses"] for line in cosigned]
+        times = [time for time in times if time]
+        assert len(times) == QUORUM
+        # By then the old key's time is over in the second.
+        latest = max(times) * 1000
+        assert (latest <= keys[0][2]) == (note == "checkpoint_in_overlap") and latest >= keys[1][1] // 1000 * 1000
+
+
 def main(arguments):
     path = HERE / "log.json"
     found = made()
@@ -240,6 +297,7 @@ def main(arguments):
         if path.read_text() != text:
             sys.exit(f"{path.name} is not what this script makes")
         check(json.loads(path.read_text()))
+        check_change(json.loads(path.read_text()))
     else:
         sys.exit(__doc__)
 

@@ -5,7 +5,8 @@ use tacit_engine::Input;
 use tacit_receipts::merkle::leaf_hash;
 use tacit_receipts::tiles::{TILE_LEVELS_MAX, TILE_WIDTH, beside_path, entries_path, tile_path};
 use tacit_receipts::{
-    Absent, Attestation, Checkpoint, Genesis, JointReceipt, SignedCheckpoint, TileReader, UsageRecord, assemble,
+    Absent, Attestation, Checkpoint, Genesis, JointReceipt, KeyRotation, SignedCheckpoint, TileReader, UsageRecord,
+    assemble,
 };
 use tacit_types::{Code, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
 use tokio::time::Instant;
@@ -31,6 +32,11 @@ impl Entry {
     /// The log's own.
     fn own(bytes: Vec<u8>) -> Self {
         Self { bytes, request: None }
+    }
+
+    /// Whether it changes the log's key.
+    fn is_rotation(&self) -> bool {
+        Statement::<KeyRotation>::verify(&self.bytes).is_ok()
     }
 
     /// The job, when the entry is its receipt.
@@ -134,7 +140,9 @@ impl LogService {
         let first = self.log.size() == 0;
         if first || self.keys_event != Some(hash) {
             let bytes = Statement::sign(root, &origin, now, None, event).bytes().to_vec();
-            entries.insert(0, Entry::own(bytes));
+            // A change of the log's key comes first: it shows where the key of the event is from.
+            let changes = entries.iter().take_while(|entry| !first && entry.is_rotation()).count();
+            entries.insert(changes, Entry::own(bytes));
         }
         if first {
             let genesis = Genesis { version: 1, origin: origin.clone(), policy: POLICY.into(), continues: None };
@@ -186,7 +194,7 @@ impl LogService {
     }
 
     pub(super) fn sign(&self, checkpoint: &Checkpoint) -> Result<SignedCheckpoint, Fault> {
-        checkpoint.sign(&self.parts.keys.verifier, &self.parts.keys.log)
+        self.parts.keys.sign(checkpoint, self.parts.clock.now())
     }
 
     /// Has a receipt handed out once the checkpoint that covers it is published.

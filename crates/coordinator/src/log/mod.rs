@@ -18,9 +18,11 @@ use tacit_archive::files;
 use tacit_crypto::SigningKey;
 use tacit_engine::Input;
 use tacit_receipts::money::{Charge, Settlement};
-use tacit_receipts::{Log, LogProof, Quorum, SignedCheckpoint, TileRead, TileReader, VerifierKey};
+use tacit_receipts::{
+    Checkpoint, Log, LogChain, LogProof, Quorum, SignedCheckpoint, TileRead, TileReader, VerifierKey,
+};
 use tacit_types::wire::Blob;
-use tacit_types::{Code, Fault, Hash, JobId, NodeId};
+use tacit_types::{Code, Fault, Hash, JobId, NodeId, UnixMillis};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
@@ -30,6 +32,7 @@ use crate::driver::Post;
 use crate::limits::{APPENDS_WAITING_MAX, FULL_RETRY, STRAGGLER_WAIT};
 use crate::nodes::Nodes;
 use crate::roster::Roster;
+use crate::rotation::Before;
 use crate::store::{Fatal, Store};
 use witnesses::{Asked, WitnessState};
 
@@ -83,6 +86,23 @@ pub(crate) struct LogKeys {
     pub log: SigningKey,
     /// Under which name.
     pub verifier: VerifierKey,
+    /// The key of before, which signs them as well until its time is over.
+    pub before: Option<Before>,
+    /// Every key that the log has had.
+    pub chain: LogChain,
+    /// The signed changes between them.
+    pub rotations: Vec<Vec<u8>>,
+}
+
+impl LogKeys {
+    /// Signs a head with every key that signs now.
+    pub(super) fn sign(&self, checkpoint: &Checkpoint, now: UnixMillis) -> Result<SignedCheckpoint, Fault> {
+        let mut signed = checkpoint.sign(&self.verifier, &self.log)?;
+        if let Some(before) = self.before.as_ref().filter(|before| now <= before.until) {
+            signed.also_sign(&before.verifier, &before.key)?;
+        }
+        Ok(signed)
+    }
 }
 
 /// What the log's task is given.
@@ -255,7 +275,8 @@ impl LogService {
     /// Makes the cosigned checkpoint durable and shows it.
     async fn publish(&mut self) -> Result<(), Fault> {
         let (folder, head) = (self.parts.folder.clone(), self.head.clone());
-        let trust = self.roster().trust(self.parts.keys.root.id(), &self.parts.keys.verifier).to_bytes();
+        let keys = &self.parts.keys;
+        let trust = self.roster().trust(keys.root.id(), &keys.verifier, &keys.rotations).to_bytes();
         let bytes = head.to_bytes();
         blocking(move || {
             if folder.read(tacit_receipts::tiles::TRUST_PATH).as_deref() != Some(&trust) {

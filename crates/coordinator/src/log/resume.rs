@@ -27,12 +27,12 @@ pub(super) struct Resumed {
 /// Finds the newest head in database and file, resumes the log at it, and enters leaves that only
 /// the files have.
 pub(super) async fn resume(parts: &Parts) -> Result<Resumed, Fault> {
-    let key = &parts.keys.verifier;
+    let keys = &parts.keys;
     let path = parts.folder.path().join(CHECKPOINT_PATH);
     let published = match std::fs::read(&path) {
         Ok(bytes) => {
             let named = |f: Fault| Fault::new(Code::LogCorrupt, format!("{}: {}", path.display(), f.what));
-            Some(SignedCheckpoint::open(&bytes, key).map_err(named)?)
+            Some(keys.chain.open(&bytes).map_err(named)?.0)
         }
         Err(e) if e.kind() == ErrorKind::NotFound => None,
         Err(e) => return Err(io_fault(&path, &e)),
@@ -40,15 +40,15 @@ pub(super) async fn resume(parts: &Parts) -> Result<Resumed, Fault> {
     let stored = match parts.store.head().await? {
         Some((note, at)) => {
             let named = |f: Fault| Fault::new(Code::StoreCorrupt, format!("the log's head: {}", f.what));
-            Some((SignedCheckpoint::open(&note, key).map_err(named)?, at))
+            Some((keys.chain.open(&note).map_err(named)?.0, at))
         }
         None => None,
     };
     let at = stored.as_ref().map_or(UnixMillis(0), |(_, at)| *at);
     let newest = match (&published, &stored) {
         (None, None) => {
-            let log = Log::create(key.name())?;
-            let head = log.checkpoint().sign(key, &parts.keys.log)?;
+            let log = Log::create(keys.verifier.name())?;
+            let head = keys.sign(&log.checkpoint(), parts.clock.now())?;
             return Ok(Resumed { log, head, published: None, keys_event: None });
         }
         (Some(file), None) => file,
@@ -63,11 +63,11 @@ pub(super) async fn resume(parts: &Parts) -> Result<Resumed, Fault> {
         }
     };
     let checkpoint = newest.checkpoint().clone();
-    if checkpoint.origin != key.name() {
-        let what = format!("the log here is {}, the configuration names {}", checkpoint.origin, key.name());
+    if checkpoint.origin != keys.verifier.name() {
+        let what = format!("the log here is {}, the configuration names {}", checkpoint.origin, keys.verifier.name());
         return Err(Fault::new(Code::ConfigMalformed, what));
     }
-    let head = checkpoint.sign(key, &parts.keys.log)?;
+    let head = keys.sign(&checkpoint, parts.clock.now())?;
     let (folder, from) = (parts.folder.clone(), checkpoint.clone());
     let log = blocking(move || Log::resume(&folder, &from, at)).await?;
     enter_leaves(parts, &log, &head, at).await?;

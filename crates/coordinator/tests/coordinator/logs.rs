@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use tacit_coordinator::fsck;
+use tacit_coordinator::{fsck, rotate_log_key};
 use tacit_engine::Terminal;
+use tacit_receipts::{TileRead, Trust, verify_files};
 use tacit_types::Code;
 
 use crate::support::*;
@@ -225,4 +226,44 @@ async fn a_receipt_waits_for_the_witnesses_of_its_own_parties() {
     nodes[0].script().hold.clear();
     let view = operator.end(id).await;
     assert_eq!((view.terminal, view.receipt), (Some(Terminal::Succeeded), Some(2)));
+}
+
+/// Witnesses that know the old key alone go on until the overlap is over, and a verifier that does follows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_changes_its_key_goes_on_with_those_who_have_not_heard() {
+    let mut world = World::new().await;
+    let nodes = world.nodes(3).await;
+    let operator = world.operator("o").await;
+    some_jobs(&world, &nodes, &operator, 0..1).await;
+    assert_eq!(rotate_log_key(world.home(), 0).unwrap_err().code, Code::StoreLocked);
+    world.stop().await;
+    let first = Trust::parse(&std::fs::read(world.log().join("trust.cbor")).unwrap()).unwrap();
+    let done = rotate_log_key(world.home(), 3_600_000).unwrap();
+    assert_eq!(fsck(world.home()).unwrap().receipts, 1);
+    world.start().await;
+    for node in &nodes {
+        node.up().await;
+    }
+    some_jobs(&world, &nodes, &operator, 1..3).await;
+    world.stop().await;
+    let report = fsck(world.home()).unwrap();
+    // A beginning of two leaves, a receipt, the change and the keys after it, two receipts.
+    assert_eq!((report.leaves, report.receipts), (7, 3));
+    let files = tacit_archive::Folder::new(world.log());
+    let note = String::from_utf8(files.read("checkpoint").unwrap()).unwrap();
+    assert_eq!(note.lines().filter(|line| line.contains(&format!(" {ORIGIN} "))).count(), 2, "{note}");
+    let report = verify_files(&files, Some(&first)).unwrap();
+    assert!(report.is_valid(), "{:?}", report.faults);
+    assert_eq!(
+        report.log_keys.iter().map(|k| (k.key.clone(), k.leaf)).collect::<Vec<_>>(),
+        [(done.old.to_string(), None), (done.new.to_string(), Some(3))]
+    );
+    // A second start adds no second leaf.
+    world.start().await;
+    for node in &nodes {
+        node.up().await;
+    }
+    some_jobs(&world, &nodes, &operator, 3..4).await;
+    world.stop().await;
+    assert_eq!(fsck(world.home()).unwrap().leaves, 8);
 }

@@ -1,19 +1,23 @@
 // What the library does with an evidence bundle of single receipts, with the same codes: see `tacit_receipts::verify`.
 
 const BUNDLE_BYTES_MAX = 256 << 20, TRUST_BYTES_MAX = 1 << 20, LEAF_BYTES_MAX = 60000, ATTESTATION_BYTES_MAX = 8192;
-const NOTE_BYTES_MAX = 65536, SIGNATURES_MAX = 128, WITNESSES_MAX = 64, PARTIES_MAX = 4096, SEATS_MAX = 1024;
-const LINES_MAX = 8 * SEATS_MAX, DISCLOSURE_BYTES_MAX = 256, TREE_SIZE_MAX = 1n << 62n, SKEW = 300000n;
+const NOTE_BYTES_MAX = 65536, SIGNATURES_MAX = 128, WITNESSES_MAX = 64, PARTIES_MAX = 4096, SEATS_MAX = 1024, CONVICTIONS_MAX = 16;
+const LINES_MAX = 8 * SEATS_MAX, LOG_KEYS_MAX = 64, OVERLAP_MAX = 7776000000n, DISCLOSURE_BYTES_MAX = 256, TREE_SIZE_MAX = 1n << 62n, SKEW = 300000n;
 
 const code = (item) => (str(item) in CODES ? item : wrong('an unknown code'));
 const units = ['job', 'party', 'cell_in', 'cell_out', 'cell_suppressed', 'payload_byte', 'row_scanned', 'call', 'row_asked'];
 const classOf = (unit) => ({ job: 'B', row_scanned: 'C' })[unit] ?? 'A';
 const role = index('input', 'compute', 'result');
 const quantity = (item) => (item instanceof Uint8Array ? { committed: id(item) } : { plain: u64(item) });
+/** A key in hex, or `parties` for all that took part. */
+const audience = (item) => (item === 0n ? 'parties' : id(item));
+/** A list that is left out when it is empty. */
+const some = (of) => (item) => { const out = of(item); return out.length ? out : wrong('an empty list'); };
 
 const PARTY_KEY = map({ 1: ['name', name], 2: ['key', id], 3: ['from', u64], 4: ['until', optional(u64)] });
 const TRUST = map({
   1: ['version', u32], 2: ['origin', str], 3: ['coordinator', id], 4: ['logKey', str], 5: ['witnesses', list(str)],
-  6: ['quorum', u32], 7: ['parties', list(PARTY_KEY)],
+  6: ['quorum', u32], 7: ['parties', list(PARTY_KEY)], 8: ['rotations', optional(list(bstr))],
 });
 const PROVEN = map({ 1: ['index', u64], 2: ['leaf', bstr], 3: ['proof', list((item) => (id(item), item))] });
 const BUNDLE = map({
@@ -25,7 +29,7 @@ const RECORD = map({
   7: ['status', choice(
     ['ok'],
     ['aborted', { 1: ['code', code], 2: ['step', optional(u32)], 3: ['seat', optional(u16)] }],
-    ['refused', { 1: ['code', code] }],
+    ['refused', { 1: ['code', code], 2: ['seat', optional(u16)] }],
   )],
   8: ['parties', list(map({
     1: ['party', id], 2: ['role', role], 3: ['dataset', optional(id)], 4: ['rights', optional(id)], 5: ['name', name],
@@ -37,8 +41,9 @@ const RECORD = map({
   }))],
   10: ['privacy', list(map({ 1: ['dataset', id], 2: ['mechanism', name], 3: ['epsilon', u64] }))],
   11: ['algorithm', optional(id)], 12: ['result', optional(id)], 13: ['transcripts', list(id)], 14: ['started', u64],
-  15: ['ended', u64], 16: ['disclosures', list(map({ 1: ['what', str], 2: ['to', id], 3: ['cardinality', u64] }))],
+  15: ['ended', u64], 16: ['disclosures', list(map({ 1: ['what', str], 2: ['to', audience], 3: ['cardinality', u64] }))],
   17: ['attempt', u32],
+  18: ['convictions', optional(some(list(map({ 1: ['seat', u16], 2: ['offence', str], 3: ['evidence', id] }))))],
 });
 const RECEIPT = map({
   1: ['record', RECORD], 2: ['attestations', list(bstr)], 3: ['pricePlan', optional(id)], 4: ['charges', optional(id)],
@@ -53,6 +58,10 @@ const GENESIS = map({ 1: ['version', u32], 2: ['origin', str], 3: ['policy', str
 const KEY_EVENT = map({
   1: ['version', u32], 2: ['coordinator', id], 3: ['logKey', str], 4: ['witnesses', list(str)], 5: ['quorum', u32],
   6: ['parties', list(map({ 1: ['name', name], 2: ['key', id] }))],
+});
+const KEY_ROTATION = map({
+  1: ['version', u32], 2: ['origin', str], 3: ['old', id], 4: ['new', id], 5: ['from', u64], 6: ['until', u64],
+  7: ['consent', optional(bstr)],
 });
 
 /** The header and body of a COSE_Sign1 (RFC 9052) whose signature holds. */
@@ -111,6 +120,85 @@ function body(schema, payload) {
   }
 }
 
+/** A change of the log's key that its two keys signed. */
+async function keyRotation(sealed) {
+  const rotation = body(KEY_ROTATION, sealed.payload), { consent } = rotation;
+  const wrongly = (what) => { throw new Fault('log.key_rotation', what); };
+  if (rotation.version !== 1n || sealed.signer !== rotation.old || rotation.old === rotation.new) wrongly('its version or keys');
+  if (rotation.until < rotation.from || rotation.until - rotation.from > OVERLAP_MAX) wrongly('the overlap');
+  if (consent?.length !== 64) wrongly('the key that comes has not agreed');
+  // What it agreed to is the map without its own signature, which is the last of seven fields.
+  const terms = sealed.payload.slice(0, sealed.payload.length - head(consent).length - 65);
+  terms[0] = 0xa6;
+  const key = Uint8Array.from(rotation.new.match(/../g), (byte) => parseInt(byte, 16));
+  if (!(await signed(key, join(utf8('tacit-key-rotation/1\0'), terms), consent))) wrongly('the key that comes has not agreed');
+  return rotation;
+}
+
+/** Follows a change of the log's key from the keys that are known, oldest first; as `LogChain::follow` does. */
+async function follow(chain, rotation, leaf) {
+  const wrongly = (what) => { throw new Fault('log.key_rotation', what); };
+  const [first] = chain, at = (key) => chain.findIndex((held) => hex(held.key) === key);
+  if (rotation.origin !== first.name) wrongly('it is of another log');
+  const named = async (key) => {
+    const material = Uint8Array.from(`01${key}`.match(/../g), (byte) => parseInt(byte, 16));
+    return { name: first.name, kind: 1, key: material.slice(1), id: (await sha256(utf8(first.name), Uint8Array.of(10), material)).slice(0, 4) };
+  };
+  const [before, after] = [at(rotation.old), at(rotation.new)];
+  if (before >= 0 && after === before + 1) {
+    const held = chain[after];
+    if (held.from !== rotation.from || chain[before].until !== rotation.until) wrongly('the same keys at another time');
+    held.leaf ??= leaf;
+  } else if (chain.length >= LOG_KEYS_MAX) {
+    wrongly('too many keys');
+  } else if (before === chain.length - 1 && after < 0) {
+    chain[before].until = rotation.until;
+    chain.push({ ...(await named(rotation.new)), from: rotation.from, leaf });
+  } else if (before < 0 && after === 0) {
+    Object.assign(first, { from: rotation.from, leaf });
+    chain.unshift({ ...(await named(rotation.old)), until: rotation.until });
+  } else {
+    wrongly('it does not follow');
+  }
+}
+
+/** A key of the log in its text form. */
+const vkey = (held) => `${held.name}+${hex(held.id)}+${btoa(String.fromCharCode(1, ...held.key))}`;
+
+/** Follows statements in whatever order they come; the fault of one that does not follow, if any. */
+async function followAll(chain, statements) {
+  let left = [], fault;
+  for (const bytes of statements.slice(0, LOG_KEYS_MAX)) {
+    const sealed = await envelope(bytes);
+    if (sealed.kind !== 'key-rotation') throw new Fault('receipt.malformed', 'a statement of another type');
+    left.push(sealed);
+  }
+  for (let before = -1; left.length && left.length !== before;) {
+    before = left.length;
+    const unmet = [];
+    for (const sealed of left) {
+      try {
+        await follow(chain, await keyRotation(sealed));
+      } catch (error) {
+        if (!(error instanceof Fault)) throw error;
+        fault = error;
+        unmet.push(sealed);
+      }
+    }
+    left = unmet;
+  }
+  return left.length ? fault : null;
+}
+
+/** Why a key of the log did not hold when it signed a checkpoint that witnesses saw at `seen`, or -1 for none. */
+function retired(chain, held, seen, size) {
+  const next = chain[chain.indexOf(held) + 1];
+  if (seen >= 0n && held.until !== undefined && seen > held.until) return `it held until ${held.until}`;
+  if (seen < 0n && held.until !== undefined && !(next?.leaf !== undefined && size <= next.leaf)) return 'no witness says when it signed';
+  if (seen >= 0n && held.from !== undefined && seen + SKEW < held.from) return `it holds from ${held.from}`;
+  return null;
+}
+
 const plainName = (n) => n.length > 0 && utf8(n).length <= 255 && !/[\p{Cc}\p{White_Space}+]/u.test(n);
 
 /** A C2SP verifier key: `NAME+HASH+BASE64`. */
@@ -143,7 +231,15 @@ async function trusted(trust) {
   spans.sort((a, b) => (a[0] !== b[0] ? (a[0] < b[0] ? -1 : 1) : a[1] < b[1] ? -1 : 1));
   const bad = ([key, from, until], i) => from >= until || (i > 0 && spans[i - 1][0] === key && from < spans[i - 1][2]);
   if (spans.some(bad)) unusable('the trust file: the interval of a key');
-  return { ...trust, log, keys: witnesses };
+  const chain = [log];
+  if (trust.rotations && (!trust.rotations.length || trust.rotations.length >= LOG_KEYS_MAX)) unusable("the trust file: its changes of the log's key");
+  try {
+    const fault = await followAll(chain, trust.rotations ?? []);
+    if (fault) throw fault;
+  } catch (error) {
+    unusable(`the trust file: ${error.message}`);
+  }
+  return { ...trust, chain, keys: witnesses };
 }
 
 /** A C2SP signed note: its text and signature lines. */
@@ -206,19 +302,25 @@ async function included(hash, at, size, proof, root) {
 /** What is wrong with a record by itself; nothing when it is sound. */
 function recordFault(record) {
   const { parties } = record, seated = (seat) => Number(seat) < parties.length;
-  if (record.version !== 1n) return `version ${record.version} is not 1`;
+  const first = record.version === 1n, convictions = record.convictions ?? [];
+  if (!first && record.version !== 2n) return `version ${record.version} is neither 1 nor 2`;
   if (!parties.length || parties.length > SEATS_MAX) return `${parties.length} parties`;
   if (new Set(parties.map((p) => p.party)).size !== parties.length) return 'a party is entered twice';
   const lists = [record.contracts, record.privacy, record.transcripts, record.disclosures];
   if (lists.some((l) => l.length > SEATS_MAX) || record.lines.length > LINES_MAX) return 'a list is over its limit';
   if (record.disclosures.some((d) => utf8(d.what).length > DISCLOSURE_BYTES_MAX)) return "a disclosure's text is too long";
+  if (first && (convictions.length || record.disclosures.some((d) => d.to === 'parties'))) return 'something that version 1 does not have';
+  const before = (a, b) => a.seat < b.seat || (a.seat === b.seat && a.offence < b.offence);
+  if (convictions.length > CONVICTIONS_MAX) return 'too many convictions';
+  if (convictions.some((c, i) => i > 0 && !before(convictions[i - 1], c))) return 'convictions out of order, or one twice';
+  if (convictions.some((c) => !/^[a-z_]{1,32}$/.test(c.offence) || !seated(c.seat))) return 'a conviction of no word, or of nobody';
   if (record.ended < record.started) return 'it ended before it began';
   if (record.lines.some((l) => ![l.party, ...l.observers].every(seated))) return 'a usage line names a seat that no party has';
   if (record.lines.some((l) => l.class !== classOf(l.unit))) return 'a usage line has a class that its unit has not';
   const { status, attempt } = record;
   if (status.is === 'ok' && attempt === 0n) return 'a job ended well without an attempt';
   if (status.is === 'refused' && attempt > 0n) return 'an attempt of a refused job';
-  if (status.is === 'aborted' && status.seat !== undefined && !seated(status.seat)) return 'the status names a seat that no party has';
+  if (status.seat !== undefined && !seated(status.seat)) return 'the status names a seat that no party has';
   return null;
 }
 
@@ -264,8 +366,10 @@ class Verification {
   async head(bytes) {
     const { trust, report } = this;
     const parsed = note(bytes);
-    const own = await line(parsed, trust.log);
-    if (own === undefined || own === false) throw new Fault('log.signature', `no signature of ${trust.log.name}`);
+    const lines = new Map();
+    for (const held of trust.chain) lines.set(held, await line(parsed, held));
+    const own = trust.chain.filter((held) => lines.get(held) === 0n), by = own.at(-1);
+    if (!by) throw new Fault('log.signature', `no signature of ${trust.chain[0].name}; if the log changed its key, a newer trust file has it`);
     const match = /^([^\n]+)\n(0|[1-9][0-9]*)\n([^\n]+)\n$/.exec(parsed.text);
     let root;
     try {
@@ -281,7 +385,10 @@ class Verification {
       if (time !== undefined && time !== false) report.cosigned.push({ name: witness.name, time });
     }
     if (BigInt(report.cosigned.length) < trust.quorum) this.find(null, 'log.quorum', `${report.cosigned.length} of ${trust.quorum} that are needed`);
-    const ignored = parsed.lines.length - 1 - report.cosigned.length;
+    const latest = report.cosigned.map((c) => c.time).reduce((a, b) => (b > a ? b : a), -1n);
+    const over = retired(trust.chain, by, latest, size);
+    if (over) this.find(null, 'log.key_retired', over);
+    const ignored = parsed.lines.length - own.length - report.cosigned.length;
     if (ignored > 0) this.notice('lines_ignored', { count: ignored });
     Object.assign(report, { size, root: hex(root) });
     return { size, root: hex(root) };
@@ -301,8 +408,10 @@ class Verification {
       const event = body(KEY_EVENT, sealed.payload);
       coordinators();
       const { trust } = this, known = (card) => trust.parties.some((p) => p.key === card.key && p.name === card.name);
-      const equal = event.coordinator === trust.coordinator && event.logKey === trust.logKey && event.quorum === trust.quorum && event.witnesses.join() === trust.witnesses.join();
+      const equal = event.coordinator === trust.coordinator && trust.chain.some((held) => event.logKey === vkey(held)) && event.quorum === trust.quorum && event.witnesses.join() === trust.witnesses.join();
       if (!equal || !event.parties.every(known)) this.notice('keys_differ', { leaf: at });
+    } else if (sealed.kind === 'key-rotation') {
+      await follow(this.trust.chain, await keyRotation(sealed), at);
     } else if (sealed.kind === 'genesis') {
       const genesis = body(GENESIS, sealed.payload);
       coordinators();
@@ -413,6 +522,7 @@ class Verification {
     this.unchecked.forEach((count, kind) => this.notice('unchecked', { kind, count }));
     const unused = this.beside.size - this.used.size;
     if (unused > 0) this.notice('beside_unused', { count: unused });
+    report.log_keys = this.trust.chain.map((held) => ({ key: vkey(held), from: held.from, until: held.until, leaf: held.leaf }));
     report.ok = !report.faults.length && report.valid === report.receipts;
     return report;
   }
@@ -466,6 +576,12 @@ async function verifyBundle(bytes, trustBytes) {
   const all = (trust) => JSON.stringify(trust, (_, value) => (typeof value === 'bigint' ? `${value}` : value));
   if (bundle.trust && all(bundle.trust) !== all(own)) verification.notice('trust_differs');
   verification.notice('single');
+  try {
+    // One that does not follow helps nobody to a key.
+    await followAll(verification.trust.chain, bundle.trust?.rotations ?? []);
+  } catch (fault) {
+    if (!(fault instanceof Fault)) throw fault;
+  }
   let head = null;
   try {
     head = await verification.head(bundle.checkpoint);

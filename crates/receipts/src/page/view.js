@@ -8,7 +8,7 @@ const WORDS = {
     limit: 'Limit: a job that all of its parties hide together is in no log, and no verification can find it.',
     valid: 'VALID', invalid: 'NOT VALID', unpinnedValid: 'HOLDS TOGETHER; WHO SIGNED IT IS NOT SHOWN', receipts: 'receipts', good: 'valid', faults: 'faults', unread: 'The file could not be read',
     noCrypto: 'This browser cannot check Ed25519 signatures here. Use a current one, and open the page from a file, over https or from this machine.',
-    log: 'Log', size: 'Leaves', root: 'Root', cosigned: 'Cosigned by', none: 'no trusted witness', leaf: 'leaf', theLog: 'the log', hint: 'What to do',
+    log: 'Log', size: 'Leaves', root: 'Root', cosigned: 'Cosigned by', none: 'no trusted witness', logKey: 'Key of the log', from: 'From', until: 'Until', leaf: 'leaf', theLog: 'the log', hint: 'What to do',
     receipt: 'Receipt', used: (r) => `The computation "${r.kind}" ran from ${r.started} to ${r.ended}.`,
     ok: 'It gave a result.', aborted: 'It ended without a result', refused: 'It was refused',
     authority: 'Under the contracts', noContract: 'It names no contract.', spec: 'For what the signed job says, which has the hash', result: 'The sealed result has the hash',
@@ -18,7 +18,7 @@ const WORDS = {
     unit: 'Unit', quantity: 'Quantity', counted: 'Who counted', whose: 'Whose', committed: 'committed',
     classes: { A: 'two parties or more count the same', B: 'follows from the signed job', C: 'one party says so; never billed' },
     units: { job: 'jobs', party: 'parties', cell_in: 'numbers given under masks', cell_out: 'cells of the result', cell_suppressed: 'cells held back', payload_byte: 'bytes of payload', row_scanned: 'rows read', call: 'calls', row_asked: 'rows asked for' },
-    revealed: 'What was revealed', to: 'To', most: 'Numbers at most', privacy: 'Privacy budget spent', mechanism: 'Mechanism', epsilon: 'Epsilon, millionths',
+    revealed: 'What was revealed', to: 'To', all: 'all that took part', most: 'Numbers at most', convicted: 'Broke the protocol', offence: 'How', evidence: 'SHA-256 of the evidence', privacy: 'Privacy budget spent', mechanism: 'Mechanism', epsilon: 'Epsilon, millionths',
     notices: {
       unpinned: () => "TRUST: FROM BUNDLE, UNPINNED. The keys came with the evidence: this shows that the file holds together, not who signed it. Choose a trust file.",
       trust_differs: () => "the bundle's own list of keys differs from the trust file; the trust file was used",
@@ -37,7 +37,7 @@ const WORDS = {
     limit: '局限：若某作业的全部参与方共同隐瞒，则任何日志均无记录，任何验证均无法发现。',
     valid: '有效', invalid: '无效', unpinnedValid: '文件自洽；未证明由谁签署', receipts: '份凭证', good: '份有效', faults: '处错误', unread: '文件无法读取',
     noCrypto: '此浏览器在当前环境下无法核验 Ed25519 签名。请使用最新版浏览器，并以本地文件、https 或本机地址打开本页面。',
-    log: '日志', size: '条目数', root: '根哈希', cosigned: '联署', none: '无受信任的见证方', leaf: '条目', theLog: '日志', hint: '处理办法',
+    log: '日志', size: '条目数', root: '根哈希', cosigned: '联署', none: '无受信任的见证方', logKey: '日志密钥', from: '生效', until: '失效', leaf: '条目', theLog: '日志', hint: '处理办法',
     receipt: '凭证', used: (r) => `计算“${r.kind}”自 ${r.started} 运行至 ${r.ended}。`,
     ok: '已得出结果。', aborted: '未得出结果', refused: '已被拒绝',
     authority: '依据合同', noContract: '未列明合同。', spec: '用途见已签署的作业，其哈希为', result: '密封结果的哈希为',
@@ -47,7 +47,7 @@ const WORDS = {
     unit: '计量单位', quantity: '数量', counted: '计数方式', whose: '所属方', committed: '承诺值',
     classes: { A: '至少两方计数一致', B: '由已签署的作业得出', C: '单方自报，不计费' },
     units: { job: '作业', party: '参与方数', cell_in: '掩码提交的数值', cell_out: '结果单元格', cell_suppressed: '抑制的单元格', payload_byte: '有效载荷字节', row_scanned: '读取的行', call: '调用', row_asked: '查询的行' },
-    revealed: '披露内容', to: '披露给', most: '数值至多', privacy: '已用隐私预算', mechanism: '机制', epsilon: 'ε（百万分之一）',
+    revealed: '披露内容', to: '披露给', all: '全体参与方', most: '数值至多', convicted: '违反协议方', offence: '行为', evidence: '证据的 SHA-256', privacy: '已用隐私预算', mechanism: '机制', epsilon: 'ε（百万分之一）',
     notices: {
       unpinned: () => '信任：来自证据包，未固定。密钥随证据一同提供：只能表明文件自洽，不能表明由谁签署。请选择信任文件。',
       trust_differs: () => '证据包自带的密钥列表与信任文件不同；已采用信任文件',
@@ -111,10 +111,17 @@ function receiptView(w, { leaf, receipt }) {
     table([w.party, w.role, w.standing, w.dataset, w.key], record.parties.map((p) => [p.name, w.roles[p.role], w.standings[p.standing.is], p.dataset ? short(p.dataset) : '', short(p.party)])),
     table([w.unit, w.whose, w.quantity, w.counted], record.lines.map((l) => [w.units[l.unit], seat(l.party), l.quantity.plain ?? `${w.committed} ${short(l.quantity.committed)}`, w.classes[l.class]])),
   ];
-  if (record.disclosures.length) out.push(table([w.revealed, w.to, w.most], record.disclosures.map((d) => [d.what, nameOf(d.to), d.cardinality])));
+  if (record.disclosures.length) out.push(table([w.revealed, w.to, w.most], record.disclosures.map((d) => [d.what, d.to === 'parties' ? w.all : nameOf(d.to), d.cardinality])));
   if (record.privacy.length) out.push(table([w.privacy, w.mechanism, w.epsilon], record.privacy.map((p) => [short(p.dataset), p.mechanism, p.epsilon])));
+  if (record.convictions) out.push(table([w.convicted, w.offence, w.evidence], record.convictions.map((c) => [seat(c.seat), c.offence, c.evidence])));
   if (record.result) out.push(element('p', `${w.result} ${record.result}`));
   return element('section', out);
+}
+
+/** The keys that the log has had, oldest first. */
+function keysView(w, keys) {
+  const at = (millis) => (millis === undefined ? '' : time(millis)), place = (leaf) => (leaf === undefined ? '' : String(leaf));
+  return table([w.logKey, w.from, w.until, w.leaf], keys.map((k) => [k.key, at(k.from), at(k.until), place(k.leaf)]));
 }
 
 function reportView(w, report) {
@@ -128,6 +135,7 @@ function reportView(w, report) {
     element('ul', report.notices.map((n) => element('li', w.notices[n.notice](n), 'notice'))),
     element('ul', report.faults.map((f) => finding(w, f))),
     table([w.log, w.size, w.root, w.cosigned], [[report.origin, report.size, report.root, witnesses]]),
+    ...(report.log_keys.length > 1 ? [keysView(w, report.log_keys)] : []),
     ...report.shown.map((one) => receiptView(w, one)),
   ];
 }

@@ -7,13 +7,13 @@ use tacit_types::{Attempt, Code, ContractId, JobId, UnixMillis};
 use super::rules;
 use super::{ALERTS_PER_RULE_MAX, Alert, Alerts, Known, Rule};
 use crate::bundle::Trust;
-use crate::checkpoint::SignedCheckpoint;
 use crate::leaf::Leaf;
 use crate::merkle::leaf_hash;
 use crate::money::LeafRef;
 use crate::receipt::Promise;
 use crate::record::{Status, UsageRecord};
 use crate::report::Report;
+use crate::rotation::LogChain;
 use tacit_crypto::Statement;
 
 /// A receipt, as far as rules look at it.
@@ -26,6 +26,8 @@ pub(super) struct Use {
 pub struct Watch<'a> {
     pub(super) trust: &'a Trust,
     pub(super) known: &'a Known,
+    /// The log's keys, as far as they were read; none for an unusable trust.
+    log: Option<LogChain>,
     pub(super) uses: Vec<Use>,
     pub(super) hashes: BTreeMap<u64, LeafRef>,
     pub(super) digests: BTreeSet<tacit_types::Hash>,
@@ -39,6 +41,7 @@ impl<'a> Watch<'a> {
         Self {
             trust,
             known,
+            log: trust.chain().ok(),
             uses: Vec::new(),
             hashes: BTreeMap::new(),
             digests: BTreeSet::new(),
@@ -52,7 +55,15 @@ impl<'a> Watch<'a> {
         let at = LeafRef { index: self.next, hash: leaf_hash(bytes) };
         self.next = self.next.saturating_add(1);
         self.hashes.insert(at.index, at);
-        let Ok(Leaf::Receipt(receipt)) = Leaf::read(bytes) else { return };
+        let receipt = match Leaf::read(bytes) {
+            Ok(Leaf::Receipt(receipt)) => receipt,
+            Ok(Leaf::KeyRotation(rotation)) => {
+                // why: one that does not follow is the verifier's to name.
+                let _ = self.log.as_mut().map(|log| log.follow(&rotation, Some(at.index)));
+                return;
+            }
+            _ => return,
+        };
         if receipt.signer() != self.trust.coordinator {
             return;
         }
@@ -94,10 +105,10 @@ impl<'a> Watch<'a> {
 
     /// When each witness cosigned the checkpoint, by name; none for one that has not.
     fn cosigned(&self, checkpoint: &[u8]) -> BTreeMap<String, Option<UnixMillis>> {
-        let (Ok(log), Ok(quorum)) = (self.trust.log(), self.trust.witness_quorum()) else { return BTreeMap::new() };
+        let Ok(quorum) = self.trust.witness_quorum() else { return BTreeMap::new() };
         let mut times: BTreeMap<String, Option<UnixMillis>> =
             quorum.witnesses().iter().map(|w| (w.name().to_owned(), None)).collect();
-        if let Ok(signed) = SignedCheckpoint::open(checkpoint, &log) {
+        if let Some((signed, _)) = self.log.as_ref().and_then(|log| log.open(checkpoint).ok()) {
             times.extend(quorum.count(signed.note()).by.into_iter().map(|(name, at)| (name, Some(at))));
         }
         times

@@ -25,6 +25,11 @@ pub fn log_key() -> VerifierKey {
     VerifierKey::new(ORIGIN, KeyKind::Ed25519, key(1).id()).unwrap()
 }
 
+/// The key of the log that a seed makes; [`log_key`] is that of seed 1.
+pub fn log_key_of(seed: u8) -> VerifierKey {
+    VerifierKey::new(ORIGIN, KeyKind::Ed25519, key(seed).id()).unwrap()
+}
+
 /// Any statement that this version does not know.
 #[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
@@ -117,6 +122,7 @@ impl World {
             witnesses: (0..self.witnesses).map(|i| self.witness(i).to_string()).collect(),
             quorum: self.quorum,
             parties: (0..self.parties).map(party).collect(),
+            rotations: Vec::new(),
         }
     }
 
@@ -224,6 +230,27 @@ impl World {
     pub fn signed_checkpoint(&self, size: u64) -> SignedCheckpoint {
         let root = merkle::root(&self.tree, size).unwrap();
         Checkpoint { origin: ORIGIN.into(), size, root }.sign(&log_key(), &key(1)).unwrap()
+    }
+
+    /// A change of the log's key, from now on, with an overlap. It is not in the log yet.
+    pub fn rotation(&self, old: u8, new: u8, overlap: u64) -> Vec<u8> {
+        let time = (self.now, self.now.plus(overlap));
+        KeyRotation::sign(ORIGIN, (&key(old), &key(new)), time).bytes().to_vec()
+    }
+
+    /// The checkpoint of the first `size` leaves, signed with keys of the log and cosigned now by two.
+    pub fn noted(&self, size: u64, seeds: &[u8]) -> Vec<u8> {
+        let root = merkle::root(&self.tree, size).unwrap();
+        let head = Checkpoint { origin: ORIGIN.into(), size, root };
+        let mut signed = head.sign(&log_key_of(seeds[0]), &key(seeds[0])).unwrap();
+        for seed in &seeds[1..] {
+            signed.also_sign(&log_key_of(*seed), &key(*seed)).unwrap();
+        }
+        for i in 0..2 {
+            let line = self.witness(i).sign(&key(50 + i as u8), signed.note().text(), self.now).unwrap();
+            signed.add_cosignature(&self.witness(i), line).unwrap();
+        }
+        signed.to_bytes()
     }
 
     /// The checkpoint of all leaves, cosigned by the first `witnesses`.

@@ -100,6 +100,7 @@ impl Cast {
             log_key: log_key.to_string(),
             witnesses: witnesses.iter().map(ToString::to_string).collect(),
             quorum: threshold as u32,
+            rotations: Vec::new(),
             parties: owners
                 .iter()
                 .map(|o| PartyKey { name: o.name.clone(), key: o.node.id(), from: 0, until: None })

@@ -8,7 +8,7 @@ use tacit_crypto::Statement;
 use tacit_engine::{CancelOrder, FromCoordinator, JobView, Package, SealedResult, Terminal, ToCoordinator};
 use tacit_governance::JobSpec;
 use tacit_jobs::{Opened, Safeguard};
-use tacit_node::{Client, trust};
+use tacit_node::{Client, log_keys, trust};
 use tacit_protocol::Audience;
 use tacit_receipts::{JointReceipt, LogProof, VerifierKey};
 use tacit_types::{Code, Fault, JobId, Lang, wire::Blob};
@@ -453,8 +453,9 @@ pub async fn open(party: &Party, client: &Client, id: JobId) -> Result<(Opened, 
     }
     let listed: Vec<VerifierKey> = info.witnesses.iter().filter_map(|w| VerifierKey::parse(w).ok()).collect();
     let quorum = trust::provider_quorum(spec, &party.store.parties().await?, &listed)?;
-    let log = VerifierKey::parse(&info.log_key)?;
-    let included = LogProof::parse(&proof)?.verify(&leaf, &info.origin, &log, &quorum)?;
+    let proof = LogProof::parse(&proof)?;
+    let log = log_keys::shown(&party.config, &party.store, &info).await?.key_of(&proof, &quorum)?;
+    let included = proof.verify(&leaf, &info.origin, &log, &quorum)?;
     let releases: BTreeMap<_, _> = releases.into_iter().map(|(seat, blob)| (seat, blob.0)).collect();
     let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params, &tacit_jobs::Parts::of(spec))?;
     let package = match package {

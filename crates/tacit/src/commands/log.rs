@@ -1,16 +1,16 @@
-//! `log fsck`, `repair`, `mirror`, `evidence`: what keeps the log, and what shows that it was not kept.
+//! `log fsck`, `repair`, `rotate`, `mirror`, `evidence`: what keeps the log, and what shows that it was not kept.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tacit_archive::{Folder, examine};
-use tacit_node::Store;
 use tacit_node::daemon::DATABASE_FILE;
 use tacit_node::mirror::MIRROR_FOLDER;
 use tacit_node::witness::fork_evidence;
+use tacit_node::{Store, log_keys};
+use tacit_receipts::TileRead;
 use tacit_receipts::checkpoint::prove_fork;
 use tacit_receipts::tiles::{CHECKPOINT_PATH, TILE_WIDTH};
-use tacit_receipts::{SignedCheckpoint, TileRead, VerifierKey};
 use tacit_types::{Code, Fault};
 
 use super::receipt::write;
@@ -26,7 +26,8 @@ pub async fn run(cli: &Cli, out: &Out, command: &LogCommand) -> Result<u8, Fault
         LogCommand::Fsck => fsck(cli, out),
         LogCommand::Warn(args) => warn::run(cli, out, args).await,
         LogCommand::Repair { from } => repair(cli, out, from),
-        LogCommand::Mirror => mirror(cli, out),
+        LogCommand::Mirror => mirror(cli, out).await,
+        LogCommand::Rotate { overlap_hours } => rotate(cli, out, *overlap_hours),
         LogCommand::Evidence { out: to } => evidence(cli, out, to).await,
     }
 }
@@ -54,16 +55,38 @@ fn repair(cli: &Cli, out: &Out, from: &[PathBuf]) -> Result<u8, Fault> {
     Ok(0)
 }
 
+/// Gives the coordinator's log its next key.
+fn rotate(cli: &Cli, out: &Out, overlap_hours: u64) -> Result<u8, Fault> {
+    let done = tacit_coordinator::rotate_log_key(&folder(cli), overlap_hours.saturating_mul(3_600_000))?;
+    out.text(format!("{}: {}", out.say("the log's key of now on", "日志今后的密钥"), done.new));
+    out.text(format!("{}: {}", out.say("the key of before", "此前的密钥"), done.old));
+    out.text(format!("{}: {}", out.say("both sign until", "两者同时签名至"), done.until));
+    out.text(out.say(
+        "Start the coordinator: it puts the change into the log, and nodes follow by themselves.",
+        "请启动协调方：更换将写入日志，各节点自动跟随。",
+    ));
+    out.text(out.say(
+        "Logs of others that a [witness] follows, and trust files of regulators, name keys: hand them the new one.",
+        "其他节点 [witness] 中列出的密钥及监管方的信任文件须另行更新：请交付新密钥。",
+    ));
+    out.value(&json!({"ok": true, "old": done.old.to_string(), "new": done.new.to_string(),
+        "from_ms": done.from.0, "until_ms": done.until.0}));
+    Ok(0)
+}
+
 /// Checks this node's mirror, file by file.
-fn mirror(cli: &Cli, out: &Out) -> Result<u8, Fault> {
+async fn mirror(cli: &Cli, out: &Out) -> Result<u8, Fault> {
     let home = folder(cli);
     let config = tacit_node::Config::read(&home)?;
     let at = home.join(MIRROR_FOLDER);
-    let key = VerifierKey::parse(&config.coordinator.log_key)?;
+    let store = Store::open(&home.join(DATABASE_FILE)).await?;
+    let keys = log_keys::followed(&config, &store).await;
+    store.close().await;
+    let keys = keys?;
     let none = || Fault::new(Code::LogUnknown, format!("{}: nothing is mirrored", at.display()));
     let files = Folder::new(at.clone());
     let note = files.read(CHECKPOINT_PATH).ok_or_else(none)?;
-    let signed = SignedCheckpoint::open(&note, &key)?;
+    let (signed, _) = keys.open(&note)?;
     let head = signed.checkpoint();
     let damages: Vec<String> = (0..head.size.div_ceil(TILE_WIDTH))
         .flat_map(|index| examine(&files, (head.size, head.root), index))
@@ -86,10 +109,10 @@ async fn evidence(cli: &Cli, out: &Out, to: &Path) -> Result<u8, Fault> {
     let store = Store::open(&home.join(DATABASE_FILE)).await?;
     let found = fork_evidence(&config, &store).await;
     store.close().await;
-    let Some((key, [held, offered])) = found? else {
+    let Some((keys, [held, offered])) = found? else {
         return Err(Fault::new(Code::LogUnknown, "this node was never offered a fork"));
     };
-    let [one, other] = prove_fork(&held, &offered, key.name(), &key)?;
+    let [one, other] = prove_fork(&held, &offered, keys.newest().name(), &keys)?;
     std::fs::create_dir_all(to).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", to.display())))?;
     let files = ["held.checkpoint", "offered.checkpoint"].map(|name| to.join(name));
     write(&files[0], &held)?;

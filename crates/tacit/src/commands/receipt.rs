@@ -240,6 +240,7 @@ pub(super) async fn trust(party: &Party, client: &Client) -> Result<Trust, Fault
         witnesses: info.witnesses,
         quorum: info.quorum,
         parties,
+        rotations: info.rotations.into_iter().map(|bytes| bytes.0.into()).collect(),
     };
     trust.check()?;
     Ok(trust)

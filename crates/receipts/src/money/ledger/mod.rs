@@ -174,7 +174,7 @@ impl Ledger {
                 }
             }
             Leaf::Money(envelope, money) => self.push(leaf, &envelope, &money)?,
-            Leaf::Genesis(_) | Leaf::KeyEvent(_) | Leaf::Case(..) | Leaf::Other(_) => {}
+            Leaf::Genesis(_) | Leaf::KeyEvent(_) | Leaf::KeyRotation(_) | Leaf::Case(..) | Leaf::Other(_) => {}
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use tacit_node::Client;
 use tacit_receipts::money::ledger::Cut;
 use tacit_receipts::money::statement::MONEY_VERSION;
 use tacit_receipts::money::{CoalitionValue, Period, PricePlan, Split, Usage, Valuation, coalitions, share};
-use tacit_receipts::{Leaf, Money, SeenCheckpoint, SignedCheckpoint};
+use tacit_receipts::{Leaf, Money, SeenCheckpoint};
 use tacit_types::{Code, Fault, Hash, NodeId, UnixMillis};
 
 use super::when::parse as parse_time;
@@ -105,9 +105,11 @@ fn ask(books: &Books, out: &Out, (id, plan): (Hash, &PricePlan), until: UnixMill
 
 /// The checkpoint of a note, when the log and its witnesses signed it.
 fn seed(books: &Books, note: &str) -> Result<SeenCheckpoint, Fault> {
-    let signed = SignedCheckpoint::open(note.as_bytes(), &books.trust.log()?)?;
-    books.trust.witness_quorum()?.check(signed.note())?;
+    let chain = books.trust.chain()?;
+    let (signed, held) = chain.open(note.as_bytes())?;
+    let cosigned = books.trust.witness_quorum()?.check(signed.note())?;
     let head = signed.checkpoint();
+    chain.check_held(&held, cosigned.latest(), head.size)?;
     Ok(SeenCheckpoint { size: head.size, root: head.root })
 }
 
