@@ -98,6 +98,7 @@ fn contract() -> Contract {
         models: Vec::new(),
         scoring: None,
         alignment: None,
+        checked: false,
         price_plan: None,
     }
 }

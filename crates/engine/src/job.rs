@@ -551,7 +551,8 @@ impl Job {
         match &mut finish.finished {
             // The result is the aggregator's to give; the summary of a window is everybody's.
             Finished::Ok { package, .. } if aggregator != Some(*node) && !online => *package = None,
-            Finished::Ok { .. } => {}
+            // A hash without the bytes is no result.
+            Finished::Ok { package, .. } => drop(package.take_if(|package| matches!(package, Package::Known { .. }))),
             Finished::Failed { hint, .. } => *hint = shortened(core::mem::take(hint)),
         }
         p.started = true;

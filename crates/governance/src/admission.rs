@@ -24,6 +24,8 @@ pub struct JobFacts {
     pub rows_max: Option<u64>,
     /// What the job scores, if it does.
     pub score: Option<ScoreFacts>,
+    /// Whether every node checks the sums that an aggregator makes; `None` for a job without such sums.
+    pub checked: Option<bool>,
 }
 
 /// What this owner's own store knows.
@@ -185,6 +187,9 @@ pub fn admit(request: &Request<'_>, ledger: &Ledger<'_>) -> Result<Admission, Fa
     let used = (ledger.jobs_used)(&contract.id());
     if used >= terms.quota.jobs {
         return refuse(Code::RefusedQuota, format!("{used} of {} jobs used", terms.quota.jobs));
+    }
+    if terms.checked && facts.checked == Some(false) {
+        return refuse(Code::RefusedUnchecked, format!("contract `{}` wants every sum checked", terms.name));
     }
     check_online(spec, terms, request.online)?;
     align::check(terms, request.align.as_ref())?;

@@ -7,7 +7,7 @@ use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, Name, NodeId,
 
 use crate::align::AlignTerms;
 use crate::dataset::Level;
-use crate::model::{ModelGrant, ScoringTerms};
+use crate::model::{ModelGrant, ScoringTerms, is_false};
 
 /// A party's role in a contract.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, minicbor::Encode, minicbor::Decode)]
@@ -144,6 +144,10 @@ pub struct Contract {
     /// Which lists of keys may be brought together, and what may be learnt of them; none when absent.
     #[n(22)]
     pub alignment: Option<AlignTerms>,
+    /// Whether every node must check the sums of a job that an aggregator makes.
+    #[n(23)]
+    #[cbor(default, skip_if = "is_false")]
+    pub checked: bool,
     /// What its use costs: the hash of a price plan without its contract (`PricePlan::terms`). Payer and payees sign
     /// that plan once the contract is there.
     #[n(30)]

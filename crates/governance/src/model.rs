@@ -172,7 +172,7 @@ impl DistinctTerms {
 const DAY_MS: u64 = 86_400_000;
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that the derive asks for")]
-fn is_false(flag: &bool) -> bool {
+pub(crate) fn is_false(flag: &bool) -> bool {
     !flag
 }
 

@@ -84,6 +84,7 @@ impl Case {
             models: Vec::new(),
             scoring: None,
             alignment: None,
+            checked: false,
             price_plan: None,
         };
         let id = contract.id();
@@ -122,6 +123,7 @@ impl Case {
                 providers_min: 3,
                 rows_max: Some(1024),
                 score: None,
+                checked: Some(false),
             }),
             dataset: Some(DatasetDescriptor {
                 format: 1,
@@ -445,6 +447,7 @@ fn scoring() -> Case {
             family: ModelFamily::Linear,
             verified: false,
         }),
+        checked: None,
     });
     case
 }
@@ -535,6 +538,23 @@ fn a_contract_that_wants_verified_scores_admits_no_other() {
     assert_eq!((decide(true, true), decide(false, true), decide(false, false)), (Ok(100), Ok(100), Ok(100)));
     // A window is none: what it scores is a sum of parts that nobody can check.
     assert_eq!(online().contract(terms(true)).decide().map_err(|f| f.code), Err(Code::RefusedUnverified));
+}
+
+#[test]
+fn a_contract_that_wants_checked_sums_admits_no_other() {
+    let decide = |demanded: bool, checked: Option<bool>| {
+        let facts = move |c: &mut Case| c.facts.iter_mut().for_each(|facts| facts.checked = checked);
+        Case::new().contract(|c| c.checked = demanded).other(facts).decide().map(|_| ()).map_err(|f| f.code)
+    };
+    assert_eq!(decide(true, Some(false)), Err(Code::RefusedUnchecked));
+    let admitted = [(true, Some(true)), (true, None), (false, Some(true)), (false, Some(false))];
+    assert!(admitted.into_iter().all(|(demanded, checked)| decide(demanded, checked) == Ok(())));
+    // A contract without the demand has the bytes of those from before it.
+    let mut terms = Case::new().contract;
+    let without = tacit_crypto::cbor::encode(&terms);
+    terms.checked = true;
+    let with = tacit_crypto::cbor::encode(&terms);
+    assert_eq!((with[0] - without[0], with.len() - without.len()), (1, 3), "a key of two bytes and a flag");
 }
 
 #[test]

@@ -5,9 +5,11 @@ use serde::Deserialize;
 use tacit_crypto::{Transcript, cbor};
 use tacit_governance::{JobFacts, Use};
 use tacit_protocol::{Abort, Audience, Disclosure, Party};
-use tacit_secagg::{Delivery, Round, Vector};
+use tacit_secagg::verify::price::{Price, Priced, price};
+use tacit_secagg::{Delivery, Round, Vector, Width};
 use tacit_types::{Code, Columns, Fault, Hash, Lang, LocalQuery, NodeId, Predicate, Seat, Unit};
 
+use crate::checked::{is_false, result_name};
 use crate::filter;
 use crate::kind::{
     ColumnKinds, Estimate, Fold, JointContext, JointFuture, JointHalf, JointOutput, Kind, Material, Opened,
@@ -25,13 +27,23 @@ pub struct CountParams {
     /// Rows to count.
     #[n(1)]
     pub filter: Option<Predicate>,
+    /// Whether every node checks the sums.
+    #[n(2)]
+    #[cbor(default, skip_if = "is_false")]
+    pub checked: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     filter: Option<String>,
+    #[serde(default)]
+    checked: bool,
 }
+
+/// The two rounds: counts for the nodes, and the release.
+const ROUNDS: [Priced; 2] =
+    [Priced { width: Width::W64, len: 2, blind: false }, Priced { width: Width::W128, len: 2, blind: true }];
 
 impl Kind for Count {
     fn id(&self) -> &'static str {
@@ -46,7 +58,8 @@ impl Kind for Count {
     }
 
     fn template(&self) -> &'static str {
-        "# Count only the rows that satisfy this.\n[params]\n# filter = \"age >= 18\"\n"
+        "# Count only the rows that satisfy this.\n[params]\n# filter = \"age >= 18\"\n\
+         # Every node checks the sums for itself, so that an aggregator cannot publish a wrong one.\n# checked = true\n"
     }
 
     fn params(&self, written: serde_json::Value, columns: &ColumnKinds) -> Result<Vec<u8>, Fault> {
@@ -57,7 +70,7 @@ impl Kind for Count {
             Some(column) => {
                 Err(Fault::new(Code::DataColumnUnknown, format!("`{column}` is not a column of every provider")))
             }
-            None => Ok(cbor::encode(&CountParams { filter })),
+            None => Ok(cbor::encode(&CountParams { filter, checked: written.checked })),
         }
     }
 
@@ -81,8 +94,8 @@ fn floor_disclosure() -> Disclosure {
 }
 
 /// The result: a flag and the count.
-fn result_disclosure() -> Disclosure {
-    Disclosure { what: "result".into(), to: Audience::Recipient, cells_max: 2 }
+fn result_disclosure(checked: bool) -> Disclosure {
+    Disclosure { what: result_name(checked), to: Audience::Recipient, cells_max: 2 }
 }
 
 impl Plan for CountPlan {
@@ -93,11 +106,12 @@ impl Plan for CountPlan {
             providers_min: 3,
             rows_max: None,
             score: None,
+            checked: Some(self.params.checked),
         }
     }
 
     fn disclosures(&self) -> Vec<Disclosure> {
-        vec![floor_disclosure(), result_disclosure()]
+        vec![floor_disclosure(), result_disclosure(self.params.checked)]
     }
 
     fn local_query(&self, _: &NodeId, view: &str) -> LocalQuery {
@@ -105,11 +119,16 @@ impl Plan for CountPlan {
     }
 
     fn fold(&self, _: &NodeId, _: Material) -> Result<Box<dyn Fold>, Fault> {
-        Ok(Box::new(CountFold { rows: 0 }))
+        Ok(Box::new(CountFold { rows: 0, checked: self.params.checked }))
     }
 
     fn estimate(&self, parties: usize) -> Estimate {
-        Estimate { cells: 4, bytes_up: 48 + 2 * 180 * parties as u64, rounds: 11 }
+        let checks = self.checks(parties).map_or(0, |price| price.member);
+        Estimate { cells: 4, bytes_up: 48 + 2 * 180 * parties as u64 + checks, rounds: 11 }
+    }
+
+    fn checks(&self, parties: usize) -> Option<Price> {
+        self.params.checked.then(|| price(parties, ROUNDS))
     }
 
     fn open(&self, package: &[u8], open: &dyn Fn(&[u8]) -> Result<OpenedVector, Fault>) -> Result<Opened, Fault> {
@@ -131,6 +150,7 @@ impl Plan for CountPlan {
 
 struct CountFold {
     rows: u64,
+    checked: bool,
 }
 
 impl Fold for CountFold {
@@ -140,17 +160,18 @@ impl Fold for CountFold {
     }
 
     fn finish(self: Box<Self>) -> Box<dyn JointHalf> {
-        Box::new(CountJoint { rows: self.rows })
+        Box::new(CountJoint { rows: self.rows, checked: self.checked })
     }
 }
 
 struct CountJoint {
     rows: u64,
+    checked: bool,
 }
 
 impl JointHalf for CountJoint {
     fn run(self: Box<Self>, party: Party, context: JointContext) -> JointFuture {
-        Box::pin(count(self.rows, party, context))
+        Box::pin(count(*self, party, context))
     }
 }
 
@@ -162,8 +183,9 @@ fn query(joint: &[u64], survivors: &[Seat]) -> Hash {
     list(list(Transcript::new("tacit-count/1/query"), joint), &seats).finish()
 }
 
-async fn count(rows: u64, mut party: Party, context: JointContext) -> Result<JointOutput, Abort> {
-    let mut epoch = session::begin(&mut party, &context, 2).await?;
+async fn count(half: CountJoint, mut party: Party, context: JointContext) -> Result<JointOutput, Abort> {
+    let CountJoint { rows, checked } = half;
+    let mut epoch = session::begin(&mut party, &context, ROUNDS.len() as u16, checked).await?;
     let mine = Vector::W64(vec![rows, u64::from(rows > 0)]);
     let round = |index, query, input: &Vector, delivery| Round {
         index,
@@ -181,7 +203,7 @@ async fn count(rows: u64, mut party: Party, context: JointContext) -> Result<Joi
     };
     let passes = matches!(joint[..], [n, parties] if n >= floor.rows && parties >= u64::from(floor.contributors));
     let release = Vector::W128(if passes { vec![1, u128::from(rows)] } else { vec![0, 0] });
-    let delivery = Delivery::Recipient { key: context.recipient, disclosure: result_disclosure() };
+    let delivery = Delivery::Recipient { key: context.recipient, disclosure: result_disclosure(checked) };
     let outcome = tacit_secagg::aggregate(
         &mut party,
         &mut epoch,

@@ -11,6 +11,7 @@ use tacit_governance::{
     ProviderRef,
 };
 use tacit_protocol::{Abort, Disclosure, Party};
+use tacit_secagg::verify::price::Price;
 use tacit_types::{Columns, Fault, Hash, Lang, LocalQuery, NodeId, Seat};
 
 use crate::align::{AlignParams, Desk};
@@ -178,6 +179,11 @@ pub trait Plan: Send + Sync {
         None
     }
 
+    /// What it costs that every node checks the sums for itself. Nothing unless the job asks for it.
+    fn checks(&self, _parties: usize) -> Option<Price> {
+        None
+    }
+
     /// The recipient's half: turns the opened vector into a result.
     ///
     /// # Errors
@@ -266,7 +272,8 @@ pub trait JointHalf: Send {
 /// How a party's joint half ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct JointOutput {
-    /// At the aggregator: the sealed result, opaque without the releases and the recipient's key.
+    /// At the aggregator: the sealed result, opaque without the releases and the recipient's key. Where sums are checked
+    /// every survivor has it.
     pub package: Option<Vec<u8>>,
     /// This party's part of the key, handed out only after the receipt is in a cosigned checkpoint.
     pub release: Vec<u8>,

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod align;
+pub mod checked;
 pub mod count;
 pub mod decimal;
 pub mod evidence;

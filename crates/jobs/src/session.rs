@@ -31,15 +31,15 @@ pub async fn agree(party: &mut Party, session: &Hash, step_ms: u64) -> Result<()
     if seats.is_empty() { Ok(()) } else { Err(Abort::Disagreement { seats }) }
 }
 
-/// Agrees with every seat, then deals keys for `rounds` aggregations.
+/// Agrees with every seat, then deals keys for `rounds` aggregations, whose sums every seat checks where `checked` says so.
 ///
 /// # Errors
 /// Those of [`agree`] and of the aggregation's set-up.
-pub async fn begin(party: &mut Party, context: &JointContext, rounds: u16) -> Result<Epoch, Abort> {
+pub async fn begin(party: &mut Party, context: &JointContext, rounds: u16, checked: bool) -> Result<Epoch, Abort> {
     agree(party, &context.session, context.step_ms).await?;
     let params = tacit_secagg::Params::new(party.seating().len() as u16)?;
     let plan = Plan {
-        params,
+        params: if checked { params.verified() } else { params },
         context: context.session,
         rounds,
         aggregator: context.aggregator,
@@ -185,7 +185,8 @@ pub fn phase_name(step: Step) -> &'static str {
         return tacit_secagg::COLLECT_PHASES.get(usize::from(step.phase())).copied().unwrap_or("protocol");
     }
     let setup = step.round() == FIRST_ROUND;
-    tacit_secagg::PHASES.iter().find(|p| p.setup == setup && p.number == step.phase()).map_or("protocol", |p| p.name)
+    let mut phases = tacit_secagg::PHASES.iter().chain(tacit_secagg::verify::VERIFY_PHASES);
+    phases.find(|p| p.setup == setup && p.number == step.phase()).map_or("protocol", |p| p.name)
 }
 
 /// Whether a step carries this party's masked input, after which an attempt is not repeated. Of a computation on

@@ -93,7 +93,12 @@ fn no_message_of_a_statistic_holds_a_value_of_a_row() {
     let ordinary = |from: i64| -> Vec<(&'static str, i64, f64)> {
         (from..from + 40).map(|i| (["a", "b"][i as usize % 2], i, i as f64 * 1.5)).collect()
     };
-    for (kind, params) in [("stats/v1", everything), ("count/v1", json!({"filter": "n > 5"}))] {
+    let mut checked = everything.clone();
+    checked["checked"] = json!(true);
+    let count = |checked: bool| json!({"filter": "n > 5", "checked": checked});
+    let jobs =
+        [("stats/v1", everything), ("stats/v1", checked), ("count/v1", count(false)), ("count/v1", count(true))];
+    for (kind, params) in jobs {
         let kind = tacit_jobs::kind(kind).unwrap();
         let plan = kind.plan(&kind.params(params, &kinds).unwrap(), &tacit_jobs::Parts::default()).unwrap();
         // The first has that row alone: what it contributes is that row.

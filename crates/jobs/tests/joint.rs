@@ -169,16 +169,64 @@ fn statistics_equal_the_pooled_ones() {
     check_all(&world.open(plan.as_ref(), &outputs), &pooled);
 }
 
+/// Checked, a job has the same numbers to the last digit, in as many exchanges.
+#[test]
+fn checked_sums_are_number_for_number_the_unchecked_ones() {
+    let rows = rows();
+    for (kind, mut params) in [("stats/v1", full_job()), ("count/v1", json!({"filter": "n > 0"}))] {
+        let (plain_world, checked_world) = (World::new(4), World::new(4));
+        let unchecked = plan(kind, params.clone());
+        params["checked"] = json!(true);
+        let checked = plan(kind, params);
+        let plain = plain_world.run(unchecked.as_ref(), &batches(&rows), None);
+        let all = checked_world.run(checked.as_ref(), &batches(&rows), None);
+        assert_eq!(
+            checked_world.open(checked.as_ref(), &all),
+            plain_world.open(unchecked.as_ref(), &plain),
+            "{kind}"
+        );
+        let outputs: Vec<_> = all.iter().zip(&plain).map(|(a, b)| (a.as_ref().unwrap(), b.as_ref().unwrap())).collect();
+        // Every survivor has made the package for itself.
+        assert!(outputs.iter().all(|(a, _)| a.package == outputs[0].0.package && a.package.is_some()), "{kind}");
+        assert_eq!(outputs.iter().filter(|(_, b)| b.package.is_some()).count(), 1, "{kind}");
+        for (a, b) in outputs {
+            assert_eq!((a.cells_in, a.payload_bytes, a.cells_out), (b.cells_in, b.payload_bytes, b.cells_out));
+        }
+        // What the plan says, to the byte.
+        let more = |seat: Seat| checked_world.sent_by(seat) - plain_world.sent_by(seat);
+        let price = checked.checks(4).unwrap();
+        let (estimated, plainly) = (checked.estimate(4), unchecked.estimate(4));
+        assert!(unchecked.checks(4).is_none());
+        for seat in (1..4).map(Seat) {
+            assert_eq!(more(seat), price.member, "{kind}");
+        }
+        assert_eq!(more(Seat(0)), price.aggregator, "{kind}");
+        assert_eq!((estimated.bytes_up - plainly.bytes_up, estimated.rounds), (price.member, plainly.rounds), "{kind}");
+        println!("{kind}: {price:?} beside {} and {}", plain_world.sent_by(Seat(1)), plain_world.sent_by(Seat(0)));
+    }
+}
+
 /// A seat is lost after each possible number of its effects: either the result is that of the parties
 /// that are left, or of all, or there is none; never a mixture.
 #[test]
 fn a_seat_lost_anywhere_never_bends_the_result() {
+    lose_a_seat_anywhere(plan("stats/v1", full_job()).as_ref());
+}
+
+/// The same where sums are checked, in which a seat sends more.
+#[test]
+fn a_seat_lost_anywhere_never_bends_a_checked_result() {
+    let mut job = full_job();
+    job["checked"] = json!(true);
+    lose_a_seat_anywhere(plan("stats/v1", job).as_ref());
+}
+
+fn lose_a_seat_anywhere(plan: &dyn Plan) {
     let world = World::new(4);
-    let plan = plan("stats/v1", full_job());
     let rows = rows();
     let mut ends = BTreeMap::new();
     for after in (0..400).step_by(5) {
-        let outputs = world.run(plan.as_ref(), &batches(&rows), Some((3, after)));
+        let outputs = world.run(plan, &batches(&rows), Some((3, after)));
         let survivors: Vec<usize> =
             outputs.iter().take(3).map(|o| o.as_ref().map_or(0, |o| o.survivors.len())).collect();
         assert!(survivors.iter().all(|s| *s == survivors[0]), "lost after {after}: {survivors:?}");
@@ -190,7 +238,7 @@ fn a_seat_lost_anywhere_never_bends_the_result() {
             4 => continue,
             _ => continue,
         };
-        check_all(&world.open(plan.as_ref(), &outputs), &pooled);
+        check_all(&world.open(plan, &outputs), &pooled);
     }
     assert!(ends.contains_key(&3), "some were finished without the lost seat: {ends:?}");
 }

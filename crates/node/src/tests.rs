@@ -133,6 +133,7 @@ impl World {
             models: Vec::new(),
             scoring: None,
             alignment: None,
+            checked: false,
             price_plan: None,
         });
         for n in [1, 2, 4] {

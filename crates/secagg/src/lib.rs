@@ -12,6 +12,8 @@
 #![forbid(unsafe_code)]
 
 mod blind;
+#[cfg(any(test, feature = "cheat"))]
+pub mod cheat;
 mod collect;
 mod deal;
 mod epoch;

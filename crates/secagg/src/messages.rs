@@ -10,7 +10,7 @@ use crate::signed::Signed;
 use crate::vector::Width;
 
 /// The encoded bytes of a [`Signed`] beside its body.
-const SIGNED_BYTES: usize = 4 + 32 + 4 + 2 + 8 + 64;
+pub(crate) const SIGNED_BYTES: usize = 4 + 32 + 4 + 2 + 8 + 64;
 
 /// Set-up, step 1: a node takes part.
 #[derive(Serialize, Deserialize)]

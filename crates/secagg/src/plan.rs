@@ -111,7 +111,8 @@ pub struct Outcome {
     pub survivors: Vec<Seat>,
     /// The sum, for [`Delivery::Nodes`].
     pub sum: Option<Vector>,
-    /// The blinded sum at the aggregator, for [`Delivery::Recipient`].
+    /// The blinded sum at the aggregator, for [`Delivery::Recipient`]; of a checked sum at every survivor, which took
+    /// the masks off itself.
     pub blinded: Option<Blinded>,
     /// This node's release for [`Delivery::Recipient`], to be handed out once the receipt is logged.
     pub release: Option<Release>,

@@ -162,6 +162,8 @@ codes! {
         "ask for a decision, a band or a rounded score as the contract states", "请按合同要求输出判定、分段或舍入后的分数";
     RefusedUnverified = "refused.unverified", "the contract wants scores that are verified", "合同要求评分可验证",
         "set `verified = true` under [params], in a job on shares with a dealer", "请在带有随机数分发方的共享计算作业的 [params] 中设置 `verified = true`";
+    RefusedUnchecked = "refused.unchecked", "the contract wants sums that every node checks", "合同要求由各节点核验求和结果",
+        "set `checked = true` under [params]", "请在 [params] 中设置 `checked = true`";
     RefusedPurpose = "refused.purpose", "the purpose differs from the contract's", "用途与合同不符",
         "use the contract's purpose", "请使用合同载明的用途";
     RefusedKind = "refused.kind", "the contract does not allow this job kind", "合同不允许此类作业",

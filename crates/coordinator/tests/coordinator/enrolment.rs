@@ -269,6 +269,7 @@ fn contract(provider: &NodeId, demander: &NodeId, seal: SealPublic) -> Contract 
         models: Vec::new(),
         scoring: None,
         alignment: None,
+        checked: false,
         price_plan: None,
     }
 }

@@ -88,6 +88,7 @@ fn facts(params: &AlignParams, owner: &NodeId) -> JobFacts {
         // A list that is padded must have room for every row: one that had none would say so.
         rows_max: params.size,
         score: None,
+        checked: None,
     }
 }
 

@@ -85,6 +85,7 @@ impl<J: Job> Plan for ScorePlan<J> {
                 family: J::FAMILY,
                 verified: params.verified.is_some(),
             }),
+            checked: None,
         }
     }
 

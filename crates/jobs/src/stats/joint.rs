@@ -26,7 +26,7 @@ impl JointHalf for StatsJoint {
 
 async fn run(half: StatsJoint, mut party: Party, context: JointContext) -> Result<JointOutput, Abort> {
     let rounds = TRIES as u16 * (2 + half.params.quantile_rounds() as u16);
-    let epoch = session::begin(&mut party, &context, rounds).await?;
+    let epoch = session::begin(&mut party, &context, rounds, half.params.checked).await?;
     let mut run = Run { half, party, context, epoch, next_round: 0, given: Given::default(), retried: false };
     for _ in 0..TRIES {
         if let Some(output) = run.attempt().await? {
@@ -322,6 +322,7 @@ mod tests {
             matrix: Some(Matrix { values: vec![value("a"), value("b")], correlation: false }),
             filter: None,
             rows_max: 1000,
+            checked: false,
         }
     }
 

@@ -17,8 +17,11 @@ pub mod suppress;
 use tacit_crypto::cbor;
 use tacit_governance::{JobFacts, Use};
 use tacit_protocol::{Audience, Disclosure};
+use tacit_secagg::Width;
+use tacit_secagg::verify::price::{Price, Priced, price};
 use tacit_types::{Code, Fault, Lang, LocalQuery, NodeId, Predicate};
 
+use crate::checked;
 use crate::kind::{ColumnKinds, Estimate, Fold, Kind, Material, Opened, OpenedVector, Parts, Plan};
 use params::StatsParams;
 
@@ -53,12 +56,24 @@ impl Kind for Stats {
         Ok(cbor::encode(&params))
     }
 
-    fn plan(&self, params: &[u8], _: &Parts<'_>) -> Result<Box<dyn Plan>, Fault> {
+    fn plan(&self, params: &[u8], parts: &Parts<'_>) -> Result<Box<dyn Plan>, Fault> {
         let params: StatsParams = cbor::decode(params)
             .map_err(|e| Fault::new(Code::RefusedParameters, format!("the parameters of stats/v1 are {e}")))?;
         params.check()?;
+        if params.checked {
+            checked::fits(parts.providers.len(), &rounds(&params))?;
+        }
         Ok(Box::new(StatsPlan { params }))
     }
+}
+
+/// The sums of one try: counts and the search for the nodes, the release for the recipient.
+fn rounds(params: &StatsParams) -> Vec<Priced> {
+    let nodes = |len: usize| Priced { width: Width::W64, len: len as u64, blind: false };
+    let mut all = vec![nodes(params.count_cells())];
+    all.extend((0..params.quantile_rounds()).map(|_| nodes(params.quantile_targets() * QUANTILE_BINS)));
+    all.push(Priced { width: Width::W128, len: params.release_cells() as u64, blind: true });
+    all
 }
 
 /// A checked `stats/v1` job.
@@ -79,7 +94,7 @@ pub fn quantile_disclosure(params: &StatsParams) -> Disclosure {
 
 /// The result.
 pub fn result_disclosure(params: &StatsParams) -> Disclosure {
-    Disclosure { what: "result".into(), to: Audience::Recipient, cells_max: TRIES * params.release_cells() as u64 }
+    Disclosure { what: checked::result_name(params.checked), to: Audience::Recipient, cells_max: TRIES * params.release_cells() as u64 }
 }
 
 impl Plan for StatsPlan {
@@ -96,7 +111,7 @@ impl Plan for StatsPlan {
             add(&group.column, Use::GroupBy);
         }
         p.filter.iter().flat_map(Predicate::columns).for_each(|c| add(c, Use::Filter));
-        JobFacts { uses, providers_min: 3, rows_max: Some(p.rows_max), score: None }
+        JobFacts { uses, providers_min: 3, rows_max: Some(p.rows_max), score: None, checked: Some(p.checked) }
     }
 
     fn disclosures(&self) -> Vec<Disclosure> {
@@ -130,11 +145,16 @@ impl Plan for StatsPlan {
         let rounds = 2 + p.quantile_rounds() as u64;
         // A sealed pair of shares for each peer and round key, and the fixed part of each round.
         let setup = rounds * parties as u64 * 180;
+        let checks = self.checks(parties).map_or(0, |price| price.member);
         Estimate {
             cells: counts + search + release,
-            bytes_up: (counts + search) * 8 + release * 16 + setup,
+            bytes_up: (counts + search) * 8 + release * 16 + setup + checks,
             rounds: 3 + 4 * rounds,
         }
+    }
+
+    fn checks(&self, parties: usize) -> Option<Price> {
+        self.params.checked.then(|| price(parties, rounds(&self.params)))
     }
 
     fn open(&self, package: &[u8], open: &dyn Fn(&[u8]) -> Result<OpenedVector, Fault>) -> Result<Opened, Fault> {

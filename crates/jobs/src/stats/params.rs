@@ -6,6 +6,7 @@ use tacit_governance::ColumnKind;
 use tacit_types::limits::{COLUMN_NAME_BYTES_MAX, LITERAL_TEXT_BYTES_MAX};
 use tacit_types::{Code, Fault, Literal, Predicate};
 
+use crate::checked::is_false;
 use crate::decimal::Decimal;
 use crate::filter;
 use crate::kind::ColumnKinds;
@@ -184,6 +185,10 @@ pub struct StatsParams {
     /// Rows that one party may have at most.
     #[n(7)]
     pub rows_max: u64,
+    /// Whether every node checks the sums.
+    #[n(8)]
+    #[cbor(default, skip_if = "is_false")]
+    pub checked: bool,
 }
 
 fn wrong<T>(what: impl Into<String>) -> Result<T, Fault> {
@@ -426,6 +431,8 @@ struct Written {
     matrix: Option<WrittenMatrix>,
     filter: Option<String>,
     rows_max: Option<u64>,
+    #[serde(default)]
+    checked: bool,
 }
 
 #[derive(Deserialize)]
@@ -514,7 +521,7 @@ pub fn from_written(written: serde_json::Value, columns: &ColumnKinds) -> Result
         known(column, columns)?;
     }
     let rows_max = written.rows_max.unwrap_or(ROWS_DEFAULT);
-    Ok(StatsParams { group_by, measures, histograms, quantiles, matrix, filter, rows_max })
+    Ok(StatsParams { group_by, measures, histograms, quantiles, matrix, filter, rows_max, checked: written.checked })
 }
 
 fn known(column: &str, columns: &ColumnKinds) -> Result<ColumnKind, Fault> {

@@ -122,6 +122,11 @@ impl World {
             .collect()
     }
 
+    /// Bytes of all bodies that a seat has sent.
+    pub fn sent_by(&self, seat: Seat) -> u64 {
+        self.bodies.borrow().iter().filter(|(from, _)| *from == seat).map(|(_, body)| body.len() as u64).sum()
+    }
+
     fn note(&self, message: &Message) {
         self.bodies.borrow_mut().push((message.address.from, message.body.to_vec()));
         if tacit_jobs::session::is_input(message.address.step) {

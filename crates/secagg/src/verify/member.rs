@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tacit_crypto::SignedPrg;
 use tacit_protocol::{Abort, Blame, Concealed, Offence, Party};
-use tacit_types::wire;
+use tacit_types::wire::{self, Blob};
 use tacit_types::{Code, Fault, Seat, Step};
 
 use super::evidence::{Story, WrongPiece};
@@ -12,6 +12,7 @@ use super::masks::{Opened, Unmade};
 use super::pieces::tag_of_sum;
 use super::tag::{Challenge, Tag};
 use super::{List, PieceDigest, Proof, hub, phase, pieces_cap, proof_cap};
+use crate::blind::Blinded;
 use crate::epoch::Epoch;
 use crate::mask::apply_masks;
 use crate::plan::{Delivery, Outcome, round_phase};
@@ -60,10 +61,18 @@ pub(crate) async fn finish(
             let sum = party.reveal(disclosure, numbers, Concealed::new(sum))?;
             Ok(Outcome { survivors, sum: Some(sum), ..Outcome::default() })
         }
-        Delivery::Recipient { .. } => {
+        Delivery::Recipient { key, .. } => {
             check.result(party, &signed, (&cells, &carries), &sum).await?;
-            let release = party.reveal(disclosure, numbers, Concealed::new(member.release))?;
-            Ok(Outcome { survivors, release, ..Outcome::default() })
+            let blinded = Blinded {
+                transcript: member.tr,
+                recipient: *key,
+                width: member.round.width,
+                vector: Blob(sum.to_bytes()),
+                headers: list.headers().to_vec(),
+            };
+            let opened = Concealed::new((blinded, member.release));
+            let (blinded, release) = party.reveal(disclosure, numbers, opened)?;
+            Ok(Outcome { survivors, blinded: Some(blinded), release, ..Outcome::default() })
         }
     }
 }

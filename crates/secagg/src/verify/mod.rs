@@ -13,6 +13,7 @@ pub(crate) mod hub;
 pub(crate) mod masks;
 pub(crate) mod member;
 pub(crate) mod pieces;
+pub mod price;
 pub(crate) mod tag;
 
 use serde::{Deserialize, Serialize};
@@ -118,6 +119,11 @@ impl List {
         Some(Self { signed: signed.clone(), roots, headers: body.headers, claim: body.claim, hash })
     }
 
+    /// The survivors' headers, in order of seat.
+    pub fn headers(&self) -> &[Signed] {
+        &self.headers
+    }
+
     /// A survivor's header.
     pub fn header(&self, seat: Seat) -> Option<&Signed> {
         self.headers.iter().find(|h| h.seat == seat)
@@ -162,8 +168,7 @@ pub(crate) fn shape(round: &Round) -> Shape {
 /// # Errors
 /// `refused.parameters`.
 pub(crate) fn check(params: &Params, round: &Round) -> Result<(), Fault> {
-    let all = shape(round).bytes().saturating_mul(usize::from(params.seats()));
-    if !params.is_verified() || all <= VERIFIED_BYTES_MAX {
+    if !params.is_verified() || price::fits(usize::from(params.seats()), round.width, round.len as u64) {
         return Ok(());
     }
     let what = format!("{} vectors of {} elements are more than a verified round keeps", params.seats(), round.len);

@@ -377,6 +377,7 @@ impl World {
     fn end(&mut self, i: usize, id: JobId, outcome: Result<JointOutput, Abort>) -> Alive {
         let Some(run) = self.nodes[i].runs.get(&id) else { return Ok(()) };
         let (attempt, input_sent) = (run.attempt, run.input_sent);
+        let brings = run.session.aggregator.index() == i;
         let usage = run.usage();
         self.note(i + 1, || match &outcome {
             Ok(output) => format!("ends {attempt} with {:?}", output.survivors),
@@ -394,7 +395,10 @@ impl World {
                 let check = self.watch.the_meter_agrees(i, metered, &output, self.has(Bug::MeterByInput));
                 self.found(check);
                 let finished = Finished::Ok {
-                    package: output.package.map(|bytes| Package::Inline(Blob(bytes))),
+                    package: output.package.map(|bytes| match brings {
+                        true => Package::Inline(Blob(bytes)),
+                        false => Package::Known { hash: tacit_crypto::sha256(&bytes) },
+                    }),
                     survivors: output.survivors,
                     cells_in: output.cells_in,
                     payload_bytes: output.payload_bytes,

@@ -210,6 +210,7 @@ fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64
             distinct: None,
         }),
         alignment: None,
+        checked: false,
         price_plan: None,
     };
     let mut signed = SignedContract::draft(contract);

@@ -41,6 +41,9 @@ struct Written {
     #[serde(default)]
     dealers: Vec<Name>,
     scoring: Option<WrittenScoring>,
+    /// Whether every node must check the sums of a job.
+    #[serde(default)]
+    checked: bool,
     alignment: Option<alignment::Written>,
     /// The file of its price plan, below the folder of this one.
     price: Option<PathBuf>,
@@ -326,6 +329,7 @@ fn resolve(
         price_plan: None,
         scoring: written.scoring.as_ref().map(|s| s.terms(written.valid_days)).transpose()?,
         alignment,
+        checked: written.checked,
     })
 }
 
@@ -362,6 +366,7 @@ fn view(contract: &SignedContract) -> serde_json::Value {
             "precision": s.precision.word(), "verified": s.verified,
             "distinct": s.distinct.map(|d| json!({"keys": d.keys, "days": d.days})), "online": s.online.map(|o| json!({"rows_per_window": o.rows_per_window,
             "rows_per_second": o.rows_per_second}))})),
+        "checked": body.checked,
         "alignment": body.alignment.as_ref().map(|a| alignment::view(a, &body.parties)),
         "datasets": grants, "cohort": {"rows": body.cohort.rows, "contributors": body.cohort.contributors},
         "price_plan": body.price_plan.map(|terms| terms.to_string()), "quota_jobs": body.quota.jobs, "valid_from": body.valid_from.0, "valid_until": body.valid_until.0,
@@ -390,6 +395,10 @@ fn terms(out: &Out, contract: &SignedContract) {
         rows(out.say("quota", "配额"), format!("{} {}", body.quota.jobs, out.say("jobs", "个作业"))),
         rows(out.say("valid", "有效期"), format!("{} .. {}", body.valid_from, body.valid_until)),
     ];
+    if body.checked {
+        let value = out.say("every node checks the sums of every job", "每个作业的求和结果均由各节点核验");
+        lines.push(rows(out.say("checked", "核验"), value.to_owned()));
+    }
     if let Some(price) = &body.price_plan {
         let what = format!("{}  ({})", price.short(), out.say("see `tacit price show`", "见 `tacit price show`"));
         lines.push(rows(out.say("price plan", "价格方案"), what));

@@ -135,6 +135,10 @@ async fn plan(party: &Party, client: &Client, out: &Out, file: &Path) -> Result<
     if let Some(safeguard) = &safeguard {
         out.text(verified_line(out, safeguard));
     }
+    let checks = ready.plan.checks(spec.seated().len());
+    if let Some(price) = &checks {
+        out.text(checked_line(out, price.member, price.aggregator));
+    }
     if let Some(name) = &ready.dealer {
         out.text(format!("{} {name}: {}", out.say("dealer", "随机数分发方"), dealer_warning(out)));
     }
@@ -147,6 +151,7 @@ async fn plan(party: &Party, client: &Client, out: &Out, file: &Path) -> Result<
         "owners": answers.iter().map(|a| json!({"party": a.party.as_str(), "admits": a.objection.is_none(),
             "code": a.objection.as_ref().map(|f| f.code.text()), "reason": a.objection.as_ref().map(|f| &f.what)})).collect::<Vec<_>>(),
         "verified": safeguard.map(|s| json!({"audits": s.audits, "bytes_sent": s.sent, "bytes_dealt": s.dealt})),
+        "checked": checks.map(|price| json!({"bytes_sent": price.member, "bytes_aggregator": price.aggregator})),
         "estimate": {"cells": estimate.cells, "bytes_up": estimate.bytes_up, "rounds": estimate.rounds},
     }));
     Ok(if refused == 0 { 0 } else { 3 })
@@ -164,6 +169,20 @@ fn verified_line(out: &Out, safeguard: &Safeguard) -> String {
         Lang::Zh => format!(
             "经验证：参与方计算有误会在取得结果之前被发现，分发方分发错误数值在 {all} 次中有 {} 次被发现；每方最多发送 {sent}，分发方发送 {dealt}",
             safeguard.audits
+        ),
+    }
+}
+
+/// What a checked job holds against, and its bytes.
+fn checked_line(out: &Out, member: u64, aggregator: u64) -> String {
+    let (member, aggregator) = (bytes(member), bytes(aggregator));
+    match out.lang() {
+        Lang::En => format!(
+            "checked: every node checks each sum for itself, so an aggregator that gives a wrong one is found before a result \
+             opens; {member} more from each node, {aggregator} more from the aggregator"
+        ),
+        Lang::Zh => format!(
+            "经核验：各节点自行核验每个求和结果，聚合方给出错误结果会在结果打开之前被发现；各节点多发送 {member}，聚合方多发送 {aggregator}"
         ),
     }
 }
@@ -461,6 +480,7 @@ pub async fn open(party: &Party, client: &Client, id: JobId) -> Result<(Opened, 
     let package = match package {
         Package::Inline(bytes) => bytes.0,
         Package::Deposited { hash, .. } => client.fetch(&hash).await?,
+        Package::Known { .. } => return Err(Fault::new(Code::ReceiptInvalid, "the coordinator gave no result")),
     };
     let opened = plan.open(&package, &|package| tacit_jobs::session::unblind(&party.keys.seal, package, &releases))?;
     Ok((opened, included.index()))

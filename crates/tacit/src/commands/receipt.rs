@@ -86,6 +86,7 @@ fn summary(place: u64, receipt: &JointReceipt) -> Value {
             "quantity": match l.quantity { Quantity::Plain(n) => json!(n), Quantity::Committed(h) => json!(h.to_string()) }})).collect::<Vec<_>>(),
         "disclosures": record.disclosures.iter().map(|d| json!({"what": d.what, "to": d.to.to_string(), "at_most": d.cardinality})).collect::<Vec<_>>(),
         "verified": record.disclosures.iter().any(|d| d.what == tacit_jobs::score::VERIFIED_RESULT),
+        "checked": record.disclosures.iter().any(|d| d.what == tacit_jobs::checked::CHECKED_RESULT),
         "convictions": record.convictions.iter().map(|c| json!({"offence": c.offence, "evidence": c.evidence.to_string(),
             "party": record.parties.get(c.seat.index()).map(|p| p.name.as_str())})).collect::<Vec<_>>(),
         "result": record.result.map(|h| h.to_string()),
