@@ -209,6 +209,8 @@ pub enum Trick {
     StartApart,
     /// A node deals under one signed root and says that it holds another one of its own.
     TellTwoRoots,
+    /// The aggregator of a checked sum gives out secrets or a digest of another one.
+    GiveWrongSum,
     /// The coordinator orders attempts out of turn, also of refused jobs, and again.
     StartUnasked,
     /// The coordinator alters a job, or signs one in its operator's place.
@@ -240,6 +242,7 @@ impl Trick {
         Trick::ReportAnother,
         Trick::HandInJunk,
         Trick::TellTwoRoots,
+        Trick::GiveWrongSum,
     ];
     /// Those of a coordinator.
     pub const COORDINATOR: &[Trick] = &[

@@ -45,7 +45,7 @@ impl World {
             job: JobId([1; 32]),
             attempt: Attempt(1),
             seat: Seat(seat as u16),
-            seating: Seating::new(self.keys.iter().map(|k| k.id()).collect()).unwrap(),
+            seating: self.seating(),
             disclosures: plan.disclosures(),
             stream_bytes_max: 1 << 30,
         };
@@ -122,7 +122,13 @@ impl World {
             .collect()
     }
 
+    /// Who sits where.
+    pub fn seating(&self) -> Seating {
+        Seating::new(self.keys.iter().map(|k| k.id()).collect()).unwrap()
+    }
+
     /// Bytes of all bodies that a seat has sent.
+    #[allow(dead_code, reason = "one of the tests asks")]
     pub fn sent_by(&self, seat: Seat) -> u64 {
         self.bodies.borrow().iter().filter(|(from, _)| *from == seat).map(|(_, body)| body.len() as u64).sum()
     }

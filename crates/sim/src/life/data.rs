@@ -48,6 +48,9 @@ impl Data {
                 written["group_by"] = json!({"column": "grp", "values": GROUPS});
             }
         }
+        if ["stats/v1", "count/v1"].contains(&kind) && d.chance(400) {
+            written["checked"] = json!(true);
+        }
         let columns = BTreeMap::from([("amount".to_owned(), ColumnKind::Int), ("grp".to_owned(), ColumnKind::Text)]);
         let params = match kind {
             _ if private => score::private_params(cast, kind),

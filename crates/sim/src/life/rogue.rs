@@ -19,7 +19,7 @@ use super::node::{Answered, Key, job_row};
 use super::process::Alive;
 use super::world::{COORDINATOR, Wire, World};
 use crate::faults::{CALM_AT_MS, FaultKind, Trick};
-use crate::secagg::forge::two_roots;
+use crate::secagg::forge::{two_roots, wrong_sum};
 
 /// Answers that a node keeps for giving them again.
 const SAID_MAX: usize = 32;
@@ -155,10 +155,17 @@ impl World {
     /// What a dishonest node's machine says in place of what it should.
     pub fn said_falsely(&mut self, i: usize, message: Message) -> Message {
         let key = self.cast.owners[i].node.clone();
-        match two_roots(&key, message.clone()) {
-            Some(false_one) if self.plays(i + 1, Trick::TellTwoRoots) => false_one,
-            _ => message,
+        let lies = [
+            (Trick::TellTwoRoots, two_roots(&key, message.clone())),
+            (Trick::GiveWrongSum, wrong_sum(&key, message.clone())),
+        ];
+        for (trick, lie) in lies {
+            match lie {
+                Some(lie) if self.plays(i + 1, trick) => return lie,
+                _ => {}
+            }
         }
+        message
     }
 
     /// What a dishonest node reports in place of how its attempt ended.

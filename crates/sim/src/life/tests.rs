@@ -121,7 +121,9 @@ fn a_party_that_dies_after_its_vote_costs_no_result() {
 
 #[test]
 fn every_trick_is_survived() {
-    let nodes = Trick::NODE.iter().map(|trick| (2, *trick));
+    // The first seat aggregates in the first attempt.
+    let process = |trick: Trick| if trick == Trick::GiveWrongSum { 1 } else { 2 };
+    let nodes = Trick::NODE.iter().map(|trick| (process(*trick), *trick));
     let all: Vec<(usize, Trick)> = nodes.chain(Trick::COORDINATOR.iter().map(|trick| (0, *trick))).collect();
     for (process, trick) in all {
         let mut played = 0;
@@ -155,6 +157,25 @@ fn a_cheat_is_in_the_receipt_and_convicts() {
         }
     }
     panic!("only {convicted} receipts with a result convict a party");
+}
+
+/// An aggregator that gives out a checked sum with a lie ends the attempt, and stands in its receipt over the signatures
+/// of those who found it.
+#[test]
+fn who_lies_about_a_checked_sum_gives_no_result_and_is_convicted() {
+    let mut convicted = 0;
+    for seed in 0..400 {
+        // The first seat aggregates in the first attempt.
+        let rogue = Some(Rogue { process: 1, tricks: vec![Trick::GiveWrongSum] });
+        let faults = Faults { delay: 20, rogue, ..Faults::default() };
+        let report = run(&Options { faults: Some(faults), ..Options::new(Scenario::Life, seed) });
+        assert_eq!(report.violation, None, "seed {seed}");
+        convicted += report.convicted.iter().filter(|(ok, attested)| !ok && *attested >= 2).count();
+        if convicted > 4 {
+            return;
+        }
+    }
+    panic!("only {convicted} receipts without a result convict the aggregator");
 }
 
 fn are_found<'a>(bugs: impl Iterator<Item = &'a Bug>) {

@@ -137,6 +137,40 @@ pub(crate) fn two_roots(key: &SigningKey, mut message: Message) -> Option<Messag
     Some(message)
 }
 
+/// In verify mode: what the aggregator gives out of a sum.
+#[derive(Serialize, Deserialize)]
+struct Proof {
+    survivors: Hash,
+    tags: Vec<Signed>,
+    shown: Vec<Seat>,
+    secrets: Vec<(Seat, [u8; 32])>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PieceDigest {
+    survivors: Hash,
+    leaves: Vec<Hash>,
+}
+
+/// What the aggregator of a checked sum gives out, as if the sum were another one: well signed, and of the same length.
+/// `None` for another message.
+pub(crate) fn wrong_sum(key: &SigningKey, mut message: Message) -> Option<Message> {
+    let mut signed = wire::decode::<Signed>(&message.body).ok()?;
+    let body = match phase_of(message.address.step) {
+        "proof" => {
+            edited(&signed.body, |proof: &mut Proof| proof.secrets.iter_mut().for_each(|(_, secret)| secret[0] ^= 1))
+        }
+        "result" => {
+            edited(&signed.body, |digest: &mut PieceDigest| digest.leaves.iter_mut().for_each(|leaf| leaf.0[0] ^= 1))
+        }
+        _ => None,
+    }?;
+    signed.body = Blob(body);
+    sign(key, &mut signed);
+    message.body = wire::encode(&signed);
+    Some(message)
+}
+
 /// The message with one seat fewer in its list, well signed; the same when it has no list.
 pub fn shortened(key: &SigningKey, mut message: Message) -> Message {
     let hub = message.address.from;
