@@ -177,13 +177,14 @@ pub fn decisions() -> Vec<Vec<u8>> {
     ]
 }
 
-const WRITTEN: [&str; 3] = [
+const WRITTEN: [&str; 4] = [
     r#"{"measures":[{"column":"amount","statistics":["count","sum","mean","variance","stddev"],"bound":"1000000"}],
 "group_by":{"column":"region","values":["north","south"]},"filter":"age >= 18 and region in ('north')"}"#,
     r#"{"histograms":[{"column":"weight","edges":["0","10","99.5"]}],"quantiles":[{"column":"age",
 "probabilities":["0.25","0.5"],"low":"0","high":"120"}],"matrix":{"columns":["amount","age"],"correlation":true},
 "rows_max":4096}"#,
     r#"{"filter":"not (age is null) or amount <> -1.5"}"#,
+    r#"{"filter":"age >= 18","checked":true}"#,
 ];
 
 fn columns() -> ColumnKinds {
@@ -213,7 +214,7 @@ pub fn stats_params() -> Vec<Vec<u8>> {
 
 /// Parameters of `count/v1`.
 pub fn count_params() -> Vec<Vec<u8>> {
-    vec![params("count/v1", WRITTEN[2]), params("count/v1", "{}")]
+    vec![params("count/v1", WRITTEN[2]), params("count/v1", "{}"), params("count/v1", WRITTEN[3])]
 }
 
 /// Every request to a node.

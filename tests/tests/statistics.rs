@@ -190,6 +190,62 @@ fn joint_statistics_are_the_pooled_ones() {
     assert_eq!(done["result"]["rows"], json!(counted), "{done}");
 }
 
+/// A contract that demands checked sums admits no other job; a checked one has the numbers of an unchecked one, and its
+/// receipt says what it was.
+#[test]
+fn checked_sums_are_the_unchecked_ones_and_a_contract_can_demand_them() {
+    let tables = [rows(1, 400, |_| 2021), rows(2, 311, |y| 2018 + (y % 5) as i64), rows(3, 97, |_| 2019)];
+    let texts: Vec<String> = tables.iter().map(|t| csv(t)).collect();
+    let named: Vec<(&str, &str)> = OWNERS.iter().zip(&texts).map(|(o, t)| (*o, t.as_str())).collect();
+    let world = World::with_nodes(&named, LEVELS);
+    world.agree("joint", &OWNERS, 20, "");
+    world.agree("strict", &OWNERS, 20, "checked = true");
+    let terms = |name: &str| world.run("lab", &["contract", "show", name]).ok()["checked"].clone();
+    assert_eq!((terms("joint"), terms("strict")), (json!(false), json!(true)));
+    let checked = |job: &str| job.replacen("[params]\n", "[params]\nchecked = true\n", 1);
+    let strict = |job: &str| job.replace("contract = \"joint\"", "contract = \"strict\"");
+    let receipt = |done: &Value| world.run("lab", &["receipt", "show", &done["receipt"].to_string()]).ok();
+
+    let plain = world.job(JOB).ok();
+    check(&plain["result"], &tables.concat());
+    let done = world.job(&strict(&checked(JOB))).ok();
+    assert_eq!(done["result"], plain["result"]);
+    let (with, without) = (receipt(&done), receipt(&plain));
+    assert_eq!((&with["checked"], &without["checked"]), (&json!(true), &json!(false)), "{with}");
+    assert_eq!(with["lines"], without["lines"], "the same vectors are given");
+    let opened = |receipt: &Value| -> Vec<String> {
+        let all = receipt["disclosures"].as_array().unwrap();
+        all.iter().map(|d| d["what"].as_str().unwrap().to_owned()).filter(|what| what.contains("result")).collect()
+    };
+    assert_eq!((opened(&with), opened(&without)), (vec!["checked result".to_owned()], vec!["result".to_owned()]));
+
+    // Without it every node says no by its code, before anything runs.
+    let refused = world.job(&strict(JOB));
+    assert_eq!((refused.status, &refused.json["code"]), (3, &json!("refused.unchecked")), "{}", refused.json);
+    let planned = |job: &str| world.run("lab", &["job", "plan", &shown(&world.write("plan.toml", job))]).json;
+    let no = planned(&strict(JOB));
+    let owners = no["owners"].as_array().unwrap();
+    assert!(owners.len() == 3 && owners.iter().all(|o| o["code"] == json!("refused.unchecked")), "{no}");
+    let yes = planned(&checked(JOB));
+    for (lang, said) in [("en", "checked: every node checks each sum for itself"), ("zh", "经核验：各节点自行核验")]
+    {
+        let file = shown(&world.folder().join("plan.toml"));
+        let text = world.command("lab", &["--lang", lang, "job", "plan", &file]).output().unwrap().stdout;
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains(said), "{text}");
+    }
+    assert_eq!((&no["checked"], &no["estimate"]["rounds"]), (&Value::Null, &yes["estimate"]["rounds"]), "{yes}");
+    let more = yes["estimate"]["bytes_up"].as_u64().unwrap() - no["estimate"]["bytes_up"].as_u64().unwrap();
+    assert_eq!(yes["checked"]["bytes_sent"], json!(more), "{yes}");
+    assert!(yes["checked"]["bytes_aggregator"].as_u64().unwrap() > 10 * more, "{yes}");
+
+    let count = "kind = \"count/v1\"\ncontract = \"joint\"\n[params]\nfilter = \"g = 'north' and n is not null\"\n";
+    let counted = tables.concat().iter().filter(|r| r.2 == "north" && r.0.is_some()).count();
+    for job in [count.to_owned(), strict(&checked(count))] {
+        assert_eq!(world.job(&job).ok()["result"]["rows"], json!(counted));
+    }
+}
+
 /// A whole number that a double cannot hold, a real one far from zero with a small spread, a small one, a year.
 type Strained = (i64, f64, f64, i64);
 

@@ -22,7 +22,8 @@ pub(crate) fn fits(parties: usize, rounds: &[Priced]) -> Result<(), Fault> {
         None => Ok(()),
         Some(round) => {
             let (cells, most) = (round.len, tacit_secagg::verify::VERIFIED_BYTES_MAX >> 20);
-            let what = format!("checked: {parties} vectors of {cells} numbers are over {most} MiB; ask for fewer cells");
+            let what =
+                format!("checked: {parties} vectors of {cells} numbers are over {most} MiB; ask for fewer cells");
             Err(Fault::new(Code::RefusedParameters, what))
         }
     }

@@ -96,8 +96,7 @@ fn no_message_of_a_statistic_holds_a_value_of_a_row() {
     let mut checked = everything.clone();
     checked["checked"] = json!(true);
     let count = |checked: bool| json!({"filter": "n > 5", "checked": checked});
-    let jobs =
-        [("stats/v1", everything), ("stats/v1", checked), ("count/v1", count(false)), ("count/v1", count(true))];
+    let jobs = [("stats/v1", everything), ("stats/v1", checked), ("count/v1", count(false)), ("count/v1", count(true))];
     for (kind, params) in jobs {
         let kind = tacit_jobs::kind(kind).unwrap();
         let plan = kind.plan(&kind.params(params, &kinds).unwrap(), &tacit_jobs::Parts::default()).unwrap();

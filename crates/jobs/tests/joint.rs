@@ -180,11 +180,7 @@ fn checked_sums_are_number_for_number_the_unchecked_ones() {
         let checked = plan(kind, params);
         let plain = plain_world.run(unchecked.as_ref(), &batches(&rows), None);
         let all = checked_world.run(checked.as_ref(), &batches(&rows), None);
-        assert_eq!(
-            checked_world.open(checked.as_ref(), &all),
-            plain_world.open(unchecked.as_ref(), &plain),
-            "{kind}"
-        );
+        assert_eq!(checked_world.open(checked.as_ref(), &all), plain_world.open(unchecked.as_ref(), &plain), "{kind}");
         let outputs: Vec<_> = all.iter().zip(&plain).map(|(a, b)| (a.as_ref().unwrap(), b.as_ref().unwrap())).collect();
         // Every survivor has made the package for itself.
         assert!(outputs.iter().all(|(a, _)| a.package == outputs[0].0.package && a.package.is_some()), "{kind}");

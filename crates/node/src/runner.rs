@@ -62,10 +62,7 @@ pub(crate) async fn run(
             let package = output.package.take();
             // Of a checked sum every survivor has the result; the aggregator brings it.
             let brings = attempt_run.session.aggregator == attempt_run.session.seat || job.body().asker.is_some();
-            packaged(&inner, &id, package, brings, until)
-                .await
-                .map(|package| (output, package))
-                .map_err(Abort::Local)
+            packaged(&inner, &id, package, brings, until).await.map(|package| (output, package)).map_err(Abort::Local)
         }
         Err(abort) => Err(abort),
     };

@@ -283,7 +283,9 @@ impl Hub<'_> {
         let Some(extra) = crate::cheat::extra(self.round()) else { return };
         self.sum.add(0, &extra);
         // A seat that nobody has: in the claimed sum, and in no list.
-        self.watch.iter_mut().for_each(|watch| drop(watch.keep(Seat(u16::MAX), extra.clone())));
+        if let Some(watch) = &mut self.watch {
+            watch.keep(Seat(u16::MAX), extra);
+        }
     }
 
     /// Steps 4 to 6: the list of survivors, the votes for it, and enough votes to everyone.

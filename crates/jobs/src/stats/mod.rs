@@ -94,7 +94,11 @@ pub fn quantile_disclosure(params: &StatsParams) -> Disclosure {
 
 /// The result.
 pub fn result_disclosure(params: &StatsParams) -> Disclosure {
-    Disclosure { what: checked::result_name(params.checked), to: Audience::Recipient, cells_max: TRIES * params.release_cells() as u64 }
+    Disclosure {
+        what: checked::result_name(params.checked),
+        to: Audience::Recipient,
+        cells_max: TRIES * params.release_cells() as u64,
+    }
 }
 
 impl Plan for StatsPlan {
