@@ -300,6 +300,22 @@ fn a_result_is_the_aggregators_alone_and_hints_are_short() {
 }
 
 #[test]
+fn a_hash_alone_is_no_result_even_of_the_aggregator() {
+    let (mut job, aggregator, _) = running(&[1, 2, 3]);
+    let known = Finished::Ok {
+        package: Some(Package::Known { hash: tacit_types::Hash([1; 32]) }),
+        survivors: vec![Seat(0)],
+        cells_in: 1,
+        payload_bytes: 8,
+        cells_out: 1,
+        cells_suppressed: 0,
+        opened: Vec::new(),
+    };
+    finish(&mut job, aggregator, 3, known);
+    assert!(job.survivors().is_none());
+}
+
+#[test]
 fn a_receipt_that_no_leaf_can_hold_ends_the_job() {
     let (mut job, ..) = running(&[1, 2]);
     job.state = State::Logging;

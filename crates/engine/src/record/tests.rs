@@ -81,7 +81,10 @@ fn pinned(root: &NodeId) -> Option<NodeId> {
 
 /// What the node that holds the second dataset says to a record.
 fn verdict(job: &Statement<JobSpec>, record: &UsageRecord) -> Result<(), Fault> {
-    let finished = finished(None);
+    verdict_of(job, record, &finished(None))
+}
+
+fn verdict_of(job: &Statement<JobSpec>, record: &UsageRecord, finished: &Finished) -> Result<(), Fault> {
     let own = Own {
         job,
         origin: "log.example",
@@ -89,7 +92,7 @@ fn verdict(job: &Statement<JobSpec>, record: &UsageRecord) -> Result<(), Fault> 
         root: key(2).id(),
         dataset: Some(DatasetVersionId([2; 32])),
         attempt: Attempt(1),
-        finished: Some(&finished),
+        finished: Some(finished),
         input_sent: true,
         admitted: true,
         refusal: None,
@@ -101,6 +104,20 @@ fn verdict(job: &Statement<JobSpec>, record: &UsageRecord) -> Result<(), Fault> 
     };
     check(record, &own)?;
     check_parties(record, job.body(), pinned)
+}
+
+/// Of a checked sum every survivor has made the result; an aggregator that hands in another has no receipt for it.
+#[test]
+fn a_node_that_has_made_the_result_attests_no_other() {
+    let (job, record) = (job(), record(&job()));
+    let knows = |bytes: &[u8]| {
+        let mut own = finished(None);
+        let Finished::Ok { package, .. } = &mut own else { unreachable!("it ended well") };
+        *package = Some(Package::Known { hash: tacit_crypto::sha256(bytes) });
+        verdict_of(&job, &record, &own).map_err(|fault| fault.code)
+    };
+    assert_eq!(verdict(&job, &record), Ok(()), "who does not know it believes the aggregator");
+    assert_eq!((knows(&[1, 2, 3]), knows(&[1, 2, 4])), (Ok(()), Err(Code::ReceiptRecord)));
 }
 
 /// The nodes have the counts, the operator the result, and the record says so.

@@ -154,6 +154,7 @@ mod tests {
             matrix: Some(Matrix { values: vec![value("a"), value("b")], correlation: false }),
             filter: None,
             rows_max: 1000,
+            checked: false,
         }
     }
 

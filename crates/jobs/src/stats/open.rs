@@ -327,6 +327,7 @@ mod tests {
             matrix: Some(Matrix { values: vec![value("a"), value("b")], correlation: false }),
             filter: None,
             rows_max: 100,
+            checked: false,
         };
         let with = |n: u128| {
             let measure = [3, n, 7, 9];
