@@ -155,7 +155,7 @@ pub enum Package {
         bytes: u64,
     },
     /// Bytes that this party has made for itself, as every survivor of a checked sum does; the aggregator brings them.
-    /// It stays at the party's node, which attests no other result.
+    /// The party's node attests no other result; to the coordinator it says nothing.
     Known {
         /// SHA-256 of the bytes.
         hash: Hash,

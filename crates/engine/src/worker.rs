@@ -13,7 +13,7 @@ use tacit_receipts::{Attestation, JointReceipt, LogProof, Quorum, SeenCheckpoint
 use tacit_types::wire::Blob;
 use tacit_types::{Attempt, Code, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
 
-use crate::control::{Finish, Finished, FromNode, Package, Terminal};
+use crate::control::{Finish, Finished, FromNode, Terminal};
 use crate::evidence::{self, Saw};
 use crate::kept::Kept;
 use crate::record::{self, Own};
@@ -260,10 +260,7 @@ impl WorkerJob {
 
     /// The report that the coordinator has not acknowledged.
     pub fn report(&self, id: JobId) -> Option<Finish> {
-        let mut finished = self.finished.clone().filter(|_| !self.reported)?;
-        if let Finished::Ok { package, .. } = &mut finished {
-            package.take_if(|package| matches!(package, Package::Known { .. }));
-        }
+        let finished = self.finished.clone().filter(|_| !self.reported)?;
         Some(Finish { job: id, attempt: Attempt(self.attempt), finished, blames: self.saw.blames.clone() })
     }
 

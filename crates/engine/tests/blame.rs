@@ -282,19 +282,3 @@ fn evidence_has_a_limit() {
     assert!(evidence.is_empty());
     assert_eq!(attests(Seat(0), ok(true, &[0, 1]), saw(vec![long]), &bytes, &evidence), Ok(()));
 }
-
-/// Of a checked sum every survivor knows the result by its hash, and attests no other; the aggregator brings the bytes.
-#[test]
-fn the_hash_of_a_result_that_another_party_brings_stays_with_its_node() {
-    let mut worker = worker(1);
-    worker.begin(Attempt(1), T0).unwrap();
-    let mut known = ok(true, &[0, 1, 2]);
-    if let Finished::Ok { package, .. } = &mut known {
-        *package = Some(Package::Known { hash: Hash([3; 32]) });
-    }
-    worker.finish(Attempt(1), known.clone(), Some(vec![1]));
-    let id = JobSpec::id(&worker.job().unwrap());
-    let reported = worker.report(id).unwrap().finished;
-    assert!(matches!(reported, Finished::Ok { package: None, .. }), "{reported:?}");
-    assert_eq!(worker.finished, Some(known));
-}

@@ -272,9 +272,10 @@ pub trait JointHalf: Send {
 /// How a party's joint half ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct JointOutput {
-    /// At the aggregator: the sealed result, opaque without the releases and the recipient's key. Where sums are checked
-    /// every survivor has it.
+    /// At the aggregator: the sealed result, opaque without the releases and the recipient's key.
     pub package: Option<Vec<u8>>,
+    /// At every other survivor of checked sums: SHA-256 of the sealed result, which it has made for itself.
+    pub made: Option<Hash>,
     /// This party's part of the key, handed out only after the receipt is in a cosigned checkpoint.
     pub release: Vec<u8>,
     /// Whose inputs are in the result.

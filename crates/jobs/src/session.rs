@@ -86,6 +86,7 @@ pub fn output(outcome: Outcome, given: Given, cells_out: u64, cells_suppressed: 
     let release = outcome.release.ok_or_else(internal)?;
     Ok(JointOutput {
         package: outcome.blinded.map(|b| wire::encode(&b)),
+        made: outcome.made,
         release: wire::encode(&release),
         survivors: outcome.survivors,
         cells_in: given.cells,

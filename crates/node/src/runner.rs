@@ -59,10 +59,10 @@ pub(crate) async fn run(
     let outcome = match attempt_run.run(&job, &assignment, &mut cancel).await {
         Ok(mut output) => {
             let until = attempt_run.began + Duration::from_millis(assignment.budget_ms.min(job.body().attempt_ms));
-            let package = output.package.take();
-            // Of a checked sum every survivor has the result; the aggregator brings it.
-            let brings = attempt_run.session.aggregator == attempt_run.session.seat || job.body().asker.is_some();
-            packaged(&inner, &id, package, brings, until).await.map(|package| (output, package)).map_err(Abort::Local)
+            packaged(&inner, &id, output.package.take(), until)
+                .await
+                .map(|package| (output, package))
+                .map_err(Abort::Local)
         }
         Err(abort) => Err(abort),
     };
@@ -151,19 +151,15 @@ async fn store(
     Ok(())
 }
 
-/// The sealed result as it is reported; of one that another seat brings, its hash. One that is too large for a report is brought to the coordinator first; while
+/// The sealed result as it is reported. One that is too large for a report is brought to the coordinator first; while
 /// that is away, until the attempt is over.
 async fn packaged(
     inner: &Inner,
     id: &tacit_types::JobId,
     package: Option<Vec<u8>>,
-    brings: bool,
     until: Instant,
 ) -> Result<Option<Package>, Fault> {
     let Some(bytes) = package else { return Ok(None) };
-    if !brings {
-        return Ok(Some(Package::Known { hash: tacit_crypto::sha256(&bytes) }));
-    }
     if bytes.len() <= PACKAGE_INLINE_BYTES_MAX {
         return Ok(Some(Package::Inline(Blob(bytes))));
     }
@@ -195,7 +191,7 @@ fn finished_ok(
     opened: Vec<(String, u64)>,
 ) -> (Finished, Option<Vec<u8>>) {
     let finished = Finished::Ok {
-        package,
+        package: package.or(output.made.map(|hash| Package::Known { hash })),
         survivors: output.survivors,
         cells_in: output.cells_in,
         payload_bytes: output.payload_bytes,

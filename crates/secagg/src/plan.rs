@@ -111,9 +111,10 @@ pub struct Outcome {
     pub survivors: Vec<Seat>,
     /// The sum, for [`Delivery::Nodes`].
     pub sum: Option<Vector>,
-    /// The blinded sum at the aggregator, for [`Delivery::Recipient`]; of a checked sum at every survivor, which took
-    /// the masks off itself.
+    /// The blinded sum at the aggregator, for [`Delivery::Recipient`].
     pub blinded: Option<Blinded>,
+    /// SHA-256 of the encoding of the blinded sum, at every other survivor of a checked sum: it took the masks off itself.
+    pub made: Option<Hash>,
     /// This node's release for [`Delivery::Recipient`], to be handed out once the receipt is logged.
     pub release: Option<Release>,
     /// Misbehaviour that the round survived, for the receipt.

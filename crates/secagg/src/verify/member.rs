@@ -70,9 +70,9 @@ pub(crate) async fn finish(
                 vector: Blob(sum.to_bytes()),
                 headers: list.headers().to_vec(),
             };
-            let opened = Concealed::new((blinded, member.release));
-            let (blinded, release) = party.reveal(disclosure, numbers, opened)?;
-            Ok(Outcome { survivors, blinded: Some(blinded), release, ..Outcome::default() })
+            let made = Some(tacit_crypto::sha256(&wire::encode(&blinded)));
+            let release = party.reveal(disclosure, numbers, Concealed::new(member.release))?;
+            Ok(Outcome { survivors, made, release, ..Outcome::default() })
         }
     }
 }

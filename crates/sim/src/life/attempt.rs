@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tacit_crypto::Statement;
 use tacit_engine::Assignment;
-use tacit_engine::control::{Finished, Package};
+use tacit_engine::control::Finished;
 use tacit_engine::evidence::Saw;
 use tacit_engine::session::Session;
 use tacit_governance::{Cohort, JobSpec};
@@ -14,7 +14,6 @@ use tacit_jobs::{JointContext, JointHalf, JointOutput};
 use tacit_protocol::{
     Abort, Audience, Concealed, Disclosure, Effect, Event as MachineEvent, Machine, Message, Party, Setup, Usage,
 };
-use tacit_types::wire::Blob;
 use tacit_types::{Attempt, Code, Fault, JobId, Millis, Seat, Unit};
 
 use super::node::Key;
@@ -377,7 +376,6 @@ impl World {
     fn end(&mut self, i: usize, id: JobId, outcome: Result<JointOutput, Abort>) -> Alive {
         let Some(run) = self.nodes[i].runs.get(&id) else { return Ok(()) };
         let (attempt, input_sent) = (run.attempt, run.input_sent);
-        let brings = run.session.aggregator.index() == i;
         let usage = run.usage();
         self.note(i + 1, || match &outcome {
             Ok(output) => format!("ends {attempt} with {:?}", output.survivors),
@@ -395,10 +393,7 @@ impl World {
                 let check = self.watch.the_meter_agrees(i, metered, &output, self.has(Bug::MeterByInput));
                 self.found(check);
                 let finished = Finished::Ok {
-                    package: output.package.map(|bytes| match brings {
-                        true => Package::Inline(Blob(bytes)),
-                        false => Package::Known { hash: tacit_crypto::sha256(&bytes) },
-                    }),
+                    package: super::vote::package(output.package, output.made),
                     survivors: output.survivors,
                     cells_in: output.cells_in,
                     payload_bytes: output.payload_bytes,

@@ -9,7 +9,7 @@ use tacit_protocol::Message;
 use tacit_receipts::Status;
 use tacit_receipts::report::Report;
 use tacit_types::wire::{self, Blob};
-use tacit_types::{Attempt, Code, JobId};
+use tacit_types::{Attempt, Code, Hash, JobId};
 
 use super::node::{Key, job_row};
 use super::watch::Watch;
@@ -18,6 +18,12 @@ use crate::run::{Check, broken, holds};
 
 /// The phase of a vote, and of the verdict, in a confirmation.
 const VOTE: u16 = 1;
+
+/// The sealed result as it is kept and reported: its hash at a party that has made it and does not bring it.
+pub(super) fn package(bytes: Option<Vec<u8>>, made: Option<Hash>) -> Option<Package> {
+    let known = made.map(|hash| Package::Known { hash });
+    bytes.map(|bytes| Package::Inline(Blob(bytes))).or(known)
+}
 
 impl World {
     /// The row that a vote makes durable.
@@ -28,7 +34,7 @@ impl World {
         match vote {
             Vote::For(mut output) => {
                 let finished = Finished::Ok {
-                    package: output.package.take().map(|bytes| Package::Inline(Blob(bytes))),
+                    package: package(output.package.take(), output.made),
                     survivors: output.survivors,
                     cells_in: output.cells_in,
                     payload_bytes: output.payload_bytes,

@@ -63,6 +63,7 @@ impl Tally {
 pub(super) fn output(window: Window, survivors: Vec<Seat>) -> JointOutput {
     JointOutput {
         package: Some(window.encode()),
+        made: None,
         release: Vec::new(),
         survivors,
         cells_in: window.cells,
