@@ -322,6 +322,7 @@ pub fn to_coordinator() -> Vec<Vec<u8>> {
         ToCoordinator::Beside(vec![StatementId([7; 32])]),
         ToCoordinator::Invite { name: name("bank-b"), role: "node".into(), ttl_ms: 86_400_000 },
         ToCoordinator::Ping,
+        ToCoordinator::Record(job),
     ]
     .iter()
     .map(encode)
@@ -357,6 +358,7 @@ pub fn from_coordinator() -> Vec<Vec<u8>> {
         FromCoordinator::Leaves(leaves().into_iter().map(Blob).collect()),
         FromCoordinator::Beside(leaves().into_iter().map(Blob).collect()),
         FromCoordinator::Invited(invitation_line()),
+        FromCoordinator::Record { record: records().swap_remove(0).into(), evidence: Vec::new() },
     ]
     .iter()
     .map(encode)
