@@ -95,7 +95,7 @@ fn a_coordinator_that_shows_two_histories_is_refused_and_leaves_the_evidence() {
     let written = world.run("bank", &["log", "evidence", &shown(&folder)]).ok();
     assert_eq!(written["size"], 3);
     let notes = ["held.checkpoint", "offered.checkpoint"].map(|name| std::fs::read(folder.join(name)).expect("a note"));
-    let proven = tacit_receipts::checkpoint::prove_fork(&notes[0], &notes[1], ORIGIN, &log).expect("a fork");
+    let proven = tacit_receipts::checkpoint::prove_fork(&notes[0], &notes[1], ORIGIN, &log.into()).expect("a fork");
     assert_ne!(proven[0].root, proven[1].root);
 }
 
