@@ -92,7 +92,9 @@ fn plans(kind: &str, params: &[u8]) {
     let facts = plan.facts(&OWNER);
     assert!(facts.providers_min >= 3);
     assert!(!plan.disclosures().is_empty());
-    assert!(plan.disclosures().iter().any(|d| d.what == "result" && d.cells_max > 0), "a job has a result");
+    let names = ["result", tacit_jobs::checked::CHECKED_RESULT];
+    let result = |d: &tacit_protocol::Disclosure| names.contains(&d.what.as_str()) && d.cells_max > 0;
+    assert!(plan.disclosures().iter().any(result), "a job has a result");
     let query: LocalQuery = plan.local_query(&OWNER, "data");
     assert!(query.columns.iter().all(|c| facts.uses.iter().any(|(used, _)| used == c)), "every column read is decided");
     assert!(plan.estimate(3).cells > 0);
