@@ -341,6 +341,24 @@ fn a_dealer_that_is_cut_off_from_the_recipient_ends_with_the_owners() {
     }
 }
 
+/// Owners that have said how the window ends may be gone before the recipient's word of it is there.
+#[test]
+fn a_dealer_hears_the_recipient_after_the_owners_have_gone() {
+    let mut world = World::new(Job::private(2, false, &[], written(json!({}))));
+    assert!(world.ask(&[&["ann", "bob"]]).is_ok());
+    let (asker, dealer) = (world.asker, world.dealer);
+    world.hook = Box::new(move |m| (m.address.from.index(), m.address.to.index()) != (asker, dealer));
+    world.say(&Say::Close);
+    for owner in world.owners() {
+        assert!(world.machines[owner].is_finished());
+        world.queue.push_back((dealer, Event::Gone(Seat(owner as u16))));
+    }
+    world.run();
+    assert!(!world.machines[dealer].is_finished());
+    world.release();
+    world.agree_all(1, 2, 4);
+}
+
 /// Owners that are asked different things, or different counts, find out with the first words and open nothing.
 #[test]
 fn owners_that_are_asked_different_things_stop() {

@@ -123,7 +123,8 @@ impl Serving {
                 Next::Message { from, step, body } => self.take(party, from, step, &body).await?,
                 Next::Lost(seat) => {
                     lost.insert(seat);
-                    if owners.iter().all(|s| lost.contains(s)) {
+                    // Who has said how it ends, goes.
+                    if owners.iter().all(|s| lost.contains(s) && !self.ends.0.contains_key(s)) {
                         return Err(Abort::Missing { step, seats: owners.to_vec() });
                     }
                 }
