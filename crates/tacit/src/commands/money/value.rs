@@ -114,11 +114,12 @@ fn seed(books: &Books, note: &str) -> Result<SeenCheckpoint, Fault> {
 }
 
 fn named(books: &Books, plan: &PricePlan, coalition: u32) -> String {
-    let names: Vec<String> = (0u32..)
+    let mut names: Vec<String> = (0u32..)
         .zip(&plan.payees)
         .filter(|(i, _)| coalition & 1u32.checked_shl(*i).unwrap_or_default() != 0)
         .map(|(_, key)| books.name(key))
         .collect();
+    names.sort_unstable();
     names.join(&AND.to_string())
 }
 
@@ -211,8 +212,9 @@ fn list(books: &Books, out: &Out) -> Result<(), Fault> {
     for (leaf, id, valuation) in &found {
         let by = books.ledger.signed(id);
         let plan = books.ledger.plan_in_force(&valuation.plan);
-        let missing: Vec<String> =
+        let mut missing: Vec<String> =
             plan.iter().flat_map(|p| p.signers()).filter(|s| !by.contains(*s)).map(|s| books.name(s)).collect();
+        missing.sort_unstable();
         let arbitrated = plan.and_then(|p| p.arbiter).is_some_and(|arbiter| by.contains(&arbiter));
         let in_force = plan.is_some() && (missing.is_empty() || arbitrated);
         let state = if in_force { out.say("in force", "生效") } else { out.say("to be signed", "待签署") };
