@@ -1,60 +1,23 @@
 //! A party that breaks a protocol stands in the record that the others attest, and they have seen why.
 
-use tacit_crypto::{SealPublic, Secret, SigningKey, Statement, Transcript, cbor};
+mod common;
+
+use common::{ORIGIN, T0, key, node, owners, spec};
+use tacit_crypto::{SigningKey, Statement, Transcript, cbor};
 use tacit_engine::control::{Finished, FromNode, Package, Seated, ToNode};
 use tacit_engine::evidence::{self, EVIDENCE_BYTES_MAX, Saw};
 use tacit_engine::{Command, Finish, Input, Job, Limits, Member, WorkerContext, WorkerJob};
-use tacit_governance::{Admission, Cohort, JobSpec, ProviderRef};
+use tacit_governance::{Admission, JobSpec};
 use tacit_protocol::{Blame, Offence};
 use tacit_receipts::UsageRecord;
 use tacit_receipts::receipt::next_link;
 use tacit_secagg::Signed;
 use tacit_types::wire::{self, Blob};
-use tacit_types::{Attempt, Code, ContractId, DatasetVersionId, Hash, Name, NodeId, Seat, UnixMillis};
+use tacit_types::{Attempt, Code, ContractId, DatasetVersionId, Hash, Name, NodeId, Seat};
 
-const T0: UnixMillis = UnixMillis(1_800_000_000_000);
-const ORIGIN: &str = "l.example/u";
 /// What the bodies of the attempt are signed over.
 const OVER: Hash = Hash([8; 32]);
 const CHEAT: Seat = Seat(2);
-
-fn key(n: u8) -> SigningKey {
-    SigningKey::from_seed(&Secret::new([n; 32]))
-}
-
-/// Owners in the order of their seats.
-fn owners() -> Vec<u8> {
-    let mut owners = vec![1, 2, 3];
-    owners.sort_by_key(|n| key(n + 100).id());
-    owners
-}
-
-fn node(seat: Seat) -> SigningKey {
-    key(owners()[seat.index()] + 100)
-}
-
-fn spec() -> Vec<u8> {
-    let provider = |n: u8| ProviderRef { owner: key(n).id(), dataset: DatasetVersionId([n; 32]), view: "v".into() };
-    let spec = JobSpec {
-        version: 1,
-        kind: "count/v1".into(),
-        params: Vec::new(),
-        contracts: vec![ContractId([1; 32])],
-        providers: [1, 2, 3].map(provider).to_vec(),
-        purpose: "test".into(),
-        recipient: SealPublic([7; 32]),
-        cohort: Cohort { rows: 3, contributors: 2 },
-        nonce: vec![7; 16],
-        created_at: T0,
-        expires_at: T0.plus(3_600_000),
-        attempt_ms: 60_000,
-        models: Vec::new(),
-        dealer: None,
-        asker: None,
-        attachments: Vec::new(),
-    };
-    Statement::sign(&key(90), "job", T0, None, spec).bytes().to_vec()
-}
 
 /// Two roots that a dealer signed for one slot, over a transcript.
 fn equivocation(seat: Seat, over: Hash, long: usize) -> Blame {

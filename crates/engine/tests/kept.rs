@@ -1,60 +1,23 @@
 //! A party that was killed between its vote and its attestation reports and attests what it voted for, and nothing that it did not.
 
-use tacit_crypto::{SealPublic, Secret, SigningKey, Statement, cbor};
+mod common;
+
+use common::{ORIGIN, T0, key, node, owners, spec};
+use tacit_crypto::{SigningKey, Statement, cbor};
 use tacit_engine::control::{Finished, FromNode, PACKAGE_INLINE_BYTES_MAX, Package, Seated};
 use tacit_engine::evidence::{EVIDENCE_BYTES_MAX, Saw};
 use tacit_engine::kept::KEPT_BYTES_MAX;
 use tacit_engine::{Finish, Input, Job, Kept, Limits, Member, Terminal, WorkerContext, WorkerJob};
-use tacit_governance::{Admission, Cohort, JobSpec, ProviderRef};
+use tacit_governance::{Admission, JobSpec};
 use tacit_receipts::receipt::next_link;
 use tacit_receipts::record::{Quantity, Status};
 use tacit_receipts::{Attestation, UsageRecord};
 use tacit_types::wire::{self, Blob};
-use tacit_types::{Attempt, Code, ContractId, DatasetVersionId, Fault, Name, Seat, UnixMillis};
+use tacit_types::{Attempt, Code, ContractId, DatasetVersionId, Fault, Name, Seat};
 
-const T0: UnixMillis = UnixMillis(1_800_000_000_000);
-const ORIGIN: &str = "l.example/u";
 const ONE: Attempt = Attempt(1);
 const AGGREGATOR: Seat = Seat(0);
 const LOST: Seat = Seat(1);
-
-fn key(n: u8) -> SigningKey {
-    SigningKey::from_seed(&Secret::new([n; 32]))
-}
-
-/// Owners in the order of their seats.
-fn owners() -> Vec<u8> {
-    let mut owners = vec![1, 2, 3];
-    owners.sort_by_key(|n| key(n + 100).id());
-    owners
-}
-
-fn node(seat: Seat) -> SigningKey {
-    key(owners()[seat.index()] + 100)
-}
-
-fn spec() -> Vec<u8> {
-    let provider = |n: u8| ProviderRef { owner: key(n).id(), dataset: DatasetVersionId([n; 32]), view: "v".into() };
-    let spec = JobSpec {
-        version: 1,
-        kind: "count/v1".into(),
-        params: Vec::new(),
-        contracts: vec![ContractId([1; 32])],
-        providers: [1, 2, 3].map(provider).to_vec(),
-        purpose: "test".into(),
-        recipient: SealPublic([7; 32]),
-        cohort: Cohort { rows: 3, contributors: 2 },
-        nonce: vec![7; 16],
-        created_at: T0,
-        expires_at: T0.plus(3_600_000),
-        attempt_ms: 60_000,
-        models: Vec::new(),
-        dealer: None,
-        asker: None,
-        attachments: Vec::new(),
-    };
-    Statement::sign(&key(90), "job", T0, None, spec).bytes().to_vec()
-}
 
 fn ok(seat: Seat) -> Finished {
     Finished::Ok {
