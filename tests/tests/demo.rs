@@ -40,10 +40,14 @@ fn statistics_of_the_demonstration_are_those_of_the_pooled_rows() {
     assert!(receipts["count"].as_u64() >= Some(5) && receipts["count"] == receipts["valid"], "{receipts}");
     let egress = shown["egress"].as_array().unwrap();
     assert_eq!(egress.len(), 4);
+    let mut much = 0;
     for node in egress {
         let sum: u64 = node["by_kind"].as_object().unwrap().values().map(|b| b.as_u64().unwrap()).sum();
-        assert!(sum > 10_000 && node["bytes"] == json!(sum), "{node}");
+        assert!(sum > 0 && node["bytes"] == json!(sum), "{node}");
+        much += u32::from(sum > 10_000);
     }
+    // A kill loses what the ledger had counted within the last fifth of a second.
+    assert!(much >= 3, "{egress:?}");
     assert!(shown["seconds"].as_f64().unwrap() > 0.0);
     // What is left running answers to what is printed.
     let printed = shown["kept"]["try"].as_array().unwrap();
