@@ -43,6 +43,15 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
     std::fs::rename(&temporary, path).map_err(failed)
 }
 
+/// Gives a file another name, so that it has it after a crash too.
+///
+/// # Errors
+/// `store.full`, `io.failed`.
+pub fn rename_durable(from: &Path, to: &Path) -> Result<(), Fault> {
+    std::fs::rename(from, to).map_err(|e| io_fault(to, &e))?;
+    sync_folder(to)
+}
+
 fn sync_folder(path: &Path) -> Result<(), Fault> {
     let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|f| f.sync_all()).map_err(|e| io_fault(folder, &e))

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use tacit_archive::files::{io_fault, write_durable};
+use tacit_archive::files::{io_fault, rename_durable, write_durable};
 use tacit_crypto::{SigningKey, Statement};
 use tacit_net::keyfile;
 use tacit_receipts::rotation::{self, LOG_KEYS_MAX, OVERLAP_MILLIS_MAX};
@@ -99,15 +99,10 @@ fn finish(paths: &Home, last: &KeyRotation) -> Result<(), Fault> {
     if !holds(&next, last.new) {
         return Ok(());
     }
-    let rename = |from: &Path, to: &Path| {
-        std::fs::rename(from, to).map_err(|e| io_fault(to, &e))?;
-        let folder = to.parent().unwrap_or(Path::new("."));
-        std::fs::File::open(folder).and_then(|f| f.sync_all()).map_err(|e| io_fault(folder, &e))
-    };
     if holds(&now, last.old) {
-        rename(&now, &before)?;
+        rename_durable(&now, &before)?;
     }
-    rename(&next, &now)
+    rename_durable(&next, &now)
 }
 
 /// What became of the log's key.

@@ -138,7 +138,7 @@ pub enum Status {
         /// Why.
         #[n(1)]
         code: Code,
-        /// Whose policy. Absent in the first version alone.
+        /// Whose policy. Absent in the first version; no node attests a later one without it.
         #[n(2)]
         seat: Option<Seat>,
     },

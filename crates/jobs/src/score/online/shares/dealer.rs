@@ -46,7 +46,8 @@ impl<I: Copy + Send + Sync + 'static> JointHalf for DealerFold<I> {
 }
 
 /// What the owners and the recipient have said at the end. The dealer sees no call, so it counts nothing by itself; with
-/// the recipient's word, what it signs rests on no owner alone, not even where the others have gone.
+/// the recipient's word, what it signs rests on no owner alone, not even where the others have gone; only where the recipient is
+/// lost to it too, on whoever is left.
 #[derive(Default)]
 struct Ends(BTreeMap<Seat, (Window, Vec<Seat>)>);
 
