@@ -1,0 +1,82 @@
+//! Alignments, and what may be done with their ids.
+
+use super::*;
+
+/// A job that aligns, under a contract that allows it.
+fn aligning() -> Case {
+    let mut case = Case::new().contract(|c| {
+        c.alignment = Some(AlignTerms {
+            levels: vec![AlignLevel::Spine, AlignLevel::Receiver],
+            learners: vec![key(1).id(), key(2).id()],
+            keys_min: 100,
+            padded: true,
+            keep_days: 30,
+            repeat: Some(RepeatTerms { runs: 1, days: 1, change_min: ALIGN_KEYS_MIN }),
+        });
+    });
+    case.align = Some(AlignFacts {
+        level: AlignLevel::Receiver,
+        learners: vec![key(2).id()],
+        keys_min: 100,
+        padded: Some(1024),
+        keep_days: 30,
+    });
+    case
+}
+
+#[test]
+fn an_alignment_is_one_that_the_contract_allows() {
+    assert!(aligning().decide().is_ok());
+    let refused = |change: fn(&mut AlignFacts)| {
+        let mut case = aligning();
+        case.align.as_mut().into_iter().for_each(change);
+        case.decide().err().map(|f| f.code)
+    };
+    assert_eq!(refused(|a| a.level = AlignLevel::Spine), None);
+    for change in [
+        (|a| a.level = AlignLevel::Both) as fn(&mut AlignFacts),
+        |a| a.level = AlignLevel::Count,
+        |a| a.learners = vec![key(2).id(), key(3).id()],
+        |a| a.keys_min = 99,
+        |a| a.padded = None,
+        |a| a.keep_days = 31,
+    ] {
+        assert_eq!(refused(change), Some(Code::RefusedAlignment));
+    }
+    let none = aligning().contract(|c| c.alignment = None);
+    assert_eq!(none.decide().unwrap_err().code, Code::RefusedAlignment);
+    for faulty in [
+        (|a| a.levels = vec![AlignLevel::Receiver, AlignLevel::Spine]) as fn(&mut AlignTerms),
+        |a| a.levels.clear(),
+        |a| a.learners.clear(),
+        |a| a.keys_min = ALIGN_KEYS_MIN - 1,
+        |a| a.keep_days = 0,
+        |a| a.keep_days = ALIGN_KEEP_DAYS_MAX + 1,
+        |a| a.repeat = a.repeat.map(|r| RepeatTerms { runs: 0, ..r }),
+        |a| a.repeat = a.repeat.map(|r| RepeatTerms { days: 0, ..r }),
+        |a| a.repeat = a.repeat.map(|r| RepeatTerms { days: REPEAT_DAYS_MAX + 1, ..r }),
+        |a| a.repeat = a.repeat.map(|r| RepeatTerms { change_min: ALIGN_KEYS_MIN - 1, ..r }),
+    ] {
+        let case = aligning().contract(|c| c.alignment.as_mut().into_iter().for_each(faulty));
+        assert_eq!(case.decide().unwrap_err().code, Code::RefusedContractIncomplete);
+    }
+}
+
+#[test]
+fn what_was_aligned_is_used_until_its_day_and_ids_feed_no_kind_that_reads_rows() {
+    let with = |level, expires| {
+        let mut case = Case::new();
+        let source = Aligned {
+            job: JobId([7; 32]),
+            parties: vec![key(1).id(), key(2).id()],
+            level,
+            base: dataset_of(9),
+            expires,
+        };
+        case.dataset.as_mut().into_iter().for_each(|d| d.aligned = Some(source.clone()));
+        case.decide().map_err(|f| f.code)
+    };
+    assert!(with(AlignLevel::Both, NOW.plus(1)).is_ok());
+    assert_eq!(with(AlignLevel::Both, NOW).unwrap_err(), Code::RefusedDataset);
+    assert_eq!(with(AlignLevel::Spine, NOW.plus(1)).unwrap_err(), Code::RefusedDataset);
+}
