@@ -1,8 +1,9 @@
-//! What releases cost. Costs are kept in whole numbers, rounded up, so that every party of a job writes down the same;
-//! only the epsilon that is shown for a delta is made in floating point.
+//! What releases cost, in whole numbers that are rounded up from the noise to the epsilon: every party of a job, on whatever
+//! machine, writes down the same.
 
 use tacit_types::{Code, Fault};
 
+use crate::fixed;
 use crate::ratio::Ratio;
 
 /// Draws that one account may hold.
@@ -13,10 +14,13 @@ pub const EPSILON_MAX_MICRO: u64 = 20_000_000;
 pub const ORDERS: [u32; 80] = orders();
 /// Costs of zero-concentrated and Rényi privacy are in parts of this.
 const UNIT: u128 = 1_000_000_000_000;
-/// What a table's distance from its distribution takes of delta in each draw: (1 + e^20) 2^-96 is less.
-const DELTA_OF_A_DRAW: f64 = 1.0 / 18_446_744_073_709_551_616.0;
-/// What floating point may be off, many times over.
-const MARGIN: f64 = 1e-9;
+/// What a table's distance from its distribution takes of delta in each draw, in parts of 10^24: (1 + e^20) 2^-96 is less
+/// than 2^-64, which is 54,211 of them.
+const DELTA_OF_A_DRAW: u128 = 54_211;
+/// One, in the parts in which delta is shared out.
+const DELTA_PARTS: u128 = 1_000_000_000_000_000_000_000_000;
+/// Orders between the whole ones, in eighths, at which a concentrated cost is converted too.
+const EIGHTHS: core::ops::RangeInclusive<u128> = 9..=64;
 
 const fn orders() -> [u32; 80] {
     let mut orders = [0; 80];
@@ -46,8 +50,9 @@ impl Delta {
         Err(Fault::new(Code::RefusedParameters, format!("delta: {parts}e-15 does not lie between 0 and 1")))
     }
 
-    fn value(self) -> f64 {
-        self.0 as f64 * 1e-15
+    /// In parts of 10^15.
+    pub const fn femto(self) -> u64 {
+        self.0
     }
 }
 
@@ -147,21 +152,33 @@ impl Spending {
         Ok(Self { pure, rho, curve, draws: checked(self.draws.saturating_add(other.draws))? })
     }
 
+    /// Zero-concentrated privacy in parts of 10^12, while all of it was.
+    pub const fn rho(&self) -> Option<u64> {
+        self.rho
+    }
+
     /// Epsilon for this delta in millionths, rounded up: the least that one of the bounds gives.
     ///
     /// # Errors
     /// `refused.parameters` when the draws alone use delta up, or no bound is at most [`EPSILON_MAX_MICRO`].
     pub fn epsilon_micro(&self, delta: Delta) -> Result<u64, Fault> {
-        let left = delta.value() - self.draws as f64 * DELTA_OF_A_DRAW;
-        if left <= 0.0 {
+        let of_draws = u128::from(self.draws) * DELTA_OF_A_DRAW;
+        let left = (u128::from(delta.0) * 1_000_000_000).checked_sub(of_draws).filter(|left| *left > 0);
+        let left = left.ok_or_else(|| {
             let what = format!("delta: {} draws of noise take more of it than there is", self.draws);
-            return Err(Fault::new(Code::RefusedParameters, what));
-        }
-        let of_curve = ORDERS.iter().zip(&self.curve).map(|(order, cost)| epsilon(f64::from(*order), *cost, left));
-        let of_rho = self.rho.map(|rho| epsilon_of_rho(rho, left));
-        let least = of_curve.chain(of_rho).fold(f64::INFINITY, f64::min).max(0.0);
-        let micro = ((least + MARGIN) * 1e6).ceil();
-        let micro = if micro <= EPSILON_MAX_MICRO as f64 { micro as u64 } else { u64::MAX };
+            Fault::new(Code::RefusedParameters, what)
+        })?;
+        let chance = pico(fixed::ln(DELTA_PARTS, left)) + 2;
+        let of_curve = ORDERS.iter().zip(&self.curve).map(|(order, cost)| {
+            let order = u128::from(*order);
+            i128::from(*cost).saturating_add(beyond(order, 1, chance))
+        });
+        let of_rho = self.rho.into_iter().flat_map(|rho| {
+            let cost = move |order: u128| (order * u128::from(rho)).div_ceil(8).cast_signed();
+            EIGHTHS.map(move |order| cost(order).saturating_add(beyond(order, 8, chance)))
+        });
+        let least = of_curve.chain(of_rho).min().unwrap_or(i128::MAX).max(0);
+        let micro = u64::try_from(least.cast_unsigned().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         let micro = micro.min(self.pure.unwrap_or(u64::MAX));
         if micro <= EPSILON_MAX_MICRO { Ok(micro) } else { Err(unbounded()) }
     }
@@ -191,25 +208,20 @@ pub fn least_variance(
     Ratio::new(high, 4)
 }
 
-/// Epsilon from a Rényi cost at one order (Canonne, Kamath and Steinke 2020, proposition 12).
-fn epsilon(order: f64, cost: u64, delta: f64) -> f64 {
-    cost as f64 / UNIT as f64 + (-1.0 / order).ln_1p() - (delta.ln() + order.ln()) / (order - 1.0)
+/// What epsilon is above the Rényi cost at the order `num / den`, in parts of 10^12, rounded up (Canonne, Kamath and Steinke
+/// 2020, proposition 12). `chance` is the logarithm of 1/delta.
+fn beyond(num: u128, den: u128, chance: i128) -> i128 {
+    // Each logarithm is right to the last place, so that one more is above it.
+    let shrink = pico(fixed::ln(num, num - den)) - 1;
+    let rest = (chance - pico(fixed::ln(num, den)) + 1) * den.cast_signed();
+    let by = (num - den).cast_signed();
+    rest.div_euclid(by) + 1 - shrink
 }
 
-/// The same from zero-concentrated privacy, at the best order. Each order gives a bound, so that the search need not be
-/// exact.
-fn epsilon_of_rho(rho: u64, delta: f64) -> f64 {
-    let cost = rho as f64 / UNIT as f64;
-    let at = |exponent: f64| {
-        let order = 1.0 + exponent.exp();
-        cost * order + (-1.0 / order).ln_1p() - (delta.ln() + order.ln()) / (order - 1.0)
-    };
-    let (mut low, mut high) = (-12.0f64, 30.0f64);
-    for _ in 0..200 {
-        let (a, b) = (low + (high - low) / 3.0, high - (high - low) / 3.0);
-        if at(a) < at(b) { high = b } else { low = a }
-    }
-    at(low.midpoint(high))
+/// A logarithm in parts of 10^12, rounded down.
+fn pico(ln: u128) -> i128 {
+    // Below 64 in 120 places: 46 bits and 80 fit.
+    (((ln >> 40) * UNIT) >> 80).cast_signed()
 }
 
 fn product(factors: &[u128]) -> Option<u128> {

@@ -65,9 +65,53 @@ pub(crate) fn exp_neg(a: u128, b: u128) -> u128 {
     result
 }
 
+/// ln 2 in 120 binary places.
+const LN_2: u128 = 0x00b1_7217_f7d1_cf79_abc9_e3b3_9803_f2f6;
+
+/// The logarithm of `a / b` for `a >= b`, in 120 binary places, rounded down, at most 2^-113 too small. Both are below 2^94,
+/// and `b` is not 0.
+pub(crate) fn ln(a: u128, b: u128) -> u128 {
+    debug_assert!(a >= b && b != 0 && a >> (RATIO_BITS_MAX - 1) == 0);
+    let mut doublings = 0u32;
+    while b << (doublings + 1) <= a {
+        doublings += 1;
+    }
+    // ln m = 2 artanh((m - 1) / (m + 1)) for m from 1 to 2, by its series in odd powers.
+    let base = b << doublings;
+    let place = ratio(a - base, a + base);
+    let square = mul(place, place);
+    let (mut power, mut sum, mut odd) = (place, 0, 1);
+    while power > 0 {
+        sum += power / odd;
+        power = mul(power, square);
+        odd += 2;
+    }
+    u128::from(doublings) * LN_2 + (sum >> 6)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Against 80 digits of mpmath.
+    #[test]
+    fn logarithms_are_right_to_a_hundred_and_more_bits() {
+        for (a, b, want) in [
+            (2, 1, 0x00b1_7217_f7d1_cf79_abc9_e3b3_9803_f2f6),
+            (3, 2, 0x0067_cc8f_b2fe_612f_cada_35d9_bd01_4886),
+            (1280, 1279, 0x0000_3338_529a_6297_ed15_18ce_79bf_f802),
+            (1280, 1, 0x0727_94df_3d67_4f04_0e2e_9541_d626_f0e7),
+            (64, 8, 0x0214_5647_e775_6e6d_035d_ab1a_c80b_d8e4),
+            (9, 8, 0x001e_2707_6e2a_f2e5_e9ea_87ff_e1fe_9e15),
+            (1000000000000000000000000, 1, 0x3743_1533_1fff_4088_97e0_9050_510f_23cf),
+            (1000000000000000000000000, 1000000000000000000, 0x0dd0_c54c_c7ff_d022_25f8_2414_1443_c8f3),
+            (1000000000000000000000000, 3, 0x3629_d68b_752f_0fdf_213c_76c2_fc09_e852),
+        ] {
+            let got = ln(a, b);
+            assert!(got <= want && want - got < 1 << 7, "ln({a}/{b}): {got:x}, not {want:x}");
+        }
+        assert_eq!(ln(5, 5), 0);
+    }
 
     #[test]
     fn products_and_ratios_are_those_of_long_hand() {

@@ -24,6 +24,9 @@ pub enum Mechanism {
     },
 }
 
+/// Up to this variance Skellam noise surely has a table.
+pub(crate) const SKELLAM_VARIANCE_MAX: u64 = 50_000_000;
+
 /// Draws noise of one mechanism.
 pub struct Sampler {
     table: Table,
@@ -44,6 +47,17 @@ impl Sampler {
             Mechanism::Skellam { variance } => (Table::poisson(variance.divided(2)?)?, true),
         };
         Ok(Self { table, difference })
+    }
+
+    /// Whether there is a table for the mechanism, without making it: spread is bounded far below what fills one.
+    ///
+    /// # Errors
+    /// `refused.parameters`, as for [`Sampler::new`].
+    pub(crate) fn fits(mechanism: Mechanism) -> Result<(), Fault> {
+        match mechanism {
+            Mechanism::Skellam { variance } if variance.ceiling() <= SKELLAM_VARIANCE_MAX => Ok(()),
+            other => Self::new(other).map(|_| ()),
+        }
     }
 
     /// Draws. What is drawn is as secret as the data that it hides.

@@ -32,6 +32,11 @@ impl Ratio {
         self.den
     }
 
+    /// The least whole number that is not below it.
+    pub fn ceiling(&self) -> u64 {
+        self.num.div_ceil(self.den)
+    }
+
     /// Divided by `by`.
     ///
     /// # Errors
@@ -61,6 +66,7 @@ mod tests {
         let six = Ratio::new(6, 5).unwrap();
         assert_eq!(six.divided(4), Ratio::new(3, 10));
         assert_eq!(six.divided(6), Ratio::new(1, 5));
+        assert_eq!((six.ceiling(), Ratio::new(10, 5).unwrap().ceiling()), (2, 2));
         assert!(six.divided(0).is_err() && six.divided(u64::MAX).is_err());
     }
 }

@@ -147,11 +147,13 @@ fn noise_is_added_in_the_ring() {
     assert!(values.iter().any(|v| *v < 0.0) && values.iter().any(|v| *v > 0.0));
 }
 
+const CROWD: crate::distributed::Crowd = crate::distributed::Crowd { parties: 7, survivors_min: 5, colluders: 2 };
+
 /// The parts of the honest survivors make up the whole, whoever else is there.
 #[test]
 fn parts_add_up_to_the_noise_that_was_asked_for() {
     let whole = Ratio::new(90, 1).unwrap();
-    let part = Sampler::new(crate::distributed::part(whole, 5, 2).unwrap()).unwrap();
+    let part = Sampler::new(crate::distributed::part(whole, &CROWD).unwrap()).unwrap();
     let mut rng = Rng::from_seed(&Secret::new([4; 32]));
     let mut counts = std::collections::BTreeMap::new();
     for _ in 0..40_000 {
@@ -166,9 +168,12 @@ fn parts_add_up_to_the_noise_that_was_asked_for() {
 /// What docs/protocols/dp.md says of the spread.
 #[test]
 fn the_widest_noise_has_a_table_and_a_little_wider_has_none() {
-    for (kind, fits, too_wide) in
-        [("laplace", 1_750, 1_770), ("gaussian", 10_700 * 10_700, 10_900 * 10_900), ("skellam", 57_000_000, 60_000_000)]
-    {
+    for (kind, fits, too_wide) in [
+        ("laplace", 1_750, 1_770),
+        ("gaussian", 10_700 * 10_700, 10_900 * 10_900),
+        ("skellam", 57_000_000, 60_000_000),
+        ("skellam", SKELLAM_VARIANCE_MAX, 1 << 40),
+    ] {
         assert!(Sampler::new(mechanism(kind, fits, 1)).is_ok(), "{kind}");
         assert!(Sampler::new(mechanism(kind, too_wide, 1)).is_err(), "{kind}");
     }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use tacit_dp::SumNoise;
 use tacit_types::{Code, Column, Columns, Fault, Literal, Values};
 
 use super::params::{Histogram, Matrix, Scaled, StatsParams};
@@ -68,6 +69,7 @@ pub struct Products {
 /// The fold.
 pub struct StatsFold {
     params: StatsParams,
+    noise: Option<SumNoise>,
     local: Local,
     groups: Groups,
     /// Values of this owner that were moved into the job's range, by column.
@@ -120,8 +122,8 @@ fn column_type(name: &str, wanted: &str) -> Fault {
 }
 
 impl StatsFold {
-    /// An empty fold for checked parameters.
-    pub fn new(params: StatsParams) -> Self {
+    /// An empty fold for checked parameters, and the noise of a private job.
+    pub fn new(params: StatsParams, noise: Option<SumNoise>) -> Self {
         let cells = params.cells();
         let moments = || Moments {
             count: vec![0; cells],
@@ -143,7 +145,7 @@ impl StatsFold {
             }),
         };
         let groups = Groups::new(&params);
-        Self { params, local, groups, clamped: BTreeMap::new() }
+        Self { params, noise, local, groups, clamped: BTreeMap::new() }
     }
 
     fn column<'a>(batch: &'a Columns, name: &str) -> Result<&'a Column, Fault> {
@@ -171,9 +173,7 @@ struct Value {
 impl<'a> Fixed<'a> {
     fn new(params: &StatsParams, value: &Scaled, batch: &'a Columns) -> Result<Self, Fault> {
         let column = numbers(StatsFold::column(batch, &value.column)?, value.whole)?;
-        let fraction = params.fraction_bits(value)?;
-        let overflow = || Fault::new(Code::RefusedOverflow, format!("bound of `{}`", value.column));
-        let high = value.bound.to_fixed_floor(fraction).ok_or_else(overflow)?;
+        let (fraction, high) = (params.fraction_bits(value)?, params.largest(value)?);
         Ok(Self { column, scale: (1u64 << fraction) as f64, low: -high, high, clamped: 0 })
     }
 
@@ -268,7 +268,11 @@ impl Fold for StatsFold {
 
     fn finish(mut self: Box<Self>) -> Box<dyn JointHalf> {
         self.local.quantiles.iter_mut().for_each(|v| v.sort_unstable());
-        Box::new(super::joint::StatsJoint { params: self.params, local: self.local })
+        let (params, local) = (self.params, self.local);
+        match self.noise {
+            Some(noise) => Box::new(super::private::PrivateJoint { params, local, noise }),
+            None => Box::new(super::joint::StatsJoint { params, local }),
+        }
     }
 }
 

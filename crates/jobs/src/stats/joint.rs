@@ -122,7 +122,8 @@ impl Run {
     }
 }
 
-fn query(phase: &str, index: u16, params: &StatsParams) -> Transcript {
+/// The hash of a round's query, to which more can be added.
+pub(super) fn query(phase: &str, index: u16, params: &StatsParams) -> Transcript {
     Transcript::new("tacit-stats/2/query").bytes(phase.as_bytes()).u64(u64::from(index)).bytes(&cbor::encode(params))
 }
 
@@ -323,6 +324,7 @@ mod tests {
             filter: None,
             rows_max: 1000,
             checked: false,
+            privacy: None,
         }
     }
 

@@ -155,6 +155,7 @@ mod tests {
             filter: None,
             rows_max: 1000,
             checked: false,
+            privacy: None,
         }
     }
 

@@ -6,16 +6,20 @@
 //! narrowed 256-fold a round by joint counts, opened to the nodes. *Release*: the values of the
 //! cells that passed are summed blind, for the recipient alone; a suppressed cell contributes
 //! zeroes and a zero flag.
+//!
+//! With `privacy` there is one phase: noisy sums for the recipient; see [`private`].
 
 pub mod fold;
 pub mod joint;
 mod mask;
 pub mod open;
 pub mod params;
+pub mod private;
 pub mod suppress;
 
 use tacit_crypto::cbor;
-use tacit_governance::{JobFacts, Use};
+use tacit_dp::SumNoise;
+use tacit_governance::{JobFacts, PrivacyCost, Use};
 use tacit_protocol::{Audience, Disclosure};
 use tacit_secagg::Width;
 use tacit_secagg::verify::price::{Price, Priced, price};
@@ -63,12 +67,16 @@ impl Kind for Stats {
         if params.checked {
             checked::fits(parts.providers.len(), &rounds(&params))?;
         }
-        Ok(Box::new(StatsPlan { params }))
+        let noise = params.privacy.as_ref().map(|p| private::plan(&params, p, parts.providers.len())).transpose()?;
+        Ok(Box::new(StatsPlan { params, noise }))
     }
 }
 
 /// The sums of one try: counts and the search for the nodes, the release for the recipient.
 fn rounds(params: &StatsParams) -> Vec<Priced> {
+    if params.privacy.is_some() {
+        return private::rounds(params);
+    }
     let nodes = |len: usize| Priced { width: Width::W64, len: len as u64, blind: false };
     let mut all = vec![nodes(params.count_cells())];
     all.extend((0..params.quantile_rounds()).map(|_| nodes(params.quantile_targets() * QUANTILE_BINS)));
@@ -79,6 +87,7 @@ fn rounds(params: &StatsParams) -> Vec<Priced> {
 /// A checked `stats/v1` job.
 pub struct StatsPlan {
     params: StatsParams,
+    noise: Option<SumNoise>,
 }
 
 /// The joint counts, opened to the nodes.
@@ -94,11 +103,11 @@ pub fn quantile_disclosure(params: &StatsParams) -> Disclosure {
 
 /// The result.
 pub fn result_disclosure(params: &StatsParams) -> Disclosure {
-    Disclosure {
-        what: checked::result_name(params.checked),
-        to: Audience::Recipient,
-        cells_max: TRIES * params.release_cells() as u64,
-    }
+    let (what, cells_max) = match &params.privacy {
+        Some(_) => (checked::noisy_name(params.checked), private::numbers(params) as u64),
+        None => (checked::result_name(params.checked), TRIES * params.release_cells() as u64),
+    };
+    Disclosure { what, to: Audience::Recipient, cells_max }
 }
 
 impl Plan for StatsPlan {
@@ -115,10 +124,21 @@ impl Plan for StatsPlan {
             add(&group.column, Use::GroupBy);
         }
         p.filter.iter().flat_map(Predicate::columns).for_each(|c| add(c, Use::Filter));
-        JobFacts { uses, providers_min: 3, rows_max: Some(p.rows_max), score: None, checked: Some(p.checked) }
+        let cost = |p: &private::Privacy| PrivacyCost { epsilon_micro: p.epsilon_micro, delta_femto: p.delta_femto };
+        JobFacts {
+            uses,
+            providers_min: 3,
+            rows_max: Some(p.rows_max),
+            score: None,
+            checked: Some(p.checked),
+            privacy: p.privacy.as_ref().map(cost),
+        }
     }
 
     fn disclosures(&self) -> Vec<Disclosure> {
+        if self.params.privacy.is_some() {
+            return vec![result_disclosure(&self.params)];
+        }
         let mut all = vec![counts_disclosure(&self.params)];
         if self.params.quantile_targets() > 0 {
             all.push(quantile_disclosure(&self.params));
@@ -139,17 +159,21 @@ impl Plan for StatsPlan {
     }
 
     fn fold(&self, _: &NodeId, _: Material) -> Result<Box<dyn Fold>, Fault> {
-        Ok(Box::new(fold::StatsFold::new(self.params.clone())))
+        Ok(Box::new(fold::StatsFold::new(self.params.clone(), self.noise)))
     }
 
     fn estimate(&self, parties: usize) -> Estimate {
         let p = &self.params;
+        let checks = self.checks(parties).map_or(0, |price| price.member);
+        if p.privacy.is_some() {
+            let cells = private::numbers(p) as u64;
+            return Estimate { cells, bytes_up: cells * 16 + parties as u64 * 180 + checks, rounds: 7 };
+        }
         let search = (p.quantile_rounds() * p.quantile_targets() * QUANTILE_BINS) as u64;
         let (counts, release) = (p.count_cells() as u64, p.release_cells() as u64);
         let rounds = 2 + p.quantile_rounds() as u64;
         // A sealed pair of shares for each peer and round key, and the fixed part of each round.
         let setup = rounds * parties as u64 * 180;
-        let checks = self.checks(parties).map_or(0, |price| price.member);
         Estimate {
             cells: counts + search + release,
             bytes_up: (counts + search) * 8 + release * 16 + setup + checks,
@@ -162,6 +186,9 @@ impl Plan for StatsPlan {
     }
 
     fn open(&self, package: &[u8], open: &dyn Fn(&[u8]) -> Result<OpenedVector, Fault>) -> Result<Opened, Fault> {
-        open::open(&self.params, &open(package)?)
+        match (&self.params.privacy, &self.noise) {
+            (Some(privacy), Some(noise)) => private::open::open(&self.params, privacy, noise, &open(package)?),
+            _ => open::open(&self.params, &open(package)?),
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::params::{GroupBy, Matrix, Measure, Scaled, Statistic, StatsParams};
 use crate::decimal::Decimal;
 use crate::kind::{Opened, OpenedVector, Table};
 
-fn invalid(what: &str) -> Fault {
+pub(super) fn invalid(what: &str) -> Fault {
     Fault::new(Code::ReceiptInvalid, format!("the opened result: {what}"))
 }
 
@@ -119,7 +119,7 @@ pub fn open(params: &StatsParams, opened: &OpenedVector) -> Result<Opened, Fault
     Ok(Opened { json, tables })
 }
 
-fn table(title: String, head: &[&str], rows: Vec<Vec<String>>) -> Table {
+pub(super) fn table(title: String, head: &[&str], rows: Vec<Vec<String>>) -> Table {
     Table { title, head: head.iter().map(ToString::to_string).collect(), rows }
 }
 
@@ -141,7 +141,7 @@ fn real(value: i128, fraction: u32) -> f64 {
     value as f64 / (fraction as f64).exp2()
 }
 
-fn labels(group: Option<&GroupBy>) -> Vec<String> {
+pub(super) fn labels(group: Option<&GroupBy>) -> Vec<String> {
     let mut labels = vec!["all".to_owned()];
     if let Some(group) = group {
         labels.extend(group.values.iter().map(|v| match v {
@@ -154,7 +154,7 @@ fn labels(group: Option<&GroupBy>) -> Vec<String> {
     labels
 }
 
-fn bin_labels(edges: &[Decimal]) -> Vec<String> {
+pub(super) fn bin_labels(edges: &[Decimal]) -> Vec<String> {
     let mut labels = vec![format!("< {}", edges[0])];
     labels.extend(edges.windows(2).map(|w| format!("{} .. {}", w[0], w[1])));
     labels.push(format!("> {}", edges[edges.len() - 1]));
@@ -215,7 +215,7 @@ fn open_measure(
     Ok(json!({"column": column, "clamped_to": bound, "groups": list}))
 }
 
-const fn word(statistic: Statistic) -> &'static str {
+pub(super) const fn word(statistic: Statistic) -> &'static str {
     match statistic {
         Statistic::Count => "count",
         Statistic::Sum => "sum",
@@ -328,6 +328,7 @@ mod tests {
             filter: None,
             rows_max: 100,
             checked: false,
+            privacy: None,
         };
         let with = |n: u128| {
             let measure = [3, n, 7, 9];

@@ -6,6 +6,7 @@ use tacit_governance::ColumnKind;
 use tacit_types::limits::{COLUMN_NAME_BYTES_MAX, LITERAL_TEXT_BYTES_MAX};
 use tacit_types::{Code, Fault, Literal, Predicate};
 
+use super::private::{self, Privacy};
 use crate::checked::is_false;
 use crate::decimal::Decimal;
 use crate::filter;
@@ -189,6 +190,9 @@ pub struct StatsParams {
     #[n(8)]
     #[cbor(default, skip_if = "is_false")]
     pub checked: bool,
+    /// What noise hides a row and what that costs; exact numbers when absent.
+    #[n(9)]
+    pub privacy: Option<Privacy>,
 }
 
 fn wrong<T>(what: impl Into<String>) -> Result<T, Fault> {
@@ -203,7 +207,7 @@ impl StatsParams {
     /// Checks sizes, names, order, ranges and overflow.
     ///
     /// # Errors
-    /// `refused.parameters` naming the field; `refused.overflow`.
+    /// `refused.parameters` naming the field; `refused.overflow`; `refused.statistic` for one without a private form.
     pub fn check(&self) -> Result<(), Fault> {
         let items = [self.measures.len(), self.histograms.len(), self.quantiles.len()];
         ensure(items.iter().all(|n| *n <= ITEMS_MAX), || format!("more than {ITEMS_MAX} of one kind of statistic"))?;
@@ -241,7 +245,8 @@ impl StatsParams {
             }
         }
         ensure(self.filter.as_ref().is_none_or(Predicate::within_limits), || "filter: too large".into())?;
-        ensure(self.release_cells() <= CELLS_MAX, || format!("more than {CELLS_MAX} cells"))
+        ensure(self.release_cells() <= CELLS_MAX, || format!("more than {CELLS_MAX} cells"))?;
+        self.privacy.as_ref().map_or(Ok(()), |privacy| private::check(self, privacy))
     }
 
     /// The floor is applied to cells, and to what follows from cells by subtraction. Tables that cut one column in
@@ -299,6 +304,15 @@ impl StatsParams {
             return Err(Fault::new(Code::RefusedOverflow, what));
         }
         Ok(if value.whole { 0 } else { (room - bits).min(FRACTION_BITS_MAX) })
+    }
+
+    /// The largest magnitude of a column's values in fixed point.
+    ///
+    /// # Errors
+    /// `refused.overflow`, as for [`StatsParams::fraction_bits`].
+    pub fn largest(&self, value: &Scaled) -> Result<i128, Fault> {
+        let overflow = || Fault::new(Code::RefusedOverflow, format!("bound of `{}`", value.column));
+        value.bound.to_fixed_floor(self.fraction_bits(value)?).ok_or_else(overflow)
     }
 
     /// Every column in a sum, with repeats.
@@ -433,6 +447,7 @@ struct Written {
     rows_max: Option<u64>,
     #[serde(default)]
     checked: bool,
+    privacy: Option<private::Written>,
 }
 
 #[derive(Deserialize)]
@@ -493,6 +508,9 @@ pub fn from_written(written: serde_json::Value, columns: &ColumnKinds) -> Result
     let group_by = written.group_by.map(|g| read_groups(g, columns)).transpose()?;
     let mut measures = Vec::new();
     for m in written.measures {
+        if written.privacy.is_some() && m.bound.is_none() && m.statistics.iter().any(|s| *s != Statistic::Count) {
+            return wrong(format!("measures: `{}` needs a bound, by which its noise is measured", m.column));
+        }
         let mut statistics = m.statistics;
         statistics.sort_unstable();
         statistics.dedup();
@@ -521,7 +539,8 @@ pub fn from_written(written: serde_json::Value, columns: &ColumnKinds) -> Result
         known(column, columns)?;
     }
     let rows_max = written.rows_max.unwrap_or(ROWS_DEFAULT);
-    Ok(StatsParams { group_by, measures, histograms, quantiles, matrix, filter, rows_max, checked: written.checked })
+    let (checked, privacy) = (written.checked, written.privacy.as_ref().map(Privacy::read).transpose()?);
+    Ok(StatsParams { group_by, measures, histograms, quantiles, matrix, filter, rows_max, checked, privacy })
 }
 
 fn known(column: &str, columns: &ColumnKinds) -> Result<ColumnKind, Fault> {
