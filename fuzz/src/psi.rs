@@ -6,10 +6,12 @@ use std::sync::{Arc, OnceLock};
 use tacit_crypto::points::{Backend, Encoding, From, Multiplier, Operation, run_at};
 use tacit_crypto::{Secret, SecretScalar, SigningKey};
 use tacit_protocol::{Abort, Audience, Disclosure, Effect, Event, Machine, Message, Party, Seating, Setup};
+use tacit_psi::lookup::{Header, LookupTerms, Maker, Role, cache, lookup};
 use tacit_psi::{
-    Host, InMemory, Inline, KeyColumn, KeySetBuilder, Level, Mode, Open, Outcome, Schema, Step, Terms, intersect,
+    Host, InMemory, Inline, KeyColumn, KeySet, KeySetBuilder, Level, Mode, Open, Outcome, Schema, Step, Terms,
+    intersect,
 };
-use tacit_types::{Attempt, Hash, JobId, Millis, Seat, wire};
+use tacit_types::{Attempt, Hash, JobId, Millis, Seat, UnixMillis, wire};
 
 /// A party's opening: what was read, written again, is the same bytes.
 pub fn open(bytes: &[u8]) {
@@ -87,7 +89,12 @@ const CASES: [(Level, Mode); 6] = [
 pub fn peer(bytes: &[u8]) {
     let Some((case, changes)) = bytes.split_first() else { return };
     let (level, mode) = CASES[usize::from(*case) % CASES.len()];
-    let mut machines = [0, 1].map(|seat| machine(seat, level, mode));
+    let found = play([0, 1].map(|seat| machine(seat, level, mode)), 0, changes);
+    assert!(found.is_none_or(|found| found == COMMON), "{found:?}");
+}
+
+/// Runs two parties, of whose messages those of one are changed. Gives what the second has found, if it ended well.
+fn play(mut machines: [Machine<Option<u64>>; 2], liar: usize, changes: &[u8]) -> Option<u64> {
     let mut queue: VecDeque<(usize, Event)> = [(0, Event::Start), (1, Event::Start)].into();
     let (mut number, mut now) = (0u8, 0);
     loop {
@@ -95,7 +102,7 @@ pub fn peer(bytes: &[u8]) {
             for effect in machines[to].step(Millis(now), event) {
                 match effect {
                     Effect::Send(mut message) => {
-                        if to == 0 {
+                        if to == liar {
                             change(&mut message, number, changes);
                             number = number.wrapping_add(1);
                         }
@@ -114,9 +121,7 @@ pub fn peer(bytes: &[u8]) {
         now += 100_000;
         queue.extend([(0, Event::Timer), (1, Event::Timer)]);
     }
-    if let Some(Ok(found)) = machines[1].take_outcome() {
-        assert!(found.is_none_or(|found| found == COMMON), "{found:?}");
-    }
+    machines[1].take_outcome().and_then(Result::ok).flatten()
 }
 
 fn change(message: &mut Message, number: u8, changes: &[u8]) {
@@ -146,50 +151,128 @@ pub fn peer_seeds() -> Vec<Vec<u8>> {
 /// Keys that both lists have.
 const COMMON: u64 = 3;
 
-fn machine(seat: u16, level: Level, mode: Mode) -> Machine<Option<u64>> {
+fn seated<F>(seat: u16, run: impl FnOnce(Party) -> F) -> Machine<Option<u64>>
+where
+    F: Future<Output = Result<Option<u64>, Abort>> + Send + 'static,
+{
     static KEYS: OnceLock<Vec<Arc<SigningKey>>> = OnceLock::new();
     let keys = KEYS.get_or_init(|| {
         let mut keys: Vec<_> = [1, 2].map(|i| SigningKey::from_seed(&Secret::new([i; 32]))).into();
         keys.sort_by_key(SigningKey::id);
         keys.into_iter().map(Arc::new).collect()
     });
-    let disclosure = Disclosure { what: "matches".into(), to: Audience::Nodes, cells_max: 1 << 40 };
     let setup = Setup {
         job: JobId([1; 32]),
         attempt: Attempt(1),
         seat: Seat(seat),
         seating: Seating::new(keys.iter().map(|k| k.id()).collect()).expect("two seats"),
-        disclosures: vec![disclosure.clone()],
+        disclosures: vec![disclosure()],
         stream_bytes_max: 1 << 20,
     };
+    let key = keys[usize::from(seat)].clone();
+    Machine::new(setup, &Secret::new([seat as u8 + 5; 32]), key, Millis(0), run)
+}
+
+fn disclosure() -> Disclosure {
+    Disclosure { what: "matches".into(), to: Audience::Nodes, cells_max: 1 << 40 }
+}
+
+fn machine(seat: u16, level: Level, mode: Mode) -> Machine<Option<u64>> {
     let terms = Terms {
         level,
         mode,
         context: Hash([7; 32]),
         receiver: Seat(1),
         sender: Seat(0),
-        disclosure,
+        disclosure: disclosure(),
         items_max: 64,
         items_min: 1,
+        announced: None,
         batch: 256,
         checkpoint: 0,
         step_base: 3,
         begin_ms: 1000,
         step_ms: 1000,
     };
-    let key = keys[usize::from(seat)].clone();
-    Machine::new(setup, &Secret::new([seat as u8 + 5; 32]), key, Millis(0), |party| act(party, terms))
+    seated(seat, |party| act(party, terms))
 }
 
-async fn act(mut party: Party, terms: Terms) -> Result<Option<u64>, Abort> {
+/// What a holder says of its cache: what was read, written again, is the same bytes.
+pub fn lookup_header(bytes: &[u8]) {
+    if let Some(header) = Header::decode(bytes) {
+        assert_eq!(header.bytes()[..], *bytes);
+        assert!(header.wrong_match_bits() >= 64);
+    }
+}
+
+/// Headers of caches with one tag, and with the most.
+pub fn lookup_header_seeds() -> Vec<Vec<u8>> {
+    let of = |keys, width| {
+        let (series, schema, digest) = (Hash([1; 32]), Hash([2; 32]), Hash([3; 32]));
+        Header { series, schema, epoch: 5, keys, width, public: [4; 32], digest }.bytes().to_vec()
+    };
+    vec![of(1, 8), of(1 << 28, 12), of((1 << 28) + 1, 12)]
+}
+
+/// As [`peer`], of a search in a cache: the first byte says whose messages are changed.
+pub fn lookup_peer(bytes: &[u8]) {
+    let Some((liar, changes)) = bytes.split_first() else { return };
+    let found = play([0, 1].map(|seat| seated(seat, search)), usize::from(liar % 2), changes);
+    assert!(found.is_none_or(|found| found == COMMON), "{found:?}");
+}
+
+/// A search as it is, and with a change in each message of either party.
+pub fn lookup_peer_seeds() -> Vec<Vec<u8>> {
+    let mut seeds: Vec<Vec<u8>> = vec![vec![0]];
+    seeds.extend((0..2).flat_map(|liar| (0..5).map(move |number| vec![liar, number, 33, 2])));
+    seeds
+}
+
+async fn search(mut party: Party) -> Result<Option<u64>, Abort> {
+    let terms = LookupTerms {
+        context: Hash([7; 32]),
+        series: Hash([8; 32]),
+        asker: Seat(1),
+        holder: Seat(0),
+        disclosure: disclosure(),
+        queries: 5,
+        keys_min: 1,
+        keys_max: 64,
+        batch: 256,
+        ship: 128,
+        step_base: 3,
+        begin_ms: 1000,
+        step_ms: 1000,
+    };
+    let (mut storage, mut shelf) = (InMemory::default(), InMemory::default());
+    let keys = five(&party, &mut storage)?;
+    let mut host = Host { storage: &mut storage, workers: &Inline, memory: 0, run: 0, resume: None };
+    if party.seat() == terms.asker {
+        let role = Role::Asker { oldest: 0 };
+        let found = lookup(&mut party, &terms, &keys, &mut host, &mut shelf, role).await?;
+        return Ok(found.map(|found| found.len()));
+    }
+    let key = Secret::new([6; 32]);
+    let mut maker = Maker { shelf: &mut shelf, key: &key, series: terms.series, now: UnixMillis(1), lasts: 9 };
+    let made = cache(&mut maker, &keys, &mut host)?;
+    lookup(&mut party, &terms, &keys, &mut host, &mut shelf, Role::Holder(&made)).await?;
+    Ok(None)
+}
+
+/// Five keys, of which the two parties have three in common.
+fn five(party: &Party, storage: &mut InMemory) -> Result<KeySet, Abort> {
     let schema = Schema::new(vec![KeyColumn { name: "id".into(), steps: vec![] }])?;
-    let mut storage = InMemory::default();
     let mut builder = KeySetBuilder::new(schema.clone(), 0);
     let first = if party.seat() == Seat(0) { 0 } else { 2 };
     for i in first..first + 5 {
-        builder.push_key(&mut storage, schema.key([Some(i.to_string().as_str())]))?;
+        builder.push_key(storage, schema.key([Some(i.to_string().as_str())]))?;
     }
-    let keys = builder.finish(&mut storage)?;
+    Ok(builder.finish(storage)?)
+}
+
+async fn act(mut party: Party, terms: Terms) -> Result<Option<u64>, Abort> {
+    let mut storage = InMemory::default();
+    let keys = five(&party, &mut storage)?;
     let mut host = Host { storage: &mut storage, workers: &Inline, memory: 0, run: 0, resume: None };
     Ok(match intersect(&mut party, &terms, &keys, &mut host).await? {
         Outcome::Set(set) => Some(set.matches()),

@@ -1,4 +1,4 @@
-//! Two owners find the rows that they have in common, through processes: what comes out is what a plain join gives, what
+//! Owners find the rows that they have in common, through processes: what comes out is what a plain join gives, what
 //! one has is nowhere at the other, a side may be killed, and what no contract allows is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -311,7 +311,7 @@ fn lists_are_brought_together_so_often_and_change_by_groups() {
         all.world.run(owner, &["contract", "sign", "often"]).ok();
     }
     let terms = all.world.run("bank", &["contract", "show", "often"]).ok();
-    assert_eq!(terms["alignment"]["repeat"], json!({"runs": 3, "days": 2, "change_min": 20}), "{terms}");
+    assert_eq!(terms["alignment"]["repeat"], json!({"runs": 3, "days": 2, "change_min": 20, "keys": null}), "{terms}");
     let params = "level = \"both\"\nmode = \"double_mask\"\nkeys_min = 10\nkeep_days = 9";
     let align = |view: &str| {
         let file = all.job_file("often", params);
@@ -332,6 +332,22 @@ fn lists_are_brought_together_so_often_and_change_by_groups() {
     let text = refused.json.to_string();
     assert!(refused.status != 0 && text.contains("refused.alignment") && text.contains("3 alignments"), "{text}");
     assert_eq!(all.aligned("bank").len(), 2);
+}
+
+#[test]
+fn the_keys_that_the_others_bring_are_counted() {
+    let all = two();
+    let (bank, telecom) = (keys(&all.tables[0]).len(), keys(&all.tables[1]).len());
+    assert!(bank < telecom);
+    // One key fewer than the telecom brings in two runs: the bank's node does not go along in the second.
+    let repeat = format!("[alignment.repeat]\nruns = 9\ndays = 2\nchange_min = 3\nkeys = {}\n", 2 * telecom - 1);
+    all.agree("counted", &format!("{TERMS}{repeat}"));
+    let params = "level = \"both\"\nmode = \"double_mask\"\nkeys_min = 10\nkeep_days = 9";
+    all.align("counted", params).ok();
+    let refused = all.align("counted", params);
+    let text = refused.json.to_string();
+    assert!(refused.status != 0 && text.contains("refused.alignment"), "{text}");
+    assert!(OWNERS[..2].iter().all(|owner| all.aligned(owner).len() == 1), "nothing more was found");
 }
 
 #[test]
@@ -451,4 +467,51 @@ fn three_owners_count_what_all_have_and_only_who_may_collects() {
     job("telecom", "").ok();
     assert!(job("telecom", "").json.to_string().contains("refused.quota"));
     assert!(OWNERS.iter().all(|owner| all.aligned(owner).is_empty()), "a count keeps nothing");
+}
+
+#[test]
+fn of_three_owners_one_keeps_the_rows_that_all_have() {
+    let all = Aligning::new(vec![
+        rows(11, ids(0..500), CANARIES[0]),
+        rows(12, ids(200..700), CANARIES[1]),
+        rows(13, ids(300..900), CANARIES[2]),
+    ]);
+    let mut text = "name = \"star\"\npurpose = \"tests\"\nkinds = [\"align/v1\"]\ndemander = \"lab\"\nquota_jobs = 9\n\
+         valid_days = 30\n[cohort]\nrows = 3\ncontributors = 2\n[alignment]\nlevels = [\"receiver\", \"both\"]\n\
+         learners = [\"bank\", \"telecom\"]\nkeys_min = 10\n"
+        .to_owned();
+    for owner in OWNERS {
+        write!(text, "[[datasets]]\nowner = \"{owner}\"\ndataset = \"data\"\n").unwrap();
+    }
+    let file = all.world.write("star.contract.toml", text);
+    all.world.run("lab", &["contract", "draft", &shown(&file)]).ok();
+    for owner in OWNERS {
+        all.world.run(owner, &["contract", "sign", "star"]).ok();
+    }
+    let text = |who: &str| {
+        format!(
+            "kind = \"align/v1\"\ncontract = \"star\"\n[params]\n{who}\nmode = \"keyed\"\nkeys_min = 10\nsize = 2048\n\
+             [params.key]\nid = [\"nfkc/1\", \"trim/1\", \"fold/1\"]\n[params.columns]\nbank = {{ id = \"customer\" }}\n\
+             telecom = {{ id = \"subscriber\" }}\ngrocer = {{ id = \"card\" }}\n"
+        )
+    };
+    let star = text("level = \"receiver\"\nreceiver = \"telecom\"");
+    // What the receiver learns of each other owner is stated before anybody agrees to it.
+    let plan = all.world.run("lab", &["job", "plan", &shown(&all.world.write("star.job.toml", &star))]).ok();
+    assert!(plan.to_string().contains("which of its keys each other owner has, to the receiver"), "{plan}");
+    let done = all.world.job(&star).ok();
+    assert_eq!(done["result"], json!({"parties": 3, "level": "receiver", "aligned": true}));
+    let two: BTreeSet<String> = keys(&all.tables[0]).intersection(&keys(&all.tables[1])).cloned().collect();
+    let common: BTreeSet<String> = two.intersection(&keys(&all.tables[2])).cloned().collect();
+    let matched = |(id, _): &&(Option<String>, i64)| id.as_deref().and_then(plain).is_some_and(|k| common.contains(&k));
+    let rows = all.tables[1].iter().filter(matched).count();
+    assert!(rows > 150 && common.len() < two.len(), "{rows}");
+    let found = all.aligned("telecom");
+    assert_eq!(found[0]["rows"], json!(rows), "{found:?}");
+    assert_eq!(found[0]["aligned"]["parties"].as_array().map(Vec::len), Some(3));
+    assert!(["bank", "grocer"].iter().all(|owner| all.aligned(owner).is_empty()), "who does not learn keeps nothing");
+    let refused = all.world.job(&text("level = \"receiver\"\nreceiver = \"grocer\"")).json.to_string();
+    assert!(refused.contains("refused.alignment") && refused.contains("may not learn"), "{refused}");
+    let refused = all.world.job(&text("level = \"both\"")).json.to_string();
+    assert!(refused.contains("refused.parameters") && refused.contains("one alone can learn"), "{refused}");
 }

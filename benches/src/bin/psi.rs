@@ -213,6 +213,7 @@ fn terms(level: Level, mode: Mode) -> Terms {
         disclosure: disclosure(),
         items_max: 1 << 24,
         items_min: 1,
+        announced: None,
         batch: 1 << 14,
         checkpoint: 0,
         step_base: 3,

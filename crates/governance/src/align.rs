@@ -1,7 +1,7 @@
 //! Bringing lists of keys together: what a contract allows of it, what a job says of it, and where an aligned dataset
 //! version comes from.
 
-use tacit_types::{Code, DatasetVersionId, Fault, JobId, NodeId, UnixMillis};
+use tacit_types::{Code, DatasetVersionId, Fault, Hash, JobId, NodeId, UnixMillis};
 
 use crate::contract::Contract;
 
@@ -77,6 +77,35 @@ pub struct AlignTerms {
     /// How often the same owners may bring lists together, and how these may change; not limited when absent.
     #[n(6)]
     pub repeat: Option<RepeatTerms>,
+    /// What may be searched in a cache of an owner's keys; nothing when absent.
+    #[n(7)]
+    pub lookup: Option<LookupTerms>,
+}
+
+/// What who asks may search in another owner's cache. The holder's node holds the numbers of queries for its own list, over
+/// every job of the same asker, whatever its contract, and counts them before it answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct LookupTerms {
+    /// Queries of one job at the most.
+    #[n(1)]
+    pub per_job: u64,
+    /// Queries of one asker in any `days` days.
+    #[n(2)]
+    pub queries: u64,
+    /// The days, at most [`REPEAT_DAYS_MAX`].
+    #[n(3)]
+    pub days: u32,
+    /// Days after which a cache's key is replaced, at most [`REPEAT_DAYS_MAX`].
+    #[n(4)]
+    pub epoch_days: u32,
+}
+
+impl LookupTerms {
+    fn is_sound(&self) -> bool {
+        let days = 1..=REPEAT_DAYS_MAX;
+        (1..=self.queries).contains(&self.per_job) && days.contains(&self.days) && days.contains(&self.epoch_days)
+    }
 }
 
 /// The most days over which a contract may limit repeated alignments: how long a node remembers its lists.
@@ -97,11 +126,18 @@ pub struct RepeatTerms {
     /// together is about a group and not about one person.
     #[n(3)]
     pub change_min: u64,
+    /// Distinct keys that the other owners may bring in all in those days, each attempt's counted: what somebody who changes
+    /// its own list can ask about. Not limited when absent.
+    #[n(4)]
+    pub keys: Option<u64>,
 }
 
 impl RepeatTerms {
     fn is_sound(&self) -> bool {
-        self.runs > 0 && (1..=REPEAT_DAYS_MAX).contains(&self.days) && self.change_min >= ALIGN_KEYS_MIN
+        self.runs > 0
+            && (1..=REPEAT_DAYS_MAX).contains(&self.days)
+            && self.change_min >= ALIGN_KEYS_MIN
+            && self.keys.is_none_or(|keys| keys >= ALIGN_KEYS_MIN)
     }
 }
 
@@ -114,6 +150,7 @@ impl AlignTerms {
             && self.keys_min >= ALIGN_KEYS_MIN
             && (1..=ALIGN_KEEP_DAYS_MAX).contains(&self.keep_days)
             && self.repeat.is_none_or(|r| r.is_sound())
+            && self.lookup.is_none_or(|l| l.is_sound())
     }
 }
 
@@ -130,6 +167,21 @@ pub struct AlignFacts {
     pub padded: Option<u64>,
     /// Days that what was aligned may be used.
     pub keep_days: u32,
+    /// The search in a cache, where it is one.
+    pub lookup: Option<LookupFacts>,
+}
+
+/// What a job says about the cache that it searches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LookupFacts {
+    /// Who asks.
+    pub asker: NodeId,
+    /// Queries, neither more nor fewer.
+    pub queries: u64,
+    /// Days after which the cache's key is replaced.
+    pub epoch_days: u32,
+    /// Whose lists are searched, by whom and in which form: the caches of a series follow on each other.
+    pub series: Hash,
 }
 
 /// Where an aligned dataset version comes from. Nothing in it is derived from a key.
@@ -176,6 +228,17 @@ pub(crate) fn check(terms: &Contract, asked: Option<&AlignFacts>) -> Result<(), 
     }
     if asked.keep_days > allowed.keep_days {
         return refuse(format!("kept {} days; the contract allows {}", asked.keep_days, allowed.keep_days));
+    }
+    let Some(search) = &asked.lookup else { return Ok(()) };
+    let Some(most) = &allowed.lookup else {
+        return refuse(format!("contract `{}` has no terms of searches in a cache", terms.name));
+    };
+    if search.queries > most.per_job {
+        return refuse(format!("{} queries; the contract allows {} in a job", search.queries, most.per_job));
+    }
+    if search.epoch_days > most.epoch_days {
+        let what = format!("a cache of {} days; the contract allows {}", search.epoch_days, most.epoch_days);
+        return refuse(what);
     }
     Ok(())
 }

@@ -13,15 +13,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::{Deserialize, Serialize};
 use tacit_crypto::{Secret, Statement, Transcript, agree::derive, sha256};
 use tacit_engine::WorkerJob;
-use tacit_governance::{Aligned, DatasetDescriptor, JobSpec};
+use tacit_governance::{AlignFacts, Aligned, DatasetDescriptor, JobSpec};
 use tacit_jobs::align::{Desk, KEPT_BYTES, Keep, Kept, KeyPart, STATE_LABEL, Selection, Storage, Workers};
-use tacit_types::{Code, Columns, DatasetVersionId, Fault, JobId, LocalQuery, Name, UnixMillis};
+use tacit_types::{Code, Columns, DatasetVersionId, Fault, JobId, LocalQuery, Name, NodeId, UnixMillis};
 
 use crate::config::Keys;
 use crate::datasets::{self, Kept as Registered};
 use crate::store::{DatasetRow, Store, Tx};
 
+mod expire;
+mod lookup;
 mod offered;
+
+pub(crate) use self::expire::expire;
 
 /// The folder of all this, in the node's.
 const FOLDER: &str = "align";
@@ -32,7 +36,7 @@ const MAGIC: [u8; 8] = *b"tcalign1";
 /// Bytes before the records: what it is, records, bytes of each, rows.
 const HEADER_BYTES: usize = 32;
 /// What the version of an aligned dataset is called after the one whose rows it has.
-const SUFFIX: &str = "-aligned";
+pub(crate) const SUFFIX: &str = "-aligned";
 
 /// How the rows of an aligned version are found among those of its source.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -193,11 +197,25 @@ impl Keep for Shelf {
 ///
 /// # Errors
 /// `refused.alignment` where the contract allows no further alignment yet; those of the database and of the disk.
-pub(crate) async fn desk(store: &Store, home: &Path, job: &JobId, spec: &JobSpec) -> Result<Desk, Fault> {
+pub(crate) async fn desk(
+    store: &Store,
+    home: &Path,
+    own: &NodeId,
+    job: &JobId,
+    spec: &JobSpec,
+    facts: &AlignFacts,
+) -> Result<Desk, Fault> {
     create(&folder(home))?;
     let contract = store.job(job).await?.as_ref().and_then(crate::serve::admitted_under);
-    let offered = offered::count(store, home, job, contract, spec, crate::now()).await?;
+    let contracts = store.contracts().await?;
+    let contract = contract.and_then(|id| contracts.iter().find(|c| c.id() == id)).map(|c| c.body());
+    let terms = contract.and_then(|c| c.alignment.as_ref());
+    let now = crate::now();
+    let offered = offered::count(store, home, job, terms.and_then(|a| a.repeat), spec, now).await?;
     let secret = own_key(store).await?;
+    let until = contract.map_or(UnixMillis(u64::MAX), |c| c.valid_until);
+    let search = |facts| lookup::desk(home, facts, (terms.and_then(|a| a.lookup), until), own, &secret, now);
+    let lookup = facts.lookup.as_ref().map(search).transpose()?;
     let folder = work(home, job);
     let state = fs::read(folder.join("state")).ok();
     if state.is_none() {
@@ -212,6 +230,7 @@ pub(crate) async fn desk(store: &Store, home: &Path, job: &JobId, spec: &JobSpec
         key: derive(b"tacit-align/1/node", &secret, &[&job.0]),
         state,
         offered,
+        lookup,
         keep: Box::new(Shelf::new(home, job)?),
     })
 }
@@ -245,6 +264,52 @@ pub(crate) fn put_state(home: &Path, job: &JobId, record: &[u8]) -> Result<(), F
     };
     written().map_err(|e| io(&part, &e))?;
     sync_folder(&folder)
+}
+
+/// Whether keys that a job found are there.
+pub(crate) fn found_is_there(home: &Path, job: &JobId) -> bool {
+    found(home, job).exists()
+}
+
+/// Whether lists of a job's exchange are there.
+pub(crate) fn work_is_there(home: &Path, job: &JobId) -> bool {
+    work(home, job).exists()
+}
+
+/// Whether a cache of that series is there.
+pub(crate) fn cache_is_there(home: &Path, series: &str) -> bool {
+    lookup::series(home, series).exists()
+}
+
+/// Removes keys that a job found, for good.
+///
+/// # Errors
+/// Those of the disk.
+pub(crate) fn remove_found(home: &Path, job: &JobId) -> Result<(), Fault> {
+    let path = found(home, job);
+    match fs::remove_file(&path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(io(&path, &e)),
+        _ => {}
+    }
+    sync_folder(&folder(home))
+}
+
+/// Removes the lists of a job's exchange, for good.
+///
+/// # Errors
+/// Those of the disk.
+pub(crate) fn remove_work(home: &Path, job: &JobId) -> Result<(), Fault> {
+    clear(&work(home, job))?;
+    sync_folder(&folder(home))
+}
+
+/// Removes a cache, for good.
+///
+/// # Errors
+/// Those of the disk.
+pub(crate) fn remove_cache(home: &Path, series: &str) -> Result<(), Fault> {
+    clear(&lookup::series(home, series))?;
+    sync_folder(&folder(home))
 }
 
 fn clear(folder: &Path) -> Result<(), Fault> {
@@ -358,6 +423,7 @@ async fn made(
             .fixed(&sha256(&bytes).0)
             .finish(),
         views: vec![name.to_string()],
+        terms: before.terms,
         aligned: Some(Aligned { job: *id, parties, level: params.level, base: provider.dataset, expires }),
     };
     let signed = Statement::sign(&keys.root, name.as_str(), now, None, descriptor);

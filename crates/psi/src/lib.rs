@@ -10,6 +10,7 @@ mod exchange;
 pub mod hash;
 mod items;
 pub mod keyset;
+pub mod lookup;
 mod mask;
 pub mod normalise;
 mod oprf;

@@ -43,6 +43,9 @@ pub struct RingTerms {
     pub items_max: u64,
     /// The least.
     pub items_min: u64,
+    /// Distinct keys that others have announced before the run: they may bring no other number. Each party's own matter, and
+    /// not among what all compare.
+    pub announced: BTreeMap<Seat, u64>,
     /// Points of a batch.
     pub batch: u32,
     /// Steps are numbered from round `step_base` on, upwards and past it.
@@ -165,7 +168,9 @@ async fn open(party: &mut Party, terms: &RingTerms, keys: &KeySet) -> Result<Vec
         } else if *schema != keys.schema().0 {
             let what = "the parties make their keys of different columns, or by different steps";
             return Err(Abort::Local(Fault::new(Code::JobDisagreement, what)));
-        } else if !(terms.items_min..=terms.items_max).contains(&size) {
+        } else if !(terms.items_min..=terms.items_max).contains(&size)
+            || terms.announced.get(seat).is_some_and(|n| *n != size)
+        {
             return Err(blame(Offence::BadSize));
         }
         sizes.insert(*seat, size);

@@ -372,7 +372,8 @@ pub(crate) async fn begin(
     let body = party.receive(peer, terms.step(1), 4 * OPEN_BYTES, until).await?;
     let blame = |offence| Blame::seat(peer, offence).at(terms.step(1));
     let theirs = Open::decode(&body).map_err(|_| blame(Offence::Malformed))?;
-    if !(terms.items_min..=terms.items_max).contains(&theirs.items()) {
+    let size = theirs.items();
+    if !(terms.items_min..=terms.items_max).contains(&size) || terms.announced.is_some_and(|n| n != size) {
         return Err(blame(Offence::BadSize));
     }
     let chains = match known {

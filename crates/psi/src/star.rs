@@ -8,7 +8,7 @@ use tacit_protocol::{Abort, Party};
 use tacit_types::{Code, Fault};
 
 use crate::keyset::{KeySet, REF_BYTES, RowsRef, files};
-use crate::outcome::{Alignment, Outcome};
+use crate::outcome::{Alignment, Outcome, TakeRows};
 use crate::run::intersect;
 use crate::session::Host;
 use crate::sort::sort;
@@ -18,13 +18,18 @@ use crate::terms::{Level, Terms};
 /// The file of the hub's result, after those of its runs.
 const COMMON: u32 = 12;
 
-/// Keys that the hub and all others have, each with the hub's rows, in order of the keys' hashes.
+/// Keys that the hub and all others have, or that were found in a cache, each with the hub's rows, in order of the keys' hashes.
 pub struct Common {
     keys: KeySet,
     matched: Log,
 }
 
 impl Common {
+    /// Of keys, those whose rows are listed.
+    pub(crate) fn of(keys: &KeySet, matched: Log) -> Self {
+        Self { keys: keys.clone(), matched }
+    }
+
     /// Keys.
     pub fn len(&self) -> u64 {
         self.matched.count
@@ -35,18 +40,15 @@ impl Common {
         self.len() == 0
     }
 
-    /// Goes through the rows of each key.
+    /// Goes through the rows of each key, with the storage at hand.
     ///
     /// # Errors
     /// Those of the storage and of `take`.
-    pub fn each(
-        &self,
-        storage: &mut dyn Storage,
-        take: &mut dyn FnMut(Vec<u64>) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+    pub fn each(&self, storage: &mut dyn Storage, take: &mut TakeRows<'_>) -> Result<(), Fault> {
         let mut reader = Reader::new(&self.matched);
         while let Some(rows) = reader.next(storage)?.and_then(RowsRef::of) {
-            take(self.keys.rows(storage, rows)?)?;
+            let rows = self.keys.rows(storage, rows)?;
+            take(storage, rows)?;
         }
         Ok(())
     }
@@ -130,5 +132,5 @@ fn common(keys: &KeySet, host: &mut Host<'_>, found: &[Alignment]) -> Result<Com
         held = (record, times);
     }
     sorted.remove(host.storage)?;
-    Ok(Common { keys: keys.clone(), matched: writer.finish(host.storage)? })
+    Ok(Common::of(keys, writer.finish(host.storage)?))
 }

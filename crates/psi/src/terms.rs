@@ -60,6 +60,9 @@ pub struct Terms {
     pub items_max: u64,
     /// Distinct keys that either party must bring: with few keys a party would ask about single ones.
     pub items_min: u64,
+    /// Distinct keys that the peer has announced before the run, where it has: it may bring no other number. Each party's
+    /// own matter, and not among what both compare.
+    pub announced: Option<u64>,
     /// Points of a batch.
     pub batch: u32,
     /// Batches between two records of the state, 0 for none.

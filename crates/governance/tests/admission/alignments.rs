@@ -3,7 +3,7 @@
 use super::*;
 
 /// A job that aligns, under a contract that allows it.
-fn aligning() -> Case {
+pub fn aligning() -> Case {
     let mut case = Case::new().contract(|c| {
         c.alignment = Some(AlignTerms {
             levels: vec![AlignLevel::Spine, AlignLevel::Receiver],
@@ -11,7 +11,8 @@ fn aligning() -> Case {
             keys_min: 100,
             padded: true,
             keep_days: 30,
-            repeat: Some(RepeatTerms { runs: 1, days: 1, change_min: ALIGN_KEYS_MIN }),
+            repeat: Some(RepeatTerms { runs: 1, days: 1, change_min: ALIGN_KEYS_MIN, keys: Some(1 << 20) }),
+            lookup: Some(LookupTerms { per_job: 1000, queries: 2000, days: 7, epoch_days: 30 }),
         });
     });
     case.align = Some(AlignFacts {
@@ -20,8 +21,37 @@ fn aligning() -> Case {
         keys_min: 100,
         padded: Some(1024),
         keep_days: 30,
+        lookup: None,
     });
     case
+}
+
+#[test]
+fn a_search_is_one_that_the_contract_allows() {
+    let facts = LookupFacts { asker: key(2).id(), queries: 1000, epoch_days: 30, series: Hash([1; 32]) };
+    let decide = |facts: LookupFacts, terms: fn(&mut AlignTerms)| {
+        let mut case = aligning().contract(|c| c.alignment.as_mut().into_iter().for_each(terms));
+        case.align.as_mut().into_iter().for_each(|a| a.lookup = Some(facts));
+        case.decide().err().map(|f| f.code)
+    };
+    assert_eq!(decide(facts, |_| ()), None);
+    let refused = Some(Code::RefusedAlignment);
+    assert_eq!(decide(LookupFacts { queries: 1001, ..facts }, |_| ()), refused, "one past it");
+    assert_eq!(decide(LookupFacts { epoch_days: 31, ..facts }, |_| ()), refused, "one past it");
+    assert_eq!(decide(facts, |a| a.lookup = None), refused);
+    for faulty in [
+        (|l| l.per_job = 0) as fn(&mut LookupTerms),
+        |l| l.per_job = 2001,
+        |l| l.days = 0,
+        |l| l.days = REPEAT_DAYS_MAX + 1,
+        |l| l.epoch_days = 0,
+        |l| l.epoch_days = REPEAT_DAYS_MAX + 1,
+    ] {
+        let _ = aligning().contract(|c| {
+            c.alignment.as_mut().and_then(|a| a.lookup.as_mut()).into_iter().for_each(faulty);
+            assert_eq!(c.faults().len(), 1, "terms that allow nothing, or more than they say");
+        });
+    }
 }
 
 #[test]
@@ -56,6 +86,7 @@ fn an_alignment_is_one_that_the_contract_allows() {
         |a| a.repeat = a.repeat.map(|r| RepeatTerms { days: 0, ..r }),
         |a| a.repeat = a.repeat.map(|r| RepeatTerms { days: REPEAT_DAYS_MAX + 1, ..r }),
         |a| a.repeat = a.repeat.map(|r| RepeatTerms { change_min: ALIGN_KEYS_MIN - 1, ..r }),
+        |a| a.repeat = a.repeat.map(|r| RepeatTerms { keys: Some(ALIGN_KEYS_MIN - 1), ..r }),
     ] {
         let case = aligning().contract(|c| c.alignment.as_mut().into_iter().for_each(faulty));
         assert_eq!(case.decide().unwrap_err().code, Code::RefusedContractIncomplete);

@@ -7,7 +7,7 @@ use tacit_protocol::{Abort, Audience, Concealed, Disclosure, Party};
 use tacit_psi::{Host, RingTerms, ring};
 use tacit_types::{Code, Fault, Hash, Lang, LocalQuery, NodeId, Seat};
 
-use super::joint::{BATCH, EXCHANGE_ROUND, PATIENCE, all_offered, hand, result, seat_of, sizes};
+use super::joint::{BATCH, EXCHANGE_ROUND, PATIENCE, all_offered, hand, result, seat_of, sizes, sum};
 use super::list::{List, ListFold};
 use super::params::{self, AlignParams, MATCH_OWNERS_MAX};
 use super::{Desk, aligns, alone, facts, local_query, no_desk, own_columns, signed};
@@ -42,9 +42,11 @@ impl Kind for MatchCount {
 
     fn draft(&self, written: serde_json::Value, draft: &Draft) -> Result<Vec<u8>, Fault> {
         let mut written = params::read(written)?;
-        let stray = written.level.is_some() || written.receiver.is_some() || written.keep_days.is_some();
+        let stray =
+            written.level.is_some() || written.receiver.is_some() || written.keep_days.is_some() || written.searches();
         if stray || written.mode.is_some() {
-            let what = "level, receiver, mode, keep_days: of align/v1; a count has a `collector`";
+            let what = "level, receiver, mode, keep_days: of align/v1, and asker, queries, epoch_days: of lookup/v1; a count has a \
+                        `collector`";
             return Err(Fault::new(Code::RefusedParameters, what));
         }
         // One of the owners has to collect; the first where nobody is named.
@@ -100,7 +102,7 @@ impl Plan for CountPlan {
 
     fn fold_at(&self, owner: &NodeId, _: Material, desk: Desk) -> Result<Box<dyn Fold>, Fault> {
         let columns = own_columns(&self.params, owner)?;
-        Ok(Box::new(ListFold::new(self.params.clone(), columns, desk, around)?))
+        Ok(Box::new(ListFold::new(self.params.clone(), columns, desk, Box::new(around))?))
     }
 
     fn estimate(&self, parties: usize) -> Estimate {
@@ -163,7 +165,9 @@ async fn count(
     let collector = collector.or(seats.first().copied()).unwrap_or(context.aggregator);
     let (keys, _) = list.keys(&params)?;
     party.reveal(&sizes(owners), owners as u64, Concealed::new(()))?;
-    let offered = all_offered(&mut party, &context, &params, keys.len()).await?;
+    let lists = all_offered(&mut party, &context, &params, keys.len()).await?;
+    let offered = sum(&lists);
+    list.others(offered - keys.len())?; // proof: the sum has the own list in it.
     let terms = RingTerms {
         seats,
         collector,
@@ -171,6 +175,8 @@ async fn count(
         disclosure: opening(owners),
         items_max: params.keys_max(),
         items_min: params.size.unwrap_or(params.keys_min),
+        // What was counted against a contract's limit is what may come.
+        announced: lists.iter().enumerate().map(|(seat, keys)| (Seat(seat as u16), *keys)).collect(),
         batch: BATCH,
         step_base: EXCHANGE_ROUND,
         step_ms: PATIENCE * context.step_ms,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tacit_crypto::Secret;
 use tacit_psi::{Storage, Workers};
-use tacit_types::{Fault, Hash, JobId};
+use tacit_types::{Fault, Hash, JobId, UnixMillis};
 
 /// Bytes by which a kept key is known: the beginning of its hash.
 pub const KEPT_BYTES: usize = 16;
@@ -52,6 +52,33 @@ pub trait Offered: Send {
     /// # Errors
     /// `refused.alignment` for a list that differs too little from an earlier one.
     fn done(&mut self, form: Hash) -> Result<(), Fault>;
+
+    /// Counts the distinct keys that the others of this attempt bring, durable when this returns.
+    ///
+    /// # Errors
+    /// `refused.alignment` for more than the contract allows in its days; what keeps them from being counted.
+    fn others(&mut self, keys: u64) -> Result<(), Fault>;
+}
+
+/// What a holder's node counts of the queries that it answers, over all jobs of who asks.
+pub trait Spend: Send {
+    /// Counts queries, durable when this returns: whatever becomes of the attempt, they are used.
+    ///
+    /// # Errors
+    /// `refused.alignment` for more than the contract allows in its days; what keeps them from being counted.
+    fn spend(&mut self, queries: u64) -> Result<(), Fault>;
+}
+
+/// What a node lends to a search in a cache.
+pub struct LookupDesk {
+    /// Caches of the series, which outlive jobs.
+    pub shelf: Box<dyn Storage>,
+    /// A key of this node for the series.
+    pub key: Secret<[u8; 32]>,
+    /// The time.
+    pub now: UnixMillis,
+    /// What is counted, at the holder.
+    pub spend: Option<Box<dyn Spend>>,
 }
 
 /// What a node lends.
@@ -70,6 +97,8 @@ pub struct Desk {
     pub state: Option<Vec<u8>>,
     /// What is remembered of the list, where the contract wants that.
     pub offered: Option<Box<dyn Offered>>,
+    /// Where it searches a cache.
+    pub lookup: Option<LookupDesk>,
     /// What is found.
     pub keep: Box<dyn Keep>,
 }

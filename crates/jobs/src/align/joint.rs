@@ -1,9 +1,9 @@
-//! The joint half of two owners: their lists are brought together, each keeps what it may learn, and the recipient hears
-//! that it was done.
+//! The joint half of an alignment: the owners' lists are brought together, each keeps what it may learn, and the recipient
+//! hears that it was done.
 
 use tacit_governance::AlignLevel;
 use tacit_protocol::{Abort, Audience, Blame, Concealed, Disclosure, Offence, Party};
-use tacit_psi::{Host, Level, Mode, Outcome, Resume, Terms, intersect};
+use tacit_psi::{Common, Host, Level, Mode, Outcome, Resume, Storage, Terms, intersect, star};
 use tacit_secagg::{Collection, Vector};
 use tacit_types::{Code, Fault, Hash, NodeId, Seat, Step, Unit};
 
@@ -28,7 +28,11 @@ pub(super) const EXCHANGE_ROUND: u16 = session::ALIGN_ROUND + 1;
 /// What the level opens to the nodes. It counts the most that the parameters allow.
 pub(super) fn opening(params: &AlignParams) -> Disclosure {
     let max = params.keys_max();
+    let others = params.owners.len().saturating_sub(1) as u64;
     let (what, cells_max) = match params.level {
+        AlignLevel::Receiver if others > 1 => {
+            ("which of its keys each other owner has, to the receiver", others.saturating_mul(max))
+        }
         AlignLevel::Receiver => ("matched keys, to the receiver", max),
         AlignLevel::Both => ("matched keys, to both", max),
         AlignLevel::Spine => ("ids of the union, and how many match", 2 * max),
@@ -58,7 +62,7 @@ pub(super) fn seat_of(context: &JointContext, owner: &NodeId) -> Result<Seat, Ab
 /// The joint half of `align/v1`.
 pub(super) struct AlignJoint(pub Result<(AlignParams, List), Fault>);
 
-pub(super) fn two(list: Result<(AlignParams, List), Fault>) -> Box<dyn JointHalf> {
+pub(super) fn half(list: Result<(AlignParams, List), Fault>) -> Box<dyn JointHalf> {
     Box::new(AlignJoint(list))
 }
 
@@ -71,16 +75,18 @@ impl JointHalf for AlignJoint {
     }
 }
 
-/// The terms of the exchange, the same at both parties.
-fn terms(params: &AlignParams, context: &JointContext, run: Hash) -> Result<Terms, Abort> {
+/// The terms of the exchanges, the same at all parties: one between two owners, or the receiver's with each other owner,
+/// one after the other.
+fn terms(params: &AlignParams, context: &JointContext, list: &List) -> Result<Vec<Terms>, Abort> {
     let seats: Vec<Seat> = params.owners.iter().map(|o| seat_of(context, &o.owner)).collect::<Result<_, _>>()?;
     let learner = params.learner.map(|l| seat_of(context, &l)).transpose()?;
-    let receiver = learner.or(seats.first().copied());
-    let sender = seats.iter().copied().find(|s| Some(*s) != receiver);
-    let (Some(receiver), Some(sender)) = (receiver, sender) else {
-        return Err(Abort::Local(Fault::new(Code::RefusedParties, "an alignment has two owners")));
+    let Some(receiver) = learner.or(seats.first().copied()) else {
+        return Err(Abort::Local(Fault::new(Code::RefusedParties, "an alignment has owners")));
     };
-    Ok(Terms {
+    let senders = seats.iter().copied().filter(|s| *s != receiver);
+    let run = list.context("tacit-align/1/context");
+    let many = seats.len() > 2;
+    let terms = senders.enumerate().map(|(turn, sender)| Terms {
         level: match params.level {
             AlignLevel::Receiver => Level::Receiver,
             AlignLevel::Both => Level::Both,
@@ -91,18 +97,27 @@ fn terms(params: &AlignParams, context: &JointContext, run: Hash) -> Result<Term
             AlignMode::DoubleMask => Mode::DoubleMask,
             AlignMode::Oprf => Mode::Oprf,
         },
-        context: run,
+        context: if many { list.context_of("tacit-align/1/star", turn as u64) } else { run },
         receiver,
         sender,
         disclosure: opening(params),
         items_max: params.keys_max(),
         items_min: params.size.unwrap_or(params.keys_min),
+        announced: None,
         batch: BATCH,
         checkpoint: CHECKPOINT,
-        step_base: EXCHANGE_ROUND,
-        begin_ms: PATIENCE * context.step_ms,
+        step_base: EXCHANGE_ROUND + turn as u16, // proof: fewer turns than the owners of one job.
+        begin_ms: patience(params, context, turn as u64),
         step_ms: PATIENCE * context.step_ms,
-    })
+    });
+    Ok(terms.collect())
+}
+
+/// How long a party waits for an exchange with the receiver to begin that has so many before it. Between its messages an
+/// exchange is held to far less, and the attempt as a whole to what the operator has signed.
+fn patience(params: &AlignParams, context: &JointContext, before: u64) -> u64 {
+    let batches = params.keys_max().div_ceil(u64::from(BATCH));
+    (1 + before * (1 + batches / 64)).saturating_mul(PATIENCE * context.step_ms)
 }
 
 async fn align(
@@ -112,11 +127,19 @@ async fn align(
     context: JointContext,
 ) -> Result<JointOutput, Abort> {
     session::agree(&mut party, &context.session, context.step_ms).await?;
-    let terms = terms(&params, &context, list.context("tacit-align/1/context"))?;
+    let mut terms = terms(&params, &context, &list)?;
     let (keys, _) = list.keys(&params)?;
-    let cells = if params.level == AlignLevel::Both { 4 } else { 2 };
-    party.reveal(&sizes(2), cells, Concealed::new(()))?;
-    let offered = all_offered(&mut party, &context, &params, keys.len()).await?;
+    let owners = params.owners.len();
+    let cells = if params.level == AlignLevel::Both { 4 } else { owners as u64 };
+    party.reveal(&sizes(owners), cells, Concealed::new(()))?;
+    let lists = all_offered(&mut party, &context, &params, keys.len()).await?;
+    let offered = sum(&lists);
+    list.others(offered - keys.len())?; // proof: the sum has the own list in it.
+    // What was counted against a contract's limit is what may come.
+    for run in &mut terms {
+        let peer = if party.seat() == run.receiver { run.sender } else { run.receiver };
+        run.announced = lists.get(peer.index()).copied();
+    }
     let rows = list.rows();
     let desk = &mut list.desk;
     let mut host = Host {
@@ -126,21 +149,34 @@ async fn align(
         run: 0,
         resume: Some(Resume { key: &desk.key, state: desk.state.as_deref() }),
     };
-    let outcome = intersect(&mut party, &terms, &keys, &mut host).await?;
+    let found = match &terms[..] {
+        [one] => Found::Two(intersect(&mut party, one, &keys, &mut host).await?),
+        many => Found::All(star(&mut party, many, &keys, &mut host).await?),
+    };
+    if terms.len() > 1 {
+        settle(&mut party, &context, &params, &terms, &lists).await?;
+    }
     let mut kept = Kept { records: 0, width: KEPT_BYTES, rows: 0 };
     let mut matched = 0;
-    match &outcome {
-        Outcome::Set(set) => {
+    let keep = &mut desk.keep;
+    let mut put = |storage: &mut dyn Storage, at: Vec<u64>| {
+        let Some(first) = at.first() else { return Ok(()) };
+        let key = List::key_of(&rows, storage, *first)?;
+        kept.records += 1;
+        kept.rows += at.len() as u64;
+        keep.put(&key[..KEPT_BYTES]) // proof: a hash is longer.
+    };
+    let learns = match &found {
+        Found::Two(Outcome::Set(set)) => {
             matched = if params.level == AlignLevel::Both { set.matches() } else { 0 };
-            set.matched(desk.storage.as_mut(), &mut |storage, at| {
-                let Some(first) = at.first() else { return Ok(()) };
-                let key = List::key_of(&rows, storage, *first)?;
-                kept.records += 1;
-                kept.rows += at.len() as u64;
-                desk.keep.put(&key[..KEPT_BYTES]) // proof: a hash is longer.
-            })?;
+            set.matched(desk.storage.as_mut(), &mut put)?;
+            true
         }
-        Outcome::Spine(spine) => {
+        Found::All(Some(common)) => {
+            common.each(desk.storage.as_mut(), &mut put)?;
+            true
+        }
+        Found::Two(Outcome::Spine(spine)) => {
             matched = spine.matches();
             kept.width = 2 * KEPT_BYTES;
             spine.each_with(desk.storage.as_mut(), &mut |storage, uid, at| {
@@ -149,40 +185,76 @@ async fn align(
                 let key = first.map_or(Ok([0; 32]), |row| List::key_of(&rows, storage, *row))?;
                 kept.records += 1;
                 kept.rows += if first.is_some() { at.len() as u64 } else { 0 };
-                desk.keep.put(&[&uid, &key[..KEPT_BYTES]].concat()) // proof: as above.
+                keep.put(&[&uid, &key[..KEPT_BYTES]].concat()) // proof: as above.
             })?;
+            true
         }
-        Outcome::Cardinality(_) | Outcome::Nothing => {}
-    }
+        Found::Two(Outcome::Cardinality(_) | Outcome::Nothing) | Found::All(None) => false,
+    };
     // Before this party votes: once it has, the job may succeed without it. What a job finds that does not is removed.
-    if matches!(outcome, Outcome::Set(_) | Outcome::Spine(_)) {
+    if learns {
         list.desk.keep.done(kept)?;
     }
     let query = list.context("tacit-align/1/done");
     hand(&mut party, &context, result(1), query, vec![1], (offered, matched)).await
 }
 
-/// How many keys all parties offer together: what the job is metered by, the same number at every party. Each party learns
-/// each size in the exchange as well; whoever sees the receipt learns the sum alone.
+/// What the exchanges of a job have found.
+enum Found {
+    /// Of two owners.
+    Two(Outcome),
+    /// Of more: what all have, at the receiver.
+    All(Option<Common>),
+}
+
+/// Of three and more owners, who are done one after the other: all wait for the last, and book what the receiver has learnt
+/// of the others too, because every party attests the same openings.
+async fn settle(
+    party: &mut Party,
+    context: &JointContext,
+    params: &AlignParams,
+    runs: &[Terms],
+    lists: &[u64],
+) -> Result<(), Abort> {
+    let done = Step::new(EXCHANGE_ROUND + runs.len() as u16, 1); // proof: fewer runs than the owners of one job.
+    party.progress(done);
+    let until = party.now().plus(patience(params, context, runs.len() as u64));
+    party.exchange(done, &[], 0, until).await?.all(done)?;
+    let size = |seat: Seat| lists.get(seat.index()).copied().unwrap_or(0);
+    let me = party.seat();
+    let others = runs.iter().filter(|run| ![run.receiver, run.sender].contains(&me));
+    let cells = others.map(|run| size(run.receiver).min(size(run.sender))).sum();
+    party.reveal(&opening(params), cells, Concealed::new(()))
+}
+
+/// How many keys all parties offer together: what the job is metered by, the same number at every party.
+pub(super) fn sum(lists: &[u64]) -> u64 {
+    lists.iter().fold(0, |sum, list| sum.saturating_add(*list))
+}
+
+/// How many keys each party offers, by seat. Each party learns each size in the exchange as well; whoever sees the receipt
+/// learns the sum alone.
 pub(super) async fn all_offered(
     party: &mut Party,
     context: &JointContext,
     params: &AlignParams,
     own: u64,
-) -> Result<u64, Abort> {
+) -> Result<Vec<u64>, Abort> {
     let until = party.now().plus(PATIENCE * context.step_ms);
     let said = party.exchange(SIZES, &own.to_be_bytes(), 8, until).await?.all(SIZES)?;
     let least = params.size.unwrap_or(params.keys_min);
-    let mut sum = own;
+    let mut sizes = vec![own; party.seating().len()];
     for (seat, body) in said {
         let blame = |offence| Blame::seat(seat, offence).at(SIZES);
         let size = u64::from_be_bytes(body.try_into().map_err(|_| blame(Offence::Malformed))?);
         if !(least..=params.keys_max()).contains(&size) {
             return Err(blame(Offence::BadSize));
         }
-        sum = sum.saturating_add(size);
+        if let Some(place) = sizes.get_mut(seat.index()) {
+            *place = size;
+        }
     }
-    Ok(sum)
+    Ok(sizes)
 }
 
 /// Sums the cells of all seats for the recipient, and meters what was offered and what both have learnt.

@@ -29,7 +29,7 @@ pub(super) struct ListFold {
 }
 
 /// The joint half that follows.
-pub(super) type Then = fn(Result<(AlignParams, List), Fault>) -> Box<dyn JointHalf>;
+pub(super) type Then = Box<dyn FnOnce(Result<(AlignParams, List), Fault>) -> Box<dyn JointHalf> + Send>;
 
 /// What the local half gives.
 pub(super) struct List {
@@ -50,11 +50,6 @@ impl ListFold {
             batch.get(name).cloned().ok_or_else(|| Fault::new(Code::DataColumnUnknown, format!("`{name}`")))
         };
         Ok(Columns { rows: batch.rows, columns: self.columns.iter().map(column).collect::<Result<_, _>>()? })
-    }
-
-    fn list(mut self) -> Result<(AlignParams, List), Fault> {
-        let rows = self.rows.finish(self.desk.storage.as_mut())?;
-        Ok((self.params, List { desk: self.desk, schema: self.schema, rows }))
     }
 }
 
@@ -80,8 +75,9 @@ impl Fold for ListFold {
     }
 
     fn finish(self: Box<Self>) -> Box<dyn JointHalf> {
-        let then = self.then;
-        then(self.list())
+        let Self { params, schema, mut desk, rows, then, .. } = *self;
+        let rows = rows.finish(desk.storage.as_mut());
+        then(rows.map(|rows| (params, List { desk, schema, rows })))
     }
 }
 
@@ -92,21 +88,25 @@ impl List {
     /// `refused.cohort` for fewer than the job wants; `refused.alignment` for a list that may not follow on an earlier one;
     /// those of the storage.
     pub fn keys(&mut self, params: &AlignParams) -> Result<(KeySet, u64), Fault> {
+        self.keys_of(params.keys_min, params.keys_max(), params.size)
+    }
+
+    /// As [`List::keys`], with at least and at most so many, padded to `size` where it is given.
+    ///
+    /// # Errors
+    /// Those of [`List::keys`].
+    pub fn keys_of(&mut self, least: u64, most: u64, size: Option<u64>) -> Result<(KeySet, u64), Fault> {
         let own = self.build(&[])?;
         let distinct = own.len();
-        if distinct < params.keys_min || distinct > params.keys_max() {
-            let what = format!(
-                "this list has fewer than {} distinct keys, or more than {}",
-                params.keys_min,
-                params.keys_max()
-            );
+        if distinct < least || distinct > most {
+            let what = format!("this list has fewer than {least} distinct keys, or more than {most}");
             return Err(Fault::new(Code::RefusedCohort, what));
         }
         if let Some(offered) = self.desk.offered.as_mut() {
             own.each(self.desk.storage.as_mut(), &mut |key| offered.put(key))?;
             offered.done(self.schema.digest())?;
         }
-        let missing = params.size.map_or(0, |size| size - distinct); // proof: at most `keys_max`, which is the size.
+        let missing = size.map_or(0, |size| size.saturating_sub(distinct));
         if missing == 0 {
             return Ok((own, distinct));
         }
@@ -134,9 +134,22 @@ impl List {
         builder.finish(storage)
     }
 
+    /// Counts what the others bring, where the contract limits it: before any key of this list has left in any form.
+    ///
+    /// # Errors
+    /// Those of [`super::Offered::others`].
+    pub fn others(&mut self, keys: u64) -> Result<(), Fault> {
+        self.desk.offered.as_mut().map_or(Ok(()), |offered| offered.others(keys))
+    }
+
     /// What the exchange of this job is for: the same at both parties and in every attempt.
     pub fn context(&self, label: &'static str) -> Hash {
         tacit_crypto::Transcript::new(label).fixed(&self.desk.job.0).finish()
+    }
+
+    /// As [`List::context`], of one exchange of several.
+    pub fn context_of(&self, label: &'static str, number: u64) -> Hash {
+        tacit_crypto::Transcript::new(label).fixed(&self.desk.job.0).u64(number).finish()
     }
 
     /// The key of a row.
@@ -149,5 +162,65 @@ impl List {
     /// The rows' keys.
     pub fn rows(&self) -> Log {
         self.rows.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tacit_crypto::Secret;
+    use tacit_psi::{InMemory, Inline};
+    use tacit_types::JobId;
+
+    use super::super::desk::{Keep, Kept};
+    use super::super::params::KeyPart;
+    use super::*;
+
+    struct Nowhere;
+
+    impl Keep for Nowhere {
+        fn put(&mut self, _: &[u8]) -> Result<(), Fault> {
+            Ok(())
+        }
+
+        fn done(&mut self, _: Kept) -> Result<(), Fault> {
+            Ok(())
+        }
+    }
+
+    fn list(keys: u64) -> List {
+        let schema = params::schema(&[KeyPart { name: "id".into(), steps: vec![] }]).unwrap();
+        let mut desk = Desk {
+            job: JobId([1; 32]),
+            storage: Box::new(InMemory::default()),
+            workers: Arc::new(Inline),
+            memory: 1 << 20,
+            key: Secret::new([2; 32]),
+            state: None,
+            offered: None,
+            lookup: None,
+            keep: Box::new(Nowhere),
+        };
+        let mut rows = Writer::new(ROWS_FILE, ROW_BYTES);
+        // Each key twice, and a row without one.
+        for n in (0..2 * keys).map(|n| n / 2) {
+            let key = schema.key([Some(n.to_string().as_str())]).unwrap();
+            rows.push(desk.storage.as_mut(), &[&[1], &key]).unwrap();
+        }
+        rows.push(desk.storage.as_mut(), &[&[0], &[0; 32]]).unwrap();
+        let rows = rows.finish(desk.storage.as_mut()).unwrap();
+        List { desk, schema, rows }
+    }
+
+    #[test]
+    fn a_list_of_one_key_too_few_or_too_many_is_refused() {
+        let of = |keys: u64| list(keys).keys_of(5, 9, None).map(|(set, own)| (set.len(), own)).map_err(|f| f.code);
+        assert_eq!([of(4), of(10)], [Err(Code::RefusedCohort); 2]);
+        assert_eq!([of(5), of(9)], [Ok((5, 5)), Ok((9, 9))]);
+        // Padding makes no list of too few.
+        let padded =
+            |keys: u64| list(keys).keys_of(5, 9, Some(9)).map(|(set, own)| (set.len(), own)).map_err(|f| f.code);
+        assert_eq!([padded(4), padded(5)], [Err(Code::RefusedCohort), Ok((9, 5))]);
     }
 }

@@ -1,10 +1,12 @@
-//! Bringing lists of keys together: `align/v1`, by which two owners find the rows that they have in
-//! common, and `match-count/v1`, by which several learn how many keys all have.
+//! Bringing lists of keys together: `align/v1`, by which owners find the rows that they have in common, and
+//! `match-count/v1`, by which several learn how many keys all have, and `lookup/v1`, by which one finds few keys among very
+//! many of another.
 
 mod count;
 pub mod desk;
 mod joint;
 mod list;
+mod lookup;
 pub mod params;
 mod select;
 
@@ -14,10 +16,13 @@ use tacit_protocol::Disclosure;
 use tacit_types::{Code, Fault, Lang, LocalQuery, NodeId};
 
 pub use self::count::MatchCount;
-pub use self::desk::{Desk, KEPT_BYTES, Keep, Kept, Offered};
+pub use self::desk::{Desk, KEPT_BYTES, Keep, Kept, LookupDesk, Offered, Spend};
+pub use self::lookup::{LOOKUP_KEYS_MAX, Lookup, LookupParams};
+use self::params::MATCH_OWNERS_MAX;
 pub use self::params::{AlignParams, KeyPart, OwnerKey};
 pub use self::select::Selection;
 use crate::kind::{ColumnKinds, Draft, Estimate, Fold, Kind, Material, Opened, OpenedVector, Parts, Plan, Table};
+pub use tacit_psi::lookup::newest_epoch;
 pub use tacit_psi::session::STATE_LABEL;
 pub use tacit_psi::{InMemory, Inline, Storage, Workers};
 
@@ -41,8 +46,8 @@ impl Kind for Align {
 
     fn title(&self, lang: Lang) -> &'static str {
         match lang {
-            Lang::En => "the rows that two owners have in common, kept at each",
-            Lang::Zh => "两方共有的行，分别留存于各方",
+            Lang::En => "the rows that owners have in common, kept at each that may know them",
+            Lang::Zh => "各方共有的行，分别留存于可获知的各方",
         }
     }
 
@@ -62,14 +67,25 @@ impl Kind for Align {
         if level == AlignLevel::Count || written.collector.is_some() || written.count_min.is_some() {
             return wrong("a number of keys is counted by match-count/v1");
         }
+        if written.searches() {
+            return wrong("asker, queries, epoch_days: of lookup/v1");
+        }
         Ok(cbor::encode(&written.params(level, draft)?))
     }
 
     fn plan(&self, params: &[u8], parts: &Parts<'_>) -> Result<Box<dyn Plan>, Fault> {
         let params = signed(self, params)?;
         params.check(parts)?;
-        if params.level == AlignLevel::Count || params.owners.len() != 2 {
-            return Err(Fault::new(Code::RefusedParameters, "two owners, who learn of keys or of ids"));
+        let owners = params.owners.len();
+        if params.level == AlignLevel::Count || !(2..=MATCH_OWNERS_MAX).contains(&owners) {
+            let what = format!("2 to {MATCH_OWNERS_MAX} owners, who learn of keys or of ids");
+            return Err(Fault::new(Code::RefusedParameters, what));
+        }
+        // With each other owner the receiver finds what both have; a level at which more than one party learns would open
+        // pairs to those who are in neither, and ids of pairs do not make ids of all.
+        if owners > 2 && params.level != AlignLevel::Receiver {
+            let what = "level: of three and more owners one alone can learn, `receiver`";
+            return Err(Fault::new(Code::RefusedParameters, what));
         }
         Ok(Box::new(AlignPlan { params }))
     }
@@ -89,6 +105,7 @@ fn facts(params: &AlignParams, owner: &NodeId) -> JobFacts {
         rows_max: params.size,
         score: None,
         checked: None,
+        privacy: None,
     }
 }
 
@@ -99,6 +116,7 @@ fn aligns(params: &AlignParams) -> AlignFacts {
         keys_min: params.keys_min,
         padded: params.size,
         keep_days: params.keep_days,
+        lookup: None,
     }
 }
 
@@ -125,7 +143,7 @@ impl Plan for AlignPlan {
     }
 
     fn disclosures(&self) -> Vec<Disclosure> {
-        vec![joint::sizes(2), joint::opening(&self.params), joint::result(1)]
+        vec![joint::sizes(self.params.owners.len()), joint::opening(&self.params), joint::result(1)]
     }
 
     fn local_query(&self, owner: &NodeId, view: &str) -> LocalQuery {
@@ -138,7 +156,7 @@ impl Plan for AlignPlan {
 
     fn fold_at(&self, owner: &NodeId, _: Material, desk: Desk) -> Result<Box<dyn Fold>, Fault> {
         let columns = own_columns(&self.params, owner)?;
-        Ok(Box::new(list::ListFold::new(self.params.clone(), columns, desk, joint::two)?))
+        Ok(Box::new(list::ListFold::new(self.params.clone(), columns, desk, Box::new(joint::half))?))
     }
 
     fn kept(&self) -> Option<&AlignParams> {
@@ -150,17 +168,20 @@ impl Plan for AlignPlan {
         let keys = self.params.size.unwrap_or(self.params.keys_min);
         let bytes = if self.params.level == AlignLevel::Spine { 150 } else { 84 };
         let batches = keys.div_ceil(u64::from(joint::BATCH));
-        Estimate { cells: keys, bytes_up: keys * bytes + 1024, rounds: 12 + 2 * batches }
+        // The receiver does so with each other owner.
+        let runs = self.params.owners.len().saturating_sub(1) as u64;
+        Estimate { cells: keys, bytes_up: runs * (keys * bytes + 1024), rounds: runs * (12 + 2 * batches) }
     }
 
     fn open(&self, package: &[u8], open: &dyn Fn(&[u8]) -> Result<OpenedVector, Fault>) -> Result<Opened, Fault> {
         let opened = open(package)?;
-        if opened.cells[..] != [2] || opened.survivors != 2 {
+        let owners = self.params.owners.len();
+        if opened.cells[..] != [owners as u128] || opened.survivors != owners {
             return Err(Fault::new(Code::ReceiptInvalid, "the opened result is none of an alignment"));
         }
         let level = self.params.level.word();
-        let json = serde_json::json!({"parties": 2, "level": level, "aligned": true});
-        let rows = vec![vec![level.to_owned(), "each owner has its part".to_owned()]];
+        let json = serde_json::json!({"parties": owners, "level": level, "aligned": true});
+        let rows = vec![vec![level.to_owned(), "who may know has its part".to_owned()]];
         let table = Table { title: "alignment".into(), head: vec!["level".into(), "result".into()], rows };
         Ok(Opened { json, tables: vec![table] })
     }

@@ -199,6 +199,12 @@ pub(super) struct Written {
     pub receiver: Option<String>,
     /// Who counts.
     pub collector: Option<String>,
+    /// Who asks a cache.
+    pub asker: Option<String>,
+    /// How often.
+    pub queries: Option<u64>,
+    /// Days after which the cache's key is replaced.
+    pub epoch_days: Option<u32>,
     /// By agreed name, the steps.
     pub key: BTreeMap<String, Vec<String>>,
     /// By owner and agreed name, the owner's column; of the same name when absent.
@@ -215,12 +221,17 @@ pub(super) fn read(written: serde_json::Value) -> Result<Written, Fault> {
 }
 
 impl Written {
+    /// Whether anything is written that is of a search in a cache.
+    pub fn searches(&self) -> bool {
+        self.asker.is_some() || self.queries.is_some() || self.epoch_days.is_some()
+    }
+
     /// The signed form.
     ///
     /// # Errors
     /// `refused.parameters` naming the field; `data.column_unknown`, `data.column_type`.
     pub fn params(&self, level: AlignLevel, draft: &Draft) -> Result<AlignParams, Fault> {
-        let learner = self.receiver.as_ref().or(self.collector.as_ref());
+        let learner = self.receiver.as_ref().or(self.collector.as_ref()).or(self.asker.as_ref());
         let learner = match learner.map(|name| (name, draft.providers.iter().find(|p| p.name == *name))) {
             None => None,
             Some((_, Some(provider))) => Some(provider.owner),
@@ -271,7 +282,7 @@ impl Written {
             key,
             owners,
             keys_min: self.keys_min,
-            size: self.size,
+            size: self.size.or(self.queries),
             keep_days,
             count_min: self.count_min,
         })

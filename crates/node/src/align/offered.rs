@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use tacit_governance::{JobSpec, RepeatTerms};
-use tacit_jobs::align::Offered;
-use tacit_types::{Code, ContractId, Fault, Hash, JobId, UnixMillis};
+use tacit_jobs::align::{Offered, Spend};
+use tacit_types::{Code, Fault, Hash, JobId, UnixMillis};
 
+use super::lookup::Counts;
 use super::{create, folder, io, open, sync_folder};
 use crate::store::Store;
 
@@ -47,13 +48,10 @@ pub(super) async fn count(
     store: &Store,
     home: &Path,
     job: &JobId,
-    contract: Option<ContractId>,
+    terms: Option<RepeatTerms>,
     spec: &JobSpec,
     now: UnixMillis,
 ) -> Result<Option<Box<dyn Offered>>, Fault> {
-    let contracts = store.contracts().await?;
-    let terms = contract.and_then(|id| contracts.iter().find(|c| c.id() == id));
-    let terms = terms.and_then(|c| c.body().alignment.as_ref()).and_then(|a| a.repeat);
     let counted = store.count_alignment(job, &owners(spec), terms.as_ref(), now).await?;
     for gone in counted.gone {
         let _ = fs::remove_file(list(home, &gone));
@@ -61,17 +59,32 @@ pub(super) async fn count(
     let Some(terms) = terms else { return Ok(None) };
     create(&folder(home).join(LISTS))?;
     let others = counted.others.into_iter().map(|(job, at)| (job, at, list(home, &job))).collect();
-    Ok(Some(Box::new(Ledger::new(list(home, job), terms, others)?)))
+    let path = folder(home).join(LISTS).join(format!("{}.keys", owners(spec)));
+    let keys = terms.keys.map(|most| Counts { path, what: "keys of the other owners", most, days: terms.days, now });
+    Ok(Some(Box::new(Ledger { counts: keys, ..Ledger::new(list(home, job), terms, others)? })))
+}
+
+/// Forgets the lists that no contract can hold a later one to.
+///
+/// # Errors
+/// Those of the database.
+pub(super) async fn expire(store: &Store, home: &Path, now: UnixMillis) -> Result<(), Fault> {
+    for gone in store.forget_alignments(now).await? {
+        let _ = fs::remove_file(list(home, &gone));
+    }
+    Ok(())
 }
 
 /// The list of a job on its way to be remembered.
 struct Ledger {
-    part: PathBuf,
+    part: Part,
     whole: PathBuf,
     file: BufWriter<File>,
     keys: u64,
     terms: RepeatTerms,
     others: Vec<(JobId, UnixMillis, PathBuf)>,
+    /// What the other owners bring, where it is limited.
+    counts: Option<Counts>,
 }
 
 impl Ledger {
@@ -81,7 +94,8 @@ impl Ledger {
         file.set_len(0).map_err(|e| io(&part, &e))?;
         let mut file = BufWriter::new(file);
         file.write_all(&[0; HEADER_BYTES]).map_err(|e| io(&part, &e))?;
-        Ok(Self { part, whole, file, keys: 0, terms, others })
+        let part = Part(part);
+        Ok(Self { part, whole, file, keys: 0, terms, others, counts: None })
     }
 
     fn write_header(&mut self, form: Hash) -> std::io::Result<()> {
@@ -106,7 +120,7 @@ impl Ledger {
                     "the key is of another form than in {}, so that nobody can tell how the list has changed",
                 );
             }
-            let own = Keys::open(&self.part).map_err(|e| io(&self.part, &e))?;
+            let own = Keys::open(&self.part.0).map_err(|e| io(&self.part.0, &e))?;
             let changed = difference(own, other, self.terms.change_min).map_err(|e| io(path, &e))?;
             if changed != 0 && changed < self.terms.change_min {
                 return refuse(&format!(
@@ -123,23 +137,29 @@ impl Ledger {
 impl Offered for Ledger {
     fn put(&mut self, key: &[u8; 32]) -> Result<(), Fault> {
         self.keys += 1; // proof: a list has far fewer than 2^64 keys.
-        self.file.write_all(&tag(key).to_be_bytes()).map_err(|e| io(&self.part, &e))
+        self.file.write_all(&tag(key).to_be_bytes()).map_err(|e| io(&self.part.0, &e))
     }
 
     fn done(&mut self, form: Hash) -> Result<(), Fault> {
-        self.write_header(form).map_err(|e| io(&self.part, &e))?;
+        self.write_header(form).map_err(|e| io(&self.part.0, &e))?;
         let _one = DECIDING.lock().unwrap_or_else(PoisonError::into_inner);
         self.decide(form)?;
-        let durable = self.file.get_ref().sync_all().and_then(|()| fs::rename(&self.part, &self.whole));
-        durable.map_err(|e| io(&self.part, &e))?;
+        let durable = self.file.get_ref().sync_all().and_then(|()| fs::rename(&self.part.0, &self.whole));
+        durable.map_err(|e| io(&self.part.0, &e))?;
         self.whole.parent().map_or(Ok(()), sync_folder)
+    }
+
+    fn others(&mut self, keys: u64) -> Result<(), Fault> {
+        self.counts.as_mut().map_or(Ok(()), |counts| counts.spend(keys))
     }
 }
 
-impl Drop for Ledger {
+/// Nothing of a list that was not offered stays.
+struct Part(PathBuf);
+
+impl Drop for Part {
     fn drop(&mut self) {
-        // Nothing of a list that was not offered stays.
-        let _ = fs::remove_file(&self.part);
+        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -207,6 +227,8 @@ fn difference(mut a: Keys, mut b: Keys, enough: u64) -> std::io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn key(n: u64) -> [u8; 32] {
@@ -229,7 +251,7 @@ mod tests {
         fn offer(&mut self, keys: impl IntoIterator<Item = u64>, form: u8) -> Result<(), Fault> {
             let job = JobId([self.done.len() as u8 + 1; 32]);
             let path = self.folder.path().join(format!("{job}.list"));
-            let terms = RepeatTerms { runs: 9, days: 9, change_min: 5 };
+            let terms = RepeatTerms { runs: 9, days: 9, change_min: 5, keys: None };
             let mut ledger = Ledger::new(path.clone(), terms, self.done.clone())?;
             ordered(keys).iter().try_for_each(|key| ledger.put(key))?;
             ledger.done(Hash([form; 32]))?;
@@ -259,6 +281,36 @@ mod tests {
         assert_eq!(code(case.offer(0..1000, 2)), refused);
         // What was refused was not remembered, and left nothing.
         assert_eq!(fs::read_dir(case.folder.path()).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn who_changes_one_key_at_a_time_gets_no_two_answers_that_differ_by_fewer_than_a_group() {
+        let mut case = Case { folder: tempfile::tempdir().unwrap(), done: Vec::new() };
+        let (mut list, mut taken) = ((0..300u64).collect::<BTreeSet<_>>(), Vec::<BTreeSet<u64>>::new());
+        for step in 0..120u64 {
+            // By turns: one key less, one more, one other, the same again; now and then back to the list before.
+            let before = list.clone();
+            let some = *list.iter().nth((step * 37 % 200) as usize).unwrap();
+            match if step % 20 == 19 { 4 } else { step % 4 } {
+                0 => _ = list.remove(&some),
+                1 => _ = list.insert(1000 + step),
+                2 => _ = list.remove(&some) && list.insert(2000 + step),
+                3 => {}
+                _ => list = taken.last().cloned().unwrap_or(before),
+            }
+            if case.offer(list.iter().copied(), 1).is_ok() {
+                for other in &taken {
+                    let apart = list.symmetric_difference(other).count();
+                    assert!(apart == 0 || apart >= 5, "step {step}: {apart} apart");
+                }
+                taken.push(list.clone());
+            } else {
+                let near = |other: &BTreeSet<u64>| (1..5).contains(&list.symmetric_difference(other).count());
+                assert!(taken.iter().any(near), "step {step} was refused without a reason");
+            }
+        }
+        let different: BTreeSet<_> = taken.iter().collect();
+        assert!(different.len() >= 2 && different.len() <= 1 + 2 * 120 / 5, "{}", different.len());
     }
 
     #[test]

@@ -22,13 +22,7 @@ impl Store {
         now: UnixMillis,
     ) -> Result<Counted> {
         let mut tx = self.begin().await?;
-        let old = now.0.saturating_sub(u64::from(REPEAT_DAYS_MAX) * DAY_MS);
-        let gone = sqlx::query_scalar::<_, Vec<u8>>("DELETE FROM alignments WHERE at < ? AND job != ? RETURNING job")
-            .bind(old as i64)
-            .bind(job.0.as_slice())
-            .fetch_all(&mut *tx.0)
-            .await
-            .map_err(|e| fault(&e))?;
+        let gone = old(&mut tx, Some(job), now).await?;
         let since = terms.map_or(now.0, |t| now.0.saturating_sub(u64::from(t.days) * DAY_MS));
         let rows = sqlx::query("SELECT job, at FROM alignments WHERE owners = ? AND at > ? AND job != ? ORDER BY at")
             .bind(owners.0.as_slice())
@@ -62,9 +56,33 @@ impl Store {
             .await
             .map_err(|e| fault(&e))?;
         tx.commit().await?;
-        let gone = gone.iter().map(|job| id32(job, "an alignment's job").map(JobId)).collect::<Result<_>>()?;
         Ok(Counted { others, gone })
     }
+
+    /// Forgets the jobs that are too old to be remembered, and says which they were.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn forget_alignments(&self, now: UnixMillis) -> Result<Vec<JobId>> {
+        let mut tx = self.begin().await?;
+        let gone = old(&mut tx, None, now).await?;
+        tx.commit().await?;
+        Ok(gone)
+    }
+}
+
+/// Forgets the jobs, but for this one, that no contract's days reach back to.
+async fn old(tx: &mut Tx<'_>, but: Option<&JobId>, now: UnixMillis) -> Result<Vec<JobId>> {
+    let before = now.0.saturating_sub(u64::from(REPEAT_DAYS_MAX) * DAY_MS);
+    // No job is called nothing.
+    let but = but.map_or(&[][..], |job| job.0.as_slice());
+    let gone = sqlx::query_scalar::<_, Vec<u8>>("DELETE FROM alignments WHERE at < ? AND job != ? RETURNING job")
+        .bind(before as i64)
+        .bind(but)
+        .fetch_all(&mut *tx.0)
+        .await
+        .map_err(|e| fault(&e))?;
+    gone.iter().map(|job| id32(job, "an alignment's job").map(JobId)).collect()
 }
 
 /// What stands beside a job that was counted.
@@ -85,7 +103,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("node.db");
         let mut store = Store::open(&path).await.unwrap();
-        let terms = RepeatTerms { runs: 2, days: 10, change_min: 3 };
+        let terms = RepeatTerms { runs: 2, days: 10, change_min: 3, keys: None };
         let (ours, others) = (Hash([1; 32]), Hash([2; 32]));
         let day = |n: u64| UnixMillis(1_700_000_000_000 + n * DAY_MS);
         let jobs = |counted: Counted| -> Vec<u8> { counted.others.iter().map(|(job, _)| job.0[0]).collect() };
@@ -112,6 +130,11 @@ mod tests {
         let late = day(5 + u64::from(REPEAT_DAYS_MAX)).plus(1);
         let counted = count(&store, 7, &ours, late).await.unwrap();
         assert_eq!(counted.gone.len(), 3, "jobs 1, 2 and 4");
+        // Also where nobody aligns any more: jobs 3 and 5 on the day after, and 7 a year later.
+        let year = u64::from(REPEAT_DAYS_MAX);
+        assert_eq!(store.forget_alignments(day(10 + year)).await.unwrap(), []);
+        assert_eq!(store.forget_alignments(day(10 + year).plus(1)).await.unwrap().len(), 2);
+        assert_eq!(store.forget_alignments(day(11 + 2 * year)).await.unwrap(), [JobId([7; 32])]);
         store.close().await;
     }
 }

@@ -127,6 +127,25 @@ fn sizes_beyond_the_terms_are_refused() {
 }
 
 #[test]
+fn a_peer_brings_as_many_keys_as_it_has_announced() {
+    for (level, mode) in all() {
+        let announced = |of_sender: u64| {
+            let sides = [&rows(0..300), &rows(100..400)].map(|rows| Side::new(&terms(level, mode), rows));
+            let mut sides = sides;
+            sides[1].terms.announced = Some(of_sender);
+            let mut world = World::pair(1, sides);
+            world.run();
+            let sent = world.sent.iter().any(|m| m.address.from == Seat(1) && m.address.step > step(1));
+            (offence(&world.outcomes()[1]), sent)
+        };
+        for wrong in [299, 301] {
+            assert_eq!(announced(wrong), (Some(Offence::BadSize), false), "{level:?} {mode:?}: points left");
+        }
+        assert_eq!(announced(300), (None, true), "{level:?} {mode:?}");
+    }
+}
+
+#[test]
 fn a_public_key_that_is_none_is_refused() {
     for key in [[0; 32], [0xff; 32]] {
         blamed(SET.0, SET.1, 1, opening(move |open| open.public = key), Offence::BadKey);

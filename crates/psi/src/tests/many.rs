@@ -35,7 +35,7 @@ fn star_world(runs: Vec<Terms>) -> World<'static, Option<BTreeSet<u64>>> {
                 let mut host = Host { storage: &mut storage, workers: &Inline, memory: 1 << 20, run: 0, resume: None };
                 let Some(common) = star(&mut party, &runs, &keys, &mut host).await? else { return Ok(None) };
                 let mut seen = BTreeSet::new();
-                common.each(host.storage, &mut |rows| {
+                common.each(host.storage, &mut |_, rows| {
                     seen.extend(rows);
                     Ok(())
                 })?;
@@ -95,6 +95,7 @@ fn ring_terms(n: u16, collector: u16) -> RingTerms {
         disclosure: disclosure(),
         items_max: 1 << 20,
         items_min: 1,
+        announced: BTreeMap::new(),
         batch: 256,
         step_base: 3,
         step_ms: STEP_MS,
@@ -162,6 +163,23 @@ fn cheats_in_a_ring_are_blamed() {
     assert_eq!(cheat(6, 0, |b| b[0] ^= 1), Some(Offence::Signature));
     // The last batch of tags to the collector, after two hops.
     assert_eq!(cheat(13, 0, |b| *b.last_mut().unwrap() ^= 1), Some(Offence::Signature));
+}
+
+#[test]
+fn in_a_ring_each_brings_as_many_keys_as_it_has_announced() {
+    for (announced, offence) in [(1199, true), (1200, false), (1201, true)] {
+        let mut terms = vec![ring_terms(3, 2); 3];
+        terms[1].announced.insert(Seat(0), announced);
+        let mut world = ring_world(terms, lists().into_iter().take(3).collect());
+        world.run();
+        let sent = world.sent.iter().any(|m| m.address.from == Seat(1) && m.address.step.0 > 3 << 16);
+        assert_eq!(sent, !offence, "{announced}");
+        let found = match &world.outcomes()[1] {
+            Err(Abort::Misbehaved { blame, .. }) => blame.offence == Offence::BadSize,
+            _ => false,
+        };
+        assert_eq!(found, offence, "{announced}");
+    }
 }
 
 #[test]

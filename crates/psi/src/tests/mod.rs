@@ -3,6 +3,7 @@
 
 mod cheats;
 mod equality;
+mod lookup;
 mod many;
 mod privacy;
 mod resume;
@@ -41,6 +42,7 @@ pub fn terms(level: Level, mode: Mode) -> Terms {
         disclosure: disclosure(),
         items_max: 1 << 20,
         items_min: 0,
+        announced: None,
         batch: 256,
         checkpoint: 0,
         step_base: 3,

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tacit_governance::{AlignLevel, AlignTerms, ContractParty, RepeatTerms, Role};
+use tacit_governance::{AlignLevel, AlignTerms, ContractParty, LookupTerms, RepeatTerms, Role};
 use tacit_types::{Code, Fault, Lang, Name};
 
 use crate::output::Out;
@@ -25,6 +25,23 @@ pub struct Written {
     keep_days: u32,
     /// How often, and how lists may change; not limited when absent.
     repeat: Option<Repeat>,
+    /// What may be searched in a cache; nothing when absent.
+    lookup: Option<Lookup>,
+}
+
+/// What a person writes under `[alignment.lookup]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lookup {
+    /// Queries of one job.
+    per_job: u64,
+    /// Queries of one asker in any so many days.
+    queries: u64,
+    /// The days.
+    days: u32,
+    /// Days after which a cache's key is replaced.
+    #[serde(default = "keep_days")]
+    epoch_days: u32,
 }
 
 /// What a person writes under `[alignment.repeat]`.
@@ -37,6 +54,8 @@ struct Repeat {
     days: u32,
     /// Keys by which a list differs from an earlier one of those days, if it does.
     change_min: u64,
+    /// Keys that the other owners may bring in all in those days; not limited when absent.
+    keys: Option<u64>,
 }
 
 fn keep_days() -> u32 {
@@ -66,7 +85,18 @@ pub fn terms(written: &Written, parties: &[ContractParty]) -> Result<AlignTerms,
         keys_min: written.keys_min,
         padded: written.padded,
         keep_days: written.keep_days,
-        repeat: written.repeat.as_ref().map(|r| RepeatTerms { runs: r.runs, days: r.days, change_min: r.change_min }),
+        repeat: written.repeat.as_ref().map(|r| RepeatTerms {
+            runs: r.runs,
+            days: r.days,
+            change_min: r.change_min,
+            keys: r.keys,
+        }),
+        lookup: written.lookup.as_ref().map(|l| LookupTerms {
+            per_job: l.per_job,
+            queries: l.queries,
+            days: l.days,
+            epoch_days: l.epoch_days,
+        }),
     })
 }
 
@@ -86,7 +116,10 @@ fn words(terms: &AlignTerms) -> Vec<&'static str> {
 pub fn view(terms: &AlignTerms, parties: &[ContractParty]) -> Value {
     json!({"levels": words(terms), "learners": names(terms, parties), "keys_min": terms.keys_min,
         "padded": terms.padded, "keep_days": terms.keep_days,
-        "repeat": terms.repeat.map(|r| json!({"runs": r.runs, "days": r.days, "change_min": r.change_min}))})
+        "repeat": terms.repeat.map(|r| json!({"runs": r.runs, "days": r.days, "change_min": r.change_min,
+            "keys": r.keys})),
+        "lookup": terms.lookup.map(|l| json!({"per_job": l.per_job, "queries": l.queries, "days": l.days,
+            "epoch_days": l.epoch_days}))})
 }
 
 /// The terms in a line.
@@ -96,8 +129,22 @@ pub fn line(out: &Out, terms: &AlignTerms, parties: &[ContractParty]) -> String 
         Lang::En => format!("; {} in any {} days, lists the same or {} keys apart", r.runs, r.days, r.change_min),
         Lang::Zh => format!("；任意 {} 天内至多 {} 次，键列表须相同或至少相差 {} 个键", r.days, r.runs, r.change_min),
     });
+    let keys = terms.repeat.and_then(|r| r.keys).map_or_else(String::new, |keys| match out.lang() {
+        Lang::En => format!(", {keys} keys of the others in all"),
+        Lang::Zh => format!("，其他方键数合计至多 {keys}"),
+    });
+    let lookup = terms.lookup.map_or_else(String::new, |l| match out.lang() {
+        Lang::En => format!(
+            "; searches of {} queries, {} in any {} days, a cache's key for {} days",
+            l.per_job, l.queries, l.days, l.epoch_days
+        ),
+        Lang::Zh => format!(
+            "；每次检索至多 {} 个查询，任意 {} 天内至多 {} 个，缓存密钥 {} 天更换",
+            l.per_job, l.days, l.queries, l.epoch_days
+        ),
+    });
     format!(
-        "{}; {}: {}; {} {}; {} {}{padded}{repeat}",
+        "{}; {}: {}; {} {}; {} {}{padded}{repeat}{keys}{lookup}",
         words(terms).join(", "),
         out.say("may learn", "可获知"),
         names(terms, parties).join(", "),

@@ -115,7 +115,14 @@ impl Demo<'_> {
             let file = self.stage.world.write(&format!("{name}.csv"), &table.csv)?.display().to_string();
             let args = ["data", "add", "customers", &file, "--text", "id", "--level", "id=align_key"];
             let added = self.stage.world.run(name, &args)?;
-            self.stage.say(format!("    {} rows; others learn only: at most {}", added["rows"], added["row_bucket"]));
+            let ids = table.csv.lines().skip(1).map(|line| line.split(',').next().unwrap_or_default());
+            let written: Vec<String> = ids.filter(|id| !id.is_empty()).take(3).map(|id| format!("`{id}`")).collect();
+            self.stage.say(format!(
+                "    {} rows, of {} and so on; others learn only: at most {}",
+                added["rows"],
+                written.join(", "),
+                added["row_bucket"]
+            ));
             self.stage.world.daemon(name, &["node", "run"])?;
         }
         Ok(())
@@ -154,7 +161,7 @@ impl Demo<'_> {
         let done = self.submit("align.toml", &job)?;
         let [bank, telecom, ..] = tables else { return Ok(Value::Null) };
         let common = bank.customers.intersection(&telecom.customers).count();
-        self.stage.say(format!("    a join in one place would find {common} customers in common"));
+        self.stage.say(format!("    a join in one place finds {common} customers in common"));
         let mut found = Vec::new();
         let mut as_joined = true;
         for (name, table) in NODES.iter().zip(tables).take(2) {
@@ -164,7 +171,10 @@ impl Demo<'_> {
             let expected = joined(table, tables);
             as_joined &= version["rows"] == json!(expected);
             let rows = table.rows;
-            self.stage.say(format!("    {name}: customers-aligned has {} of {rows} rows", version["rows"]));
+            self.stage.say(format!(
+                "    {name}: customers-aligned has {} of {rows} rows, some customers twice; a join in one place: {expected}",
+                version["rows"]
+            ));
             found.push(json!({"owner": name, "rows": version["rows"], "of": rows, "expected": expected}));
         }
         Ok(json!({"job": done["id"], "receipt": done["receipt"], "customers": common, "found": found,
