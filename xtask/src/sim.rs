@@ -19,8 +19,8 @@ pub struct Sim {
     /// Seeds to run, the end not included; 0..1000 when absent, of `thousand` 1..2.
     #[arg(long, value_name = "A..B", value_parser = seeds)]
     seeds: Option<Range<u64>>,
-    /// `secagg`, `life`, `window`, `verified`, or `thousand` seats, which takes minutes a seed; the others, seed by
-    /// seed in turn, when absent.
+    /// `secagg`, `life`, `window`, `verified`, `align`, or `thousand` seats, which takes minutes a seed; the others, seed
+    /// by seed in turn, when absent.
     #[arg(long, value_parser = scenario)]
     scenario: Option<Scenario>,
     /// Kinds of faults that stay switched on, separated by commas; `none` for none.
@@ -62,7 +62,8 @@ fn scenario(text: &str) -> Result<Scenario, String> {
         "window" => Ok(Scenario::Window),
         "thousand" => Ok(Scenario::Thousand),
         "verified" => Ok(Scenario::Verified),
-        other => Err(format!("`{other}`: secagg, life, window, thousand or verified")),
+        "align" => Ok(Scenario::Align),
+        other => Err(format!("`{other}`: secagg, life, window, thousand, verified or align")),
     }
 }
 
@@ -150,8 +151,8 @@ impl Sim {
     }
 
     fn options(&self, seed: u64) -> Options {
-        use Scenario::{Life, Secagg, Verified, Window};
-        let turn = [Life, Secagg, Life, Secagg, Window, Verified];
+        use Scenario::{Align, Life, Secagg, Verified, Window};
+        let turn = [Life, Secagg, Life, Secagg, Window, Verified, Align];
         let drawn = turn[(seed % turn.len() as u64) as usize]; // proof: less than its length.
         let only = self.faults.clone().map(|kinds| kinds.0);
         Options { only, bug: self.bug, ..Options::new(self.scenario.unwrap_or(drawn), seed) }

@@ -113,6 +113,10 @@ pub enum Bug {
     OpenUnchecked,
     /// The dealer gets the seed of the seal, which is kept from it.
     LeakSeal,
+    /// A restarted node has forgotten the queries that it answered and the keys that others brought.
+    ForgetSpent,
+    /// A node leaves what an attempt that was lost had found where the next one puts its own.
+    KeepLeftovers,
 }
 
 impl Bug {
@@ -168,6 +172,16 @@ impl Bug {
         Bug::UndetectedCorruption,
         Bug::PersistWithoutSync,
         Bug::ResumeAttempt,
+    ];
+
+    /// Those of alignments, searches and counts.
+    pub const ALIGN: &[Bug] = &[
+        Bug::PersistWithoutSync,
+        Bug::ForgetSpent,
+        Bug::KeepLeftovers,
+        Bug::ReuseSeed,
+        Bug::UndetectedCorruption,
+        Bug::MeterByInput,
     ];
 
     /// Those of a window of scores online.

@@ -6,7 +6,6 @@
 
 #![forbid(unsafe_code)]
 
-#[cfg(test)]
 mod align;
 mod bug;
 mod dice;

@@ -20,6 +20,8 @@ pub enum Scenario {
     Thousand,
     /// Verified scores among machines of which one deviates.
     Verified,
+    /// Alignments, searches and counts among machines.
+    Align,
 }
 
 /// Events of one run of few processes, and for each pair of many: beyond, something spins.
@@ -129,6 +131,7 @@ pub fn run(options: &Options) -> Report {
         Scenario::Life => crate::life::run(options),
         Scenario::Window => crate::window::run(options),
         Scenario::Verified => crate::verified::run(options),
+        Scenario::Align => crate::align::run(options),
     });
     std::panic::catch_unwind(going).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();

@@ -101,6 +101,7 @@ impl Cast {
             witnesses: witnesses.iter().map(ToString::to_string).collect(),
             quorum: threshold as u32,
             rotations: Vec::new(),
+            party_rotations: Vec::new(),
             parties: owners
                 .iter()
                 .map(|o| PartyKey { name: o.name.clone(), key: o.node.id(), from: 0, until: None })
@@ -143,6 +144,7 @@ fn owner(i: usize) -> Owner {
         commitment: Hash([i as u8; 32]),
         views: vec!["v".into()],
         aligned: None,
+        terms: None,
     };
     let signed = Statement::sign(&root, "dataset", T0, None, descriptor.clone());
     let witness_key = VerifierKey::new(&format!("witness.example/{i}"), KeyKind::Cosignature, witness.id());
@@ -211,7 +213,10 @@ fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64
         }),
         alignment: None,
         checked: false,
+        privacy: None,
         price_plan: None,
+        control: None,
+        lifecycle: None,
     };
     let mut signed = SignedContract::draft(contract);
     let keys = owners.iter().map(|o| &o.root).chain([operator]);

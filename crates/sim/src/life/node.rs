@@ -237,7 +237,7 @@ impl World {
             ToNode::Cosign { request } => self.cosign_at(i, request),
             ToNode::Logged { job, leaf, proof, beside } => self.logged(i, job, leaf, proof, beside),
             ToNode::Close { job, terminal } => self.close(i, job, terminal),
-            ToNode::Plan { .. } | ToNode::Ping => Ok(Ok(FromNode::Done)),
+            ToNode::Plan { .. } | ToNode::Ping | ToNode::Promised { .. } => Ok(Ok(FromNode::Done)),
         }?;
         let answer = answered.unwrap_or_else(FromNode::Failed);
         self.note(process, || {
@@ -298,9 +298,13 @@ impl World {
             revoked: &revoked,
             dataset: named.filter(|id| *id == owner.dataset).map(|_| &owner.descriptor),
             models: if i == 0 { &held } else { &held[..1] },
+            orders: &[],
             jobs_used: &jobs_used,
             rows_used: &|contract| jobs_used(contract) * super::score::rows(),
+            privacy: tacit_governance::PrivacyLedger::EMPTY,
             consumed: known.is_some(),
+            priced: &|_, _| false,
+            unkept: None,
             high_water,
             coordinator: self.cast.coordinator.id(),
         };

@@ -63,6 +63,7 @@ pub(super) fn word(request: &ToNode) -> &'static str {
         ToNode::Logged { .. } => "logged",
         ToNode::Close { .. } => "close",
         ToNode::Ping => "ping",
+        ToNode::Promised { .. } => "promised",
     }
 }
 

@@ -1,0 +1,131 @@
+//! Alignments, searches and counts under faults.
+
+use std::collections::BTreeMap;
+
+use tacit_protocol::Offence;
+use tacit_types::JobId;
+
+use super::case::{Case, LOOKUP};
+use super::world::{Order, Ran, Side, World};
+use crate::bug::Bug;
+use crate::dice::Dice;
+use crate::faults::{Cheat, Deed, FaultKind};
+use crate::run::{Options, Scenario, run};
+use crate::trace::Trace;
+
+/// Seeds within which each planted bug is found.
+const BUG_SEEDS: u64 = 300;
+
+#[test]
+fn what_is_kept_is_a_plain_join_or_nothing_whatever_happens() {
+    let (mut ends, mut faults) = (BTreeMap::<String, u64>::new(), BTreeMap::<FaultKind, u64>::new());
+    let mut broken = Vec::new();
+    for seed in 0..300 {
+        let report = run(&Options::new(Scenario::Align, seed));
+        broken.extend(report.violation.map(|violation| (seed, violation)));
+        report.ends.into_iter().for_each(|end| *ends.entry(end).or_default() += 1);
+        report.coverage.into_iter().for_each(|(kind, times)| *faults.entry(kind).or_default() += times);
+    }
+    assert!(broken.is_empty(), "cargo xtask sim --scenario align --seeds 0..300: {broken:#?}");
+    for kind in ["both", "receiver", "spine", "star", "count", "search"] {
+        assert!(ends.get(&format!("{kind} done")).is_some_and(|n| *n >= 10), "{kind}: {ends:?}");
+        assert!(ends.contains_key(&format!("{kind} cheated")), "{kind}: {ends:?}");
+    }
+    for end in ["too few keys", "no more of that", "another list"] {
+        assert!(ends.keys().any(|e| e.ends_with(end)), "{end}: {ends:?}");
+    }
+    for kind in [FaultKind::CrashBefore, FaultKind::CrashAfter, FaultKind::Cheat, FaultKind::Delay] {
+        assert!(faults.get(&kind).is_some_and(|n| *n >= 20), "{kind:?}: {faults:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in 0..10 {
+        let options = Options { trace: true, ..Options::new(Scenario::Align, seed) };
+        let (one, two) = (run(&options), run(&options));
+        assert!(one.lines == two.lines && one.ends == two.ends && !one.lines.is_empty(), "seed {seed}");
+    }
+}
+
+#[test]
+fn planted_bugs_are_found() {
+    let invariants = [
+        (Bug::PersistWithoutSync, "every_attempt_without_a_fault_gives_the_result"),
+        (Bug::ForgetSpent, "no_budget_is_exceeded"),
+        (Bug::KeepLeftovers, "what_is_kept_is_what_a_plain_join_gives"),
+        (Bug::ReuseSeed, "no_two_sessions_share_a_point"),
+        (Bug::UndetectedCorruption, "blame_names_only_a_guilty_seat"),
+        (Bug::MeterByInput, "usage_is_equal_for_different_inputs"),
+    ];
+    assert_eq!(invariants.map(|(bug, _)| bug)[..], *Bug::ALIGN);
+    for (bug, invariant) in invariants {
+        let found = (0..BUG_SEEDS).find_map(|seed| {
+            let report = run(&Options { bug: Some(bug), ..Options::new(Scenario::Align, seed) });
+            report.violation.filter(|v| v.invariant == invariant).map(|v| (seed, v.what))
+        });
+        let (seed, what) = found.unwrap_or_else(|| panic!("{bug:?} was not found in {BUG_SEEDS} seeds"));
+        println!("{bug:?}: seed {seed}, {invariant}: {what}");
+    }
+}
+
+/// The first drawn case of which this is true and that nothing keeps from being run.
+fn case_of(wanted: impl Fn(&Case) -> bool) -> Case {
+    let sound = |case: &Case| !(0..case.seats()).any(|seat| case.is_short(seat));
+    let cases = (0..1000).map(|seed| Case::draw(&mut Dice::new(seed, "a case"), false));
+    let mut case = cases.filter(sound).find(|case| wanted(case)).expect("why: one of a thousand");
+    case.budget = u64::MAX;
+    case
+}
+
+fn attempt(case: &Case, sides: &mut [Side], job: u8, cheats: &[Cheat]) -> Ran {
+    let order = Order {
+        job: JobId([job; 32]),
+        attempt: 1,
+        now: (1 << 40) + u64::from(job) * 60_000,
+        seeds: 1,
+        delay: 5,
+        crash: None,
+        cheats,
+        corrupt: 0,
+        alike: false,
+        leftovers: false,
+    };
+    World::new(case, sides, order).run(sides, &mut Trace::new(false))
+}
+
+#[test]
+fn a_cache_is_shipped_once_until_the_list_changes() {
+    let mut case = case_of(|case| case.kind == LOOKUP && case.plain(0).len().min(case.plain(1).len()) > 40);
+    let holder = usize::from(case.holds(1));
+    let mut sides: Vec<Side> = (0..2).map(|_| Side::new(false)).collect();
+    let mut shipped = |case: &Case, job: u8| -> usize {
+        let ran = attempt(case, &mut sides, job, &[]);
+        assert!(ran.ends.iter().all(|end| matches!(end, Some(Ok(_)))), "job {job}");
+        ran.sent.iter().filter(|((seat, _), _)| *seat == holder).map(|(_, bytes)| bytes).sum()
+    };
+    let (first, second) = (shipped(&case, 1), shipped(&case, 2));
+    assert!(first >= second + 40 * 8, "{first} bytes with the cache, {second} without");
+    // Others are asked for: the cache is the same.
+    case.change(1 - holder, &mut Dice::new(1, "asked"));
+    assert_eq!(shipped(&case, 3), second);
+    case.change(holder, &mut Dice::new(1, "held"));
+    assert_eq!(shipped(&case, 4), first);
+}
+
+#[test]
+fn who_announces_fewer_keys_than_it_brings_is_found_before_a_key_of_the_other_leaves() {
+    for wanted in ["both", "receiver", "spine", "count"] {
+        let case = case_of(|case| case.word() == wanted && case.seats() == 2 && case.written["size"].is_null());
+        // One of the first messages says how many keys come.
+        let mut found = 0;
+        for phase in 0..6 {
+            let mut sides: Vec<Side> = (0..2).map(|_| Side::new(false)).collect();
+            let ran = attempt(&case, &mut sides, 1, &[Cheat { seat: 1, phase, deed: Deed::Forge }]);
+            if ran.blames.contains(&(0, 1, Offence::BadSize)) && !ran.left.contains(&0) {
+                found += 1;
+            }
+        }
+        assert_eq!(found, 1, "{wanted}");
+    }
+}
