@@ -53,6 +53,60 @@ impl Mesh {
         Ok(Self { keys, ends, _endpoints: endpoints })
     }
 
+    /// One end of two, of which the other is another process: seat 0 listens and says where, seat 1 is told.
+    ///
+    /// # Errors
+    /// What the network says.
+    pub async fn end(peer: Option<&str>, says: impl FnOnce(std::net::SocketAddr)) -> Result<Self, AnyError> {
+        let mut keys: Vec<_> = (1..=2).map(|i| SigningKey::from_seed(&Secret::new([i; 32]))).collect();
+        keys.sort_by_key(SigningKey::id);
+        let keys: Vec<_> = keys.into_iter().map(Arc::new).collect();
+        let seat = usize::from(peer.is_some());
+        let identity = Identity::from_signing_key(&keys[seat])?;
+        let open = |_: &NodeId, _: Purpose| Ok(());
+        let endpoint = Endpoint::bind("127.0.0.1:0".parse()?, identity, Config::with_gate(open))?;
+        let connection = match peer {
+            None => {
+                says(endpoint.local_addr());
+                endpoint.accept().await.ok_or("the endpoint is closed")?
+            }
+            Some(peer) => {
+                let peer: std::net::SocketAddr = peer.parse()?;
+                endpoint.connect(&peer.into(), &keys[0].id(), Purpose::Member).await?
+            }
+        };
+        let mut ends = vec![BTreeMap::new(); 2];
+        ends[seat].insert(1 - seat, connection);
+        Ok(Self { keys, ends, _endpoints: vec![endpoint] })
+    }
+
+    /// Runs a protocol to its end at this process's own seat.
+    ///
+    /// # Errors
+    /// As those of [`Mesh::run`].
+    pub async fn run_own<T, F>(
+        &self,
+        disclosures: &[Disclosure],
+        protocol: impl FnOnce(Party) -> F,
+    ) -> Result<(T, u64), AnyError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, tacit_protocol::Abort>> + Send + 'static,
+    {
+        let seat = self.ends.iter().position(|links| !links.is_empty()).ok_or("no end of this process")?;
+        let setup = Setup {
+            job: JobId([1; 32]),
+            attempt: Attempt(1),
+            seat: Seat(seat as u16),
+            seating: Seating::new(self.keys.iter().map(|k| k.id()).collect()).ok_or("the parties have no seats")?,
+            disclosures: disclosures.to_vec(),
+            stream_bytes_max: 1 << 40,
+        };
+        let seed = Secret::new([seat as u8 + 50; 32]);
+        let machine = Machine::new(setup, &seed, self.keys[seat].clone(), Millis(0), protocol);
+        tokio::spawn(drive(machine, self.ends[seat].clone(), None)).await?
+    }
+
     /// Sends so many bytes plainly along each link (from, to, bytes), all at once, and gives the median seconds until
     /// they have all come.
     ///

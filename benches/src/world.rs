@@ -3,6 +3,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
+use std::io::{BufWriter, Read, Write};
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use tacit_crypto::{Secret, SigningKey};
@@ -53,54 +56,39 @@ where
     T: 'static,
     F: Future<Output = Result<T, Abort>> + Send + 'static,
 {
-    let mut keys: Vec<SigningKey> = (0..n).map(|i| SigningKey::from_seed(&seed(1, i))).collect();
-    keys.sort_by_key(SigningKey::id);
-    let ids: Vec<_> = keys.iter().map(SigningKey::id).collect();
-    let seating = Seating::new(ids.clone()).unwrap_or_else(|| panic!("{n} seats"));
-    let mut machines: Vec<Machine<T>> = keys
-        .into_iter()
-        .enumerate()
-        .map(|(i, key)| {
-            let setup = Setup {
-                job: JobId([1; 32]),
-                attempt: Attempt(1),
-                seat: Seat(i as u16),
-                // Each has one of its own: a seating keeps the keys that its party has decoded.
-                seating: Seating::new(ids.clone()).unwrap_or_else(|| panic!("{n} seats")),
-                disclosures: disclosures.to_vec(),
-                stream_bytes_max: 1 << 40,
-            };
-            Machine::new(setup, &seed(2, i), Arc::new(key), Millis(0), &protocol)
-        })
-        .collect();
+    recorded(n, disclosures, kills, None, protocol)
+}
+
+/// As [`run`]; what comes to seat 0 goes on the tape as well, for [`alone`].
+pub fn recorded<T, F>(
+    n: usize,
+    disclosures: &[Disclosure],
+    kills: &BTreeMap<Seat, Step>,
+    mut tape: Option<&mut Tape>,
+    protocol: impl Fn(Party) -> F,
+) -> Report<T>
+where
+    T: 'static,
+    F: Future<Output = Result<T, Abort>> + Send + 'static,
+{
+    let mut machines: Vec<Machine<T>> = Seats::new(n).machines(disclosures, 0..n, &protocol);
     let mut work = vec![Work::default(); n];
     let mut now_in = vec![Step(0); n];
     let mut dead = vec![false; n];
-    let ahead: Vec<HashAhead> = (0..n).map(|_| HashAhead::new(seating.chunk_bytes())).collect();
+    let ahead: Vec<HashAhead> = (0..n).map(|_| HashAhead::new(chunk_bytes(n))).collect();
     let mut queue: VecDeque<(usize, Event)> = (0..n).map(|i| (i, Event::Start)).collect();
     while let Some((to, event)) = queue.pop_front() {
         if dead[to] {
             continue;
         }
-        let start = Clock::start();
-        let event = match event {
-            Event::Received(message) => ahead[to].event(message),
-            other => other,
-        };
-        if matches!(event, Event::Hashed { .. }) {
-            work[to].ahead_seconds += start.seconds();
+        if let (0, Some(tape)) = (to, tape.as_deref_mut()) {
+            tape.put(&event);
         }
-        let start = Clock::start();
-        let effects = machines[to].step(Millis(0), event);
-        *work[to].seconds.entry(now_in[to]).or_default() += start.seconds();
-        ahead[to].want(machines[to].hash_ahead());
+        let effects = step(&mut machines[to], &ahead[to], event, now_in[to], &mut work[to]);
         let me = Seat(to as u16);
         for effect in effects {
             match effect {
-                Effect::Send(m) => {
-                    *work[to].bytes.entry(m.address.step).or_default() += m.body.len() as u64;
-                    queue.push_back((m.address.to.index(), Event::Received(carried(m))));
-                }
+                Effect::Send(m) => queue.push_back((m.address.to.index(), Event::Received(carried(m)))),
                 Effect::Credit { to: sender, consumed } => {
                     queue.push_back((sender.index(), Event::Credit { from: me, consumed }));
                 }
@@ -121,6 +109,151 @@ where
     let outcomes =
         finished.map(|(i, m)| (Seat(i as u16), m.take_outcome().unwrap_or_else(|| panic!("seat {i} hangs")))).collect();
     Report { outcomes, work }
+}
+
+/// Runs seat 0 of `n` by itself on what came to it in a run that was [`recorded`]: its memory is then the process's.
+/// Peers get nothing; what it does and sends is the same, since the machine has no other input.
+pub fn alone<T, F>(
+    n: usize,
+    disclosures: &[Disclosure],
+    tape: &Path,
+    protocol: impl Fn(Party) -> F,
+) -> (Result<T, Abort>, Work)
+where
+    T: 'static,
+    F: Future<Output = Result<T, Abort>> + Send + 'static,
+{
+    let mut machine =
+        Seats::new(n).machines(disclosures, 0..1, &protocol).pop().unwrap_or_else(|| panic!("one machine of one seat"));
+    let ahead = HashAhead::new(chunk_bytes(n));
+    let (mut work, mut now_in) = (Work::default(), Step(0));
+    let file = std::fs::File::open(tape).unwrap_or_else(|e| panic!("{}: {e}", tape.display()));
+    let mut events = std::io::BufReader::new(file);
+    while let Some(event) = Tape::next(&mut events) {
+        for effect in step(&mut machine, &ahead, event, now_in, &mut work) {
+            if let Effect::Progress(step) = effect {
+                now_in = step;
+            }
+        }
+    }
+    (machine.take_outcome().unwrap_or_else(|| panic!("the tape ends before the machine does")), work)
+}
+
+/// One event of one machine, and what it cost.
+fn step<T>(machine: &mut Machine<T>, ahead: &HashAhead, event: Event, now_in: Step, work: &mut Work) -> Vec<Effect> {
+    let start = Clock::start();
+    let event = match event {
+        Event::Received(message) => ahead.event(message),
+        other => other,
+    };
+    if matches!(event, Event::Hashed { .. }) {
+        work.ahead_seconds += start.seconds();
+    }
+    let start = Clock::start();
+    let effects = machine.step(Millis(0), event);
+    *work.seconds.entry(now_in).or_default() += start.seconds();
+    ahead.want(machine.hash_ahead());
+    for effect in &effects {
+        if let Effect::Send(m) = effect {
+            *work.bytes.entry(m.address.step).or_default() += m.body.len() as u64;
+        }
+    }
+    effects
+}
+
+/// The parties' keys in the order of their seats.
+struct Seats(Vec<SigningKey>);
+
+impl Seats {
+    fn new(n: usize) -> Self {
+        let mut keys: Vec<SigningKey> = (0..n).map(|i| SigningKey::from_seed(&seed(1, i))).collect();
+        keys.sort_by_key(SigningKey::id);
+        Self(keys)
+    }
+
+    /// The machines of some seats.
+    fn machines<T, F>(
+        self,
+        disclosures: &[Disclosure],
+        wanted: Range<usize>,
+        protocol: &impl Fn(Party) -> F,
+    ) -> Vec<Machine<T>>
+    where
+        T: 'static,
+        F: Future<Output = Result<T, Abort>> + Send + 'static,
+    {
+        let ids: Vec<_> = self.0.iter().map(SigningKey::id).collect();
+        let machine = |(i, key): (usize, SigningKey)| {
+            let setup = Setup {
+                job: JobId([1; 32]),
+                attempt: Attempt(1),
+                seat: Seat(i as u16),
+                // Each has one of its own: a seating keeps the keys that its party has decoded.
+                seating: Seating::new(ids.clone()).unwrap_or_else(|| panic!("{} seats", ids.len())),
+                disclosures: disclosures.to_vec(),
+                stream_bytes_max: 1 << 40,
+            };
+            Machine::new(setup, &seed(2, i), Arc::new(key), Millis(0), protocol)
+        };
+        self.0.into_iter().enumerate().filter(|(i, _)| wanted.contains(i)).map(machine).collect()
+    }
+}
+
+/// Bytes of a chunk among so many seats.
+fn chunk_bytes(n: usize) -> usize {
+    let ids = Seats::new(n).0.iter().map(SigningKey::id).collect();
+    Seating::new(ids).unwrap_or_else(|| panic!("{n} seats")).chunk_bytes()
+}
+
+/// What came to one party, in its order, in a file.
+pub struct Tape(BufWriter<std::fs::File>);
+
+impl Tape {
+    /// An empty one.
+    pub fn create(path: &Path) -> Self {
+        Self(BufWriter::new(std::fs::File::create(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))))
+    }
+
+    /// Writes out what is still in memory.
+    pub fn finish(mut self) {
+        self.0.flush().unwrap_or_else(|e| panic!("a tape: {e}"));
+    }
+
+    fn put(&mut self, event: &Event) {
+        let (kind, bytes) = match event {
+            Event::Start => (0u8, Vec::new()),
+            Event::Received(message) => (1, message.clone().into_frame()),
+            Event::Credit { from, consumed } => (2, [&from.0.to_le_bytes()[..], &consumed.to_le_bytes()[..]].concat()),
+            Event::Persisted { ticket } => (3, ticket.to_le_bytes().to_vec()),
+            Event::Gone(seat) => (4, seat.0.to_le_bytes().to_vec()),
+            Event::Hashed { .. } | Event::Timer | Event::Host(_) | Event::Cancel(_) => {
+                panic!("no run of a bench has such an event")
+            }
+        };
+        let header = [&[kind][..], &(bytes.len() as u32).to_le_bytes()[..]].concat();
+        self.0.write_all(&header).and_then(|()| self.0.write_all(&bytes)).unwrap_or_else(|e| panic!("a tape: {e}"));
+    }
+
+    /// The next event, none at the end.
+    fn next(tape: &mut impl Read) -> Option<Event> {
+        let mut header = [0; 5];
+        if tape.read(&mut header[..1]).unwrap_or_else(|e| panic!("a tape: {e}")) == 0 {
+            return None;
+        }
+        tape.read_exact(&mut header[1..]).unwrap_or_else(|e| panic!("a tape: {e}"));
+        let mut bytes = vec![0; u32::from_le_bytes([header[1], header[2], header[3], header[4]]) as usize];
+        tape.read_exact(&mut bytes).unwrap_or_else(|e| panic!("a tape: {e}"));
+        let seat = || Seat(u16::from_le_bytes([bytes[0], bytes[1]]));
+        let long = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
+        Some(match header[0] {
+            0 => Event::Start,
+            1 => Event::Received(Message::from_frame(bytes).unwrap_or_else(|e| panic!("a tape's frame: {e:?}"))),
+            2 => Event::Credit { from: seat(), consumed: long(2) },
+            3 => Event::Persisted { ticket: long(0) },
+            4 => Event::Gone(seat()),
+            other => panic!("a tape has no event {other}"),
+        })
+    }
 }
 
 /// What arrives of a message: its bytes in memory of the receiver's, as after a network. The sender's buffer is given

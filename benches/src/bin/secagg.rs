@@ -2,12 +2,14 @@
 //! client and server, a vector of 10^8 elements in bounded memory, and exact counts of bytes.
 
 use std::collections::BTreeMap;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
 
 use clap::Parser;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tacit_benches::case::{Case, Clock, SAMPLES, median, peak_mb, reset_peak, time};
-use tacit_benches::world::{Report, Work, run};
+use tacit_benches::world::{Report, Tape, Work, alone, recorded};
 use tacit_crypto::prg::{TILE_BYTES, apply_all};
 use tacit_crypto::{Backend, Lane, Prg, Rng, SealKey, Secret, SignedPrg};
 use tacit_protocol::{Abort, Audience, Disclosure, Party};
@@ -28,7 +30,10 @@ struct Arguments {
     only: String,
     /// Compare exact counts of bytes and rounds with this file, and time nothing.
     #[arg(long, value_name = "FILE")]
-    check: Option<std::path::PathBuf>,
+    check: Option<PathBuf>,
+    /// Run the server of a thousand parties by itself on what came to it, and print its memory and bytes.
+    #[arg(long, value_name = "TAPE", hide = true)]
+    alone: Option<PathBuf>,
 }
 
 const CLIP: f32 = 8.0;
@@ -49,6 +54,9 @@ fn main() -> ExitCode {
         return check(budgets);
     }
     let d = if arguments.quick { 100_000 } else { 1_000_000 };
+    if let Some(tape) = &arguments.alone {
+        return server_alone(tape, d);
+    }
     let wanted = |group: &str| arguments.only.is_empty() || group == arguments.only;
     let bytes = if arguments.quick { 1 << 22 } else { 1 << 26 };
     let bench = Bench { json: arguments.json, cipher: raw_cipher(bytes) };
@@ -154,29 +162,43 @@ fn numbers(d: usize) -> Vec<f32> {
     (0..d).map(|i| (i.wrapping_mul(2_654_435_761) % 2001) as f32 * 1e-5 - 0.01).collect()
 }
 
-async fn one_round(
-    mut party: Party,
+/// One set-up and one round with a recipient: what each party runs.
+#[derive(Clone)]
+struct Session {
     plan: Plan,
     round: Round,
-    values: std::sync::Arc<Vec<f32>>,
-) -> Result<Outcome, Abort> {
-    let mut epoch = tacit_secagg::setup(&mut party, &plan).await?;
-    let input = FixedPoint::new(&values, CLIP, FRACTION_BITS)?;
-    tacit_secagg::aggregate(&mut party, &mut epoch, &round, input).await
 }
 
-/// Runs one set-up and one round with a recipient; the highest seats vanish before their vectors.
-fn run_round(params: Params, d: usize, dropped: usize) -> Report<Outcome> {
+impl Session {
+    fn new(params: Params, d: usize) -> Self {
+        let plan =
+            Plan { params, context: Hash([3; 32]), rounds: 1, aggregator: Seat(0), step_ms: 1000, step_base: SETUP };
+        let recipient = SealKey::generate(&mut Rng::from_seed(&Secret::new([9; 32])));
+        let delivery = Delivery::Recipient { key: recipient.public(), disclosure: disclosure(d) };
+        let query = Hash([4; 32]);
+        Self { plan, round: Round { index: 0, query, model_root: None, width: Width::W32, len: d, delivery } }
+    }
+
+    async fn run_streamed(self, mut party: Party, d: usize) -> Result<Outcome, Abort> {
+        let mut epoch = tacit_secagg::setup(&mut party, &self.plan).await?;
+        tacit_secagg::aggregate(&mut party, &mut epoch, &self.round, Numbers(d)).await
+    }
+
+    async fn run(self, mut party: Party, values: Arc<Vec<f32>>) -> Result<Outcome, Abort> {
+        let mut epoch = tacit_secagg::setup(&mut party, &self.plan).await?;
+        let input = FixedPoint::new(&values, CLIP, FRACTION_BITS)?;
+        tacit_secagg::aggregate(&mut party, &mut epoch, &self.round, input).await
+    }
+}
+
+/// Runs a session; the highest seats vanish before their vectors. What comes to the server goes on the tape as well.
+fn run_round(params: Params, d: usize, dropped: usize, tape: Option<&mut Tape>) -> Report<Outcome> {
     let n = usize::from(params.seats());
-    let plan = Plan { params, context: Hash([3; 32]), rounds: 1, aggregator: Seat(0), step_ms: 1000, step_base: SETUP };
-    let recipient = SealKey::generate(&mut Rng::from_seed(&Secret::new([9; 32])));
-    let delivery = Delivery::Recipient { key: recipient.public(), disclosure: disclosure(d) };
-    let round = Round { index: 0, query: Hash([4; 32]), model_root: None, width: Width::W32, len: d, delivery };
     let kills: BTreeMap<Seat, Step> =
         (0..dropped).map(|i| (Seat((n - 1 - i * (n / dropped.max(1) - 1).max(1)) as u16), MASKED)).collect();
-    let values = std::sync::Arc::new(numbers(d));
-    let protocol = |party| one_round(party, plan.clone(), round.clone(), values.clone());
-    let report = run(n, &[disclosure(d)], &kills, protocol);
+    let (session, values) = (Session::new(params, d), Arc::new(numbers(d)));
+    let protocol = |party| session.clone().run(party, values.clone());
+    let report = recorded(n, &[disclosure(d)], &kills, tape, protocol);
     for (seat, outcome) in &report.outcomes {
         let outcome = outcome.as_ref().unwrap_or_else(|e| panic!("{seat}: {e}"));
         assert_eq!(outcome.survivors.len(), n - dropped);
@@ -239,7 +261,7 @@ fn round_case(n: usize, d: usize, dropped: usize, bench: Bench) {
     let params = Params::new(n as u16).unwrap_or_else(|e| panic!("{e}"));
     let bytes = 4.0 * d as f64;
     reset_peak();
-    let reports: Vec<Report<Outcome>> = (0..SAMPLES).map(|_| run_round(params, d, dropped)).collect();
+    let reports: Vec<Report<Outcome>> = (0..SAMPLES).map(|_| run_round(params, d, dropped, None)).collect();
     let peak = peak_mb();
     let over = |f: fn(&Work) -> f64| median(reports.iter().flat_map(|r| clients(r).map(f)).collect());
     let first = clients(&reports[0]).next().cloned().unwrap_or_default();
@@ -284,7 +306,7 @@ fn round_case(n: usize, d: usize, dropped: usize, bench: Bench) {
 fn verified_case(n: usize, d: usize, bench: Bench) {
     let params = Params::new(n as u16).unwrap_or_else(|e| panic!("{e}")).verified();
     let bytes = 4.0 * d as f64;
-    let reports: Vec<Report<Outcome>> = (0..SAMPLES).map(|_| run_round(params, d, 0)).collect();
+    let reports: Vec<Report<Outcome>> = (0..SAMPLES).map(|_| run_round(params, d, 0, None)).collect();
     let over = |f: fn(&Work) -> f64| median(reports.iter().flat_map(|r| clients(r).map(f)).collect());
     let first = clients(&reports[0]).next().cloned().unwrap_or_default();
     let case = Case { n, d, parties: n, samples: SAMPLES, rounds: online_rounds(&first), ..Case::default() };
@@ -329,6 +351,32 @@ fn large_case(d: usize, bench: Bench) {
     .print(bench.json);
 }
 
+/// What [`server_alone`] prints.
+#[derive(Serialize, Deserialize)]
+struct Alone {
+    peak_mb: f64,
+    seconds: f64,
+    bytes_sent: u64,
+}
+
+/// The server of a thousand parties, in a process that holds nothing else.
+fn server_alone(tape: &Path, d: usize) -> ExitCode {
+    let session = Session::new(thousand(), d);
+    // The server's own vector is made where it is read, as a node's is.
+    let protocol = |party| session.clone().run_streamed(party, d);
+    let (outcome, work) = alone(THOUSAND, &[disclosure(d)], tape, protocol);
+    let outcome = outcome.unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(outcome.survivors.len(), THOUSAND - THOUSAND_DROPPED);
+    let alone = Alone { peak_mb: peak_mb(), seconds: server_seconds(&work), bytes_sent: online_bytes(&work) };
+    println!("{}", serde_json::to_string(&alone).unwrap_or_default());
+    ExitCode::SUCCESS
+}
+
+fn thousand() -> Params {
+    let (n, dropped) = (THOUSAND as u16, THOUSAND_DROPPED as u16);
+    Params::with_degree(n, dropped, dropped, THOUSAND_DEGREE, THOUSAND_THRESHOLD).unwrap_or_else(|e| panic!("{e}"))
+}
+
 const THOUSAND: usize = 1000;
 const THOUSAND_DROPPED: usize = 50;
 const THOUSAND_DEGREE: u16 = 102;
@@ -336,10 +384,11 @@ const THOUSAND_THRESHOLD: u16 = 72;
 /// A thousand parties on a drawn graph, once, whole: every party masks, sends and is counted, so the figures are those
 /// of the product's own path, passes over the sum as vectors come in included.
 fn thousand_case(d: usize, bench: Bench) {
-    let (n, dropped) = (THOUSAND as u16, THOUSAND_DROPPED as u16);
-    let params = Params::with_degree(n, dropped, dropped, THOUSAND_DEGREE, THOUSAND_THRESHOLD);
+    let path = std::env::temp_dir().join(format!("tacit-secagg-{}.tape", std::process::id()));
+    let mut tape = Tape::create(&path);
     reset_peak();
-    let report = run_round(params.unwrap_or_else(|e| panic!("{e}")), d, THOUSAND_DROPPED);
+    let report = run_round(thousand(), d, THOUSAND_DROPPED, Some(&mut tape));
+    tape.finish();
     let (parties, peak) = (THOUSAND - THOUSAND_DROPPED, peak_mb());
     let (first, hub) = (clients(&report).next().cloned().unwrap_or_default(), &report.work[0]);
     let case = Case { n: THOUSAND, d, parties, rounds: online_rounds(&first), peak_mb: peak, ..Case::default() };
@@ -372,6 +421,23 @@ fn thousand_case(d: usize, bench: Bench) {
              chunks where they arrive {hashing:.3} s; ms by step: {}",
             by_step(hub)
         ),
+        ..case.clone()
+    }
+    .print(bench.json);
+    let done = std::env::current_exe().and_then(|me| Command::new(me).arg("--alone").arg(&path).output());
+    let done = done.unwrap_or_else(|e| panic!("the server by itself: {e}"));
+    let _ = std::fs::remove_file(&path);
+    let alone: Alone = serde_json::from_slice(&done.stdout)
+        .unwrap_or_else(|e| panic!("the server by itself: {e}: {}", String::from_utf8_lossy(&done.stderr)));
+    assert_eq!(alone.bytes_sent, online_bytes(hub), "the server by itself did something else");
+    Case {
+        case: name("server_alone"),
+        seconds: alone.seconds,
+        bytes_sent: alone.bytes_sent,
+        limit_seconds: machine,
+        peak_mb: alone.peak_mb,
+        samples: 1,
+        note: format!("the same again in a process of its own, for its memory; the sum is {:.0} MB", bytes / 1e6),
         ..case
     }
     .print(bench.json);
@@ -424,7 +490,7 @@ struct Budgets {
 }
 
 /// Runs each case of the file and compares exactly: more is a regression, less an outdated budget.
-fn check(path: &std::path::Path) -> ExitCode {
+fn check(path: &Path) -> ExitCode {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(e) => {
@@ -443,7 +509,7 @@ fn check(path: &std::path::Path) -> ExitCode {
     for budget in budgets.secagg {
         let params = Params::new(budget.n as u16).unwrap_or_else(|e| panic!("{e}"));
         let params = if budget.verified { params.verified() } else { params };
-        let report = run_round(params, budget.d, budget.dropped);
+        let report = run_round(params, budget.d, budget.dropped, None);
         let client = clients(&report).next().cloned().unwrap_or_default();
         let counted = Budget {
             setup_bytes: client.bytes_of(|s| s.round() == SETUP),

@@ -17,13 +17,16 @@ pub const fn low_mask(bits: u8) -> u64 {
     if bits >= 64 { u64::MAX } else { (1 << bits) - 1 }
 }
 
+/// Bits of a word that eight bytes hold whole wherever in its first byte it begins.
+const NARROW_BITS: u8 = 57;
+
 /// Appends the low `bits` bits of each word, least significant first, the last byte filled with zeros.
 pub fn pack(words: &[u64], bits: u8, out: &mut Vec<u8>) {
     if bits == 64 {
         return u64::write_bytes(words, out);
     }
     let bits = u32::from(bits);
-    out.reserve(packed_bytes(words.len() as u64, bits as u8) as usize);
+    out.reserve(packed(words.len(), bits as u8));
     let (mut held, mut have, mask) = (0u64, 0u32, low_mask(bits as u8));
     for word in words {
         let word = word & mask;
@@ -42,12 +45,37 @@ pub fn pack(words: &[u64], bits: u8, out: &mut Vec<u8>) {
 
 /// Adds the packed words to `sum`, or joins them by exclusive or. The slice has the packed length.
 pub fn fold(bytes: &[u8], bits: u8, xor: bool, sum: &mut [u64]) {
-    let join = |s: &mut u64, w: u64| *s = if xor { *s ^ w } else { s.wrapping_add(w) };
+    if xor { fold_by(bytes, bits, sum, |s, w| s ^ w) } else { fold_by(bytes, bits, sum, u64::wrapping_add) }
+}
+
+fn fold_by(bytes: &[u8], bits: u8, sum: &mut [u64], join: impl Fn(u64, u64) -> u64 + Copy) {
     if bits == 64 {
         let words = bytes.as_chunks::<8>().0;
-        sum.iter_mut().zip(words).for_each(|(s, w)| join(s, u64::from_le_bytes(*w)));
-        return;
+        return sum.iter_mut().zip(words).for_each(|(s, w)| *s = join(*s, u64::from_le_bytes(*w)));
     }
+    let width = usize::from(bits);
+    let mut begun = 0;
+    if (1..=NARROW_BITS).contains(&bits) {
+        // Eight words take as many bytes as a word has bits; the last of them reads up to eight more.
+        let mask = low_mask(bits);
+        for (eight, block) in sum.chunks_exact_mut(8).zip(bytes.windows(width + 8).step_by(width)) {
+            for (i, s) in eight.iter_mut().enumerate() {
+                let at = i * width;
+                let word = block.get(at / 8..).and_then(|b| b.first_chunk::<8>()).map_or(0, |b| u64::from_le_bytes(*b));
+                *s = join(*s, word >> (at % 8) & mask);
+            }
+            begun += 8;
+        }
+    }
+    fold_slowly(
+        bytes.get(begun / 8 * width..).unwrap_or_default(),
+        bits,
+        sum.get_mut(begun..).unwrap_or_default(),
+        join,
+    );
+}
+
+fn fold_slowly(bytes: &[u8], bits: u8, sum: &mut [u64], join: impl Fn(u64, u64) -> u64) {
     let (bits, mask) = (u32::from(bits), low_mask(bits));
     let (eights, rest) = bytes.as_chunks::<8>();
     let mut last = [0u8; 8];
@@ -56,13 +84,13 @@ pub fn fold(bytes: &[u8], bits: u8, xor: bool, sum: &mut [u64]) {
     let (mut held, mut have) = (0u64, 0u32);
     for s in sum {
         if have >= bits {
-            join(s, held & mask);
+            *s = join(*s, held & mask);
             held >>= bits;
             have -= bits;
             continue;
         }
         let next = words.next().unwrap_or(0);
-        join(s, (held | next << have) & mask);
+        *s = join(*s, (held | next << have) & mask);
         let taken = bits - have;
         held = next >> taken;
         have = 64 - taken;

@@ -40,6 +40,8 @@ pub struct Inbox {
     held: u64,
     /// Bytes consumed since the start, the credit that the sender is told.
     credit: u64,
+    /// The most that the sender was told instead, to widen its window.
+    granted: u64,
 }
 
 impl Inbox {
@@ -60,7 +62,7 @@ impl Inbox {
         if self.floor.is_some_and(|floor| step < floor) {
             return Ok(false);
         }
-        let chunk = chunk_bytes as u64;
+        let (chunk, window) = (chunk_bytes as u64, window + self.ahead());
         let start = u64::from(sequence) * chunk;
         let length = total.saturating_sub(start).min(chunk);
         let in_range = start < total || (total == 0 && sequence == 0);
@@ -139,9 +141,19 @@ impl Inbox {
         self.floor = self.floor.max(Some(before));
     }
 
-    /// Bytes consumed since the start.
+    /// What the sender is told: bytes consumed since the start, or more where its window is widened.
     pub fn credit(&self) -> u64 {
-        self.credit
+        self.credit.max(self.granted)
+    }
+
+    /// Bytes by which the sender's window is widened now.
+    pub fn ahead(&self) -> u64 {
+        self.granted.saturating_sub(self.credit)
+    }
+
+    /// Widens the sender's window to `bytes` more than it has by itself; never narrows it.
+    pub fn grant(&mut self, bytes: u64) {
+        self.granted = self.granted.max(self.credit + bytes);
     }
 }
 

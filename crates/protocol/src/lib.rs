@@ -10,6 +10,7 @@
 pub mod abort;
 mod ahead;
 pub mod disclosure;
+mod fan;
 mod host;
 pub mod inbox;
 pub mod machine;
@@ -17,6 +18,7 @@ pub mod message;
 mod outbox;
 pub mod party;
 pub mod seating;
+mod widen;
 
 pub use abort::{Abort, Blame, Offence, Offender};
 pub use ahead::HashAhead;

@@ -134,6 +134,8 @@ impl<T> Machine<T> {
             outboxes: (0..seats).map(|_| Outbox::default()).collect(),
             sent: vec![0; seats],
             credited: vec![0; seats],
+            widening: Default::default(),
+            narrow: None,
             gone: Default::default(),
             ready: Default::default(),
             host: Default::default(),
@@ -243,7 +245,7 @@ impl Core {
         if !ours || self.gone.contains(&address.from) {
             return;
         }
-        let (chunk_bytes, window) = (self.setup.seating.chunk_bytes(), self.setup.seating.window_bytes());
+        let (chunk_bytes, window) = (self.setup.seating.chunk_bytes(), self.window_to(self.setup.seat));
         let step = address.step;
         let Some(inbox) = self.inboxes.get_mut(address.from.index()) else { return };
         let length = body.len() as u64;
@@ -271,7 +273,8 @@ impl Core {
         let (Some(credited), Some(sent)) = (self.credited.get_mut(from.index()), self.sent.get(from.index())) else {
             return;
         };
-        if consumed > *sent {
+        let ahead = if self.widening.contains(&from) { self.setup.seating.widened_bytes() } else { 0 };
+        if consumed > *sent + ahead {
             return self.stop(Blame::seat(from, Offence::Flow).at(Step(0)));
         }
         *credited = (*credited).max(consumed);

@@ -98,6 +98,10 @@ pub(crate) struct Core {
     /// Bytes sent to each seat and bytes it said it consumed.
     pub(crate) sent: Vec<u64>,
     pub(crate) credited: Vec<u64>,
+    /// Seats that may widen the window that this one has to them.
+    pub(crate) widening: BTreeSet<Seat>,
+    /// The seat at which all send at once.
+    pub(crate) narrow: Option<Seat>,
     pub(crate) gone: BTreeSet<Seat>,
     /// Seats of which the next chunk of a step is there, so that a wait among many seats looks at
     /// those alone.
@@ -134,7 +138,13 @@ impl Core {
         let (Some(sent), Some(credited)) = (self.sent.get(to.index()), self.credited.get(to.index())) else {
             return false;
         };
-        sent - credited + bytes <= self.setup.seating.window_bytes()
+        sent + bytes <= credited + self.window_to(to)
+    }
+
+    /// Bytes that one seat may have in flight to this one.
+    pub(crate) fn window_to(&self, to: Seat) -> u64 {
+        let seating = &self.setup.seating;
+        if self.narrow == Some(to) { seating.narrow_bytes() } else { seating.window_bytes() }
     }
 
     pub(crate) fn send_chunk(&mut self, to: Seat, step: Step, sequence: u32, total: u64, body: Vec<u8>) {
@@ -152,6 +162,7 @@ impl Core {
         let chunk_bytes = self.setup.seating.chunk_bytes();
         let inbox = self.inboxes.get_mut(from.index())?;
         let pieces = inbox.take_pieces(step);
+        let told = inbox.credit();
         let (offset, bytes, total, last) = inbox.next_chunk(step, chunk_bytes)?;
         let consumed = inbox.credit();
         if !inbox.has_next(step)
@@ -162,7 +173,7 @@ impl Core {
                 self.ready.remove(&step);
             }
         }
-        if !bytes.is_empty() {
+        if consumed > told {
             self.effects.push(Effect::Credit { to: from, consumed });
         }
         Some(Chunk { from, offset, total, bytes, pieces, last })
@@ -329,50 +340,6 @@ impl Party {
             self.send(*seat, step, body.to_vec(), until).await?;
         }
         Ok(())
-    }
-
-    /// Sends to each of several seats its body, side by side: each gets its next chunk as soon as its
-    /// own window has room. Gives the seats whose window stayed full past `until`; a lost seat counts
-    /// as served.
-    ///
-    /// # Errors
-    /// The abort that stopped the machine.
-    pub async fn fan_out(
-        &mut self,
-        step: Step,
-        messages: &BTreeMap<Seat, Arc<[u8]>>,
-        until: Millis,
-    ) -> Result<Vec<Seat>, Abort> {
-        let chunk_bytes = self.seating.chunk_bytes();
-        let mut open: BTreeMap<Seat, u32> = messages.keys().filter(|s| **s != self.seat).map(|s| (*s, 0)).collect();
-        poll_fn(|_| {
-            let mut core = self.core();
-            if let Some(abort) = &core.stopped {
-                return Poll::Ready(Err(abort.clone()));
-            }
-            open.retain(|seat, sequence| {
-                let Some(body) = messages.get(seat) else { return false };
-                loop {
-                    let start = *sequence as usize * chunk_bytes;
-                    let ended = start >= body.len() && *sequence > 0;
-                    if ended || core.gone.contains(seat) {
-                        return false;
-                    }
-                    let chunk = &body[start..body.len().min(start + chunk_bytes)]; // proof: start <= len unless ended.
-                    if !core.has_room(*seat, chunk.len() as u64) {
-                        return true;
-                    }
-                    core.send_chunk(*seat, step, *sequence, body.len() as u64, chunk.to_vec());
-                    *sequence += 1;
-                }
-            });
-            if open.is_empty() || core.now >= until {
-                return Poll::Ready(Ok(open.keys().copied().collect()));
-            }
-            core.want_timer(until);
-            Poll::Pending
-        })
-        .await
     }
 
     /// Receives a whole message of at most `cap` bytes.

@@ -40,6 +40,9 @@ impl core::fmt::Debug for Keys {
     }
 }
 
+/// Seats beyond which windows are small: a seat holds one for each other.
+const MANY: usize = 128;
+
 impl Seating {
     /// Seats nodes in the order of their ids; `None` when a node stands twice or there are more
     /// than [`SEATS_MAX`](tacit_types::limits::SEATS_MAX).
@@ -82,17 +85,41 @@ impl Seating {
         self.members.binary_search_by(|m| m.node.cmp(node)).ok().map(|i| Seat(i as u16))
     }
 
-    /// Bytes of one chunk: smaller when many seats may each have two in flight.
+    /// Bytes of one chunk: smaller when many seats may each have some in flight.
     pub fn chunk_bytes(&self) -> usize {
         match self.members.len() {
             0..=32 => 1 << 20,
-            33..=128 => 256 << 10,
-            _ => 32 << 10,
+            33..=MANY => 256 << 10,
+            _ => 16 << 10,
         }
+    }
+
+    /// Bytes that one seat may have in flight to all others together while it sends to each of them.
+    pub fn fan_out_bytes(&self) -> u64 {
+        match self.members.len() {
+            0..=MANY => MANY as u64 * self.window_bytes(),
+            _ => 4 << 20,
+        }
+    }
+
+    /// Bytes that each seat may have in flight to one at which all send at once: see
+    /// [`Party::narrow`](crate::Party::narrow).
+    pub fn narrow_bytes(&self) -> u64 {
+        let chunk = self.chunk_bytes() as u64;
+        // Small messages that nobody has read yet must leave room for a chunk.
+        if self.members.len() > MANY { chunk + chunk / 8 } else { self.window_bytes() }
     }
 
     /// Bytes that one seat may have in flight to another before it waits for credit.
     pub fn window_bytes(&self) -> u64 {
-        2 * self.chunk_bytes() as u64
+        // Among many, enough for most messages of a set-up in one go over a distant link.
+        let chunks = if self.members.len() > MANY { 4 } else { 2 };
+        chunks * self.chunk_bytes() as u64
+    }
+
+    /// Bytes beyond all windows that one seat may let others together have in flight to it: see
+    /// [`Party::widen`](crate::Party::widen). Among few seats the windows are wide enough.
+    pub fn widened_bytes(&self) -> u64 {
+        if self.members.len() > MANY { 4 << 20 } else { 0 }
     }
 }

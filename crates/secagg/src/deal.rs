@@ -2,7 +2,6 @@
 //! to each; and taking what the others dealt.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use tacit_crypto::seal::{open_once, seal_once};
 use tacit_crypto::{Agreement, PublicPoint, Secret as Hidden, SecretScalar, shamir};
@@ -30,7 +29,7 @@ type Shares = Vec<Option<(SecretScalar, SecretScalar)>>;
 /// What dealing gives.
 pub(crate) struct Dealing {
     /// To each neighbour.
-    pub messages: BTreeMap<Seat, Arc<[u8]>>,
+    pub messages: BTreeMap<Seat, Vec<u8>>,
     /// This seat's shares of its own secrets.
     pub mine: HeldDeal,
     /// The keys that open the neighbours' deals.
@@ -75,7 +74,7 @@ pub(crate) fn deal_out(party: &mut Party, plan: &Plan, book: &AgreedBook, own: &
             mine = Some(Held { commitments, outer: path, shares });
         } else if let Some(agreed) = agreements.remove(holder) {
             let (sealed, keys) = seal_shares(&book.t1, me, *holder, &agreed, &shares);
-            messages.insert(*holder, wire::encode(&Deal { root: root.clone(), path, sealed }).into());
+            messages.insert(*holder, wire::encode(&Deal { root: root.clone(), path, sealed }));
             opening_keys.insert(*holder, keys);
         }
     }

@@ -27,15 +27,21 @@ use crate::verify::{ClaimedSurvivors, List, PieceDigest};
 
 /// Bytes of vectors that are on their way in but not complete: beyond this, senders wait.
 pub const STAGING_BYTES_MAX: usize = 64 << 20;
+/// The same where the graph is drawn: what the many others have in flight takes the rest.
+pub const STAGING_OF_MANY_BYTES_MAX: usize = 16 << 20;
 
 /// How many vectors may be on their way in at once.
-fn slots(round: &Round) -> usize {
-    (STAGING_BYTES_MAX / (round.len * round.width.bytes()).max(1)).max(1)
+fn slots(plan: &Plan, round: &Round) -> usize {
+    let most = match plan.params.graph() {
+        Graph::Complete => STAGING_BYTES_MAX,
+        Graph::Harary { .. } => STAGING_OF_MANY_BYTES_MAX,
+    };
+    (most / (round.len * round.width.bytes()).max(1)).max(1)
 }
 
 /// Milliseconds for all vectors to come in: one step for as many as fit at once.
 pub(crate) fn masked_ms(plan: &Plan, round: &Round) -> u64 {
-    let turns = usize::from(plan.params.seats()).div_ceil(slots(round)) as u64;
+    let turns = usize::from(plan.params.seats()).div_ceil(slots(plan, round)) as u64;
     plan.step_ms.saturating_mul(turns)
 }
 
@@ -194,10 +200,12 @@ impl Hub<'_> {
         let mut waiting: BTreeSet<Seat> = self.member.participants.iter().copied().filter(|s| *s != me).collect();
         let mut staging: BTreeMap<Seat, Staging> = BTreeMap::new();
         let (bytes, verified) = (self.bytes(), self.watch.is_some());
+        let at_once = slots(&epoch.plan, self.round());
+        let share = party.seating().widened_bytes() / at_once as u64;
         if !verified {
             party.hash_ahead(step);
         }
-        while let Some((from, until)) = self.admit(party, &mut waiting, &mut staging, deadline) {
+        while let Some((from, until)) = self.admit(party, &mut waiting, &mut staging, at_once, deadline) {
             // Who may send stays the same until a vector begins, ends or runs out of time.
             while let Some(chunk) = party.chunk(&from, step, until).await? {
                 let seat = chunk.from;
@@ -210,6 +218,7 @@ impl Hub<'_> {
                 let vector = staging
                     .entry(seat)
                     .or_insert_with(|| Staging::new(turn, (!verified).then(|| Root::new(bytes as u64))));
+                party.widen(seat, share.min(chunk.total - chunk.offset - chunk.bytes.len() as u64)); // proof: a chunk ends within its message.
                 vector.take(&mut self.sum, chunk.offset as usize, chunk.bytes, &chunk.pieces, bytes);
                 let ended = if chunk.last { staging.remove(&seat) } else { None };
                 let ends = ended.is_some();
@@ -233,6 +242,7 @@ impl Hub<'_> {
         party: &Party,
         waiting: &mut BTreeSet<Seat>,
         staging: &mut BTreeMap<Seat, Staging>,
+        at_once: usize,
         deadline: Millis,
     ) -> Option<(BTreeSet<Seat>, Millis)> {
         let (gone, now) = (party.gone(), party.now());
@@ -240,7 +250,7 @@ impl Hub<'_> {
         let over = staging.extract_if(.., |s, vector| gone.contains(s) || now >= vector.until);
         over.for_each(|(_, vector)| vector.leave(&mut self.sum));
         let mut from: BTreeSet<Seat> = staging.keys().copied().collect();
-        if staging.len() < slots(self.round()) {
+        if staging.len() < at_once {
             from.extend(waiting.iter());
         }
         let until = staging.values().map(|v| v.until).min().unwrap_or(deadline).min(deadline);
@@ -482,7 +492,7 @@ mod tests {
         };
         let most = STAGING_BYTES_MAX / 8;
         for (len, at_once) in [(1, most), (most / 2, 2), (most / 2 + 1, 1), (most, 1), (most + 1, 1)] {
-            assert_eq!(slots(&round(len)), at_once, "{len}");
+            assert_eq!(slots(&plan, &round(len)), at_once, "{len}");
         }
         assert_eq!(masked_ms(&plan, &round(most / 2)), 40);
         assert_eq!(masked_ms(&plan, &round(most + 1)), 70);

@@ -41,6 +41,7 @@ pub async fn aggregate(
         return Err(Abort::Local(Fault::new(Code::JobInternal, what)));
     }
     verify::check(&epoch.plan.params, round)?;
+    party.narrow(epoch.plan.aggregator);
     let keys = epoch.consume(party, round.index).await?;
     if epoch.is_aggregator(party) {
         hub::run(party, epoch, round, keys, input).await
@@ -219,6 +220,7 @@ impl<'a> Member<'a> {
         let until = party.now().plus(hub::masked_ms(&epoch.plan, self.round));
         let bytes = self.round.len * self.round.width.bytes();
         let chunk_bytes = party.seating().chunk_bytes();
+        party.may_widen(epoch.plan.aggregator);
         let mut message = party.open(epoch.plan.aggregator, step, (bytes + HEADER_BYTES) as u64);
         loop {
             let mut chunk = chunk_buffer(chunk_bytes.min(bytes + HEADER_BYTES));

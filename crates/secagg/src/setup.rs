@@ -28,6 +28,7 @@ use crate::signed::{Kind, Signed, first_forged};
 /// aggregator, or this seat's own message, was lost; [`Abort::Misbehaved`] with blame.
 pub async fn setup(party: &mut Party, plan: &Plan) -> Result<Epoch, Abort> {
     plan.check(party.seating().len())?;
+    party.narrow(plan.aggregator);
     let own: Vec<RoundKeys> = (0..plan.rounds).map(|_| RoundKeys::random(party.rng())).collect();
     let mut setup = Setup { plan, t0: keys::t0(plan, party.seating()), complaints: Vec::new() };
     party.signs_over(setup.t0);
@@ -265,14 +266,14 @@ impl Setup<'_> {
             let bundles = wanted.iter().filter_map(|s| bundles.get(s).cloned()).collect();
             wire::encode(&Book { entries: entries.to_vec(), bundles }).into()
         };
-        let complete = pick(&party.seating().seats().collect::<Vec<_>>());
+        let mut complete = None;
+        let everyone: Vec<Seat> = party.seating().seats().collect();
         let book_for = |seat: Seat| match self.plan.params.graph() {
-            Graph::Complete => complete.clone(),
+            Graph::Complete => complete.get_or_insert_with(|| pick(&everyone)).clone(),
             Graph::Harary { .. } => pick(&self.wanted_bundles(topology, seat)),
         };
-        let messages = party.others().into_iter().map(|seat| (seat, book_for(seat))).collect();
-        let until = party.now().plus(self.plan.step_ms);
-        party.fan_out(self.plan.setup_step(phase::BOOK), &messages, until).await.map(|_| ())
+        let (others, until) = (party.others(), party.now().plus(self.plan.step_ms));
+        party.fan_out_with(self.plan.setup_step(phase::BOOK), others, book_for, until).await.map(|_| ())
     }
 
     /// A drawn graph needs every nonce of the roll: who could withhold one after seeing the others
@@ -374,7 +375,10 @@ impl Setup<'_> {
         let neighbours = book.topology.neighbours(me);
         let dealing = deal_out(party, plan, book, own);
         let until = party.now().plus(plan.step_ms);
-        party.fan_out(step, &dealing.messages, until).await?;
+        // Neighbours deal to each other at once: nobody waits for a window before it reads.
+        for (seat, body) in dealing.messages {
+            party.post(seat, step, body)?;
+        }
         let mut collector = Collector::new(step, plan.caps().deal(), neighbours, until);
         let mut held = BTreeMap::from([(me, dealing.mine)]);
         while let Some((dealer, bytes)) = collector.next(party, &mut self.complaints).await? {

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tacit_crypto::Secret;
 use tacit_types::NodeId;
@@ -16,7 +17,12 @@ fn disclosure() -> Disclosure {
 }
 
 fn keys(n: usize) -> Vec<Arc<SigningKey>> {
-    let mut keys: Vec<_> = (0..n).map(|i| SigningKey::from_seed(&Secret::new([i as u8 + 1; 32]))).collect();
+    let seed = |i: usize| {
+        let mut seed = [(i as u8).wrapping_add(1); 32];
+        seed[0] = (i >> 8) as u8;
+        Secret::new(seed)
+    };
+    let mut keys: Vec<_> = (0..n).map(|i| SigningKey::from_seed(&seed(i))).collect();
     keys.sort_by_key(SigningKey::id);
     keys.into_iter().map(Arc::new).collect()
 }
@@ -154,6 +160,182 @@ fn fanning_out_serves_each_seat_by_its_own_window_and_names_the_full_one() {
     assert_eq!([sent(&effects, 1), sent(&effects, 2)], [0, 2], "a full window holds up no other");
     m.step(FAR, Event::Timer);
     assert_eq!(m.take_outcome().unwrap().unwrap(), [Seat(1)]);
+}
+
+/// A seat that sends a body of more than two windows to each of 400 others, and how many bodies it has made.
+fn fan_of_many() -> (Machine<Vec<Seat>>, Arc<AtomicUsize>) {
+    let made = Arc::new(AtomicUsize::new(0));
+    let counter = made.clone();
+    let m = machine(MANY, 0, move |mut p: Party| async move {
+        let length = BODY_CHUNKS as usize * p.seating().chunk_bytes();
+        let others = p.others();
+        let body = |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            vec![1; length].into()
+        };
+        p.fan_out_with(STEP, others, body, FAR).await
+    });
+    (m, made)
+}
+
+const MANY: usize = 401;
+const BODY_CHUNKS: u64 = 9;
+
+fn bytes_of(effects: &[Effect]) -> BTreeMap<Seat, u64> {
+    let mut bytes = BTreeMap::new();
+    for effect in effects {
+        if let Effect::Send(m) = effect {
+            *bytes.entry(m.address.to).or_insert(0) += m.body.len() as u64;
+        }
+    }
+    bytes
+}
+
+#[test]
+fn a_fan_to_many_keeps_a_bounded_number_of_bytes_under_way_and_bodies_in_memory() {
+    let (mut m, made) = fan_of_many();
+    let seating = setup(MANY, 0).seating;
+    let (most, chunk) = (seating.fan_out_bytes(), seating.chunk_bytes() as u64);
+    assert!(most < (MANY as u64 - 1) * chunk, "the bound is what holds back, not the windows");
+    let mut sent: BTreeMap<Seat, u64> = BTreeMap::new();
+    let (mut credited, mut events) = (BTreeMap::<Seat, u64>::new(), vec![Event::Start]);
+    while let Some(event) = events.pop() {
+        for (seat, bytes) in bytes_of(&m.step(Millis(0), event)) {
+            *sent.entry(seat).or_default() += bytes;
+        }
+        let under_way = sent.values().sum::<u64>() - credited.values().sum::<u64>();
+        assert!(under_way <= most, "{under_way} bytes under way");
+        let begun = made.load(Ordering::Relaxed);
+        let done = sent.values().filter(|b| **b == BODY_CHUNKS * chunk).count();
+        assert!((begun - done) as u64 * chunk <= most, "{begun} bodies made, {done} of them given up");
+        let behind = sent.iter().find(|(seat, bytes)| credited.get(seat).copied().unwrap_or(0) < **bytes);
+        if let Some((seat, bytes)) = behind {
+            credited.insert(*seat, *bytes);
+            events.push(Event::Credit { from: *seat, consumed: *bytes });
+        }
+    }
+    assert_eq!(m.take_outcome().unwrap().unwrap(), []);
+    assert_eq!(sent.len(), MANY - 1);
+    assert!(sent.values().all(|b| *b == BODY_CHUNKS * chunk));
+    assert_eq!(made.load(Ordering::Relaxed), MANY - 1, "each body is made once");
+}
+
+#[test]
+fn seats_that_do_not_read_hold_up_a_fan_for_an_eighth_of_its_time() {
+    let (mut m, _) = fan_of_many();
+    let seating = setup(MANY, 0).seating;
+    let most = seating.fan_out_bytes();
+    let first = m.step(Millis(0), Event::Start);
+    assert_eq!(bytes_of(&first).values().sum::<u64>(), most);
+    assert!(first.contains(&Effect::SetTimer(Millis(FAR.0 / 8))));
+    assert_eq!(bytes_of(&m.step(Millis(FAR.0 / 8 - 1), Event::Timer)).len(), 0);
+    let second = m.step(Millis(FAR.0 / 8), Event::Timer);
+    assert_eq!(bytes_of(&second).values().sum::<u64>(), most, "as much again");
+    m.step(FAR, Event::Timer);
+    assert_eq!(m.take_outcome().unwrap().unwrap().len(), MANY - 1, "all windows stayed full");
+}
+
+#[test]
+fn a_widened_window_goes_back_and_only_who_may_widens() {
+    let seating = setup(MANY, 0).seating;
+    let (chunk, window, wide) = (seating.chunk_bytes() as u64, seating.window_bytes(), seating.widened_bytes());
+    let start = |may: bool| {
+        let mut m = machine(MANY, 0, move |mut p: Party| async move {
+            if may {
+                p.may_widen(Seat(1));
+            }
+            let body = vec![1; 3 * p.seating().widened_bytes() as usize];
+            p.send(Seat(1), STEP, body, FAR).await
+        });
+        let sent = bytes_of(&m.step(Millis(0), Event::Start))[&Seat(1)];
+        assert_eq!(sent, window);
+        m
+    };
+    let credit = |consumed| Event::Credit { from: Seat(1), consumed };
+    let mut m = start(true);
+    let sent = bytes_of(&m.step(Millis(0), credit(window + wide)))[&Seat(1)];
+    assert_eq!(sent, wide + window / chunk * chunk, "what is widened beside the window");
+    m.step(Millis(0), credit(window + sent + wide + 1));
+    assert!(matches!(m.take_outcome(), Some(Err(Abort::Misbehaved { .. }))), "credit for more than it may widen");
+    let mut m = start(false);
+    m.step(Millis(0), credit(window + 1));
+    assert!(matches!(m.take_outcome(), Some(Err(Abort::Misbehaved { .. }))), "credit for bytes never sent");
+}
+
+#[test]
+fn a_receiver_widens_within_a_bound_of_all_seats_and_holds_senders_to_it() {
+    let seating = setup(MANY, 0).seating;
+    let (chunk, window, wide) = (seating.chunk_bytes() as u64, seating.window_bytes(), seating.widened_bytes());
+    let reads = |mut p: Party| async move {
+        let wide = p.seating().widened_bytes();
+        p.widen(Seat(1), wide - 5);
+        p.widen(Seat(2), 100);
+        p.widen(Seat(3), 100);
+        p.receive(Seat(1), STEP, usize::MAX, FAR).await.map(|body| body.len())
+    };
+    let credits = |effects: &[Effect]| -> Vec<(u16, u64)> {
+        let of = |e: &Effect| if let Effect::Credit { to, consumed } = e { Some((to.0, *consumed)) } else { None };
+        effects.iter().filter_map(of).collect()
+    };
+    let mut m = machine(MANY, 0, reads);
+    let total = wide + 4 * window;
+    assert_eq!(credits(&m.step(Millis(0), Event::Start)), [(1, wide - 5), (2, 5)], "five bytes are left, then none");
+    let chunk_of = |i: u64| {
+        let mut message = message(STEP, 1, 1, &vec![1; chunk as usize], total);
+        message.address.sequence = i as u32;
+        Event::Received(message)
+    };
+    // The first chunk is held back, so that nothing is consumed.
+    let room = (wide - 5 + window) / chunk;
+    for i in 1..=room {
+        assert_eq!(credits(&m.step(Millis(0), chunk_of(i))), []);
+        assert!(!m.is_finished());
+    }
+    assert_eq!(credits(&m.step(Millis(0), chunk_of(room + 1))), []);
+    assert!(matches!(m.take_outcome(), Some(Err(Abort::Misbehaved { .. }))), "one chunk past what it was told");
+    let mut m = machine(MANY, 0, reads);
+    m.step(Millis(0), Event::Start);
+    let told: Vec<(u16, u64)> = (0..total / chunk).flat_map(|i| credits(&m.step(Millis(0), chunk_of(i)))).collect();
+    assert_eq!(told.first(), Some(&(1, (wide - 5) / chunk * chunk + chunk)), "no news until as much is consumed");
+    assert_eq!(told.last(), Some(&(1, total / chunk * chunk)));
+}
+
+#[test]
+fn windows_to_a_narrow_seat_hold_less_on_both_sides() {
+    let seating = setup(MANY, 0).seating;
+    let (chunk, window, narrow) = (seating.chunk_bytes(), seating.window_bytes(), seating.narrow_bytes());
+    assert!(narrow < window);
+    assert_eq!(setup(3, 0).seating.narrow_bytes(), setup(3, 0).seating.window_bytes(), "few have room");
+    let mut m = machine(MANY, 0, |mut p: Party| async move {
+        p.narrow(Seat(1));
+        let body: Arc<[u8]> = vec![1; 9 * p.seating().chunk_bytes()].into();
+        p.fan_out(STEP, &BTreeMap::from([(Seat(1), body.clone()), (Seat(2), body)]), FAR).await
+    });
+    let sent = bytes_of(&m.step(Millis(0), Event::Start));
+    let whole = |bytes: u64| bytes / chunk as u64 * chunk as u64;
+    assert_eq!(sent, BTreeMap::from([(Seat(1), whole(narrow)), (Seat(2), whole(window))]));
+    // The second chunk is held back, so that nothing is consumed beyond the first.
+    let takes = |narrows: bool| {
+        let mut m = machine(MANY, 0, move |mut p: Party| async move {
+            if narrows {
+                p.narrow(Seat(0));
+            }
+            p.receive(Seat(1), STEP, usize::MAX, FAR).await.map(|_| ())
+        });
+        m.step(Millis(0), Event::Start);
+        let last = window / chunk as u64;
+        let fails = (1..=last).find(|i| {
+            let mut message = message(STEP, 1, 1, &vec![1; chunk], 100 * chunk as u64);
+            message.address.sequence = *i as u32;
+            m.step(Millis(0), Event::Received(message));
+            m.is_finished()
+        });
+        (fails, m.take_outcome())
+    };
+    assert!(matches!(takes(false), (None, None)));
+    let (fails, outcome) = takes(true);
+    assert_eq!(fails, Some(narrow / chunk as u64 + 1));
+    assert!(matches!(outcome, Some(Err(Abort::Misbehaved { .. }))));
 }
 
 fn message(step: Step, from: u16, job: u8, body: &[u8], total: u64) -> Message {

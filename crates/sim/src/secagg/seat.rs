@@ -11,8 +11,10 @@ use crate::dice::Dice;
 use crate::disk::Disk;
 use crate::wiretap::STEP_BASE;
 
-/// Milliseconds of a step.
-pub const STEP_MS: u64 = 1_000;
+/// Milliseconds of a step among a few, and among many, to whom the aggregator has megabytes of set-up to send over links
+/// whose windows are small.
+const STEP_MS: u64 = 1_000;
+const STEP_OF_MANY_MS: u64 = 4_000;
 
 /// What is summed, the same at every seat.
 #[derive(Clone)]
@@ -66,6 +68,11 @@ impl Task {
         }
     }
 
+    /// Milliseconds of a step.
+    pub fn step_ms(&self) -> u64 {
+        if self.seating.len() > 128 { STEP_OF_MANY_MS } else { STEP_MS }
+    }
+
     pub fn len(&self) -> usize {
         self.seating.len() + 2
     }
@@ -88,7 +95,7 @@ impl Task {
             context: Hash(context),
             rounds: self.rounds,
             aggregator: self.aggregator,
-            step_ms: STEP_MS,
+            step_ms: self.step_ms(),
             step_base: STEP_BASE,
         }
     }

@@ -7,7 +7,7 @@ use tacit_types::{Millis, Seat};
 
 use super::check::Watch;
 use super::forge;
-use super::seat::{Member, STEP_MS, Task};
+use super::seat::{Member, Task};
 use crate::bug::Bug;
 use crate::dice::Dice;
 use crate::faults::{Deed, FaultKind, Faults};
@@ -98,7 +98,7 @@ impl World {
 
     /// Everyone must be through with an attempt after so long.
     fn bound_ms(&self) -> u64 {
-        STEP_MS * (16 + 16 * u64::from(self.task.rounds))
+        self.task.step_ms() * (16 + 16 * u64::from(self.task.rounds))
     }
 
     pub fn run(mut self) -> Report {
@@ -452,7 +452,7 @@ impl World {
                 send(self, forged);
             }
             Deed::Late => {
-                let pause = self.dice.between(STEP_MS / 2, STEP_MS * 3);
+                let pause = self.dice.between(self.task.step_ms() / 2, self.task.step_ms() * 3);
                 let connection = self.net.connection(seat, to).unwrap_or(u32::MAX);
                 let id = self.ledger.launch(key_of(seat, &message), bytes, 1);
                 let frame = Frame::Message(message);
