@@ -113,6 +113,51 @@ fn a_promise_warns_before_it_is_due_and_is_an_alarm_after() {
 }
 
 #[test]
+fn a_case_warns_once_it_waits_beyond_its_deadline() {
+    let mut world = world(1);
+    let opened = world.now;
+    let opening = cases::Opening {
+        version: cases::CASE_VERSION,
+        origin: ORIGIN.into(),
+        about: Some(world.party(1).id()),
+        decider: world.party(2).id(),
+        leaves: vec![money::LeafRef { index: 2, hash: merkle::leaf_hash(&world.leaves[2]) }],
+        topic: Name::new("overuse").unwrap(),
+        text: "more rows than were agreed".into(),
+        evidence: Vec::new(),
+        answer_by: opened.plus(DAY / 8),
+        decide_by: opened.plus(DAY / 4),
+        until: None,
+    };
+    let body = cases::Complaint(opening);
+    let complaint = Statement::sign(&world.party(0), "case", opened, None, body).bytes().to_vec();
+    world.append(complaint);
+    // The witnesses are as late as the reader, and that is not what this is about.
+    let thresholds = Thresholds { witness_lag_minutes: 24 * 60, ..Thresholds::default() };
+    let late = |world: &World, ms: u64| {
+        watch(world, &Known { now: opened.plus(ms), thresholds: thresholds.clone(), ..known(world) })
+    };
+    assert_eq!(late(&world, DAY / 8).alerts, [], "the last moment counts");
+    let alert = only(&world, &late(&world, DAY / 8 + 1), Rule::CaseOverdue, Level::Warning, &[3]);
+    assert!(alert.what.starts_with("an answer was due"), "{}", alert.what);
+    // Answered: what is missing then is the decision.
+    let case = money::LeafRef { index: 3, hash: merkle::leaf_hash(&world.leaves[3]) };
+    let step = cases::Step {
+        version: cases::CASE_VERSION,
+        origin: ORIGIN.into(),
+        case,
+        act: cases::Act::Answer,
+        text: "as agreed".into(),
+        evidence: Vec::new(),
+    };
+    let answer = Statement::sign(&world.party(1), "case", opened, None, step).bytes().to_vec();
+    world.append(answer);
+    assert_eq!(late(&world, DAY / 8 + 1).alerts, []);
+    let alert = only(&world, &late(&world, DAY / 4 + 1), Rule::CaseOverdue, Level::Warning, &[3]);
+    assert!(alert.what.starts_with("a decision was due"), "{}", alert.what);
+}
+
+#[test]
 fn a_quota_warns_when_it_is_nearly_over_and_is_an_alarm_when_it_is_passed() {
     let of = |jobs: u8| {
         let world = world(jobs);

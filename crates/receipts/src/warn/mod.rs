@@ -35,6 +35,8 @@ pub enum Rule {
     Refusals,
     /// A contract was used after it was revoked, or outside its validity.
     RevokedButUsed,
+    /// A case waits for somebody beyond its deadline.
+    CaseOverdue,
     /// A witness has not cosigned for long.
     WitnessLag,
     /// The log, or a party's chain, shows two histories or went back.
@@ -47,13 +49,14 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Rule; 10] = [
+    pub const ALL: [Rule; 11] = [
         Rule::Gap,
         Rule::Promise,
         Rule::QuotaBurn,
         Rule::BudgetBurn,
         Rule::Refusals,
         Rule::RevokedButUsed,
+        Rule::CaseOverdue,
         Rule::WitnessLag,
         Rule::Fork,
         Rule::CrossBorder,
@@ -69,6 +72,7 @@ impl Rule {
             Rule::BudgetBurn => "budget_burn",
             Rule::Refusals => "refusals",
             Rule::RevokedButUsed => "revoked_but_used",
+            Rule::CaseOverdue => "case_overdue",
             Rule::WitnessLag => "witness_lag",
             Rule::Fork => "fork",
             Rule::CrossBorder => "cross_border",
@@ -91,6 +95,8 @@ impl Rule {
             (Rule::Refusals, Lang::Zh) => "拒绝次数过多",
             (Rule::RevokedButUsed, Lang::En) => "a contract was used when it was not in force",
             (Rule::RevokedButUsed, Lang::Zh) => "合同在失效期间被使用",
+            (Rule::CaseOverdue, Lang::En) => "a case is overdue",
+            (Rule::CaseOverdue, Lang::Zh) => "案件已逾期",
             (Rule::WitnessLag, Lang::En) => "a witness lags behind",
             (Rule::WitnessLag, Lang::Zh) => "见证方滞后",
             (Rule::Fork, Lang::En) => "two histories",

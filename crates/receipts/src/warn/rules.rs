@@ -1,8 +1,8 @@
 //! The rules, one function each. Products of what a log says are in 128 bits, where they cannot overflow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use tacit_types::{ContractId, DatasetVersionId, UnixMillis};
+use tacit_types::{ContractId, DatasetVersionId, JobId, UnixMillis};
 
 use super::watch::{Use, Watch, promise, rule_of};
 use super::{Alert, LINKS_MAX, Level, Rule, Terms};
@@ -67,6 +67,22 @@ pub(super) fn promises(watch: &Watch<'_>, promises: &[Vec<u8>], found: &mut Vec<
     }
 }
 
+/// A case that waits for an answer or a decision beyond the deadline, by the reader's clock.
+pub(super) fn cases(watch: &Watch<'_>, found: &mut Vec<Alert>) {
+    for case in watch.cases.iter() {
+        let Some(due) = case.overdue(watch.known.now) else { continue };
+        let step = if due == case.opening.decide_by { "a decision" } else { "an answer" };
+        let waited = watch.known.now.0.saturating_sub(due.0) / (60 * MINUTE);
+        found.push(Alert {
+            rule: Rule::CaseOverdue,
+            level: Level::Warning,
+            about: format!("case {}", case.at.index),
+            what: format!("{step} was due {due}, {waited} hours ago"),
+            leaves: vec![case.at],
+        });
+    }
+}
+
 /// A contract whose jobs are over, nearly over, or used faster than its validity allows.
 pub(super) fn quotas(watch: &Watch<'_>, found: &mut Vec<Alert>) {
     let limits = &watch.known.thresholds;
@@ -100,8 +116,13 @@ fn ahead(terms: &Terms, used: u64, allowed: u64, watch: &Watch<'_>) -> u128 {
 /// A dataset whose privacy budget is over or nearly over.
 pub(super) fn budgets(watch: &Watch<'_>, found: &mut Vec<Alert>) {
     let mut spent: BTreeMap<DatasetVersionId, (u64, Vec<LeafRef>)> = BTreeMap::new();
+    // A node charges a job once, however many attempts it has.
+    let mut charged: BTreeSet<(JobId, DatasetVersionId)> = BTreeSet::new();
     for one in &watch.uses {
         for charge in &one.record.privacy {
+            if !charged.insert((one.record.job, charge.dataset)) {
+                continue;
+            }
             let (sum, leaves) = spent.entry(charge.dataset).or_default();
             *sum = sum.saturating_add(charge.epsilon_micro);
             if leaves.last() != Some(&one.at) {

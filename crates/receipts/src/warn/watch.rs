@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tacit_types::{Attempt, Code, ContractId, JobId, UnixMillis};
+use tacit_types::{Attempt, Code, ContractId, JobId, NodeId, UnixMillis};
 
 use super::rules;
 use super::{ALERTS_PER_RULE_MAX, Alert, Alerts, Known, Rule};
 use crate::bundle::Trust;
+use crate::cases::Cases;
+use crate::keys::{KeyHistory, KeyRole};
 use crate::leaf::Leaf;
 use crate::merkle::leaf_hash;
 use crate::money::LeafRef;
@@ -32,6 +34,9 @@ pub struct Watch<'a> {
     pub(super) hashes: BTreeMap<u64, LeafRef>,
     pub(super) digests: BTreeSet<tacit_types::Hash>,
     attempts: BTreeSet<(JobId, Attempt)>,
+    pub(super) cases: Cases,
+    keys: KeyHistory,
+    ids: BTreeSet<(KeyRole, NodeId)>,
     next: u64,
 }
 
@@ -46,6 +51,9 @@ impl<'a> Watch<'a> {
             hashes: BTreeMap::new(),
             digests: BTreeSet::new(),
             attempts: BTreeSet::new(),
+            cases: Cases::new(&trust.origin),
+            keys: trust.history().unwrap_or_default(),
+            ids: trust.ids(),
             next: 0,
         }
     }
@@ -60,6 +68,19 @@ impl<'a> Watch<'a> {
             Ok(Leaf::KeyRotation(rotation)) => {
                 // why: one that does not follow is the verifier's to name.
                 let _ = self.log.as_mut().map(|log| log.follow(&rotation, Some(at.index)));
+                return;
+            }
+            Ok(Leaf::PartyRotation(rotation)) => {
+                let ids = &self.ids;
+                // why: one that does not follow is the verifier's to name.
+                let _ = self.keys.follow(&rotation, Some(at.index), &|role, key| ids.contains(&(role, *key)));
+                return;
+            }
+            Ok(Leaf::Case(envelope, said)) => {
+                let envelope = self.keys.spoken(&envelope);
+                let hashes = &self.hashes;
+                // why: a step that does not fit has no effect, and is the verifier's to name.
+                let _ = self.cases.push(at, &envelope, &said, &|leaf| hashes.get(&leaf).map(|l| l.hash));
                 return;
             }
             _ => return,
@@ -87,6 +108,7 @@ impl<'a> Watch<'a> {
         rules::refusals(&self, &mut found);
         rules::in_force(&self, &mut found);
         rules::borders(&self, &mut found);
+        rules::cases(&self, &mut found);
         found.sort_by_key(|a: &Alert| {
             (core::cmp::Reverse(a.level), a.rule, a.leaves.first().map(|l| l.index), a.about.clone())
         });
@@ -105,7 +127,8 @@ impl<'a> Watch<'a> {
 
     /// When each witness cosigned the checkpoint, by name; none for one that has not.
     fn cosigned(&self, checkpoint: &[u8]) -> BTreeMap<String, Option<UnixMillis>> {
-        let Ok(quorum) = self.trust.witness_quorum() else { return BTreeMap::new() };
+        let Ok(mut quorum) = self.trust.witness_quorum() else { return BTreeMap::new() };
+        quorum.follow(&self.keys);
         let mut times: BTreeMap<String, Option<UnixMillis>> =
             quorum.witnesses().iter().map(|w| (w.name().to_owned(), None)).collect();
         if let Some((signed, _)) = self.log.as_ref().and_then(|log| log.open(checkpoint).ok()) {

@@ -68,6 +68,8 @@ struct Log {
     bundle: Bundle,
     trust: Trust,
     contracts: Vec<Terms>,
+    /// What the coordinator promised to this party's own node.
+    promises: Vec<Vec<u8>>,
 }
 
 /// Runs the command: 0 without an alert, [`WARNED`] with warnings, 6 with an alarm.
@@ -80,7 +82,8 @@ pub async fn run(cli: &Cli, out: &Out, args: &WarnArgs) -> Result<u8, Fault> {
     for revoked in &config.revoked {
         revoke(&mut log.contracts, id(&revoked.contract)?, parse_time(&revoked.at)?);
     }
-    let promises = args.promise.iter().map(|path| read(path, PROMISE_BYTES_MAX)).collect::<Result<Vec<_>, _>>()?;
+    let mut promises = args.promise.iter().map(|path| read(path, PROMISE_BYTES_MAX)).collect::<Result<Vec<_>, _>>()?;
+    promises.append(&mut log.promises);
     log.bundle.promises = promises.iter().map(|p| p.clone().into()).collect();
     let progress = Progress::new(out.json(), out.say("verifying the log", "正在验证日志"));
     let report =
@@ -169,7 +172,12 @@ fn from_files(bundle: &Path, trust: &Path) -> Result<Log, Fault> {
     if bundle.leaves.is_empty() {
         return Err(Fault::new(Code::ReceiptBundle, "single receipts: rules are for a whole log"));
     }
-    Ok(Log { bundle, trust: Trust::parse(&read(trust, TRUST_BYTES_MAX)?)?, contracts: Vec::new() })
+    Ok(Log {
+        bundle,
+        trust: Trust::parse(&read(trust, TRUST_BYTES_MAX)?)?,
+        contracts: Vec::new(),
+        promises: Vec::new(),
+    })
 }
 
 async fn from_coordinator(cli: &Cli, out: &Out) -> Result<Log, Fault> {
@@ -194,7 +202,8 @@ async fn from_coordinator(cli: &Cli, out: &Out) -> Result<Log, Fault> {
         for (contract, at) in party.store.revocations().await? {
             revoke(&mut contracts, contract, at);
         }
-        Ok(Log { bundle: log.bundle(trust.clone()), trust, contracts })
+        let promises = party.store.promises().await?.into_iter().map(|row| row.statement).collect();
+        Ok(Log { bundle: log.bundle(trust.clone()), trust, contracts, promises })
     }
     .await;
     client.close().await;
