@@ -34,6 +34,17 @@ pub fn text(report: &Report, lang: Lang) -> String {
         line(format!("! {}", notice.sentence(lang)));
     }
     line_more(&mut line, (report.notices.len() as u64).saturating_add(report.notices_omitted), zh);
+    for told in &report.uses {
+        line(String::new());
+        let shown = match (told.authority_shown, zh) {
+            (true, false) => "AUTHORITY SHOWN",
+            (false, false) => "AUTHORITY NOT SHOWN IN FULL",
+            (true, true) => "依据完整",
+            (false, true) => "依据不完整",
+        };
+        line(if zh { format!("条目 {}，{shown}：", told.leaf) } else { format!("Leaf {}, {shown}:", told.leaf) });
+        told.sentences.iter().for_each(|sentence| line(format!("  {}", sentence.text(lang))));
+    }
     line(String::new());
     let label = |en: &'static str, zh_text: &'static str| if zh { zh_text } else { en };
     let scope = match report.scope {

@@ -118,6 +118,14 @@ fn of_receipts(cases: &mut Cases) {
         let signed = [w.attest(0, &r), w.attest_with(1, &r, body), w.attest(2, &r)];
         w.publish(receipt(r, &signed))
     });
+    for (name, figures) in [("figures behind commitments", [0, 7]), ("figures out of order", [7, 0])] {
+        cases.receipt(name, |w, r| {
+            let mut body = Attestation::agreeing(&r, Role::Input, Some(w.seen()));
+            body.figures = figures.map(|what| Figure { what, commitment: Hash([what; 32]) }).to_vec();
+            let signed = [w.attest(0, &r), w.attest_with(1, &r, body), w.attest(2, &r)];
+            w.publish(receipt(r, &signed))
+        });
+    }
     cases.receipt("a party saw a longer log", |w, r| {
         let mut body = Attestation::agreeing(&r, Role::Input, Some(w.seen()));
         body.seen = Some(SeenCheckpoint { size: 40, root: Hash([1; 32]) });
@@ -346,6 +354,63 @@ fn of_rotations(cases: &mut Cases) {
     }
 }
 
+/// Receipts of a log in which a node and a witness changed their keys at the leaves 3 and 4, with an hour of overlap.
+fn of_party_keys(cases: &mut Cases) {
+    let mut world = World::new(3);
+    world.job(1);
+    let (from, until) = (world.now, world.now.plus(3_600_000));
+    world.change_key(0, 180, 3_600_000);
+    let witness = (KeyRole::Witness, world.witness(0).key());
+    let turn = PartyRotation::sign(ORIGIN, witness, (&key(50), &key(90)), (from, until)).bytes().to_vec();
+    world.append(turn);
+    let new = world.job(2);
+    let changed = core::mem::take(&mut world.changed);
+    let old = world.job(3);
+    world.now = until.plus(1_000);
+    let over = world.job(4);
+    world.changed = changed;
+    let after = world.job(5);
+    let trust = world.trust();
+    let newer =
+        Trust { party_rotations: [3, 4].map(|at: usize| world.leaves[at].clone().into()).to_vec(), ..trust.clone() };
+    let noted = |witness: u8| {
+        let mut signed = world.signed_checkpoint(world.tree.size());
+        for (i, seed) in [(0, witness), (1, 51)] {
+            let name = world.witness(i).name().to_owned();
+            let own = VerifierKey::new(&name, KeyKind::Cosignature, key(seed).id()).unwrap();
+            let line = own.sign(&key(seed), signed.note().text(), world.now).unwrap();
+            signed.add_cosignature(&own, line).unwrap();
+        }
+        signed.to_bytes()
+    };
+    let with = |leaves: &[u64], witness: u8, theirs: &Trust| Bundle {
+        checkpoint: noted(witness).into(),
+        trust: Some(theirs.clone()),
+        ..world.single(leaves)
+    };
+    cases.push("a party's next key, known to the reader", &with(&[new, after], 90, &trust), newer.clone());
+    cases.push("a party's next key, known to the bundle", &with(&[new, after], 90, &newer), trust.clone());
+    cases.push("a party's next key, known to nobody", &with(&[new], 90, &trust), trust.clone());
+    cases.push("the changes themselves, first", &with(&[3, 4, after], 90, &trust), trust.clone());
+    cases.push("the changes themselves, again", &with(&[2, 3, 4, new], 90, &newer), newer.clone());
+    cases.push("a party's old key in the overlap", &with(&[2, old], 90, &newer), newer.clone());
+    cases.push("a party's old key after its end", &with(&[over], 90, &newer), newer.clone());
+    cases.push("a witness's old key after its end", &with(&[after], 50, &newer), newer.clone());
+    let stranger = PartyRotation::sign(ORIGIN, (KeyRole::Node, key(9).id()), (&key(9), &key(10)), (from, until));
+    let fork = PartyRotation::sign(ORIGIN, (KeyRole::Node, key(100).id()), (&key(100), &key(10)), (from, until));
+    for stray in [stranger, fork] {
+        let mut trust = newer.clone();
+        trust.party_rotations.push(stray.bytes().to_vec().into());
+        cases.push("a change of a party's key that leads nowhere", &with(&[new], 90, &newer), trust);
+    }
+    for at in 0..60 {
+        let mut altered = newer.clone();
+        let place = at * 11 % altered.party_rotations[0].len();
+        altered.party_rotations[0][place] ^= 1 << (at % 8);
+        cases.push("an altered change of a party's key", &with(&[new], 90, &newer), altered);
+    }
+}
+
 /// Codes with their leaves as the library gives them; a bundle that cannot be read has one of the whole.
 fn expected(case: &Case) -> (Vec<(String, String)>, Vec<String>) {
     match verify_bundle(&case.bundle, case.trust.as_ref()) {
@@ -390,6 +455,7 @@ fn the_page_finds_what_the_library_finds() {
     of_records(&mut cases);
     of_bundles(&mut cases);
     of_rotations(&mut cases);
+    of_party_keys(&mut cases);
     let mut browser = Browser::open(&page);
     let mut codes = std::collections::BTreeSet::new();
     for (i, case) in cases.0.iter().enumerate() {

@@ -95,6 +95,8 @@ class Log:
         seq, prev = self.chains[i]
         body = {1: sha256(dumps(record)), 2: record[8][i][2], 3: choice(0), 4: [],
                 7: {1: len(self.leaves), 2: tlog.root(self.hashes())}}
+        if i == 1 and record[7] == choice(0):
+            body[8] = [{1: 0, 2: commitment(opening(i, record))}]
         subject = f"job/{record[3].hex()}/{record[17]}"
         said = statement(PARTIES[i], "attestation", subject, self.now, body, (seq, prev))
         self.chains[i] = (seq + 1, sha256(said))
@@ -104,6 +106,17 @@ class Log:
         subject = f"job/{record[3].hex()}/{record[17]}"
         self.append(statement(COORDINATOR, "joint-receipt", subject, self.now,
                               {1: record, 2: attestations, 5: absent}))
+
+
+def opening(i, record):
+    """What opens the figure that a party commits to: how many rows its dataset version has."""
+    return dumps({1: 1, 2: record[3], 3: record[17], 4: tlog.public_key(PARTIES[i]), 5: 0, 6: 1000 + record[3][0],
+                  7: sha256(b"salt" + record[3])})
+
+
+def commitment(said):
+    framed = [len(part).to_bytes(8, "little") + part for part in (b"tacit-opening/1", said)]
+    return sha256(b"".join(framed))
 
 
 def log_key(seed=LOG):
@@ -225,6 +238,7 @@ def made():
         "proofs": [proof_file(log, i, note) for i in range(size)],
         "cose_receipts": [receipt.hex() for receipt in receipts],
         "transparent_statements": [transparent(leaf, [r]).hex() for leaf, r in zip(log.leaves, receipts)],
+        "openings": [opening(1, open_statement(log.leaves[i])[1][1]).hex() for i in (2, 3)],
         "policy": policy(),
         "trust": dumps(trust()).hex(),
         "bundle": bundle(log, note).hex(),
@@ -269,6 +283,19 @@ def check(held):
         assert tlog.included(tlog.leaf_hash(leaf), index, size, path, root)
 
 
+def check_openings(held):
+    """Each opening opens the figure of its own receipt, and of no other."""
+    for index, said in zip((2, 3), held["openings"]):
+        said = bytes.fromhex(said)
+        figures = []
+        for leaf in (2, 3):
+            _, receipt = open_statement(bytes.fromhex(held["leaves"][leaf]))
+            bodies = [open_statement(attestation) for attestation in receipt[2]]
+            figures += [(leaf, header[4], body[8]) for header, body in bodies if 8 in body]
+        assert [leaf for leaf, _, found in figures if {1: 0, 2: commitment(said)} in found] == [index]
+        assert [key for leaf, key, _ in figures if leaf == index] == [loads(said)[4]]
+
+
 def check_change(held):
     """Follows the log to its next key, from the trust file's."""
     changes = loads(bytes.fromhex(held["trust_with_change"]))[8]
@@ -297,6 +324,7 @@ def main(arguments):
         if path.read_text() != text:
             sys.exit(f"{path.name} is not what this script makes")
         check(json.loads(path.read_text()))
+        check_openings(json.loads(path.read_text()))
         check_change(json.loads(path.read_text()))
     else:
         sys.exit(__doc__)

@@ -147,7 +147,7 @@ function cbor(bytes, strict = true) {
 const wrong = (what) => { throw new Error(what); };
 const uint = (bits) => (item) =>
   typeof item === 'bigint' && item >= 0n && item >> BigInt(bits) === 0n ? item : wrong('not a number of its size');
-const u16 = uint(16), u32 = uint(32), u64 = uint(64);
+const u8 = uint(8), u16 = uint(16), u32 = uint(32), u64 = uint(64);
 const str = (item) => (typeof item === 'string' ? item : wrong('not a text'));
 const bstr = (item) => (item instanceof Uint8Array ? item : wrong('not bytes'));
 const id = (item) => (item instanceof Uint8Array && item.length === 32 ? hex(item) : wrong('not 32 bytes'));

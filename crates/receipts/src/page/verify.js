@@ -1,7 +1,7 @@
 // What the library does with an evidence bundle of single receipts, with the same codes: see `tacit_receipts::verify`.
 
 const BUNDLE_BYTES_MAX = 256 << 20, TRUST_BYTES_MAX = 1 << 20, LEAF_BYTES_MAX = 60000, ATTESTATION_BYTES_MAX = 8192;
-const NOTE_BYTES_MAX = 65536, SIGNATURES_MAX = 128, WITNESSES_MAX = 64, PARTIES_MAX = 4096, SEATS_MAX = 1024, CONVICTIONS_MAX = 16;
+const NOTE_BYTES_MAX = 65536, SIGNATURES_MAX = 128, WITNESSES_MAX = 64, PARTIES_MAX = 4096, PAPERS_MAX = 4096, SEATS_MAX = 1024, CONVICTIONS_MAX = 16, FIGURES_MAX = 8;
 const LINES_MAX = 8 * SEATS_MAX, LOG_KEYS_MAX = 64, OVERLAP_MAX = 7776000000n, DISCLOSURE_BYTES_MAX = 256, TREE_SIZE_MAX = 1n << 62n, SKEW = 300000n;
 
 const code = (item) => (str(item) in CODES ? item : wrong('an unknown code'));
@@ -18,11 +18,13 @@ const PARTY_KEY = map({ 1: ['name', name], 2: ['key', id], 3: ['from', u64], 4: 
 const TRUST = map({
   1: ['version', u32], 2: ['origin', str], 3: ['coordinator', id], 4: ['logKey', str], 5: ['witnesses', list(str)],
   6: ['quorum', u32], 7: ['parties', list(PARTY_KEY)], 8: ['rotations', optional(list(bstr))],
+  9: ['partyRotations', optional(some(list(bstr)))],
 });
 const PROVEN = map({ 1: ['index', u64], 2: ['leaf', bstr], 3: ['proof', list((item) => (id(item), item))] });
 const BUNDLE = map({
   1: ['version', u32], 2: ['trust', optional(TRUST)], 3: ['checkpoint', bstr], 4: ['leaves', list(bstr)],
   5: ['proven', list(PROVEN)], 6: ['beside', list(bstr)], 7: ['kept', list(bstr)], 8: ['promises', list(bstr)],
+  9: ['papers', optional(some(list(bstr)))],
 });
 const RECORD = map({
   1: ['version', u32], 2: ['origin', str], 3: ['job', id], 4: ['spec', id], 5: ['contracts', list(id)], 6: ['kind', name],
@@ -53,6 +55,7 @@ const ATTESTATION = map({
   1: ['usage', id], 2: ['role', role], 3: ['verdict', choice(['agrees'], ['disputes', { 1: ['code', code] }])],
   4: ['own', list(map({ 1: ['line', u32], 2: ['commitment', id] }))], 5: ['transcript', optional(id)],
   6: ['quota', optional(id)], 7: ['seen', optional(map({ 1: ['size', u64], 2: ['root', id] }))],
+  8: ['figures', optional(some(list(map({ 1: ['what', u8], 2: ['commitment', id] }))))],
 });
 const GENESIS = map({ 1: ['version', u32], 2: ['origin', str], 3: ['policy', str], 4: ['continues', optional(id)] });
 const KEY_EVENT = map({
@@ -239,7 +242,14 @@ async function trusted(trust) {
   } catch (error) {
     unusable(`the trust file: ${error.message}`);
   }
-  return { ...trust, chain, keys: witnesses };
+  const history = new History(trust.origin, trust.parties.map((p) => p.key), witnesses.map((w) => hex(w.key)));
+  try {
+    const fault = await history.take(trust.partyRotations ?? []);
+    if (fault) throw fault;
+  } catch (error) {
+    unusable(`the trust file: ${error.message}`);
+  }
+  return { ...trust, chain, keys: witnesses, history };
 }
 
 /** A C2SP signed note: its text and signature lines. */
@@ -354,7 +364,7 @@ class Verification {
   }
 
   nameOf(key) {
-    const known = this.trust.parties.find((p) => p.key === key);
+    const own = this.trust.history.idOf(key), known = this.trust.parties.find((p) => p.key === own);
     return known ? `${known.name} (${short(key)})` : short(key);
   }
 
@@ -381,8 +391,8 @@ class Verification {
     const [origin, size] = [match[1], BigInt(match[2])];
     if (origin !== trust.origin) this.find(null, 'log.signature', `the checkpoint is of the log ${origin}`);
     for (const witness of trust.keys) {
-      const time = await line(parsed, witness);
-      if (time !== undefined && time !== false) report.cosigned.push({ name: witness.name, time });
+      const time = await trust.history.cosigned(parsed, witness);
+      if (time !== undefined) report.cosigned.push({ name: witness.name, time });
     }
     if (BigInt(report.cosigned.length) < trust.quorum) this.find(null, 'log.quorum', `${report.cosigned.length} of ${trust.quorum} that are needed`);
     const latest = report.cosigned.map((c) => c.time).reduce((a, b) => (b > a ? b : a), -1n);
@@ -407,11 +417,13 @@ class Verification {
     } else if (sealed.kind === 'key-event') {
       const event = body(KEY_EVENT, sealed.payload);
       coordinators();
-      const { trust } = this, known = (card) => trust.parties.some((p) => p.key === card.key && p.name === card.name);
+      const { trust } = this, known = (card) => trust.parties.some((p) => p.key === trust.history.idOf(card.key) && p.name === card.name);
       const equal = event.coordinator === trust.coordinator && trust.chain.some((held) => event.logKey === vkey(held)) && event.quorum === trust.quorum && event.witnesses.join() === trust.witnesses.join();
       if (!equal || !event.parties.every(known)) this.notice('keys_differ', { leaf: at });
     } else if (sealed.kind === 'key-rotation') {
       await follow(this.trust.chain, await keyRotation(sealed), at);
+    } else if (sealed.kind === 'party-key-rotation') {
+      this.trust.history.follow(await partyRotation(sealed), at);
     } else if (sealed.kind === 'genesis') {
       const genesis = body(GENESIS, sealed.payload);
       coordinators();
@@ -442,6 +454,8 @@ class Verification {
     const held = await this.attested(at, receipt, subject);
     this.missing(at, receipt);
     for (const { sealed: own, attestation } of held) {
+      const over = this.trust.history.over(own.signer, at, own.issued, this.newest.issued);
+      if (over) this.flaw(at, 'receipt.key_retired', over);
       this.attestation(at, own, attestation);
       if (own.issued + SKEW < record.ended || sealed.issued + SKEW < own.issued) {
         this.flaw(at, 'receipt.time', `${this.nameOf(own.signer)} attested at another time`);
@@ -456,8 +470,8 @@ class Verification {
     for (const [i, carried] of receipt.attestations.entries()) {
       try {
         const one = await this.one(record, digest, subject, carried);
-        if (signers.has(one.sealed.signer)) throw new Fault('receipt.attestation_invalid', 'a party attested twice');
-        signers.add(one.sealed.signer);
+        if (signers.has(one.who)) throw new Fault('receipt.attestation_invalid', 'a party attested twice');
+        signers.add(one.who);
         held.push(one);
       } catch (fault) {
         if (!(fault instanceof Fault)) throw fault;
@@ -485,14 +499,18 @@ class Verification {
     } catch (error) {
       invalid(error.message);
     }
-    const entry = record.parties.find((p) => p.party === sealed.signer);
+    const who = this.trust.history.idOf(sealed.signer), entry = record.parties.find((p) => p.party === who);
     if (!entry) throw new Fault('receipt.party_unknown', `${short(sealed.signer)} attested but is no party of the job`);
     if (attestation.usage !== digest) throw new Fault('receipt.digest', `${entry.name} attested another record`);
     if (attestation.role !== entry.role) invalid(`${entry.name}: another role than in the record`);
     if (!sealed.linked) invalid(`${entry.name}: no sequence number`);
     if (sealed.subject !== subject) invalid(`${entry.name}: another job in the header than in the record`);
+    const figures = attestation.figures ?? [];
+    if (figures.length > FIGURES_MAX || figures.some((f, i) => i > 0 && figures[i - 1].what >= f.what)) {
+      invalid(`${entry.name}: too many figures, or out of order`);
+    }
     if (bytes.length > ATTESTATION_BYTES_MAX) invalid(`${entry.name}: too long`);
-    return { sealed, attestation };
+    return { sealed, attestation, who };
   }
 
   /** A use that a party took part in and never signed is a flaw; of an attempt without a result there is no use. */
@@ -509,7 +527,9 @@ class Verification {
   }
 
   late(at, sealed, attestation) {
-    if (!this.holder(sealed.signer, at)) return this.find(at, 'receipt.party_unknown', `a late attestation of ${short(sealed.signer)}`);
+    const over = this.trust.history.over(sealed.signer, at, sealed.issued, this.newest?.issued ?? 0n);
+    if (over) return this.find(at, 'receipt.key_retired', over);
+    if (!this.holder(this.trust.history.idOf(sealed.signer), at)) return this.find(at, 'receipt.party_unknown', `a late attestation of ${short(sealed.signer)}`);
     if (!sealed.linked) this.find(at, 'receipt.attestation_invalid', 'a late attestation without a sequence number');
     return this.attestation(at, sealed, attestation);
   }
@@ -567,6 +587,7 @@ async function verifyBundle(bytes, trustBytes) {
   if (!bundle.leaves.length === !bundle.proven.length) throw unusable('a bundle has either a whole log or single leaves');
   if (bundle.leaves.length) throw unusable('a whole log: this page verifies single receipts, `tacit-verify` a log');
   if (bundle.kept.length || bundle.promises.length) throw unusable('kept checkpoints and promises can be checked against a whole log alone');
+  if (bundle.papers?.length > PAPERS_MAX) throw unusable(`${bundle.papers.length} papers; ${PAPERS_MAX} are allowed`);
   if (bundle.trust) await trusted(bundle.trust);
   const own = trustBytes ? read(TRUST, trustBytes, TRUST_BYTES_MAX, 'the trust file') : bundle.trust;
   if (!own) throw unusable('no trust file was given and the bundle has none');
@@ -576,9 +597,15 @@ async function verifyBundle(bytes, trustBytes) {
   const all = (trust) => JSON.stringify(trust, (_, value) => (typeof value === 'bigint' ? `${value}` : value));
   if (bundle.trust && all(bundle.trust) !== all(own)) verification.notice('trust_differs');
   verification.notice('single');
+  if (bundle.papers) verification.notice('papers_unread', { count: bundle.papers.length });
   try {
     // One that does not follow helps nobody to a key.
     await followAll(verification.trust.chain, bundle.trust?.rotations ?? []);
+  } catch (fault) {
+    if (!(fault instanceof Fault)) throw fault;
+  }
+  try {
+    await verification.trust.history.take(bundle.trust?.partyRotations ?? []);
   } catch (fault) {
     if (!(fault instanceof Fault)) throw fault;
   }
