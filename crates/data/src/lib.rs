@@ -1,11 +1,13 @@
 //! Datasets in place, and local queries over them.
 //!
-//! A dataset is a CSV file, a Parquet file or a PostgreSQL table that stays where it is: nothing is
-//! copied, nothing is written, nothing is fetched over HTTP. [`inspect()`] reads the whole source once,
+//! A dataset is a CSV file, a Parquet file or a PostgreSQL table that stays where it is: nothing of it is
+//! copied or written, nothing is fetched over HTTP. [`inspect()`] reads the whole source once,
 //! refuses what is malformed with one clear code, and gives what may be published of it. [`Dataset`] runs
 //! a [`tacit_types::LocalQuery`], a tree of known shapes, over the table `data` or over a view that the
 //! owner wrote, with the owner's consent rule in front of everything, and hands batches of
 //! [`tacit_types::Columns`] to its caller. No SQL text of a remote party exists.
+//!
+//! Apart from datasets, [`table`] writes rows for other tools as Parquet and reads them back.
 //!
 //! A [`tacit_types::Fault`] from here names the file, row and column at fault, and never a value: yet it
 //! is about the owner's data, so a node keeps its text and tells others the code `job.local`.
@@ -28,6 +30,7 @@ mod run;
 mod scan;
 mod session;
 mod source;
+pub mod table;
 mod views;
 mod yielding;
 

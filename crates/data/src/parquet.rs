@@ -6,7 +6,9 @@ use std::path::Path;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::parquet::arrow::ProjectionMask;
-use datafusion::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use datafusion::parquet::arrow::arrow_reader::{
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use tacit_types::limits::BATCH_ROWS;
 use tacit_types::{Code, Fault};
 
@@ -20,8 +22,15 @@ fn malformed(path: &Path, why: &str) -> Fault {
     Fault::new(Code::DataFileMalformed, format!("{}: {why}", path.display()))
 }
 
-/// Opens the file and reads its footer.
 fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Fault> {
+    builder_with(path, ArrowReaderOptions::new())
+}
+
+/// Opens the file and reads its footer.
+pub(crate) fn builder_with(
+    path: &Path,
+    options: ArrowReaderOptions,
+) -> Result<ParquetRecordBatchReaderBuilder<File>, Fault> {
     use std::io::{Read, Seek, SeekFrom};
     let mut file = open_file(path)?;
     let io = |e: std::io::Error| Fault::new(Code::IoFailed, format!("{}: {}", path.display(), e.kind()));
@@ -42,7 +51,8 @@ fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Fault> 
         return Err(malformed(path, "the Parquet file is cut short"));
     }
     file.rewind().map_err(io)?;
-    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|_| malformed(path, "the Parquet footer cannot be read"))
+    ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
+        .map_err(|_| malformed(path, "the Parquet footer cannot be read"))
 }
 
 /// The columns of the file.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use common::shop::*;
 use common::*;
+use tacit_receipts::money::columns::CellKind;
 use tacit_receipts::money::export::{Cell, Context, Row, Table, holds, rows};
 
 #[test]
@@ -41,6 +42,35 @@ fn every_exported_row_is_made_again_from_its_leaf() {
                 changed.cells[i].1 = Cell::Text("another".into());
                 assert!(holds(&changed, table, leaf, &context).is_err(), "{table:?} {}", row.cells[i].0);
             }
+            // What a format that knows no names has of the row is the row again.
+            let values = row.cells.iter().map(|(_, cell)| match cell {
+                Cell::Null => None,
+                Cell::Text(text) | Cell::Number(text) => Some(text.clone()),
+            });
+            let values: Vec<Option<String>> = values.collect();
+            assert_eq!(Row::of(table, values.clone()).as_ref(), Ok(row));
+            assert!(Row::of(table, values[1..].to_vec()).is_err());
+            let unnamed = values.iter().map(|v| v.clone().filter(|v| *v != row.leaf.hash.to_string())).collect();
+            assert!(Row::of(table, unnamed).is_err());
+            let known: Vec<&str> = table.columns().iter().map(|(name, _)| *name).collect();
+            assert_eq!(row.cells.iter().map(|(name, _)| *name).collect::<Vec<_>>(), known);
+            for ((column, cell), (_, kind)) in row.cells.iter().zip(table.columns()) {
+                let decimals = match cell {
+                    Cell::Null => continue,
+                    Cell::Text(_) => {
+                        assert_eq!(*kind, CellKind::Text, "{column}");
+                        continue;
+                    }
+                    Cell::Number(digits) => digits.split_once('.').map(|(_, rest)| rest.len()),
+                };
+                let wanted = match kind {
+                    CellKind::Text => panic!("{column}: {cell:?}"),
+                    CellKind::Count => None,
+                    CellKind::Amount => Some(2),
+                    CellKind::Price => Some(6),
+                };
+                assert_eq!(decimals, wanted, "{column}: {cell:?}");
+            }
             let json: serde_json::Value = serde_json::from_str(&row.json_line()).unwrap();
             assert_eq!(json.as_object().unwrap().len(), row.cells.len());
             assert_eq!(
@@ -50,6 +80,7 @@ fn every_exported_row_is_made_again_from_its_leaf() {
             );
         }
         counts.push(all.len());
+        assert_eq!(Table::named(table.word()), Some(table));
         if table == Table::Focus {
             let cost = |(row, _): &(Row, _)| cell(row, "BilledCost").replace('.', "").parse::<i64>().unwrap();
             // The first charge and what changed it come to what the corrected period costs.

@@ -10,6 +10,7 @@ use tacit_types::{Code, Fault, Hash, NodeId, UnixMillis};
 
 use super::Money;
 use super::amount::{decimal, price_decimal};
+use super::columns::CellKind;
 use super::plan::{PricePlan, Schedule};
 use super::rate::{ChargeLine, Item};
 use super::statement::{Charge, LeafRef, Period};
@@ -285,6 +286,31 @@ fn focus_row(
 }
 
 impl Row {
+    /// A row from its values in the order of the table's columns, which name the leaf. That the leaf gives it, [`holds`] says.
+    ///
+    /// # Errors
+    /// `log.proof` when there are other columns, or they name no leaf.
+    pub fn of(table: Table, values: Vec<Option<String>>) -> Result<Self, Fault> {
+        let wrong = |what: &str| Fault::new(Code::LogProof, format!("a row of {}: {what}", table.word()));
+        if values.len() != table.columns().len() {
+            return Err(wrong("it has other columns"));
+        }
+        let cell = |((name, kind), value): (&(&'static str, CellKind), Option<String>)| match (kind, value) {
+            (_, None) => (*name, Cell::Null),
+            (CellKind::Text, Some(text)) => (*name, Cell::Text(text)),
+            (_, Some(digits)) => (*name, Cell::Number(digits)),
+        };
+        let cells: Vec<_> = table.columns().iter().zip(values).map(cell).collect();
+        let named = |column: &str| match cells.iter().find(|(name, _)| *name == column) {
+            Some((_, Cell::Text(text) | Cell::Number(text))) => Some(text),
+            _ => None,
+        };
+        let index = named("x_LeafIndex").and_then(|text| text.parse().ok());
+        let hash = named("x_LeafHash").and_then(|text| Hash::from_hex(text).ok());
+        let leaf = index.zip(hash).ok_or_else(|| wrong("it names no leaf"))?;
+        Ok(Self { leaf: LeafRef { index: leaf.0, hash: leaf.1 }, cells })
+    }
+
     /// One line of JSON, with its newline. Numbers keep every digit; a reader that knows only floats should take
     /// them as texts.
     pub fn json_line(&self) -> String {

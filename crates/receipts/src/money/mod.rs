@@ -16,6 +16,7 @@
 mod body;
 
 pub mod amount;
+pub mod columns;
 pub mod dispute;
 pub mod export;
 pub mod ledger;

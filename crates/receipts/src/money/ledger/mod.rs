@@ -10,17 +10,18 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tacit_crypto::Statement;
 use tacit_crypto::statement::Envelope;
+use tacit_crypto::{Keyring, Statement};
 use tacit_types::unit::Class;
 use tacit_types::{Attempt, Code, ContractId, Fault, Hash, JobId, NodeId, Unit, UnixMillis};
 
 use super::plan::PricePlan;
 use super::statement::{Charge, Due, LeafRef, MONEY_VERSION, Outcome, Period, Settlement, Valuation};
 use super::{Money, net};
+use crate::keys::{KeyHistory, KeyRole};
 use crate::leaf::Leaf;
 use crate::merkle::leaf_hash;
-use crate::receipt::{JointReceipt, Verdict, check_attestation};
+use crate::receipt::{JointReceipt, Verdict, check_attestation_of};
 use crate::record::{Quantity, Status, UsageRecord};
 use crate::verify::Beside;
 
@@ -102,12 +103,14 @@ pub struct Ledger {
     disputed: BTreeMap<(Hash, u64), Vec<u64>>,
     valuations: BTreeMap<(Hash, Period), (u64, Valuation)>,
     charges: BTreeMap<u64, Charged>,
+    /// Which keys speak for which parties, where it follows a log by itself.
+    keys: KeyHistory,
 }
 
 impl Ledger {
     /// The ledger of a log's first leaf on.
     pub fn new(origin: &str) -> Self {
-        Self { origin: origin.to_owned(), ..Self::default() }
+        Self { origin: origin.to_owned(), keys: KeyHistory::new(origin), ..Self::default() }
     }
 
     /// Takes a receipt in. `sound` says that the verifier found no fault in it; `whole`, that every party which took
@@ -161,19 +164,25 @@ impl Ledger {
         match Leaf::read(bytes)? {
             Leaf::Receipt(statement) => self.follow_receipt(leaf, &statement, beside),
             Leaf::Attestation(statement) => {
+                let who = self.keys.id_of(KeyRole::Node, &statement.signer());
                 if let Some(link) = statement.envelope().link {
-                    self.attested(statement.signer(), link.seq, index);
+                    self.attested(who, link.seq, index);
                 }
                 let digest = statement.body().usage;
                 if let Some((record, missing)) = self.incomplete.get_mut(&digest)
-                    && check_attestation(record, &digest, &statement).is_ok()
-                    && missing.remove(&statement.signer())
+                    && check_attestation_of(&who, record, &digest, &statement).is_ok()
+                    && missing.remove(&who)
                     && missing.is_empty()
                 {
                     self.whole(&digest, index);
                 }
             }
             Leaf::Money(envelope, money) => self.push(leaf, &envelope, &money)?,
+            // Whose the id is and whether a key held in its time is for who verifies the log.
+            Leaf::PartyRotation(statement) => {
+                let id = statement.body().id;
+                self.keys.follow(&statement, Some(index), &|_, key| *key == id)?;
+            }
             Leaf::Genesis(_) | Leaf::KeyEvent(_) | Leaf::KeyRotation(_) | Leaf::Case(..) | Leaf::Other(_) => {}
         }
         Ok(())
@@ -181,7 +190,8 @@ impl Ledger {
 
     fn follow_receipt(&mut self, leaf: LeafRef, statement: &Statement<JointReceipt>, beside: &Beside<'_>) {
         let receipt = statement.body();
-        let attested = receipt.attested(beside);
+        let id_of = |key: &NodeId| self.keys.id_of(KeyRole::Node, key);
+        let attested = receipt.attested_with(beside, &Keyring::default(), &id_of);
         let agreed = attested.held.iter().all(|a| a.body().verdict == Verdict::Agrees);
         let sound = agreed && attested.faults.is_empty() && receipt.record.check().is_ok();
         let missing: BTreeSet<NodeId> = receipt.missing().map(|entry| entry.party).collect();
@@ -191,7 +201,8 @@ impl Ledger {
         }
         for attestation in &attested.held {
             if let Some(link) = attestation.envelope().link {
-                self.attested(attestation.signer(), link.seq, leaf.index);
+                let who = self.keys.id_of(KeyRole::Node, &attestation.signer());
+                self.attested(who, link.seq, leaf.index);
             }
         }
     }
@@ -203,6 +214,8 @@ impl Ledger {
     /// What is wrong, in the code of the statement's kind.
     pub fn push(&mut self, leaf: LeafRef, envelope: &Envelope, money: &Money) -> Result<(), Fault> {
         self.fits(money)?;
+        let spoken = self.keys.spoken(envelope);
+        let envelope = &*spoken;
         let signer = envelope.signer;
         match money {
             Money::Plan(plan) => self.plan(leaf, signer, plan),

@@ -35,6 +35,8 @@ impl Ledger {
     /// What [`Ledger::push`] would say; `receipt.coordinator` for what is the coordinator's to sign.
     pub fn allows(&self, index: u64, envelope: &Envelope, money: &Money) -> Result<(), Fault> {
         self.fits(money)?;
+        let spoken = self.keys.spoken(envelope);
+        let envelope = &*spoken;
         let signer = envelope.signer;
         match money {
             Money::Plan(plan) => may(plan, signer, None),

@@ -178,9 +178,12 @@ pub struct ExportArgs {
     /// The file to write.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+    /// Take the rows from this Parquet file instead of the log, as `tacit-verify --rows` reads them. Nothing is asked of anyone.
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportTable {
     /// Usage lines of receipts.
     Usage,
@@ -198,6 +201,8 @@ pub enum ExportFormat {
     Jsonl,
     /// CSV (RFC 4180).
     Csv,
+    /// Parquet: counts as UInt64, amounts and prices as decimals.
+    Parquet,
     /// A page to print.
     Html,
 }

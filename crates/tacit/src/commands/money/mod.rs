@@ -7,7 +7,7 @@ mod export;
 mod period;
 mod price;
 mod value;
-mod when;
+pub mod when;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -188,5 +188,8 @@ pub async fn dispute(cli: &Cli, out: &Out, command: &DisputeCommand) -> Result<(
 
 /// Writes rows for other tools.
 pub async fn export(cli: &Cli, out: &Out, args: &ExportArgs) -> Result<(), Fault> {
+    if let Some(file) = &args.from {
+        return export::again(out, args, file);
+    }
     with_books!(cli, out, |party, client, books| export::run(&books, out, args))
 }

@@ -1,0 +1,280 @@
+//! Figures that a receipt commits to and does not show, and what opens them.
+//!
+//! An attestation may carry a [`Figure`]: the hash of what the number is, of the number and of 32 random bytes. Without these
+//! bytes it tells nothing of the number, however few numbers there could be. The party keeps the [`Opening`], hands it
+//! out sealed to one reader, and forgets it when it has to: the receipt stays as valid as it was, and the figure is closed for
+//! good.
+
+use minicbor::bytes::{ByteArray, ByteVec};
+use tacit_crypto::{Rng, SealKey, SealPublic, Secret, Statement, Transcript, cbor};
+use tacit_types::{Attempt, Code, Fault, Hash, JobId, NodeId};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::bundle::{Bundle, Trust};
+use crate::leaf::Leaf;
+use crate::receipt::Attestation;
+use crate::record::UsageRecord;
+use crate::report::Report;
+use crate::verify::verify_bundle;
+
+/// The number of the figure that says how many rows the party's dataset version has, whose published description has a
+/// power of two alone.
+pub const DATASET_ROWS: u8 = 0;
+/// Figures of one attestation.
+pub const FIGURES_MAX: usize = 8;
+/// Bytes of a sealed opening.
+pub const SEALED_OPENING_BYTES_MAX: usize = 1024;
+
+const LABEL: &str = "tacit-opening/1";
+const VERSION: u8 = 1;
+
+/// A figure that an attestation commits to: `{1: what, 2: commitment}`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Figure {
+    /// What it is, such as [`DATASET_ROWS`].
+    #[n(1)]
+    pub what: u8,
+    /// The salted commitment: [`Opening::commitment`].
+    #[n(2)]
+    pub commitment: Hash,
+}
+
+/// Whether figures are in order: at most [`FIGURES_MAX`], each once, by ascending number.
+pub fn in_order(figures: &[Figure]) -> bool {
+    figures.len() <= FIGURES_MAX && figures.windows(2).all(|pair| matches!(pair, [a, b] if a.what < b.what))
+}
+
+/// What a figure is called, in English and Chinese.
+pub fn word(what: u8) -> (&'static str, &'static str) {
+    match what {
+        DATASET_ROWS => ("rows of the dataset version", "数据集版本的行数"),
+        _ => ("a figure that this version does not know", "本版本未知的数值"),
+    }
+}
+
+#[derive(minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+struct Body {
+    #[n(1)]
+    version: u8,
+    #[n(2)]
+    job: JobId,
+    #[n(3)]
+    attempt: u32,
+    #[n(4)]
+    party: NodeId,
+    #[n(5)]
+    what: u8,
+    #[n(6)]
+    value: u64,
+    #[n(7)]
+    salt: ByteArray<32>,
+}
+
+/// What opens a figure. It is secret: it can neither be printed nor copied, and is erased when dropped.
+///
+/// ```cddl
+/// opening = { 1: 1, 2: job, 3: attempt, 4: party, 5: what, 6: value, 7: bstr .size 32 }
+/// ```
+pub struct Opening {
+    /// The job.
+    pub job: JobId,
+    /// The attempt that the receipt is for.
+    pub attempt: Attempt,
+    /// Whose figure, by the key that attested it.
+    pub party: NodeId,
+    /// What it is.
+    pub what: u8,
+    value: u64,
+    salt: Secret<[u8; 32]>,
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.value.zeroize();
+    }
+}
+
+fn wrong(what: impl Into<String>) -> Fault {
+    Fault::new(Code::ReceiptOpening, what)
+}
+
+impl Opening {
+    /// A figure of a party in one attempt, with a salt of its own.
+    pub fn new(rng: &mut Rng, (job, attempt): (JobId, Attempt), party: NodeId, what: u8, value: u64) -> Self {
+        Self { job, attempt, party, what, value, salt: Secret::new(rng.bytes()) }
+    }
+
+    /// The number.
+    pub fn value(&self) -> u64 {
+        self.value
+    }
+
+    /// The bytes, which are as secret as the opening.
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let (job, attempt, party, what, value) = (self.job, self.attempt.0, self.party, self.what, self.value);
+        let mut body =
+            Body { version: VERSION, job, attempt, party, what, value, salt: (*self.salt.expose_secret()).into() };
+        let bytes = Zeroizing::new(cbor::encode(&body));
+        body.salt.zeroize();
+        bytes
+    }
+
+    /// Reads an opening.
+    ///
+    /// # Errors
+    /// `receipt.opening` for anything but its one encoding.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+        let mut body: Body = cbor::decode(bytes).map_err(|e| wrong(format!("the opening is {e}")))?;
+        if body.version != VERSION {
+            return Err(wrong(format!("an opening of version {}", body.version)));
+        }
+        let Body { job, attempt, party, what, value, .. } = body;
+        let salt = Secret::new(*body.salt);
+        body.salt.zeroize();
+        Ok(Self { job, attempt: Attempt(attempt), party, what, value, salt })
+    }
+
+    /// The commitment: the labelled SHA-256 of [`Opening::to_bytes`].
+    pub fn commitment(&self) -> Hash {
+        Transcript::new(LABEL).bytes(&self.to_bytes()).finish()
+    }
+
+    /// What the attestation carries.
+    pub fn figure(&self) -> Figure {
+        Figure { what: self.what, commitment: self.commitment() }
+    }
+
+    /// Seals it to a reader.
+    ///
+    /// # Errors
+    /// `receipt.opening` when the reader's key is none.
+    pub fn seal(&self, rng: &mut Rng, to: &SealPublic) -> Result<Vec<u8>, Fault> {
+        let commitment = self.commitment();
+        let sealed = to.seal(rng, &context(&commitment), &self.to_bytes());
+        let sealed = sealed.ok_or_else(|| wrong("the reader's key is not a group element"))?;
+        Ok(cbor::encode(&SealedOpening { version: VERSION, commitment, to: *to, sealed: sealed.into() }))
+    }
+
+    /// Checks that it opens a figure of this record's attestation.
+    ///
+    /// # Errors
+    /// `receipt.opening`.
+    pub fn check(&self, record: &UsageRecord, attestation: &Statement<Attestation>) -> Result<(), Fault> {
+        if (self.job, self.attempt) != (record.job, record.attempt) || attestation.body().usage != record.digest() {
+            return Err(wrong("it is for another job or attempt"));
+        }
+        if self.party != attestation.signer() {
+            return Err(wrong("it is of another party than the attestation"));
+        }
+        if !attestation.body().figures.contains(&self.figure()) {
+            return Err(wrong("the attestation commits to another figure"));
+        }
+        Ok(())
+    }
+}
+
+fn context(commitment: &Hash) -> Vec<u8> {
+    [LABEL.as_bytes(), &commitment.0].concat()
+}
+
+/// An opening on its way to one reader.
+///
+/// ```cddl
+/// sealed-opening = { 1: 1, 2: commitment, 3: reader_seal_key, 4: bstr }
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct SealedOpening {
+    #[n(1)]
+    version: u8,
+    /// The commitment that it opens.
+    #[n(2)]
+    pub commitment: Hash,
+    /// To whom it is sealed.
+    #[n(3)]
+    pub to: SealPublic,
+    #[n(4)]
+    sealed: ByteVec,
+}
+
+impl SealedOpening {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// `receipt.opening` for anything but its one encoding, or more than [`SEALED_OPENING_BYTES_MAX`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+        if bytes.len() > SEALED_OPENING_BYTES_MAX {
+            return Err(wrong(format!("{} bytes, at most {SEALED_OPENING_BYTES_MAX}", bytes.len())));
+        }
+        let sealed: Self = cbor::decode(bytes).map_err(|e| wrong(format!("the sealed opening is {e}")))?;
+        if sealed.version == VERSION { Ok(sealed) } else { Err(wrong("a sealed opening of another version")) }
+    }
+
+    /// Opens it with the reader's key.
+    ///
+    /// # Errors
+    /// `receipt.opening` when it is sealed to another key, was altered, or holds something else than its commitment says.
+    pub fn open(&self, key: &SealKey) -> Result<Opening, Fault> {
+        if key.public() != self.to {
+            return Err(wrong("it is sealed to another key than this party's"));
+        }
+        let plain = key.open(&context(&self.commitment), &self.sealed).map(Zeroizing::new);
+        let opening = Opening::parse(&plain.ok_or_else(|| wrong("it does not open with this party's key"))?)?;
+        if opening.commitment() != self.commitment {
+            return Err(wrong("what is sealed opens another commitment"));
+        }
+        Ok(opening)
+    }
+}
+
+/// Where a figure stands that an opening opens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Opened {
+    /// The receipt's leaf.
+    pub leaf: u64,
+    /// Its record.
+    pub record: UsageRecord,
+}
+
+/// That nothing is wrong with a leaf, nor with the log.
+fn sound(report: &Report, leaf: u64) -> Result<(), Fault> {
+    let wrong = report.faults.iter().find(|f| f.leaf.is_none_or(|at| at == leaf));
+    wrong.map_or(Ok(()), |fault| Err(Fault::new(fault.code, fault.what.clone())))
+}
+
+/// Finds the receipt of an opening in a bundle, verifies it, and checks the opening against the party's attestation.
+///
+/// # Errors
+/// `receipt.unknown` when the bundle has no such attestation; the fault of the receipt or of the log when the bundle does not
+/// hold; those of [`Opening::check`]; `receipt.bundle`.
+pub fn find(opening: &Opening, bundle: &[u8], trust: Option<&Trust>) -> Result<Opened, Fault> {
+    let report = verify_bundle(bundle, trust)?;
+    let bundle = Bundle::parse(bundle)?;
+    let whole = (0u64..).zip(bundle.leaves.iter().map(|leaf| leaf.as_slice()));
+    let leaves: Vec<(u64, &[u8])> =
+        whole.chain(bundle.proven.iter().map(|proven| (proven.index, proven.leaf.as_slice()))).collect();
+    for (leaf, bytes) in &leaves {
+        let Ok(Leaf::Receipt(receipt)) = Leaf::read(bytes) else { continue };
+        let receipt = receipt.into_body();
+        if (receipt.record.job, receipt.record.attempt) != (opening.job, opening.attempt) {
+            continue;
+        }
+        sound(&report, *leaf)?;
+        // In the receipt, beside it, or in a leaf of its own when it came late.
+        let inline = receipt.attestations.iter().map(|bytes| (*leaf, bytes.as_slice()));
+        let beside = bundle.beside.iter().map(|bytes| (*leaf, bytes.as_slice()));
+        let digest = receipt.record.digest();
+        let own = inline.chain(beside).chain(leaves.iter().copied()).find_map(|(at, bytes)| {
+            let own = Statement::<Attestation>::verify(bytes).ok()?;
+            (own.signer() == opening.party && own.body().usage == digest).then_some((at, own))
+        });
+        let Some((at, own)) = own else { break };
+        sound(&report, at)?;
+        opening.check(&receipt.record, &own)?;
+        return Ok(Opened { leaf: *leaf, record: receipt.record });
+    }
+    let what = format!("the bundle has no attestation of job {} by {}", opening.job.short(), opening.party.short());
+    Err(Fault::new(Code::ReceiptUnknown, what))
+}

@@ -1,0 +1,198 @@
+//! `receipt opening`, `open` and `forget`: the figures behind the commitments of receipts, for a regulator, and for nobody
+//! once they are forgotten.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+use tacit_governance::{PartyCard, PartyRole};
+use tacit_node::openings;
+use tacit_receipts::opening::{self, Opened, SEALED_OPENING_BYTES_MAX};
+use tacit_receipts::{Opening, SealedOpening, Trust};
+use tacit_types::{Code, Fault, Hash, Name};
+
+use crate::cli::Cli;
+use crate::home::{Party, folder};
+use crate::output::Out;
+
+/// What `receipt opening` is asked.
+#[derive(Args)]
+pub struct OpeningArgs {
+    /// A commitment, or a job's id, or its beginning.
+    pub commitment: Option<String>,
+    /// The regulator that may open it, by name.
+    #[arg(long, value_name = "REGULATOR", requires_all = ["commitment", "out"])]
+    pub to: Option<Name>,
+    /// The file to write.
+    #[arg(long, requires = "to")]
+    pub out: Option<PathBuf>,
+}
+
+/// What `receipt open` is asked.
+#[derive(Args)]
+pub struct OpenArgs {
+    /// A file made by `receipt opening`.
+    pub opening: PathBuf,
+    /// A bundle made by `receipt export`.
+    pub bundle: PathBuf,
+    /// The trust file to verify with.
+    #[arg(long)]
+    pub trust: Option<PathBuf>,
+}
+
+/// An opening that this node keeps, or what is left of it.
+struct Row {
+    commitment: Hash,
+    /// None once it is forgotten.
+    opening: Option<Opening>,
+}
+
+fn rows(home: &Path, wanted: Option<&str>) -> Result<Vec<Row>, Fault> {
+    let mut rows = Vec::new();
+    for (commitment, known) in openings::list(home)? {
+        let opening = if known { Some(openings::open(home, &commitment)?) } else { None };
+        let job = opening.as_ref().map(|o| o.job.to_string());
+        let begins = |text: &str| {
+            text.len() >= 4
+                && (commitment.to_string().starts_with(text) || job.as_ref().is_some_and(|j| j.starts_with(text)))
+        };
+        if wanted.is_none_or(begins) {
+            rows.push(Row { commitment, opening });
+        }
+    }
+    Ok(rows)
+}
+
+fn one(home: &Path, wanted: &str) -> Result<Row, Fault> {
+    let mut found = rows(home, Some(wanted))?;
+    match (found.pop(), found.len()) {
+        (Some(row), 0) => Ok(row),
+        (_, more) => {
+            let what = format!("{} openings fit `{wanted}`; name one by its commitment or its job", more);
+            Err(Fault::new(Code::ReceiptUnknown, what))
+        }
+    }
+}
+
+fn line(row: &Row) -> Value {
+    let opening = row.opening.as_ref();
+    json!({
+        "commitment": row.commitment.to_string(), "forgotten": opening.is_none(),
+        "job": opening.map(|o| o.job.to_string()), "attempt": opening.map(|o| o.attempt.0),
+        "what": opening.map(|o| o.what), "value": opening.map(Opening::value),
+    })
+}
+
+/// Lists what this node can open, or seals one opening to a regulator.
+pub async fn kept(
+    cli: &Cli,
+    out: &Out,
+    wanted: Option<&str>,
+    to: Option<&Name>,
+    file: Option<&Path>,
+) -> Result<(), Fault> {
+    let party = Party::open(cli).await?;
+    let done = match (wanted, to, file) {
+        (Some(wanted), Some(to), Some(file)) => hand_out(&party, &folder(cli), out, wanted, (to, file)).await,
+        _ => list(&folder(cli), out, wanted),
+    };
+    party.store.close().await;
+    done
+}
+
+fn list(home: &Path, out: &Out, wanted: Option<&str>) -> Result<(), Fault> {
+    let rows = rows(home, wanted)?;
+    let shown = |row: &Row| match &row.opening {
+        None => vec![row.commitment.short(), String::new(), out.say("forgotten", "已销毁").to_owned(), String::new()],
+        Some(opening) => {
+            let (en, zh) = opening::word(opening.what);
+            vec![row.commitment.short(), opening.job.short(), out.say(en, zh).to_owned(), opening.value().to_string()]
+        }
+    };
+    let head =
+        [out.say("commitment", "承诺"), out.say("job", "作业"), out.say("what", "内容"), out.say("value", "数值")];
+    out.table(&head, &rows.iter().map(shown).collect::<Vec<_>>());
+    out.value(&rows.iter().map(line).collect::<Vec<_>>());
+    Ok(())
+}
+
+async fn hand_out(
+    party: &Party,
+    home: &Path,
+    out: &Out,
+    wanted: &str,
+    (to, file): (&Name, &Path),
+) -> Result<(), Fault> {
+    let row = one(home, wanted)?;
+    let opening = openings::open(home, &row.commitment)?;
+    let known = |cards: Vec<PartyCard>| cards.into_iter().find(|c| c.name == *to);
+    let mut card = known(party.store.parties().await?.into_iter().map(|(_, card, _)| card).collect());
+    if card.is_none() {
+        // One that has joined since is looked up where everyone is.
+        let client = party.connect().await?;
+        let roster = party.roster(&client).await;
+        client.close().await;
+        card = known(roster?.into_iter().map(|(card, _)| card).collect());
+    }
+    let card = card
+        .filter(|card| card.role == PartyRole::Regulator)
+        .ok_or_else(|| Fault::new(Code::ArgsInvalid, format!("`{to}` is not enrolled as a regulator")))?;
+    let sealed = opening.seal(&mut tacit_node::os_rng()?, &card.seal)?;
+    super::receipt::write(file, &sealed)?;
+    out.text(format!("{}: {} {to} ({})", file.display(), out.say("for", "收件方："), card.root));
+    out.value(&json!({
+        "file": file.display().to_string(), "commitment": row.commitment.to_string(), "job": opening.job.to_string(),
+        "to": to, "root": card.root.to_string(),
+    }));
+    Ok(())
+}
+
+/// Opens what was sealed to this party, and checks it against the receipt in a bundle. Nothing is asked of anyone.
+pub async fn open(cli: &Cli, out: &Out, file: &Path, bundle: &Path, trust: Option<&Path>) -> Result<(), Fault> {
+    let read =
+        |path: &Path| std::fs::read(path).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", path.display())));
+    let size = std::fs::metadata(file).map(|m| m.len()).unwrap_or_default();
+    if size > SEALED_OPENING_BYTES_MAX as u64 {
+        return Err(Fault::new(Code::ReceiptOpening, format!("{}: {size} bytes", file.display())));
+    }
+    let trust = trust.map(|path| read(path).and_then(|bytes| Trust::parse(&bytes))).transpose()?;
+    let party = Party::open(cli).await?;
+    let opened = SealedOpening::parse(&read(file)?).and_then(|sealed| sealed.open(&party.keys.seal));
+    party.store.close().await;
+    let opening = opened?;
+    let Opened { leaf, record } = opening::find(&opening, &read(bundle)?, trust.as_ref())?;
+    let (en, zh) = opening::word(opening.what);
+    let who = record.party(&opening.party).map(|entry| entry.name.to_string()).unwrap_or_default();
+    out.text(format!("{} {leaf}: {who}, {}: {}", out.say("leaf", "叶"), out.say(en, zh), opening.value()));
+    if trust.is_none() {
+        out.text(out.say(
+            "The keys came with the bundle: without --trust anyone could have made it.",
+            "密钥来自该证据包本身：未指定 --trust 时，任何人都可能伪造它。",
+        ));
+    }
+    out.value(&json!({
+        "leaf": leaf, "job": record.job.to_string(), "attempt": record.attempt.0, "party": who,
+        "key": opening.party.to_string(), "what": opening.what, "value": opening.value(),
+        "commitment": opening.commitment().to_string(), "pinned": trust.is_some(),
+    }));
+    Ok(())
+}
+
+/// Forgets what opens a commitment, for good.
+pub async fn forget(cli: &Cli, out: &Out, wanted: &str) -> Result<(), Fault> {
+    // What is no party's folder has nothing to forget.
+    let party = Party::open(cli).await?;
+    party.store.close().await;
+    let commitment = one(&folder(cli), wanted)?.commitment;
+    let known = openings::forget(&folder(cli), &commitment)?;
+    out.text(format!(
+        "{}: {}",
+        commitment.short(),
+        match known {
+            true => out.say("forgotten; the receipt stays valid", "已销毁；凭证仍然有效"),
+            false => out.say("was forgotten before", "此前已销毁"),
+        }
+    ));
+    out.value(&json!({"commitment": commitment.to_string(), "forgotten": true, "before": !known}));
+    Ok(())
+}
