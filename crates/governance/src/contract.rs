@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use tacit_crypto::{Body, SealPublic, SigningKey, Statement, cbor, sha256};
+use tacit_crypto::{Body, SealPublic, SigningKey, Statement, StatementError, cbor, sha256};
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, Name, NodeId, UnixMillis};
 
 use crate::align::AlignTerms;
+use crate::control::{Control, Office};
 use crate::dataset::Level;
+use crate::lifecycle::Lifecycle;
 use crate::model::{ModelGrant, ScoringTerms, is_false};
+use crate::orders::{Approval, Verdict};
+use crate::privacy::PrivacyTerms;
 
 /// A party's role in a contract.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, minicbor::Encode, minicbor::Decode)]
@@ -148,10 +152,19 @@ pub struct Contract {
     #[n(23)]
     #[cbor(default, skip_if = "is_false")]
     pub checked: bool,
+    /// What noisy releases may cost; no such releases when absent.
+    #[n(24)]
+    pub privacy: Option<PrivacyTerms>,
     /// What its use costs: the hash of a price plan without its contract (`PricePlan::terms`). Payer and payees sign
     /// that plan once the contract is there.
     #[n(30)]
     pub price_plan: Option<Hash>,
+    /// Rights, declarations, approvals, regions and what else controls the use.
+    #[n(40)]
+    pub control: Option<Control>,
+    /// Which version it takes the place of, who succeeds whom in it, and what is deleted at its end.
+    #[n(80)]
+    pub lifecycle: Option<Lifecycle>,
 }
 
 impl Body for Contract {
@@ -223,6 +236,10 @@ impl Contract {
             self.alignment.as_ref().is_none_or(AlignTerms::is_sound),
             "terms of alignment that allow nothing, or lists or changes of fewer than 3 keys, or repeats over no or too many days",
         );
+        check(
+            self.privacy.is_none_or(|p| p.is_sound()),
+            "a privacy budget that allows nothing, or more than epsilon 100 and delta 0.0001, or less than one job's",
+        );
         check(self.cohort.rows >= COHORT_ROWS_MIN, "the floor is below 3 rows");
         check(self.cohort.contributors >= COHORT_CONTRIBUTORS_MIN, "the floor is below 2 contributors");
         check(self.quota.jobs > 0, "the quota is 0 jobs");
@@ -231,12 +248,25 @@ impl Contract {
             check(!grant.columns.is_empty(), "a dataset without columns");
             check(grant.columns.iter().all(|c| c.name != "*"), "a wildcard column");
         }
+        faults.extend(self.control.iter().flat_map(|control| control.faults(self)));
+        faults.extend(self.lifecycle.iter().flat_map(|lifecycle| lifecycle.faults(self)));
         faults
     }
 
-    /// Whose signatures are needed: every provider's, every dealer's and every demander's.
+    /// Whose signatures are needed: every provider's, every dealer's and every demander's, and those of parties that are
+    /// succeeded.
     pub fn signers(&self) -> impl Iterator<Item = &ContractParty> {
-        self.parties.iter().filter(|p| matches!(p.role, Role::Provider | Role::Dealer | Role::Demander))
+        let succeeded = self.lifecycle.iter().flat_map(|l| l.successions.iter().map(|s| &s.from));
+        self.parties
+            .iter()
+            .chain(succeeded)
+            .filter(|p| matches!(p.role, Role::Provider | Role::Dealer | Role::Demander))
+    }
+
+    /// When the last job may begin, exclusive: the end of the contract, or of the emergency that it rests on.
+    pub fn ends(&self) -> UnixMillis {
+        let emergency = self.control.as_ref().and_then(|c| c.emergency);
+        emergency.map_or(self.valid_until, |e| e.until.min(self.valid_until))
     }
 
     /// The grant of an owner's dataset version.
@@ -251,28 +281,43 @@ pub struct SignedContract {
     body: Contract,
     id: ContractId,
     signatures: Vec<Statement<Contract>>,
+    approvals: Vec<Statement<Approval>>,
 }
 
 impl SignedContract {
     /// A contract with no signature yet.
     pub fn draft(body: Contract) -> Self {
         let id = body.id();
-        Self { body, id, signatures: Vec::new() }
+        Self { body, id, signatures: Vec::new(), approvals: Vec::new() }
     }
 
-    /// Collects statements over one contract; statements over other bytes or by strangers are refused.
+    /// Collects signatures over one contract, and approvals of it, in any order; statements over other bytes or by
+    /// strangers are refused.
     ///
     /// # Errors
     /// `refused.contract_incomplete` with the reason.
     pub fn collect<'a>(statements: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, Fault> {
         let mut all: Option<Self> = None;
+        let mut others = Vec::new();
         for bytes in statements {
-            let statement = Statement::<Contract>::verify(bytes)
-                .map_err(|e| Fault::new(Code::RefusedContractIncomplete, format!("a signature: {e}")))?;
-            let contract = all.get_or_insert_with(|| Self::draft(statement.body().clone()));
-            contract.add(statement)?;
+            match Statement::<Contract>::verify(bytes) {
+                Ok(statement) => {
+                    let contract = all.get_or_insert_with(|| Self::draft(statement.body().clone()));
+                    contract.add(statement)?;
+                }
+                Err(StatementError::Type) => others.push(bytes),
+                Err(e) => {
+                    return Err(Fault::new(Code::RefusedContractIncomplete, format!("a signature: {e}")));
+                }
+            }
         }
-        all.ok_or_else(|| Fault::new(Code::RefusedContractIncomplete, "no signature at all"))
+        let mut all = all.ok_or_else(|| Fault::new(Code::RefusedContractIncomplete, "no signature at all"))?;
+        for bytes in others {
+            let approval = Statement::<Approval>::verify(bytes)
+                .map_err(|e| Fault::new(Code::RefusedContractIncomplete, format!("an approval: {e}")))?;
+            all.add_approval(approval)?;
+        }
+        Ok(all)
     }
 
     /// Adds a signature.
@@ -293,6 +338,53 @@ impl SignedContract {
             self.signatures.push(statement);
         }
         Ok(())
+    }
+
+    /// Adds an approval or a rejection. A rejection takes the place of what the same key said before, and stays.
+    ///
+    /// # Errors
+    /// `refused.contract_incomplete` when it is of another contract, or by a key that has no say in that office.
+    pub fn add_approval(&mut self, approval: Statement<Approval>) -> Result<(), Fault> {
+        let no = |what: String| Err(Fault::new(Code::RefusedContractIncomplete, what));
+        let (key, body) = (approval.signer(), approval.body());
+        if body.contract != self.id {
+            return no("an approval of other bytes".into());
+        }
+        let rule = self.body.control.as_ref().and_then(|c| c.approver(&key));
+        if rule.is_none_or(|r| r.office != body.office) {
+            return no(format!("{} has no say as {}", key.short(), body.office.word()));
+        }
+        match self.approvals.iter_mut().find(|known| known.signer() == key) {
+            None => self.approvals.push(approval),
+            Some(known) if approval.body().verdict == Verdict::Reject && known.body().verdict == Verdict::Approve => {
+                *known = approval;
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Approves or rejects, in the office in which the terms name the key.
+    ///
+    /// # Errors
+    /// Those of [`SignedContract::add_approval`].
+    pub fn approve(
+        &mut self,
+        key: &SigningKey,
+        verdict: Verdict,
+        reason: &str,
+        at: UnixMillis,
+    ) -> Result<Vec<u8>, Fault> {
+        let rule = self.body.control.as_ref().and_then(|c| c.approver(&key.id()));
+        let Some(office) = rule.map(|r| r.office) else {
+            let what = format!("contract {} asks no approval of {}", self.body.name, key.id().short());
+            return Err(Fault::new(Code::RefusedContractIncomplete, what));
+        };
+        let body = Approval { contract: self.id, office, verdict, reason: reason.to_owned() };
+        let statement = Statement::sign(key, &self.id.to_string(), at, None, body);
+        let bytes = statement.bytes().to_vec();
+        self.add_approval(statement)?;
+        Ok(bytes)
     }
 
     /// Signs as a party.
@@ -323,6 +415,49 @@ impl SignedContract {
     /// The signed statements.
     pub fn signatures(&self) -> &[Statement<Contract>] {
         &self.signatures
+    }
+
+    /// Approvals and rejections.
+    pub fn approvals(&self) -> &[Statement<Approval>] {
+        &self.approvals
+    }
+
+    /// Whether that key has rejected it.
+    pub fn rejected_by(&self, key: &NodeId) -> bool {
+        self.approvals.iter().any(|a| a.signer() == *key && a.body().verdict == Verdict::Reject)
+    }
+
+    /// Every statement with its signer: signatures, then approvals.
+    pub fn statements(&self) -> impl Iterator<Item = (NodeId, &[u8])> {
+        let signatures = self.signatures.iter().map(|s| (s.signer(), s.bytes()));
+        signatures.chain(self.approvals.iter().map(|s| (s.signer(), s.bytes())))
+    }
+
+    /// Takes over what another copy of the same contract has beside this one's.
+    ///
+    /// # Errors
+    /// Those of [`SignedContract::add`].
+    pub fn merge(&mut self, other: &Self) -> Result<(), Fault> {
+        other.signatures.iter().try_for_each(|s| self.add(s.clone()))?;
+        other.approvals.iter().try_for_each(|s| self.add_approval(s.clone()))
+    }
+
+    /// Approvals that the terms ask for and that are not there, and vetoes, each in a few words.
+    pub fn unapproved(&self) -> Vec<String> {
+        let rules = self.body.control.iter().flat_map(|c| &c.approvals);
+        let said = |keys: &[NodeId], verdict: Verdict| {
+            self.approvals.iter().filter(|a| a.body().verdict == verdict && keys.contains(&a.signer())).count()
+        };
+        rules
+            .filter_map(|rule| {
+                let (yes, no) = (said(&rule.keys, Verdict::Approve), said(&rule.keys, Verdict::Reject));
+                if rule.office == Office::Trustee && no > 0 {
+                    return Some("a trustee has rejected it".to_owned());
+                }
+                let short = yes < usize::from(rule.need);
+                short.then(|| format!("{yes} of {} approvals as {}", rule.need, rule.office.word()))
+            })
+            .collect()
     }
 
     /// Names of the parties whose signature is missing.

@@ -5,6 +5,7 @@ use tacit_crypto::Body;
 use tacit_types::{Code, Fault, Hash, Name, NodeId};
 
 use crate::align::Aligned;
+use crate::grade::DatasetTerms;
 
 /// The kind of values in a column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, minicbor::Encode, minicbor::Decode)]
@@ -163,6 +164,9 @@ pub struct DatasetDescriptor {
     /// Where it comes from, if it is the part of another version that an alignment found.
     #[n(9)]
     pub aligned: Option<Aligned>,
+    /// Class, grade, lawful basis, registration and sharing, where the owner states them.
+    #[n(40)]
+    pub terms: Option<DatasetTerms>,
 }
 
 impl Body for DatasetDescriptor {

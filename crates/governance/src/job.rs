@@ -1,6 +1,6 @@
 //! A job as its operator signs it. It carries no code: a kind, typed parameters, and terms.
 
-use tacit_crypto::{Body, SealPublic, Statement};
+use tacit_crypto::{Body, SealPublic, Statement, Transcript, cbor};
 use tacit_types::limits::JOB_BYTES_MAX;
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, JobId, ModelVersionId, NodeId, UnixMillis};
 
@@ -159,6 +159,14 @@ impl JobSpec {
     /// The id of a signed job.
     pub fn id(job: &Statement<JobSpec>) -> JobId {
         JobId(job.id().0)
+    }
+
+    /// What the job asks, whoever signs it and when: the hash of all but its nonce and its times. Two jobs with the same
+    /// question have the same answer.
+    pub fn question(&self) -> Hash {
+        let zero = UnixMillis(0);
+        let bare = Self { nonce: Vec::new(), created_at: zero, expires_at: zero, attempt_ms: 0, ..self.clone() };
+        Transcript::new("tacit-question/1").bytes(&cbor::encode(&bare)).finish()
     }
 
     /// Root keys of everyone with a seat: data owners, model owners, the dealer, who asks.

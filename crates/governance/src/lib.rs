@@ -9,18 +9,28 @@ pub mod admission;
 pub mod align;
 pub mod attachment;
 pub mod contract;
+pub mod control;
 pub mod dataset;
+pub mod grade;
 pub mod job;
+pub mod lifecycle;
 pub mod model;
+pub mod orders;
 pub mod party;
+pub mod privacy;
 
-pub use admission::{Admission, JobFacts, Ledger, Refusal, Request, admit};
-pub use align::{AlignFacts, AlignLevel, AlignTerms, Aligned, RepeatTerms};
+pub use admission::{Admission, JobFacts, Judgement, Ledger, Meter, Metered, Refusal, Request, Rule, admit, judge};
+pub use align::{AlignFacts, AlignLevel, AlignTerms, Aligned, LookupFacts, LookupTerms, RepeatTerms};
 pub use contract::{Cohort, ColumnGrant, Contract, ContractParty, DatasetGrant, Quota, Role, SignedContract};
+pub use control::Control;
 pub use dataset::{ColumnInfo, ColumnKind, DatasetDescriptor, Level, Use};
+pub use grade::DatasetTerms;
 pub use job::{AttachmentRef, JobSpec, ModelRef, ProviderRef};
+pub use lifecycle::{Lifecycle, Stage, Succession};
 pub use model::{
     DistinctTerms, ModelDescriptor, ModelFamily, ModelGrant, OnlineFacts, OnlineTerms, Period, Precision, ScoreFacts,
     ScoringTerms,
 };
+pub use orders::{Approval, Order, Revocation};
 pub use party::{PartyCard, PartyRole};
+pub use privacy::{PrivacyCost, PrivacyLedger, PrivacyTerms};

@@ -4,14 +4,23 @@
 use tacit_crypto::{SealPublic, Secret, SigningKey, Statement};
 use tacit_governance::align::{ALIGN_KEEP_DAYS_MAX, ALIGN_KEYS_MIN, REPEAT_DAYS_MAX};
 use tacit_governance::contract::{Cohort, ColumnGrant, DatasetGrant, Quota};
+use tacit_governance::orders::Verdict;
 use tacit_governance::{
     Admission, AlignFacts, AlignLevel, AlignTerms, Aligned, ColumnInfo, ColumnKind, Contract, ContractParty,
-    DatasetDescriptor, JobFacts, JobSpec, Ledger, Level, ModelDescriptor, OnlineFacts, ProviderRef, RepeatTerms,
-    Request, Role, ScoringTerms, SignedContract, Use, admit,
+    DatasetDescriptor, JobFacts, JobSpec, Judgement, Ledger, Level, LookupFacts, LookupTerms, ModelDescriptor,
+    OnlineFacts, Order, PrivacyCost, PrivacyLedger, ProviderRef, RepeatTerms, Request, Role, ScoringTerms,
+    SignedContract, Use, judge,
 };
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, JobId, ModelVersionId, Name, NodeId, UnixMillis};
 
 mod alignments;
+mod bounds;
+mod control;
+mod edges;
+mod lifecycle;
+mod mutations;
+mod prices;
+mod private;
 mod scores;
 
 const NOW: UnixMillis = UnixMillis(1_000_000_000);
@@ -40,6 +49,15 @@ struct Case {
     revoked: bool,
     used: u64,
     consumed: bool,
+    /// The price plan that is signed, by its contract, or under any one, and terms.
+    priced: Option<(Option<ContractId>, Hash)>,
+    spent: PrivacyCost,
+    asked: Option<JobId>,
+    orders: Vec<Order>,
+    approvers: Vec<u8>,
+    rejecters: Vec<u8>,
+    /// A record whose promised receipt is missing.
+    unkept: Option<Hash>,
     now: UnixMillis,
     high_water: UnixMillis,
     coordinator: NodeId,
@@ -87,7 +105,10 @@ impl Case {
             scoring: None,
             alignment: None,
             checked: false,
+            privacy: None,
             price_plan: None,
+            control: None,
+            lifecycle: None,
         };
         let id = contract.id();
         let all_levels = Level::ALL.to_vec();
@@ -126,6 +147,7 @@ impl Case {
                 rows_max: Some(1024),
                 score: None,
                 checked: Some(false),
+                privacy: None,
             }),
             dataset: Some(DatasetDescriptor {
                 format: 1,
@@ -141,6 +163,7 @@ impl Case {
                 commitment: Hash([0; 32]),
                 views: vec!["claims".into(), "other".into()],
                 aligned: None,
+                terms: None,
             }),
             models: Vec::new(),
             rows_used: 0,
@@ -149,7 +172,14 @@ impl Case {
             known: true,
             revoked: false,
             used: 4,
+            priced: None,
+            unkept: None,
             consumed: false,
+            spent: PrivacyCost::default(),
+            asked: None,
+            orders: Vec::new(),
+            approvers: Vec::new(),
+            rejecters: Vec::new(),
             now: NOW,
             high_water: NOW,
             coordinator: key(8).id(),
@@ -182,34 +212,56 @@ impl Case {
         })
     }
 
-    fn decide(self) -> Result<Admission, Fault> {
-        let mut signed = SignedContract::draft(self.contract.clone());
+    /// These terms with the signatures of this case's signers.
+    fn sign(&self, terms: Contract) -> SignedContract {
+        let mut signed = SignedContract::draft(terms.clone());
         for signer in &self.signers {
             // A contract with faulty terms cannot be signed with this tool; others' tools may.
-            let statement = Statement::sign(&key(*signer), "", NOW, None, self.contract.clone());
+            let statement = Statement::sign(&key(*signer), "", NOW, None, terms.clone());
             let _ = signed.add(statement);
         }
-        let id = signed.id();
-        let contracts = if self.known { vec![signed] } else { Vec::new() };
-        let revoked: Vec<ContractId> = if self.revoked { vec![id] } else { Vec::new() };
-        let (used, rows_used) = (self.used, self.rows_used);
-        let job = Statement::sign(&key(self.operator), "job", NOW, None, self.job);
-        let request = Request { job: &job, facts: self.facts, online: self.online, align: self.align, now: self.now };
-        admit(
+        let said = self.approvers.iter().map(|a| (a, Verdict::Approve));
+        for (approver, verdict) in said.chain(self.rejecters.iter().map(|r| (r, Verdict::Reject))) {
+            let _ = signed.approve(&key(*approver), verdict, "", NOW);
+        }
+        signed
+    }
+
+    fn signed(&self) -> SignedContract {
+        self.sign(self.contract.clone())
+    }
+
+    /// The decision on a job of any bytes, with what this case knows beside it.
+    fn judge(&self, job: &Statement<JobSpec>, contracts: &[SignedContract]) -> Judgement {
+        let ids: Vec<ContractId> = contracts.iter().map(SignedContract::id).collect();
+        let (used, rows_used, spent, asked) = (self.used, self.rows_used, self.spent, self.asked);
+        let (facts, align) = (self.facts.clone(), self.align.clone());
+        let request = Request { job, facts, online: self.online, align, now: self.now };
+        judge(
             &request,
             &Ledger {
                 owner: key(1).id(),
-                contracts: &contracts,
-                revoked: &revoked,
+                contracts,
+                orders: &self.orders,
+                revoked: if self.revoked { &ids } else { &[] },
                 dataset: self.dataset.as_ref(),
                 models: &self.models,
                 jobs_used: &|_| used,
                 rows_used: &|_| rows_used,
+                privacy: PrivacyLedger { spent: &|_| spent, asked: &|_| asked },
                 consumed: self.consumed,
+                priced: &|id, terms| self.priced.is_some_and(|(of, t)| of.is_none_or(|of| of == *id) && t == *terms),
+                unkept: self.unkept,
                 high_water: self.high_water,
                 coordinator: self.coordinator,
             },
         )
+    }
+
+    fn decide(self) -> Result<Admission, Fault> {
+        let contracts = if self.known { vec![self.signed()] } else { Vec::new() };
+        let job = Statement::sign(&key(self.operator), "job", NOW, None, self.job.clone());
+        self.judge(&job, &contracts).decision
     }
 }
 
@@ -273,7 +325,7 @@ fn each_change_has_its_refusal() {
         ("floor of rows below three", case().contract(|c| c.cohort.rows = 2), RefusedContractIncomplete),
         ("floor of one contributor", case().contract(|c| c.cohort.contributors = 1), RefusedContractIncomplete),
         ("version of the future", case().contract(|c| c.version = 2), RefusedContractIncomplete),
-        ("revoked", case().other(|c| c.revoked = true), RefusedContractRevoked),
+        ("revoked here", case().other(|c| c.revoked = true), RefusedContractRevoked),
         ("not yet valid", case().contract(|c| c.valid_from = UnixMillis(NOW.0 + 1)), RefusedContractExpired),
         ("no longer valid", case().contract(|c| c.valid_until = NOW), RefusedContractExpired),
         ("another operator", case().other(|c| c.operator = STRANGER), RefusedOperator),

@@ -2,6 +2,8 @@
 
 use tacit_governance::{DistinctTerms, ModelFamily, ModelGrant, ModelRef, OnlineTerms, Period, Precision, ScoreFacts};
 
+use tacit_governance::admit;
+
 use super::*;
 
 const DEALER: u8 = 6;
@@ -61,6 +63,7 @@ pub fn scoring() -> Case {
             verified: false,
         }),
         checked: None,
+        privacy: None,
     });
     case
 }
@@ -68,7 +71,7 @@ pub fn scoring() -> Case {
 const WINDOW: OnlineFacts = OnlineFacts { recipient: NodeId([0; 32]), rows: 100, rows_per_second: 10 };
 
 /// A window within the terms, opened by the demander.
-fn online() -> Case {
+pub fn online() -> Case {
     let recipient = key(DEMANDER).id();
     scoring()
         .contract(|c| {
@@ -208,12 +211,16 @@ fn who_deals_needs_no_data_and_who_has_no_part_refuses() {
         let ledger = Ledger {
             owner: key(owner).id(),
             contracts: &contracts,
+            orders: &[],
             revoked: &[],
             dataset: None,
             models: &[],
             jobs_used: &|_| 0,
             rows_used: &|_| 0,
+            privacy: PrivacyLedger::EMPTY,
             consumed: false,
+            priced: &|_, _| false,
+            unkept: None,
             high_water: NOW,
             coordinator: key(8).id(),
         };

@@ -1,0 +1,322 @@
+//! Governance as people use it: plans, revocations, new versions of contracts, duties of deletion, what a person may ask.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tacit_tests::World;
+
+const OWNERS: [&str; 3] = ["a", "b", "c"];
+const LEVELS: &str = "after_compare,after_aggregate,after_group_by";
+const TABLE: &str = "age,region\n31,north\n42,south\n53,north\n64,south\n";
+const COUNT: &str = "kind = \"count/v1\"\ncontract = \"good\"\n[params]\nfilter = \"age >= 18\"\n";
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// What an owner said of a limit: before, taken, after.
+fn limit(plan: &Value, party: &str, what: &str) -> Option<(String, String, Option<String>)> {
+    let owner = plan["owners"].as_array()?.iter().find(|o| o["party"] == json!(party))?;
+    let limit = owner["limits"].as_array()?.iter().find(|l| l["what"] == json!(what))?;
+    let text = |key: &str| limit[key].as_str().map(str::to_owned);
+    Some((text("before")?, text("takes")?, text("after")))
+}
+
+#[test]
+fn a_plan_shows_each_owners_limits_before_and_after_its_price_and_takes_nothing() {
+    let world = World::with_nodes(&OWNERS.map(|name| (name, TABLE)), LEVELS);
+    let price = "currency = \"CNY\"\npayer = \"lab\"\npayees = [\"a\", \"b\", \"c\"]\nsubscription = \"100.00\"\n\
+                 [[prices]]\nunit = \"job\"\neach = \"5.00\"\nfree = 1\n[[prices]]\nunit = \"party\"\neach = \"0.50\"\n";
+    let price = world.write("price.toml", price);
+    let privacy = "price = \"price.toml\"\n[privacy]\nepsilon = \"1\"\ndelta = \"0.0000001\"\n";
+    world.agree("good", &OWNERS, 3, privacy);
+    world.run("lab", &["price", "draft", &shown(&price), "--contract", "good"]).ok();
+    OWNERS.iter().for_each(|owner| {
+        world.run(owner, &["price", "sign", "good"]).ok();
+    });
+    let file = shown(&world.write("plan.toml", COUNT));
+    let planned = || world.run("lab", &["job", "plan", &file]);
+    let some = |a: &str, b: &str, c: &str| Some((a.to_owned(), b.to_owned(), Some(c.to_owned())));
+
+    // Twice the same: nothing was taken.
+    for _ in 0..2 {
+        let plan = planned().ok();
+        for owner in OWNERS {
+            assert_eq!(limit(&plan, owner, "jobs"), some("3", "1", "2"), "{plan}");
+            assert_eq!(limit(&plan, owner, "epsilon"), some("1", "0", "1"), "{plan}");
+        }
+        assert!(plan["owners"].as_array().unwrap().iter().all(|o| o["admits"] == json!(true) && o["rule"].is_null()));
+        let words: Vec<&str> = plan["in_words"].as_array().unwrap().iter().map(|w| w.as_str().unwrap()).collect();
+        assert!(words.iter().any(|w| w.starts_with("the result, ")), "{words:?}");
+        // One job at 5.00 and three parties at 0.50; the free one and the subscription are the period's.
+        assert_eq!((&plan["price"]["currency"], &plan["price"]["at_most"]), (&json!("CNY"), &json!("6.50")), "{plan}");
+    }
+    let text = |lang: &str| {
+        let output = world.command("lab", &["--lang", lang, "job", "plan", &file]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (en, zh) = (text("en"), text("zh"));
+    assert!(en.contains("jobs of the contract") && en.contains("left after") && en.contains("CNY"), "{en}");
+    assert!(zh.contains("合同作业数") && zh.contains("作业后余量") && zh.contains("各组合计的行数"), "{zh}");
+
+    // What is used is seen by the next plan, and what is left decides.
+    for left in ["1", "0"] {
+        let done = world.job(COUNT).ok();
+        assert_eq!(done["checked"], json!(false), "{done}");
+        let job = world.run("lab", &["job", "show", done["id"].as_str().unwrap()]).ok();
+        assert_eq!(job["checked"], json!(false), "{job}");
+        let plan = planned().ok();
+        assert_eq!(limit(&plan, "b", "jobs").and_then(|l| l.2).as_deref(), Some(left), "{plan}");
+    }
+    world.job(COUNT).ok();
+    let plan = planned();
+    assert_eq!(plan.status, 3);
+    for owner in plan.json["owners"].as_array().unwrap() {
+        assert_eq!((&owner["rule"], &owner["code"]), (&json!("quota"), &json!("refused.quota")), "{owner}");
+    }
+    assert_eq!(limit(&plan.json, "a", "jobs"), Some(("0".into(), "1".into(), None)));
+    // Who operates under no such contract learns of no limit: the job is not even its to write.
+    world.join("other", "operator");
+    assert_ne!(world.run("other", &["job", "plan", &file]).status, 0);
+}
+
+fn stage(world: &World, party: &str, contract: &str) -> (String, Value) {
+    let shown = world.run(party, &["contract", "show", contract]).ok();
+    (shown["stage"].as_str().unwrap_or_default().to_owned(), shown["halted"]["code"].clone())
+}
+
+#[test]
+fn a_revocation_travels_as_a_file_and_a_version_takes_the_place_of_the_one_before() {
+    let mut world = World::with_nodes(&OWNERS.map(|name| (name, TABLE)), LEVELS);
+    world.draft("good", &OWNERS, 5, "").ok();
+    assert_eq!(stage(&world, "lab", "good"), ("requested".into(), Value::Null));
+    world.run("a", &["contract", "sign", "good"]).ok();
+    assert_eq!(stage(&world, "a", "good").0, "accepted");
+    ["b", "c"].iter().for_each(|owner| {
+        world.run(owner, &["contract", "sign", "good"]).ok();
+    });
+    assert_eq!(stage(&world, "lab", "good").0, "finalised");
+    let done = world.job(COUNT).ok();
+    assert_eq!(done["result"]["rows"], json!(12), "{done}");
+
+    // A suspension of one holds at another that takes the file in, without a coordinator, and is lifted alike.
+    let (held, lifted) = (shown(&world.folder().join("held")), shown(&world.folder().join("lifted")));
+    let suspend = |until: &str, to: &str| {
+        world.run("a", &["contract", "suspend", "good", "--until", until, "--reason", "review", "--out", to]).ok()
+    };
+    assert_eq!(suspend("2999-01-01", &held)["state"], json!("suspended"));
+    world.run("b", &["list", "add", &held]).ok();
+    assert_eq!(stage(&world, "b", "good"), ("finalised".into(), json!("refused.contract_suspended")));
+    let file = shown(&world.write("plan.toml", COUNT));
+    let plan = world.run("lab", &["job", "plan", &file]).json;
+    let codes: Vec<&Value> = plan["owners"].as_array().unwrap().iter().map(|o| &o["code"]).collect();
+    let no = json!("refused.contract_suspended");
+    assert_eq!(codes.iter().filter(|c| ***c == no).count(), 2, "a and b, and c does not know: {plan}");
+    assert!(plan["owners"].as_array().unwrap().iter().all(|o| o["code"].is_null() || o["rule"] == json!("revocation")));
+    suspend("2020-01-01", &lifted);
+    world.run("b", &["list", "add", &lifted]).ok();
+    world.run("b", &["list", "add", &held]).fails("args.invalid");
+    world.job(COUNT).ok();
+
+    // A new version: the old one is over when it begins, and what was used counts on.
+    let amends = "[lifecycle]\namends = \"good\"\ndeletion_days = 30\n";
+    world.agree("better", &OWNERS, 4, amends);
+    OWNERS.iter().for_each(|owner| {
+        assert_eq!(stage(&world, owner, "good"), ("terminated".into(), json!("refused.contract_replaced")));
+    });
+    let better = COUNT.replace("good", "better");
+    assert_eq!(world.job(COUNT).json["code"], json!("refused.contract_replaced"));
+    for _ in 0..2 {
+        world.job(&better).ok();
+    }
+    assert_eq!(world.job(&better).json["code"], json!("refused.quota"), "two of the version before and two of its own");
+
+    // For good, at who revokes without anybody, and at the others by file.
+    assert_eq!(world.stop(tacit_tests::world::COORDINATOR), 0);
+    let revoked = shown(&world.folder().join("revoked"));
+    let done = world.run("c", &["contract", "revoke", "better", "--reason", "over", "--out", &revoked]).ok();
+    assert_eq!(done["state"], json!("revoked"));
+    world.run("c", &["contract", "revoke", "better"]).ok();
+    world.run("c", &["contract", "suspend", "better", "--until", "2999-01-01"]).fails("args.invalid");
+    let taken = world.run("a", &["list", "add", &revoked]).ok();
+    assert_eq!((&taken["kind"], &taken["reason"]), (&json!("revocation"), &json!("over")));
+    world.run("a", &["list", "add", &held]).fails("args.invalid");
+}
+
+#[test]
+fn a_person_learns_at_the_owner_in_which_jobs_the_record_was_eligible() {
+    let people = "id,age,agreed\nC-1,31,1\nC-2,42,1\nC-3,53,0\nC-4,17,1\nC-5,64,1\n";
+    let mut world = World::with_coordinator();
+    for name in OWNERS {
+        world.join(name, "node");
+        let file = shown(&world.write(&format!("{name}.csv"), people));
+        let add = ["data", "add", "data", &file, "--all", LEVELS, "--level", "id=align_key", "--consent", "agreed = 1"];
+        world.run(name, &add).ok();
+        world.start(name);
+    }
+    world.join("lab", "operator");
+    world.wait_online("lab", OWNERS.len());
+    world.agree("good", &OWNERS, 5, "");
+    world.agree("other", &OWNERS, 5, "");
+    let adults = world.job(COUNT).ok();
+    let old = world.job(&COUNT.replace("good", "other").replace("18", "40")).ok();
+    // Nobody is asked: the coordinator is away, and so are the others.
+    for daemon in ["coordinator", "b", "c"] {
+        assert_eq!(world.stop(daemon), 0);
+    }
+    let uses = |key: &str| {
+        let said = world.run("a", &["data", "subject", "data", key]).ok();
+        assert_eq!(said["looked_at"], json!(2), "{said}");
+        let uses = said["uses"].as_array().unwrap().clone();
+        uses.iter().for_each(|u| assert_eq!((&u["began"], &u["ended"]), (&json!(true), &json!("succeeded")), "{u}"));
+        uses
+    };
+    let jobs = |key: &str| uses(key).iter().map(|u| u["job"].clone()).collect::<Vec<_>>();
+    let (adults_id, old_id) = (adults["id"].clone(), old["id"].clone());
+    assert_eq!(jobs("C-1"), std::slice::from_ref(&adults_id));
+    assert_eq!(jobs("C-2"), [old_id.clone(), adults_id.clone()], "newest first");
+    assert_eq!(
+        (jobs("C-3"), jobs("C-4"), jobs("C-9")),
+        (vec![], vec![], vec![]),
+        "without consent, too young, unknown"
+    );
+    let two = uses("C-2");
+    let told = |u: &Value, key: &str| u[key].clone();
+    assert_eq!((told(&two[0], "contract_name"), told(&two[1], "contract_name")), (json!("other"), json!("good")));
+    assert_eq!((told(&two[0], "receipt"), told(&two[0], "rows")), (old["receipt"].clone(), json!(1)));
+    assert_eq!((told(&two[0], "purpose"), told(&two[0], "kind")), (json!("tests"), json!("count/v1")));
+    let output = world.command("a", &["--lang", "zh", "data", "subject", "data", "C-2"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("符合条件") && text.contains("未有任何信息离开本节点"), "{text}");
+    world.run("a", &["data", "subject", "nothing", "C-2"]).fails("data.unknown");
+    world.run("a", &["data", "subject", "data", "C-2", "--column", "name"]).fails("data.column_unknown");
+    world.run("a", &["data", "subject", "data", "x", "--column", "age"]).ok();
+}
+
+#[test]
+fn a_dataset_is_as_anonymous_as_its_owner_states_or_is_not_registered() {
+    let world = World::with_coordinator();
+    world.join("a", "node");
+    let mut rows = String::from("age,region,income\n");
+    for (age, region, n) in [("30-39", "north", 6), ("40-49", "north", 5), ("40-49", "south", 7)] {
+        (0..n).for_each(|i| rows.push_str(&format!("{age},{region},{i}\n")));
+    }
+    let file = shown(&world.write("people.csv", &rows));
+    let terms = |k: u32, quasi: &str| {
+        let text = format!(
+            "class = \"personal\"\ngrade = \"general-3\"\n[basis]\nkind = \"anonymised\"\n\
+             document = \"sha256:{}\"\nuntil = \"2999-01-01\"\n[anonymised]\nmethod = \"bands of ages\"\n\
+             k = {k}\nquasi = [{quasi}]\nuntil = \"2999-01-01\"\n",
+            "01".repeat(32)
+        );
+        shown(&world.write("terms.toml", text))
+    };
+    let add = |terms: &str| world.run("a", &["data", "add", "people", &file, "--all", LEVELS, "--terms", terms]);
+    let said = add(&terms(6, "\"age\", \"region\"")).fails("data.anonymity");
+    assert!(said.contains("is 5, stated is 6"), "{said}");
+    add(&terms(5, "\"age\", \"region\", \"income\"")).fails("data.anonymity");
+    add(&terms(5, "\"nobody\"")).fails("data.column_unknown");
+    assert_eq!(world.run("a", &["data", "show"]).ok(), json!([]), "what is refused is not registered");
+    let added = add(&terms(5, "\"age\", \"region\"")).ok();
+    assert_eq!(added["terms"]["anonymised"]["measured"], json!(5), "{added}");
+    let shown = world.run("a", &["data", "show", "people"]).ok();
+    let report = &shown["anonymity"];
+    assert_eq!((&report["k"], &report["groups"], &report["rows"]), (&json!(5), &json!(3), &json!(18)), "{shown}");
+    assert_eq!(report["groups_by_size"], json!([0, 0, 3, 0, 0]));
+    assert_eq!(world.run("a", &["data", "check", "people"]).ok()["anonymity"], *report, "measured again, the same");
+    // A person taken out of the smallest group is found.
+    let last = rows.trim_end().rfind("40-49,north").unwrap();
+    let end = last + rows[last..].find('\n').unwrap() + 1;
+    rows.replace_range(last..end, "");
+    world.write("people.csv", &rows);
+    world.run("a", &["data", "check", "people"]).fails("data.anonymity");
+}
+
+/// Two owners whose lists an alignment brought together, under a contract with a duty to delete.
+fn aligned() -> World {
+    let mut world = World::with_coordinator();
+    for (name, ids) in [("a", 0..60), ("b", 20..80)] {
+        world.join(name, "node");
+        let rows: String = ids.map(|i| format!("C-{i:03},{i}\n")).collect();
+        let file = shown(&world.write(&format!("{name}.csv"), format!("id,amount\n{rows}")));
+        let levels = ["--text", "id", "--level", "id=align_key", "--all", "after_aggregate,after_compare"];
+        world.run(name, &[&["data", "add", "data", &file][..], &levels].concat()).ok();
+        world.start(name);
+    }
+    world.join("lab", "operator");
+    world.wait_online("lab", 2);
+    let text = "name = \"keys\"\npurpose = \"tests\"\nkinds = [\"align/v1\"]\ndemander = \"lab\"\nquota_jobs = 5\n\
+         valid_days = 30\n[cohort]\nrows = 3\ncontributors = 2\n[alignment]\nlevels = [\"both\"]\nkeys_min = 10\n\
+         keep_days = 9\n[lifecycle]\ndeletion_days = 30\n[[datasets]]\nowner = \"a\"\ndataset = \"data\"\n\
+         [[datasets]]\nowner = \"b\"\ndataset = \"data\"\n";
+    let file = shown(&world.write("keys.toml", text));
+    world.run("lab", &["contract", "draft", &file]).ok();
+    ["a", "b"].iter().for_each(|owner| {
+        world.run(owner, &["contract", "sign", "keys"]).ok();
+    });
+    let job = "kind = \"align/v1\"\ncontract = \"keys\"\n[params]\nlevel = \"both\"\nmode = \"double_mask\"\nkeys_min = 10\n\
+         keep_days = 9\n[params.key]\nid = [\"trim/1\"]\n[params.columns.a]\nid = \"id\"\n[params.columns.b]\nid = \"id\"\n";
+    world.job(job).ok();
+    world
+}
+
+/// Files of found keys at a node.
+fn found_keys(world: &World, party: &str) -> usize {
+    let files = std::fs::read_dir(world.home(party).join("align")).unwrap();
+    files.filter(|f| f.as_ref().unwrap().file_name().to_string_lossy().ends_with(".keys")).count()
+}
+
+#[test]
+fn what_a_contract_left_behind_is_deleted_after_its_end_and_attested() {
+    let world = aligned();
+    // Another contract rests on what was aligned at one of them.
+    let text = "name = \"uses\"\npurpose = \"tests\"\nkinds = [\"count/v1\"]\ndemander = \"lab\"\nquota_jobs = 5\n\
+         valid_days = 30\n[cohort]\nrows = 3\ncontributors = 2\n[[datasets]]\nowner = \"a\"\ndataset = \"data-aligned\"\n";
+    let file = shown(&world.write("uses.toml", text));
+    world.run_soon("lab", &["contract", "draft", &file]);
+    world.run("a", &["contract", "sign", "uses"]).ok();
+
+    let duties = |party: &str| world.run(party, &["contract", "duties", "keys"]).ok();
+    let open = duties("a");
+    assert_eq!((&open["stage"], &open["attested"]), (&json!("finalised"), &Value::Null), "{open}");
+    assert_eq!((open["left"].as_array().unwrap().len(), &open["results"]), (1, &json!(1)), "{open}");
+    assert!(open["due"].as_u64().is_some(), "{open}");
+    assert!(world.run("a", &["contract", "attest", "keys"]).fails("args.invalid").contains("finalised"));
+    assert_eq!((found_keys(&world, "a"), found_keys(&world, "b")), (1, 1), "nothing goes before the end");
+
+    let revoked = shown(&world.folder().join("revoked"));
+    world.run("a", &["contract", "revoke", "keys", "--reason", "over", "--out", &revoked]).ok();
+    world.run("b", &["list", "add", &revoked]).ok();
+    // What another contract in force rests on stays, and is named; at the other it goes.
+    let said = world.run("a", &["contract", "attest", "keys"]).ok();
+    assert_eq!((said["deleted"].as_array().unwrap().len(), said["stays"].as_array().unwrap().len()), (0, 1), "{said}");
+    let file = shown(&world.folder().join("b.deleted"));
+    let declare = ["contract", "attest", "keys", "--declare", "copies were shredded", "--out", &file];
+    let said = world.run("b", &declare).ok();
+    assert_eq!(
+        (&said["deleted"][0]["kind"], &said["deleted"][0]["name"]),
+        (&json!("aligned_keys"), &json!("data-aligned v1"))
+    );
+    assert_eq!((found_keys(&world, "a"), found_keys(&world, "b")), (1, 0));
+    assert!(duties("b")["left"].as_array().unwrap().is_empty() && duties("b")["attested"].is_u64());
+    let mut many = vec!["contract", "attest", "keys"];
+    (0..=tacit_governance::lifecycle::DECLARED_MAX).for_each(|_| many.extend(["--declare", "more"]));
+    world.run("b", &many).fails("args.invalid");
+    // Another party reads it, and sees an altered one.
+    let read = world.run("a", &["contract", "attested", &file]).ok();
+    assert_eq!((&read["deleted"], &read["declared"]), (&said["deleted"], &json!(["copies were shredded"])));
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    let altered = shown(&world.write("altered", bytes));
+    world.run("a", &["contract", "attested", &altered]).fails("args.invalid");
+    // Once the other contract is over too, the rest goes.
+    world.run("a", &["contract", "revoke", "uses"]).ok();
+    let said = world.run("a", &["contract", "attest", "keys"]).ok();
+    assert_eq!((said["deleted"].as_array().unwrap().len(), said["stays"].as_array().unwrap().len()), (1, 0), "{said}");
+    assert_eq!(found_keys(&world, "a"), 0);
+    // Who said so once says no less the next time.
+    let again = world.run("b", &["contract", "attest", "keys"]).ok();
+    assert_eq!((&again["deleted"], &again["declared"]), (&read["deleted"], &read["declared"]));
+    // An expired or deleted version is no more than a name: the node goes on.
+    assert!(world.run("b", &["data", "list"]).ok().to_string().contains("data-aligned"));
+}
