@@ -7,8 +7,8 @@ use tacit_crypto::{SealPublic, Secret, SigningKey, Statement};
 use tacit_engine::control::{Seated, ToNode};
 use tacit_engine::{Assignment, Finished, FromNode, Terminal};
 use tacit_governance::{
-    Cohort, ColumnGrant, Contract, ContractParty, DatasetDescriptor, DatasetGrant, JobSpec, Level, PartyCard,
-    PartyRole, ProviderRef, Quota, Role, SignedContract,
+    Cohort, ColumnGrant, ColumnInfo, ColumnKind, Contract, ContractParty, DatasetDescriptor, DatasetGrant, JobSpec,
+    Level, Metered, PartyCard, PartyRole, ProviderRef, Quota, Role, SignedContract,
 };
 use tacit_receipts::{KeyKind, VerifierKey};
 use tacit_types::wire::{self, Blob};
@@ -19,7 +19,11 @@ use crate::serve::REFUSED_IN_MEMORY_MAX;
 use crate::store::{DatasetRow, EGRESS_ROWS_MAX, EXPIRED_KEPT_MS, OPEN_ROWS_MAX, PARTIES_MAX, REFUSED_ROWS_MAX, Store};
 use crate::{Config, Keys, Node};
 
+mod attacks;
+mod control;
+mod crash;
 mod egress;
+mod private;
 
 const OPERATOR: u8 = 5;
 const COORDINATOR: u8 = 9;
@@ -68,11 +72,12 @@ impl World {
             owner: keys.root.id(),
             name: name("data"),
             version: 1,
-            columns: Vec::new(),
+            columns: vec![ColumnInfo { name: "n".into(), kind: ColumnKind::Int, levels: Level::ALL.to_vec() }],
             row_bucket: 1000,
             commitment: Hash([0; 32]),
             views: vec!["data".into()],
             aligned: None,
+            terms: None,
         };
         let signed = Statement::sign(&keys.root, "data", crate::now(), None, descriptor);
         let dataset = DatasetVersionId(tacit_crypto::sha256(signed.bytes()).0);
@@ -134,7 +139,10 @@ impl World {
             scoring: None,
             alignment: None,
             checked: false,
+            privacy: None,
             price_plan: None,
+            control: None,
+            lifecycle: None,
         });
         for n in [1, 2, 4] {
             contract.sign(&key(n), now).unwrap();
@@ -170,7 +178,7 @@ impl World {
             attachments: Vec::new(),
         };
         let job = Statement::sign(&key(OPERATOR), "job", now, None, spec);
-        let signatures = contract.signatures().iter().map(|s| Blob(s.bytes().to_vec())).collect();
+        let signatures = contract.statements().map(|(_, bytes)| Blob(bytes.to_vec())).collect();
         (JobSpec::id(&job), Blob(job.bytes().to_vec()), vec![signatures])
     }
 
@@ -277,7 +285,11 @@ async fn contracts_that_the_owner_has_not_signed_are_not_kept() {
     let mut world = World::new("contracts").await;
     let good = world.contract("good", 60_000, true);
     let (_, job, contracts) = world.job(&good);
-    assert_eq!(world.ask(&ToNode::Plan { job, contracts }).await, FromNode::Planned(None));
+    let FromNode::Planned(outlook) = world.ask(&ToNode::Plan { job, contracts }).await else { panic!("no plan") };
+    assert_eq!((outlook.objection, outlook.rule.as_str()), (None, ""));
+    let limits: Vec<_> = outlook.meters.iter().map(|m| (m.what, m.used, m.takes, m.after())).collect();
+    let jobs = good.body().quota.jobs;
+    assert_eq!(limits, [(Metered::Jobs, 0, 1, Some(jobs - 1))]);
     assert!(world.store().contracts().await.unwrap().is_empty(), "a plan keeps nothing");
     let forged = world.contract("forged", 60_000, false);
     let (_, job, contracts) = world.job(&forged);

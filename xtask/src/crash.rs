@@ -1,0 +1,21 @@
+//! `cargo xtask crash`: the test that hurts the coordinator at its system calls, at every point with every fault.
+
+use std::process::{Command, ExitCode};
+
+/// Runs the test.
+pub fn run() -> ExitCode {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["test", "--package", "tacit-coordinator", "--test", "coordinator", "--"])
+        .args(["--nocapture", "--exact", "crash::a_fault_at_any_system_call_loses_no_receipt_and_doubles_none"])
+        .env("TACIT_CRASH_ALL", "1")
+        .current_dir(super::root());
+    match cargo.status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cargo cannot be run: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
