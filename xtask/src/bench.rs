@@ -32,6 +32,8 @@ enum Name {
     Scoring,
     /// Private set intersection: the arithmetic, and runs in one process.
     Psi,
+    /// Intersections and searches between two processes over QUIC on loopback, each with its peak of memory.
+    PsiQuic,
     /// Receipts: appended, cosigned, proved, verified; a large log opened again.
     Receipts,
     /// Bulk between two nodes over QUIC on loopback, beside raw quinn with its default settings.
@@ -51,6 +53,7 @@ impl Name {
             Name::SecaggQuic => bin("secagg_quic"),
             Name::Scoring => bin("scoring"),
             Name::Psi => bin("psi"),
+            Name::PsiQuic => bin("psi_quic"),
             Name::Receipts => ["--package", "tacit-archive", "--example", "receipts"],
             Name::Net => ["--package", "tacit-net", "--example", "bulk_rows"],
             Name::EndToEnd => bin("end_to_end"),

@@ -19,6 +19,8 @@ const INPUT_BYTES_MAX: u32 = 16 << 10;
 const TIMEOUT_SECONDS: u32 = 5;
 /// Megabytes that a target may hold.
 const MEMORY_MB_MAX: u32 = 512;
+/// Lines of a failed target's output that are shown.
+const LINES_SHOWN: usize = 40;
 
 /// The arguments of `fuzz`.
 #[derive(clap::Args)]
@@ -123,8 +125,11 @@ fn report(target: &str, output: &Output) -> Result<()> {
     let log = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         let lines: Vec<&str> = log.lines().collect();
-        let last = lines[lines.len().saturating_sub(40)..].join("\n");
-        bail!("{}\n{last}", output.status);
+        let last = lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n");
+        // A trace pushes what was said first out of the last lines.
+        let why = lines.iter().position(|line| line.contains("panicked at"));
+        let why = why.map(|at| lines[at..lines.len().min(at + 3)].join("\n")).unwrap_or_default();
+        bail!("{}\n{why}\n{last}", output.status);
     }
     let executed = log.lines().find_map(|l| l.strip_prefix("stat::number_of_executed_units:")).unwrap_or("?").trim();
     println!("{target:>20}  {executed:>10} inputs");

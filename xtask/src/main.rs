@@ -2,8 +2,10 @@
 
 mod bench;
 mod ci;
+mod crash;
 mod fuzz;
 mod kill;
+mod mutate;
 mod pages;
 mod sim;
 
@@ -27,6 +29,10 @@ enum Task {
     Fuzz(fuzz::Arguments),
     /// Kill daemons under load and check that nothing is lost or done twice.
     Kill(kill::Arguments),
+    /// Meet every fault at every system call of the log's append, publication and start.
+    Crash,
+    /// Change the owner's decision in one place at a time and see that its tests notice.
+    Mutate(mutate::Arguments),
     /// Run the simulator over many seeds.
     Sim(sim::Sim),
     /// Step through a recorded run of the simulator.
@@ -42,6 +48,8 @@ fn main() -> ExitCode {
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Kill(arguments) => kill::run(&arguments),
+        Task::Crash => crash::run(),
+        Task::Mutate(arguments) => mutate::run(&arguments),
         Task::Sim(task) => sim::exit(task.run()),
         Task::Replay(task) => sim::exit(task.run()),
         Task::Codes => pages::run(),

@@ -27,6 +27,8 @@ pub struct Config {
     pub open_jobs: usize,
     /// How long each phase of a job may take.
     pub limits: Limits,
+    /// By when a receipt is promised to be in the log, in milliseconds from the first attestation.
+    pub promise_ms: u64,
 }
 
 /// The file's form. Unknown keys are refused.
@@ -58,6 +60,8 @@ pub struct JobLimits {
     pub loss_ms: Option<u64>,
     /// Until each party has heard of the end.
     pub close_ms: Option<u64>,
+    /// Until the receipt is in the log, as each party is promised that attests; [`PROMISE_MS_DEFAULT`] without.
+    pub promise_ms: Option<u64>,
 }
 
 impl Config {
@@ -109,6 +113,7 @@ impl Config {
             ("settle_ms", given.settle_ms),
             ("loss_ms", given.loss_ms),
             ("close_ms", given.close_ms),
+            ("promise_ms", given.promise_ms),
         ];
         if let Some((name, ms)) = phases.iter().find(|(_, ms)| ms.is_some_and(|ms| ms == 0 || ms > PHASE_MS_MAX)) {
             let what = format!("{}, where 1 to {PHASE_MS_MAX} are allowed", ms.unwrap_or_default());
@@ -122,9 +127,13 @@ impl Config {
             loss_ms: given.loss_ms.unwrap_or(default.loss_ms),
             close_ms: given.close_ms.unwrap_or(default.close_ms),
         };
-        Ok(Self { listen: raw.listen, public, origin: raw.origin, open_jobs, limits })
+        let promise_ms = given.promise_ms.unwrap_or(PROMISE_MS_DEFAULT);
+        Ok(Self { listen: raw.listen, public, origin: raw.origin, open_jobs, limits, promise_ms })
     }
 }
+
+/// By when a receipt is promised without another word: a day, in which a coordinator that is down can be repaired.
+pub const PROMISE_MS_DEFAULT: u64 = 86_400_000;
 
 /// The longest phase: one day.
 pub const PHASE_MS_MAX: u64 = 86_400_000;
@@ -153,6 +162,9 @@ mod tests {
         let config = Config::parse("coordinator.toml", GOOD).unwrap();
         assert_eq!(config.public.unwrap().to_string(), "c.example:7400");
         assert_eq!((config.open_jobs, config.limits), (QUEUE_MAX, Limits::default()));
+        assert_eq!(config.promise_ms, PROMISE_MS_DEFAULT);
+        let promised = Config::parse("c", &format!("{GOOD}[limits]\npromise_ms = 1500\n")).unwrap();
+        assert_eq!((promised.promise_ms, promised.limits), (1500, Limits::default()));
         let config = Config::parse("c", &format!("{GOOD}[limits]\nadmit_ms = 7\nopen_jobs = 3\n")).unwrap();
         assert_eq!((config.limits.admit_ms, config.limits.queue_ms, config.open_jobs), (7, 60_000, 3));
     }

@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub log_key: VerifierKey,
     /// The signed changes of the log's key.
     pub rotations: Vec<Vec<u8>>,
+    /// Signs promises.
+    pub root: SigningKey,
     /// Signs what shows a leaf to be in the log.
     pub log_signer: SigningKey,
     pub clock: Arc<Clock>,
@@ -144,7 +146,7 @@ impl Coordinator {
         let nodes = Arc::new(Nodes::new());
         let (roster, roster_view) = watch::channel(roster);
         let identity = Identity::from_signing_key(&root)?;
-        let id = root.id();
+        let (id, promiser) = (root.id(), root.share());
         let parts = Parts {
             keys: LogKeys {
                 root,
@@ -174,6 +176,7 @@ impl Coordinator {
             public: public_address(&config, endpoint.local_addr()),
             log_key,
             rotations,
+            root: promiser,
             log_signer,
             clock,
             folder: Folder::new(paths.log()),

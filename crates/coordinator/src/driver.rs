@@ -6,18 +6,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tacit_crypto::statement::Envelope;
 use tacit_engine::{Command, FromNode, Input, Job, ToNode};
-use tacit_types::{Code, JobId, NodeId, UnixMillis, wire};
+use tacit_types::wire::{self, Blob};
+use tacit_types::{Code, JobId, NodeId, UnixMillis};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::daemon::Shared;
 use crate::limits::{
-    ASK_DEADLINE, FULL_RETRY, INBOX_MAX, JOB_ROW_BYTES_MAX, RELEASE_BYTES_MAX, RETRY_MAX, RETRY_MIN, RETURN_GRACE,
+    ASK_DEADLINE, FULL_RETRY, INBOX_MAX, JOB_ROW_BYTES_MAX, PAPER_BYTES_MAX, RELEASE_BYTES_MAX, RETRY_MAX, RETRY_MIN,
+    RETURN_GRACE,
 };
 use crate::log::{AppendRequest, Content};
-use crate::nodes::{ask, word};
+use crate::nodes::{PROMISED, ask, word};
+use crate::promises::Promises;
 use crate::slots::Ticket;
 use crate::store::Change;
 
@@ -123,7 +127,9 @@ pub(crate) fn start(shared: &Arc<Shared>, job: Job, resumed: bool) {
         appending: false,
         ticket: None,
         turn: None,
+        promises: Promises::default(),
         stepped: UnixMillis(0),
+        answers: Vec::new(),
     };
     let shared_too = shared.clone();
     shared.spawn(async move {
@@ -155,8 +161,11 @@ struct Driver {
     appending: bool,
     ticket: Option<Ticket>,
     turn: Option<oneshot::Receiver<Ticket>>,
+    promises: Promises,
     /// The time of the last step.
     stepped: UnixMillis,
+    /// Signed answers that are not stored yet.
+    answers: Vec<(NodeId, Blob)>,
 }
 
 impl Driver {
@@ -271,8 +280,19 @@ impl Driver {
         true
     }
 
-    async fn write(&self) -> bool {
+    async fn write(&mut self) -> bool {
         let id = self.job.id();
+        // Before what follows from them: a coordinator that is killed between the two asks again, and gets the same.
+        while !self.answers.is_empty() {
+            match self.shared.store.write(Change::PutAnswers { id, answers: self.answers.clone() }).await {
+                Ok(_) => self.answers.clear(),
+                Err(fault) if matches!(fault.code, Code::StoreFull | Code::StoreLocked) => {
+                    tracing::warn!(job = %id.short(), %fault, "a job's answers cannot be stored now");
+                    sleep(FULL_RETRY).await;
+                }
+                Err(_) => return false,
+            }
+        }
         loop {
             let value = wire::encode(&self.job);
             if value.is_empty() || value.len() > JOB_ROW_BYTES_MAX {
@@ -320,6 +340,10 @@ impl Driver {
                 Command::Append { .. } => {}
             }
         }
+        let (root, now) = (&self.shared.root, self.shared.clock.now());
+        for (node, request) in self.promises.owed(&self.job, root, (now, self.shared.config.promise_ms)) {
+            wanted.insert((node, PROMISED), request);
+        }
         self.reconcile(wanted);
         wake
     }
@@ -359,13 +383,25 @@ impl Driver {
         asking.under_way = None;
         asking.tries = asking.tries.saturating_add(1);
         match answer {
+            // It is no step of the job: without a promise the receipt comes as well.
+            Some(_) if key.1 == PROMISED => self.promises.given(key.0),
             Some(FromNode::Released(part)) if part.len() > RELEASE_BYTES_MAX => {
                 tracing::warn!(node = %key.0.short(), bytes = part.len(), "a release is too long");
             }
-            Some(answer) => self.step(Input::Answer { node: key.0, answer }),
+            Some(answer) => {
+                self.answers.extend(signed_answer(&key.0, &answer).map(|signed| (key.0, signed)));
+                self.step(Input::Answer { node: key.0, answer });
+            }
             None => {}
         }
     }
+}
+
+/// The signed answer of a node to a job, worth keeping as a paper.
+fn signed_answer(node: &NodeId, answer: &FromNode) -> Option<Blob> {
+    let (FromNode::Admitted(signed) | FromNode::Refused(signed)) = answer else { return None };
+    let own = |bytes: &Blob| Envelope::verify(bytes).is_ok_and(|envelope| envelope.signer == *node);
+    Some(signed).filter(|bytes| bytes.len() <= PAPER_BYTES_MAX && own(bytes)).cloned()
 }
 
 /// The ticket, when there is a turn to wait for and it has come.

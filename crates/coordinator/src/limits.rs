@@ -20,6 +20,8 @@ pub const FINISH_BYTES_MAX: usize = 16 << 10;
 pub const RELEASE_BYTES_MAX: usize = 4 << 10;
 /// Bytes that an answer's lists may take, under the cap of a frame.
 pub const ANSWER_BYTES_MAX: usize = 960 << 10;
+/// Bytes of a signed answer to a job that is kept.
+pub const PAPER_BYTES_MAX: usize = 4096;
 /// Bytes of a stored job.
 pub const JOB_ROW_BYTES_MAX: usize = 48 << 20;
 /// The longest life of an invitation.

@@ -100,6 +100,9 @@ pub(crate) async fn ask(connection: &Connection, frame: &[u8], time: Duration) -
     wire::decode(&answer).map_err(malformed)
 }
 
+/// The word of a promise on its way.
+pub(crate) const PROMISED: &str = "promised";
+
 /// The word of a request's kind.
 pub(crate) const fn word(request: &ToNode) -> &'static str {
     match request {
@@ -113,5 +116,6 @@ pub(crate) const fn word(request: &ToNode) -> &'static str {
         ToNode::Logged { .. } => "logged",
         ToNode::Close { .. } => "close",
         ToNode::Ping => "ping",
+        ToNode::Promised { .. } => PROMISED,
     }
 }

@@ -121,6 +121,7 @@ impl Roster {
             quorum: event.quorum,
             parties: event.parties.into_iter().map(party).collect(),
             rotations: rotations.iter().map(|bytes| bytes.clone().into()).collect(),
+            party_rotations: Vec::new(),
         }
     }
 

@@ -28,5 +28,5 @@ pub use prg::{Prg, PrgSeed, SignedPrg};
 pub use rng::{Rng, Seed};
 pub use seal::{SealKey, SealPublic};
 pub use secret::Secret;
-pub use sign::{Signature, SigningKey, Verifier, verify};
+pub use sign::{Keyring, Signature, SigningKey, Verifier, verify};
 pub use statement::{Body, Statement, StatementError};

@@ -1,7 +1,12 @@
 //! Ed25519 signatures (RFC 8032) over labelled messages, verified strictly.
 
+use core::cell::RefCell;
 use core::fmt;
-use ed25519_dalek::Signer;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use curve25519_dalek::constants::EIGHT_TORSION;
+use ed25519_dalek::{Signer, Verifier as _};
 use serde::{Deserialize, Serialize};
 use tacit_types::NodeId;
 
@@ -73,17 +78,51 @@ impl<'de> Deserialize<'de> for Signature {
 
 /// A public key, decoded once for many signatures.
 #[derive(Clone)]
-pub struct Verifier(ed25519_dalek::VerifyingKey);
+pub struct Verifier {
+    key: ed25519_dalek::VerifyingKey,
+    /// Of small order: it verifies nothing.
+    weak: bool,
+}
+
+/// The encodings of the eight points of small order (the torsion of Curve25519's twisted Edwards form).
+static SMALL_ORDER: LazyLock<[[u8; 32]; 8]> = LazyLock::new(|| EIGHT_TORSION.map(|point| point.compress().0));
 
 impl Verifier {
     /// Decodes a signer's key; `None` when it is no point.
     pub fn new(signer: &NodeId) -> Option<Self> {
-        ed25519_dalek::VerifyingKey::from_bytes(&signer.0).ok().map(Self)
+        let key = ed25519_dalek::VerifyingKey::from_bytes(&signer.0).ok()?;
+        Some(Self { weak: key.is_weak(), key })
     }
 
     /// Whether `signature` is this key's over `message`, as strictly as [`verify`].
+    ///
+    /// The accepted signatures are exactly those of `VerifyingKey::verify_strict`, which decodes R to see whether it is
+    /// of small order. Where the signature holds, R is the canonical encoding of a point, so that it is enough to compare it
+    /// with those of the eight: a square root less.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> bool {
-        self.0.verify_strict(message, &ed25519_dalek::Signature::from_bytes(&signature.0)).is_ok()
+        let (r, _) = signature.0.split_at(32);
+        !self.weak
+            && SMALL_ORDER.iter().all(|small| small != r)
+            && self.key.verify(message, &ed25519_dalek::Signature::from_bytes(&signature.0)).is_ok()
+    }
+}
+
+/// Keys that a keyring holds.
+pub const KEYRING_KEYS_MAX: usize = 4096;
+
+/// Keys decoded once, for a reader of many statements by few signers.
+#[derive(Default)]
+pub struct Keyring(RefCell<BTreeMap<NodeId, Option<Verifier>>>);
+
+impl Keyring {
+    /// As [`verify`].
+    pub fn verify(&self, signer: &NodeId, message: &[u8], signature: &Signature) -> bool {
+        let mut held = self.0.borrow_mut();
+        if held.len() >= KEYRING_KEYS_MAX && !held.contains_key(signer) {
+            return verify(signer, message, signature);
+        }
+        let key = held.entry(*signer).or_insert_with(|| Verifier::new(signer));
+        key.as_ref().is_some_and(|key| key.verify(message, signature))
     }
 }
 
@@ -100,7 +139,7 @@ pub fn verify(signer: &NodeId, message: &[u8], signature: &Signature) -> bool {
 /// of small order may pass here and fail [`verify`], so what must convince a third party later is
 /// checked with [`verify`].
 pub fn verify_batch(items: &[(&Verifier, &[u8], Signature)]) -> bool {
-    let keys: Vec<_> = items.iter().map(|(signer, ..)| signer.0).collect();
+    let keys: Vec<_> = items.iter().map(|(signer, ..)| signer.key).collect();
     if keys.iter().any(ed25519_dalek::VerifyingKey::is_weak) {
         return false;
     }
@@ -112,6 +151,7 @@ pub fn verify_batch(items: &[(&Verifier, &[u8], Signature)]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sha2::{Digest as _, Sha512};
 
     #[test]
     fn rfc8032_test_2() {
@@ -151,6 +191,96 @@ mod tests {
             bad[i].0 = &verifiers[(i + 1) % 5];
             assert!(!verify_batch(&bad));
         }
+    }
+
+    /// Everything that is accepted or refused here, the library's strict rule accepts or refuses as well.
+    #[test]
+    fn exactly_what_the_strict_rule_accepts_is_accepted() {
+        let mut rng = Rng::from_seed(&Secret::new([4; 32]));
+        let strict = |key: &NodeId, message: &[u8], signature: &Signature| {
+            ed25519_dalek::VerifyingKey::from_bytes(&key.0).is_ok_and(|key| {
+                key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(&signature.0)).is_ok()
+            })
+        };
+        let (keyring, mut seen) = (Keyring::default(), [0; 2]);
+        let mut compare = |key: &NodeId, message: &[u8], signature: &Signature, what: &str| {
+            let right = strict(key, message, signature);
+            assert_eq!(verify(key, message, signature), right, "{what}");
+            assert_eq!(keyring.verify(key, message, signature), right, "{what}");
+            seen[usize::from(right)] += 1;
+        };
+        let signing = SigningKey::generate(&mut rng);
+        for i in 0..32u8 {
+            let signature = signing.sign(&[i]);
+            compare(&signing.id(), &[i], &signature, "honest");
+            for bit in (0..512).step_by(37) {
+                let mut altered = signature;
+                altered.0[bit / 8] ^= 1 << (bit % 8);
+                compare(&signing.id(), &[i], &altered, "altered");
+            }
+            // S and the group's order more.
+            let order = hex::decode("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010").unwrap();
+            let (mut more, mut carry) = (signature, 0);
+            for (byte, add) in more.0[32..].iter_mut().zip(order) {
+                let sum = u16::from(*byte) + u16::from(add) + carry;
+                (*byte, carry) = (sum as u8, sum >> 8);
+            }
+            compare(&signing.id(), &[i], &more, "more than the order");
+        }
+        // Small orders, canonical or not, as key and as R; with S = 0 a lax verifier accepts many of them.
+        let mut points: Vec<[u8; 32]> = SMALL_ORDER.to_vec();
+        for low in [0xec_u8, 0xed, 0xee, 0xef] {
+            let mut bytes = [0xff; 32];
+            (bytes[0], bytes[31]) = (low, 0x7f);
+            points.push(bytes);
+            bytes[31] = 0xff;
+            points.push(bytes);
+        }
+        points.push(std::array::from_fn(|i| {
+            if i == 0 {
+                1
+            } else if i == 31 {
+                0x80
+            } else {
+                0
+            }
+        }));
+        for key in &points {
+            for r in &points {
+                for message in 0..8u8 {
+                    let mut signature = Signature([0; 64]);
+                    signature.0[..32].copy_from_slice(r);
+                    compare(&NodeId(*key), &[message], &signature, "small order");
+                    compare(&signing.id(), &[message], &signature, "small R");
+                }
+            }
+        }
+        // A key that holds, and R of small order with the S that fits: -h a, so that S B + h A is the identity.
+        let own = signing.0.to_scalar();
+        for r in SMALL_ORDER.iter() {
+            let hash = Sha512::new().chain_update(r).chain_update(signing.id().0).chain_update([9]).finalize();
+            let h = curve25519_dalek::Scalar::from_bytes_mod_order_wide(&hash.into());
+            let mut signature = Signature([0; 64]);
+            signature.0[..32].copy_from_slice(r);
+            signature.0[32..].copy_from_slice((h * own).as_bytes());
+            compare(&signing.id(), &[9], &signature, "fitting S");
+            assert!(!verify(&signing.id(), &[9], &signature));
+        }
+        assert!(seen[0] > 1000 && seen[1] == 32, "{seen:?}");
+    }
+
+    #[test]
+    fn a_keyring_is_bounded_and_right_past_its_limit() {
+        let keyring = Keyring::default();
+        let key = SigningKey::from_seed(&Secret::new([1; 32]));
+        let signature = key.sign(b"x");
+        for i in 0..KEYRING_KEYS_MAX as u64 {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&i.to_le_bytes());
+            assert!(!keyring.verify(&NodeId(id), b"x", &signature));
+        }
+        assert!(keyring.verify(&key.id(), b"x", &signature) && !keyring.verify(&key.id(), b"y", &signature));
+        assert_eq!(keyring.0.borrow().len(), KEYRING_KEYS_MAX);
     }
 
     #[test]

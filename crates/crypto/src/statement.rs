@@ -10,7 +10,7 @@ use tacit_types::{Hash, NodeId, StatementId, UnixMillis};
 
 use crate::cbor;
 use crate::hash::sha256;
-use crate::sign::{Signature, SigningKey, verify};
+use crate::sign::{Keyring, Signature, SigningKey, verify};
 
 /// Private-use header label of the issuer's sequence number.
 pub const LABEL_SEQ: i64 = -70001;
@@ -79,20 +79,33 @@ impl Envelope {
     /// # Errors
     /// [`StatementError`]; never `Type` or `Body`.
     pub fn verify(bytes: &[u8]) -> Result<Self, StatementError> {
+        Self::verify_by(bytes, &|signer, message, signature| verify(signer, message, signature))
+    }
+
+    /// As [`Envelope::verify`], with keys that are decoded once.
+    ///
+    /// # Errors
+    /// Those of [`Envelope::verify`].
+    pub fn verify_with(bytes: &[u8], keys: &Keyring) -> Result<Self, StatementError> {
+        Self::verify_by(bytes, &|signer, message, signature| keys.verify(signer, message, signature))
+    }
+
+    fn verify_by(bytes: &[u8], holds: &dyn Fn(&NodeId, &[u8], &Signature) -> bool) -> Result<Self, StatementError> {
         if bytes.len() > STATEMENT_BYTES_MAX {
             return Err(StatementError::TooLong);
         }
         let malformed = StatementError::Malformed;
         let sign1 = CoseSign1::from_tagged_slice(bytes).map_err(|_| malformed("not a tagged COSE_Sign1"))?;
         let envelope = Self::read(&sign1)?;
+        let signature = <[u8; 64]>::try_from(sign1.signature.as_slice());
+        let signature = signature.map_err(|_| malformed("a signature is 64 bytes"))?;
+        let protected = sign1.protected.original_data.as_deref().ok_or(malformed("no protected header"))?;
         // One statement, one encoding: ids are hashes of these bytes.
-        let again = sign1.clone().to_tagged_vec().map_err(|_| malformed("cannot be encoded"))?;
-        if again != bytes {
+        if !is_encoding(bytes, protected, &envelope.body, &signature) {
             return Err(malformed("not canonical"));
         }
-        let signature: [u8; 64] =
-            sign1.signature.as_slice().try_into().map_err(|_| malformed("a signature is 64 bytes"))?;
-        if !verify(&envelope.signer, &sign1.tbs_data(&[]), &Signature(signature)) {
+        let message = to_be_signed(protected, &envelope.body);
+        if !holds(&envelope.signer, &message, &Signature(signature)) {
             return Err(StatementError::Signature);
         }
         Ok(envelope)
@@ -145,6 +158,55 @@ impl Envelope {
             body: sign1.payload.clone().ok_or(malformed("no payload"))?,
         })
     }
+}
+
+/// The head of a byte string: its length in the shortest form (RFC 8949, section 3).
+fn bytes_head(length: usize) -> ([u8; 5], usize) {
+    let [a, b, c, d] = (length as u32).to_be_bytes();
+    match length {
+        0..=23 => ([0x40 | d, 0, 0, 0, 0], 1),
+        24..=0xff => ([0x58, d, 0, 0, 0], 2),
+        0x100..=0xffff => ([0x59, c, d, 0, 0], 3),
+        // proof: a statement has at most STATEMENT_BYTES_MAX bytes, so its parts have.
+        _ => ([0x5a, a, b, c, d], 5),
+    }
+}
+
+/// Whether the bytes are the tagged COSE_Sign1 of these parts and an empty unprotected header, in the shortest form.
+fn is_encoding(bytes: &[u8], protected: &[u8], payload: &[u8], signature: &[u8; 64]) -> bool {
+    let mut rest = bytes;
+    let heads = [bytes_head(protected.len()), bytes_head(payload.len()), bytes_head(signature.len())];
+    let [protected_head, payload_head, signature_head] = &heads;
+    let parts: [&[u8]; 8] = [
+        &[0xd2, 0x84],
+        protected_head.0.get(..protected_head.1).unwrap_or_default(),
+        protected,
+        &[0xa0],
+        payload_head.0.get(..payload_head.1).unwrap_or_default(),
+        payload,
+        signature_head.0.get(..signature_head.1).unwrap_or_default(),
+        signature,
+    ];
+    for part in parts {
+        let Some(left) = rest.strip_prefix(part) else { return false };
+        rest = left;
+    }
+    rest.is_empty()
+}
+
+/// The bytes that are signed: `Sig_structure` of RFC 9052, section 4.4, for one signer, without external data.
+fn to_be_signed(protected: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(32 + protected.len() + payload.len());
+    out.extend_from_slice(b"\x84\x6aSignature1");
+    let mut add = |part: &[u8]| {
+        let (head, length) = bytes_head(part.len());
+        out.extend_from_slice(head.get(..length).unwrap_or_default());
+        out.extend_from_slice(part);
+    };
+    add(protected);
+    add(&[]);
+    add(payload);
+    out
 }
 
 fn field(rest: &[(Label, Value)], label: i64) -> Option<&Value> {
@@ -207,7 +269,22 @@ impl<T: Body> Statement<T> {
     /// # Errors
     /// [`StatementError`].
     pub fn verify(bytes: &[u8]) -> Result<Self, StatementError> {
-        let envelope = Envelope::verify(bytes)?;
+        Self::of(Envelope::verify(bytes)?, bytes)
+    }
+
+    /// As [`Statement::verify`], with keys that are decoded once.
+    ///
+    /// # Errors
+    /// Those of [`Statement::verify`].
+    pub fn verify_with(bytes: &[u8], keys: &Keyring) -> Result<Self, StatementError> {
+        Self::of(Envelope::verify_with(bytes, keys)?, bytes)
+    }
+
+    /// Reads the body of an envelope that was checked; `bytes` are those that it was read from.
+    ///
+    /// # Errors
+    /// `Type` or `Body`.
+    pub fn of(envelope: Envelope, bytes: &[u8]) -> Result<Self, StatementError> {
         if envelope.kind != T::TYPE {
             return Err(StatementError::Type);
         }
@@ -295,6 +372,29 @@ mod tests {
             assert_eq!(read.id(), statement.id());
             assert_eq!(Statement::<Other>::verify(statement.bytes()).unwrap_err(), StatementError::Type);
         }
+    }
+
+    /// The two forms that are written here by hand are those of the COSE library, at every length of a head.
+    #[test]
+    fn the_signed_bytes_and_the_encoding_are_those_of_the_library() {
+        let key = SigningKey::generate(&mut Rng::from_seed(&Secret::new([9; 32])));
+        for length in [0, 17, 18, 19, 249, 250, 251, 252, 253, 300, 65_529, 65_530, 65_531, 65_532, 70_000] {
+            let statement = Statement::sign(&key, "job 1", UnixMillis(5_000), None, Note { text: "x".repeat(length) });
+            let sign1 = CoseSign1::from_tagged_slice(statement.bytes()).unwrap();
+            let (protected, payload) = (sign1.protected.original_data.clone().unwrap(), sign1.payload.clone().unwrap());
+            assert_eq!(to_be_signed(&protected, &payload), sign1.tbs_data(&[]), "{length}");
+            let signature = <[u8; 64]>::try_from(sign1.signature.as_slice()).unwrap();
+            assert_eq!(sign1.to_tagged_vec().unwrap(), statement.bytes());
+            assert!(is_encoding(statement.bytes(), &protected, &payload, &signature), "{length}");
+            assert!(Statement::<Note>::verify(statement.bytes()).is_ok());
+        }
+        // The same statement with a longer head is not its encoding, though the library reads it.
+        let statement = signed(None);
+        let mut longer = statement.bytes().to_vec();
+        assert_eq!(longer[2], 0x58);
+        longer.splice(2..3, [0x59, 0x00]);
+        assert!(CoseSign1::from_tagged_slice(&longer).is_ok());
+        assert_eq!(Statement::<Note>::verify(&longer).unwrap_err(), StatementError::Malformed("not canonical"));
     }
 
     #[test]

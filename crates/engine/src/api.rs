@@ -3,6 +3,7 @@
 //! connection.
 
 use serde::{Deserialize, Serialize};
+use tacit_governance::Meter;
 use tacit_protocol::Blame;
 use tacit_types::wire::Blob;
 use tacit_types::{
@@ -163,6 +164,9 @@ pub enum ToCoordinator {
     /// A node that ended a job's attempt well asks for its record, which it has not attested: `Done` where nothing of
     /// this party is lacking.
     Record(JobId),
+    /// The signed job and the owners' signed answers to it, for those who may see it: its operator sees all, a party of it
+    /// the admissions and its own refusal.
+    Papers(JobId),
 }
 
 /// What the close of a period has issued.
@@ -232,6 +236,10 @@ pub struct PlanAnswer {
     pub party: Name,
     /// The first objection, if any.
     pub objection: Option<Fault>,
+    /// The word of the rule that objects; empty where none does, or nobody answered.
+    pub rule: String,
+    /// The limits that the job meets there, before it.
+    pub meters: Vec<Meter>,
 }
 
 /// An answer of the coordinator.
@@ -306,6 +314,13 @@ pub enum FromCoordinator {
         record: Blob,
         /// What shows its convictions.
         evidence: Vec<Blame>,
+    },
+    /// A job's papers.
+    Papers {
+        /// The signed job.
+        job: Blob,
+        /// Signed admissions and refusals, as many as an answer holds.
+        answers: Vec<Blob>,
     },
 }
 

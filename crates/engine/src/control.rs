@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use tacit_crypto::sha256;
+use tacit_governance::{Meter, Rule};
 use tacit_protocol::{Blame, Seating};
 use tacit_types::wire::Blob;
 use tacit_types::{Attempt, Code, Fault, Hash, JobId, Name, NodeId, Seat, Step, UnixMillis};
@@ -40,7 +41,8 @@ pub enum ToNode {
     Admit {
         /// The signed job.
         job: Blob,
-        /// Signatures over the contracts that it names, as far as the coordinator has them.
+        /// Signatures over the contracts that it names, and over the price plans that these name, as far as the coordinator
+        /// has them.
         contracts: Vec<Vec<Blob>>,
     },
     /// Say how it would be decided; reserve nothing.
@@ -108,6 +110,13 @@ pub enum ToNode {
     },
     /// Is anyone there?
     Ping,
+    /// The coordinator's word that the receipt of the record that this node attested will be in the log in time.
+    Promised {
+        /// The job.
+        job: JobId,
+        /// The signed promise.
+        promise: Blob,
+    },
 }
 
 /// Node to coordinator, in answer.
@@ -117,8 +126,8 @@ pub enum FromNode {
     Admitted(Blob),
     /// A signed refusal.
     Refused(Blob),
-    /// How `Plan` would be decided: nothing to object, or the first objection.
-    Planned(Option<Fault>),
+    /// How `Plan` would be decided.
+    Planned(Outlook),
     /// The slot is kept.
     Reserved,
     /// No slot is free.
@@ -137,6 +146,30 @@ pub enum FromNode {
     Done,
     /// It cannot be done, and why.
     Failed(Fault),
+}
+
+/// How a node would decide on a job now.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Outlook {
+    /// The first objection, if any.
+    pub objection: Option<Fault>,
+    /// The word of the rule that objects; empty where none does.
+    pub rule: String,
+    /// The limits that the job meets there, before it; none for who may not know them.
+    pub meters: Vec<Meter>,
+}
+
+impl Outlook {
+    /// As it is passed on: a node's answer names rules that there are, and each limit once.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        if Rule::parse(&self.rule).is_none() {
+            self.rule.clear();
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        self.meters.retain(|meter| seen.insert(meter.what));
+        self
+    }
 }
 
 /// Bytes of a sealed result that travels in a report: with the releases, the receipt and its proof it fits one frame.
@@ -334,6 +367,8 @@ pub struct JobView {
     pub timeline: Vec<TimelineEntry>,
     /// Hash of the sealed result.
     pub result: Option<Hash>,
+    /// Whether every node checks the sums; `None` for a kind that has none.
+    pub checked: Option<bool>,
 }
 
 impl JobView {

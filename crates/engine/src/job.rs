@@ -364,7 +364,7 @@ impl Job {
     pub fn view(&self, now: UnixMillis) -> JobView {
         // why: the bytes were verified when the job was submitted.
         let spec = JobSpec::verify(&self.bytes).ok().map(Statement::into_body);
-        let end = self.ended_at.unwrap_or(now);
+        let (end, checked) = (self.ended_at.unwrap_or(now), spec.as_ref().and_then(shown::checked));
         JobView {
             id: self.id,
             kind: spec.as_ref().map(|s| s.kind.clone()).unwrap_or_default(),
@@ -384,6 +384,7 @@ impl Job {
             receipt: self.receipt.as_ref().map(|r| r.0),
             timeline: self.timeline.clone(),
             result: self.record().and_then(|r| r.result),
+            checked,
         }
     }
 
@@ -532,6 +533,9 @@ impl Job {
                 self.note(now, "not_attested", Some(name), fault.to_string());
             }
             (State::Releasing { .. }, FromNode::Released(bytes)) => p.release = Some(bytes),
+            (State::Releasing { .. }, FromNode::Failed(fault)) => {
+                self.note(now, "not_released", Some(name), fault.to_string());
+            }
             (State::Releasing { .. }, FromNode::Done) => p.release = p.release.take().or(Some(Blob(Vec::new()))),
             (State::Closed { .. }, FromNode::Done) => p.closed = true,
             _ => {}
@@ -591,6 +595,7 @@ fn shortened(mut text: String) -> String {
 mod advance;
 mod late;
 mod outstanding;
+mod shown;
 
 pub use late::Late;
 

@@ -2,10 +2,11 @@
 //! checked line by line by each party against what it metered itself.
 
 use tacit_crypto::{Statement, cbor, sha256};
-use tacit_governance::JobSpec;
+use tacit_governance::{JobSpec, ProviderRef};
 use tacit_protocol::Blame;
 use tacit_receipts::record::{
-    Audience, Disclosure, PartyEntry, Quantity, RECORD_VERSION, Role, Standing, Status, UsageLine, cardinality_bucket,
+    Audience, Disclosure, PartyEntry, PrivacyCharge, Quantity, RECORD_VERSION, Role, Standing, Status, UsageLine,
+    cardinality_bucket,
 };
 use tacit_receipts::{UsageRecord, Window};
 use tacit_types::{Attempt, Code, DatasetVersionId, Fault, Hash, Name, NodeId, Seat, Step, Unit, UnixMillis};
@@ -94,6 +95,20 @@ fn check_disclosures(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// What the job costs each dataset in privacy, from its first attempt on and whatever became of that: each owner's node has
+/// charged it when it admitted the job.
+fn privacy(spec: &JobSpec, attempt: Attempt) -> Vec<PrivacyCharge> {
+    let plan = tacit_jobs::kind(&spec.kind).and_then(|kind| kind.plan(&spec.params, &tacit_jobs::Parts::of(spec)));
+    let cost = |provider: &ProviderRef| plan.as_ref().ok().and_then(|plan| plan.facts(&provider.owner).privacy);
+    let charge = |provider: &ProviderRef| {
+        let cost = cost(provider)?;
+        let (mechanism, dataset) = (Name::new(tacit_jobs::stats::private::MECHANISM).ok()?, provider.dataset);
+        let (epsilon_micro, delta_femto) = (cost.epsilon_micro, cost.delta_femto);
+        Some(PrivacyCharge { dataset, mechanism, epsilon_micro, delta_femto })
+    };
+    if attempt.0 > 0 { spec.providers.iter().filter_map(charge).collect() } else { Vec::new() }
+}
+
 /// The role of a party: who asks brings nothing and receives, who deals brings nothing and computes.
 fn role(spec: &JobSpec, root: &NodeId) -> Role {
     match root {
@@ -177,7 +192,7 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
         status: ended.status,
         parties: entries.collect(),
         lines,
-        privacy: Vec::new(),
+        privacy: privacy(spec, ended.attempt),
         algorithm: None,
         result,
         transcripts,
@@ -264,8 +279,11 @@ pub fn check(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
     // What this product does not meter yet stands in no record: nobody could have checked it.
     let window = own.finished.and_then(|finished| window(spec, finished)).filter(|_| record.status == Status::Ok);
     let transcripts: Vec<Hash> = window.iter().map(|w| w.root).collect();
-    if !record.privacy.is_empty() || record.algorithm.is_some() || record.transcripts != transcripts {
-        return wrong("it states budgets, an algorithm or transcripts that no party has metered".into());
+    if record.privacy != privacy(spec, record.attempt) {
+        return wrong("it states another privacy cost than the job".into());
+    }
+    if record.algorithm.is_some() || record.transcripts != transcripts {
+        return wrong("it states an algorithm or transcripts that no party has metered".into());
     }
     check_disclosures(record, own)?;
     if record.ended > own.now.plus(tacit_governance::admission::CLOCK_SKEW_MAX_MS) {

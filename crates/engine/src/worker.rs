@@ -1,19 +1,23 @@
 //! The part of one node in a job: what it answers, and what it must have made durable before it
 //! answers. Every request can be repeated and gets the answer that the first one got.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use tacit_crypto::statement::Link;
 use tacit_crypto::{SigningKey, Statement, sha256};
-use tacit_governance::{Admission, JobSpec, Ledger, ProviderRef, Refusal, Request, SignedContract, admit};
+use tacit_governance::admission::meters;
+use tacit_governance::{Admission, JobSpec, Judgement, Ledger, ProviderRef, Refusal, Request, SignedContract, judge};
 use tacit_protocol::Blame;
+use tacit_receipts::money::PricePlan;
 use tacit_receipts::record::Role;
-use tacit_receipts::{Attestation, JointReceipt, LogProof, Quorum, SeenCheckpoint, Status, UsageRecord, VerifierKey};
+use tacit_receipts::{
+    Attestation, Figure, JointReceipt, LogProof, Promise, Quorum, SeenCheckpoint, Status, UsageRecord, VerifierKey,
+};
 use tacit_types::wire::Blob;
-use tacit_types::{Attempt, Code, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
+use tacit_types::{Attempt, Code, ContractId, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
 
-use crate::control::{Finish, Finished, FromNode, Terminal};
+use crate::control::{Finish, Finished, FromNode, Outlook, Terminal};
 use crate::evidence::{self, Saw};
 use crate::kept::Kept;
 use crate::record::{self, Own};
@@ -77,6 +81,9 @@ pub struct WorkerContext<'a> {
     pub now: UnixMillis,
 }
 
+/// The longest time from now for which a coordinator may promise a receipt, in milliseconds: a week.
+pub const PROMISE_MILLIS_MAX: u64 = 7 * 86_400_000;
+
 /// The decisions of a node. It has no state of its own: jobs and reservations are the driver's.
 pub struct Worker;
 
@@ -117,19 +124,70 @@ impl Worker {
     /// # Errors
     /// The refusal.
     pub fn decide(job: &Statement<JobSpec>, ledger: &Ledger<'_>, now: UnixMillis) -> Result<Admission, Fault> {
+        Self::judge(job, ledger, now).decision
+    }
+
+    /// The decision without its consequences, with the rule that it rests on.
+    pub fn judge(job: &Statement<JobSpec>, ledger: &Ledger<'_>, now: UnixMillis) -> Judgement {
+        judge(&Self::request(job, ledger, now), ledger)
+    }
+
+    fn request<'a>(job: &'a Statement<JobSpec>, ledger: &Ledger<'_>, now: UnixMillis) -> Request<'a> {
         let spec = job.body();
         let parts = tacit_jobs::Parts::of(spec);
         let plan = tacit_jobs::kind(&spec.kind).and_then(|k| k.plan(&spec.params, &parts));
         let online = plan.as_ref().ok().and_then(|plan| plan.online());
         let align = plan.as_ref().ok().and_then(|plan| plan.aligns());
         let facts = plan.map(|plan| plan.facts(&ledger.owner));
-        admit(&Request { job, facts, online, align, now }, ledger)
+        Request { job, facts, online, align, now }
+    }
+
+    /// How the job would be decided, and the limits that it meets.
+    pub fn outlook(job: &Statement<JobSpec>, ledger: &Ledger<'_>, now: UnixMillis) -> Outlook {
+        let request = Self::request(job, ledger, now);
+        let judged = judge(&request, ledger);
+        let objection = judged.decision.err();
+        let rule = objection.as_ref().map_or_else(String::new, |_| judged.rule.word().to_owned());
+        Outlook { objection, rule, meters: meters(&request, ledger) }
     }
 
     /// Collects the contracts that came with a request; broken ones are left out, which the decision
     /// then finds missing.
     pub fn contracts(offered: &[Vec<Blob>]) -> Vec<SignedContract> {
-        offered.iter().filter_map(|list| SignedContract::collect(list.iter().map(|b| b.0.as_slice())).ok()).collect()
+        let signatures = |list: &Vec<Blob>| {
+            let plain = list.iter().map(|b| b.0.as_slice()).filter(|bytes| !is_price_plan(bytes));
+            SignedContract::collect(plain).ok()
+        };
+        offered.iter().filter_map(signatures).collect()
+    }
+
+    /// Collects the signatures over price plans that came with a request; broken ones are left out.
+    pub fn price_plans(offered: &[Vec<Blob>]) -> PricePlans {
+        let mut plans = PricePlans::default();
+        for statement in offered.iter().flatten().filter_map(|b| Statement::<PricePlan>::verify(b).ok()) {
+            let plan = statement.body();
+            let signers =
+                plans.0.entry((plan.contract, plan.terms())).or_insert_with(|| (plan.clone(), BTreeSet::new()));
+            signers.1.insert(statement.signer());
+        }
+        plans
+    }
+}
+
+fn is_price_plan(bytes: &[u8]) -> bool {
+    Statement::<PricePlan>::verify(bytes).is_ok()
+}
+
+/// Price plans by contract and terms, and who has signed each.
+#[derive(Default)]
+pub struct PricePlans(BTreeMap<(ContractId, Hash), (PricePlan, BTreeSet<NodeId>)>);
+
+impl PricePlans {
+    /// Whether the payer and every payee of a plan of these terms have signed it. The terms name them: the hash of the
+    /// terms is what all parties of the contract signed.
+    pub fn signed(&self, contract: &ContractId, terms: &Hash) -> bool {
+        let plan = self.0.get(&(*contract, *terms));
+        plan.is_some_and(|(plan, by)| plan.check().is_ok() && plan.signers().all(|signer| by.contains(signer)))
     }
 }
 
@@ -278,6 +336,20 @@ impl WorkerJob {
         seen: Option<SeenCheckpoint>,
         context: &WorkerContext<'_>,
     ) -> Result<(FromNode, Option<Attested>), Fault> {
+        self.attest_with(bytes, evidence, (link, seen, Vec::new()), context)
+    }
+
+    /// As [`WorkerJob::attest`], with figures that the attestation commits to.
+    ///
+    /// # Errors
+    /// Those of [`WorkerJob::attest`].
+    pub fn attest_with(
+        &mut self,
+        bytes: &[u8],
+        evidence: &[Blame],
+        (link, seen, figures): (Link, Option<SeenCheckpoint>, Vec<Figure>),
+        context: &WorkerContext<'_>,
+    ) -> Result<(FromNode, Option<Attested>), Fault> {
         let invalid = |what: &str| Fault::new(Code::ReceiptRecord, what);
         let record: UsageRecord = tacit_crypto::cbor::decode(bytes).map_err(invalid)?;
         let digest = record.digest();
@@ -313,7 +385,8 @@ impl WorkerJob {
             },
         )?;
         let role = record.party(&context.key.id()).map_or(Role::Input, |entry| entry.role);
-        let statement = Attestation::agreeing(&record, role, seen).sign(context.key, &record, context.now, link);
+        let said = Attestation { figures, ..Attestation::agreeing(&record, role, seen) };
+        let statement = said.sign(context.key, &record, context.now, link);
         let attested = Attested { seq: link.seq, id: statement.id() };
         self.attested = Some((digest, Blob(statement.bytes().to_vec())));
         if self.owed {
@@ -365,6 +438,34 @@ impl WorkerJob {
             Some(release) => Ok(FromNode::Released(release.clone())),
             None => Err(invalid("this node has no part in the result's key")),
         }
+    }
+
+    /// Reads the coordinator's promise to log the record that this node has attested, and from which leaf on its receipt
+    /// is to be looked for. `None` when the receipt is there already.
+    ///
+    /// # Errors
+    /// `receipt.malformed` for what is no statement; `receipt.invalid` for one that the coordinator has not signed or that is
+    /// about another record; `receipt.time` for a deadline later than [`PROMISE_MILLIS_MAX`] from now.
+    pub fn promised(&self, bytes: &[u8], context: &WorkerContext<'_>) -> Result<Option<(Promise, u64)>, Fault> {
+        let invalid = |what: &str| Fault::new(Code::ReceiptInvalid, format!("a promise: {what}"));
+        let statement = Statement::<Promise>::verify(bytes)
+            .map_err(|e| Fault::new(Code::ReceiptMalformed, format!("a promise: {e}")))?;
+        if statement.signer() != context.coordinator {
+            return Err(invalid("not signed by the coordinator"));
+        }
+        let promise = statement.into_body();
+        let Some((_, own)) = self.attested.as_ref().filter(|(digest, _)| *digest == promise.usage) else {
+            return Err(invalid("it is not about the record that this node attested"));
+        };
+        if promise.deadline > context.now.plus(PROMISE_MILLIS_MAX) {
+            return Err(Fault::new(Code::ReceiptTime, format!("a promise for {}", promise.deadline)));
+        }
+        if self.receipt.is_some() {
+            return Ok(None);
+        }
+        // What this node had seen of the log when it attested was there before the receipt.
+        let seen = Statement::<Attestation>::verify(own).ok().and_then(|own| own.into_body().seen);
+        Ok(Some((promise, seen.map_or(0, |seen| seen.size))))
     }
 
     /// The id of this node's attestation when the receipt, which [`WorkerJob::release`] has checked, carries it.

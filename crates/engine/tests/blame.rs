@@ -109,6 +109,7 @@ fn worker(n: u8) -> WorkerJob {
         contract: ContractId([1; 32]),
         dataset: Some(DatasetVersionId([n; 32])),
         rows: 0,
+        privacy: None,
         at: T0,
     };
     let answer = Statement::sign(&key(n + 100), "a", T0, None, admission).bytes().to_vec();

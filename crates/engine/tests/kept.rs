@@ -41,7 +41,15 @@ fn running(seat: Seat) -> WorkerJob {
     let (n, bytes) = (owners()[seat.index()], spec());
     let id = JobSpec::id(&JobSpec::verify(&bytes).unwrap());
     let dataset = Some(DatasetVersionId([n; 32]));
-    let admission = Admission { job: id, owner: key(n).id(), contract: ContractId([1; 32]), dataset, rows: 0, at: T0 };
+    let admission = Admission {
+        job: id,
+        owner: key(n).id(),
+        contract: ContractId([1; 32]),
+        dataset,
+        rows: 0,
+        at: T0,
+        privacy: None,
+    };
     let own = node(seat);
     let mut worker = tacit_engine::Worker::refuse(&bytes, id, Fault::new(Code::RefusedKind, ""), &context(seat, &own));
     (worker.answer, worker.admitted) = (Blob(Statement::sign(&own, "a", T0, None, admission).bytes().to_vec()), true);

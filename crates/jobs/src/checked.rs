@@ -8,6 +8,21 @@ use tacit_types::{Code, Fault};
 /// receipt says by this one that the job was checked.
 pub const CHECKED_RESULT: &str = "checked result";
 
+/// What the result is called where noise hides every row.
+pub const NOISY_RESULT: &str = "noisy result";
+/// What it is called where both hold.
+pub const CHECKED_NOISY_RESULT: &str = "checked noisy result";
+
+/// Whether a result of this name came from sums that were checked.
+pub fn is_checked(what: &str) -> bool {
+    [CHECKED_RESULT, CHECKED_NOISY_RESULT].contains(&what)
+}
+
+/// The name of a result with noise.
+pub(crate) fn noisy_name(checked: bool) -> String {
+    if checked { CHECKED_NOISY_RESULT } else { NOISY_RESULT }.into()
+}
+
 /// The name of the result.
 pub(crate) fn result_name(checked: bool) -> String {
     if checked { CHECKED_RESULT } else { "result" }.into()

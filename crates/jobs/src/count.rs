@@ -107,6 +107,7 @@ impl Plan for CountPlan {
             rows_max: None,
             score: None,
             checked: Some(self.params.checked),
+            privacy: None,
         }
     }
 

@@ -15,6 +15,7 @@ pub mod kind;
 pub mod score;
 pub mod session;
 pub mod stats;
+pub mod words;
 
 pub use decimal::Decimal;
 pub use kind::{
@@ -32,6 +33,7 @@ pub const CATALOG: &[&dyn Kind] = &[
     &score::Verify,
     &align::Align,
     &align::MatchCount,
+    &align::Lookup,
 ];
 
 /// The kind of that name.

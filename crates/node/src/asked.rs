@@ -1,11 +1,11 @@
 //! The limit of a contract on different keys, held at its owner's node: where it gets a list of them, before a row is read
 //! for it and before anything of the attempt leaves; and in a window before each batch of calls is answered.
 
-use tacit_governance::{Contract, DistinctTerms, JobSpec};
+use tacit_governance::{Contract, DistinctTerms, JobSpec, Meter, Metered};
 use tacit_jobs::score::keys::Wanted;
 use tacit_jobs::score::online::host::{Say, said};
 use tacit_types::wire::Blob;
-use tacit_types::{ContractId, Fault, JobId, UnixMillis};
+use tacit_types::{ContractId, Fault, JobId, NodeId, UnixMillis};
 use tokio::sync::mpsc;
 
 use crate::store::{Limit, Store};
@@ -38,6 +38,29 @@ impl Limited {
         let period = self.distinct.period((self.contract.valid_from, self.contract.valid_until), now);
         Limit { contract: self.id, recipient: self.spec.recipient, period, keys: self.distinct.keys }
     }
+}
+
+/// How many different keys the recipient of a job may still ask about here, where its contract limits them and this owner
+/// brings rows. The job takes as many as its list or window has rows at the most.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn meter(
+    store: &Store,
+    id: &ContractId,
+    contract: &Contract,
+    spec: &JobSpec,
+    owner: &NodeId,
+    now: UnixMillis,
+) -> Result<Option<Meter>, Fault> {
+    let (Some(distinct), Some(_)) = (terms(contract), spec.provider(owner)) else { return Ok(None) };
+    let plan = tacit_jobs::kind(&spec.kind).and_then(|kind| kind.plan(&spec.params, &tacit_jobs::Parts::of(spec)));
+    let Some(score) = plan.ok().and_then(|plan| plan.facts(owner).score) else { return Ok(None) };
+    let limited = Limited { id: *id, contract: contract.clone(), distinct, spec: spec.clone() };
+    let limit = limited.at(now);
+    let used = store.asked(&limit).await?;
+    let until = Some(limit.period.until);
+    Ok(Some(Meter { what: Metered::Keys, limit: limit.keys, used, takes: score.rows, until }))
 }
 
 /// Counts the keys of a job's list.

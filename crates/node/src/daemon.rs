@@ -21,6 +21,7 @@ use crate::log_keys;
 use crate::mirror;
 use crate::online::{self, Online};
 use crate::peers::{Known, PeerStream, Switchboard};
+use crate::promises;
 use crate::serve::Refused;
 use crate::store::{AttestationRow, Store};
 use crate::witness::{self, Witnesses};
@@ -143,6 +144,7 @@ impl Node {
         }
         if inner.config.mirror {
             inner.spawn(mirror::follow(inner.clone()));
+            inner.spawn(promises::watch(inner.clone()));
         }
         if let Some(listener) = asking {
             inner.spawn(witness::serve(inner.clone(), listener));
@@ -308,11 +310,13 @@ impl Inner {
     async fn note_time(&self) -> Result<(), Fault> {
         let mut tx = self.store.begin().await?;
         tx.high_water(crate::now()).await?;
-        tx.commit().await
+        tx.commit().await?;
+        // By the same clock, that one which is wrong for once removes nothing.
+        crate::align::expire(&self.store, &self.home, crate::now()).await
     }
 
     /// Registers again whenever the owner's datasets or models have changed, so that others learn of them without
-    /// a restart, and ends running attempts whose contract the owner has revoked.
+    /// a restart, and ends running attempts whose contract was revoked or suspended.
     async fn follow_owner(self: Arc<Self>) {
         let mut published = self.published_ids().await;
         let mut noted = tokio::time::Instant::now();
@@ -324,8 +328,8 @@ impl Inner {
                     tracing::debug!(%fault, "the time could not be noted");
                 }
             }
-            for job in self.store.revoked_jobs().await.unwrap_or_default() {
-                self.cancel(&job, Code::RefusedContractRevoked);
+            for (job, why) in self.store.halted_jobs(crate::now()).await.unwrap_or_default() {
+                self.cancel(&job, why.code);
             }
             let now = self.published_ids().await;
             let connection = self.to_coordinator.borrow().clone();

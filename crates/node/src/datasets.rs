@@ -1,12 +1,15 @@
 //! Datasets at their owner's: registering in place, versions, what may be published, opening.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tacit_crypto::{Statement, sha256};
 use tacit_data::{Dataset, Inspection, Options, Registration, Source, Sources, View};
-use tacit_governance::{ColumnInfo, ColumnKind, DatasetDescriptor, Level};
+use tacit_governance::{ColumnInfo, ColumnKind, DatasetDescriptor, DatasetTerms, Level};
 use tacit_types::{Code, DatasetVersionId, Fault, Hash, Name, Predicate};
 
 use crate::align::Found;
+use crate::anonymity;
 use crate::config::Keys;
 use crate::store::{DatasetRow, Store};
 
@@ -23,6 +26,10 @@ pub struct AddOptions {
     pub views: Vec<View>,
     /// The owner's rule that every row must satisfy before anything reads it.
     pub consent: Option<Predicate>,
+    /// Rules for single purposes: a job reads the rows that its purpose's rule finds as well.
+    pub purposes: BTreeMap<String, Predicate>,
+    /// What the owner says of class, grade, lawful basis, registration and sharing.
+    pub terms: Option<DatasetTerms>,
 }
 
 /// What the node keeps of a dataset version beside the registration.
@@ -33,9 +40,26 @@ pub struct Kept {
     pub registration: Registration,
     /// The owner's rule.
     pub consent: Option<Predicate>,
+    /// Its rules for single purposes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub purposes: BTreeMap<String, Predicate>,
     /// Alignments that narrow its rows, in the order in which they were found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aligned: Vec<Found>,
+    /// What was measured of its anonymity, as the text whose hash the descriptor has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anonymity: Option<String>,
+}
+
+impl Kept {
+    /// The rule that rows must satisfy before anything reads them for this purpose.
+    pub fn rule(&self, purpose: &str) -> Option<Predicate> {
+        let rules: Vec<Predicate> = self.consent.iter().chain(self.purposes.get(purpose)).cloned().collect();
+        match rules.len() {
+            0 | 1 => rules.into_iter().next(),
+            _ => Some(Predicate::And(rules)),
+        }
+    }
 }
 
 /// Registers a dataset version: reads the source once, strictly, and signs what others may know.
@@ -49,7 +73,7 @@ pub async fn add(
     name: &Name,
     source: Source,
     sources: &Sources,
-    options: AddOptions,
+    mut options: AddOptions,
 ) -> Result<(DatasetRow, Inspection), Fault> {
     let salt = commitment_salt(store).await?;
     let inspected = Options { text_columns: options.text_columns.clone(), salt };
@@ -57,7 +81,8 @@ pub async fn add(
     let mut registration = Registration::new(name.clone(), source, &inspection);
     registration.views = options.views;
     // Opening plans every view, so that a broken one is found now and not in a job.
-    let dataset = Dataset::open(registration.clone(), sources).await?;
+    let mut dataset = Dataset::open(registration.clone(), sources).await?;
+    let anonymity = measured(&mut dataset, options.consent.as_ref(), &mut options.terms).await?;
     let public = inspection.public();
     let mut columns: Vec<ColumnInfo> = Vec::new();
     let views = registration.views.iter().map(|v| v.name.as_str());
@@ -97,9 +122,11 @@ pub async fn add(
         commitment: Hash(public.commitment),
         views: names,
         aligned: None,
+        terms: options.terms,
     };
     let signed = Statement::sign(&keys.root, name.as_str(), now, None, descriptor);
-    let kept = Kept { registration, consent: options.consent, aligned: Vec::new() };
+    let kept =
+        Kept { registration, consent: options.consent, purposes: options.purposes, aligned: Vec::new(), anonymity };
     let row = DatasetRow {
         name: name.to_string(),
         version,
@@ -111,6 +138,40 @@ pub async fn add(
     };
     store.put_dataset(&row).await?;
     Ok((row, inspection))
+}
+
+/// Measures k where the owner names the columns by which persons could be known, and puts what was found and the hash of its
+/// report into the terms.
+///
+/// # Errors
+/// `data.anonymity` where it is less than the owner states; those of [`anonymity::measure`].
+async fn measured(
+    dataset: &mut Dataset,
+    consent: Option<&Predicate>,
+    terms: &mut Option<DatasetTerms>,
+) -> Result<Option<String>, Fault> {
+    let stated = terms.as_mut().and_then(|t| t.anonymised.as_mut()).filter(|a| !a.quasi.is_empty());
+    let Some(stated) = stated else { return Ok(None) };
+    let found = anonymity::measure(dataset, consent, &stated.quasi).await?;
+    found.holds(stated.k)?;
+    let report = serde_json::to_string(&found).map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
+    stated.measured = Some(u32::try_from(found.k).unwrap_or(u32::MAX));
+    stated.report = sha256(report.as_bytes());
+    Ok(Some(report))
+}
+
+/// Measures the anonymity of a version again, over the rows as they are now; `None` for one of which none is stated.
+///
+/// # Errors
+/// Those of registering it.
+pub async fn measure_again(row: &DatasetRow, sources: &Sources) -> Result<Option<anonymity::Measured>, Fault> {
+    let stated = descriptor(row)?.terms.and_then(|t| t.anonymised).filter(|a| !a.quasi.is_empty());
+    let Some(stated) = stated else { return Ok(None) };
+    let kept = kept(row)?;
+    let mut dataset = Dataset::open(kept.registration, sources).await?;
+    let found = anonymity::measure(&mut dataset, kept.consent.as_ref(), &stated.quasi).await?;
+    found.holds(stated.k)?;
+    Ok(Some(found))
 }
 
 /// One salt for all datasets of a node, made once, kept in its database.

@@ -135,7 +135,8 @@ fn kind_of_request(request: &ToCoordinator) -> (JobId, &'static str) {
         ToCoordinator::Job(job)
         | ToCoordinator::Watch { job, .. }
         | ToCoordinator::Result(job)
-        | ToCoordinator::Record(job) => (*job, "questions"),
+        | ToCoordinator::Record(job)
+        | ToCoordinator::Papers(job) => (*job, "questions"),
         ToCoordinator::Invitation { .. }
         | ToCoordinator::Invite { .. }
         | ToCoordinator::Roster
@@ -181,6 +182,7 @@ pub fn job_of(request: &ToNode) -> Option<JobId> {
         | ToNode::Cancel { job, .. }
         | ToNode::Attest { job, .. }
         | ToNode::Logged { job, .. }
+        | ToNode::Promised { job, .. }
         | ToNode::Close { job, .. } => Some(*job),
         ToNode::Cosign { .. } | ToNode::Ping => None,
     }

@@ -7,15 +7,21 @@
 #![forbid(unsafe_code)]
 
 pub mod align;
+pub mod anonymity;
 pub mod client;
 pub mod config;
 pub mod daemon;
 pub mod datasets;
+pub mod duties;
 pub mod files;
+pub mod ledger;
 pub mod mirror;
 pub mod models;
 pub mod online;
+pub mod openings;
+pub mod promises;
 pub mod store;
+pub mod subject;
 pub mod trust;
 pub mod witness;
 

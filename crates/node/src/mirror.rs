@@ -122,7 +122,7 @@ fn mirror_path(inner: &Inner, name: &str) -> std::path::PathBuf {
 }
 
 /// The attestations that a leaf carries by hash alone.
-fn beside(leaf: &[u8]) -> Vec<StatementId> {
+pub(crate) fn beside(leaf: &[u8]) -> Vec<StatementId> {
     let Ok(Leaf::Receipt(receipt)) = Leaf::read(leaf) else { return Vec::new() };
     let carried = receipt.body().attestations.iter();
     carried.filter_map(|bytes| bytes.as_slice().try_into().ok().map(StatementId)).collect()

@@ -340,8 +340,9 @@ impl AttemptRun {
         let material = self.material(spec, &owner).await?;
         let mut fold = match plan.aligns() {
             None => plan.fold(&owner, material)?,
-            Some(_) => {
-                let desk = align::desk(&self.inner.store, &self.inner.home, &self.header.job, spec).await?;
+            Some(facts) => {
+                let (store, home, job) = (&self.inner.store, &self.inner.home, &self.header.job);
+                let desk = align::desk(store, home, &owner, job, spec, &facts).await?;
                 plan.fold_at(&owner, material, desk)?
             }
         };
@@ -360,7 +361,7 @@ impl AttemptRun {
         // By the rows of the view, before the filter: a limit on what is left would tell how many that is.
         limits.rows_max = limits.rows_max.min(plan.facts(&owner).rows_max.unwrap_or(u64::MAX));
         let take = |batch| narrowed.take(batch).and_then(|batch| fold.take(&batch));
-        let stats = dataset.run(&query, kept.consent.as_ref(), &limits, take).await?;
+        let stats = dataset.run(&query, kept.rule(&spec.purpose).as_ref(), &limits, take).await?;
         let job = self.header.job.short();
         if stats.not_finite > 0 {
             tracing::warn!(%job, values = stats.not_finite, "a view gave NaN or infinity, which counts as no value");

@@ -3,19 +3,23 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tacit_engine::control::{FromNode, ToNode};
+use tacit_engine::control::{FromNode, Outlook, ToNode};
 use tacit_engine::{Assignment, Worker, WorkerJob, record};
-use tacit_governance::{JobSpec, Ledger, SignedContract};
+use tacit_governance::{JobSpec, Ledger, SignedContract, admission, lifecycle};
 use tacit_protocol::Blame;
-use tacit_receipts::{AddCheckpoint, LogProof, Quorum, SeenCheckpoint, UsageRecord, VerifierKey, WitnessRefusal};
+use tacit_receipts::{
+    AddCheckpoint, LogProof, Opening, Quorum, SeenCheckpoint, UsageRecord, VerifierKey, WitnessRefusal,
+};
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Attempt, Code, ContractId, Fault, JobId, NodeId, UnixMillis};
 
-use crate::align;
 use crate::daemon::{Inner, Slot};
 use crate::egress::job_of;
+use crate::ledger::{self, Whose};
+use crate::openings;
 use crate::runner;
-use crate::store::{AttestationRow, Charge, OPEN_ROWS_MAX, Tx};
+use crate::store::{AttestationRow, Charge, Noisy, OPEN_ROWS_MAX, Tx};
+use crate::{align, asked};
 
 /// The longest time that a slot is kept for an attempt, in milliseconds.
 pub const RESERVED_MS_MAX: u64 = 60_000;
@@ -44,7 +48,7 @@ impl Refused {
         kept.push_back((id, job));
     }
 
-    fn get(&self, id: &JobId) -> Option<WorkerJob> {
+    pub(crate) fn get(&self, id: &JobId) -> Option<WorkerJob> {
         self.inner().iter().find(|(known, _)| known == id).map(|(_, job)| job.clone())
     }
 
@@ -83,6 +87,7 @@ impl Inner {
             ToNode::Logged { job, leaf, proof, beside } => self.logged(&job, &leaf, &proof, &beside).await,
             ToNode::Close { job, terminal } => self.close(&job, terminal).await,
             ToNode::Ping => Ok(FromNode::Done),
+            ToNode::Promised { job, promise } => self.promised(&job, &promise).await,
         };
         answer.unwrap_or_else(|fault| {
             tracing::warn!(%fault, "a request of the coordinator was not carried out");
@@ -101,14 +106,15 @@ impl Inner {
         if let Some(known) = tx.job(&id).await? {
             return Ok(known.decision());
         }
-        let offered = Worker::contracts(offered);
+        let (offered, plans) = (Worker::contracts(offered), Worker::price_plans(offered));
         let decide = |ledger: &Ledger<'_>| {
             let named = |c: &&SignedContract| parsed.body().contracts.contains(&c.id()) && c.signed_by(&ledger.owner);
             (Worker::decide(&parsed, ledger, now).err(), ledger.contracts.iter().any(|c| named(&c)), {
                 Worker::admit(&job, ledger, &self.context(now))
             })
         };
-        let (refusal, ours, record) = self.with_ledger(&mut tx, parsed.body(), offered, false, now, decide).await?;
+        let (refusal, ours, record) =
+            ledger::with(&mut tx, self.whose(), parsed.body(), (offered, plans), false, now, decide).await?;
         let record: WorkerJob = record?;
         if let Some(fault) = refusal {
             if !ours || !tx.keeps_refusal(now).await? {
@@ -123,6 +129,9 @@ impl Inner {
         }
         let charge = if record.admitted { charged(&record) } else { None };
         tx.insert_job(&id, &record, charge, parsed.body().expires_at, now).await?;
+        if let Some(noisy) = noisy(&record, parsed.body()) {
+            tx.charge(&id, &noisy).await?;
+        }
         tx.commit().await?;
         tracing::info!(job = %id.short(), admitted = record.admitted, "decided");
         Ok(record.decision())
@@ -132,75 +141,36 @@ impl Inner {
     async fn plan(&self, job: &Blob, offered: &[Vec<Blob>]) -> Result<FromNode, Fault> {
         let parsed = match JobSpec::verify(job) {
             Ok(parsed) => parsed,
-            Err(fault) => return Ok(FromNode::Planned(Some(fault))),
+            Err(fault) => return Ok(FromNode::Planned(Outlook { objection: Some(fault), ..Outlook::default() })),
         };
         let now = crate::now();
         let mut tx = self.store.begin().await?;
         let consumed = tx.job(&JobSpec::id(&parsed)).await?.is_some();
-        let offered = Worker::contracts(offered);
-        let decide = |ledger: &Ledger<'_>| Worker::decide(&parsed, ledger, now);
-        let decision = self.with_ledger(&mut tx, parsed.body(), offered, consumed, now, decide).await?;
-        Ok(FromNode::Planned(decision.err()))
+        let offered = (Worker::contracts(offered), Worker::price_plans(offered));
+        let decide = |ledger: &Ledger<'_>| {
+            let contract = admission::covering(parsed.body(), ledger).map(|c| (c.id(), c.body().clone()));
+            (Worker::outlook(&parsed, ledger, now), contract)
+        };
+        let (mut outlook, contract) =
+            ledger::with(&mut tx, self.whose(), parsed.body(), offered, consumed, now, decide).await?;
+        // why: the transaction keeps nothing, and holds the one connection.
+        drop(tx);
+        if let (Some((id, terms)), false) = (contract, outlook.meters.is_empty()) {
+            outlook
+                .meters
+                .extend(asked::meter(&self.store, &id, &terms, parsed.body(), &self.keys.root.id(), now).await?);
+        }
+        Ok(FromNode::Planned(outlook))
     }
 
-    /// Reads what the owner's store knows and decides over it and the signatures that came with the
-    /// request. They are kept, with the transaction, where this owner has signed too: of other
-    /// contracts anybody can make as many as there is room for.
-    async fn with_ledger<T>(
-        &self,
-        tx: &mut Tx<'_>,
-        spec: &JobSpec,
-        offered: Vec<SignedContract>,
-        consumed: bool,
-        now: UnixMillis,
-        decide: impl FnOnce(&Ledger<'_>) -> T,
-    ) -> Result<T, Fault> {
-        let owner = self.keys.root.id();
-        let mut contracts: Vec<SignedContract> = tx.contracts().await?;
-        for contract in offered {
-            let known = match contracts.iter_mut().find(|c| c.id() == contract.id()) {
-                Some(known) => {
-                    contract.signatures().iter().try_for_each(|s| known.add(s.clone()))?;
-                    known
-                }
-                None => contracts.push_mut(contract),
-            };
-            if known.signed_by(&owner) {
-                tx.put_contract(known).await?;
-            }
-        }
-        let revoked = tx.revoked().await?;
-        let high_water = tx.high_water(now).await?;
-        let mut used: Vec<(ContractId, u64, u64)> = Vec::new();
-        for contract in &spec.contracts {
-            used.push((*contract, tx.jobs_used(contract).await?, tx.rows_used(contract).await?));
-        }
-        let models = if spec.models.is_empty() { Vec::new() } else { tx.models().await? };
-        let dataset = match spec.provider(&owner) {
-            Some(provider) => tx.descriptor(&provider.dataset).await?,
-            None => None,
-        };
-        let of = |id: &ContractId| used.iter().find(|(c, _, _)| c == id);
-        let jobs_used = |id: &ContractId| of(id).map_or(u64::MAX, |(_, jobs, _)| *jobs);
-        let rows_used = |id: &ContractId| of(id).map_or(u64::MAX, |(_, _, rows)| *rows);
-        Ok(decide(&Ledger {
-            owner,
-            contracts: &contracts,
-            revoked: &revoked,
-            dataset: dataset.as_ref(),
-            models: &models,
-            jobs_used: &jobs_used,
-            rows_used: &rows_used,
-            consumed,
-            high_water,
-            coordinator: self.coordinator,
-        }))
+    fn whose(&self) -> Whose {
+        Whose { owner: self.keys.root.id(), coordinator: self.coordinator }
     }
 
     async fn reserve(&self, job: JobId, attempt: Attempt, ttl_ms: u64) -> Result<FromNode, Fault> {
         let Some(known) = self.store.job(&job).await? else { return Err(unknown(&job)) };
-        if self.store.revoked_jobs().await?.contains(&job) {
-            return Err(Fault::new(Code::RefusedContractRevoked, format!("job {}", job.short())));
+        if let Some((_, why)) = self.store.halted_jobs(crate::now()).await?.into_iter().find(|(id, _)| *id == job) {
+            return Err(why);
         }
         if !known.admitted || attempt.0 <= known.attempt {
             return Err(Fault::new(Code::RefusedReplayed, format!("{attempt} of job {}", job.short())));
@@ -320,8 +290,13 @@ impl Inner {
             |root: &NodeId| parties.iter().find(|(_, card, _)| card.root == *root).map(|(_, card, _)| card.node);
         record::check_parties(&parsed, job.job()?.body(), node_of)?;
         let link = tacit_receipts::receipt::next_link(tx.chain().await?);
-        let (answer, attested) = job.attest(bytes, evidence, link, seen, &self.context(now))?;
+        let opening = openings::of(&mut tx, &self.keys.root.id(), self.signing.id(), &job, &parsed).await?;
+        let figures = opening.iter().map(Opening::figure).collect();
+        let (answer, attested) = job.attest_with(bytes, evidence, (link, seen, figures), &self.context(now))?;
         if let Some(attested) = attested {
+            if let Some(opening) = &opening {
+                openings::keep(&self.home, &mut crate::os_rng()?, opening)?;
+            }
             let statement = job.attested.as_ref().map(|(_, statement)| statement.0.clone()).unwrap_or_default();
             tx.put_attestation(attested.seq, &AttestationRow { job: *id, id: attested.id, statement }).await?;
             tx.put_job(id, &job).await?;
@@ -357,11 +332,23 @@ impl Inner {
         let log_key = self.log_chain().key_of(&LogProof::parse(proof)?, &quorum)?;
         let answer = job.release(leaf, proof, beside, &log_key, &quorum, &self.context(now))?;
         tx.put_job(id, &job).await?;
+        // The last gate: what was revoked while it ran keeps its receipt, and nobody opens its result.
+        let halted = match (&answer, admitted_under(&job)) {
+            (FromNode::Released(_), Some(contract)) => halted(&mut tx, &contract, now).await?,
+            _ => None,
+        };
+        if let Some(fault) = halted {
+            tx.commit().await?;
+            return Err(fault);
+        }
         if job.release.is_some() && matches!(answer, FromNode::Released(_)) {
             align::catalogue(&mut tx, &self.keys, &self.home, id, &job, now).await?;
         }
         if let Some(own) = job.logged_attestation(leaf) {
             tx.attestation_logged(&own).await?;
+        }
+        if let (Some((usage, _)), Some(_)) = (&job.attested, &job.receipt) {
+            tx.promise_kept(usage).await?;
         }
         tx.commit().await?;
         Ok(answer)
@@ -380,7 +367,7 @@ impl Inner {
         crate::trust::provider_quorum(parsed.body(), &parties, &self.listed_witnesses())
     }
 
-    fn listed_witnesses(&self) -> Vec<VerifierKey> {
+    pub(crate) fn listed_witnesses(&self) -> Vec<VerifierKey> {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.iter().flat_map(|l| &l.witnesses).filter_map(|text| VerifierKey::parse(text).ok()).collect()
     }
@@ -413,20 +400,32 @@ fn unexpired(spec: &JobSpec, now: UnixMillis) -> Result<(), Fault> {
 /// An admission is good for as long as its contract: whoever schedules does not choose when.
 ///
 /// Nor does whoever can turn this machine's clock back: time goes on from the latest that the node has acted at.
-async fn in_force(tx: &mut Tx<'_>, id: &ContractId, now: UnixMillis) -> Result<(), Fault> {
+pub(crate) async fn in_force(tx: &mut Tx<'_>, id: &ContractId, now: UnixMillis) -> Result<(), Fault> {
     let before = tx.high_water(now).await?;
     let now = now.max(before);
     let contracts = tx.contracts().await?;
-    let terms = contracts.iter().find(|c| c.id() == *id).map(SignedContract::body);
-    let terms = terms.ok_or_else(|| Fault::new(Code::RefusedContractUnknown, format!("contract {}", id.short())))?;
-    if tx.revoked().await?.contains(id) {
-        return Err(Fault::new(Code::RefusedContractRevoked, format!("contract {}", id.short())));
+    let contract = contracts.iter().find(|c| c.id() == *id);
+    let contract =
+        contract.ok_or_else(|| Fault::new(Code::RefusedContractUnknown, format!("contract {}", id.short())))?;
+    lifecycle::standing(contract, &contracts, &tx.revoked().await?, &tx.orders().await?, now)?;
+    // A trustee may have rejected it since.
+    if let Some(lacking) = contract.unapproved().first() {
+        return Err(Fault::new(Code::RefusedApproval, format!("contract {}: {lacking}", id.short())));
     }
-    if now >= terms.valid_until {
-        let what = format!("contract {} was valid until {}", id.short(), terms.valid_until);
+    let ends = contract.body().ends();
+    if now >= ends {
+        let what = format!("contract {} was valid until {ends}", id.short());
         return Err(Fault::new(Code::RefusedContractExpired, what));
     }
     Ok(())
+}
+
+/// Why the results under a contract are not handed out any more: a party has revoked or suspended it.
+async fn halted(tx: &mut Tx<'_>, id: &ContractId, now: UnixMillis) -> Result<Option<Fault>, Fault> {
+    let (revoked, orders) = (tx.revoked().await?, tx.orders().await?);
+    let contracts = tx.contracts().await?;
+    let contract = contracts.iter().find(|c| c.id() == *id);
+    Ok(contract.and_then(|c| lifecycle::standing(c, &[], &revoked, &orders, now).err()))
 }
 
 /// The contract that an admission rests on; `None` for a job that was refused.
@@ -434,8 +433,18 @@ pub(crate) fn admitted_under(job: &WorkerJob) -> Option<ContractId> {
     charged(job).map(|charge| charge.contract)
 }
 
+/// What this node's own admission takes from a privacy budget; `None` for a job that has none.
+fn noisy(job: &WorkerJob, spec: &JobSpec) -> Option<Noisy> {
+    let admission = admission(job).filter(|_| job.admitted)?;
+    Some(Noisy { dataset: admission.dataset, cost: admission.privacy?, question: spec.question() })
+}
+
+pub(crate) fn admission(job: &WorkerJob) -> Option<tacit_governance::Admission> {
+    tacit_crypto::Statement::verify(&job.answer).ok().map(tacit_crypto::Statement::into_body)
+}
+
 /// What this node's own admission takes from the contract.
 fn charged(job: &WorkerJob) -> Option<Charge> {
-    let admission = tacit_crypto::Statement::<tacit_governance::Admission>::verify(&job.answer).ok()?.into_body();
+    let admission = admission(job)?;
     Some(Charge { contract: admission.contract, rows: admission.rows })
 }

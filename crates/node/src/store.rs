@@ -20,6 +20,9 @@ mod datasets;
 mod evidence;
 mod models;
 mod online;
+mod orders;
+mod privacy;
+mod promises;
 
 pub use alignments::Counted;
 pub use asked::Limit;
@@ -30,6 +33,10 @@ pub use models::ModelRow;
 pub use online::{
     CALLERS_MAX, CALLS_KEPT_MAX, CallRow, CallerRow, PUBLISHED_MAX, PublishedRow, WINDOWS_KEPT_MAX, WindowRow,
 };
+pub use orders::ORDERS_MAX;
+
+pub use privacy::{Noisy, SpentRow};
+pub use promises::{PROMISE_ROWS_MAX, PromiseRow, PromiseStanding};
 
 pub use bounds::{EGRESS_ROWS_MAX, EXPIRED_KEPT_MS, OPEN_ROWS_MAX, REFUSED_ROWS_MAX};
 
@@ -314,20 +321,6 @@ impl Store {
         rows.iter().map(one).collect()
     }
 
-    /// Open jobs that rest on a contract which the owner has revoked since.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn revoked_jobs(&self) -> Result<Vec<JobId>> {
-        let rows: Vec<Vec<u8>> = sqlx::query_scalar(
-            "SELECT j.id FROM jobs j JOIN revocations r ON r.contract = j.contract WHERE j.open = 1",
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|e| fault(&e))?;
-        rows.iter().map(|bytes| id32(bytes, "a job's id").map(JobId)).collect()
-    }
-
     /// A job.
     ///
     /// # Errors
@@ -512,11 +505,16 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database.
     pub async fn put_job(&mut self, id: &JobId, job: &WorkerJob) -> Result<()> {
-        sqlx::query("UPDATE jobs SET state = ?, open = ?, reported = ?, owed = ? WHERE id = ?")
+        // A question that got no answer may be asked again.
+        let unanswered = job.terminal.as_ref().is_some_and(|end| *end != Terminal::Succeeded);
+        let sql = "UPDATE jobs SET state = ?, open = ?, reported = ?, owed = ?, \
+                   question = CASE WHEN ? THEN NULL ELSE question END WHERE id = ?";
+        sqlx::query(sql)
             .bind(wire::encode(job))
             .bind(i64::from(job.terminal.is_none()))
             .bind(i64::from(job.reported))
             .bind(i64::from(job.owed))
+            .bind(unanswered)
             .bind(id.0.as_slice())
             .execute(&mut *self.0)
             .await
@@ -612,16 +610,21 @@ impl Tx<'_> {
             .collect()
     }
 
-    /// Keeps signatures over a contract; repeats change nothing.
+    /// Keeps signatures over a contract and approvals of it; repeats change nothing. A rejection takes the place of the same
+    /// key's approval, and never the other way.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn put_contract(&mut self, contract: &SignedContract) -> Result<()> {
-        for statement in contract.signatures() {
-            sqlx::query("INSERT OR IGNORE INTO contract_signatures (contract, signer, statement) VALUES (?, ?, ?)")
+        for (signer, statement) in contract.statements() {
+            let sql = match contract.rejected_by(&signer) {
+                false => "INSERT OR IGNORE INTO contract_signatures (contract, signer, statement) VALUES (?, ?, ?)",
+                true => "INSERT OR REPLACE INTO contract_signatures (contract, signer, statement) VALUES (?, ?, ?)",
+            };
+            sqlx::query(sql)
                 .bind(contract.id().0.as_slice())
-                .bind(statement.signer().0.as_slice())
-                .bind(statement.bytes())
+                .bind(signer.0.as_slice())
+                .bind(statement)
                 .execute(&mut *self.0)
                 .await
                 .map_err(|e| fault(&e))?;

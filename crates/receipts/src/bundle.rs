@@ -1,13 +1,17 @@
 //! What a verifier brings, and what it is brought: the [`Trust`] file and the evidence [`Bundle`].
 //! Both are one deterministic CBOR item, so that a file has one form and a hash.
 
+use std::collections::BTreeSet;
+
 use minicbor::bytes::ByteVec;
 use tacit_crypto::{cbor, sha256};
 use tacit_types::{Code, Fault, Hash, Name, NodeId};
 
 use crate::checkpoint::Quorum;
+use crate::keys::{KeyHistory, KeyRole};
 use crate::merkle::{HashSource, inclusion_proof};
 use crate::note::{KeyKind, VerifierKey, check_name};
+use crate::papers::PAPERS_MAX;
 use crate::rotation::{LOG_KEYS_MAX, LogChain};
 
 /// The version of both files.
@@ -49,9 +53,13 @@ pub struct Trust {
     #[n(8)]
     #[cbor(default, skip_if = "Vec::is_empty")]
     pub rotations: Vec<ByteVec>,
+    /// Changes of the keys of parties and witnesses that are known. Left out when there are none.
+    #[n(9)]
+    #[cbor(default, skip_if = "Vec::is_empty")]
+    pub party_rotations: Vec<ByteVec>,
 }
 
-/// The key with which a party's node attests, and the leaves for which it holds.
+/// The first key with which a party's node attests, which is the node's id, and the leaves for which it holds.
 #[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
 pub struct PartyKey {
@@ -116,6 +124,7 @@ impl Trust {
         check_name(&self.origin).map_err(part)?;
         self.chain().map_err(part)?;
         self.witness_quorum().map_err(part)?;
+        self.history().map_err(part)?;
         if self.rotations.len() >= LOG_KEYS_MAX {
             return Err(unusable(format!("{} changes of the log's key", self.rotations.len())));
         }
@@ -156,13 +165,35 @@ impl Trust {
         Ok(chain)
     }
 
-    /// The quorum of witnesses.
+    /// The quorum of witnesses, with every key that they have had.
     ///
     /// # Errors
-    /// `log.malformed`.
+    /// `log.malformed`; `receipt.key_rotation` for a change that does not follow.
     pub fn witness_quorum(&self) -> Result<Quorum, Fault> {
         let keys: Result<Vec<_>, _> = self.witnesses.iter().map(|text| VerifierKey::parse(text)).collect();
-        Quorum::new(keys?, self.quorum as usize)
+        let mut quorum = Quorum::new(keys?, self.quorum as usize)?;
+        quorum.follow(&self.history()?);
+        Ok(quorum)
+    }
+
+    /// The keys that parties and witnesses have had, as far as the changes here go.
+    ///
+    /// # Errors
+    /// `receipt.malformed`, `receipt.signature`; `receipt.key_rotation` for one that does not follow.
+    pub fn history(&self) -> Result<KeyHistory, Fault> {
+        let mut history = KeyHistory::new(&self.origin);
+        let ids = self.ids();
+        history.take(self.party_rotations.iter().map(|rotation| rotation.as_slice()), &|role, key| {
+            ids.contains(&(role, *key))
+        })?;
+        Ok(history)
+    }
+
+    /// The ids of parties and of witnesses: their first keys.
+    pub fn ids(&self) -> BTreeSet<(KeyRole, NodeId)> {
+        let nodes = self.parties.iter().map(|party| (KeyRole::Node, party.key));
+        let witnesses = self.witnesses.iter().filter_map(|text| VerifierKey::parse(text).ok());
+        nodes.chain(witnesses.map(|key| (KeyRole::Witness, key.key()))).collect()
     }
 }
 
@@ -194,6 +225,11 @@ pub struct Bundle {
     /// Promises of the coordinator that someone kept.
     #[n(8)]
     pub promises: Vec<ByteVec>,
+    /// Signed statements from outside the log that say under which authority uses were made: see
+    /// [`papers`](crate::papers). Left out when there are none.
+    #[n(9)]
+    #[cbor(default, skip_if = "Vec::is_empty")]
+    pub papers: Vec<ByteVec>,
 }
 
 /// A leaf with its inclusion proof.
@@ -247,6 +283,7 @@ impl Bundle {
             beside: Vec::new(),
             kept: Vec::new(),
             promises: Vec::new(),
+            papers: Vec::new(),
         }
     }
 
@@ -254,7 +291,7 @@ impl Bundle {
     ///
     /// # Errors
     /// `receipt.bundle` when it is over [`BUNDLE_BYTES_MAX`], not canonical, of another version, or
-    /// not either a whole log or single leaves.
+    /// not either a whole log or single leaves, or has over [`PAPERS_MAX`] papers.
     pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
         if bytes.len() > BUNDLE_BYTES_MAX {
             return Err(unusable(format!("a bundle of {} bytes; {BUNDLE_BYTES_MAX} are allowed", bytes.len())));
@@ -268,6 +305,9 @@ impl Bundle {
         }
         if bundle.leaves.is_empty() && !(bundle.kept.is_empty() && bundle.promises.is_empty()) {
             return Err(unusable("kept checkpoints and promises can be checked against a whole log alone"));
+        }
+        if bundle.papers.len() > PAPERS_MAX {
+            return Err(unusable(format!("{} papers; {PAPERS_MAX} are allowed", bundle.papers.len())));
         }
         if let Some(trust) = &bundle.trust {
             trust.check()?;

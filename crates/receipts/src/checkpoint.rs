@@ -2,14 +2,16 @@
 //! a reader asks for.
 
 use core::fmt;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tacit_crypto::SigningKey;
 use tacit_types::{Code, Fault, Hash, NodeId, UnixMillis};
 
+use crate::keys::{KeyHistory, KeyRole, PartyKeySpan};
 use crate::merkle::TREE_SIZE_MAX;
 use crate::note::{KeyKind, SignedNote, VerifierKey, check_name, from_base64, from_decimal, to_base64};
 use crate::rotation::LogChain;
+use crate::verify::CLOCK_SKEW_MILLIS_MAX;
 
 /// Witnesses of a log.
 pub const WITNESSES_MAX: usize = 64;
@@ -151,6 +153,9 @@ pub fn prove_fork(one: &[u8], other: &[u8], origin: &str, log: &LogChain) -> Res
 pub struct Quorum {
     witnesses: Vec<VerifierKey>,
     threshold: usize,
+    /// Of witnesses whose keys have changed: every key and when it held, under the first, which stands among the
+    /// witnesses.
+    later: BTreeMap<NodeId, Vec<(VerifierKey, PartyKeySpan)>>,
 }
 
 /// The cosignatures of a checkpoint that count.
@@ -189,7 +194,7 @@ impl Quorum {
         if threshold > witnesses.len() {
             return malformed("the threshold is more than there are");
         }
-        Ok(Self { witnesses, threshold })
+        Ok(Self { witnesses, threshold, later: BTreeMap::new() })
     }
 
     /// The witnesses.
@@ -202,9 +207,46 @@ impl Quorum {
         self.threshold
     }
 
-    /// Counts the valid cosignatures. An invalid line of a trusted witness counts for nothing.
+    /// Takes over the changes of its witnesses' keys. A witness counts once, with a key that held when it cosigned.
+    pub fn follow(&mut self, history: &KeyHistory) {
+        for first in &self.witnesses {
+            let keys = history.keys_of(KeyRole::Witness, &first.key()).iter();
+            // why: a name that was good with one key is with another.
+            let named = |key| VerifierKey::new(first.name(), KeyKind::Cosignature, key).ok();
+            let keys: Vec<_> = keys.filter_map(|span| Some((named(span.key)?, span.clone()))).collect();
+            if !keys.is_empty() {
+                self.later.insert(first.key(), keys);
+            }
+        }
+    }
+
+    /// The newest key of each witness.
+    pub fn newest(&self) -> impl Iterator<Item = &VerifierKey> {
+        let newest = |w: &VerifierKey| self.later.get(&w.key()).and_then(|keys| keys.last()).map(|(key, _)| key);
+        self.witnesses.iter().map(move |w| newest(w).unwrap_or(w))
+    }
+
+    /// Counts the valid cosignatures. An invalid line of a trusted witness counts for nothing, and so does one of a key
+    /// that did not hold then.
     pub fn count(&self, note: &SignedNote) -> Cosigned {
-        let by = |w: &VerifierKey| Some((w.name().to_owned(), note.check(w).ok()??.unwrap_or_default()));
+        self.count_behind(note, UnixMillis(0))
+    }
+
+    /// As [`Quorum::count`], of a checkpoint behind a receipt of this time: no key that is over by then has seen it,
+    /// whatever time it claims.
+    pub fn count_behind(&self, note: &SignedNote, newest: UnixMillis) -> Cosigned {
+        let at = |key: &VerifierKey| Some(note.check(key).ok()??.unwrap_or_default());
+        let behind = |until: UnixMillis| newest <= until.plus(CLOCK_SKEW_MILLIS_MAX);
+        let by = |w: &VerifierKey| {
+            let at = match self.later.get(&w.key()) {
+                None => at(w),
+                Some(keys) => keys
+                    .iter()
+                    .rev()
+                    .find_map(|(key, span)| at(key).filter(|at| span.holds(*at) && span.until.is_none_or(behind))),
+            };
+            Some((w.name().to_owned(), at?))
+        };
         Cosigned { by: self.witnesses.iter().filter_map(by).collect() }
     }
 
@@ -213,7 +255,14 @@ impl Quorum {
     /// # Errors
     /// `log.quorum`.
     pub fn check(&self, note: &SignedNote) -> Result<Cosigned, Fault> {
-        let cosigned = self.count(note);
+        self.enough(self.count(note))
+    }
+
+    /// Demands that the cosignatures which count are enough.
+    ///
+    /// # Errors
+    /// `log.quorum`.
+    pub fn enough(&self, cosigned: Cosigned) -> Result<Cosigned, Fault> {
         if cosigned.by.len() < self.threshold {
             let what = format!("{} of {} that are needed", cosigned.by.len(), self.threshold);
             return Err(Fault::new(Code::LogQuorum, what));

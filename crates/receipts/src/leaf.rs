@@ -1,11 +1,12 @@
 //! What a leaf may be. The log begins with two leaves that are no receipts: its policy and its keys.
 
 use tacit_crypto::statement::Envelope;
-use tacit_crypto::{Body, Statement, StatementError};
+use tacit_crypto::{Body, Keyring, Statement, StatementError};
 use tacit_types::limits::LEAF_BYTES_MAX;
 use tacit_types::{Code, Fault, Hash, Name, NodeId};
 
 use crate::cases::Said;
+use crate::keys::PartyRotation;
 use crate::money::Money;
 use crate::receipt::{Attestation, JointReceipt};
 use crate::rotation::KeyRotation;
@@ -85,6 +86,8 @@ pub enum Leaf {
     KeyEvent(Statement<KeyEvent>),
     /// A change of the log's key.
     KeyRotation(Statement<KeyRotation>),
+    /// A change of the key of a party's node, or of a witness.
+    PartyRotation(Statement<PartyRotation>),
     /// A receipt.
     Receipt(Box<Statement<JointReceipt>>),
     /// An attestation that came after its receipt was closed. It keeps its issuer's chain whole.
@@ -103,26 +106,27 @@ impl Leaf {
     /// # Errors
     /// `receipt.too_large`, `receipt.signature` or `receipt.malformed`.
     pub fn read(bytes: &[u8]) -> Result<Self, Fault> {
+        Self::read_with(bytes, &Keyring::default())
+    }
+
+    /// As [`Leaf::read`], with keys that are decoded once for many leaves.
+    ///
+    /// # Errors
+    /// Those of [`Leaf::read`].
+    pub fn read_with(bytes: &[u8], keys: &Keyring) -> Result<Self, Fault> {
         if bytes.len() > LEAF_BYTES_MAX {
             return Err(Fault::new(Code::ReceiptTooLarge, format!("{} bytes", bytes.len())));
         }
-        // Receipts first: nearly every leaf is one, and each attempt checks the signature again.
-        if let Some(receipt) = of_type::<JointReceipt>(bytes)? {
-            return Ok(Leaf::Receipt(Box::new(receipt)));
+        let envelope = Envelope::verify_with(bytes, keys).map_err(refused)?;
+        match envelope.kind.as_str() {
+            JointReceipt::TYPE => return of(envelope, bytes).map(|receipt| Leaf::Receipt(Box::new(receipt))),
+            Attestation::TYPE => return of(envelope, bytes).map(Leaf::Attestation),
+            KeyEvent::TYPE => return of(envelope, bytes).map(Leaf::KeyEvent),
+            Genesis::TYPE => return of(envelope, bytes).map(Leaf::Genesis),
+            KeyRotation::TYPE => return of(envelope, bytes).map(Leaf::KeyRotation),
+            PartyRotation::TYPE => return of(envelope, bytes).map(Leaf::PartyRotation),
+            _ => {}
         }
-        if let Some(attestation) = of_type::<Attestation>(bytes)? {
-            return Ok(Leaf::Attestation(attestation));
-        }
-        if let Some(event) = of_type::<KeyEvent>(bytes)? {
-            return Ok(Leaf::KeyEvent(event));
-        }
-        if let Some(genesis) = of_type::<Genesis>(bytes)? {
-            return Ok(Leaf::Genesis(genesis));
-        }
-        if let Some(rotation) = of_type::<KeyRotation>(bytes)? {
-            return Ok(Leaf::KeyRotation(rotation));
-        }
-        let envelope = Envelope::verify(bytes).map_err(refused)?;
         if let Some(money) = Money::read(&envelope.kind, &envelope.body)? {
             return Ok(Leaf::Money(envelope, Box::new(money)));
         }
@@ -138,6 +142,7 @@ impl Leaf {
             Leaf::Genesis(_) => Genesis::TYPE,
             Leaf::KeyEvent(_) => KeyEvent::TYPE,
             Leaf::KeyRotation(_) => KeyRotation::TYPE,
+            Leaf::PartyRotation(_) => PartyRotation::TYPE,
             Leaf::Receipt(_) => JointReceipt::TYPE,
             Leaf::Attestation(_) => Attestation::TYPE,
             Leaf::Money(envelope, _) | Leaf::Case(envelope, _) | Leaf::Other(envelope) => &envelope.kind,
@@ -145,13 +150,8 @@ impl Leaf {
     }
 }
 
-/// The statement, unless it is of another type.
-fn of_type<T: Body>(bytes: &[u8]) -> Result<Option<Statement<T>>, Fault> {
-    match Statement::verify(bytes) {
-        Ok(statement) => Ok(Some(statement)),
-        Err(StatementError::Type) => Ok(None),
-        Err(error) => Err(refused(error)),
-    }
+fn of<T: Body>(envelope: Envelope, bytes: &[u8]) -> Result<Statement<T>, Fault> {
+    Statement::of(envelope, bytes).map_err(refused)
 }
 
 pub(crate) fn refused(error: StatementError) -> Fault {

@@ -14,18 +14,22 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unreachable)
 )]
 
+pub mod budget;
 pub mod bundle;
 pub mod call;
 pub mod cases;
 pub mod chain;
 pub mod checkpoint;
 pub mod cose;
+pub mod keys;
 pub mod leaf;
 pub mod log;
 pub mod merkle;
 pub mod money;
 pub mod note;
+pub mod opening;
 pub mod page;
+pub mod papers;
 pub mod policy;
 pub mod printed;
 pub mod proof;
@@ -42,13 +46,17 @@ pub use bundle::{Bundle, PartyKey, Proven, Trust};
 pub use call::{Call, CallProof, Window, request_hash};
 pub use cases::Cases;
 pub use checkpoint::{Checkpoint, Quorum, SignedCheckpoint};
+pub use keys::{KeyHistory, KeyRole, PartyRotation};
 pub use leaf::{Genesis, KeyCard, KeyEvent, Leaf};
 pub use log::{Log, Plan, Write};
 pub use merkle::MemTree;
 pub use money::{Ledger, Money};
 pub use note::{KeyKind, SignatureLine, SignedNote, VerifierKey};
+pub use opening::{Figure, Opening, SealedOpening};
 pub use proof::{Included, LogProof};
-pub use receipt::{Absent, Assembled, Attestation, JointReceipt, Promise, SeenCheckpoint, Verdict, assemble};
+pub use receipt::{
+    Absent, Assembled, Attestation, JointReceipt, Promise, SeenCheckpoint, Verdict, assemble, assemble_with,
+};
 pub use record::{
     Audience, Conviction, Disclosure, PartyEntry, Quantity, Role, Standing, Status, UsageLine, UsageRecord,
 };

@@ -137,14 +137,14 @@ impl Policy {
         held
     }
 
-    /// The policy file of a trust file: its log with the newest key that it knows, its witnesses, its quorum.
+    /// The policy file of a trust file: its log and its witnesses with the newest keys that it knows, its quorum.
     ///
     /// # Errors
     /// `log.malformed` for a trust file that was not checked.
     pub fn write(trust: &Trust) -> Result<String, Fault> {
         let mut text = format!("log {}\n", trust.chain()?.newest());
         let quorum = trust.witness_quorum()?;
-        for key in quorum.witnesses() {
+        for key in quorum.newest() {
             // why: writing into a string cannot fail.
             let _ = writeln!(text, "witness {} {key}", key.name());
         }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::bytes::ByteVec;
 use tacit_crypto::statement::Link;
-use tacit_crypto::{Body, SigningKey, Statement, cbor, sha256};
+use tacit_crypto::{Body, Keyring, SigningKey, Statement, cbor, sha256};
 use tacit_types::limits::LEAF_BYTES_MAX;
 use tacit_types::{Code, Fault, Hash, NodeId, StatementId, UnixMillis};
 
+use crate::opening::{self, Figure};
 use crate::record::{PartyEntry, Role, Standing, UsageRecord};
 
 /// Bytes that the coordinator's signature and header add to a receipt's body, rounded up.
@@ -20,7 +21,7 @@ pub const ATTESTATION_BYTES_MAX: usize = 8 << 10;
 ///
 /// ```cddl
 /// Attestation = { 1: usage_digest, 2: role, 3: verdict, 4: [* {1: line, 2: own_qty_commitment}],
-///   ? 5: transcript_root, ? 6: quota_after_commitment, ? 7: {1: size, 2: root} }
+///   ? 5: transcript_root, ? 6: quota_after_commitment, ? 7: {1: size, 2: root}, ? 8: [+ {1: what, 2: commitment}] }
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
@@ -47,6 +48,10 @@ pub struct Attestation {
     /// so a split view shows without any further exchange.
     #[n(7)]
     pub seen: Option<SeenCheckpoint>,
+    /// Figures of the party's own that the receipt commits to and does not show.
+    #[n(8)]
+    #[cbor(default, skip_if = "Vec::is_empty")]
+    pub figures: Vec<Figure>,
 }
 
 /// What a party says about a record.
@@ -165,6 +170,7 @@ impl Attestation {
             transcript: None,
             quota: None,
             seen,
+            figures: Vec::new(),
         }
     }
 
@@ -206,12 +212,26 @@ pub fn assemble(
     attestations: &[Statement<Attestation>],
     absent: Vec<Absent>,
 ) -> Result<Assembled, Fault> {
+    assemble_with(record, attestations, absent, &|key| *key)
+}
+
+/// As [`assemble`], with `id_of` to say for whom a key speaks.
+///
+/// # Errors
+/// Those of [`assemble`].
+pub fn assemble_with(
+    record: UsageRecord,
+    attestations: &[Statement<Attestation>],
+    absent: Vec<Absent>,
+    id_of: &dyn Fn(&NodeId) -> NodeId,
+) -> Result<Assembled, Fault> {
     record.check()?;
     let digest = record.digest();
     let mut signed: BTreeMap<NodeId, &Statement<Attestation>> = BTreeMap::new();
     for attestation in attestations {
-        check_attestation(&record, &digest, attestation)?;
-        if signed.insert(attestation.signer(), attestation).is_some() {
+        let id = id_of(&attestation.signer());
+        check_attestation_of(&id, &record, &digest, attestation)?;
+        if signed.insert(id, attestation).is_some() {
             let what = format!("party {} attested twice", attestation.signer().short());
             return Err(Fault::new(Code::ReceiptAttestationInvalid, what));
         }
@@ -248,9 +268,22 @@ pub fn check_attestation(
     digest: &Hash,
     attestation: &Statement<Attestation>,
 ) -> Result<(), Fault> {
+    check_attestation_of(&attestation.signer(), record, digest, attestation)
+}
+
+/// As [`check_attestation`], of a party whose key has changed: `id` is what its key speaks for.
+///
+/// # Errors
+/// Those of [`check_attestation`].
+pub fn check_attestation_of(
+    id: &NodeId,
+    record: &UsageRecord,
+    digest: &Hash,
+    attestation: &Statement<Attestation>,
+) -> Result<(), Fault> {
     let who = attestation.signer().short();
     let entry = record
-        .party(&attestation.signer())
+        .party(id)
         .ok_or_else(|| Fault::new(Code::ReceiptPartyUnknown, format!("{who} attested but is no party of the job")))?;
     let invalid =
         |what: &str| Err(Fault::new(Code::ReceiptAttestationInvalid, format!("{} ({who}): {what}", entry.name)));
@@ -265,6 +298,9 @@ pub fn check_attestation(
     }
     if attestation.envelope().subject != record.subject() {
         return invalid("another job in the header than in the record");
+    }
+    if !opening::in_order(&attestation.body().figures) {
+        return invalid("too many figures, or out of order");
     }
     if attestation.bytes().len() > ATTESTATION_BYTES_MAX {
         return invalid("too long");
@@ -325,13 +361,29 @@ impl JointReceipt {
     /// Checks every attestation and that no party is missing or listed twice. `beside` gives the
     /// statement of a hash, for receipts that carry attestations by hash.
     pub fn attested(&self, beside: &dyn Fn(&StatementId) -> Option<Vec<u8>>) -> Attested {
+        self.attested_with(beside, &Keyring::default(), &|key| *key)
+    }
+
+    /// As [`JointReceipt::attested`], with keys that are decoded once for many receipts, and `id_of` to say for whom a
+    /// key speaks.
+    pub fn attested_with(
+        &self,
+        beside: &dyn Fn(&StatementId) -> Option<Vec<u8>>,
+        keys: &Keyring,
+        id_of: &dyn Fn(&NodeId) -> NodeId,
+    ) -> Attested {
         let mut out = Attested::default();
         let digest = self.record.digest();
         let mut signed: BTreeSet<NodeId> = BTreeSet::new();
         for (i, carried) in self.attestations.iter().enumerate() {
-            match self.attestation(&digest, carried, beside) {
+            let read = self.attestation(carried, beside, keys);
+            let checked = read.and_then(|a| {
+                check_attestation_of(&id_of(&a.signer()), &self.record, &digest, &a)?;
+                Ok(a)
+            });
+            match checked {
                 Err(Fault { code, what }) => out.faults.push(Fault::new(code, format!("attestation {i}: {what}"))),
-                Ok(a) if !signed.insert(a.signer()) => out.faults.push(Fault::new(
+                Ok(a) if !signed.insert(id_of(&a.signer())) => out.faults.push(Fault::new(
                     Code::ReceiptAttestationInvalid,
                     format!("attestation {i}: {} attested twice", a.signer().short()),
                 )),
@@ -358,9 +410,9 @@ impl JointReceipt {
 
     fn attestation(
         &self,
-        digest: &Hash,
         carried: &[u8],
         beside: &dyn Fn(&StatementId) -> Option<Vec<u8>>,
+        keys: &Keyring,
     ) -> Result<Statement<Attestation>, Fault> {
         let invalid = |what: String| Fault::new(Code::ReceiptAttestationInvalid, what);
         let fetched;
@@ -374,9 +426,7 @@ impl JointReceipt {
                 fetched.as_slice()
             }
         };
-        let statement = Statement::<Attestation>::verify(bytes).map_err(|e| invalid(e.to_string()))?;
-        check_attestation(&self.record, digest, &statement)?;
-        Ok(statement)
+        Statement::<Attestation>::verify_with(bytes, keys).map_err(|e| invalid(e.to_string()))
     }
 
     /// Whether every party that took part is among `attested`.

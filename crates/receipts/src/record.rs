@@ -245,6 +245,15 @@ pub struct PrivacyCharge {
     /// Epsilon in millionths.
     #[n(3)]
     pub epsilon_micro: u64,
+    /// Delta in parts of 10^15; 0 where there is none.
+    #[n(4)]
+    #[cbor(default, skip_if = "is_zero")]
+    pub delta_femto: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that the derive asks for")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// Something that was revealed.

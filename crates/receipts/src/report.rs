@@ -4,6 +4,8 @@ use serde::Serialize;
 use tacit_types::{Code, Lang};
 
 use crate::bundle::Trust;
+use crate::keys::ShownPartyKey;
+use crate::papers::Use;
 use crate::rotation::ShownKey;
 
 /// Findings that a report lists; the rest are counted.
@@ -90,6 +92,11 @@ pub enum Notice {
         /// How many.
         count: u64,
     },
+    /// Papers that are of no use in the bundle.
+    PapersUnused {
+        /// How many.
+        count: u64,
+    },
     /// Receipts of attempts without a result that a party which was away has not attested.
     Unattested {
         /// How many.
@@ -145,6 +152,10 @@ impl Notice {
                 format!("{count} attestations in the bundle are named by no receipt"),
                 format!("证据包中有 {count} 份证明未被任何凭证引用"),
             ),
+            Notice::PapersUnused { count } => (
+                format!("{count} papers in the bundle belong to no receipt in it; they were not looked at"),
+                format!("证据包中有 {count} 份文件与其中的凭证无关，未予审查"),
+            ),
             Notice::Unattested { count } => (
                 format!("{count} receipts of attempts without a result lack the attestation of a party that was away"),
                 format!("{count} 份无结果尝试的凭证缺少当时不在线的一方的证明"),
@@ -179,6 +190,9 @@ pub struct Report {
     pub root: String,
     /// The log's keys, oldest first: the pinned one, and those that changes lead to from it.
     pub log_keys: Vec<ShownKey>,
+    /// The keys of parties and witnesses that have had more than one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub party_keys: Vec<ShownPartyKey>,
     /// Witnesses that count, with the times they gave.
     pub cosigned: Vec<String>,
     /// Leaves that were read.
@@ -195,6 +209,9 @@ pub struct Report {
     pub notices: Vec<Notice>,
     /// Notices beyond [`NOTICES_MAX`].
     pub notices_omitted: u64,
+    /// What the papers of the bundle say of its uses. Left out when it has no papers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<Use>,
 }
 
 impl Report {
@@ -207,6 +224,7 @@ impl Report {
             size: 0,
             root: String::new(),
             log_keys: Vec::new(),
+            party_keys: Vec::new(),
             cosigned: Vec::new(),
             leaves: 0,
             receipts: 0,
@@ -215,6 +233,7 @@ impl Report {
             omitted: 0,
             notices: Vec::new(),
             notices_omitted: 0,
+            uses: Vec::new(),
         }
     }
 
@@ -265,6 +284,7 @@ mod tests {
             quorum: 0,
             parties: Vec::new(),
             rotations: Vec::new(),
+            party_rotations: Vec::new(),
         };
         let mut report = Report::new(&trust, TrustSource::Pinned, Scope::WholeLog);
         assert!(report.is_valid());
@@ -287,6 +307,7 @@ mod tests {
             Notice::Unchecked { kind: "x".into(), count: 7 },
             Notice::LinesIgnored { count: 7 },
             Notice::BesideUnused { count: 7 },
+            Notice::PapersUnused { count: 7 },
             Notice::Unattested { count: 7 },
             Notice::CaseOverdue { leaf: 7, due: "7".into() },
             Notice::PromisePending { usage: "7".into() },

@@ -5,24 +5,27 @@
 //! file. What no log can show stays open and is said so: parties who all collude to hide a job.
 
 mod heads;
+mod keys;
 
 use core::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tacit_crypto::statement::Envelope;
-use tacit_crypto::{Statement, sha256};
+use tacit_crypto::{Keyring, Statement, sha256};
 use tacit_types::{Attempt, Code, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
 
 use crate::bundle::{Bundle, PartyKey, Proven, Trust};
 use crate::cases::{Cases, Said};
 use crate::chain::Chains;
 use crate::checkpoint::{Checkpoint, Cosigned, Quorum};
+use crate::keys::{KeyHistory, KeyRole};
 use crate::leaf::{GENESIS_LEAVES, Genesis, KeyEvent, Leaf};
 use crate::merkle::{HashSource as _, MemTree, leaf_hash, root, verify_inclusion};
 use crate::money::{LeafRef, Ledger, Money};
 use crate::note::SignedNote;
+use crate::papers;
 use crate::proof::LogProof;
-use crate::receipt::{Attestation, JointReceipt, Verdict, check_attestation};
+use crate::receipt::{Attestation, JointReceipt, Verdict, check_attestation_of};
 use crate::record::{Status, UsageRecord};
 use crate::report::{NOTICES_MAX, Notice, Report, Scope, TrustSource};
 use crate::rotation::LogChain;
@@ -47,7 +50,11 @@ pub struct Verifier<'a> {
     /// The log's keys: the pinned one and what follows from it, as far as it was read.
     log: LogChain,
     quorum: Quorum,
+    keyring: Keyring,
     keys: BTreeMap<NodeId, Vec<&'a PartyKey>>,
+    /// Which later keys speak for the parties and witnesses of the trust file.
+    history: KeyHistory,
+    ids: BTreeSet<(KeyRole, NodeId)>,
     beside: &'a Beside<'a>,
     whole: bool,
     tree: MemTree,
@@ -92,7 +99,10 @@ impl<'a> Verifier<'a> {
             trust,
             log,
             quorum,
+            keyring: Keyring::default(),
             keys,
+            history: trust.history()?,
+            ids: trust.ids(),
             beside,
             whole: scope == Scope::WholeLog,
             tree: MemTree::default(),
@@ -199,14 +209,14 @@ impl<'a> Verifier<'a> {
     }
 
     fn name_of(&self, key: &NodeId) -> String {
-        let known = self.keys.get(key).and_then(|spans| spans.first());
+        let known = self.keys.get(&self.history.id_of(KeyRole::Node, key)).and_then(|spans| spans.first());
         known.map_or_else(|| key.short(), |party| format!("{} ({})", party.name, key.short()))
     }
 
     fn any_leaf(&mut self, at: LeafRef, bytes: &[u8]) {
         let index = at.index;
         self.report.leaves = self.report.leaves.saturating_add(1);
-        let leaf = match Leaf::read(bytes) {
+        let leaf = match Leaf::read_with(bytes, &self.keyring) {
             Ok(leaf) => leaf,
             Err(fault) => return self.flaw(index, fault),
         };
@@ -220,6 +230,7 @@ impl<'a> Verifier<'a> {
             Leaf::Genesis(statement) => self.genesis(index, &statement),
             Leaf::KeyEvent(statement) => self.key_event(index, &statement),
             Leaf::KeyRotation(statement) => self.key_rotation(index, &statement),
+            Leaf::PartyRotation(statement) => self.party_rotation(index, &statement),
             Leaf::Receipt(statement) => self.receipt(at, &statement),
             Leaf::Attestation(statement) => self.late_attestation(index, &statement),
             Leaf::Money(envelope, money) => self.money(at, &envelope, &money),
@@ -249,7 +260,8 @@ impl<'a> Verifier<'a> {
             && event.witnesses == trust.witnesses
             && event.quorum == trust.quorum;
         for card in &event.parties {
-            same &= self.keys.get(&card.key).is_some_and(|spans| spans.iter().any(|p| p.name == card.name));
+            let id = self.history.id_of(KeyRole::Node, &card.key);
+            same &= self.keys.get(&id).is_some_and(|spans| spans.iter().any(|p| p.name == card.name));
         }
         if !same {
             self.report.notice(Notice::KeysDiffer { leaf: index });
@@ -292,7 +304,8 @@ impl<'a> Verifier<'a> {
         }
         self.digests.insert(record.digest());
         self.times(index, statement);
-        let attested = receipt.attested(self.beside);
+        let id_of = |key: &NodeId| self.history.id_of(KeyRole::Node, key);
+        let attested = receipt.attested_with(self.beside, &self.keyring, &id_of);
         for fault in attested.faults {
             self.flaw(index, fault);
         }
@@ -309,7 +322,11 @@ impl<'a> Verifier<'a> {
             }
         }
         for attestation in &attested.held {
-            self.attestation(index, attestation);
+            let who = self.history.id_of(KeyRole::Node, &attestation.signer());
+            if let Err(fault) = self.in_time(index, attestation.envelope()) {
+                self.flaw(index, fault);
+            }
+            self.attestation(index, attestation, who);
             let (signed, closed) = (attestation.envelope().issued_at, statement.envelope().issued_at);
             if signed.plus(CLOCK_SKEW_MILLIS_MAX) < record.ended || closed.plus(CLOCK_SKEW_MILLIS_MAX) < signed {
                 let what = format!("{} attested at {signed}", self.name_of(&attestation.signer()));
@@ -325,12 +342,17 @@ impl<'a> Verifier<'a> {
     /// A statement of money: by a key that may sign it, and as the leaves before it have it. Of single leaves only
     /// what stands in the statement itself can be checked.
     fn money(&mut self, at: LeafRef, envelope: &Envelope, money: &Money) {
-        if money.is_coordinators() {
+        let spoken;
+        let envelope = if money.is_coordinators() {
             self.by_coordinator(at.index, envelope.signer);
-        } else if !self.held(&envelope.signer, at.index) {
-            let what = format!("a {} of {}", envelope.kind, envelope.signer.short());
-            return self.flaw(at.index, Fault::new(Code::ReceiptPartyUnknown, what));
-        }
+            envelope
+        } else {
+            match self.spoken(at.index, envelope) {
+                Ok(own) => spoken = own,
+                Err(fault) => return self.flaw(at.index, fault),
+            }
+            &*spoken
+        };
         let checked = match money {
             _ if !self.whole => money.check(),
             Money::Valuation(valuation) => self.drawn(valuation).and_then(|()| self.ledger.push(at, envelope, money)),
@@ -344,21 +366,17 @@ impl<'a> Verifier<'a> {
     /// A statement of a case: by a party, and as the leaves before it have it. Of a single leaf only what stands in
     /// the statement itself can be checked.
     fn case(&mut self, at: LeafRef, envelope: &Envelope, said: &Said) {
-        if !self.held(&envelope.signer, at.index) {
-            let what = format!("a {} of {}", envelope.kind, envelope.signer.short());
-            return self.flaw(at.index, Fault::new(Code::ReceiptPartyUnknown, what));
-        }
+        let spoken = match self.spoken(at.index, envelope) {
+            Ok(spoken) => spoken,
+            Err(fault) => return self.flaw(at.index, fault),
+        };
+        let envelope = &*spoken;
         let tree = &self.tree;
         let before = |leaf: u64| tree.subtree(0, leaf).filter(|_| leaf < at.index);
         let checked = if self.whole { self.cases.push(at, envelope, said, &before) } else { said.check() };
         if let Err(fault) = checked {
             self.flaw(at.index, fault);
         }
-    }
-
-    /// Whether the trust file gives a key to a party at a leaf.
-    fn held(&self, key: &NodeId, leaf: u64) -> bool {
-        self.keys.get(key).is_some_and(|spans| spans.iter().any(|p| p.holds_at(leaf)))
     }
 
     /// A use that a party took part in and never signed is a flaw. Of an attempt without a result there is
@@ -397,8 +415,7 @@ impl<'a> Verifier<'a> {
 
     /// What holds for every attestation, in a receipt or late: the chain, the checkpoint seen, the
     /// verdict.
-    fn attestation(&mut self, index: u64, attestation: &Statement<Attestation>) {
-        let signer = attestation.signer();
+    fn attestation(&mut self, index: u64, attestation: &Statement<Attestation>, signer: NodeId) {
         if let (true, Some(link)) = (self.whole, attestation.envelope().link) {
             self.ledger.attested(signer, link.seq, index);
             if let Err(what) = self.chains.push(signer, link, attestation.id(), index) {
@@ -422,25 +439,24 @@ impl<'a> Verifier<'a> {
     }
 
     fn late_attestation(&mut self, index: u64, statement: &Statement<Attestation>) {
-        let signer = statement.signer();
-        if !self.held(&signer, index) {
-            self.find(Some(index), Code::ReceiptPartyUnknown, format!("a late attestation of {}", signer.short()));
-            return;
-        }
+        let signer = match self.speaker(index, statement.envelope()) {
+            Ok(signer) => signer,
+            Err(fault) => return self.find(Some(index), fault.code, fault.what),
+        };
         if statement.envelope().link.is_none() {
             self.find(Some(index), Code::ReceiptAttestationInvalid, "a late attestation without a sequence number");
         }
         let digest = statement.body().usage;
         self.late.entry(digest).or_insert(index);
         if let Some(incomplete) = self.incomplete.get_mut(&digest)
-            && check_attestation(&incomplete.record, &digest, statement).is_ok()
+            && check_attestation_of(&signer, &incomplete.record, &digest, statement).is_ok()
         {
             incomplete.missing.remove(&signer);
             if incomplete.missing.is_empty() {
                 self.ledger.whole(&digest, index);
             }
         }
-        self.attestation(index, statement);
+        self.attestation(index, statement, signer);
     }
 
     fn close(mut self, cosigned: &Cosigned) -> (Report, Ledger, Cases) {
@@ -467,6 +483,7 @@ impl<'a> Verifier<'a> {
             self.report.notice(Notice::Unchecked { kind, count });
         }
         self.report.log_keys = self.log.shown();
+        self.report.party_keys = self.history.shown();
         self.report.faults.sort_by_key(|finding| finding.leaf.map_or(0, |leaf| leaf.saturating_add(1)));
         (self.report, self.ledger, self.cases)
     }
@@ -523,6 +540,7 @@ pub fn verify_bundle_watched(
         let theirs = bundle.trust.iter().flat_map(|theirs| &theirs.rotations);
         // why: one that does not follow helps nobody to a key.
         let _ = verifier.log.take(theirs.map(|rotation| rotation.as_slice()));
+        verifier.followed(bundle.trust.iter().flat_map(|theirs| &theirs.party_rotations));
     }
     if bundle.trust.as_ref().is_some_and(|theirs| theirs != trust) {
         verifier.report.notice(Notice::TrustDiffers);
@@ -538,6 +556,7 @@ pub fn verify_bundle_watched(
         let kept = bundle.kept.iter().map(|note| note.as_slice());
         verifier.finish(&bundle.checkpoint, kept, bundle.promises.iter().map(|promise| promise.as_slice()))
     };
+    papers::look(&bundle, trust, &mut report);
     let unused = bundle.beside.len().saturating_sub(used.borrow().len()) as u64;
     if unused > 0 {
         report.notice(Notice::BesideUnused { count: unused });
@@ -563,17 +582,17 @@ pub fn verify_single(leaf: &[u8], proof: &LogProof, trust: &Trust, beside: &Besi
 /// `receipt.bundle` when there is no usable trust, `log.malformed` or `log.signature` when there is
 /// no checkpoint that the log signed: without one the size of the log is not known.
 pub fn verify_files(files: &dyn TileRead, trust: Option<&Trust>) -> Result<Report, Fault> {
-    verify_files_watched(files, trust, &mut |_, _| {})
+    verify_files_watched(files, trust, &mut |_, _, _| {})
 }
 
-/// As [`verify_files`]; tells `watch` after each leaf how many are read, of how many.
+/// As [`verify_files`]; tells `watch` after each leaf how many are read, of how many, and shows it the leaf.
 ///
 /// # Errors
 /// Those of [`verify_files`].
 pub fn verify_files_watched(
     files: &dyn TileRead,
     trust: Option<&Trust>,
-    watch: &mut dyn FnMut(u64, u64),
+    watch: &mut dyn FnMut(u64, u64, &[u8]),
 ) -> Result<Report, Fault> {
     let theirs;
     let (trust, source) = match trust {
@@ -595,7 +614,7 @@ pub fn verify_files_watched(
     let mut verifier = Verifier::new(trust, source, Scope::WholeLog, &beside)?;
     let read = TileReader::new(files, size).check(&mut |index, leaf| {
         verifier.leaf(&leaf);
-        watch(index.saturating_add(1), size);
+        watch(index.saturating_add(1), size, &leaf);
         Ok(())
     });
     if verifier.log.open(&note).is_err() {

@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use tacit_crypto::{Body, SigningKey, Statement};
-use tacit_receipts::cases::{Step, *};
+use tacit_receipts::cases::{Opening, Step, *};
 use tacit_receipts::money::LeafRef;
 use tacit_receipts::*;
 use tacit_types::*;

@@ -81,6 +81,13 @@ fn a_log_of_the_second_implementation_is_valid_and_has_our_bytes() {
             other => panic!("{other:?}"),
         }
     }
+    // What opens a figure of a receipt has the same bytes and the same commitment on both sides.
+    for (leaf, bytes) in (2..).zip(vectors.all_bytes("openings")) {
+        let opening = Opening::parse(&bytes).unwrap();
+        assert_eq!(opening.to_bytes().as_slice(), bytes);
+        assert_eq!(opening.value(), 1000 + leaf - 1);
+        assert_eq!(opening::find(&opening, &vectors.bytes("bundle"), Some(&trust)).unwrap().leaf, leaf);
+    }
     let tree = vectors.tree();
     for (n, expected) in (0..).zip(vectors.all("roots")) {
         assert_eq!(root(&tree, n).unwrap().to_string(), expected);

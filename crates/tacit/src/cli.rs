@@ -5,11 +5,18 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::case::CaseCommand;
+use crate::commands::list::ListCommand;
 use crate::commands::money::{
     ChargeCommand, DisputeCommand, ExportArgs, PeriodCommand, PriceCommand, SettlementCommand, ValueCommand,
 };
+use crate::commands::opening::{OpenArgs, OpeningArgs};
+use crate::commands::promises::PromisesArgs;
 use crate::commands::report::ReportArgs;
 use crate::commands::warn::WarnArgs;
+
+mod contract;
+
+pub use contract::ContractCommand;
 
 /// Organisations compute together; raw data stays home; every use leaves a receipt.
 #[derive(Parser)]
@@ -76,6 +83,9 @@ pub enum Command {
     /// Write, sign and look at contracts.
     #[command(subcommand)]
     Contract(ContractCommand),
+    /// Lists of what is denied, reviews of algorithms, assessments of recipients: sign them, take them in, look at them.
+    #[command(subcommand)]
+    List(ListCommand),
     /// Write, submit and follow jobs, and open results.
     #[command(subcommand)]
     Job(JobCommand),
@@ -104,7 +114,9 @@ pub enum Command {
     #[command(subcommand)]
     Case(CaseCommand),
     /// Write rows of the log for other tools; each names its leaf and `tacit-verify --rows` checks it.
-    #[command(after_help = "Example: tacit export focus --format csv --out costs.csv")]
+    #[command(
+        after_help = "Examples: tacit export focus --format csv --out costs.csv\n          tacit export focus --format parquet --out costs.parquet\n          tacit export focus --from costs.parquet --out costs.jsonl"
+    )]
     Export(ExportArgs),
     /// Write the report of a quarter, or of any time, as a page to print with the proofs of what it rests on.
     #[command(
@@ -216,6 +228,12 @@ Bytes count when they are handed to a connection; what a connection lost counts 
 Answers to calls for scores are counted in their window's receipt.\n\nExample: tacit node egress --json"
     )]
     Egress,
+    /// What noisy results have cost each dataset here, and what is left of the budgets of its contracts.
+    #[command(
+        after_help = "What a job costs is taken when it is admitted, and not given back. A budget is what a dataset version may have \
+spent under all contracts together.\n\nExample: tacit node privacy --json"
+    )]
+    Privacy,
     /// Jobs as this node has them.
     Jobs,
 }
@@ -233,10 +251,24 @@ pub enum DataCommand {
         /// The dataset's name.
         name: Option<String>,
     },
-    /// Whether a source can still be read and has its columns.
+    /// Whether a source can still be read, has its columns, and is as anonymous as was stated.
     Check {
         /// The dataset's name.
         name: String,
+    },
+    /// In which jobs a person's record was eligible: for what, under which contract, when. It reads this node's own store and
+    /// rows, as they are now, and tells nobody.
+    #[command(
+        after_help = "Example: tacit --home bank data subject claims C-000017\n         tacit --home bank data subject claims 4711 --column customer --json"
+    )]
+    Subject {
+        /// The dataset's name.
+        dataset: String,
+        /// The value of the person's key.
+        key: String,
+        /// The column of the key; the one with level align_key when absent.
+        #[arg(long)]
+        column: Option<String>,
     },
 }
 
@@ -261,6 +293,9 @@ pub struct DataAddArgs {
     /// The rule that every row must satisfy before anything reads it.
     #[arg(long, value_name = "FILTER")]
     pub consent: Option<String>,
+    /// Class, grade, lawful basis, consent rules by purpose, registration and sharing: see docs/GOVERNANCE.md.
+    #[arg(long, value_name = "FILE")]
+    pub terms: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -414,33 +449,6 @@ pub struct ModelImportArgs {
 }
 
 #[derive(Subcommand)]
-pub enum ContractCommand {
-    /// Write a contract from a TOML file, sign it as this party, and offer it to the others.
-    #[command(after_help = "See examples/contract.toml.")]
-    Draft {
-        /// The file.
-        file: PathBuf,
-    },
-    /// Contracts that concern this party.
-    List,
-    /// The terms of one contract and who has signed.
-    Show {
-        /// Name, id or the beginning of an id.
-        contract: String,
-    },
-    /// Sign a contract as this party.
-    Sign {
-        /// Name, id or the beginning of an id.
-        contract: String,
-    },
-    /// Revoke a contract at this party's node, at once and offline.
-    Revoke {
-        /// Name, id or the beginning of an id.
-        contract: String,
-    },
-}
-
-#[derive(Subcommand)]
 pub enum JobCommand {
     /// Print a job file to begin with.
     #[command(after_help = "Example: tacit job template stats/v1 --contract health-2026 > job.toml")]
@@ -455,6 +463,9 @@ pub enum JobCommand {
     Plan {
         /// The job file.
         file: PathBuf,
+        /// Write the signed job to a file as well, for an owner to test.
+        #[arg(long, value_name = "FILE")]
+        signed: Option<PathBuf>,
     },
     /// Sign and submit a job.
     Submit {
@@ -528,6 +539,11 @@ pub enum ReceiptCommand {
         #[arg(long, requires = "evidence")]
         out: Option<PathBuf>,
     },
+    /// What the coordinator promised to log and has not, as this node knows it.
+    #[command(
+        after_help = "Examples: tacit receipt promises\n          tacit receipt promises 5c01 --evidence unkept.bundle\n          tacit receipt promises 5c01 --forgive"
+    )]
+    Promises(PromisesArgs),
     /// Check such evidence offline beside the receipt that carries its hash.
     #[command(after_help = "Example: tacit receipt convict cheat.evidence log.bundle --trust group.trust")]
     Convict {
@@ -539,6 +555,20 @@ pub enum ReceiptCommand {
         #[arg(long)]
         trust: Option<PathBuf>,
     },
+    /// What opens the figures that this node's receipts commit to and do not show; seal one to a regulator.
+    #[command(
+        after_help = "Examples: tacit receipt opening\n          tacit receipt opening 5c01 --to authority --out rows.opening\nA figure is told by its commitment, or by its job; the receipt shows the commitment alone."
+    )]
+    Opening(OpeningArgs),
+    /// Open a figure that was sealed to this party, and check it against the receipt in a bundle, offline.
+    #[command(after_help = "Example: tacit receipt open rows.opening log.bundle --trust group.trust")]
+    Open(OpenArgs),
+    /// Forget what opens a figure of this node's receipts, for good. The receipt stays valid.
+    #[command(after_help = "Example: tacit receipt forget 5c01")]
+    Forget {
+        /// A commitment, or a job's id, or its beginning.
+        commitment: String,
+    },
     /// Verify the log as the coordinator shows it, or a bundle.
     Verify {
         /// A bundle made by `receipt export`.
@@ -549,7 +579,7 @@ pub enum ReceiptCommand {
     },
     /// Write the log, or one receipt with its proof, to one file that `tacit-verify` checks offline.
     #[command(
-        after_help = "Examples: tacit receipt export --out log.bundle --trust group.trust\n          tacit receipt export 17 --out receipt.bundle\n          tacit receipt export 17 --format tlog-proof --out 17.receipt\n          tacit receipt export 17 --format cose --out 17.cose\nOne receipt can be verified in a browser too: see `tacit receipt page`."
+        after_help = "Examples: tacit receipt export --out log.bundle --trust group.trust\n          tacit receipt export 17 --out receipt.bundle\n          tacit receipt export 17 --papers --out case.bundle\n          tacit receipt export 17 --format tlog-proof --out 17.receipt\n          tacit receipt export 17 --format cose --out 17.cose\nOne receipt can be verified in a browser too: see `tacit receipt page`."
     )]
     Export {
         /// One receipt alone: its place in the log, or a job's id or its beginning.
@@ -562,6 +592,11 @@ pub enum ReceiptCommand {
         /// that carries a COSE receipt.
         #[arg(long, value_enum, default_value = "bundle")]
         format: ExportFormat,
+        /// With one receipt: the papers of the use as well. The job, the contract with its signatures, the parties' cards,
+        /// the dataset versions, and what each owner answered: `tacit-verify` then says who used what for what under
+        /// which authority.
+        #[arg(long, requires = "receipt")]
+        papers: bool,
         /// The `tlog-policy` file to write beside it: log, witnesses and quorum, for tools of others.
         #[arg(long)]
         policy: Option<PathBuf>,

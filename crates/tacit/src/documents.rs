@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use crate::cli::Cli;
-use crate::commands::{contract, job_file};
+use crate::commands::{contract, data_terms, job_file};
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
@@ -163,19 +163,20 @@ fn samples_on_pages_are_files_that_this_program_reads() {
         let files = files(&root().join(folder), "toml");
         samples.extend(files.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())));
     }
-    let mut read = [0; 2];
+    let mut read = [0; 3];
     for (path, text) in samples {
         let first = text.lines().next().unwrap_or_default();
         let of = first.strip_prefix("# ").and_then(|l| l.split([':', ' ', ',']).next()).unwrap_or_default();
         let result = match of {
             "contract.toml" => (0, contract::parses(&text)),
             "job.toml" | "online.toml" => (1, job_file::parses(&text)),
+            "terms.toml" => (2, data_terms::parses(&text)),
             _ => continue,
         };
         read[result.0] += 1;
         result.1.unwrap_or_else(|fault| panic!("{}, `{first}`: {fault}", path.display()));
     }
-    assert!(read.iter().all(|n| *n > 0), "{read:?} samples of contracts and jobs were found");
+    assert!(read.iter().all(|n| *n > 0), "{read:?} samples of contracts, jobs and terms were found");
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub struct Party {
     pub keys: Keys,
     /// The database.
     pub store: Store,
+    /// The folder.
+    pub home: PathBuf,
 }
 
 impl Party {
@@ -38,7 +40,7 @@ impl Party {
         let config = Config::read(&home)?;
         let keys = Keys::read(&home)?;
         let store = Store::open(&home.join(DATABASE_FILE)).await?;
-        Ok(Self { config, keys, store })
+        Ok(Self { config, keys, store, home })
     }
 
     /// Connects to the coordinator.

@@ -108,6 +108,8 @@ codes! {
         "register the changed source under a new name", "请以新名称登记变更后的数据源";
     DataViewMalformed = "data.view_malformed", "the view is not one SELECT over the dataset", "视图不是基于该数据集的单个 SELECT",
         "write a single SELECT without semicolon over the table `data`", "请写一个不带分号、基于表 `data` 的 SELECT";
+    DataAnonymity = "data.anonymity", "the data is less anonymous than stated", "数据的匿名程度低于所述",
+        "generalise or leave out what the smallest groups have, or state the k that was measured", "请对最小的组做泛化或删除，或如实填写测得的 k";
     DataQueryFailed = "data.query_failed", "the local query failed", "本地查询失败",
         "see the node's own log; the rows stay there", "请查看节点自身日志；数据行不会离开本地";
 
@@ -146,8 +148,12 @@ codes! {
         "collect the missing signature; it is named", "请补全所指的签名";
     RefusedContractExpired = "refused.contract_expired", "the contract is not in its validity period", "合同不在有效期内",
         "agree a new contract", "请签订新合同";
-    RefusedContractRevoked = "refused.contract_revoked", "the owner has revoked the contract", "所有者已撤销合同",
+    RefusedContractRevoked = "refused.contract_revoked", "a party has revoked the contract", "合同已被一方撤销",
         "agree a new contract", "请签订新合同";
+    RefusedContractSuspended = "refused.contract_suspended", "a party has suspended the contract", "合同已被一方中止",
+        "wait until the suspension ends, or ask that party to lift it", "请等待中止期满，或请该方解除中止";
+    RefusedContractReplaced = "refused.contract_replaced", "a later version of the contract is in force", "合同已有新版本生效",
+        "sign the job under the new version", "请依据新版本签署作业";
     RefusedJobExpired = "refused.job_expired", "the job is past its own expiry or not yet valid", "作业已过期或尚未生效",
         "sign the job again; check the clock with `tacit doctor`", "请重新签署作业；可用 `tacit doctor` 检查时钟";
     RefusedReplayed = "refused.replayed", "this job id was consumed before", "该作业编号已被使用",
@@ -164,6 +170,14 @@ codes! {
         "set `verified = true` under [params], in a job on shares with a dealer", "请在带有随机数分发方的共享计算作业的 [params] 中设置 `verified = true`";
     RefusedUnchecked = "refused.unchecked", "the contract wants sums that every node checks", "合同要求由各节点核验求和结果",
         "set `checked = true` under [params]", "请在 [params] 中设置 `checked = true`";
+    RefusedUnprivate = "refused.unprivate", "the contract wants noise in every result", "合同要求每个结果都带噪声（差分隐私）",
+        "set `epsilon` under [params.privacy] in a stats/v1 job", "请在 stats/v1 作业的 [params.privacy] 中设置 `epsilon`";
+    RefusedBudget = "refused.budget", "the contract's privacy budget does not allow this cost", "合同的隐私预算不允许此开销",
+        "ask for less epsilon, or sign a new contract with its owners", "请降低 epsilon，或与所有者签订新合同";
+    RefusedRepeated = "refused.repeated", "the same question has been asked, and has its answer", "同一问题已经提出，并已有答案",
+        "open the result of the job that is named: asking again would only cost more", "请打开所指作业的结果：再次提问只会增加开销";
+    RefusedStatistic = "refused.statistic", "this statistic has no private form", "此统计量没有差分隐私形式",
+        "with `privacy` ask for counts, sums, means, variances, groups and histograms", "启用 `privacy` 时请使用计数、求和、均值、方差、分组与直方图";
     RefusedPurpose = "refused.purpose", "the purpose differs from the contract's", "用途与合同不符",
         "use the contract's purpose", "请使用合同载明的用途";
     RefusedKind = "refused.kind", "the contract does not allow this job kind", "合同不允许此类作业",
@@ -178,6 +192,10 @@ codes! {
         "widen the filter or the groups", "请放宽筛选条件或分组";
     RefusedRecipient = "refused.recipient", "the recipient is not one of the contract's", "接收方不在合同之列",
         "name a recipient of the contract", "请使用合同载明的接收方";
+    RefusedPriceUnsigned = "refused.price_unsigned", "the contract names a price plan that its payer and payees have not all signed", "合同所指的价格方案尚未由付款方与全部收款方签署",
+        "have each of them run `tacit price sign`, then submit the job anew", "请各方运行 `tacit price sign`，然后重新提交作业";
+    RefusedPromiseUnkept = "refused.promise_unkept", "the coordinator promised a receipt and did not log it", "协调方承诺记入的凭证未被记入日志",
+        "see `tacit receipt promises` at the node that refuses; its owner may forgive it there", "请在拒绝方节点查看 `tacit receipt promises`；其所有者可在那里予以谅解";
     RefusedQuota = "refused.quota", "the contract's quota is used up", "合同配额已用尽",
         "agree a larger quota, or wait for the next period", "请申请更大配额或等待下一周期";
     RefusedParties = "refused.parties", "the parties are too few or not those of the contract", "参与方过少或与合同不符",
@@ -194,6 +212,32 @@ codes! {
         "ask about keys that were asked for before, or wait for the next period", "请查询此前已查询过的键，或等待下一周期";
     RefusedAlignment = "refused.alignment", "the contract does not allow this alignment of keys", "合同不允许此类键对齐",
         "ask for a level, a floor and a padding that the contract's `[alignment]` allows", "请使用合同 `[alignment]` 允许的级别、下限与填充方式";
+    RefusedApproval = "refused.approval", "an approval that the contract needs is missing, or it was vetoed", "合同缺少必要的审批，或已被否决",
+        "have the office that is named run `tacit contract approve`", "请由所指职务运行 `tacit contract approve`";
+    RefusedListed = "refused.listed", "what is asked for is on a negative list", "所请求的内容在负面清单上",
+        "ask the issuer of the list that is named", "请联系所指清单的发布方";
+    RefusedRightHold = "refused.right_hold", "the right to hold the data (数据资源持有权) is missing or has ended", "缺少数据资源持有权，或已到期",
+        "agree a contract with the right of each dataset's owner", "请签订载明各数据集所有者持有权的合同";
+    RefusedRightProcess = "refused.right_process", "the right to process and use the data (数据加工使用权) is missing or has ended", "缺少数据加工使用权，或已到期",
+        "agree a contract with that right for each dataset", "请签订载明各数据集加工使用权的合同";
+    RefusedRightOperate = "refused.right_operate", "the right to run a product of the data (数据产品经营权) is missing or has ended", "缺少数据产品经营权，或已到期",
+        "agree a contract with that right of the demander for each dataset", "请签订载明需求方对各数据集产品经营权的合同";
+    RefusedWithheld = "refused.withheld", "the owner withholds the dataset, or keeps it secret", "所有者不予共享该数据集，或须予以保密",
+        "use another dataset, or ask the owner", "请使用其他数据集，或联系所有者";
+    RefusedRegistration = "refused.registration", "the registration of the dataset has expired", "数据集的产权登记已过期",
+        "the owner renews it and registers a new version", "请由所有者续期并登记新版本";
+    RefusedPersonal = "refused.personal", "nothing allows this use of personal data", "该个人信息的使用没有依据",
+        "the owner states consent, a law, a contract or how it was made anonymous, with `tacit data add`", "请由所有者在 `tacit data add` 中载明同意、法定事由、合同或匿名化依据";
+    RefusedGrade = "refused.grade", "the grade of the data does not allow this product", "数据级别不允许产出该类结果",
+        "ask for a product that docs/GOVERNANCE.md allows for the grade, or set `checked` or `verified`", "请按 docs/GOVERNANCE.md 选择该级别允许的结果，或设置 `checked`、`verified`";
+    RefusedReview = "refused.review", "what computes was not reviewed as the contract wants, or was rejected", "算法未按合同要求通过审查，或已被否决",
+        "have the contract's reviewers sign a review, and the owner take it in with `tacit list add`", "请由合同载明的审查方签署审查意见，并由所有者用 `tacit list add` 录入";
+    RefusedRisk = "refused.risk", "the recipient's risk was not assessed, or is too great", "接收方未经风险评估，或风险过高",
+        "have an assessor of the contract sign an assessment, and the owner take it in with `tacit list add`", "请由合同载明的评估方签署评估，并由所有者用 `tacit list add` 录入";
+    RefusedRegion = "refused.region", "results would cross a border without an assessment that holds", "结果将出境，而没有有效的出境安全评估",
+        "state every party's region, and the assessment under [control.cross_border]", "请载明各方所在地区，并在 [control.cross_border] 下载明评估";
+    RefusedExportControl = "refused.export_control", "the data is under export control and results would cross a border", "数据受出口管制，结果不得出境",
+        "agree a contract among parties of one jurisdiction", "请与同一法域内的各方签订合同";
     RefusedSitePolicy = "refused.site_policy", "the owner's site policy says no", "所有者的站点策略拒绝",
         "ask the owner", "请联系所有者";
 
@@ -301,6 +345,12 @@ codes! {
         "run the job with fewer parties", "请减少作业的参与方数量";
     ReceiptBundle = "receipt.bundle", "not an evidence bundle or trust file", "不是证据包或信任文件",
         "copy the file again; it must be complete and unchanged", "请重新复制文件；文件必须完整且未被改动";
+    ReceiptPaper = "receipt.paper", "a paper in the evidence does not fit the receipt", "证据中的文件与凭证不符",
+        "ask its signer for the paper as it was signed; a use whose papers contradict it has no shown authority", "请向签署方索取原始文件；文件与凭证矛盾的使用没有可证实的依据";
+    ReceiptApproval = "receipt.approval", "an approval that the contract asks for was not given, or was given by another", "缺少合同要求的批准，或批准方无权作出",
+        "ask who signed the contract for the approval over these very terms; a rejection stands", "请向合同签署方索取针对该合同原文的批准；拒绝一经作出即有效";
+    ReceiptOpening = "receipt.opening", "not what opens the figure that the receipt commits to", "无法打开凭证所承诺的数值",
+        "ask the party whose figure it is for an opening of this very receipt, sealed to your key", "请向该数值所属参与方索取针对该凭证、并以您的密钥密封的开启信息";
     ReceiptPlan = "receipt.plan", "a price plan contradicts itself or is over a limit", "价格方案自相矛盾或超过上限",
         "correct the part that is named, and have the payer and every payee sign it again", "请更正所指部分，并由付款方和全部收款方重新签署";
     ReceiptRegime = "receipt.regime", "a price is not what its regime allows", "价格不符合其定价方式的规定",
@@ -309,6 +359,8 @@ codes! {
         "bill units of class A or B that are in the open; what one party says of itself informs alone", "只能对公开的 A 类或 B 类用量计费；单方自述的用量仅供参考";
     ReceiptAmount = "receipt.amount", "an amount is over the limit", "金额超过上限",
         "check prices and quantities: no charge of one period is that large", "请检查价格与用量：单个周期的费用不会如此之大";
+    ReceiptBudget = "receipt.budget", "results have cost a dataset more than its privacy budget", "结果对某数据集造成的开销超出其隐私预算",
+        "ask the owner's node what it admitted under which contract", "请向所有者节点查询其依据何合同接受了哪些作业";
     ReceiptUnagreed = "receipt.unagreed", "a statement rests on one that its parties have not all signed", "声明所依据的内容尚未由各方全部签署",
         "collect the signature that is missing, or ask the arbiter of the price plan", "请补全缺少的签名，或请价格方案载明的仲裁方处理";
     ReceiptPeriod = "receipt.period", "a period overlaps another, leaves a gap, or is not over", "周期与其他周期重叠、存在间隔或尚未结束",
@@ -325,6 +377,10 @@ codes! {
         "refer to a receipt by its leaf's index and hash, within the dispute window of the price plan", "请在价格方案的异议期内，以条目的序号和哈希引用凭证";
     ReceiptCase = "receipt.case", "a complaint, an incident, a conduct record or a step of one does not fit the log", "投诉、事件、行为记录或其步骤与日志不符",
         "see `tacit case show` for its state, whose turn it is and by when; name leaves by index and hash", "请用 `tacit case show` 查看其状态、轮到哪一方以及期限；请以序号和哈希引用条目";
+    ReceiptKeyRotation = "receipt.key_rotation", "a change of a party's or a witness's key that does not hold", "参与方或见证方密钥的更换无效",
+        "the key that goes signs the change, the one that comes agrees, and a key has one successor and one party", "更换须由旧密钥签署并经新密钥同意，且每个密钥只有一个后继、只属于一方";
+    ReceiptKeyRetired = "receipt.key_retired", "signed with a key of a party that did not hold at that time", "签名所用的参与方密钥在当时无效",
+        "the party signs with the key that holds; what an old key signed counts up to its end", "参与方须使用当时有效的密钥签署；旧密钥的签名仅在其有效期内有效";
     LogMalformed = "log.malformed", "a checkpoint, key or proof of the log cannot be read", "日志的检查点、密钥或证明无法读取",
         "fetch it again from the log or a mirror", "请从日志或镜像重新获取";
     LogSignature = "log.signature", "the checkpoint is not signed by the log's key", "检查点不是由日志密钥签署",

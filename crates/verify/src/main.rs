@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use tacit_receipts::budget;
 use tacit_receipts::bundle::{BUNDLE_BYTES_MAX, TRUST_BYTES_MAX};
 use tacit_receipts::call::CALL_PROOF_BYTES_MAX;
 use tacit_receipts::checkpoint::prove_fork;
@@ -103,6 +104,11 @@ struct Args {
     #[arg(long, value_name = "FILE", requires_all = ["bundle", "trust"], conflicts_with_all = ["call", "rows"])]
     report: Option<PathBuf>,
 
+    /// What a dataset version may have cost in privacy by its contract, as DATASET=EPSILON: finds the receipts that go past
+    /// it, in a bundle or a whole log. Once for each version.
+    #[arg(long, value_name = "DATASET=EPSILON", conflicts_with_all = ["call", "rows", "report", "fork", "receipt"])]
+    budget: Vec<String>,
+
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -143,10 +149,31 @@ fn fork(args: &Args, notes: &[PathBuf]) -> Result<[Checkpoint; 2], Fault> {
 fn verify(args: &Args) -> Result<Report, Fault> {
     let trust = trust(args)?;
     let mut progress = Progress::new(args.json, args.lang.into());
-    let watch = &mut |done, size| progress.at(done, size);
+    let budgets = args.budget.iter().map(|text| budget::parse(text)).collect::<Result<_, _>>()?;
     match (&args.bundle, &args.dir) {
-        (_, Some(dir)) => verify_files_watched(&files::Dir::open(dir)?, trust.as_ref(), watch),
-        (Some(bundle), None) => verify_bundle_watched(&files::read(bundle, BUNDLE_BYTES_MAX)?, trust.as_ref(), watch),
+        (_, Some(dir)) => {
+            let mut costs = budget::Costs::new(&budgets);
+            let watch = &mut |done, size, leaf: &[u8]| {
+                progress.at(done, size);
+                if !budgets.is_empty() {
+                    costs.leaf(done.saturating_sub(1), leaf);
+                }
+            };
+            let mut report = verify_files_watched(&files::Dir::open(dir)?, trust.as_ref(), watch)?;
+            costs.close(&mut report);
+            Ok(report)
+        }
+        (Some(bundle), None) => {
+            let bytes = files::read(bundle, BUNDLE_BYTES_MAX)?;
+            let mut report = verify_bundle_watched(&bytes, trust.as_ref(), &mut |done, size| progress.at(done, size))?;
+            if !budgets.is_empty() {
+                let bundle = Bundle::parse(&bytes)?;
+                let whole = (0u64..).zip(bundle.leaves.iter().map(|leaf| leaf.as_slice()));
+                let leaves = whole.chain(bundle.proven.iter().map(|p| (p.index, p.leaf.as_slice())));
+                budget::check(&mut report, leaves, &budgets);
+            }
+            Ok(report)
+        }
         (None, None) => Err(Fault::new(Code::ArgsInvalid, "a bundle or --dir is needed")),
     }
 }

@@ -74,6 +74,28 @@ fn a_valid_bundle_and_folder_exit_0() {
 }
 
 #[test]
+fn what_noise_has_cost_is_held_to_a_budget_in_a_bundle_and_in_a_folder() {
+    let (files, world) = (Files::new(), world());
+    let bundle = files.write("b", &world.bundle().to_bytes());
+    let trust = files.write("t", &world.trust().to_bytes());
+    let log = files.log(&world);
+    // Each of the five jobs costs a quarter.
+    let dataset = tacit_types::DatasetVersionId([1; 32]).to_string();
+    for evidence in [vec![str(&bundle)], vec!["--dir", str(&log)]] {
+        let run = |epsilon: &str| {
+            let budget = format!("{dataset}={epsilon}");
+            run(&[evidence.as_slice(), &["--trust", str(&trust), "--budget", &budget]].concat())
+        };
+        assert_eq!(run("1.25").0, 0);
+        let (status, page) = run("0.75");
+        assert!(status == 6 && page.matches("[receipt.budget]").count() == 2, "{page}");
+        assert!(page.contains("1250000 of 750000 millionths"), "{page}");
+        assert!(page.contains(&format!("- leaf {}: ", world.leaves.len() - 1)), "{page}");
+    }
+    assert_eq!(run(&["--dir", str(&log), "--trust", str(&trust), "--budget", "4"]).0, 2);
+}
+
+#[test]
 fn keys_from_the_evidence_are_announced_first() {
     let (files, world) = (Files::new(), world());
     let bundle = files.write("b", &world.bundle().to_bytes());

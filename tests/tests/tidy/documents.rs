@@ -126,11 +126,11 @@ fn check(place: &str, text: &str) {
             assert!(kind.plan(&params, &parts).is_ok(), "{place}");
         }
         // The program's own tests read these, and job files too, with its own parsers.
-        "contract.toml" | "price.toml" | "warn.toml" => {
+        "contract.toml" | "control.toml" | "price.toml" | "warn.toml" | "terms.toml" => {
             let _: toml::Table = toml::from_str(text).unwrap_or_else(|e| wrong(&e.to_string()));
         }
         _ => wrong(
-            "a sample begins with `# node.toml`, `# coordinator.toml`, `# contract.toml`, `# job.toml`, `# price.toml`, `# warn.toml` or `# online.toml`",
+            "a sample begins with `# node.toml`, `# coordinator.toml`, `# contract.toml`, `# control.toml`, `# job.toml`, `# price.toml`, `# warn.toml`, `# terms.toml` or `# online.toml`",
         ),
     }
 }

@@ -21,7 +21,7 @@ const TABLE: &[Row] = &[
     ("receipts", 2, &["types", "crypto"]),
     ("archive", 3, &["types", "crypto", "receipts"]),
     ("governance", 2, &["types", "crypto"]),
-    ("jobs", 3, &["types", "crypto", "protocol", "secagg", "mpc", "psi", "models", "receipts", "governance"]),
+    ("jobs", 3, &["types", "crypto", "protocol", "secagg", "mpc", "psi", "dp", "models", "receipts", "governance"]),
     ("engine", 4, &["types", "crypto", "protocol", "receipts", "governance", "jobs"]),
     ("sim", 5, &["types", "crypto", "protocol", "secagg", "models", "receipts", "governance", "jobs", "engine"]),
     ("net", 5, &["types", "crypto"]),

@@ -18,7 +18,7 @@ use tacit_receipts::tiles::{TILE_WIDTH, beside_path};
 use tacit_receipts::verify::{Beside, CLOCK_SKEW_MILLIS_MAX};
 use tacit_receipts::{Cases, Leaf, Ledger, Money, TileRead, TileReader};
 use tacit_types::wire::Blob;
-use tacit_types::{Code, Fault, Hash, NodeId};
+use tacit_types::{Code, ContractId, Fault, Hash, NodeId};
 use tokio::sync::{Mutex, oneshot};
 use tokio::task::spawn_blocking;
 
@@ -51,6 +51,8 @@ struct State {
     next: u64,
     /// Where a party has said a thing: the same again is no news.
     said: BTreeMap<(NodeId, Hash), u64>,
+    /// Statements of price plans, by contract.
+    plans: BTreeMap<ContractId, Vec<Blob>>,
 }
 
 /// What a statement says, whenever it was signed.
@@ -83,7 +85,13 @@ impl State {
                 let done = self.cases.push(at, &envelope, &said, &|leaf| hash_of(hashes, leaf));
                 done.map(|()| Some(envelope))
             }
-            Ok(Leaf::Money(envelope, _)) => self.ledger.follow(self.next, leaf, beside).map(|()| Some(envelope)),
+            Ok(Leaf::Money(envelope, money)) => {
+                let done = self.ledger.follow(self.next, leaf, beside);
+                if let (Ok(()), Money::Plan(plan)) = (&done, money.as_ref()) {
+                    self.plans.entry(plan.contract).or_default().push(Blob(leaf.to_vec()));
+                }
+                done.map(|()| Some(envelope))
+            }
             _ => self.ledger.follow(self.next, leaf, beside).map(|()| None),
         };
         self.hashes.push(at.hash);
@@ -208,6 +216,19 @@ pub(crate) async fn say(shared: &Arc<Shared>, party: &Party, statement: Blob) ->
         }
         _ => Err(pending("it waits for witnesses; say it again")),
     }
+}
+
+/// The signatures over the price plan that a contract names, as the log has them: without them its owners refuse jobs.
+///
+/// # Errors
+/// `log.corrupt` when the log cannot be read.
+pub(crate) async fn price_plan(shared: &Shared, id: &ContractId, signatures: &[Blob]) -> Result<Vec<Blob>, Fault> {
+    let contract = SignedContract::collect(signatures.iter().map(|s| s.0.as_slice()));
+    // Of one that cannot be read its owners say so.
+    if contract.map_or(true, |contract| contract.body().price_plan.is_none()) {
+        return Ok(Vec::new());
+    }
+    with_log(shared, |state| Ok(state.plans.get(id).cloned().unwrap_or_default())).await
 }
 
 /// A plan is for a contract that is kept here and names its terms, and its parties are enrolled: so a contract has one.

@@ -7,10 +7,10 @@ use tacit_crypto::Statement;
 use tacit_engine::api::{PAGE_MAX, WATCH_MS_MAX};
 use tacit_engine::control::PACKAGE_INLINE_BYTES_MAX;
 use tacit_engine::{
-    CancelOrder, Finish, Finished, FromCoordinator, FromNode, Input, Job, JobView, Package, PlanAnswer, SealedResult,
-    ToNode,
+    CancelOrder, Finish, Finished, FromCoordinator, FromNode, Input, Job, JobView, Outlook, Package, PlanAnswer,
+    SealedResult, ToNode,
 };
-use tacit_governance::{DatasetDescriptor, JobSpec, ModelDescriptor, PartyRole};
+use tacit_governance::{DatasetDescriptor, JobSpec, ModelDescriptor, PartyRole, Refusal};
 use tacit_net::Connection;
 use tacit_types::limits::CONTROL_FRAME_BYTES_MAX;
 use tacit_types::wire::{self, Blob};
@@ -182,7 +182,9 @@ async fn check(shared: &Shared, bytes: &Blob) -> Result<Checked, Fault> {
     }
     let mut contracts = Vec::new();
     for id in &job.body().contracts {
-        contracts.push(shared.store.contract(id).await?);
+        let mut signatures = shared.store.contract(id).await?;
+        signatures.extend(crate::books::price_plan(shared, id, &signatures).await?);
+        contracts.push(signatures);
     }
     let frame = wire::encode(&ToNode::Admit { job: bytes.clone(), contracts: contracts.clone() });
     if frame.is_empty() || frame.len() > CONTROL_FRAME_BYTES_MAX {
@@ -240,14 +242,16 @@ pub(super) async fn plan(shared: &Arc<Shared>, bytes: Blob) -> Result<FromCoordi
         };
         let (shared, frame) = (shared.clone(), frame.clone());
         asked.spawn(async move {
-            let unreachable = |what: String| Some(Fault::new(Code::JobUnreachable, what));
-            let objection = match shared.nodes.ask(&member.node, &frame, PLAN_DEADLINE).await {
-                Ok(FromNode::Planned(objection)) => objection,
-                Ok(FromNode::Failed(fault)) => Some(fault),
+            let objects = |fault: Fault| Outlook { objection: Some(fault), ..Outlook::default() };
+            let unreachable = |what: String| objects(Fault::new(Code::JobUnreachable, what));
+            let outlook = match shared.nodes.ask(&member.node, &frame, PLAN_DEADLINE).await {
+                Ok(FromNode::Planned(outlook)) => outlook.bounded(),
+                Ok(FromNode::Failed(fault)) => objects(fault),
                 Ok(_) => unreachable(format!("{} gave an answer of another kind", member.name)),
                 Err(fault) => unreachable(format!("{}: {}", member.name, fault.what)),
             };
-            (member.node, PlanAnswer { party: member.name, objection })
+            let Outlook { objection, rule, meters } = outlook;
+            (member.node, PlanAnswer { party: member.name, objection, rule, meters })
         });
     }
     let mut answers = asked.join_all().await;
@@ -349,6 +353,34 @@ fn seen_by(caller: &Caller, job: &Job, now: UnixMillis) -> Result<JobView, Fault
 pub(super) async fn job(shared: &Arc<Shared>, caller: &Caller, id: &JobId) -> Result<FromCoordinator, Fault> {
     let job = find(shared, id).await?;
     Ok(FromCoordinator::Job(Box::new(seen_by(caller, &job, shared.clock.now())?)))
+}
+
+/// The signed job and what its owners answered, as a caller may see it.
+pub(super) async fn papers(shared: &Arc<Shared>, caller: &Caller, id: &JobId) -> Result<FromCoordinator, Fault> {
+    let job = find(shared, id).await?;
+    let sight = sight(caller, &job);
+    if sight == Sight::Nothing {
+        return Err(Fault::new(Code::JobNotOurs, format!("job {}", id.short())));
+    }
+    let own = match caller {
+        Caller::Party(party) => Some(party.row.node),
+        Caller::Own => None,
+    };
+    let refuses = |bytes: &[u8]| Statement::<Refusal>::verify(bytes).is_ok();
+    let mut left = ANSWER_BYTES_MAX.saturating_sub(job.bytes().len());
+    let mut answers = Vec::new();
+    for (node, signed) in shared.store.answers(id).await? {
+        // Why another refused is for the job's operator alone.
+        if sight != Sight::All && own != Some(node) && refuses(&signed) {
+            continue;
+        }
+        match left.checked_sub(signed.len() + 8) {
+            Some(rest) => left = rest,
+            None => break,
+        }
+        answers.push(signed);
+    }
+    Ok(FromCoordinator::Papers { job: Blob(job.bytes().to_vec()), answers })
 }
 
 /// A page of the caller's jobs, newest first, of as many as an answer holds, at least one.

@@ -113,6 +113,7 @@ fn allowed(request: &ToCoordinator, role: PartyRole) -> bool {
         To::Leaves { .. } | To::Checkpoint | To::CoseReceipt(_) | To::Beside(_) => {
             &[Partner, Operator, Regulator, Coordinator]
         }
+        To::Papers(_) => &[Partner, Operator, Coordinator],
         To::Jobs { .. } | To::Job(_) | To::Watch { .. } => &[Partner, Operator, Regulator, Coordinator],
         To::Say(_) => &[Partner, Operator, Regulator],
         To::Invite { .. } | To::ClosePeriod { .. } => &[Coordinator],
@@ -229,6 +230,7 @@ mod tests {
             (ToCoordinator::ClosePeriod { until: tacit_types::UnixMillis(0) }, "c"),
             (ToCoordinator::CoseReceipt(0), "porc"),
             (ToCoordinator::Record(id), "p"),
+            (ToCoordinator::Papers(id), "poc"),
         ]
     }
 

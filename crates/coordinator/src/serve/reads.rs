@@ -31,6 +31,7 @@ pub(super) async fn read(
         ToCoordinator::Contracts => contracts(shared).await,
         ToCoordinator::Jobs { before, limit } => jobs::page(shared, caller, before, limit).await,
         ToCoordinator::Job(id) => jobs::job(shared, caller, &id).await,
+        ToCoordinator::Papers(id) => jobs::papers(shared, caller, &id).await,
         ToCoordinator::Watch { job, seen, wait_ms } => jobs::watch(shared, caller, &job, seen, wait_ms).await,
         ToCoordinator::Leaves { from, limit } => leaves(shared, from, limit).await,
         ToCoordinator::Beside(ids) => beside(shared, ids).await,
@@ -116,15 +117,14 @@ async fn contracts(shared: &Arc<Shared>) -> Result<FromCoordinator, Fault> {
     Ok(FromCoordinator::Contracts(found))
 }
 
-/// Keeps signatures over one contract. Whether the terms are good is for those to say who sign.
+/// Keeps signatures over one contract and approvals of it. Whether the terms are good is for those to say who sign.
 pub(super) async fn put_contract(shared: &Arc<Shared>, signatures: Vec<Blob>) -> Result<FromCoordinator, Fault> {
     let contract = SignedContract::collect(signatures.iter().map(|s| s.0.as_slice()))?;
     let id = contract.id();
     let mut bytes: usize = 0;
     let kept = shared.store.contract(&id).await?;
-    let news = |s: &&tacit_crypto::Statement<tacit_governance::Contract>| !kept.iter().any(|k| k.0 == s.bytes());
-    let fresh: Vec<_> = contract.signatures().iter().filter(news).collect();
-    bytes += kept.iter().map(|k| k.len() + 8).sum::<usize>() + fresh.iter().map(|s| s.bytes().len() + 8).sum::<usize>();
+    let fresh: Vec<_> = contract.statements().filter(|(_, s)| !kept.iter().any(|k| k.0 == *s)).collect();
+    bytes += kept.iter().map(|k| k.len() + 8).sum::<usize>() + fresh.iter().map(|(_, s)| s.len() + 8).sum::<usize>();
     if bytes > ANSWER_BYTES_MAX {
         let what = format!("the signatures over it take {bytes} bytes; at most {ANSWER_BYTES_MAX} are kept");
         return Err(Fault::new(Code::ArgsInvalid, what));
@@ -132,7 +132,8 @@ pub(super) async fn put_contract(shared: &Arc<Shared>, signatures: Vec<Blob>) ->
     if kept.is_empty() && shared.store.contracts().await?.len() >= CONTRACTS_MAX {
         return Err(Fault::new(Code::ArgsInvalid, format!("{CONTRACTS_MAX} contracts are kept; no more are taken")));
     }
-    let rows = fresh.into_iter().map(|s| (id, s.signer(), Blob(s.bytes().to_vec()))).collect();
+    let row = |(signer, s): (tacit_types::NodeId, &[u8])| (id, signer, Blob(s.to_vec()), contract.rejected_by(&signer));
+    let rows = fresh.into_iter().map(row).collect();
     shared.store.write(Change::PutContract(rows)).await?;
     Ok(FromCoordinator::Done)
 }

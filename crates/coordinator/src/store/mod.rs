@@ -284,6 +284,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn answers_are_kept_by_job_and_node_and_the_last_one_stands() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (store, _writer) = Store::open(folder.path().join("coordinator.db"), Fatal::channel().0).await.unwrap();
+        let (job, other) = (JobId([1; 32]), JobId([2; 32]));
+        let put = |id, node: u8, byte: u8| Change::PutAnswers {
+            id,
+            answers: vec![(NodeId([node; 32]), tacit_types::wire::Blob(vec![byte]))],
+        };
+        for change in [put(job, 2, 7), put(job, 1, 8), put(other, 1, 9), put(job, 2, 10)] {
+            assert!(store.write(change).await.unwrap());
+        }
+        let kept = |rows: Vec<(NodeId, tacit_types::wire::Blob)>| -> Vec<(u8, u8)> {
+            rows.iter().map(|(node, bytes)| (node.0[0], bytes[0])).collect()
+        };
+        assert_eq!(kept(store.answers(&job).await.unwrap()), [(1, 8), (2, 10)]);
+        assert_eq!(kept(store.answers(&other).await.unwrap()), [(1, 9)]);
+        assert!(store.answers(&JobId([3; 32])).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
     async fn what_the_tables_refuse_fails_alone() {
         let folder = tempfile::TempDir::new().unwrap();
         let (fatal, mut reports) = Fatal::channel();

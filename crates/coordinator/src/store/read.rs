@@ -131,6 +131,13 @@ impl Store {
         rows.iter().map(|row| blob(row, "statement").map(Blob)).collect()
     }
 
+    /// What nodes answered to a job, in the order of their keys.
+    pub(crate) async fn answers(&self, job: &JobId) -> Result<Vec<(NodeId, Blob)>, Fault> {
+        let sql = "SELECT node, statement FROM answers WHERE job = ? ORDER BY node";
+        let rows = sqlx::query(sql).bind(&job.0[..]).fetch_all(&self.readers).await.map_err(fault)?;
+        rows.iter().map(|row| Ok((NodeId(id(row, "node")?), Blob(blob(row, "statement")?)))).collect()
+    }
+
     /// Ids of all contracts, newest last.
     pub(crate) async fn contracts(&self) -> Result<Vec<ContractId>, Fault> {
         let sql = "SELECT id FROM contracts GROUP BY id ORDER BY min(rowid) LIMIT ?";

@@ -30,6 +30,8 @@ pub(crate) struct CloseRow {
 pub(crate) enum Change {
     /// A job that was submitted, and whose nodes it concerns. `false` when it is there.
     InsertJob { id: JobId, signer: NodeId, nodes: Vec<NodeId>, state: String, at: UnixMillis, value: Vec<u8> },
+    /// What nodes answered to a job. The last answer of a node stands.
+    PutAnswers { id: JobId, answers: Vec<(NodeId, Blob)> },
     /// A job's next state.
     PutJob { id: JobId, state: String, over: bool, value: Vec<u8> },
     /// An invitation was redeemed. `false` when it is not there any more, or is another's.
@@ -40,8 +42,8 @@ pub(crate) enum Change {
     Uninvite(Vec<Hash>),
     /// What a node says of itself.
     Register { node: NodeId, address: String, slots: u32, datasets: Vec<(DatasetVersionId, Blob)> },
-    /// Signatures over a contract.
-    PutContract(Vec<(ContractId, NodeId, Blob)>),
+    /// Signatures over a contract and approvals of it; with `true`, one that takes the place of what its signer said before.
+    PutContract(Vec<(ContractId, NodeId, Blob, bool)>),
     /// The log has grown to a signed head; `keys` is the hash of the key event in force.
     Append { leaves: Vec<LeafRow>, head: Vec<u8>, at: UnixMillis, keys: Option<Hash> },
     /// The close of a period was begun, or is done.
@@ -71,6 +73,15 @@ impl Change {
                     sqlx::query(sql).bind(&node.0[..]).bind(&id.0[..]).execute(&mut *db).await?;
                 }
                 Ok(true)
+            }
+            Change::PutAnswers { id, answers } => {
+                for (node, statement) in answers {
+                    let sql = "INSERT INTO answers (job, node, statement) VALUES (?, ?, ?)
+                        ON CONFLICT (job, node) DO UPDATE SET statement = excluded.statement";
+                    let query = sqlx::query(sql).bind(&id.0[..]).bind(&node.0[..]).bind(&statement.0);
+                    query.execute(&mut *db).await?;
+                }
+                Ok(!answers.is_empty())
             }
             Change::PutJob { id, state, over, value } => {
                 let query = sqlx::query("UPDATE jobs SET state = ?, over = ?, value = ? WHERE id = ?");
@@ -104,8 +115,16 @@ impl Change {
             }
             Change::PutContract(signatures) => {
                 let mut fresh = false;
-                for (id, signer, statement) in signatures {
-                    let sql = "INSERT INTO contracts (id, signer, statement) VALUES (?, ?, ?) ON CONFLICT (id, signer) DO NOTHING";
+                for (id, signer, statement, replaces) in signatures {
+                    let sql = match replaces {
+                        false => {
+                            "INSERT INTO contracts (id, signer, statement) VALUES (?, ?, ?) ON CONFLICT (id, signer) DO NOTHING"
+                        }
+                        true => {
+                            "INSERT INTO contracts (id, signer, statement) VALUES (?, ?, ?) \
+                             ON CONFLICT (id, signer) DO UPDATE SET statement = excluded.statement"
+                        }
+                    };
                     let query = sqlx::query(sql).bind(&id.0[..]).bind(&signer.0[..]).bind(&statement.0);
                     fresh |= query.execute(&mut *db).await?.rows_affected() == 1;
                 }

@@ -209,6 +209,7 @@ async fn contracts_and_datasets_are_kept_and_handed_on() {
         commitment: tacit_types::Hash([0; 32]),
         views: vec!["d".into()],
         aligned: None,
+        terms: None,
     };
     let sign = |body| Blob(Statement::sign(&root, "d", now(), None, body).bytes().to_vec());
     let register = async |address: &str, datasets: Vec<Blob>, slots| {
@@ -270,6 +271,9 @@ fn contract(provider: &NodeId, demander: &NodeId, seal: SealPublic) -> Contract 
         scoring: None,
         alignment: None,
         checked: false,
+        privacy: None,
         price_plan: None,
+        control: None,
+        lifecycle: None,
     }
 }

@@ -78,6 +78,11 @@ async fn a_refusal_is_planned_and_receipted() {
     let FromCoordinator::Planned(answers) = operator.ask(&plan).await.unwrap() else { panic!() };
     let objections: Vec<_> = answers.iter().filter(|a| a.objection.is_some()).map(|a| a.party.as_str()).collect();
     assert_eq!((answers.len(), objections), (3, vec!["p1"]));
+    for answer in &answers {
+        let rule = if answer.objection.is_some() { "purpose" } else { "" };
+        let limits: Vec<_> = answer.meters.iter().map(|m| (m.limit, m.used, m.takes)).collect();
+        assert_eq!((answer.rule.as_str(), limits), (rule, vec![(10, 3, 1)]), "{}", answer.party);
+    }
     let view = operator.end(operator.submit(bytes).await.unwrap()).await;
     let Some(Terminal::Refused { code: Code::RefusedPurpose, party, .. }) = view.terminal else { panic!("{view:?}") };
     assert_eq!((party.as_str(), view.receipt), ("p1", Some(2)));

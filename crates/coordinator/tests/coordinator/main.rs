@@ -1,8 +1,10 @@
 //! The daemon against nodes that play their part by a script, over real sockets.
 
+mod crash;
 mod enrolment;
 mod jobs;
 mod late;
 mod logs;
+mod promises;
 mod restart;
 mod support;

@@ -11,12 +11,14 @@ use tacit_coordinator::{Coordinator, InitOptions, Running, init};
 use tacit_crypto::{Rng, SealKey, SealPublic, Secret, SigningKey, Statement};
 use tacit_engine::api::{FromCoordinator, ToCoordinator};
 use tacit_engine::record::witness_threshold;
-use tacit_engine::{Assignment, Finish, Finished, FromNode, JobView, LogInfo, ToNode, WorkerContext, WorkerJob};
-use tacit_governance::{Admission, Cohort, JobSpec, PartyCard, PartyRole, ProviderRef, Refusal};
+use tacit_engine::{
+    Assignment, Finish, Finished, FromNode, JobView, LogInfo, Outlook, ToNode, WorkerContext, WorkerJob,
+};
+use tacit_governance::{Admission, Cohort, JobSpec, Meter, Metered, PartyCard, PartyRole, ProviderRef, Refusal};
 use tacit_net::invite::Invite;
 use tacit_net::{Config, Connection, Endpoint, Identity, Incoming, Purpose, Responder};
 use tacit_receipts::receipt::next_link;
-use tacit_receipts::{AddCheckpoint, Quorum, SeenCheckpoint, VerifierKey, Witness, WitnessRefusal};
+use tacit_receipts::{AddCheckpoint, Promise, Quorum, SeenCheckpoint, VerifierKey, Witness, WitnessRefusal};
 use tacit_types::wire::{self, Blob};
 use tacit_types::{
     Code, ContractId, DatasetVersionId, Fault, Hash, JobId, Name, NodeId, Seat, StatementId, Step, UnixMillis,
@@ -332,6 +334,7 @@ struct State {
     jobs: BTreeMap<JobId, WorkerJob>,
     chain: Option<(u64, StatementId)>,
     witness: Option<Witness>,
+    promises: Vec<(JobId, Blob)>,
 }
 
 pub struct Node {
@@ -367,7 +370,7 @@ impl Node {
             cosign: keys.witness.share(),
             coordinator,
             address,
-            state: Mutex::new(State { jobs: BTreeMap::new(), chain: None, witness: None }),
+            state: Mutex::new(State { jobs: BTreeMap::new(), chain: None, witness: None, promises: Vec::new() }),
             script: Mutex::default(),
             log: Mutex::new(log),
             endpoint: keys.endpoint(),
@@ -385,6 +388,13 @@ impl Node {
     pub fn attestation(&self, job: &JobId) -> Option<Blob> {
         let state = self.inner.state.lock().unwrap();
         state.jobs.get(job).and_then(|job| job.attested.clone()).map(|(_, statement)| statement)
+    }
+
+    /// The promises of a job's receipt that it was given.
+    pub fn promises(&self, job: &JobId) -> Vec<Promise> {
+        let state = self.inner.state.lock().unwrap();
+        let of = state.promises.iter().filter(|(about, _)| about == job);
+        of.map(|(_, bytes)| Statement::verify(bytes).unwrap().into_body()).collect()
     }
 
     pub fn script(&self) -> MutexGuard<'_, Script> {
@@ -495,9 +505,14 @@ impl Inner {
                 let decided = state.jobs.entry(id).or_insert_with(|| self.decide(id, job));
                 Ok(decided.decision())
             }
-            ToNode::Plan { .. } => Ok(FromNode::Planned(
-                self.script.lock().unwrap().refuse.then(|| Fault::new(Code::RefusedPurpose, "no")),
-            )),
+            ToNode::Plan { .. } => {
+                let refuses = self.script.lock().unwrap().refuse;
+                let objection = refuses.then(|| Fault::new(Code::RefusedPurpose, "no"));
+                // What a node says of rules and limits is passed on as far as it can be true.
+                let meter = Meter { what: Metered::Jobs, limit: 10, used: 3, takes: 1, until: None };
+                let rule = if refuses { "purpose" } else { "none such" };
+                Ok(FromNode::Planned(Outlook { objection, rule: rule.into(), meters: vec![meter; 3] }))
+            }
             ToNode::Reserve { .. } => Ok(FromNode::Reserved),
             ToNode::Start { assignment } => {
                 let job = state.jobs.get_mut(&assignment.job).ok_or_else(unknown)?;
@@ -540,6 +555,11 @@ impl Inner {
                 Ok(FromNode::Done)
             }
             ToNode::Ping => Ok(FromNode::Done),
+            ToNode::Promised { job, promise } => {
+                state.jobs.get(&job).ok_or_else(unknown)?.promised(&promise, &self.context())?;
+                state.promises.push((job, promise));
+                Ok(FromNode::Done)
+            }
         }
     }
 
@@ -562,6 +582,7 @@ impl Inner {
                 contract: ContractId([1; 32]),
                 dataset: Some(DatasetVersionId([1; 32])),
                 rows: 0,
+                privacy: None,
                 at: now(),
             };
             Statement::sign(&self.key, "a", now(), None, admission).bytes().to_vec()
@@ -651,6 +672,7 @@ pub fn word(request: &ToNode) -> &'static str {
         ToNode::Logged { .. } => "logged",
         ToNode::Close { .. } => "close",
         ToNode::Ping => "ping",
+        ToNode::Promised { .. } => "promised",
     }
 }
 

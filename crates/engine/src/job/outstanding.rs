@@ -1,6 +1,13 @@
 //! What is still to be done in the present state. Asking twice is harmless.
 
+use tacit_crypto::sha256;
+use tacit_types::Hash;
+use tacit_types::limits::LEAF_BYTES_MAX;
+
 use super::*;
+
+/// Bytes that a receipt has beside its record for one party, and once more: a hash, or a key and a code.
+const RECEIPT_BYTES_PER_PARTY: usize = 256;
 
 impl Job {
     /// Everything that the present state waits for. The driver keeps at most one request to a node
@@ -82,6 +89,19 @@ impl Job {
             }
         }
         commands
+    }
+
+    /// The digest of the record whose receipt is on its way to the log, and who has attested it: these are promised the
+    /// receipt. `None` in every other state, and for a record that could be too long for a leaf.
+    pub fn promises(&self) -> Option<(Hash, Vec<NodeId>)> {
+        if !matches!(self.state, State::Attesting { .. } | State::Logging) {
+            return None;
+        }
+        let record = self.record.as_ref()?;
+        let attested: Vec<NodeId> =
+            self.parties.iter().filter(|p| p.attestation.is_some()).map(|p| p.member.node).collect();
+        let longest = record.len() + RECEIPT_BYTES_PER_PARTY * self.parties.len() + RECEIPT_BYTES_PER_PARTY;
+        (!attested.is_empty() && longest <= LEAF_BYTES_MAX).then(|| (sha256(record), attested))
     }
 
     fn assignment(&self) -> Option<Assignment> {

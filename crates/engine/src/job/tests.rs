@@ -90,6 +90,7 @@ fn admit(job: &mut Job, seeds: &[u8]) {
             contract: ContractId([1; 32]),
             dataset: Some(DatasetVersionId([*seed; 32])),
             rows: 0,
+            privacy: None,
             at: T0,
         };
         let signed = Statement::sign(&key(seed + 100), "a", T0, None, body).bytes().to_vec().into();

@@ -120,6 +120,58 @@ fn a_node_that_has_made_the_result_attests_no_other() {
     assert_eq!((knows(&[1, 2, 3]), knows(&[1, 2, 4])), (Ok(()), Err(Code::ReceiptRecord)));
 }
 
+/// The same job with noise, of which a part is what its owners' nodes have charged when they admitted it.
+fn private_job() -> Statement<JobSpec> {
+    let mut spec = job().into_body();
+    let columns = std::collections::BTreeMap::from([("x".to_owned(), tacit_governance::ColumnKind::Int)]);
+    let written = serde_json::json!({
+        "histograms": [{"column": "x", "edges": ["0", "9"]}],
+        "privacy": {"epsilon": "0.25", "delta": "0.000000001"},
+    });
+    spec.kind = "stats/v1".into();
+    spec.params = tacit_jobs::kind("stats/v1").unwrap().params(written, &columns).unwrap();
+    Statement::sign(&key(90), "job", NOW, None, spec)
+}
+
+#[test]
+fn a_record_states_what_every_owner_has_charged() {
+    let job = private_job();
+    let mut record = record(&job);
+    record.disclosures.clear();
+    let plan = tacit_jobs::kind("stats/v1").unwrap().plan(&job.body().params, &tacit_jobs::Parts::of(job.body()));
+    let cost = plan.unwrap().facts(&key(2).id()).privacy.unwrap();
+    let charged: Vec<_> = record.privacy.iter().map(|c| (c.dataset, c.epsilon_micro, c.delta_femto)).collect();
+    let owner = |n: u8| (DatasetVersionId([n; 32]), cost.epsilon_micro, cost.delta_femto);
+    assert_eq!(charged, [1, 2, 3].map(owner));
+    assert_eq!((cost.epsilon_micro, cost.delta_femto), (250_000, 1_000_000));
+    let own = |opened| {
+        let Finished::Ok { package, survivors, cells_in, payload_bytes, cells_out, cells_suppressed, .. } =
+            finished(None)
+        else {
+            unreachable!("it ended well")
+        };
+        Finished::Ok { package, survivors, cells_in, payload_bytes, cells_out, cells_suppressed, opened }
+    };
+    assert_eq!(verdict_of(&job, &record, &own(Vec::new())), Ok(()));
+    let changes: [fn(&mut UsageRecord); 5] = [
+        |r| r.privacy.clear(),
+        |r| r.privacy.truncate(2),
+        |r| r.privacy[0].epsilon_micro -= 1,
+        |r| r.privacy[2].delta_femto = 0,
+        |r| r.privacy[1].dataset = DatasetVersionId([9; 32]),
+    ];
+    for (i, change) in changes.into_iter().enumerate() {
+        let mut other = record.clone();
+        change(&mut other);
+        let fault = verdict_of(&job, &other, &own(Vec::new())).unwrap_err();
+        assert_eq!((fault.code, fault.what.contains("privacy")), (Code::ReceiptRecord, true), "{i}: {fault}");
+    }
+    // A refused job opens nothing, and says no cost.
+    assert!(super::privacy(job.body(), Attempt(0)).is_empty());
+    // An exact one costs nothing, and none may be stated.
+    assert!(self::record(&self::job()).privacy.is_empty());
+}
+
 /// The nodes have the counts, the operator the result, and the record says so.
 #[test]
 fn an_opening_stands_with_the_audience_that_the_job_gives_it() {

@@ -86,6 +86,7 @@ impl<J: Job> Plan for ScorePlan<J> {
                 verified: params.verified.is_some(),
             }),
             checked: None,
+            privacy: None,
         }
     }
 

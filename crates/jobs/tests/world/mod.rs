@@ -16,6 +16,8 @@ pub struct World {
     keys: Vec<Arc<SigningKey>>,
     pub recipient: SealKey,
     pub floor: Cohort,
+    /// Another number, another randomness at every seat.
+    pub seed: core::cell::Cell<u64>,
     /// Bytes of vectors and their headers that each seat sent to the aggregator, as they were on the way.
     pub masked: RefCell<BTreeMap<Seat, (u64, u64)>>,
     /// Every body that was sent, as it was before any transport seals it.
@@ -31,6 +33,7 @@ impl World {
             keys: keys.into_iter().map(Arc::new).collect(),
             recipient,
             floor: Cohort { rows: 3, contributors: 2 },
+            seed: core::cell::Cell::new(0),
             masked: RefCell::default(),
             bodies: RefCell::default(),
         }
@@ -58,9 +61,9 @@ impl World {
             owners: self.keys.iter().map(|k| k.id()).collect(),
         };
         let half = fold.finish();
-        Machine::new(setup, &Secret::new([40 + seat as u8; 32]), self.keys[seat].clone(), Millis(0), |party| {
-            half.run(party, context)
-        })
+        let mut seed = [40 + seat as u8; 32];
+        seed[..8].iter_mut().zip(self.seed.get().to_le_bytes()).for_each(|(byte, other)| *byte ^= other);
+        Machine::new(setup, &Secret::new(seed), self.keys[seat].clone(), Millis(0), |party| half.run(party, context))
     }
 
     /// Runs to the end. `lose` names a seat and the number of effects after which it is lost.

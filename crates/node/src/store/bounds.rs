@@ -126,7 +126,7 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// SQLite itself ends the transaction that meets a full disk. The next one begins all the same.
@@ -147,7 +147,7 @@ mod tests {
         std::fs::remove_dir_all(&folder).unwrap();
     }
 
-    fn job() -> tacit_engine::WorkerJob {
+    pub(in super::super) fn job() -> tacit_engine::WorkerJob {
         let finished = tacit_engine::Finished::Ok {
             package: None,
             survivors: vec![tacit_types::Seat(0), tacit_types::Seat(1)],
@@ -192,8 +192,16 @@ mod tests {
         let (before, added) = new.split_at(new.len() - 3);
         assert_eq!(added, [0; 3], "nothing, no, and no");
         for sql in [
+            "DROP TABLE orders",
+            "DROP TABLE promises",
             "DROP INDEX jobs_owed",
             "ALTER TABLE jobs DROP COLUMN owed",
+            "DROP INDEX jobs_dataset",
+            "DROP INDEX jobs_question",
+            "ALTER TABLE jobs DROP COLUMN dataset",
+            "ALTER TABLE jobs DROP COLUMN epsilon_micro",
+            "ALTER TABLE jobs DROP COLUMN delta_femto",
+            "ALTER TABLE jobs DROP COLUMN question",
             "DELETE FROM _sqlx_migrations WHERE version >= 9",
         ] {
             sqlx::query(sql).execute(&store.pool).await.unwrap();

@@ -1,7 +1,7 @@
 //! What verification asks of checkpoints: that the log signed them, with a key that held then, and that witnesses saw them.
 
 use tacit_crypto::Statement;
-use tacit_types::{Code, Fault};
+use tacit_types::{Code, Fault, UnixMillis};
 
 use super::Verifier;
 use crate::checkpoint::{Checkpoint, Cosigned, SignedCheckpoint};
@@ -25,8 +25,9 @@ impl Verifier<'_> {
         if head.origin != self.trust.origin {
             self.find(None, Code::LogSignature, format!("the checkpoint is of the log {:?}", head.origin));
         }
-        let cosigned = self.quorum.count(signed.note());
-        if let Err(fault) = self.quorum.check(signed.note()) {
+        let newest = self.newest.map_or(UnixMillis(0), |(at, _)| at);
+        let cosigned = self.quorum.count_behind(signed.note(), newest);
+        if let Err(fault) = self.quorum.enough(cosigned.clone()) {
             self.find(None, fault.code, fault.what);
         }
         if let Err(fault) = self.log.check_held(&by, cosigned.latest(), head.size) {

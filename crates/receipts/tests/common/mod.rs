@@ -60,6 +60,8 @@ pub struct World {
     pub leaves: Vec<Vec<u8>>,
     pub beside: Vec<Vec<u8>>,
     pub tree: MemTree,
+    /// Seeds of the keys with which parties sign whose key has changed.
+    pub changed: BTreeMap<usize, u8>,
 }
 
 impl World {
@@ -74,6 +76,7 @@ impl World {
             leaves: Vec::new(),
             beside: Vec::new(),
             tree: MemTree::default(),
+            changed: BTreeMap::new(),
         };
         for leaf in world.genesis_leaves() {
             world.append(leaf);
@@ -87,6 +90,17 @@ impl World {
 
     pub fn party(&self, i: usize) -> SigningKey {
         key(100 + i as u8)
+    }
+
+    /// The key with which a party signs now.
+    pub fn signer(&self, i: usize) -> SigningKey {
+        self.changed.get(&i).map_or_else(|| self.party(i), |seed| key(*seed))
+    }
+
+    /// The history of parties' keys that leads to those with which they sign now.
+    fn id_of(&self, key_of: &NodeId) -> NodeId {
+        let changed = self.changed.keys().find(|i| self.signer(**i).id() == *key_of);
+        changed.map_or(*key_of, |i| self.party(*i).id())
     }
 
     pub fn witness(&self, i: usize) -> VerifierKey {
@@ -123,6 +137,7 @@ impl World {
             quorum: self.quorum,
             parties: (0..self.parties).map(party).collect(),
             rotations: Vec::new(),
+            party_rotations: Vec::new(),
         }
     }
 
@@ -169,6 +184,7 @@ impl World {
                 dataset: DatasetVersionId([1; 32]),
                 mechanism: Name::new("gaussian").unwrap(),
                 epsilon_micro: 250_000,
+                delta_femto: 0,
             }],
             algorithm: None,
             result: Some(Hash([job.wrapping_add(1); 32])),
@@ -198,7 +214,7 @@ impl World {
 
     pub fn attest_with(&mut self, i: usize, record: &UsageRecord, body: Attestation) -> Statement<Attestation> {
         let link = next_link(self.chains[i]);
-        let statement = body.sign(&self.party(i), record, self.now, link);
+        let statement = body.sign(&self.signer(i), record, self.now, link);
         self.chains[i] = Some((link.seq, statement.id()));
         statement
     }
@@ -222,7 +238,7 @@ impl World {
     /// Attests and publishes a record.
     pub fn close(&mut self, record: UsageRecord) -> u64 {
         let attestations = self.attest_all(&record);
-        let assembled = assemble(record, &attestations, Vec::new()).unwrap();
+        let assembled = assemble_with(record, &attestations, Vec::new(), &|key| self.id_of(key)).unwrap();
         self.beside.extend(assembled.beside);
         self.publish(assembled.receipt)
     }
@@ -236,6 +252,15 @@ impl World {
     pub fn rotation(&self, old: u8, new: u8, overlap: u64) -> Vec<u8> {
         let time = (self.now, self.now.plus(overlap));
         KeyRotation::sign(ORIGIN, (&key(old), &key(new)), time).bytes().to_vec()
+    }
+
+    /// Gives a party the next key, with an overlap, and has it sign with that from now on.
+    pub fn change_key(&mut self, i: usize, seed: u8, overlap: u64) -> u64 {
+        let of = (KeyRole::Node, self.party(i).id());
+        let time = (self.now, self.now.plus(overlap));
+        let turn = PartyRotation::sign(ORIGIN, of, (&self.signer(i), &key(seed)), time);
+        self.changed.insert(i, seed);
+        self.append(turn.bytes().to_vec())
     }
 
     /// The checkpoint of the first `size` leaves, signed with keys of the log and cosigned now by two.

@@ -1,4 +1,5 @@
-//! `contract draft`, `list`, `show`, `sign`, `revoke`.
+//! `contract draft`, `list`, `show`, `sign`, `approve`, `test`, `revoke`, `suspend`, `duties`,
+//! `attest`, `attested`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use tacit_governance::{
 use tacit_node::Client;
 use tacit_types::{Code, Fault, Lang, ModelVersionId, Name, UnixMillis, wire::Blob};
 
-use super::alignment;
+use super::{alignment, approve, control, duties, lifecycle, privacy};
 use crate::cli::{Cli, ContractCommand};
 use crate::home::{Party, unexpected};
 use crate::output::Out;
@@ -44,7 +45,11 @@ struct Written {
     /// Whether every node must check the sums of a job.
     #[serde(default)]
     checked: bool,
+    /// What noisy results may cost; no noisy results when absent.
+    privacy: Option<privacy::Written>,
     alignment: Option<alignment::Written>,
+    control: Option<control::Written>,
+    lifecycle: Option<lifecycle::Written>,
     /// The file of its price plan, below the folder of this one.
     price: Option<PathBuf>,
 }
@@ -135,14 +140,30 @@ struct WrittenDataset {
 }
 
 /// Runs a `contract` command.
-pub async fn run(cli: &Cli, out: &Out, command: &ContractCommand) -> Result<(), Fault> {
+pub async fn run(cli: &Cli, out: &Out, command: &ContractCommand) -> Result<u8, Fault> {
     let party = Party::open(cli).await?;
     let done = match command {
-        ContractCommand::Draft { file } => draft(&party, out, file).await,
-        ContractCommand::List => list(&party, out).await,
-        ContractCommand::Show { contract } => show(&party, out, contract).await,
-        ContractCommand::Sign { contract } => sign(&party, out, contract).await,
-        ContractCommand::Revoke { contract } => revoke(&party, out, contract).await,
+        ContractCommand::Draft { file } => draft(&party, out, file).await.map(|()| 0),
+        ContractCommand::List => list(&party, out).await.map(|()| 0),
+        ContractCommand::Show { contract } => show(&party, out, contract).await.map(|()| 0),
+        ContractCommand::Sign { contract } => sign(&party, out, contract).await.map(|()| 0),
+        ContractCommand::Approve { contract, reject, reason } => {
+            approve::approve(&party, out, contract, *reject, reason).await.map(|()| 0)
+        }
+        ContractCommand::Test { job } => approve::test(&party, out, job).await,
+        ContractCommand::Revoke { contract, reason, out: to } => {
+            let saying = lifecycle::Saying { reason, until: None, to: to.as_deref() };
+            lifecycle::halt(&party, out, contract, &saying).await.map(|()| 0)
+        }
+        ContractCommand::Duties { contract } => duties::show(&party, out, contract).await.map(|()| 0),
+        ContractCommand::Attest { contract, declare, out: to } => {
+            duties::attest(&party, out, contract, declare, to.as_deref()).await.map(|()| 0)
+        }
+        ContractCommand::Attested { file } => duties::read(&party, out, file).await.map(|()| 0),
+        ContractCommand::Suspend { contract, until, reason, out: to } => {
+            let saying = lifecycle::Saying { reason, until: Some(until), to: to.as_deref() };
+            lifecycle::halt(&party, out, contract, &saying).await.map(|()| 0)
+        }
     };
     party.store.close().await;
     done
@@ -173,7 +194,7 @@ pub async fn models(client: &Client) -> Result<Vec<(ModelVersionId, ModelDescrip
         .collect())
 }
 
-/// Contracts kept at the coordinator, with what this party has of its own.
+/// Contracts kept at the coordinator, with what this party has of its own; what others have signed since is kept here too.
 pub async fn contracts(party: &Party, client: &Client) -> Result<Vec<SignedContract>, Fault> {
     let FromCoordinator::Contracts(all) = client.ask(&ToCoordinator::Contracts).await? else {
         return Err(unexpected());
@@ -187,8 +208,11 @@ pub async fn contracts(party: &Party, client: &Client) -> Result<Vec<SignedContr
     for own in party.store.contracts().await? {
         match found.iter_mut().find(|c| c.id() == own.id()) {
             Some(contract) => {
-                for statement in own.signatures() {
-                    contract.add(statement.clone())?;
+                let known = (own.signatures().len(), own.approvals().len());
+                contract.merge(&own)?;
+                // What others have said since holds at this party's node from now on.
+                if known != (contract.signatures().len(), contract.approvals().len()) {
+                    party.store.put_contract(contract).await?;
                 }
             }
             None => found.push(own),
@@ -207,6 +231,9 @@ pub fn pick<'a>(contracts: &'a [SignedContract], wanted: &str) -> Result<&'a Sig
         [one] => Ok(one),
         [] => Err(Fault::new(Code::RefusedContractUnknown, wanted.to_owned())),
         several => {
+            if let Some(one) = lifecycle::newest(several, tacit_node::now()) {
+                return Ok(one);
+            }
             let ids: Vec<String> = several.iter().map(|c| c.id().short()).collect();
             Err(Fault::new(Code::ArgsInvalid, format!("`{wanted}` is one of {}", ids.join(", "))))
         }
@@ -236,6 +263,13 @@ async fn draft(party: &Party, out: &Out, file: &Path) -> Result<(), Fault> {
     if let Some(price) = &written.price {
         let price = file.with_file_name("").join(price);
         body.price_plan = Some(super::money::terms_of_file(&price, &cards, body.valid_from, body.valid_until)?);
+    }
+    if let Some(written) = &written.control {
+        let over = control::Over { file, cards: &cards, datasets: &body.datasets, until: body.valid_until };
+        body.control = Some(written.terms(&over)?);
+    }
+    if let Some(written) = &written.lifecycle {
+        written.apply(&mut body, &contracts(party, &client).await?)?;
     }
     let mut contract = SignedContract::draft(body);
     let faults = contract.body().faults();
@@ -327,9 +361,12 @@ fn resolve(
         valid_until: now.plus(written.valid_days.saturating_mul(86_400_000)),
         models,
         price_plan: None,
+        control: None,
+        lifecycle: None,
         scoring: written.scoring.as_ref().map(|s| s.terms(written.valid_days)).transpose()?,
         alignment,
         checked: written.checked,
+        privacy: written.privacy.as_ref().map(privacy::terms).transpose()?,
     })
 }
 
@@ -341,7 +378,11 @@ fn seat(parties: &mut Vec<ContractParty>, card: &PartyCard, role: Role) {
 }
 
 fn state(contract: &SignedContract) -> &'static str {
-    if contract.missing().is_empty() { "in force" } else { "unsigned" }
+    match (contract.missing().is_empty(), contract.unapproved().is_empty()) {
+        (true, true) => "in force",
+        (true, false) => "unapproved",
+        (false, _) => "unsigned",
+    }
 }
 
 fn view(contract: &SignedContract) -> serde_json::Value {
@@ -367,7 +408,9 @@ fn view(contract: &SignedContract) -> serde_json::Value {
             "distinct": s.distinct.map(|d| json!({"keys": d.keys, "days": d.days})), "online": s.online.map(|o| json!({"rows_per_window": o.rows_per_window,
             "rows_per_second": o.rows_per_second}))})),
         "checked": body.checked,
+        "privacy": body.privacy.as_ref().map(privacy::view),
         "alignment": body.alignment.as_ref().map(|a| alignment::view(a, &body.parties)),
+        "control": control::view(contract), "lifecycle": lifecycle::view(body),
         "datasets": grants, "cohort": {"rows": body.cohort.rows, "contributors": body.cohort.contributors},
         "price_plan": body.price_plan.map(|terms| terms.to_string()), "quota_jobs": body.quota.jobs, "valid_from": body.valid_from.0, "valid_until": body.valid_until.0,
         "state": state(contract), "missing": missing,
@@ -398,6 +441,9 @@ fn terms(out: &Out, contract: &SignedContract) {
     if body.checked {
         let value = out.say("every node checks the sums of every job", "每个作业的求和结果均由各节点核验");
         lines.push(rows(out.say("checked", "核验"), value.to_owned()));
+    }
+    if let Some(privacy) = &body.privacy {
+        lines.push(rows(out.say("privacy budget", "隐私预算"), privacy::line(out, privacy)));
     }
     if let Some(price) = &body.price_plan {
         let what = format!("{}  ({})", price.short(), out.say("see `tacit price show`", "见 `tacit price show`"));
@@ -455,6 +501,8 @@ fn terms(out: &Out, contract: &SignedContract) {
     if let Some(terms) = &body.alignment {
         lines.push(rows(out.say("alignment", "键对齐"), alignment::line(out, terms, &body.parties)));
     }
+    lines.extend(control::lines(out, contract));
+    lines.extend(lifecycle::lines(out, contract));
     for model in &body.models {
         let owner = body.parties.iter().find(|p| p.root == model.owner).map_or("?", |p| p.name.as_str());
         lines.push(rows(out.say("model", "模型"), format!("{owner}  {}", model.model.short())));
@@ -488,19 +536,26 @@ pub fn dealer_warning(out: &Out) -> &'static str {
     }
 }
 
+/// Shows one contract.
+pub fn show_one(out: &Out, contract: &SignedContract) {
+    terms(out, contract);
+    out.value(&view(contract));
+}
+
 async fn list(party: &Party, out: &Out) -> Result<(), Fault> {
     let client = party.connect().await?;
     let all = contracts(party, &client).await?;
     client.close().await;
+    let said = lifecycle::Said::read(party).await?;
     let rows: Vec<Vec<String>> = all
         .iter()
         .map(|c| {
             let missing: Vec<&str> = c.missing().iter().map(|n| n.as_str()).collect();
-            vec![c.id().short(), c.body().name.to_string(), state(c).into(), missing.join(", ")]
+            vec![c.id().short(), c.body().name.to_string(), said.line(out, c, &all), missing.join(", ")]
         })
         .collect();
     out.table(&["id", out.say("name", "名称"), out.say("state", "状态"), out.say("missing", "缺少签名")], &rows);
-    out.value(&all.iter().map(view).collect::<Vec<_>>());
+    out.value(&all.iter().map(|c| staged(&said, c, &all)).collect::<Vec<_>>());
     Ok(())
 }
 
@@ -509,9 +564,18 @@ async fn show(party: &Party, out: &Out, wanted: &str) -> Result<(), Fault> {
     let all = contracts(party, &client).await?;
     client.close().await;
     let contract = pick(&all, wanted)?;
+    let said = lifecycle::Said::read(party).await?;
     terms(out, contract);
-    out.value(&view(contract));
+    out.text(format!("{}: {}", out.say("state", "状态"), said.line(out, contract, &all)));
+    out.value(&staged(&said, contract, &all));
     Ok(())
+}
+
+/// A contract for programs, with its state.
+fn staged(said: &lifecycle::Said, contract: &SignedContract, known: &[SignedContract]) -> serde_json::Value {
+    let mut view = view(contract);
+    said.put(&mut view, contract, known);
+    view
 }
 
 async fn sign(party: &Party, out: &Out, wanted: &str) -> Result<(), Fault> {
@@ -532,14 +596,5 @@ async fn sign(party: &Party, out: &Out, wanted: &str) -> Result<(), Fault> {
     client.close().await;
     terms(out, &contract);
     out.value(&view(&contract));
-    Ok(())
-}
-
-async fn revoke(party: &Party, out: &Out, wanted: &str) -> Result<(), Fault> {
-    let own = party.store.contracts().await?;
-    let contract = pick(&own, wanted)?;
-    party.store.revoke(&contract.id(), tacit_node::now()).await?;
-    out.text(format!("{} {}", out.say("revoked at this node:", "已在本节点撤销："), contract.body().name));
-    out.value(&json!({"id": contract.id().to_string(), "state": "revoked"}));
     Ok(())
 }

@@ -1,12 +1,15 @@
-//! `data add`, `data show`, `data check`.
+//! `data add`, `data show`, `data check`, `data subject`.
 
 use serde_json::json;
 use tacit_data::{Source, View};
 use tacit_governance::{DatasetDescriptor, Level};
+use tacit_node::anonymity::Measured;
 use tacit_node::datasets::{self, AddOptions};
 use tacit_node::store::DatasetRow;
-use tacit_types::{Code, Fault, Name};
+use tacit_node::subject::Subject;
+use tacit_types::{Code, Fault, Lang, Name};
 
+use super::{data_terms, subject};
 use crate::cli::{Cli, DataAddArgs, DataCommand};
 use crate::home::Party;
 use crate::output::Out;
@@ -19,6 +22,10 @@ pub async fn run(cli: &Cli, out: &Out, command: &DataCommand) -> Result<(), Faul
         DataCommand::Add(args) => add(&party, out, args).await,
         DataCommand::Show { name } => show(&party, out, name.as_deref()).await,
         DataCommand::Check { name } => check(&party, out, name).await,
+        DataCommand::Subject { dataset, key, column } => {
+            let subject = Subject { dataset, column: column.as_deref(), key };
+            subject::run(&party, out, &subject).await
+        }
     };
     party.store.close().await;
     done
@@ -37,6 +44,11 @@ async fn add(party: &Party, out: &Out, args: &DataAddArgs) -> Result<(), Fault> 
         options.views.push(View { name: Name::new(name)?, sql: sql.to_owned() });
     }
     options.consent = args.consent.as_deref().map(tacit_jobs::filter::parse).transpose()?;
+    if let Some(file) = &args.terms {
+        let cards: Vec<_> = party.store.parties().await?.into_iter().map(|(_, card, _)| card).collect();
+        let (terms, rules) = data_terms::read(file, &cards)?;
+        (options.terms, options.purposes) = (Some(terms), rules);
+    }
     let progress = Progress::new(out.json(), out.say("reading every row once", "正在逐行检查"));
     if let Some(all) = &args.all {
         let levels = parse_levels(all)?;
@@ -57,10 +69,13 @@ async fn add(party: &Party, out: &Out, args: &DataAddArgs) -> Result<(), Fault> 
         descriptor.row_bucket
     ));
     out.text(format!("id {}", row.id));
+    if let Some(line) = data_terms::line(out, &descriptor) {
+        out.text(line);
+    }
     columns(out, &descriptor);
     out.value(&json!({
         "name": row.name, "version": row.version, "id": row.id.to_string(), "rows": row.rows,
-        "row_bucket": descriptor.row_bucket, "columns": columns_json(&descriptor),
+        "row_bucket": descriptor.row_bucket, "columns": columns_json(&descriptor), "terms": data_terms::view(&descriptor),
     }));
     Ok(())
 }
@@ -113,11 +128,16 @@ async fn show(party: &Party, out: &Out, name: Option<&str>) -> Result<(), Fault>
         if let Some(line) = aligned_line(out, &descriptor) {
             out.text(line);
         }
+        if let Some(line) = data_terms::line(out, &descriptor) {
+            out.text(line);
+        }
         columns(out, &descriptor);
         out.value(&json!({
             "name": row.name, "version": row.version, "id": row.id.to_string(), "rows": row.rows,
             "row_bucket": descriptor.row_bucket, "views": descriptor.views, "columns": columns_json(&descriptor),
+            "terms": data_terms::view(&descriptor),
             "source": kept.registration.source, "aligned": aligned_json(&descriptor),
+            "anonymity": kept.anonymity.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok()),
         }));
         return Ok(());
     }
@@ -184,12 +204,25 @@ fn aligned_line(out: &Out, descriptor: &DatasetDescriptor) -> Option<String> {
     ))
 }
 
+/// What was measured of a dataset's anonymity.
+fn anonymity_line(out: &Out, found: &Measured) -> String {
+    let (columns, k, groups, rows) = (found.quasi_identifiers.join(", "), found.k, found.groups, found.rows);
+    match out.lang() {
+        Lang::En => format!("k measured over {columns}: {k}, of {groups} groups with {rows} rows"),
+        Lang::Zh => format!("按 {columns} 实测 k = {k}，共 {groups} 组、{rows} 行"),
+    }
+}
+
 async fn check(party: &Party, out: &Out, name: &str) -> Result<(), Fault> {
     let rows = party.store.datasets().await?;
     let row = rows.iter().find(|r| r.name == name).ok_or_else(|| Fault::new(Code::DataUnknown, name))?;
     let dataset = tacit_data::Dataset::open(datasets::kept(row)?.registration, &party.config.sources).await?;
     dataset.check().await?;
     out.text(format!("{name}: {}", out.say("readable, with the registered columns", "可读取，列与登记一致")));
-    out.value(&json!({"name": name, "ok": true}));
+    let anonymity = datasets::measure_again(row, &party.config.sources).await?;
+    if let Some(found) = &anonymity {
+        out.text(anonymity_line(out, found));
+    }
+    out.value(&json!({"name": name, "ok": true, "anonymity": anonymity}));
     Ok(())
 }

@@ -101,7 +101,7 @@ async fn of_party(home: &Path, out: &Out) -> Vec<Finding> {
     let reachable = reached.iter().all(|f| f.ok);
     findings.extend(reached);
     if let (true, Ok(store)) = (reachable && serves, store) {
-        let party = Party { config, keys, store };
+        let party = Party { config, keys, store, home: home.to_owned() };
         match nodes(&party, out).await {
             Ok(found) => findings.extend(found),
             Err(fault) => findings.push(Finding::new("other nodes", Err(fault), out)),

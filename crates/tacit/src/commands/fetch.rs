@@ -47,13 +47,24 @@ impl Fetched {
     /// # Errors
     /// `receipt.unknown` for a place outside the log.
     pub fn single(self, trust: Trust, index: u64) -> Result<Bundle, Fault> {
+        self.several(trust, &[index])
+    }
+
+    /// A bundle of leaves with their proofs.
+    ///
+    /// # Errors
+    /// `receipt.unknown` for a place outside the log.
+    pub fn several(self, trust: Trust, places: &[u64]) -> Result<Bundle, Fault> {
         let mut tree = MemTree::default();
         self.leaves.iter().for_each(|leaf| tree.push(merkle::leaf_hash(leaf)));
-        let none = || Fault::new(Code::ReceiptUnknown, format!("leaf {index}"));
-        let leaf = usize::try_from(index).ok().and_then(|i| self.leaves.get(i)).ok_or_else(none)?;
-        let named = by_hash(leaf);
-        let one = [(index, leaf.clone())];
-        let mut bundle = Bundle::single(Some(trust), self.checkpoint, tree.size(), &tree, one)?;
+        let mut chosen = Vec::new();
+        for index in places {
+            let none = || Fault::new(Code::ReceiptUnknown, format!("leaf {index}"));
+            let leaf = usize::try_from(*index).ok().and_then(|i| self.leaves.get(i)).ok_or_else(none)?;
+            chosen.push((*index, leaf.clone()));
+        }
+        let named: BTreeSet<StatementId> = chosen.iter().flat_map(|(_, leaf)| by_hash(leaf)).collect();
+        let mut bundle = Bundle::single(Some(trust), self.checkpoint, tree.size(), &tree, chosen)?;
         let own = self.beside.into_iter().filter(|(id, _)| named.contains(id));
         bundle.beside = own.map(|(_, bytes)| bytes.into()).collect();
         Ok(bundle)

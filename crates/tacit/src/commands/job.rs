@@ -7,19 +7,18 @@ use serde_json::{Value, json};
 use tacit_crypto::Statement;
 use tacit_engine::{CancelOrder, FromCoordinator, JobView, Package, SealedResult, Terminal, ToCoordinator};
 use tacit_governance::JobSpec;
-use tacit_jobs::{Opened, Safeguard};
+use tacit_jobs::Opened;
 use tacit_node::{Client, log_keys, trust};
-use tacit_protocol::Audience;
 use tacit_receipts::{JointReceipt, LogProof, VerifierKey};
-use tacit_types::{Code, Fault, JobId, Lang, wire::Blob};
+use tacit_types::{Code, Fault, JobId, wire::Blob};
 
 use super::batch;
-use super::contract::{contracts, dealer_warning, descriptors, models};
+use super::contract::{contracts, descriptors, models};
 use super::job_file::{self, Known, Ready};
 use super::scores;
 use crate::cli::{Cli, JobCommand};
 use crate::home::{Party, unexpected};
-use crate::output::{Out, bytes};
+use crate::output::Out;
 use crate::progress::Progress;
 
 /// Runs a `job` command.
@@ -31,7 +30,7 @@ pub async fn run(cli: &Cli, out: &Out, command: &JobCommand) -> Result<u8, Fault
     let client = party.connect().await?;
     let done = match command {
         JobCommand::Template { .. } => Ok(0),
-        JobCommand::Plan { file } => plan(&party, &client, out, file).await,
+        JobCommand::Plan { file, signed } => super::plan::plan(&party, &client, out, file, signed.as_deref()).await,
         JobCommand::Submit { file, watch } => submit(&party, &client, out, file, *watch).await,
         JobCommand::Batch { file, out: to, part } => batch::run(&party, &client, out, file, to, *part).await,
         JobCommand::Watch { job } => watch(&client, out, job).await,
@@ -88,103 +87,6 @@ async fn draft(
     let cards: Vec<_> = party.roster(client).await?.into_iter().map(|(card, _)| card).collect();
     let known = Known { contracts: &contracts, datasets: &datasets, models: &models, cards: &cards };
     make(&known)
-}
-
-async fn plan(party: &Party, client: &Client, out: &Out, file: &Path) -> Result<u8, Fault> {
-    let ready = ready(party, client, file, false).await?;
-    let progress = Progress::new(out.json(), out.say("asking every owner", "正在询问各所有者"));
-    let request = ToCoordinator::Plan { job: Blob(ready.job.bytes().to_vec()) };
-    let FromCoordinator::Planned(answers) = client.ask(&request).await? else { return Err(unexpected()) };
-    drop(progress);
-    let spec = ready.job.body();
-    let estimate = ready.plan.estimate(spec.seated().len());
-    let disclosures = ready.plan.disclosures();
-    let to = |audience: Audience| match audience {
-        Audience::Recipient => out.say("the recipient", "接收方"),
-        Audience::Nodes => out.say("the providers' nodes", "各提供方节点"),
-    };
-    let mut revealed: Vec<Vec<String>> =
-        disclosures.iter().map(|d| vec![d.what.clone(), to(d.to).to_owned(), d.cells_max.to_string()]).collect();
-    if let Some(keys) = &ready.keys {
-        let what = out.say("the list of keys", "键列表").to_owned();
-        revealed.push(vec![what, to(Audience::Nodes).to_owned(), keys.len().to_string()]);
-    }
-    let head = [out.say("revealed", "披露内容"), out.say("to", "对象"), out.say("numbers at most", "数值上限")];
-    out.table(&head, &revealed);
-    let decisions: Vec<Vec<String>> = answers
-        .iter()
-        .map(|a| {
-            let decision = a.objection.as_ref().map_or_else(
-                || out.say("would admit", "将接受").to_owned(),
-                |f| format!("{}: {} ({})", f.code, f.code.title(out.lang()), f.what),
-            );
-            vec![a.party.to_string(), decision]
-        })
-        .collect();
-    out.table(&[out.say("owner", "所有者"), out.say("decision", "决定")], &decisions);
-    out.text(format!(
-        "{}: {} {}, {} {}, {}",
-        out.say("cost of each node", "各节点开销"),
-        estimate.cells,
-        out.say("masked cells", "掩码单元"),
-        estimate.rounds,
-        out.say("exchanges", "轮交换"),
-        bytes(estimate.bytes_up)
-    ));
-    let safeguard = ready.plan.safeguard(spec.seated().len());
-    if let Some(safeguard) = &safeguard {
-        out.text(verified_line(out, safeguard));
-    }
-    let checks = ready.plan.checks(spec.seated().len());
-    if let Some(price) = &checks {
-        out.text(checked_line(out, price.member, price.aggregator));
-    }
-    if let Some(name) = &ready.dealer {
-        out.text(format!("{} {name}: {}", out.say("dealer", "随机数分发方"), dealer_warning(out)));
-    }
-    let refused = answers.iter().filter(|a| a.objection.is_some()).count();
-    out.value(&json!({
-        "kind": spec.kind,
-        "dealer": ready.dealer.as_ref().map(|name| json!({"party": name, "warning": dealer_warning(out)})),
-        "keys": ready.keys.as_ref().map(|keys| json!({"to": Audience::Nodes, "count": keys.len()})),
-        "disclosures": disclosures.iter().map(|d| json!({"what": d.what, "to": d.to, "cells_max": d.cells_max})).collect::<Vec<_>>(),
-        "owners": answers.iter().map(|a| json!({"party": a.party.as_str(), "admits": a.objection.is_none(),
-            "code": a.objection.as_ref().map(|f| f.code.text()), "reason": a.objection.as_ref().map(|f| &f.what)})).collect::<Vec<_>>(),
-        "verified": safeguard.map(|s| json!({"audits": s.audits, "bytes_sent": s.sent, "bytes_dealt": s.dealt})),
-        "checked": checks.map(|price| json!({"bytes_sent": price.member, "bytes_aggregator": price.aggregator})),
-        "estimate": {"cells": estimate.cells, "bytes_up": estimate.bytes_up, "rounds": estimate.rounds},
-    }));
-    Ok(if refused == 0 { 0 } else { 3 })
-}
-
-/// What a verified job holds against, and its bytes.
-fn verified_line(out: &Out, safeguard: &Safeguard) -> String {
-    let (sent, dealt, all) = (bytes(safeguard.sent), bytes(safeguard.dealt), u32::from(safeguard.audits) + 1);
-    match out.lang() {
-        Lang::En => format!(
-            "verified: a party that computes wrong is found before a result is taken, a dealer that deals wrong values in \
-             {} of {all} cases; {sent} from each party at most, {dealt} from the dealer",
-            safeguard.audits
-        ),
-        Lang::Zh => format!(
-            "经验证：参与方计算有误会在取得结果之前被发现，分发方分发错误数值在 {all} 次中有 {} 次被发现；每方最多发送 {sent}，分发方发送 {dealt}",
-            safeguard.audits
-        ),
-    }
-}
-
-/// What a checked job holds against, and its bytes.
-fn checked_line(out: &Out, member: u64, aggregator: u64) -> String {
-    let (member, aggregator) = (bytes(member), bytes(aggregator));
-    match out.lang() {
-        Lang::En => format!(
-            "checked: every node checks each sum for itself, so an aggregator that gives a wrong one is found before a result \
-             opens; {member} more from each node, {aggregator} more from the aggregator"
-        ),
-        Lang::Zh => format!(
-            "经核验：各节点自行核验每个求和结果，聚合方给出错误结果会在结果打开之前被发现；各节点多发送 {member}，聚合方多发送 {aggregator}"
-        ),
-    }
 }
 
 /// Brings what a job needs to the coordinator, and hands it in.
@@ -362,6 +264,14 @@ pub fn describe(out: &Out, view: &JobView) {
         }
         out.text(format!("  {}: {}", out.say("hint", "提示"), code.hint(out.lang())));
     }
+    if let Some(checked) = view.checked {
+        let word = if checked {
+            out.say("checked by every node", "由各节点核验")
+        } else {
+            out.say("not checked", "不经核验")
+        };
+        out.text(format!("  {}: {word}", out.say("sums", "求和结果")));
+    }
     if let Some(place) = view.receipt {
         out.text(format!("  {}: {} {place}", out.say("receipt", "凭证"), out.say("leaf", "叶")));
     }
@@ -380,7 +290,7 @@ pub fn view_json(view: &JobView) -> Value {
         "id": view.id.to_string(), "kind": view.kind, "purpose": view.purpose, "state": view.state,
         "code": view.terminal.as_ref().and_then(Terminal::code).map(|c| c.text()),
         "party": party, "step": step, "reason": reason, "attempt": view.attempt, "elapsed_ms": view.elapsed_ms,
-        "receipt": view.receipt,
+        "receipt": view.receipt, "checked": view.checked,
         "progress": view.step.map(|s| json!({"round": s.round(), "phase": tacit_jobs::session::phase_name(s)})),
         "aggregator": view.aggregator.as_ref().map(|n| n.as_str()),
         "parties": view.parties.iter().map(|p| json!({"name": p.name.as_str(), "standing": p.standing})).collect::<Vec<_>>(),

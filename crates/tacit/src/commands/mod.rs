@@ -1,27 +1,39 @@
 //! One file for each noun.
 
 mod alignment;
+mod approve;
 mod batch;
 pub mod case;
 pub mod contract;
+mod control;
 mod data;
+pub mod data_terms;
 mod dealer;
 mod divide;
 mod doctor;
+mod duties;
 mod enrol;
 mod evidence;
 mod explain;
 mod fetch;
 pub mod job;
 pub mod job_file;
+mod lifecycle;
+pub mod list;
 mod log;
 mod model;
 pub mod money;
 mod online;
+pub mod opening;
+mod papers;
+mod plan;
+mod privacy;
+pub mod promises;
 mod receipt;
 pub mod report;
 mod scores;
 mod serve;
+mod subject;
 pub mod warn;
 
 use tacit_types::Fault;
@@ -42,17 +54,29 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Fault> {
         Command::Doctor => doctor::doctor(cli, out).await,
         Command::Coordinator(CoordinatorCommand::Run(args)) => serve::coordinator(cli, out, args).await.map(|()| 0),
         Command::Node(NodeCommand::Run) => serve::node(cli, out).await.map(|()| 0),
+        Command::Node(NodeCommand::Privacy) => privacy::spent(cli, out).await.map(|()| 0),
         Command::Node(NodeCommand::Egress) => serve::egress(cli, out).await.map(|()| 0),
         Command::Node(NodeCommand::Jobs) => serve::jobs(cli, out).await.map(|()| 0),
         Command::Data(command) => data::run(cli, out, command).await.map(|()| 0),
         Command::Model(command) => model::run(cli, out, command).await.map(|()| 0),
-        Command::Contract(command) => contract::run(cli, out, command).await.map(|()| 0),
+        Command::Contract(command) => contract::run(cli, out, command).await,
+        Command::List(command) => list::run(cli, out, command).await.map(|()| 0),
         Command::Job(command) => job::run(cli, out, command).await,
         Command::Receipt(ReceiptCommand::Evidence { evidence, out: file }) => {
             evidence::kept(cli, out, evidence.as_deref(), file.as_deref()).await.map(|()| 0)
         }
+        Command::Receipt(ReceiptCommand::Promises(args)) => promises::run(cli, out, args).await.map(|()| 0),
         Command::Receipt(ReceiptCommand::Convict { evidence, bundle, trust }) => {
             evidence::convict(out, evidence, bundle, trust.as_deref())
+        }
+        Command::Receipt(ReceiptCommand::Opening(args)) => {
+            opening::kept(cli, out, args.commitment.as_deref(), args.to.as_ref(), args.out.as_deref()).await.map(|()| 0)
+        }
+        Command::Receipt(ReceiptCommand::Open(args)) => {
+            opening::open(cli, out, &args.opening, &args.bundle, args.trust.as_deref()).await.map(|()| 0)
+        }
+        Command::Receipt(ReceiptCommand::Forget { commitment }) => {
+            opening::forget(cli, out, commitment).await.map(|()| 0)
         }
         Command::Receipt(ReceiptCommand::Explain { receipt }) => explain::explain(cli, out, receipt).await.map(|()| 0),
         Command::Receipt(ReceiptCommand::Page { out: file }) => receipt::page(out, file).map(|()| 0),

@@ -34,11 +34,17 @@ pub async fn run(cli: &Cli, out: &Out, command: &ReceiptCommand) -> Result<u8, F
         ReceiptCommand::Explain { .. }
         | ReceiptCommand::Page { .. }
         | ReceiptCommand::Evidence { .. }
+        | ReceiptCommand::Promises(_)
+        | ReceiptCommand::Opening(_)
+        | ReceiptCommand::Open(_)
+        | ReceiptCommand::Forget { .. }
         | ReceiptCommand::Convict { .. } => Ok(0),
         ReceiptCommand::Verify { .. } => verify_log(&party, &client, out).await,
-        ReceiptCommand::Export { receipt, out: file, trust, policy, format } => {
+        ReceiptCommand::Export { receipt, out: file, trust, policy, format, papers } => {
             let one = receipt.as_deref().unwrap_or_default();
             let done = match format {
+                ExportFormat::Bundle if *papers => super::papers::export(&party, &client, out, file, one).await,
+                _ if *papers => Err(Fault::new(Code::ArgsInvalid, "--papers goes with --format bundle")),
                 ExportFormat::Bundle => export(&party, &client, out, file, receipt.as_deref()).await,
                 ExportFormat::TlogProof => export_proof(&client, out, file, one).await,
                 ExportFormat::Cose => export_cose(&client, out, file, one).await,
@@ -54,7 +60,7 @@ pub async fn run(cli: &Cli, out: &Out, command: &ReceiptCommand) -> Result<u8, F
     done
 }
 
-fn receipts(leaves: &[Vec<u8>]) -> Vec<(u64, Statement<JointReceipt>)> {
+pub(super) fn receipts(leaves: &[Vec<u8>]) -> Vec<(u64, Statement<JointReceipt>)> {
     leaves
         .iter()
         .enumerate()
@@ -86,7 +92,7 @@ fn summary(place: u64, receipt: &JointReceipt) -> Value {
             "quantity": match l.quantity { Quantity::Plain(n) => json!(n), Quantity::Committed(h) => json!(h.to_string()) }})).collect::<Vec<_>>(),
         "disclosures": record.disclosures.iter().map(|d| json!({"what": d.what, "to": d.to.to_string(), "at_most": d.cardinality})).collect::<Vec<_>>(),
         "verified": record.disclosures.iter().any(|d| d.what == tacit_jobs::score::VERIFIED_RESULT),
-        "checked": record.disclosures.iter().any(|d| d.what == tacit_jobs::checked::CHECKED_RESULT),
+        "checked": record.disclosures.iter().any(|d| tacit_jobs::checked::is_checked(&d.what)),
         "convictions": record.convictions.iter().map(|c| json!({"offence": c.offence, "evidence": c.evidence.to_string(),
             "party": record.parties.get(c.seat.index()).map(|p| p.name.as_str())})).collect::<Vec<_>>(),
         "result": record.result.map(|h| h.to_string()),
@@ -142,7 +148,7 @@ async fn list(client: &Client, out: &Out) -> Result<(), Fault> {
 }
 
 /// The receipt of a place, or of a job's id or its beginning.
-fn find<'a>(
+pub(super) fn find<'a>(
     all: &'a [(u64, Statement<JointReceipt>)],
     wanted: &str,
 ) -> Result<&'a (u64, Statement<JointReceipt>), Fault> {
@@ -242,6 +248,7 @@ pub(super) async fn trust(party: &Party, client: &Client) -> Result<Trust, Fault
         quorum: info.quorum,
         parties,
         rotations: info.rotations.into_iter().map(|bytes| bytes.0.into()).collect(),
+        party_rotations: Vec::new(),
     };
     trust.check()?;
     Ok(trust)
