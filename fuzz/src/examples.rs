@@ -4,26 +4,27 @@ use std::sync::OnceLock;
 
 use tacit_crypto::{Rng, SealKey, Secret, SigningKey, Statement, cbor};
 use tacit_engine::{
-    Assignment, Finish, Finished, FromCoordinator, FromNode, LogInfo, Package, PlanAnswer, RosterEntry, SealedResult,
-    Seated, Terminal, ToCoordinator, ToNode,
+    Assignment, Finish, Finished, FromCoordinator, FromNode, LogInfo, Outlook, Package, PlanAnswer, RosterEntry,
+    SealedResult, Seated, Terminal, ToCoordinator, ToNode,
 };
 use tacit_governance::admission::{Admission, Refusal};
 use tacit_governance::{
     Cohort, ColumnGrant, ColumnInfo, ColumnKind, Contract, ContractParty, DatasetDescriptor, DatasetGrant, JobSpec,
-    Level, PartyCard, PartyRole, ProviderRef, Quota, Role, SignedContract,
+    Level, Lifecycle, Meter, Metered, PartyCard, PartyRole, PrivacyCost, PrivacyTerms, ProviderRef, Quota, Revocation,
+    Role, SignedContract, Succession,
 };
 use tacit_jobs::ColumnKinds;
 use tacit_protocol::message::{Address, Message};
 use tacit_protocol::{Blame, Offence};
 use tacit_receipts::policy::Policy;
-use tacit_receipts::{AddCheckpoint, LogProof, Trust, VerifierKey, cose, rotation};
+use tacit_receipts::{AddCheckpoint, KeyRole, LogProof, PartyRotation, Trust, VerifierKey, cose, rotation};
 use tacit_secagg::{Blinded, Release, Width};
 use tacit_types::wire::{Blob, encode};
 use tacit_types::{
     Attempt, Code, DatasetVersionId, Fault, Hash, JobId, Name, NodeId, Seat, StatementId, Step, UnixMillis,
 };
 
-use crate::world::World;
+use crate::world::{ORIGIN, World};
 
 const AT: UnixMillis = UnixMillis(1_795_000_000_000);
 
@@ -69,6 +70,7 @@ fn dataset() -> DatasetDescriptor {
         commitment: Hash([4; 32]),
         views: vec!["claims".into()],
         aligned: None,
+        terms: None,
     }
 }
 
@@ -99,7 +101,14 @@ fn contract() -> Contract {
         scoring: None,
         alignment: None,
         checked: false,
+        privacy: Some(PrivacyTerms {
+            budget: PrivacyCost { epsilon_micro: 2_000_000, delta_femto: 1_000_000 },
+            job_epsilon_micro: 500_000,
+            only: true,
+        }),
         price_plan: None,
+        control: None,
+        lifecycle: None,
     }
 }
 
@@ -140,6 +149,88 @@ fn signed_dataset() -> Vec<u8> {
     Statement::sign(&key(1), "claims", AT, None, dataset()).bytes().to_vec()
 }
 
+/// A contract with terms of control, and an approval of it.
+fn controlled() -> (Contract, Vec<u8>) {
+    use tacit_governance::control::{Answer, ApprovalRule, Control, Office, Right, RightKind};
+    let right = |kind, holder: u8| Right {
+        dataset: DatasetVersionId([6; 32]),
+        kind,
+        holder: key(holder).id(),
+        basis: Hash([2; 32]),
+        until: AT.plus(9),
+    };
+    let mut terms = contract();
+    terms.control = Some(Control {
+        rights: vec![right(RightKind::Hold, 1), right(RightKind::Process, 5), right(RightKind::Operate, 5)],
+        declarations: vec![Answer::No; 4],
+        venue: None,
+        regions: Vec::new(),
+        cross_border: None,
+        approvals: vec![ApprovalRule {
+            office: Office::ChiefDataOfficer,
+            owner: Some(key(1).id()),
+            keys: vec![key(7).id()],
+            need: 1,
+        }],
+        emergency: None,
+        delegation: 0,
+        liability: Vec::new(),
+        dispute: None,
+        review: None,
+        risk: None,
+        scene: Some("claims of 2026".into()),
+    });
+    let from = ContractParty { name: name("bank-0"), root: key(8).id(), role: Role::Provider };
+    terms.lifecycle = Some(Lifecycle {
+        amends: Some(contract().id()),
+        successions: vec![Succession { from, to: key(1).id() }],
+        deletion_days: Some(30),
+    });
+    let mut draft = SignedContract::draft(terms.clone());
+    let said = draft.approve(&key(7), tacit_governance::orders::Verdict::Approve, "seen", AT);
+    (terms, said.expect("an approver of the contract"))
+}
+
+/// Lists, reviews, assessments, a suspension, an attestation of deletion and an approval.
+pub fn orders() -> Vec<Vec<u8>> {
+    use tacit_governance::grade::Grade;
+    use tacit_governance::lifecycle::{Deleted, DeletionAttestation, LeftKind};
+    use tacit_governance::orders::{AlgorithmReview, Denied, NegativeList, RiskAssessment, Verdict};
+    let item = Denied { column: Some("age".into()), purpose: Some("marketing".into()), ..Denied::default() };
+    let list = NegativeList {
+        name: "minors".into(),
+        number: 1,
+        items: vec![item],
+        reason: "order 17".into(),
+        until: Some(AT.plus(9)),
+    };
+    let review = AlgorithmReview {
+        kind: "stats/v1".into(),
+        model: None,
+        verdict: Verdict::Approve,
+        grade_max: Grade::IMPORTANT,
+        vectors: Hash([4; 32]),
+        until: AT.plus(9),
+    };
+    let risk = RiskAssessment { party: key(5).id(), score: 20, report: Hash([3; 32]), until: AT.plus(9) };
+    let suspension = Revocation { contract: contract().id(), reason: "under review".into(), until: Some(AT.plus(9)) };
+    let item = |kind, name: &str| Deleted { kind, job: JobId([8; 32]), name: name.into() };
+    let deletion = DeletionAttestation {
+        contract: contract().id(),
+        deleted: vec![item(LeftKind::AlignedKeys, "claims-aligned v1"), item(LeftKind::Work, "")],
+        stays: vec![item(LeftKind::Cache, "00")],
+        declared: vec!["copies were shredded".into()],
+    };
+    vec![
+        Statement::sign(&key(1), "minors", AT, None, list).bytes().to_vec(),
+        Statement::sign(&key(2), "stats/v1", AT, None, review).bytes().to_vec(),
+        Statement::sign(&key(3), "insurer", AT, None, risk).bytes().to_vec(),
+        Statement::sign(&key(1), "contract", AT, None, suspension).bytes().to_vec(),
+        Statement::sign(&key(1), "contract", AT, None, deletion).bytes().to_vec(),
+        controlled().1,
+    ]
+}
+
 /// Statements of several types.
 pub fn statements() -> Vec<Vec<u8>> {
     vec![signed_job(), signed_card(), signature(), signed_dataset()]
@@ -152,7 +243,7 @@ pub fn jobs() -> Vec<Vec<u8>> {
 
 /// Contracts.
 pub fn contracts() -> Vec<Vec<u8>> {
-    vec![cbor::encode(&contract())]
+    vec![cbor::encode(&contract()), cbor::encode(&controlled().0)]
 }
 
 /// Dataset versions.
@@ -172,12 +263,20 @@ pub fn decisions() -> Vec<Vec<u8>> {
     let refusal =
         Refusal { job, owner, code: Code::RefusedQuota, reason: "20 of 20".into(), at: AT, offered: Hash(job.0) };
     vec![
-        cbor::encode(&Admission { job, owner, contract, dataset: Some(dataset), at: AT, rows: 0 }),
+        cbor::encode(&Admission {
+            job,
+            owner,
+            contract,
+            dataset: Some(dataset),
+            at: AT,
+            rows: 0,
+            privacy: Some(PrivacyCost::default()),
+        }),
         cbor::encode(&refusal),
     ]
 }
 
-const WRITTEN: [&str; 4] = [
+const WRITTEN: [&str; 5] = [
     r#"{"measures":[{"column":"amount","statistics":["count","sum","mean","variance","stddev"],"bound":"1000000"}],
 "group_by":{"column":"region","values":["north","south"]},"filter":"age >= 18 and region in ('north')"}"#,
     r#"{"histograms":[{"column":"weight","edges":["0","10","99.5"]}],"quantiles":[{"column":"age",
@@ -185,6 +284,8 @@ const WRITTEN: [&str; 4] = [
 "rows_max":4096}"#,
     r#"{"filter":"not (age is null) or amount <> -1.5"}"#,
     r#"{"filter":"age >= 18","checked":true}"#,
+    r#"{"measures":[{"column":"amount","statistics":["sum","variance"],"bound":"100"}],
+"privacy":{"epsilon":"0.5","delta":"0.000000001","colluders":2}}"#,
 ];
 
 fn columns() -> ColumnKinds {
@@ -209,7 +310,7 @@ pub fn written_params() -> Vec<Vec<u8>> {
 
 /// Parameters of `stats/v1`.
 pub fn stats_params() -> Vec<Vec<u8>> {
-    vec![params("stats/v1", WRITTEN[0]), params("stats/v1", WRITTEN[1])]
+    [0, 1, 4].map(|i| params("stats/v1", WRITTEN[i])).to_vec()
 }
 
 /// Parameters of `count/v1`.
@@ -241,6 +342,7 @@ pub fn to_node() -> Vec<Vec<u8>> {
         },
         ToNode::Close { job, terminal },
         ToNode::Ping,
+        ToNode::Promised { job, promise: leaves().swap_remove(0).into() },
     ]
     .iter()
     .map(encode)
@@ -263,14 +365,19 @@ pub fn evidence() -> Vec<Vec<u8>> {
     vec![tacit_engine::evidence::encode(&blame())]
 }
 
+fn meters() -> Vec<Meter> {
+    let meter = |what, until| Meter { what, limit: 10, used: 3, takes: 1, until };
+    vec![meter(Metered::Jobs, None), meter(Metered::Keys, Some(UnixMillis(1_900_000_000_000)))]
+}
+
 /// Answers of a node.
 pub fn from_node() -> Vec<Vec<u8>> {
     let fault = Fault::new(Code::RefusedColumn, "`age`");
     [
         FromNode::Admitted(Blob(decisions().swap_remove(0))),
         FromNode::Refused(Blob(decisions().swap_remove(1))),
-        FromNode::Planned(None),
-        FromNode::Planned(Some(fault.clone())),
+        FromNode::Planned(Outlook::default()),
+        FromNode::Planned(Outlook { objection: Some(fault.clone()), rule: "columns".into(), meters: meters() }),
         FromNode::Reserved,
         FromNode::Busy,
         FromNode::Started,
@@ -323,6 +430,7 @@ pub fn to_coordinator() -> Vec<Vec<u8>> {
         ToCoordinator::Invite { name: name("bank-b"), role: "node".into(), ttl_ms: 86_400_000 },
         ToCoordinator::Ping,
         ToCoordinator::Record(job),
+        ToCoordinator::Papers(job),
     ]
     .iter()
     .map(encode)
@@ -348,7 +456,8 @@ pub fn from_coordinator() -> Vec<Vec<u8>> {
         leaf: leaves().swap_remove(2).into(),
         proof: tlog_proofs().swap_remove(0).into(),
     };
-    let answer = PlanAnswer { party: name("bank-a"), objection: Some(Fault::new(Code::RefusedColumn, "`age`")) };
+    let objection = Some(Fault::new(Code::RefusedColumn, "`age`"));
+    let answer = PlanAnswer { party: name("bank-a"), objection, rule: "columns".into(), meters: meters() };
     [
         FromCoordinator::Done,
         FromCoordinator::Invitation { name: name("bank-a"), role: "node".into() },
@@ -427,7 +536,7 @@ pub fn leaves() -> Vec<Vec<u8>> {
     let mut world = world();
     let record = world.record(2);
     let late = world.attest(1, &record).bytes().to_vec();
-    world.leaves.iter().cloned().chain([late]).chain(rotations()).collect()
+    world.leaves.iter().cloned().chain([late]).chain(rotations()).chain(party_rotations()).collect()
 }
 
 /// Tiles of leaves, after their number.
@@ -437,16 +546,46 @@ pub fn entry_bundles() -> Vec<Vec<u8>> {
     vec![[leaves.len() as u8].into_iter().chain(framed).collect(), vec![0]]
 }
 
-/// Evidence: a whole log and a single leaf.
+/// Evidence: a whole log, a single leaf, and one with papers.
 pub fn bundles() -> Vec<Vec<u8>> {
-    vec![world().bundle().to_bytes(), world().single(&[2]).to_bytes()]
+    let mut told = world().single(&[2]);
+    let card = Statement::sign(&key(1), "card", AT, None, card());
+    told.papers = vec![card.bytes().to_vec().into()];
+    vec![world().bundle().to_bytes(), world().single(&[2]).to_bytes(), told.to_bytes()]
+}
+
+/// Bodies of papers.
+pub fn papers() -> Vec<Vec<u8>> {
+    let said =
+        orders().iter().filter_map(|order| tacit_crypto::statement::Envelope::verify(order).ok()).collect::<Vec<_>>();
+    let said = said.into_iter().map(|envelope| envelope.body).collect();
+    [jobs(), contracts(), datasets(), cards(), decisions(), said].concat()
+}
+
+/// What opens a figure: as its party keeps it, and sealed to a reader.
+pub fn openings() -> Vec<Vec<u8>> {
+    let mut rng = Rng::from_seed(&Secret::new([6; 32]));
+    let attempt = (JobId([8; 32]), Attempt(1));
+    let opening =
+        tacit_receipts::Opening::new(&mut rng, attempt, key(2).id(), tacit_receipts::opening::DATASET_ROWS, 1234);
+    let sealed = opening.seal(&mut rng, &seal_key(9).public()).expect("a reader's key");
+    vec![opening.to_bytes().to_vec(), sealed]
 }
 
 /// Trust files.
 pub fn trusts() -> Vec<Vec<u8>> {
     let trust = World::new(3).trust();
     let changed = Trust { rotations: rotations().into_iter().map(Into::into).collect(), ..trust.clone() };
-    vec![trust.to_bytes(), changed.to_bytes()]
+    let moved = Trust { party_rotations: party_rotations().into_iter().map(Into::into).collect(), ..trust.clone() };
+    vec![trust.to_bytes(), changed.to_bytes(), moved.to_bytes()]
+}
+
+/// A change of the key of a node, and of a witness, of the example log.
+fn party_rotations() -> Vec<Vec<u8>> {
+    let (world, times) = (World::new(3), (AT, AT.plus(3_600_000)));
+    let of = [(KeyRole::Node, world.party(0).id(), 100, 180), (KeyRole::Witness, world.witness(0).key(), 50, 90)];
+    let turn = |(role, id, old, new)| PartyRotation::sign(ORIGIN, (role, id), (&key(old), &key(new)), times);
+    of.map(|of| turn(of).bytes().to_vec()).to_vec()
 }
 
 /// Two changes of the key of the example log.

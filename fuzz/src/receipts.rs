@@ -1,12 +1,17 @@
 //! Everything that a verifier reads.
 
 use tacit_crypto::cbor;
+use tacit_crypto::statement::Envelope;
+use tacit_governance::{Contract, JobSpec};
+use tacit_receipts::papers::control::Said;
+use tacit_receipts::papers::{Answer, Card, Described, Order, Terms};
 use tacit_receipts::policy::{POLICY_ENTRIES_MAX, Policy};
 use tacit_receipts::tiles::decode_bundle;
 use tacit_receipts::{
-    AddCheckpoint, Attestation, Bundle, Checkpoint, JointReceipt, Leaf, LogChain, LogProof, SignatureLine, SignedNote,
-    Trust, UsageRecord, VerifierKey, cose, rotation, verify_bundle,
+    AddCheckpoint, Attestation, Bundle, Checkpoint, JointReceipt, Leaf, LogChain, LogProof, Opening, SealedOpening,
+    SignatureLine, SignedNote, Trust, UsageRecord, VerifierKey, cose, rotation, verify_bundle,
 };
+use tacit_types::{NodeId, UnixMillis};
 
 use crate::signed::canonical;
 
@@ -57,6 +62,36 @@ pub fn bundle(bytes: &[u8]) {
 /// An evidence bundle, verified with the keys that it brings itself.
 pub fn verify(bytes: &[u8]) {
     let _ = verify_bundle(bytes, None);
+}
+
+/// The body of a paper, as each type reads it.
+pub fn paper(bytes: &[u8]) {
+    let envelope = |kind: &str| Envelope {
+        kind: kind.into(),
+        signer: NodeId([1; 32]),
+        subject: String::new(),
+        issued_at: UnixMillis(0),
+        link: None,
+        body: bytes.to_vec(),
+    };
+    let keys = cbor::keys(bytes);
+    if let Ok(terms) = Terms::read(bytes) {
+        assert!(terms.further.iter().all(|key| keys.contains(key)));
+        // What the deciding crate reads whole, this one reads alike.
+        if let Ok(whole) = cbor::decode::<Contract>(bytes) {
+            assert_eq!((&terms.known.name, &terms.known.purpose), (&whole.name, &whole.purpose));
+            assert_eq!(terms.known.operators, whole.operators);
+        }
+    }
+    let order = Order::read(&envelope(Order::TYPE));
+    if let (Ok(order), Ok(whole)) = (&order, cbor::decode::<JobSpec>(bytes)) {
+        assert_eq!((&order.purpose, &order.contracts), (&whole.purpose, &whole.contracts));
+    }
+    for kind in Said::TYPES {
+        let _ = Said::read(kind, bytes);
+    }
+    let _ = (Card::read(bytes), Described::read(bytes));
+    let _ = (Answer::read(&envelope(Answer::ADMISSION)), Answer::read(&envelope(Answer::REFUSAL)));
 }
 
 /// A trust file.
@@ -141,5 +176,17 @@ pub fn key_rotations(bytes: &[u8]) {
         let mut again = chain.clone();
         assert_eq!(again.take(changes.iter().map(Vec::as_slice)), Ok(()));
         assert_eq!(again, chain, "what is known changes nothing");
+    }
+}
+
+/// What opens a figure of a receipt, in the clear and under seal.
+pub fn opening(bytes: &[u8]) {
+    if let Ok(opening) = Opening::parse(bytes) {
+        assert_eq!(opening.to_bytes().as_slice(), bytes);
+    }
+    if let Ok(sealed) = SealedOpening::parse(bytes)
+        && let Ok(opening) = sealed.open(&crate::examples::seal_key(9))
+    {
+        assert_eq!(opening.commitment(), sealed.commitment);
     }
 }

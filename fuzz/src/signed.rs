@@ -3,8 +3,11 @@
 use tacit_crypto::statement::Envelope;
 use tacit_crypto::{Body, Statement, cbor};
 use tacit_governance::admission::{Admission, Refusal};
-use tacit_governance::{Contract, DatasetDescriptor, JobSpec, PartyCard, SignedContract};
-use tacit_types::{Code, LocalQuery};
+use tacit_governance::lifecycle::DeletionAttestation;
+use tacit_governance::orders::{AlgorithmReview, NegativeList, Revocation, RiskAssessment};
+use tacit_governance::{Approval, Contract, DatasetDescriptor, JobSpec, Order, PartyCard, ProviderRef, SignedContract};
+use tacit_jobs::checked::{CHECKED_NOISY_RESULT, CHECKED_RESULT, NOISY_RESULT};
+use tacit_types::{Code, DatasetVersionId, LocalQuery, NodeId};
 
 /// The law of canonical CBOR: what decodes is its own encoding, and stays so.
 pub fn canonical<T>(bytes: &[u8])
@@ -52,6 +55,30 @@ pub fn contract(bytes: &[u8]) {
     }
 }
 
+/// A list, a review, an assessment or a revocation; an approval; and an attestation of deletion.
+pub fn orders(bytes: &[u8]) {
+    if let Ok(order) = Order::read(bytes) {
+        assert_eq!(order.bytes(), bytes);
+        assert!(!order.subject().is_empty());
+        let again = Order::read(order.bytes()).map(|o| (o.word(), o.number(), o.signer()));
+        assert_eq!(again, Ok((order.word(), order.number(), order.signer())));
+    }
+    if let Ok(approval) = Statement::<Approval>::verify(bytes) {
+        keeps_bytes(bytes, Some(&approval));
+        assert!(Order::read(bytes).is_err(), "an approval is no order");
+    }
+    canonical::<Approval>(bytes);
+    canonical::<NegativeList>(bytes);
+    canonical::<AlgorithmReview>(bytes);
+    canonical::<RiskAssessment>(bytes);
+    canonical::<Revocation>(bytes);
+    canonical::<DeletionAttestation>(bytes);
+    if let Ok(attestation) = Statement::<DeletionAttestation>::verify(bytes) {
+        keeps_bytes(bytes, Some(&attestation));
+        assert!(Order::read(bytes).is_err(), "an attestation is no order");
+    }
+}
+
 /// A job's body.
 pub fn cbor_job(bytes: &[u8]) {
     canonical::<JobSpec>(bytes);
@@ -85,14 +112,17 @@ pub fn cbor_decision(bytes: &[u8]) {
 const OWNER: tacit_types::NodeId = tacit_types::NodeId([1; 32]);
 
 fn plans(kind: &str, params: &[u8]) {
+    let provider = |n| ProviderRef { owner: NodeId([n; 32]), dataset: DatasetVersionId([n; 32]), view: "v".into() };
+    let providers = [1, 2, 3].map(provider);
+    let parts = tacit_jobs::Parts { providers: &providers, ..Default::default() };
     // proof: both kinds are in the catalogue.
-    let Ok(plan) = tacit_jobs::kind(kind).expect("a known kind").plan(params, &tacit_jobs::Parts::default()) else {
+    let Ok(plan) = tacit_jobs::kind(kind).expect("a known kind").plan(params, &parts) else {
         return;
     };
     let facts = plan.facts(&OWNER);
     assert!(facts.providers_min >= 3);
     assert!(!plan.disclosures().is_empty());
-    let names = ["result", tacit_jobs::checked::CHECKED_RESULT];
+    let names = ["result", CHECKED_RESULT, NOISY_RESULT, CHECKED_NOISY_RESULT];
     let result = |d: &tacit_protocol::Disclosure| names.contains(&d.what.as_str()) && d.cells_max > 0;
     assert!(plan.disclosures().iter().any(result), "a job has a result");
     let query: LocalQuery = plan.local_query(&OWNER, "data");
