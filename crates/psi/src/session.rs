@@ -297,7 +297,7 @@ fn from_seed<const N: usize>(seed: &Secret<[u8; 32]>, use_: &str) -> Secret<[u8;
 pub(crate) const FUNCTION: &str = "function";
 
 /// An earlier attempt's state, opened.
-struct Opened {
+pub(crate) struct Opened {
     seed: Secret<[u8; 32]>,
     body: StateBody,
 }
@@ -350,11 +350,7 @@ pub(crate) async fn begin(
         let what = format!("{items} distinct keys, {} to {} are asked for", terms.items_min, terms.items_max);
         return Err(Abort::Local(Fault::new(Code::RefusedCohort, what)));
     }
-    let opened = resume.filter(|_| terms.checkpoint > 0).and_then(|r| unseal(&hash, r));
-    if opened.as_ref().is_some_and(|o| o.body.input != keys.digest()) {
-        let what = "the keys are not those of the interrupted run, whose secrets may not meet others";
-        return Err(Abort::Local(Fault::new(Code::RefusedDataset, what)));
-    }
+    let opened = interrupted(terms, keys, resume)?;
     let offer = opened.as_ref().map(|o| (o.id(role), o.body.done));
     let (taken, agreed) = agree(party, terms, peer, keys.schema(), &hash, offer).await?;
     let continued = opened.filter(|_| taken.is_some());
@@ -395,6 +391,23 @@ pub(crate) async fn begin(
         input: keys.digest(),
         seed,
     })
+}
+
+/// What the state says of an interrupted run of these terms, if it is of one.
+///
+/// # Errors
+/// `refused.dataset` when that run had another input.
+pub(crate) fn interrupted(
+    terms: &Terms,
+    keys: &KeySet,
+    resume: Option<&Resume<'_>>,
+) -> Result<Option<Opened>, Abort> {
+    let opened = resume.filter(|_| terms.checkpoint > 0).and_then(|r| unseal(&terms.hash(), r));
+    if opened.as_ref().is_some_and(|o| o.body.input != keys.digest()) {
+        let what = "the keys are not those of the interrupted run, whose secrets may not meet others";
+        return Err(Abort::Local(Fault::new(Code::RefusedDataset, what)));
+    }
+    Ok(opened)
 }
 
 /// The sizes of the halves where they are needed, else all keys as one.

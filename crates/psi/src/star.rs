@@ -10,7 +10,7 @@ use tacit_types::{Code, Fault};
 use crate::keyset::{KeySet, REF_BYTES, RowsRef, files};
 use crate::outcome::{Alignment, Outcome, TakeRows};
 use crate::run::intersect;
-use crate::session::Host;
+use crate::session::{Host, interrupted};
 use crate::sort::sort;
 use crate::storage::{Log, Reader, Storage, Writer};
 use crate::terms::{Level, Terms};
@@ -74,6 +74,10 @@ pub async fn star(
         let own = own.ok_or_else(|| wrong("this seat has no part in the star"))?;
         intersect(party, own, keys, host).await?;
         return Ok(None);
+    }
+    // The one state is of whichever run was interrupted: a list that may not meet it meets none of the others either.
+    for terms in runs {
+        interrupted(terms, keys, host.resume.as_ref())?;
     }
     let first = host.run;
     let mut found = Vec::with_capacity(runs.len());

@@ -26,13 +26,23 @@ fn run_of(i: u16, hub: u16, sender: u16) -> Terms {
 }
 
 fn star_world(runs: Vec<Terms>) -> World<'static, Option<BTreeSet<u64>>> {
-    let protocols = lists().into_iter().map(|rows| -> Protocol<Option<BTreeSet<u64>>> {
+    let bring = |rows| (rows, Disk::default(), None);
+    star_attempt(1, runs, lists().into_iter().map(bring).collect())
+}
+
+/// What a party of a star brings to an attempt: a list, a disk, and the last record of an earlier attempt.
+type Brought = (Rows, Disk, Option<Vec<u8>>);
+
+fn star_attempt(attempt: u32, runs: Vec<Terms>, sides: Vec<Brought>) -> World<'static, Option<BTreeSet<u64>>> {
+    let protocols = sides.into_iter().map(|(rows, disk, state)| -> Protocol<Option<BTreeSet<u64>>> {
         let runs = runs.clone();
         Box::new(move |mut party| {
             Box::pin(async move {
-                let mut storage = InMemory::default();
+                let mut storage = Kept(disk);
                 let keys = key_set(&mut storage, &schema(), &rows);
-                let mut host = Host { storage: &mut storage, workers: &Inline, memory: 1 << 20, run: 0, resume: None };
+                let node = Secret::new([party.seat().0 as u8 + 1; 32]);
+                let resume = Some(Resume { key: &node, state: state.as_deref() });
+                let mut host = Host { storage: &mut storage, workers: &Inline, memory: 1 << 20, run: 0, resume };
                 let Some(common) = star(&mut party, &runs, &keys, &mut host).await? else { return Ok(None) };
                 let mut seen = BTreeSet::new();
                 common.each(host.storage, &mut |_, rows| {
@@ -43,7 +53,39 @@ fn star_world(runs: Vec<Terms>) -> World<'static, Option<BTreeSet<u64>>> {
             })
         })
     });
-    World::new(1, protocols.collect(), vec![disclosure()])
+    World::new(attempt, protocols.collect(), vec![disclosure()])
+}
+
+#[test]
+fn a_hub_whose_last_run_was_interrupted_brings_no_other_list_to_any() {
+    let runs: Vec<Terms> = (0..3).map(|i| Terms { checkpoint: 1, ..run_of(i, 0, i + 1) }).collect();
+    let sides: Vec<Brought> = lists().into_iter().map(|rows| (rows, Disk::default(), None)).collect();
+    let mut whole = star_attempt(1, runs.clone(), sides.clone());
+    whole.run();
+    let mut first = star_attempt(1, runs.clone(), sides.clone());
+    first.messages_max = whole.sent.len() - 4;
+    first.run();
+    let interrupted = first.sent.last().map(|m| (m.address.from.0, m.address.to.0));
+    assert!(interrupted.is_some_and(|(from, to)| from + to == 3), "the first two runs are over");
+    let again: Vec<Brought> = sides
+        .into_iter()
+        .enumerate()
+        .map(|(i, (rows, disk, _))| (rows, disk, first.records.get(&i).cloned()))
+        .collect();
+    assert!(again[0].2.is_some());
+
+    let mut changed = again.clone();
+    changed[0].0[7] = Some("another".into());
+    let mut second = star_attempt(2, runs.clone(), changed);
+    second.run();
+    let refused = second.outcomes().swap_remove(0);
+    assert!(matches!(&refused, Err(Abort::Local(f)) if f.code == Code::RefusedDataset), "{refused:?}");
+    assert!(second.sent.iter().all(|m| m.address.from != Seat(0)), "nothing was said");
+
+    // With its own list it goes on.
+    let mut second = star_attempt(2, runs, again);
+    second.run();
+    assert_eq!(second.outcomes().swap_remove(0).unwrap(), whole.outcomes().swap_remove(0).unwrap());
 }
 
 #[test]
