@@ -24,6 +24,7 @@ use crate::store::{DatasetRow, Store, Tx};
 mod expire;
 mod lookup;
 mod offered;
+pub(crate) use offered::owners;
 
 pub(crate) use self::expire::expire;
 

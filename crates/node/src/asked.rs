@@ -1,7 +1,7 @@
 //! The limit of a contract on different keys, held at its owner's node: where it gets a list of them, before a row is read
 //! for it and before anything of the attempt leaves; and in a window before each batch of calls is answered.
 
-use tacit_governance::{Contract, DistinctTerms, JobSpec, Meter, Metered};
+use tacit_governance::{Contract, DistinctTerms, JobSpec, Meter, Metered, SignedContract};
 use tacit_jobs::score::keys::Wanted;
 use tacit_jobs::score::online::host::{Say, said};
 use tacit_types::wire::Blob;
@@ -38,6 +38,12 @@ impl Limited {
         let period = self.distinct.period((self.contract.valid_from, self.contract.valid_until), now);
         Limit { contract: self.id, recipient: self.spec.recipient, period, keys: self.distinct.keys }
     }
+}
+
+/// The limit of a contract on different keys at a time, for the recipient of a job; none where it has none.
+pub(crate) fn limit(contract: &SignedContract, spec: &JobSpec, at: UnixMillis) -> Option<Limit> {
+    let distinct = terms(contract.body())?;
+    Some(Limited { id: contract.id(), contract: contract.body().clone(), distinct, spec: spec.clone() }.at(at))
 }
 
 /// How many different keys the recipient of a job may still ask about here, where its contract limits them and this owner

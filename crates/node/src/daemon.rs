@@ -22,6 +22,7 @@ use crate::mirror;
 use crate::online::{self, Online};
 use crate::peers::{Known, PeerStream, Switchboard};
 use crate::promises;
+use crate::recount::Recount;
 use crate::serve::Refused;
 use crate::store::{AttestationRow, Store};
 use crate::witness::{self, Witnesses};
@@ -80,6 +81,8 @@ pub(crate) struct Inner {
     pub(crate) online: Online,
     /// What went to the coordinator and is not written down yet.
     pub(crate) ledger: Ledger,
+    /// What the log shows that this node has used.
+    pub(crate) recount: Recount,
 }
 
 impl Node {
@@ -134,6 +137,7 @@ impl Node {
             reports: tokio::sync::Notify::new(),
             online: Online::new(crate::now()),
             ledger: Ledger::default(),
+            recount: Recount::default(),
             config,
             keys,
         });
@@ -357,7 +361,7 @@ impl Inner {
         let Some(connection) = self.to_coordinator.borrow().clone() else { return true };
         let Ok(owed) = self.store.owed().await else { return false };
         let mut all = true;
-        for id in owed {
+        for id in owed.into_iter().filter(|_| self.is_caught_up()) {
             let answer = client::ask(&connection, &self.ledger, &ToCoordinator::Record(id)).await;
             let settled = match answer {
                 Ok(FromCoordinator::Record { record, .. }) if record::is_ahead(&record, crate::now()) => {
@@ -547,6 +551,9 @@ async fn serve(inner: Arc<Inner>, mut events: Events, mut stopped: watch::Receiv
                         if let Err(fault) = inner.register(&connection).await {
                             tracing::error!(%fault, "registering with the coordinator");
                         }
+                        if let Err(fault) = inner.recount(None).await {
+                            tracing::warn!(%fault, "what this node has used is not counted: no job is admitted yet");
+                        }
                     });
                 }
             }
@@ -574,7 +581,14 @@ async fn serve_connection(inner: Arc<Inner>, connection: Connection) {
                     }
                 });
             }
-            Incoming::Request { .. } => {}
+            Incoming::Request { bytes, responder } => {
+                let serving = inner.clone();
+                inner.spawn(async move {
+                    if let Some(answer) = serving.answer_peer(peer, &bytes).await {
+                        let _ = responder.respond(&answer).await;
+                    }
+                });
+            }
             Incoming::Stream { header, receiver } => match wire::decode::<StreamHeader>(&header) {
                 Ok(header) => inner.board.deliver(header.job, header.attempt, peer, PeerStream { peer, receiver }),
                 Err(_) => receiver.stop(),

@@ -84,6 +84,11 @@ impl Ledger {
         self.add(job.unwrap_or(NO_JOB), peer, kind_of_answer(answer), bytes);
     }
 
+    /// Adds what goes to another node and is of no job.
+    pub fn other(&self, peer: NodeId, kind: &'static str, bytes: u64) {
+        self.add(NO_JOB, peer, kind, bytes);
+    }
+
     fn add(&self, job: JobId, peer: NodeId, kind: &'static str, bytes: u64) {
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         *sent.entry((job, peer, kind)).or_insert(0) += bytes;

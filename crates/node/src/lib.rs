@@ -27,10 +27,12 @@ pub mod witness;
 
 mod asked;
 mod egress;
+mod heads;
 mod link;
 mod listener;
 pub mod log_keys;
 mod peers;
+mod recount;
 mod runner;
 mod serve;
 #[cfg(test)]

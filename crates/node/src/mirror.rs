@@ -114,7 +114,12 @@ async fn fetch(inner: &Inner, connection: &Connection, mirror: &mut Mirror, key:
         crate::align::apart(|| mirror.append(&leaves))?;
     }
     let name = mirror_name(inner.config.name.as_str(), &inner.config.coordinator.origin);
-    crate::align::apart(|| mirror.seal(&note, (&name, key), crate::now())).map_err(keep)
+    crate::align::apart(|| mirror.seal(&note, (&name, key), crate::now())).map_err(keep)?;
+    // What begins here after a restart may have ended in the log only now.
+    if let Err(fault) = inner.recount(Some(&note)).await {
+        tracing::debug!(%fault, "what the log shows of this node was not counted yet");
+    }
+    Ok(())
 }
 
 fn mirror_path(inner: &Inner, name: &str) -> std::path::PathBuf {

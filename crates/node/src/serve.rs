@@ -82,7 +82,7 @@ impl Inner {
             ToNode::Reserve { job, attempt, ttl_ms } => self.reserve(job, attempt, ttl_ms).await,
             ToNode::Start { assignment } => self.start(assignment).await,
             ToNode::Cancel { job, attempt, code } => self.cancel_attempt(&job, attempt, code).await,
-            ToNode::Attest { job, record, evidence } => self.attest(&job, &record, &evidence).await,
+            ToNode::Attest { job, record, evidence } => self.attest_asked(&job, &record, &evidence).await,
             ToNode::Cosign { request } => self.cosign_for(&request).await,
             ToNode::Logged { job, leaf, proof, beside } => self.logged(&job, &leaf, &proof, &beside).await,
             ToNode::Close { job, terminal } => self.close(&job, terminal).await,
@@ -101,11 +101,13 @@ impl Inner {
     async fn admit(&self, job: Blob, offered: &[Vec<Blob>]) -> Result<FromNode, Fault> {
         let parsed = JobSpec::verify(&job)?;
         let id = JobSpec::id(&parsed);
+        self.caught_up().await?;
         let now = crate::now();
         let mut tx = self.store.begin().await?;
         if let Some(known) = tx.job(&id).await? {
             return Ok(known.decision());
         }
+        let consumed = tx.recounted(&id).await?;
         let (offered, plans) = (Worker::contracts(offered), Worker::price_plans(offered));
         let decide = |ledger: &Ledger<'_>| {
             let named = |c: &&SignedContract| parsed.body().contracts.contains(&c.id()) && c.signed_by(&ledger.owner);
@@ -114,7 +116,7 @@ impl Inner {
             })
         };
         let (refusal, ours, record) =
-            ledger::with(&mut tx, self.whose(), parsed.body(), (offered, plans), false, now, decide).await?;
+            ledger::with(&mut tx, self.whose(), parsed.body(), (offered, plans), consumed, now, decide).await?;
         let record: WorkerJob = record?;
         if let Some(fault) = refusal {
             if !ours || !tx.keeps_refusal(now).await? {
@@ -143,9 +145,10 @@ impl Inner {
             Ok(parsed) => parsed,
             Err(fault) => return Ok(FromNode::Planned(Outlook { objection: Some(fault), ..Outlook::default() })),
         };
+        self.caught_up().await?;
         let now = crate::now();
-        let mut tx = self.store.begin().await?;
-        let consumed = tx.job(&JobSpec::id(&parsed)).await?.is_some();
+        let (mut tx, id) = (self.store.begin().await?, JobSpec::id(&parsed));
+        let consumed = tx.job(&id).await?.is_some() || tx.recounted(&id).await?;
         let offered = (Worker::contracts(offered), Worker::price_plans(offered));
         let decide = |ledger: &Ledger<'_>| {
             let contract = admission::covering(parsed.body(), ledger).map(|c| (c.id(), c.body().clone()));
@@ -168,6 +171,7 @@ impl Inner {
     }
 
     async fn reserve(&self, job: JobId, attempt: Attempt, ttl_ms: u64) -> Result<FromNode, Fault> {
+        self.caught_up().await?;
         let Some(known) = self.store.job(&job).await? else { return Err(unknown(&job)) };
         if let Some((_, why)) = self.store.halted_jobs(crate::now()).await?.into_iter().find(|(id, _)| *id == job) {
             return Err(why);
@@ -275,6 +279,12 @@ impl Inner {
             // why: a full channel holds an order to stop already.
             let _ = cancel.try_send(code);
         }
+    }
+
+    /// Attests with a number of the chain that is not used yet.
+    async fn attest_asked(&self, id: &JobId, bytes: &[u8], evidence: &[Blame]) -> Result<FromNode, Fault> {
+        self.caught_up().await?;
+        self.attest(id, bytes, evidence).await
     }
 
     pub(crate) async fn attest(&self, id: &JobId, bytes: &[u8], evidence: &[Blame]) -> Result<FromNode, Fault> {

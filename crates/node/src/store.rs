@@ -23,6 +23,7 @@ mod online;
 mod orders;
 mod privacy;
 mod promises;
+mod recounted;
 
 pub use alignments::Counted;
 pub use asked::Limit;
@@ -37,6 +38,7 @@ pub use orders::ORDERS_MAX;
 
 pub use privacy::{Noisy, SpentRow};
 pub use promises::{PROMISE_ROWS_MAX, PromiseRow, PromiseStanding};
+pub use recounted::Recounted;
 
 pub use bounds::{EGRESS_ROWS_MAX, EXPIRED_KEPT_MS, OPEN_ROWS_MAX, REFUSED_ROWS_MAX};
 
@@ -543,16 +545,15 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Jobs counted against a contract.
+    /// Jobs counted against a contract, those that only the log shows among them.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn jobs_used(&mut self, contract: &ContractId) -> Result<u64> {
-        let n: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE contract = ?")
-            .bind(contract.0.as_slice())
-            .fetch_one(&mut *self.0)
-            .await
-            .map_err(|e| fault(&e))?;
+        let sql = "SELECT (SELECT count(*) FROM jobs WHERE contract = ?1) \
+                   + (SELECT count(*) FROM recounted WHERE contract = ?1)";
+        let n: i64 =
+            sqlx::query_scalar(sql).bind(contract.0.as_slice()).fetch_one(&mut *self.0).await.map_err(|e| fault(&e))?;
         Ok(n.unsigned_abs())
     }
 

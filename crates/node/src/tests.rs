@@ -24,6 +24,7 @@ mod control;
 mod crash;
 mod egress;
 mod private;
+mod rollback;
 
 const OPERATOR: u8 = 5;
 const COORDINATOR: u8 = 9;
@@ -67,6 +68,7 @@ impl World {
         std::fs::write(home.join(crate::config::CONFIG_FILE), &config).unwrap();
         Config::read(&home).unwrap();
         let node = Node::start(&home).await.unwrap();
+        node.inner().recount.skip();
         let descriptor = DatasetDescriptor {
             format: 1,
             owner: keys.root.id(),

@@ -9,7 +9,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tacit_receipts::note::check_name;
 use tacit_receipts::witness::{REQUEST_BYTES_MAX, witness_name};
-use tacit_receipts::{AddCheckpoint, KeyKind, LogChain, Seen, SignatureLine, VerifierKey, Witness, WitnessRefusal};
+use tacit_receipts::{
+    AddCheckpoint, KeyKind, LogChain, Seen, SignatureLine, SignedCheckpoint, VerifierKey, Witness, WitnessRefusal,
+};
 use tacit_types::{Code, Fault};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -189,6 +191,20 @@ impl Witnesses {
     /// What was seen last of the coordinator's own log.
     pub async fn seen(&self) -> Option<Seen> {
         self.logs.get(&self.own)?.lock().await.seen().cloned()
+    }
+
+    /// Takes up what this node has cosigned of the coordinator's own log and does not remember, as a head shows that was
+    /// found to follow from what it does. Whether there is such. The state is durable before it counts.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn recall(&self, store: &Store, head: &SignedCheckpoint) -> Result<bool, Fault> {
+        let Some(witness) = self.logs.get(&self.own) else { return Ok(false) };
+        let mut witness = witness.lock().await;
+        let Some(seen) = witness.forgotten(head) else { return Ok(false) };
+        store.set_meta(SEEN, &tacit_crypto::cbor::encode(&seen)).await?;
+        witness.remember(seen);
+        Ok(true)
     }
 
     /// What was seen last of a log.

@@ -49,7 +49,7 @@ pub use checkpoint::{Checkpoint, Quorum, SignedCheckpoint};
 pub use keys::{KeyHistory, KeyRole, PartyRotation};
 pub use leaf::{Genesis, KeyCard, KeyEvent, Leaf};
 pub use log::{Log, Plan, Write};
-pub use merkle::MemTree;
+pub use merkle::{MemTree, Peaks};
 pub use money::{Ledger, Money};
 pub use note::{KeyKind, SignatureLine, SignedNote, VerifierKey};
 pub use opening::{Figure, Opening, SealedOpening};

@@ -251,6 +251,49 @@ impl HashSource for MemTree {
     }
 }
 
+/// The right edge of a tree: the roots of its largest complete subtrees, from the left. It is all that appending and the root
+/// need, at most [`PROOF_HASHES_MAX`] hashes however large the tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peaks {
+    size: u64,
+    hashes: Vec<Hash>,
+}
+
+impl Peaks {
+    /// The edge of a tree of a size. `None` when a tree of that size has more or fewer such subtrees.
+    pub fn new(size: u64, hashes: Vec<Hash>) -> Option<Self> {
+        (size <= TREE_SIZE_MAX && hashes.len() == size.count_ones() as usize).then_some(Self { size, hashes })
+    }
+
+    /// Leaves.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The roots of the complete subtrees, the largest first.
+    pub fn hashes(&self) -> &[Hash] {
+        &self.hashes
+    }
+
+    /// Appends the hash of a leaf.
+    pub fn push(&mut self, leaf: Hash) {
+        let mut hash = leaf;
+        for _ in 0..self.size.trailing_ones() {
+            if let Some(left) = self.hashes.pop() {
+                hash = node_hash(&left, &hash);
+            }
+        }
+        self.hashes.push(hash);
+        self.size += 1;
+    }
+
+    /// The root of the whole tree.
+    pub fn root(&self) -> Hash {
+        let whole = self.hashes.iter().rev().copied().reduce(|right, left| node_hash(&left, &right));
+        whole.unwrap_or_else(empty_root)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,6 +311,22 @@ mod tests {
                 node_hash(&mth(&leaves[..k]), &mth(&leaves[k..]))
             }
         }
+    }
+
+    #[test]
+    fn the_edge_of_a_tree_has_its_root_and_goes_on_from_any_size() {
+        let leaves: Vec<Vec<u8>> = (0..70u8).map(|i| vec![i; 3]).collect();
+        let mut edge = Peaks::default();
+        for size in 0..leaves.len() {
+            assert_eq!((edge.size(), edge.root()), (size as u64, mth(&leaves[..size])));
+            let again = Peaks::new(edge.size(), edge.hashes().to_vec());
+            assert_eq!(again, Some(edge.clone()));
+            let fewer = edge.hashes().iter().skip(1).copied().collect();
+            assert!(size == 0 || Peaks::new(edge.size(), fewer).is_none());
+            edge.push(leaf_hash(&leaves[size]));
+        }
+        assert!(Peaks::new(TREE_SIZE_MAX, vec![Hash([1; 32])]).is_some());
+        assert!(Peaks::new(TREE_SIZE_MAX << 1, vec![Hash([1; 32])]).is_none());
     }
 
     fn path(m: usize, leaves: &[Vec<u8>]) -> Vec<Hash> {

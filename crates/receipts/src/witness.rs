@@ -274,6 +274,24 @@ impl Witness {
         format!("{}\n{lines}", note.text()).into_bytes()
     }
 
+    /// The state after a cosignature of this witness that it does not remember, because its state is from before: a head
+    /// beyond what it remembers that carries one. Persist it, then [`remember`](Self::remember) it.
+    pub fn forgotten(&self, head: &SignedCheckpoint) -> Option<Seen> {
+        let (note, head) = (head.note(), head.checkpoint());
+        if head.origin != self.origin || head.size <= self.seen.as_ref().map_or(0, |seen| seen.size) {
+            return None;
+        }
+        let at = note.check(&self.key).ok()??.unwrap_or(UnixMillis(0));
+        Some(Seen { size: head.size, root: head.root, at, note: self.own_evidence(note) })
+    }
+
+    /// Goes on from what it had cosigned before its state was lost. What it has cosigned since stays where it is further.
+    pub fn remember(&mut self, seen: Seen) {
+        if self.seen.as_ref().is_none_or(|held| held.size < seen.size) {
+            self.seen = Some(seen);
+        }
+    }
+
     /// Cosigns a prepared checkpoint whose state is on disk.
     ///
     /// # Errors
@@ -380,6 +398,29 @@ mod tests {
         unsigned.note = b"log.example/other\n".to_vec();
         assert!(matches!(refusal(&unsigned, 6_000), WitnessRefusal::Malformed(_)));
         assert_eq!(witness.seen().cloned(), before);
+    }
+
+    /// A state of before takes up its own cosignatures again, and nobody else's.
+    #[test]
+    fn what_a_witness_cosigned_and_forgot_it_remembers() {
+        let (tree, mut old) = (tree(20, 0), witness());
+        advance(&mut old, &request(&tree, 0, 5), 1_000).unwrap();
+        let mut new = old.clone();
+        let ask = request(&tree, 5, 9);
+        let line = advance(&mut new, &ask, 2_000).unwrap();
+        let mut head = SignedCheckpoint::open(&ask.note, &log_key()).unwrap();
+        assert_eq!(old.forgotten(&head), None, "it is not cosigned");
+        head.add_cosignature(new.key(), line).unwrap();
+        assert_eq!(new.forgotten(&head), None, "it is remembered");
+        let other = VerifierKey::new("w.example/a", KeyKind::Cosignature, key(3).id()).unwrap();
+        let other = Witness::new(other, log_key(), ORIGIN, None).unwrap();
+        assert_eq!(other.forgotten(&head), None, "it is another's");
+        let seen = old.forgotten(&head).unwrap();
+        assert_eq!(Some(&seen), new.seen());
+        let before = old.seen().cloned().unwrap();
+        old.remember(seen);
+        old.remember(before);
+        assert_eq!(old.seen(), new.seen());
     }
 
     #[test]

@@ -196,6 +196,8 @@ codes! {
         "have each of them run `tacit price sign`, then submit the job anew", "请各方运行 `tacit price sign`，然后重新提交作业";
     RefusedPromiseUnkept = "refused.promise_unkept", "the coordinator promised a receipt and did not log it", "协调方承诺记入的凭证未被记入日志",
         "see `tacit receipt promises` at the node that refuses; its owner may forgive it there", "请在拒绝方节点查看 `tacit receipt promises`；其所有者可在那里予以谅解";
+    RefusedLedgerBehind = "refused.ledger_behind", "this node has not yet counted what it had used before", "本节点尚未核算此前的用量",
+        "wait until it has read the coordinator's log, which must be no older than what the node has signed; its log says what is missing", "请等待其读完协调方日志，且该日志不得早于本节点已签署的内容；节点日志会说明所缺部分";
     RefusedQuota = "refused.quota", "the contract's quota is used up", "合同配额已用尽",
         "agree a larger quota, or wait for the next period", "请申请更大配额或等待下一周期";
     RefusedParties = "refused.parties", "the parties are too few or not those of the contract", "参与方过少或与合同不符",

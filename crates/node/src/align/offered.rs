@@ -33,7 +33,7 @@ fn list(home: &Path, job: &JobId) -> PathBuf {
 }
 
 /// Who brings lists together, the same whatever the contract.
-fn owners(spec: &JobSpec) -> Hash {
+pub(crate) fn owners(spec: &JobSpec) -> Hash {
     let mut owners: Vec<_> = spec.providers.iter().map(|p| p.owner).collect();
     owners.sort_unstable();
     let start = tacit_crypto::Transcript::new("tacit-align/1/owners");

@@ -71,6 +71,23 @@ impl Store {
     }
 }
 
+impl Tx<'_> {
+    /// Counts a job of before, at a time; one that is counted stays as it is.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn recount_alignment(&mut self, job: &JobId, owners: &Hash, at: UnixMillis) -> Result<()> {
+        sqlx::query("INSERT OR IGNORE INTO alignments (job, owners, at) VALUES (?, ?, ?)")
+            .bind(job.0.as_slice())
+            .bind(owners.0.as_slice())
+            .bind(i64::try_from(at.0).unwrap_or(i64::MAX))
+            .execute(&mut *self.0)
+            .await
+            .map(|_| ())
+            .map_err(|e| fault(&e))
+    }
+}
+
 /// Forgets the jobs, but for this one, that no contract's days reach back to.
 async fn old(tx: &mut Tx<'_>, but: Option<&JobId>, now: UnixMillis) -> Result<Vec<JobId>> {
     let before = now.0.saturating_sub(u64::from(REPEAT_DAYS_MAX) * DAY_MS);

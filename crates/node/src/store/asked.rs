@@ -120,6 +120,21 @@ impl Store {
 }
 
 impl Tx<'_> {
+    /// Counts keys of which only the number is known, as if each were a new one.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn ask_unknown(&mut self, limit: &Limit, keys: u64, now: UnixMillis) -> Result<()> {
+        let (period, _, before) = self.asked_period(limit, now).await?;
+        sqlx::query("UPDATE asked_periods SET keys = ? WHERE id = ?")
+            .bind(i64::try_from(before.saturating_add(keys)).unwrap_or(i64::MAX))
+            .bind(period)
+            .execute(&mut *self.0)
+            .await
+            .map(|_| ())
+            .map_err(|e| fault(&e))
+    }
+
     /// The row of a period, its secret and the keys in it, made when there is none. Forgets periods that are over.
     async fn asked_period(&mut self, limit: &Limit, now: UnixMillis) -> Result<(i64, [u8; 32], u64)> {
         sqlx::query("DELETE FROM asked_periods WHERE until < ?")

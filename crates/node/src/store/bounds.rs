@@ -194,6 +194,7 @@ pub(super) mod tests {
         for sql in [
             "DROP TABLE orders",
             "DROP TABLE promises",
+            "DROP TABLE recounted",
             "DROP INDEX jobs_owed",
             "ALTER TABLE jobs DROP COLUMN owed",
             "DROP INDEX jobs_dataset",

@@ -100,7 +100,8 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database.
     pub async fn rows_used(&mut self, contract: &ContractId) -> Result<u64> {
-        let sql = "SELECT coalesce(sum(scored_rows), 0) FROM jobs WHERE contract = ?";
+        let sql = "SELECT coalesce(sum(scored_rows), 0) FROM (SELECT scored_rows FROM jobs WHERE contract = ?1 \
+                   UNION ALL SELECT scored_rows FROM recounted WHERE contract = ?1)";
         let rows: i64 =
             sqlx::query_scalar(sql).bind(contract.0.as_slice()).fetch_one(&mut *self.0).await.map_err(|e| fault(&e))?;
         Ok(rows.unsigned_abs())

@@ -40,8 +40,9 @@ impl Store {
     /// Those of the database.
     pub async fn spent(&self) -> Result<Vec<SpentRow>> {
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT dataset, contract, count(*), sum(epsilon_micro), sum(delta_femto) FROM jobs \
-             WHERE dataset IS NOT NULL AND contract IS NOT NULL GROUP BY dataset, contract ORDER BY dataset, contract",
+            "SELECT dataset, contract, count(*), sum(epsilon_micro), sum(delta_femto) FROM \
+             (SELECT dataset, contract, epsilon_micro, delta_femto FROM jobs \
+             UNION ALL SELECT dataset, contract, epsilon_micro, delta_femto FROM recounted) WHERE dataset IS NOT NULL AND contract IS NOT NULL GROUP BY dataset, contract ORDER BY dataset, contract",
         )
         .fetch_all(&self.pool)
         .await
@@ -82,11 +83,10 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database.
     pub async fn privacy_spent(&mut self, dataset: &DatasetVersionId) -> Result<PrivacyCost> {
-        let rows: Vec<(i64, i64)> = sqlx::query_as("SELECT epsilon_micro, delta_femto FROM jobs WHERE dataset = ?")
-            .bind(dataset.0.as_slice())
-            .fetch_all(&mut *self.0)
-            .await
-            .map_err(|e| fault(&e))?;
+        let sql = "SELECT epsilon_micro, delta_femto FROM jobs WHERE dataset = ?1 \
+                   UNION ALL SELECT epsilon_micro, delta_femto FROM recounted WHERE dataset = ?1";
+        let rows: Vec<(i64, i64)> =
+            sqlx::query_as(sql).bind(dataset.0.as_slice()).fetch_all(&mut *self.0).await.map_err(|e| fault(&e))?;
         let cost = |(epsilon, delta): &(i64, i64)| PrivacyCost {
             epsilon_micro: epsilon.unsigned_abs(),
             delta_femto: delta.unsigned_abs(),
@@ -99,7 +99,9 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database.
     pub async fn asked(&mut self, question: &Hash) -> Result<Option<JobId>> {
-        let id: Option<Vec<u8>> = sqlx::query_scalar("SELECT id FROM jobs WHERE question = ? LIMIT 1")
+        let sql =
+            "SELECT id FROM jobs WHERE question = ?1 UNION ALL SELECT job FROM recounted WHERE question = ?1 LIMIT 1";
+        let id: Option<Vec<u8>> = sqlx::query_scalar(sql)
             .bind(question.0.as_slice())
             .fetch_optional(&mut *self.0)
             .await

@@ -42,6 +42,7 @@ fn decides() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let node = Node::start(home).await.unwrap();
+        node.inner().recount.skip();
         for n in 0..2 * OFFERED {
             let request = std::fs::read(home.join(format!("offer-{n}"))).unwrap();
             let answer = node.inner().respond(key(COORDINATOR).id(), &request).await.unwrap();

@@ -88,6 +88,9 @@ async fn of_party(home: &Path, out: &Out) -> Vec<Finding> {
     let store = Store::open(&home.join(DATABASE_FILE)).await;
     let shown = store.as_ref().map(|_| DATABASE_FILE.to_owned()).map_err(Clone::clone);
     findings.push(Finding::new("database", shown, out));
+    if let Ok(store) = &store {
+        findings.extend(restored(store, out).await);
+    }
     let serves = config.role().is_ok_and(|r| r == PartyRole::Partner);
     if serves {
         let listen = config.listen.parse();
@@ -109,6 +112,20 @@ async fn of_party(home: &Path, out: &Out) -> Vec<Finding> {
         party.store.close().await;
     }
     findings
+}
+
+/// Whether the database was found to be from before what this party's node has signed.
+async fn restored(store: &Store, out: &Out) -> Option<Finding> {
+    let shown = match store.was_behind().await {
+        Ok(None) => return None,
+        Ok(Some((at, jobs))) => Ok(format!(
+            "{} {at}; {}: {jobs}",
+            out.say("was older than what this node has signed, noticed", "早于本节点已签署的内容，发现于"),
+            out.say("jobs counted from the log", "根据日志补记的作业数")
+        )),
+        Err(fault) => Err(fault),
+    };
+    Some(Finding::new("ledger", shown, out))
 }
 
 /// What a coordinator's folder can be asked, and whether its daemon serves.

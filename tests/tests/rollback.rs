@@ -1,0 +1,160 @@
+//! Owners that put an older database back get nothing back: what their nodes have signed since is in the log, and is counted
+//! before the first job is admitted. Where the log shows less than a node has seen, no job is admitted.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tacit_tests::program::program;
+use tacit_tests::world::{COORDINATOR, shown};
+use tacit_tests::{Done, World};
+
+const OWNERS: [&str; 3] = ["a", "b", "c"];
+const LEVELS: &str = "after_compare,after_aggregate,after_group_by";
+const TABLE: &str = "age,region\n31,north\n42,south\n53,north\n64,south\n";
+/// Jobs that the contract `good` allows.
+const QUOTA: usize = 3;
+
+fn count(contract: &str) -> String {
+    format!("kind = \"count/v1\"\ncontract = \"{contract}\"\n")
+}
+
+/// One of several questions that cost 0.4 of a budget of 1.
+fn noisy(question: u32) -> String {
+    format!(
+        "kind = \"stats/v1\"\ncontract = \"noisy\"\n[params]\nfilter = \"age >= {question}\"\n[[params.measures]]\n\
+         column = \"age\"\nstatistics = [\"count\"]\nbound = \"100\"\n[params.privacy]\nepsilon = \"0.4\"\n\
+         delta = \"0.000000001\"\n"
+    )
+}
+
+fn copy(from: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    let done = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(done.is_ok_and(|status| status.success()));
+}
+
+fn restart(world: &mut World, between: impl Fn(&World)) {
+    for owner in OWNERS {
+        assert_eq!(world.stop(owner), 0);
+    }
+    between(world);
+    OWNERS.iter().for_each(|owner| world.start(owner));
+    world.wait_online("lab", OWNERS.len());
+}
+
+/// The codes of all owners in a plan.
+fn objections(plan: &Done) -> Vec<Value> {
+    plan.json["owners"].as_array().into_iter().flatten().map(|owner| owner["code"].clone()).collect()
+}
+
+fn used(plan: &Value, party: &str, what: &str) -> Value {
+    let owner = plan["owners"].as_array().unwrap().iter().find(|o| o["party"] == json!(party)).unwrap();
+    owner["limits"].as_array().unwrap().iter().find(|l| l["what"] == json!(what)).unwrap()["before"].clone()
+}
+
+/// What `doctor` says of an owner's ledger.
+fn ledger(world: &World, party: &str) -> Option<String> {
+    let found = world.run(party, &["doctor"]).json;
+    let found = found["checks"].as_array()?.iter().find(|check| check["check"] == json!("ledger"))?.clone();
+    assert_eq!(found["ok"], json!(true), "{found}");
+    found["detail"].as_str().map(str::to_owned)
+}
+
+#[test]
+fn yesterdays_database_gives_back_neither_quota_nor_budget() {
+    let mut world = World::with_nodes(&OWNERS.map(|name| (name, TABLE)), LEVELS);
+    world.agree("good", &OWNERS, QUOTA as u64, "");
+    world.agree("more", &OWNERS, 100, "");
+    world.agree("noisy", &OWNERS, 100, "[privacy]\nepsilon = \"1\"\ndelta = \"0.0000001\"\n");
+    world.job(&count("more")).ok();
+    let kept = world.folder().join("kept");
+    std::fs::create_dir_all(&kept).unwrap();
+    let [good, more] = ["good", "more"].map(|name| shown(&world.write(&format!("{name}.plan.toml"), count(name))));
+    restart(&mut world, |world| {
+        OWNERS.iter().for_each(|owner| copy(&world.home(owner), &kept.join(owner)));
+    });
+    world.stop(COORDINATOR);
+    copy(&world.home(COORDINATOR), &kept.join(COORDINATOR));
+    world.start(COORDINATOR);
+    world.wait_online("lab", OWNERS.len());
+    for owner in OWNERS {
+        assert_eq!(ledger(&world, owner), None, "{owner} was only restarted");
+    }
+    for question in [18, 40] {
+        world.job(&noisy(question)).ok();
+    }
+    for _ in 0..QUOTA {
+        world.job(&count("good")).ok();
+    }
+    assert_eq!(world.job(&count("good")).json["code"], json!("refused.quota"));
+
+    // All owners put back what they had: one its whole folder, the others the database alone.
+    restart(&mut world, |world| {
+        for (i, owner) in OWNERS.iter().enumerate() {
+            let (home, old) = (world.home(owner), kept.join(owner));
+            if i == 0 {
+                std::fs::remove_dir_all(&home).unwrap();
+                copy(&old, &home);
+            } else {
+                for file in ["node.db", "node.db-wal", "node.db-shm"] {
+                    let _ = std::fs::remove_file(home.join(file));
+                }
+                std::fs::copy(old.join("node.db"), home.join("node.db")).unwrap();
+            }
+        }
+    });
+    let refused = world.job(&count("good"));
+    assert_eq!(refused.json["code"], json!("refused.quota"), "{}", refused.json);
+    let refused = world.run("lab", &["job", "plan", &good]);
+    assert_eq!(objections(&refused), vec![json!("refused.quota"); OWNERS.len()], "{}", refused.json);
+    let plan = world.run("lab", &["job", "plan", &more]).ok();
+    for owner in OWNERS {
+        assert_eq!(used(&plan, owner, "jobs"), json!("99"), "one of 100 was used before: {plan}");
+        let said = ledger(&world, owner).unwrap_or_else(|| panic!("{owner} says nothing: {}", world.log(owner)));
+        assert!(said.ends_with(": 5"), "{said}");
+    }
+    assert_eq!(world.job(&noisy(50)).json["code"], json!("refused.budget"));
+    assert_eq!(world.job(&noisy(18)).json["code"], json!("refused.repeated"));
+    let text = world.command("b", &["--lang", "zh", "doctor"]).output().unwrap();
+    assert!(String::from_utf8(text.stdout).unwrap().contains("根据日志补记的作业数: 5"));
+
+    // What they sign goes on where it was: no number of a chain is used twice, and no head forgotten.
+    world.job(&count("more")).ok();
+    let [bundle, trust] = ["log.bundle", "group.trust"].map(|name| shown(&world.folder().join(name)));
+    world.run("lab", &["receipt", "export", "--out", &bundle, "--trust", &trust]).ok();
+    let done = World::finish(Command::new(program("tacit-verify")).args([&bundle, "--trust", &trust, "--json"]));
+    assert_eq!(done.status, 0, "{}{}", done.json, done.stderr);
+
+    // It was counted once, and a restart counts nothing more.
+    restart(&mut world, |_| ());
+    let plan = world.run("lab", &["job", "plan", &more]).ok();
+    assert_eq!(used(&plan, "a", "jobs"), json!("98"), "{plan}");
+
+    // A coordinator whose log ends before what they have seen is given no job: not by two that know it themselves, and not by
+    // one whose folder is as old as that log, which hears it from them.
+    let [old, others @ ..] = OWNERS;
+    for party in OWNERS.iter().chain([&COORDINATOR]) {
+        world.stop(party);
+    }
+    for party in [old, COORDINATOR] {
+        std::fs::remove_dir_all(world.home(party)).unwrap();
+        copy(&kept.join(party), &world.home(party));
+    }
+    world.start(COORDINATOR);
+    others.iter().for_each(|owner| world.start(owner));
+    world.wait_there("lab", others.len());
+    world.start(old);
+    world.wait_online("lab", OWNERS.len());
+    let begun = Instant::now();
+    loop {
+        let plan = world.run("lab", &["job", "plan", &more]);
+        let all = objections(&plan);
+        if all == vec![json!("refused.ledger_behind"); OWNERS.len()] {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{} {}", plan.json, plan.stderr);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
