@@ -9,9 +9,9 @@ use tacit_engine::{
 };
 use tacit_governance::admission::{Admission, Refusal};
 use tacit_governance::{
-    Cohort, ColumnGrant, ColumnInfo, ColumnKind, Contract, ContractParty, DatasetDescriptor, DatasetGrant, JobSpec,
-    Level, Lifecycle, Meter, Metered, PartyCard, PartyRole, PrivacyCost, PrivacyTerms, ProviderRef, Quota, Revocation,
-    Role, SignedContract, Succession,
+    Cohort, ColumnGrant, ColumnInfo, ColumnKind, Contract, ContractParty, DatasetDescriptor, DatasetGrant, ExactTerms,
+    JobSpec, Level, Lifecycle, Meter, Metered, PartyCard, PartyRole, PrivacyCost, PrivacyTerms, ProviderRef, Quota,
+    Revocation, Role, SignedContract, Succession,
 };
 use tacit_jobs::ColumnKinds;
 use tacit_protocol::message::{Address, Message};
@@ -106,6 +106,7 @@ fn contract() -> Contract {
             job_epsilon_micro: 500_000,
             only: true,
         }),
+        exact: Some(ExactTerms { change_min: 10 }),
         price_plan: None,
         control: None,
         lifecycle: None,

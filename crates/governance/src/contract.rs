@@ -8,6 +8,7 @@ use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, Name, NodeId,
 use crate::align::AlignTerms;
 use crate::control::{Control, Office};
 use crate::dataset::Level;
+use crate::exact::ExactTerms;
 use crate::lifecycle::Lifecycle;
 use crate::model::{ModelGrant, ScoringTerms, is_false};
 use crate::orders::{Approval, Verdict};
@@ -155,6 +156,9 @@ pub struct Contract {
     /// What noisy releases may cost; no such releases when absent.
     #[n(24)]
     pub privacy: Option<PrivacyTerms>,
+    /// By how many rows exact questions differ, where they differ; not held when absent.
+    #[n(25)]
+    pub exact: Option<ExactTerms>,
     /// What its use costs: the hash of a price plan without its contract (`PricePlan::terms`). Payer and payees sign
     /// that plan once the contract is there.
     #[n(30)]
@@ -239,6 +243,10 @@ impl Contract {
         check(
             self.privacy.is_none_or(|p| p.is_sound()),
             "a privacy budget that allows nothing, or more than epsilon 100 and delta 0.0001, or less than one job's",
+        );
+        check(
+            self.exact.is_none_or(|e| e.is_sound()),
+            "exact questions that differ by fewer than 2 rows, or more than 256",
         );
         check(self.cohort.rows >= COHORT_ROWS_MIN, "the floor is below 3 rows");
         check(self.cohort.contributors >= COHORT_CONTRIBUTORS_MIN, "the floor is below 2 contributors");

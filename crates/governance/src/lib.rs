@@ -11,6 +11,7 @@ pub mod attachment;
 pub mod contract;
 pub mod control;
 pub mod dataset;
+pub mod exact;
 pub mod grade;
 pub mod job;
 pub mod lifecycle;
@@ -24,6 +25,7 @@ pub use align::{AlignFacts, AlignLevel, AlignTerms, Aligned, LookupFacts, Lookup
 pub use contract::{Cohort, ColumnGrant, Contract, ContractParty, DatasetGrant, Quota, Role, SignedContract};
 pub use control::Control;
 pub use dataset::{ColumnInfo, ColumnKind, DatasetDescriptor, Level, Use};
+pub use exact::ExactTerms;
 pub use grade::DatasetTerms;
 pub use job::{AttachmentRef, JobSpec, ModelRef, ProviderRef};
 pub use lifecycle::{Lifecycle, Stage, Succession};

@@ -63,6 +63,7 @@ fn contract(budget: PrivacyCost, job_epsilon_micro: u64) -> SignedContract {
         alignment: None,
         checked: false,
         privacy: Some(PrivacyTerms { budget, job_epsilon_micro, only: true }),
+        exact: None,
         price_plan: None,
         control: None,
         lifecycle: None,

@@ -142,6 +142,7 @@ impl World {
             alignment: None,
             checked: false,
             privacy: None,
+            exact: None,
             price_plan: None,
             control: None,
             lifecycle: None,

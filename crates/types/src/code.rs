@@ -176,6 +176,8 @@ codes! {
         "ask for less epsilon, or sign a new contract with its owners", "请降低 epsilon，或与所有者签订新合同";
     RefusedRepeated = "refused.repeated", "the same question has been asked, and has its answer", "同一问题已经提出，并已有答案",
         "open the result of the job that is named: asking again would only cost more", "请打开所指作业的结果：再次提问只会增加开销";
+    RefusedDifference = "refused.difference", "the question differs from an earlier one by too few rows of an owner", "该问题与先前问题所涉所有者的数据行相差过少",
+        "ask about the same rows as the job that is named, or about rows that differ by a group: fewer, larger groups, or a wider filter", "请针对所指作业的相同数据行提问，或使所涉数据行相差足够多：减少分组、扩大每组，或放宽筛选条件";
     RefusedStatistic = "refused.statistic", "this statistic has no private form", "此统计量没有差分隐私形式",
         "with `privacy` ask for counts, sums, means, variances, groups and histograms", "启用 `privacy` 时请使用计数、求和、均值、方差、分组与直方图";
     RefusedPurpose = "refused.purpose", "the purpose differs from the contract's", "用途与合同不符",

@@ -272,6 +272,7 @@ fn contract(provider: &NodeId, demander: &NodeId, seal: SealPublic) -> Contract 
         alignment: None,
         checked: false,
         privacy: None,
+        exact: None,
         price_plan: None,
         control: None,
         lifecycle: None,

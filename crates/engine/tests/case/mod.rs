@@ -92,6 +92,7 @@ pub fn contract() -> Contract {
         alignment: None,
         checked: true,
         privacy: None,
+        exact: None,
         price_plan: None,
         control: None,
         lifecycle: None,

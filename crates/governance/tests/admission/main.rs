@@ -106,6 +106,7 @@ impl Case {
             alignment: None,
             checked: false,
             privacy: None,
+            exact: None,
             price_plan: None,
             control: None,
             lifecycle: None,

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use tacit_crypto::cbor;
-use tacit_governance::{AttachmentRef, DistinctTerms, Lifecycle, OnlineTerms, Succession};
+use tacit_governance::{AttachmentRef, DistinctTerms, ExactTerms, Lifecycle, OnlineTerms, Succession};
 
 use super::*;
 
@@ -58,7 +58,7 @@ impl Change {
 const CONTROL: &str = include_str!("../../src/control.rs");
 
 /// A body's name in the sources, and where it stands in the tree.
-const BODIES: [(Doc, &str, &str, &str); 30] = [
+const BODIES: [(Doc, &str, &str, &str); 31] = [
     (Doc::Job, "", "JobSpec", include_str!("../../src/job.rs")),
     (Doc::Job, "5[].", "ProviderRef", include_str!("../../src/job.rs")),
     (Doc::Job, "13[].", "ModelRef", include_str!("../../src/job.rs")),
@@ -76,6 +76,7 @@ const BODIES: [(Doc, &str, &str, &str); 30] = [
     (Doc::Contract, "22.", "AlignTerms", include_str!("../../src/align.rs")),
     (Doc::Contract, "24.", "PrivacyTerms", include_str!("../../src/privacy.rs")),
     (Doc::Contract, "24.1.", "PrivacyCost", include_str!("../../src/privacy.rs")),
+    (Doc::Contract, "25.", "ExactTerms", include_str!("../../src/exact.rs")),
     (Doc::Contract, "22.6.", "RepeatTerms", include_str!("../../src/align.rs")),
     (Doc::Contract, "40.", "Control", CONTROL),
     (Doc::Contract, "40.1[].", "Right", CONTROL),
@@ -138,6 +139,7 @@ fn bases() -> [Case; 4] {
     let succeeded = private::private(true).contract(|c| {
         let from = ContractParty { name: name("before"), root: key(6).id(), role: Role::Provider };
         let successions = vec![Succession { from, to: key(2).id() }];
+        c.exact = Some(ExactTerms { change_min: 10 });
         c.lifecycle = Some(Lifecycle { amends: Some(ContractId([7; 32])), successions, deletion_days: Some(30) });
     });
     let succeeded = succeeded.other(|c| c.signers.push(6));

@@ -89,6 +89,20 @@ fn unsound_terms_are_no_contract() {
 }
 
 #[test]
+fn exact_questions_differ_by_two_rows_and_by_no_more_than_a_node_remembers() {
+    use tacit_governance::ExactTerms;
+    use tacit_governance::exact::{CHANGE_ROWS_MAX, CHANGE_ROWS_MIN};
+    let differ = |change_min| private(false).contract(|c| c.exact = Some(ExactTerms { change_min }));
+    assert!(differ(CHANGE_ROWS_MIN).decide().is_ok() && differ(CHANGE_ROWS_MAX).decide().is_ok());
+    assert_eq!(code(differ(CHANGE_ROWS_MIN - 1)), Code::RefusedContractIncomplete);
+    assert_eq!(code(differ(CHANGE_ROWS_MAX + 1)), Code::RefusedContractIncomplete);
+    // A contract without the term has the bytes that it had.
+    let bytes = |exact| tacit_crypto::cbor::encode(&Contract { exact, ..private(false).contract });
+    assert!(bytes(Some(ExactTerms { change_min: 9 })).len() > bytes(None).len());
+    assert_eq!(tacit_crypto::cbor::decode::<Contract>(&bytes(None)).unwrap().exact, None);
+}
+
+#[test]
 fn a_question_is_the_same_whoever_asks_it_and_when() {
     let job = private(false).job;
     let again = |change: fn(&mut JobSpec)| {

@@ -214,6 +214,7 @@ fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64
         alignment: None,
         checked: false,
         privacy: None,
+        exact: None,
         price_plan: None,
         control: None,
         lifecycle: None,

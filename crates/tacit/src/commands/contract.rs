@@ -10,8 +10,8 @@ use tacit_crypto::{Statement, sha256};
 use tacit_engine::{FromCoordinator, ToCoordinator, api::dataset_id};
 use tacit_governance::contract::{Cohort, ColumnGrant, DatasetGrant, Quota};
 use tacit_governance::{
-    Contract, ContractParty, DatasetDescriptor, DistinctTerms, Level, ModelDescriptor, ModelGrant, OnlineTerms,
-    PartyCard, Precision, Role, ScoringTerms, SignedContract,
+    Contract, ContractParty, DatasetDescriptor, DistinctTerms, ExactTerms, Level, ModelDescriptor, ModelGrant,
+    OnlineTerms, PartyCard, Precision, Role, ScoringTerms, SignedContract,
 };
 use tacit_node::Client;
 use tacit_types::{Code, Fault, Lang, ModelVersionId, Name, UnixMillis, wire::Blob};
@@ -47,6 +47,8 @@ struct Written {
     checked: bool,
     /// What noisy results may cost; no noisy results when absent.
     privacy: Option<privacy::Written>,
+    /// By how many rows exact questions differ, where they differ; not held when absent.
+    exact: Option<WrittenExact>,
     alignment: Option<alignment::Written>,
     control: Option<control::Written>,
     lifecycle: Option<lifecycle::Written>,
@@ -61,6 +63,13 @@ struct WrittenModel {
     model: Name,
     /// The newest when absent.
     version: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenExact {
+    /// Rows of an owner by which two questions differ, where they differ.
+    change_min: u64,
 }
 
 #[derive(Deserialize)]
@@ -367,6 +376,7 @@ fn resolve(
         alignment,
         checked: written.checked,
         privacy: written.privacy.as_ref().map(privacy::terms).transpose()?,
+        exact: written.exact.as_ref().map(|e| ExactTerms::new(e.change_min)).transpose()?,
     })
 }
 
@@ -409,6 +419,7 @@ fn view(contract: &SignedContract) -> serde_json::Value {
             "rows_per_second": o.rows_per_second}))})),
         "checked": body.checked,
         "privacy": body.privacy.as_ref().map(privacy::view),
+        "exact": body.exact.map(|e| json!({"change_min": e.change_min})),
         "alignment": body.alignment.as_ref().map(|a| alignment::view(a, &body.parties)),
         "control": control::view(contract), "lifecycle": lifecycle::view(body),
         "datasets": grants, "cohort": {"rows": body.cohort.rows, "contributors": body.cohort.contributors},
@@ -444,6 +455,9 @@ fn terms(out: &Out, contract: &SignedContract) {
     }
     if let Some(privacy) = &body.privacy {
         lines.push(rows(out.say("privacy budget", "隐私预算"), privacy::line(out, privacy)));
+    }
+    if let Some(exact) = &body.exact {
+        lines.push(rows(out.say("exact answers", "精确结果"), apart(out, exact)));
     }
     if let Some(price) = &body.price_plan {
         let what = format!("{}  ({})", price.short(), out.say("see `tacit price show`", "见 `tacit price show`"));
@@ -520,6 +534,15 @@ fn terms(out: &Out, contract: &SignedContract) {
     let dealers: Vec<&str> = body.parties.iter().filter(|p| p.role == Role::Dealer).map(|p| p.name.as_str()).collect();
     if !dealers.is_empty() {
         out.text(format!("{}: {}", dealers.join(", "), dealer_warning(out)));
+    }
+}
+
+/// By how much exact questions differ, in words.
+pub fn apart(out: &Out, exact: &ExactTerms) -> String {
+    let n = exact.change_min;
+    match out.lang() {
+        Lang::En => format!("two questions take the same rows of an owner, or rows that differ by {n} or more"),
+        Lang::Zh => format!("任意两个问题所涉同一所有者的数据行须完全相同，或至少相差 {n} 行"),
     }
 }
 

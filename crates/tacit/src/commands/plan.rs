@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tacit_engine::{FromCoordinator, PlanAnswer, ToCoordinator};
 use tacit_governance::privacy::decimal;
-use tacit_governance::{JobSpec, Meter, Metered, Rule};
+use tacit_governance::{ExactTerms, JobSpec, Meter, Metered, Rule, SignedContract};
 use tacit_jobs::Safeguard;
 use tacit_node::Client;
 use tacit_protocol::Audience;
@@ -14,7 +14,7 @@ use tacit_receipts::money::amount;
 use tacit_receipts::money::rate::{Item, Usage, rate};
 use tacit_types::{Code, Fault, Lang, NodeId, Unit, wire::Blob};
 
-use super::contract::{contracts, dealer_warning};
+use super::contract::{apart, contracts, dealer_warning};
 use super::job::ready;
 use super::job_file::Ready;
 use super::money::Books;
@@ -60,6 +60,10 @@ pub async fn plan(party: &Party, client: &Client, out: &Out, file: &Path, signed
     if let Some(cost) = &noise {
         out.text(format!("{}: {cost}", out.say("privacy cost for each dataset", "每个数据集的隐私开销")));
     }
+    let exact = held_apart(&contracts(party, client).await?, &ready);
+    if let Some(exact) = &exact {
+        out.text(format!("{}: {}", out.say("exact answers", "精确结果"), apart(out, exact)));
+    }
     if let Some(name) = &ready.dealer {
         out.text(format!("{} {name}: {}", out.say("dealer", "随机数分发方"), dealer_warning(out)));
     }
@@ -74,10 +78,21 @@ pub async fn plan(party: &Party, client: &Client, out: &Out, file: &Path, signed
         "verified": safeguard.map(|s| json!({"audits": s.audits, "bytes_sent": s.sent, "bytes_dealt": s.dealt})),
         "checked": checks.map(|price| json!({"bytes_sent": price.member, "bytes_aggregator": price.aggregator})),
         "privacy": noise.as_ref().map(super::privacy::cost),
+        "exact": exact.map(|e| json!({"change_min": e.change_min})),
         "estimate": {"cells": estimate.cells, "bytes_up": estimate.bytes_up, "rounds": estimate.rounds},
         "price": price,
     }));
     Ok(if refused == 0 { 0 } else { 3 })
+}
+
+/// By how much the job's rows must differ from those of others at each owner, where one of its contracts says so and its numbers
+/// are exact: the strictest of them.
+fn held_apart(known: &[SignedContract], ready: &Ready) -> Option<ExactTerms> {
+    let spec = ready.job.body();
+    let facts = spec.providers.first().map(|p| ready.plan.facts(&p.owner))?;
+    let exact = facts.checked.is_some() && facts.privacy.is_none();
+    let named = known.iter().filter(|c| exact && spec.contracts.contains(&c.id()));
+    named.filter_map(|c| c.body().exact).max_by_key(|e| e.change_min)
 }
 
 /// What is revealed, for programs, and the same in words.

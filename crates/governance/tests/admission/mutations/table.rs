@@ -192,6 +192,9 @@ pub const CONTRACT: &[Row] = &[
     row("24.1.2", "privacy", &[RefusedContractIncomplete, RefusedBudget], higher),
     row("24.2", "privacy", &[RefusedContractIncomplete, RefusedBudget], higher),
     row("24.3", "privacy", &[RefusedUnprivate], any),
+    // By how many rows questions differ is seen where the rows are read.
+    row("25", "exact", &[RefusedContractIncomplete], any),
+    row("25.1", "exact", &[RefusedContractIncomplete], any),
     row("30", "price", &[RefusedPriceUnsigned], gone),
     // Whoever agreed to no terms of control did not agree to less: what the owner says of its data still holds.
     row("40", "control", CONTROL, |op| matches!(op, Op::Graft(_))),
