@@ -10,6 +10,7 @@ use tacit_secagg::{Delivery, Round, Vector, Width};
 use tacit_types::{Code, Columns, Fault, Hash, Lang, LocalQuery, NodeId, Predicate, Seat, Unit};
 
 use crate::checked::{is_false, result_name};
+use crate::difference::ROWS;
 use crate::filter;
 use crate::kind::{
     ColumnKinds, Estimate, Fold, JointContext, JointFuture, JointHalf, JointOutput, Kind, Material, Opened,
@@ -157,6 +158,15 @@ struct CountFold {
 impl Fold for CountFold {
     fn take(&mut self, batch: &Columns) -> Result<(), Fault> {
         self.rows += batch.rows as u64;
+        Ok(())
+    }
+
+    fn sets(&self) -> Option<Vec<String>> {
+        Some(vec![ROWS.to_owned()])
+    }
+
+    fn members(&self, batch: &Columns, each: &mut dyn FnMut(usize, usize)) -> Result<(), Fault> {
+        (0..batch.rows).for_each(|row| each(0, row));
         Ok(())
     }
 

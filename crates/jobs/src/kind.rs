@@ -239,6 +239,20 @@ pub trait Fold: Send {
     /// different keys.
     fn count_keys(&mut self) {}
 
+    /// The sets of rows that its exact numbers are of, each by what the numbers are: two sets of one name can be taken from
+    /// each other. `None` for a half that has no exact numbers of sets of rows.
+    fn sets(&self) -> Option<Vec<String>> {
+        None
+    }
+
+    /// Names the rows of a batch that was taken, one by one, with the place of each set in [`Fold::sets`] that has them.
+    ///
+    /// # Errors
+    /// Those of [`Fold::take`].
+    fn members(&self, _batch: &Columns, _each: &mut dyn FnMut(usize, usize)) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Ends the local half.
     fn finish(self: Box<Self>) -> Box<dyn JointHalf>;
 }

@@ -9,6 +9,7 @@ pub mod align;
 pub mod checked;
 pub mod count;
 pub mod decimal;
+pub mod difference;
 pub mod evidence;
 pub mod filter;
 pub mod kind;

@@ -10,6 +10,7 @@ use tacit_dp::SumNoise;
 use tacit_types::{Code, Column, Columns, Fault, Literal, Values};
 
 use super::params::{Histogram, Matrix, Scaled, StatsParams};
+use crate::difference::ROWS;
 use crate::kind::{Fold, JointHalf};
 
 /// One party's exact numbers. Index 0 of each table is the total, then the groups, then the rest.
@@ -256,6 +257,58 @@ impl Fold for StatsFold {
         }
         if let (Some(matrix), Some(products)) = (&self.params.matrix, &mut self.local.matrix) {
             multiply(&self.params, matrix, batch, products, &mut self.clamped)?;
+        }
+        Ok(())
+    }
+
+    /// The cells, and of each measure that has more than a count, of each quantile column and of each column of the matrix the
+    /// rows that carry it: what is padded with rows that add nothing, or nothing that is not known, differs by the others.
+    fn sets(&self) -> Option<Vec<String>> {
+        if self.noise.is_some() {
+            return None;
+        }
+        let (p, cells) = (&self.params, self.params.cells());
+        let mut sets = vec![ROWS.to_owned(); cells];
+        for measure in p.measures.iter().filter(|m| m.needs_sum()) {
+            sets.extend(core::iter::repeat_n(format!("sum {}", measure.value.column), cells));
+        }
+        sets.extend(p.quantiles.iter().map(|q| format!("rank {}", q.value.column)));
+        sets.extend(p.matrix.iter().flat_map(|m| &m.values).map(|v| format!("sum {}", v.column)));
+        Some(sets)
+    }
+
+    fn members(&self, batch: &Columns, each: &mut dyn FnMut(usize, usize)) -> Result<(), Fault> {
+        let p = &self.params;
+        let cells = match &p.group_by {
+            Some(group) => self.groups.cells(Self::column(batch, &group.column)?, batch.rows),
+            None => vec![None; batch.rows],
+        };
+        for (row, cell) in cells.iter().enumerate() {
+            core::iter::once(0).chain(*cell).for_each(|cell| each(cell, row));
+        }
+        let mut first = p.cells();
+        for measure in p.measures.iter().filter(|m| m.needs_sum()) {
+            let mut fixed = Fixed::new(p, &measure.value, batch)?;
+            for (row, cell) in cells.iter().enumerate() {
+                if fixed.get(row).is_some_and(|value| value.carries) {
+                    core::iter::once(0).chain(*cell).for_each(|cell| each(first + cell, row));
+                }
+            }
+            first += p.cells();
+        }
+        for quantiles in &p.quantiles {
+            let mut fixed = Fixed::new(p, &quantiles.value, batch)?.within(p.range(quantiles));
+            (0..batch.rows)
+                .filter(|row| fixed.get(*row).is_some_and(|value| value.carries))
+                .for_each(|row| each(first, row));
+            first += 1;
+        }
+        let columns = p.matrix.iter().flat_map(|m| &m.values).map(|value| Fixed::new(p, value, batch));
+        let mut columns = columns.collect::<Result<Vec<_>, _>>()?;
+        for row in 0..batch.rows {
+            let values: Option<Vec<Value>> = columns.iter_mut().map(|column| column.get(row)).collect();
+            let carriers = values.iter().flatten().enumerate().filter(|(_, value)| value.carries);
+            carriers.for_each(|(i, _)| each(first + i, row));
         }
         Ok(())
     }
