@@ -316,6 +316,7 @@ impl Inner {
         tx.high_water(crate::now()).await?;
         tx.commit().await?;
         // By the same clock, that one which is wrong for once removes nothing.
+        self.store.forget_row_sets(crate::now()).await?;
         crate::align::expire(&self.store, &self.home, crate::now()).await
     }
 

@@ -12,6 +12,7 @@ pub mod client;
 pub mod config;
 pub mod daemon;
 pub mod datasets;
+mod difference;
 pub mod duties;
 pub mod files;
 pub mod ledger;

@@ -25,6 +25,7 @@ use crate::asked::Counter;
 use crate::client;
 use crate::daemon::{Inner, LEDGER_PAUSE};
 use crate::datasets;
+use crate::difference;
 use crate::egress::Egress;
 use crate::link::{LinkFrame, StreamHeader};
 use crate::online::HostLink;
@@ -356,13 +357,21 @@ impl AttemptRun {
         let dataset = tacit_data::Dataset::open(kept.registration.clone(), &self.inner.config.sources).await?;
         dataset.check().await?;
         let mut query = plan.local_query(&owner, &provider.view);
+        let (store, job) = (&self.inner.store, &self.header.job);
+        let mut watch = difference::Watch::new(store, spec, &kept, &dataset, fold.sets(), &mut query).await?;
         let narrowed = align::Narrowed::new(&self.inner.home, &kept.aligned, &mut query)?;
         let mut limits = tacit_data::Limits::default();
         // By the rows of the view, before the filter: a limit on what is left would tell how many that is.
         limits.rows_max = limits.rows_max.min(plan.facts(&owner).rows_max.unwrap_or(u64::MAX));
-        let take = |batch| narrowed.take(batch).and_then(|batch| fold.take(&batch));
+        let take = |batch| match (narrowed.take(batch)?, &mut watch) {
+            (batch, Some(watch)) => watch.take(batch, fold.as_mut()),
+            (batch, None) => fold.take(&batch),
+        };
         let stats = dataset.run(&query, kept.rule(&spec.purpose).as_ref(), &limits, take).await?;
-        let job = self.header.job.short();
+        if let Some(watch) = watch {
+            watch.decide(store, job, crate::now()).await?;
+        }
+        let job = job.short();
         if stats.not_finite > 0 {
             tracing::warn!(%job, values = stats.not_finite, "a view gave NaN or infinity, which counts as no value");
         }

@@ -24,6 +24,7 @@ mod orders;
 mod privacy;
 mod promises;
 mod recounted;
+mod row_sets;
 
 pub use alignments::Counted;
 pub use asked::Limit;
@@ -39,6 +40,8 @@ pub use orders::ORDERS_MAX;
 pub use privacy::{Noisy, SpentRow};
 pub use promises::{PROMISE_ROWS_MAX, PromiseRow, PromiseStanding};
 pub use recounted::Recounted;
+
+pub use row_sets::{ExactQuestion, ROW_SETS_DAYS, ROW_SETS_MAX};
 
 pub use bounds::{EGRESS_ROWS_MAX, EXPIRED_KEPT_MS, OPEN_ROWS_MAX, REFUSED_ROWS_MAX};
 

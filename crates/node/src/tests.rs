@@ -22,6 +22,7 @@ use crate::{Config, Keys, Node};
 mod attacks;
 mod control;
 mod crash;
+mod difference;
 mod egress;
 mod private;
 mod rollback;

@@ -193,6 +193,8 @@ pub(super) mod tests {
         assert_eq!(added, [0; 3], "nothing, no, and no");
         for sql in [
             "DROP TABLE orders",
+            "DROP TABLE row_sets",
+            "DROP TABLE row_sets_asked",
             "DROP TABLE promises",
             "DROP TABLE recounted",
             "DROP INDEX jobs_owed",

@@ -1,0 +1,99 @@
+//! Exact answers whose questions take the same rows of this owner, or differ by a group: see
+//! [`tacit_governance::ExactTerms`]. Decided when the rows are read and before anything of them leaves.
+//!
+//! What holds is the strictest term of the contracts that the job names, for every question to a dataset of one local name,
+//! whatever its version, and whether or not an alignment has narrowed it. What is asked under a contract without such a term is
+//! neither compared nor remembered. A row is known by all columns of its view, whatever the question reads; a view with other
+//! columns than one that was asked about is refused, for nobody could tell its rows from the other's.
+
+use tacit_crypto::{Secret, agree::derive};
+use tacit_governance::JobSpec;
+use tacit_jobs::Fold;
+use tacit_jobs::difference::{Asked, Tagger};
+use tacit_types::{Code, Columns, Fault, Hash, JobId, LocalQuery, UnixMillis};
+
+use crate::datasets::Kept;
+use crate::store::{ExactQuestion, Store};
+
+/// The rows of a question on their way to the decision.
+pub(crate) struct Watch {
+    asked: Asked,
+    /// The columns that the job reads itself.
+    own: Vec<String>,
+    dataset: String,
+    question: Hash,
+    change_min: u64,
+}
+
+impl Watch {
+    /// Has the query read every column of its view, where a contract of the job holds its questions apart; nothing otherwise, and
+    /// nothing for a job without exact numbers of sets of rows: `sets` are those of [`Fold::sets`].
+    ///
+    /// # Errors
+    /// `refused.difference` for a question of too many sets; those of the database and of the view.
+    pub(crate) async fn new(
+        store: &Store,
+        spec: &JobSpec,
+        kept: &Kept,
+        dataset: &tacit_data::Dataset,
+        sets: Option<Vec<String>>,
+        query: &mut LocalQuery,
+    ) -> Result<Option<Self>, Fault> {
+        let contracts = store.contracts().await?;
+        let named = contracts.iter().filter(|c| spec.contracts.contains(&c.id()));
+        let strictest = named.filter_map(|c| c.body().exact).map(|exact| exact.change_min).max();
+        let (Some(change_min), Some(subjects)) = (strictest, sets) else { return Ok(None) };
+        // What an alignment left is read from the view that was aligned.
+        let view = kept.aligned.first().map_or(&query.view, |found| &found.view);
+        let all: Vec<String> = dataset.columns(view)?.iter().map(|column| column.name.clone()).collect();
+        let tagger = Tagger::new(own_key(store).await?, all.iter().cloned());
+        let own = core::mem::replace(&mut query.columns, all);
+        let (dataset, question) = (kept.registration.name.to_string(), spec.question());
+        Ok(Some(Self { asked: Asked::new(tagger, subjects, change_min)?, own, dataset, question, change_min }))
+    }
+
+    /// Takes a batch for the decision and for the job, which sees the columns that it reads itself.
+    ///
+    /// # Errors
+    /// Those of the fold.
+    pub(crate) fn take(&mut self, batch: Columns, fold: &mut dyn Fold) -> Result<(), Fault> {
+        let find = |name: &String| {
+            let column = batch.get(name).cloned();
+            column.ok_or_else(|| Fault::new(Code::DataColumnUnknown, format!("`{name}`")))
+        };
+        let columns = self.own.iter().map(find).collect::<Result<_, _>>()?;
+        fold.take(&Columns { rows: batch.rows, columns })?;
+        self.asked.take(&batch, fold)
+    }
+
+    /// Decides, and remembers the question.
+    ///
+    /// # Errors
+    /// Those of [`Store::remember_rows`].
+    pub(crate) async fn decide(self, store: &Store, job: &JobId, now: UnixMillis) -> Result<(), Fault> {
+        let asks = ExactQuestion {
+            job,
+            question: self.question,
+            dataset: &self.dataset,
+            form: self.asked.tagger().form(),
+            change_min: self.change_min,
+            now,
+        };
+        store.remember_rows(&asks, self.asked.sets()).await
+    }
+}
+
+/// The key of this node's tags: nobody else can make rows whose tags fall together. Made once, kept in the database.
+async fn own_key(store: &Store) -> Result<[u8; 32], Fault> {
+    let mut tx = store.begin().await?;
+    let secret: [u8; 32] = match tx.meta("difference_key").await? {
+        Some(key) => key.try_into().map_err(|_| Fault::new(Code::StoreCorrupt, "the key of remembered rows"))?,
+        None => {
+            let key: Secret<[u8; 32]> = Secret::new(crate::os_rng()?.bytes());
+            tx.set_meta("difference_key", key.expose_secret()).await?;
+            tx.commit().await?;
+            *key.expose_secret()
+        }
+    };
+    Ok(*derive::<32>(b"tacit-difference/1/node", &secret, &[]).expose_secret())
+}
