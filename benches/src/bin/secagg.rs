@@ -355,19 +355,23 @@ fn large_case(d: usize, bench: Bench) {
 #[derive(Serialize, Deserialize)]
 struct Alone {
     peak_mb: f64,
+    /// What the program itself had, before anybody was seated.
+    before_mb: f64,
     seconds: f64,
     bytes_sent: u64,
 }
 
 /// The server of a thousand parties, in a process that holds nothing else.
 fn server_alone(tape: &Path, d: usize) -> ExitCode {
+    let before_mb = peak_mb();
     let session = Session::new(thousand(), d);
     // The server's own vector is made where it is read, as a node's is.
     let protocol = |party| session.clone().run_streamed(party, d);
     let (outcome, work) = alone(THOUSAND, &[disclosure(d)], tape, protocol);
     let outcome = outcome.unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(outcome.survivors.len(), THOUSAND - THOUSAND_DROPPED);
-    let alone = Alone { peak_mb: peak_mb(), seconds: server_seconds(&work), bytes_sent: online_bytes(&work) };
+    let alone =
+        Alone { peak_mb: peak_mb(), before_mb, seconds: server_seconds(&work), bytes_sent: online_bytes(&work) };
     println!("{}", serde_json::to_string(&alone).unwrap_or_default());
     ExitCode::SUCCESS
 }
@@ -437,7 +441,11 @@ fn thousand_case(d: usize, bench: Bench) {
         limit_seconds: machine,
         peak_mb: alone.peak_mb,
         samples: 1,
-        note: format!("the same again in a process of its own, for its memory; the sum is {:.0} MB", bytes / 1e6),
+        note: format!(
+            "the same again in a process of its own, for its memory; the sum is {:.0} MB, the program alone {:.1} MB",
+            bytes / 1e6,
+            alone.before_mb
+        ),
         ..case
     }
     .print(bench.json);
