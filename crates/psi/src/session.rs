@@ -397,11 +397,7 @@ pub(crate) async fn begin(
 ///
 /// # Errors
 /// `refused.dataset` when that run had another input.
-pub(crate) fn interrupted(
-    terms: &Terms,
-    keys: &KeySet,
-    resume: Option<&Resume<'_>>,
-) -> Result<Option<Opened>, Abort> {
+pub(crate) fn interrupted(terms: &Terms, keys: &KeySet, resume: Option<&Resume<'_>>) -> Result<Option<Opened>, Abort> {
     let opened = resume.filter(|_| terms.checkpoint > 0).and_then(|r| unseal(&terms.hash(), r));
     if opened.as_ref().is_some_and(|o| o.body.input != keys.digest()) {
         let what = "the keys are not those of the interrupted run, whose secrets may not meet others";
