@@ -4,6 +4,7 @@
 //! Every figure is set against a limit that was timed in the same run on the same machine.
 
 pub mod case;
+pub mod lists;
 pub mod mesh;
 pub mod online;
 pub mod world;

@@ -2,15 +2,12 @@
 //! and one with lists in files.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser;
 use serde::Deserialize;
 use tacit_benches::case::{Case, Clock, SAMPLES, median, peak_mb, reset_peak, time};
+use tacit_benches::lists::{Files, Two};
 use tacit_benches::world::{self, Report};
 use tacit_crypto::points::{self, Backend, Base, Encoding, From, Multiplier, Operation, Uniform};
 use tacit_crypto::{Prg, Secret, SecretScalar};
@@ -20,7 +17,7 @@ use tacit_psi::{
     Host, InMemory, Inline, KeyColumn, KeySetBuilder, Level, Mode, Outcome, Schema, Step, Storage, Terms, Workers,
     intersect,
 };
-use tacit_types::{Code, Fault, Hash, Seat};
+use tacit_types::{Hash, Seat};
 
 #[derive(Parser)]
 struct Arguments {
@@ -121,82 +118,10 @@ fn stages(bench: &Bench) {
     Case { case, n: COUNT, seconds, samples: SAMPLES, note, ..Case::default() }.print(bench.json);
 }
 
-/// Two threads: this one and another for each batch.
-struct Pair;
-
-impl Workers for Pair {
-    fn run(&self, count: usize, piece: &(dyn Fn(usize) + Sync)) {
-        let next = AtomicUsize::new(0);
-        let work = || {
-            loop {
-                let i = next.fetch_add(1, Ordering::Relaxed);
-                if i >= count {
-                    return;
-                }
-                piece(i);
-            }
-        };
-        std::thread::scope(|scope| {
-            scope.spawn(work);
-            work();
-        });
-    }
-}
-
 #[derive(Clone, Copy, PartialEq)]
 enum Kept {
     Memory,
     Files,
-}
-
-/// Lists in files of a folder that goes away with this value.
-struct Files {
-    folder: tempfile::TempDir,
-    open: BTreeMap<u32, File>,
-}
-
-impl Files {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap_or_else(|e| panic!("{e}")), open: BTreeMap::new() }
-    }
-
-    fn path(&self, file: u32) -> std::path::PathBuf {
-        self.folder.path().join(file.to_string())
-    }
-
-    fn file(&mut self, file: u32) -> Result<&File, Fault> {
-        let path = self.path(file);
-        Ok(match self.open.entry(file) {
-            Entry::Occupied(open) => open.into_mut(),
-            Entry::Vacant(free) => {
-                let options = File::options().read(true).write(true).create(true).truncate(true).open(path);
-                free.insert(options.map_err(fault)?)
-            }
-        })
-    }
-}
-
-fn fault(error: std::io::Error) -> Fault {
-    Fault::new(Code::JobInternal, error.to_string())
-}
-
-impl Storage for Files {
-    fn write(&mut self, file: u32, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
-        self.file(file)?.write_all_at(bytes, offset).map_err(fault)
-    }
-
-    fn read(&mut self, file: u32, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
-        self.file(file)?.read_exact_at(out, offset).map_err(fault)
-    }
-
-    fn remove(&mut self, file: u32) -> Result<(), Fault> {
-        self.open.remove(&file);
-        std::fs::remove_file(self.path(file)).map_err(fault)
-    }
-
-    fn sync(&mut self) -> Result<(), Fault> {
-        self.open.values().try_for_each(|f| f.sync_all().map_err(fault))
-    }
 }
 
 fn disclosure() -> Disclosure {
@@ -227,7 +152,7 @@ async fn seat(mut party: Party, terms: Terms, n: u64, kept: Kept, two: bool) -> 
     let start = Clock::start();
     let mut storage: Box<dyn Storage> = match kept {
         Kept::Memory => Box::new(InMemory::default()),
-        Kept::Files => Box::new(Files::new()),
+        Kept::Files => Box::new(Files::new()?),
     };
     let memory = if kept == Kept::Files { 8 << 20 } else { 64 << 20 };
     let steps = vec![Step::Nfkc, Step::Trim];
@@ -240,7 +165,7 @@ async fn seat(mut party: Party, terms: Terms, n: u64, kept: Kept, two: bool) -> 
     }
     let keys = builder.finish(&mut *storage)?;
     let prepared = start.seconds();
-    let workers: &dyn Workers = if two { &Pair } else { &Inline };
+    let workers: &dyn Workers = if two { &Two } else { &Inline };
     let mut host = Host { storage: &mut *storage, workers, memory, run: 0, resume: None };
     let matches = match intersect(&mut party, &terms, &keys, &mut host).await? {
         Outcome::Set(set) => set.matches(),

@@ -1,27 +1,21 @@
 //! Private set intersection between two processes over QUIC on loopback, with lists in files: time by the clock, bytes an item,
 //! and the peak of memory of each process, which may not be more than a ceiling. And searches in a cache that is shipped once.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 use tacit_benches::case::{Case, peak_mb};
+use tacit_benches::lists::{Files, Two};
 use tacit_benches::mesh::{AnyError, Mesh};
 use tacit_crypto::Secret;
 use tacit_protocol::{Abort, Audience, Disclosure, Party};
 use tacit_psi::lookup::{Cache, LookupTerms, Maker, Role, SHIP_TAGS_MAX, cache, lookup};
-use tacit_psi::{
-    Host, KeyColumn, KeySet, KeySetBuilder, Level, Mode, Outcome, Schema, Step, Storage, Terms, Workers, intersect,
-};
-use tacit_types::{Code, Fault, Hash, Seat, UnixMillis};
+use tacit_psi::{Host, KeyColumn, KeySet, KeySetBuilder, Level, Mode, Outcome, Schema, Step, Terms, intersect};
+use tacit_types::{Fault, Hash, Seat, UnixMillis};
 
 /// Megabytes that one process may have at any time, the program and its network with it.
 const CEILING_MB: f64 = 256.0;
@@ -190,80 +184,6 @@ fn run(arguments: &Arguments, case: &str, keys: (u64, u64), queries: u64) -> boo
         eprintln!("{case}: more than {BYTES_AN_ITEM} B an item or {CEILING_MB} MB");
     }
     fine
-}
-
-/// Two threads: this one and another for each batch.
-struct Two;
-
-impl Workers for Two {
-    fn run(&self, count: usize, piece: &(dyn Fn(usize) + Sync)) {
-        let next = AtomicUsize::new(0);
-        let work = || {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= count {
-                    return;
-                }
-                piece(number);
-            }
-        };
-        std::thread::scope(|scope| {
-            scope.spawn(work);
-            work();
-        });
-    }
-}
-
-/// Lists in files of a folder that goes away with this value.
-struct Files {
-    folder: tempfile::TempDir,
-    open: BTreeMap<u32, File>,
-}
-
-fn fault(error: std::io::Error) -> Fault {
-    Fault::new(Code::JobInternal, error.to_string())
-}
-
-impl Files {
-    fn new() -> Result<Self, AnyError> {
-        Ok(Self { folder: tempfile::tempdir()?, open: BTreeMap::new() })
-    }
-
-    fn path(&self, file: u32) -> PathBuf {
-        self.folder.path().join(file.to_string())
-    }
-
-    fn file(&mut self, file: u32) -> Result<&File, Fault> {
-        let path = self.path(file);
-        Ok(match self.open.entry(file) {
-            Entry::Occupied(open) => open.into_mut(),
-            Entry::Vacant(free) => {
-                let options = File::options().read(true).write(true).create(true).truncate(true).open(path);
-                free.insert(options.map_err(fault)?)
-            }
-        })
-    }
-}
-
-impl Storage for Files {
-    fn write(&mut self, file: u32, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
-        self.file(file)?.write_all_at(bytes, offset).map_err(fault)
-    }
-
-    fn read(&mut self, file: u32, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
-        self.file(file)?.read_exact_at(out, offset).map_err(fault)
-    }
-
-    fn remove(&mut self, file: u32) -> Result<(), Fault> {
-        match self.open.remove(&file) {
-            Some(_) => std::fs::remove_file(self.path(file)).map_err(fault),
-            None => Ok(()),
-        }
-    }
-
-    fn sync(&mut self) -> Result<(), Fault> {
-        self.open.values().try_for_each(|f| f.sync_data().map_err(fault))
-    }
 }
 
 fn disclosure() -> Disclosure {
