@@ -21,3 +21,4 @@ CREATE TABLE row_sets_asked (
     PRIMARY KEY (dataset, digest, job)
 ) STRICT;
 CREATE INDEX row_sets_asked_job ON row_sets_asked (job);
+CREATE INDEX row_sets_asked_question ON row_sets_asked (dataset, question, job);

@@ -7,10 +7,10 @@
 //! columns than one that was asked about is refused, for nobody could tell its rows from the other's.
 
 use tacit_crypto::{Secret, agree::derive};
-use tacit_governance::JobSpec;
+use tacit_governance::{JobSpec, SignedContract};
 use tacit_jobs::Fold;
 use tacit_jobs::difference::{Asked, Tagger};
-use tacit_types::{Code, Columns, Fault, Hash, JobId, LocalQuery, UnixMillis};
+use tacit_types::{Code, Columns, DatasetVersionId, Fault, Hash, JobId, LocalQuery, UnixMillis};
 
 use crate::datasets::Kept;
 use crate::store::{ExactQuestion, Store};
@@ -35,18 +35,22 @@ impl Watch {
         store: &Store,
         spec: &JobSpec,
         kept: &Kept,
-        dataset: &tacit_data::Dataset,
+        (version, dataset): (DatasetVersionId, &tacit_data::Dataset),
         sets: Option<Vec<String>>,
         query: &mut LocalQuery,
     ) -> Result<Option<Self>, Fault> {
+        let Some(subjects) = sets else { return Ok(None) };
         let contracts = store.contracts().await?;
-        let named = contracts.iter().filter(|c| spec.contracts.contains(&c.id()));
+        let grants = |c: &SignedContract| c.body().datasets.iter().any(|grant| grant.dataset == version);
+        let named = contracts.iter().filter(|c| spec.contracts.contains(&c.id()) && grants(c));
         let strictest = named.filter_map(|c| c.body().exact).map(|exact| exact.change_min).max();
-        let (Some(change_min), Some(subjects)) = (strictest, sets) else { return Ok(None) };
+        let Some(change_min) = strictest else { return Ok(None) };
         // What an alignment left is read from the view that was aligned.
         let view = kept.aligned.first().map_or(&query.view, |found| &found.view);
-        let all: Vec<String> = dataset.columns(view)?.iter().map(|column| column.name.clone()).collect();
-        let tagger = Tagger::new(own_key(store).await?, all.iter().cloned());
+        let columns = dataset.columns(view)?;
+        let all: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        let kinds = columns.iter().map(|column| (column.name.clone(), column.kind.word().to_owned()));
+        let tagger = Tagger::new(own_key(store).await?, kinds);
         let own = core::mem::replace(&mut query.columns, all);
         let (dataset, question) = (kept.registration.name.to_string(), spec.question());
         Ok(Some(Self { asked: Asked::new(tagger, subjects, change_min)?, own, dataset, question, change_min }))

@@ -143,6 +143,9 @@ async fn store(
     job.finish(attempt, end.finished.clone(), end.release.clone());
     tx.put_job(id, &job).await?;
     tx.forget_records(id).await?;
+    if matches!(end.finished, Finished::Failed { input_sent: false, .. }) {
+        tx.forget_rows_of(id).await?;
+    }
     tx.add_egress(id, end.egress).await?;
     if let Some((window, rows)) = end.window {
         tx.end_window(window, rows).await?;
@@ -358,7 +361,8 @@ impl AttemptRun {
         dataset.check().await?;
         let mut query = plan.local_query(&owner, &provider.view);
         let (store, job) = (&self.inner.store, &self.header.job);
-        let mut watch = difference::Watch::new(store, spec, &kept, &dataset, fold.sets(), &mut query).await?;
+        let read = (provider.dataset, &dataset);
+        let mut watch = difference::Watch::new(store, spec, &kept, read, fold.sets(), &mut query).await?;
         let narrowed = align::Narrowed::new(&self.inner.home, &kept.aligned, &mut query)?;
         let mut limits = tacit_data::Limits::default();
         // By the rows of the view, before the filter: a limit on what is left would tell how many that is.

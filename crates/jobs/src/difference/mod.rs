@@ -19,27 +19,26 @@ pub const SETS_PER_QUESTION_MAX: usize = 512;
 /// Turns a row into its tag: a keyed hash of the values of all columns of a view, the same whatever a question reads.
 pub struct Tagger {
     key: [u8; 32],
-    columns: Vec<String>,
+    /// Name, and the word for what the values are.
+    columns: Vec<(String, String)>,
     buffer: Vec<u8>,
 }
 
 impl Tagger {
-    /// Of the columns of a view, in any order, under a key that nobody else has.
-    pub fn new(key: [u8; 32], columns: impl IntoIterator<Item = String>) -> Self {
-        let mut columns: Vec<String> = columns.into_iter().collect();
+    /// Of the columns of a view, each with what its values are, in any order, under a key that nobody else has.
+    pub fn new(key: [u8; 32], columns: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut columns: Vec<(String, String)> = columns.into_iter().collect();
         columns.sort_unstable();
         Self { key, columns, buffer: Vec::new() }
     }
 
-    /// The columns, by a hash. Rows of other columns have tags that say nothing about each other.
+    /// The columns, by a hash. Rows of other columns, or of columns with other values, have tags that say nothing about each
+    /// other.
     pub fn form(&self) -> Hash {
         let start = Transcript::new("tacit-difference/1/form").u64(self.columns.len() as u64);
-        self.columns.iter().fold(start, |all, name| all.bytes(name.as_bytes())).finish()
-    }
-
-    /// The columns, ascending.
-    pub fn columns(&self) -> &[String] {
-        &self.columns
+        let write =
+            |all: Transcript, (name, kind): &(String, String)| all.bytes(name.as_bytes()).bytes(kind.as_bytes());
+        self.columns.iter().fold(start, write).finish()
     }
 
     /// The tag of each row of a batch that has all columns.
@@ -47,8 +46,9 @@ impl Tagger {
     /// # Errors
     /// `data.column_unknown`.
     pub fn tags(&mut self, batch: &Columns) -> Result<Vec<Tag>, Fault> {
-        let find =
-            |name: &String| batch.get(name).ok_or_else(|| Fault::new(Code::DataColumnUnknown, format!("`{name}`")));
+        let find = |(name, _): &(String, String)| {
+            batch.get(name).ok_or_else(|| Fault::new(Code::DataColumnUnknown, format!("`{name}`")))
+        };
         let columns = self.columns.iter().map(find).collect::<Result<Vec<&Column>, Fault>>()?;
         let mut tags = Vec::with_capacity(batch.rows);
         for row in 0..batch.rows {
@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn tagger(key: u8, columns: &[&str]) -> Tagger {
-        Tagger::new([key; 32], columns.iter().map(|c| (*c).to_owned()))
+        Tagger::new([key; 32], columns.iter().map(|c| ((*c).to_owned(), "whole".to_owned())))
     }
 
     fn texts(all: &[&str]) -> Values {
@@ -176,6 +176,9 @@ mod tests {
         assert!(tagger(1, &["t", "none"]).tags(&b).is_err());
         assert_eq!(tagger(1, &["t", "n"]).form(), tagger(2, &["n", "t"]).form());
         assert_ne!(tagger(1, &["t", "n"]).form(), tagger(1, &["n"]).form());
+        // A column whose values are of another kind writes each of them in another way.
+        let real = Tagger::new([1; 32], ["t", "n"].map(|c| (c.to_owned(), "real".to_owned())));
+        assert_ne!(tagger(1, &["t", "n"]).form(), real.form());
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //! the sets, and a small difference is read from it whole: an invertible Bloom lookup table (Goodrich and Mitzenmacher 2011;
 //! Eppstein, Goodrich, Uyeda and Varghese 2011, "What's the difference?").
 //!
-//! A row is known by its [`Tag`] alone. It stands in one cell of each of four partitions, so that a difference of `d` rows
-//! touches at most `4 d` cells, and at least one unless sums of tags collide: a small difference is never taken for a large
+//! A row is known by its [`Tag`] alone. It stands in one cell of each of four partitions, so that the cells
+//! of any one partition hold all rows of a difference: a small difference is never taken for a large
 //! one, nor, but with a probability of 2^-61, for none. A large one could be taken for a small one where the cells of its rows
 //! coincide; then the rows are read out of the cells one by one, and counted.
+
+use std::borrow::Cow;
 
 use tacit_types::{Code, Fault};
 
@@ -49,12 +51,17 @@ const fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-fn add(a: u64, b: u64) -> u64 {
-    (a + b) % PRIME
+/// Of two numbers up to the prime, not both the prime.
+const fn add(a: u64, b: u64) -> u64 {
+    let sum = a + b;
+    if sum >= PRIME { sum - PRIME } else { sum }
 }
 
+/// Of two numbers below the prime.
 fn times(a: u64, b: u64) -> u64 {
-    (u128::from(a) * u128::from(b) % u128::from(PRIME)) as u64
+    let product = u128::from(a) * u128::from(b);
+    // 2^61 is 1 modulo the prime.
+    add(product as u64 & PRIME, (product >> 61) as u64)
 }
 
 /// A count modulo the prime.
@@ -113,11 +120,22 @@ impl Cell {
     /// The one tag of which it is the sum.
     fn pure(self) -> Option<Tag> {
         let n = residue(self.count);
-        if n == 0 {
-            return None;
-        }
-        let tag = Tag(times(self.tags, inverse(n)));
+        let tag = match self.count {
+            1 => Tag(self.tags),
+            -1 => Tag(add(PRIME - self.tags, 0)),
+            _ if n == 0 => return None,
+            _ => Tag(times(self.tags, inverse(n))),
+        };
         (times(n, tag.check()) == self.checks).then_some(tag)
+    }
+
+    /// Rows that it is of, at the least. Rows of either set that outweigh each other are two or more.
+    fn least(&self) -> u64 {
+        match self.count {
+            0 if self.is_empty() => 0,
+            0 => 2,
+            count => count.unsigned_abs(),
+        }
     }
 }
 
@@ -164,13 +182,21 @@ impl Sketch {
     }
 
     /// The same set in fewer cells.
-    fn folded(&self, partition: usize) -> Vec<Cell> {
+    fn folded(&self, partition: usize) -> Cow<'_, [Cell]> {
+        if partition == self.partition {
+            return Cow::Borrowed(&self.cells);
+        }
         let mut cells = vec![Cell::default(); PARTITIONS * partition];
         for (i, cell) in self.cells.iter().enumerate() {
             let to = i / self.partition * partition + i % partition;
             cells[to] = cells[to].and(*cell);
         }
-        cells
+        Cow::Owned(cells)
+    }
+
+    /// How many cells it has, for the work of comparing it.
+    pub fn cells(&self) -> usize {
+        self.cells.len()
     }
 
     /// How far two sets are apart, measured by a group of `change_min` rows. A row that one set has twice and the other once is
@@ -181,10 +207,12 @@ impl Sketch {
         }
         let partition = self.partition.min(other.partition);
         let (ours, theirs) = (self.folded(partition), other.folded(partition));
-        let cells: Vec<Cell> = ours.iter().zip(&theirs).map(|(a, b)| a.without(*b)).collect();
-        match cells.iter().filter(|cell| !cell.is_empty()).count() as u64 {
+        let cells: Vec<Cell> = ours.iter().zip(theirs.iter()).map(|(a, b)| a.without(*b)).collect();
+        // Each partition has every row once.
+        let least = cells.chunks(partition).map(|all| all.iter().map(Cell::least).sum::<u64>()).max();
+        match least.unwrap_or(0) {
             0 => Apart::Same,
-            touched if touched > PARTITIONS as u64 * change_min.saturating_sub(1) => Apart::Group,
+            rows if rows >= change_min => Apart::Group,
             _ => match read(cells, partition) {
                 Some(rows) if rows >= change_min => Apart::Group,
                 _ => Apart::Few,
@@ -346,6 +374,20 @@ mod tests {
             assert_eq!(small.apart(&sketch(200, apart..400), 200), Apart::Few, "{apart}");
         }
         assert_eq!(small.apart(&sketch(200, 200..400), 200), Apart::Group);
+        // As many rows, none in common, and more than can be read from the smaller one.
+        assert_eq!(sketch(2, 0..5000).apart(&sketch(256, 5000..10_000), 256), Apart::Group);
+    }
+
+    #[test]
+    fn the_field_is_that_of_the_prime() {
+        for a in [0, 1, 2, 0x1234_5678_9abc_def0 % PRIME, PRIME - 2, PRIME - 1] {
+            for b in [0, 1, 3, 0x0fed_cba9_8765_4321 % PRIME, PRIME - 2, PRIME - 1] {
+                assert_eq!(u128::from(times(a, b)), u128::from(a) * u128::from(b) % u128::from(PRIME));
+                assert_eq!(add(a, b), (a + b) % PRIME);
+                assert_eq!(add(a, PRIME - b), (a + PRIME - b) % PRIME);
+            }
+            assert!(a == 0 || times(a, inverse(a)) == 1);
+        }
     }
 
     #[test]

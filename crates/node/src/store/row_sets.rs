@@ -7,12 +7,17 @@ use tacit_jobs::difference::{Apart, Sketch};
 use tacit_types::Hash;
 
 use super::*;
+use crate::align;
 
 const DAY_MS: u64 = 86_400_000;
 /// Days that a node remembers the rows of an exact answer.
 pub const ROW_SETS_DAYS: u64 = 366;
 /// Different sets of rows that a node remembers of one dataset.
 pub const ROW_SETS_MAX: usize = 16_384;
+/// Sets of questions that a node remembers of one dataset, one as often as another question asked about it.
+pub const ROW_SETS_ASKED_MAX: usize = 1 << 18;
+/// Cells of sketches that one question may be compared with: seconds of work.
+pub const ROW_SET_CELLS_COMPARED_MAX: u64 = 1 << 27;
 /// Sets that are compared at once.
 const PAGE: i64 = 64;
 
@@ -60,10 +65,13 @@ impl Store {
         let mut new: Vec<New<'_>> = sets.iter().map(|(subject, sketch)| New::of(asks, subject, sketch)).collect();
         new.sort_by_key(|set| set.digest);
         new.dedup_by_key(|set| set.digest);
-        if !tx.is_repeated(asks, &new).await? {
-            tx.decide_rows(asks, &new).await?;
+        match tx.repeats(asks, &new).await? {
+            Some(job) => tx.renew_rows(asks, &new, &job).await?,
+            None => {
+                tx.decide_rows(asks, &new).await?;
+                tx.put_rows(asks, &new).await?;
+            }
         }
-        tx.put_rows(asks, &new).await?;
         tx.commit().await
     }
 
@@ -109,8 +117,20 @@ impl Tx<'_> {
         .map_err(|e| fault(&e))
     }
 
-    /// Whether another job asked the same, and each of its sets was the same.
-    async fn is_repeated(&mut self, asks: &ExactQuestion<'_>, new: &[New<'_>]) -> Result<bool> {
+    /// Forgets the sets of a job of whose rows nothing has left.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(crate) async fn forget_rows_of(&mut self, job: &JobId) -> Result<()> {
+        let gone = sqlx::query("DELETE FROM row_sets_asked WHERE job = ?").bind(job.0.as_slice()).execute(&mut *self.0);
+        match gone.await.map_err(|e| fault(&e))?.rows_affected() {
+            0 => Ok(()),
+            _ => self.drop_unasked().await,
+        }
+    }
+
+    /// The job that asked the same, each of whose sets was the same.
+    async fn repeats(&mut self, asks: &ExactQuestion<'_>, new: &[New<'_>]) -> Result<Option<Vec<u8>>> {
         let rows: Vec<(Vec<u8>, Vec<u8>)> =
             sqlx::query_as("SELECT job, digest FROM row_sets_asked WHERE dataset = ? AND question = ?")
                 .bind(asks.dataset)
@@ -123,7 +143,22 @@ impl Tx<'_> {
         let sets = |of: &[u8]| -> BTreeSet<&[u8]> {
             rows.iter().filter(|(job, _)| job == of).map(|(_, digest)| digest.as_slice()).collect()
         };
-        Ok(jobs.into_iter().any(|job| sets(job) == wanted))
+        Ok(jobs.into_iter().find(|job| sets(job) == wanted).map(<[u8]>::to_vec))
+    }
+
+    /// Has the sets of a job that asked the same remembered from now on, under the stricter term of both.
+    async fn renew_rows(&mut self, asks: &ExactQuestion<'_>, new: &[New<'_>], job: &[u8]) -> Result<()> {
+        sqlx::query("UPDATE row_sets_asked SET at = max(at, ?) WHERE dataset = ? AND job = ?")
+            .bind(asks.now.0 as i64)
+            .bind(asks.dataset)
+            .bind(job)
+            .execute(&mut *self.0)
+            .await
+            .map_err(|e| fault(&e))?;
+        for set in new {
+            self.put_set(asks, set).await?;
+        }
+        Ok(())
     }
 
     async fn decide_rows(&mut self, asks: &ExactQuestion<'_>, new: &[New<'_>]) -> Result<()> {
@@ -137,7 +172,8 @@ impl Tx<'_> {
         if let Some(digest) = other {
             let job = self.who_asked(asks, &digest).await?;
             let what = format!(
-                "its view has other columns than that of {job}, so that nobody can tell by how many rows the two differ"
+                "its view has other columns, or other kinds of values in them, than that of {job}, so that nobody can tell by how \
+                 many rows the two differ"
             );
             return Err(Fault::new(Code::RefusedDifference, what));
         }
@@ -147,14 +183,15 @@ impl Tx<'_> {
             .await
             .map_err(|e| fault(&e))?;
         let reach = most.map_or(0, i64::unsigned_abs).max(asks.change_min) - 1;
+        let mut left = ROW_SET_CELLS_COMPARED_MAX;
         for set in new {
-            self.compare(asks, set, reach).await?;
+            left = self.compare(asks, set, reach, left).await?;
         }
         Ok(())
     }
 
-    /// Compares a set with each that has nearly as many rows.
-    async fn compare(&mut self, asks: &ExactQuestion<'_>, set: &New<'_>, reach: u64) -> Result<()> {
+    /// Compares a set with each that has nearly as many rows. Gives how many cells may be compared after it.
+    async fn compare(&mut self, asks: &ExactQuestion<'_>, set: &New<'_>, reach: u64, mut left: u64) -> Result<u64> {
         let rows = set.sketch.rows();
         let (low, high) = (rows.saturating_sub(reach) as i64, rows.saturating_add(reach) as i64);
         let mut after = Vec::new();
@@ -172,20 +209,28 @@ impl Tx<'_> {
             .fetch_all(&mut *self.0)
             .await
             .map_err(|e| fault(&e))?;
-            for (digest, change_min, sketch) in &page {
-                let change_min = asks.change_min.max(change_min.unsigned_abs());
-                if set.sketch.apart(&Sketch::from_bytes(sketch)?, change_min) == Apart::Few {
-                    let job = self.who_asked(asks, digest).await?;
-                    let what = format!(
-                        "rows of this owner that it asks about are neither those of {job} nor at least {change_min} rows \
-                         apart from them: two answers would tell of single rows"
-                    );
-                    return Err(Fault::new(Code::RefusedDifference, what));
+            let near = align::apart(|| -> Result<_> {
+                for (digest, change_min, sketch) in page.iter().filter(|(digest, ..)| *digest != set.digest) {
+                    let change_min = asks.change_min.max(change_min.unsigned_abs());
+                    let sketch = Sketch::from_bytes(sketch)?;
+                    left = left.checked_sub(sketch.cells() as u64).ok_or_else(too_much)?;
+                    if set.sketch.apart(&sketch, change_min) == Apart::Few {
+                        return Ok(Some((digest.clone(), change_min)));
+                    }
                 }
+                Ok(None)
+            })?;
+            if let Some((digest, change_min)) = near {
+                let job = self.who_asked(asks, &digest).await?;
+                let what = format!(
+                    "rows of this owner that it asks about are neither those of {job} nor at least {change_min} rows \
+                     apart from them: two answers would tell of single rows"
+                );
+                return Err(Fault::new(Code::RefusedDifference, what));
             }
             match page.into_iter().next_back() {
                 Some((digest, ..)) => after = digest,
-                None => return Ok(()),
+                None => return Ok(left),
             }
         }
     }
@@ -205,23 +250,28 @@ impl Tx<'_> {
         Ok(format!("job {} of {}", job.short(), UnixMillis(at.unsigned_abs())))
     }
 
+    async fn put_set(&mut self, asks: &ExactQuestion<'_>, set: &New<'_>) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO row_sets (dataset, digest, subject, form, rows, change_min, sketch) \
+             VALUES (?, ?, ?, ?, ?, ?, ?) \
+             ON CONFLICT DO UPDATE SET change_min = max(change_min, excluded.change_min)",
+        )
+        .bind(asks.dataset)
+        .bind(set.digest.as_slice())
+        .bind(set.subject)
+        .bind(asks.form.0.as_slice())
+        .bind(set.sketch.rows() as i64)
+        .bind(asks.change_min as i64)
+        .bind(set.bytes.as_slice())
+        .execute(&mut *self.0)
+        .await
+        .map(|_| ())
+        .map_err(|e| fault(&e))
+    }
+
     async fn put_rows(&mut self, asks: &ExactQuestion<'_>, new: &[New<'_>]) -> Result<()> {
         for set in new {
-            sqlx::query(
-                "INSERT INTO row_sets (dataset, digest, subject, form, rows, change_min, sketch) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?) \
-                 ON CONFLICT DO UPDATE SET change_min = max(change_min, excluded.change_min)",
-            )
-            .bind(asks.dataset)
-            .bind(set.digest.as_slice())
-            .bind(set.subject)
-            .bind(asks.form.0.as_slice())
-            .bind(set.sketch.rows() as i64)
-            .bind(asks.change_min as i64)
-            .bind(set.bytes.as_slice())
-            .execute(&mut *self.0)
-            .await
-            .map_err(|e| fault(&e))?;
+            self.put_set(asks, set).await?;
             sqlx::query("INSERT INTO row_sets_asked (dataset, digest, job, question, at) VALUES (?, ?, ?, ?, ?)")
                 .bind(asks.dataset)
                 .bind(set.digest.as_slice())
@@ -232,20 +282,27 @@ impl Tx<'_> {
                 .await
                 .map_err(|e| fault(&e))?;
         }
-        let known: i64 = sqlx::query_scalar("SELECT count(*) FROM row_sets WHERE dataset = ?")
-            .bind(asks.dataset)
-            .fetch_one(&mut *self.0)
-            .await
-            .map_err(|e| fault(&e))?;
-        if known.unsigned_abs() > ROW_SETS_MAX as u64 {
-            let what = format!(
-                "{ROW_SETS_MAX} sets of rows are remembered of this dataset, and no further one can be compared with all that \
-                 come later; the oldest are forgotten {ROW_SETS_DAYS} days after they were asked about"
-            );
-            return Err(Fault::new(Code::RefusedDifference, what));
+        for (count, most, what) in [
+            ("SELECT count(*) FROM row_sets WHERE dataset = ?", ROW_SETS_MAX, "different sets of rows"),
+            ("SELECT count(*) FROM row_sets_asked WHERE dataset = ?", ROW_SETS_ASKED_MAX, "sets of questions"),
+        ] {
+            let known: i64 =
+                sqlx::query_scalar(count).bind(asks.dataset).fetch_one(&mut *self.0).await.map_err(|e| fault(&e))?;
+            if known.unsigned_abs() > most as u64 {
+                let what = format!(
+                    "{most} {what} are remembered of this dataset, and no further one can be compared with all that \
+                     come later; the oldest are forgotten {ROW_SETS_DAYS} days after they were asked about"
+                );
+                return Err(Fault::new(Code::RefusedDifference, what));
+            }
         }
         Ok(())
     }
+}
+
+fn too_much() -> Fault {
+    let what = "its sets of rows are too many to be compared with all that are remembered of this dataset: ask for fewer groups";
+    Fault::new(Code::RefusedDifference, what)
 }
 
 #[cfg(test)]
@@ -399,6 +456,64 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_repeat_is_remembered_by_the_question_before_and_what_was_not_answered_is_forgotten() {
+        let mut case = Case::new().await;
+        let asked = async |case: &Case| -> i64 {
+            sqlx::query_scalar("SELECT count(*) FROM row_sets_asked").fetch_one(&case.store.pool).await.unwrap()
+        };
+        let set = [("rows", rows(0..500, 10))];
+        assert!(case.ask(&set, |asks| asks.question = Hash([7; 32])).await.is_ok());
+        let later = NOW.plus(DAY_MS);
+        for _ in 0..3 {
+            let strict =
+                |asks: &mut ExactQuestion<'_>| (asks.question, asks.now, asks.change_min) = (Hash([7; 32]), later, 20);
+            assert!(case.ask(&set, strict).await.is_ok());
+        }
+        assert_eq!(asked(&case).await, 1);
+        assert_eq!(case.whole(0..485).await, REFUSED, "fifteen, and the repeat wanted twenty");
+        // Remembered since the last of them.
+        case.store.forget_row_sets(NOW.plus(ROW_SETS_DAYS * DAY_MS + 1)).await.unwrap();
+        assert_eq!(asked(&case).await, 1);
+
+        assert_eq!(case.whole(0..400).await, None);
+        let job = JobId([case.jobs; 32]);
+        assert_eq!(case.whole(0..399).await, REFUSED);
+        let mut tx = case.store.begin().await.unwrap();
+        tx.forget_rows_of(&job).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(case.whole(0..399).await, None, "of the one before nothing has left");
+        case.store.close().await;
+    }
+
+    #[tokio::test]
+    async fn so_much_is_compared_and_no_more() {
+        let mut case = Case::new().await;
+        // So many sets of the largest group, each far from all others, so that each is compared.
+        let large = |i: u64| [("rows", rows((0..300).map(|n| i * 300 + n), 256))];
+        let ask = |asks: &mut ExactQuestion<'_>| asks.change_min = 256;
+        for i in 0..3 {
+            assert!(case.ask(&large(i), ask).await.is_ok());
+        }
+        let cells = rows([], 256).cells() as u64;
+        let (set, asks) = (rows(9000..9300, 256), JobId([99; 32]));
+        let asks = ExactQuestion {
+            job: &asks,
+            question: Hash([99; 32]),
+            dataset: "data",
+            form: Hash([1; 32]),
+            change_min: 256,
+            now: NOW,
+        };
+        let new = New::of(&asks, "rows", &set);
+        let mut tx = case.store.begin().await.unwrap();
+        assert_eq!(tx.compare(&asks, &new, 255, 3 * cells).await.map_err(|f| f.code), Ok(0));
+        let past = tx.compare(&asks, &new, 255, 3 * cells - 1).await.map_err(|f| f.code);
+        assert_eq!(past, Err(Code::RefusedDifference), "one past it");
+        drop(tx);
+        case.store.close().await;
+    }
+
+    #[tokio::test]
     async fn so_many_sets_are_remembered_and_no_more() {
         let mut case = Case::new().await;
         let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) \
@@ -415,6 +530,14 @@ mod tests {
         assert_eq!(case.whole(0..500).await, None, "the last");
         assert_eq!(case.whole(0..400).await, REFUSED, "one past it");
         assert_eq!(case.whole(0..500).await, None, "it is there");
+        let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) \
+                    INSERT INTO row_sets_asked SELECT 'data', digest, randomblob(32), randomblob(32), 0 \
+                    FROM n, (SELECT digest FROM row_sets LIMIT 1)";
+        let known: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM row_sets_asked").fetch_one(&case.store.pool).await.unwrap();
+        sqlx::query(fill).bind(ROW_SETS_ASKED_MAX as i64 - 1 - known).execute(&case.store.pool).await.unwrap();
+        assert_eq!(case.whole(0..500).await, None, "the last");
+        assert_eq!(case.whole(0..500).await, REFUSED, "one past it");
         case.store.close().await;
     }
 }
