@@ -351,7 +351,7 @@ impl Inner {
         let mut pause = HAND_IN_PAUSE;
         loop {
             tokio::time::sleep(pause).await;
-            let all = self.attest_late().await & self.hand_in().await;
+            let all = self.catches_up().await & self.attest_late().await & self.hand_in().await;
             pause = if all { HAND_IN_PAUSE } else { (pause * 2).min(HAND_IN_PAUSE_MAX) };
         }
     }

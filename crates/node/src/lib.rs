@@ -27,6 +27,7 @@ pub mod trust;
 pub mod witness;
 
 mod asked;
+mod carried;
 mod egress;
 mod heads;
 mod link;

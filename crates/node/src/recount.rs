@@ -6,25 +6,26 @@
 //! admission, which the coordinator keeps, says what the job took; where that is not to be had, the attestation in the log
 //! stands for the most that such a job can take.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tacit_archive::Folder;
-use tacit_crypto::Statement;
+use tacit_crypto::{Statement, sha256};
 use tacit_engine::api::PAGE_MAX;
 use tacit_engine::{FromCoordinator, ToCoordinator, WorkerJob};
 use tacit_governance::{Admission, JobSpec, PrivacyCost, SignedContract};
 use tacit_net::Connection;
 use tacit_receipts::merkle::leaf_hash;
-use tacit_receipts::tiles::{CHECKPOINT_PATH, TILE_WIDTH};
-use tacit_receipts::witness::Seen;
+use tacit_receipts::tiles::{CHECKPOINT_PATH, TILE_WIDTH, beside_path};
 use tacit_receipts::{
-    Attestation, JointReceipt, Leaf, Peaks, SignedCheckpoint, Status, TileRead, TileReader, UsageRecord,
+    Attestation, Checkpoint, JointReceipt, Leaf, Peaks, SignedCheckpoint, Status, TileRead, TileReader, UsageRecord,
 };
 use tacit_types::limits::ROWS_MAX;
 use tacit_types::wire::Blob;
-use tacit_types::{Code, ContractId, Fault, JobId, NodeId, StatementId};
+use tacit_types::{Code, ContractId, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
 
+use crate::carried::Carried;
 use crate::daemon::Inner;
 use crate::mirror::MIRROR_FOLDER;
 use crate::store::{Recounted, Tx};
@@ -46,14 +47,56 @@ pub(crate) struct Recount {
     scan: tokio::sync::Mutex<Option<Scan>>,
 }
 
-struct Scan {
+/// A head of the log: leaves and root.
+pub(crate) type Head = (u64, Hash);
+
+#[derive(Default)]
+pub(crate) struct Scan {
     peaks: Peaks,
-    /// What the witness remembered when the scan began, to be met on the way.
-    seen: Option<Seen>,
+    /// The roots of heads that the log has signed, by their leaves, to be met on the way.
+    heads: BTreeMap<u64, Hash>,
     /// Whether something was found that the database did not know.
     behind: bool,
     /// The files of the mirror lead to another root: the coordinator is asked for every leaf.
     without_mirror: bool,
+}
+
+impl Scan {
+    /// Keeps a head that the log has signed. Whether it was not known.
+    ///
+    /// # Errors
+    /// `log.fork` for another root than that of a head with as many leaves.
+    pub(crate) fn expect(&mut self, (size, root): Head) -> Result<bool, Fault> {
+        match self.heads.insert(size, root) {
+            Some(known) if known != root => {
+                self.heads.insert(size, known);
+                Err(forked(size, "two signed heads have different roots"))
+            }
+            known => Ok(known.is_none()),
+        }
+    }
+
+    /// Takes a leaf.
+    ///
+    /// # Errors
+    /// Those of [`Scan::meet`].
+    pub(crate) fn push(&mut self, leaf: &[u8]) -> Result<(), Fault> {
+        self.peaks.push(leaf_hash(leaf));
+        self.meet()
+    }
+
+    /// Compares what was read with the head of as many leaves, when one is known.
+    ///
+    /// # Errors
+    /// `log.fork` where it has another root.
+    pub(crate) fn meet(&self) -> Result<(), Fault> {
+        match self.heads.get(&self.peaks.size()) {
+            Some(root) if *root != self.peaks.root() => {
+                Err(forked(self.peaks.size(), "the leaves lead to another root than that of a signed head"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Recount {
@@ -72,6 +115,10 @@ impl Recount {
     pub(crate) fn hold(&self) {
         self.done.store(false, Ordering::Release);
     }
+}
+
+fn forked(size: u64, what: &str) -> Fault {
+    Fault::new(Code::LogFork, format!("at {size} leaves: {what}"))
 }
 
 fn unexpected() -> Fault {
@@ -94,6 +141,15 @@ impl Inner {
         }
     }
 
+    /// As [`Inner::caught_up`], while there is a coordinator to ask. Whether nothing is left to do.
+    pub(crate) async fn catches_up(&self) -> bool {
+        if self.to_coordinator.borrow().is_none() {
+            return true;
+        }
+        let done = self.caught_up().await;
+        done.inspect_err(|fault| tracing::debug!(%fault, "no job is admitted yet")).is_ok()
+    }
+
     /// Whether nothing is held any more.
     pub(crate) fn is_caught_up(&self) -> bool {
         self.recount.is_done()
@@ -114,16 +170,16 @@ impl Inner {
         }
         let scan = match &mut *guard {
             Some(scan) => scan,
-            none => none.insert(Scan {
-                peaks: self.store.looked().await?,
-                seen: self.witnesses.seen().await,
-                behind: false,
-                without_mirror: false,
-            }),
+            none => none.insert(Scan { peaks: self.store.looked().await?, ..Scan::default() }),
         };
+        let mut least = scan.peaks.size();
+        for head in self.own_heads().await {
+            least = least.max(head.0);
+            self.expect(scan, head).await?;
+        }
         let head = match sealed {
             Some(note) => Some(self.opened(note)?),
-            None => self.newest(&connection, scan).await?,
+            None => self.newest(&connection, scan, least).await?,
         };
         if head.as_ref().is_some_and(|head| head.checkpoint().size < scan.peaks.size()) {
             return Ok(());
@@ -147,6 +203,7 @@ impl Inner {
             }
             tx.commit().await?;
         }
+        scan.heads = scan.heads.split_off(&scan.peaks.size());
         if sealed.is_none() {
             self.recount.done.store(true, Ordering::Release);
         }
@@ -169,9 +226,37 @@ impl Inner {
         Ok(head)
     }
 
-    /// The coordinator's newest head, no older than what this node and others have seen; none before there is one.
-    async fn newest(&self, connection: &Connection, scan: &Scan) -> Result<Option<SignedCheckpoint>, Fault> {
-        let (own, others) = (self.floor(scan).await, self.seen_by_others().await?);
+    /// The heads that the witness and the mirror have.
+    async fn own_heads(&self) -> impl Iterator<Item = Head> + use<> {
+        let seen = self.witnesses.seen().await.map(|seen| (seen.size, seen.root));
+        seen.into_iter().chain(self.mirrored().map(|(_, head)| (head.size, head.root)))
+    }
+
+    /// Keeps a head that the log has signed, to be met. One that was passed already since the last look that is kept is met
+    /// from there.
+    async fn expect(&self, scan: &mut Scan, head: Head) -> Result<(), Fault> {
+        if scan.expect(head)? && head.0 < scan.peaks.size() {
+            let looked = self.store.looked().await?;
+            if looked.size() < head.0 {
+                scan.peaks = looked;
+            }
+        }
+        Ok(())
+    }
+
+    /// The coordinator's newest head, no older than what others have seen, and of so many leaves at the least, which this
+    /// node has seen; none before there is one.
+    async fn newest(
+        &self,
+        connection: &Connection,
+        scan: &mut Scan,
+        own: u64,
+    ) -> Result<Option<SignedCheckpoint>, Fault> {
+        let mut others = 0;
+        for head in self.seen_by_others().await? {
+            others = others.max(head.0);
+            self.expect(scan, head).await?;
+        }
         let mut size = 0;
         for _ in 0..HEAD_TRIES {
             let head = self.head_of(connection).await?;
@@ -196,17 +281,11 @@ impl Inner {
         }
     }
 
-    /// Leaves that the log has at the least: by the witness, the mirror and the last look.
-    async fn floor(&self, scan: &Scan) -> u64 {
-        let seen = self.witnesses.seen().await.map_or(0, |seen| seen.size);
-        scan.peaks.size().max(seen).max(self.mirrored().map_or(0, |(_, size)| size))
-    }
-
-    /// The files of the mirror, and how many leaves they have.
-    fn mirrored(&self) -> Option<(Folder, u64)> {
+    /// The files of the mirror, and their head.
+    fn mirrored(&self) -> Option<(Folder, Checkpoint)> {
         let folder = Folder::new(self.home.join(MIRROR_FOLDER));
         let head = self.opened(&folder.read(CHECKPOINT_PATH)?).ok()?;
-        Some((folder, head.checkpoint().size))
+        Some((folder, head.checkpoint().clone()))
     }
 
     /// Takes leaf after leaf up to a head.
@@ -217,28 +296,26 @@ impl Inner {
         head: Option<&SignedCheckpoint>,
     ) -> Result<(), Fault> {
         let Some(head) = head.map(SignedCheckpoint::checkpoint) else { return Ok(()) };
-        let fork = |what: &str| Fault::new(Code::LogFork, format!("{what} {} leaves", head.size));
+        scan.meet()?;
         while scan.peaks.size() < head.size {
             for leaf in self.leaves(connection, scan, head.size).await? {
                 self.take(connection, scan, &leaf).await?;
-                scan.peaks.push(leaf_hash(&leaf));
-                let other = |seen: &Seen| seen.size == scan.peaks.size() && seen.root != scan.peaks.root();
-                if scan.seen.as_ref().is_some_and(other) {
-                    return Err(fork("another root than this node cosigned, on the way to"));
-                }
+                scan.push(&leaf)?;
             }
+            // Files are read without a pause, and who waits for so long only is to be answered.
+            tokio::task::yield_now().await;
         }
         match scan.peaks.root() == head.root {
             true => Ok(()),
-            false => Err(fork("another root than its head has, of")),
+            false => Err(forked(head.size, "the leaves lead to another root than their head has")),
         }
     }
 
     /// The next leaves below a size, some of them.
     async fn leaves(&self, connection: &Connection, scan: &Scan, size: u64) -> Result<Vec<Vec<u8>>, Fault> {
         let from = scan.peaks.size();
-        if let Some((folder, held)) = self.mirrored().filter(|(_, held)| *held > from && !scan.without_mirror) {
-            let read = align::apart(|| TileReader::new(&folder, held).entries(from / TILE_WIDTH));
+        if let Some((folder, held)) = self.mirrored().filter(|(_, held)| held.size > from && !scan.without_mirror) {
+            let read = align::apart(|| TileReader::new(&folder, held.size).entries(from / TILE_WIDTH));
             let read = read.map(|bundle| bundle.into_iter().skip((from % TILE_WIDTH) as usize));
             if let Ok(leaves) = read.map(|leaves| leaves.take((size - from) as usize).collect::<Vec<_>>())
                 && !leaves.is_empty()
@@ -281,16 +358,20 @@ impl Inner {
         receipt: &JointReceipt,
     ) -> Result<(), Fault> {
         let (record, own) = (&receipt.record, self.signing.id());
-        let Some(entry) = record.party(&own) else { return Ok(()) };
+        if record.party(&own).is_none() {
+            return Ok(());
+        }
         let known = self.store.job(&record.job).await?;
         if known.as_ref().is_some_and(|job| job.attested.is_some()) || self.refused.get(&record.job).is_some() {
             return Ok(());
         }
-        let attestation = self.own_attestation(connection, receipt).await?;
-        // Of a refused job nothing was taken by who refused it, who alone attests that.
-        let refused = matches!(record.status, Status::Refused { seat, .. }
-            if attestation.is_some() || seat.is_some_and(|s| record.parties.get(s.index()) == Some(entry)));
-        let papers = match (&known, refused) {
+        let mut carried = Carried::new(receipt, &own);
+        while !carried.page().is_empty() {
+            let held = self.beside(connection, carried.page()).await?;
+            carried.take(&held)?;
+        }
+        let attestation = carried.found();
+        let papers = match (&known, refused_by(record, &own)) {
             (None, false) => self.papers(connection, &record.job).await?,
             _ => None,
         };
@@ -299,59 +380,55 @@ impl Inner {
             Some(attestation) => chain_on(&mut tx, attestation).await?,
             None => false,
         };
-        let spec = match (tx.job(&record.job).await?, &attestation) {
+        let (mut again, mut rest) = (false, None);
+        match (tx.job(&record.job).await?, &attestation) {
             (Some(job), Some(attestation)) => {
                 found = true;
-                ended(&mut tx, job, record, attestation).await?
+                rest = ended(&mut tx, job, record, attestation).await?;
             }
-            (None, _) if !refused && !tx.recounted(&record.job).await? => {
-                let rows = match (&papers, &attestation) {
-                    (Some((admission, spec)), _) => vec![exact(record, admission, spec.as_ref())],
-                    (None, Some(_)) => at_most(record, &own, &tx.contracts().await?),
-                    (None, None) => Vec::new(),
-                };
-                found |= !rows.is_empty();
-                for row in &rows {
-                    tx.put_recounted(row).await?;
+            (Some(_), None) => {}
+            (None, said) => {
+                again = tx.recounted(&record.job).await?;
+                let rows = counted(record, &own, papers.as_ref(), said.is_some(), &tx.contracts().await?);
+                // What was counted by a record that this node has not attested may lack what the attested one shows.
+                for row in rows.iter().filter(|_| !again || said.is_some()) {
+                    match (again, &row.question) {
+                        (false, _) => tx.put_recounted(row).await?,
+                        (true, Some(question)) => tx.recounted_asked(&record.job, question).await?,
+                        (true, None) => {}
+                    }
                 }
-                papers.and_then(|(admission, spec)| Some((admission, spec?)))
+                found |= !again && !rows.is_empty();
+                rest = papers.filter(|_| !again || said.is_some());
             }
-            _ => None,
-        };
-        if let Some((admission, spec)) = &spec {
-            self.recount_rest(&mut tx, record, admission, spec).await?;
+        }
+        if let Some((admission, spec)) = &rest {
+            // Only what this node has attested says when it was.
+            let now = crate::now();
+            let span = if attestation.is_some() { (record.started, record.ended) } else { (now, now) };
+            self.recount_rest(&mut tx, record, span, admission, spec, !again).await?;
         }
         tx.commit().await?;
         scan.behind |= found;
         Ok(())
     }
 
-    /// This node's own attestation of a receipt, which may carry it by hash alone.
-    async fn own_attestation(
-        &self,
-        connection: &Connection,
-        receipt: &JointReceipt,
-    ) -> Result<Option<Statement<Attestation>>, Fault> {
-        let (own, record) = (self.signing.id(), &receipt.record);
-        let absent = |party: &NodeId| receipt.absent.iter().any(|absent| absent.party == *party);
-        let mut carried = record.parties.iter().filter(|entry| !absent(&entry.party)).zip(&receipt.attestations);
-        let Some((_, bytes)) = carried.find(|(entry, _)| entry.party == own) else { return Ok(None) };
-        let statement = match <[u8; 32]>::try_from(bytes.as_slice()) {
-            Err(_) => bytes.to_vec(),
-            Ok(hash) => {
-                let asked = ToCoordinator::Beside(vec![StatementId(hash)]);
-                let FromCoordinator::Beside(held) = client::ask(connection, &self.ledger, &asked).await? else {
-                    return Err(unexpected());
-                };
-                held.into_iter().next().map(|bytes| bytes.0).unwrap_or_default()
-            }
-        };
-        let signed = Statement::<Attestation>::verify(&statement).ok();
-        Ok(signed.filter(|said| said.signer() == own && said.body().usage == record.digest()))
+    /// Attestations that are carried by hash: the first of them, from the mirror or else from the coordinator.
+    async fn beside(&self, connection: &Connection, ids: &[StatementId]) -> Result<Vec<Vec<u8>>, Fault> {
+        let folder = Folder::new(self.home.join(MIRROR_FOLDER));
+        let kept = |id: &StatementId| folder.read(&beside_path(id)).filter(|bytes| sha256(bytes).0 == id.0);
+        let kept: Vec<Vec<u8>> = ids.iter().map_while(kept).collect();
+        if !kept.is_empty() {
+            return Ok(kept);
+        }
+        match client::ask(connection, &self.ledger, &ToCoordinator::Beside(ids.to_vec())).await? {
+            FromCoordinator::Beside(held) => Ok(held.into_iter().map(|bytes| bytes.0).collect()),
+            _ => Err(unexpected()),
+        }
     }
 
     /// This node's own admission of a job, and the job, as the coordinator keeps them.
-    async fn papers(&self, connection: &Connection, id: &JobId) -> Result<Option<(Admission, Option<JobSpec>)>, Fault> {
+    async fn papers(&self, connection: &Connection, id: &JobId) -> Result<Option<(Admission, JobSpec)>, Fault> {
         let (job, answers) = match client::ask(connection, &self.ledger, &ToCoordinator::Papers(*id)).await {
             Ok(FromCoordinator::Papers { job, answers }) => (job, answers),
             Ok(_) => return Err(unexpected()),
@@ -360,33 +437,64 @@ impl Inner {
         };
         let own = |said: &Statement<Admission>| said.signer() == self.signing.id() && said.body().job == *id;
         let admission = answers.iter().filter_map(|bytes| Statement::<Admission>::verify(bytes).ok()).find(own);
-        let spec = JobSpec::verify(&job).ok().filter(|job| JobSpec::id(job) == *id);
-        Ok(admission.map(|admission| (admission.into_body(), spec.map(Statement::into_body))))
+        let Some(admission) = admission else { return Ok(None) };
+        // What is admitted here is a job that verifies.
+        let spec = JobSpec::verify(&job).ok().filter(|job| JobSpec::id(job) == *id).ok_or_else(unexpected)?;
+        Ok(Some((admission.into_body(), spec.into_body())))
     }
 
-    /// Counts what a job that ran took beside quota and budget: an alignment, and keys of which only the number is known.
+    /// Counts what a job that ran took beside quota and budget: an alignment, and where they are not counted yet, keys of which
+    /// only the number is known.
     async fn recount_rest(
         &self,
         tx: &mut Tx<'_>,
         record: &UsageRecord,
+        (started, ended): (UnixMillis, UnixMillis),
         admission: &Admission,
         spec: &JobSpec,
+        keys: bool,
     ) -> Result<(), Fault> {
         let plan = tacit_jobs::kind(&spec.kind).and_then(|kind| kind.plan(&spec.params, &tacit_jobs::Parts::of(spec)));
         let (Ok(plan), true) = (plan, record.attempt.0 > 0) else { return Ok(()) };
         if plan.aligns().is_some() {
-            tx.recount_alignment(&record.job, &align::owners(spec), record.ended).await?;
+            tx.recount_alignment(&record.job, &align::owners(spec), ended).await?;
         }
         let owner = self.keys.root.id();
         let contracts = tx.contracts().await?;
         let contract = contracts.iter().find(|c| c.id() == admission.contract);
         if let (Some(contract), Some(score), Some(_)) = (contract, plan.facts(&owner).score, spec.provider(&owner)) {
-            let limit = asked::limit(contract, spec, record.started);
-            if let Some(limit) = limit.filter(|limit| limit.period.until > crate::now()) {
+            let limit = asked::limit(contract, spec, started);
+            if let Some(limit) = limit.filter(|limit| keys && limit.period.until > crate::now()) {
                 tx.ask_unknown(&limit, score.rows, crate::now()).await?;
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a record says that a party refused its job. Who refused it took nothing.
+fn refused_by(record: &UsageRecord, party: &NodeId) -> bool {
+    let refused = match record.status {
+        Status::Refused { seat, .. } => seat.and_then(|seat| record.parties.get(seat.index())),
+        _ => None,
+    };
+    refused.is_some_and(|entry| entry.party == *party)
+}
+
+/// What a job took that only the log shows. A job that another owner refused was admitted here or not: who has attested that it
+/// was refused has not said so.
+pub(crate) fn counted(
+    record: &UsageRecord,
+    own: &NodeId,
+    papers: Option<&(Admission, JobSpec)>,
+    attested: bool,
+    contracts: &[SignedContract],
+) -> Vec<Recounted> {
+    match papers {
+        _ if refused_by(record, own) => Vec::new(),
+        Some((admission, spec)) => vec![exact(record, admission, spec)],
+        None if attested && !matches!(record.status, Status::Refused { .. }) => at_most(record, own, contracts),
+        None => Vec::new(),
     }
 }
 
@@ -424,7 +532,7 @@ pub(crate) fn at_most(record: &UsageRecord, own: &NodeId, contracts: &[SignedCon
 }
 
 /// What an admission says that its job took.
-fn exact(record: &UsageRecord, admission: &Admission, spec: Option<&JobSpec>) -> Recounted {
+fn exact(record: &UsageRecord, admission: &Admission, spec: &JobSpec) -> Recounted {
     let answered = admission.privacy.is_some() && record.status == Status::Ok;
     Recounted {
         job: admission.job,
@@ -432,7 +540,7 @@ fn exact(record: &UsageRecord, admission: &Admission, spec: Option<&JobSpec>) ->
         rows: admission.rows,
         dataset: admission.dataset.filter(|_| admission.privacy.is_some()),
         cost: admission.privacy.unwrap_or_default(),
-        question: spec.filter(|_| answered).map(JobSpec::question),
+        question: answered.then(|| spec.question()),
     }
 }
 

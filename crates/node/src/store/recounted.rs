@@ -52,6 +52,20 @@ impl Tx<'_> {
         .map_err(|e| fault(&e))
     }
 
+    /// Notes what a job asked that was counted without it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn recounted_asked(&mut self, job: &JobId, question: &Hash) -> Result<()> {
+        sqlx::query("UPDATE recounted SET question = ?2 WHERE job = ?1 AND question IS NULL")
+            .bind(job.0.as_slice())
+            .bind(question.0.as_slice())
+            .execute(&mut *self.0)
+            .await
+            .map(|_| ())
+            .map_err(|e| fault(&e))
+    }
+
     /// Whether a job was counted so: its id is used.
     ///
     /// # Errors
@@ -144,6 +158,8 @@ mod tests {
             tx.put_recounted(&row(2, 5, Some(dataset), Some(2))).await.unwrap();
             tx.put_recounted(&row(3, 0, None, None)).await.unwrap();
         }
+        tx.recounted_asked(&JobId([3; 32]), &Hash([4; 32])).await.unwrap();
+        tx.recounted_asked(&JobId([2; 32]), &Hash([5; 32])).await.unwrap();
         tx.is_behind(UnixMillis(77)).await.unwrap();
         tx.commit().await.unwrap();
         store.close().await;
@@ -155,6 +171,8 @@ mod tests {
         assert_eq!(tx.asked(&Hash([1; 32])).await.unwrap(), Some(JobId([1; 32])));
         assert_eq!(tx.asked(&Hash([2; 32])).await.unwrap(), Some(JobId([2; 32])));
         assert_eq!(tx.asked(&Hash([3; 32])).await.unwrap(), None);
+        assert_eq!(tx.asked(&Hash([4; 32])).await.unwrap(), Some(JobId([3; 32])), "shown later");
+        assert_eq!(tx.asked(&Hash([5; 32])).await.unwrap(), None, "what it asked stays");
         let used = [1, 2, 3].map(|n| JobId([n; 32]));
         let mut counted = Vec::new();
         for job in &used {

@@ -1,12 +1,19 @@
 //! A database of before: nothing is admitted until the log was looked through, and what it shows counts.
 
-use tacit_governance::PrivacyCost;
+use std::collections::BTreeMap;
+
+use tacit_engine::api::PAGE_MAX;
+use tacit_governance::{Admission, PrivacyCost};
+use tacit_receipts::merkle::leaf_hash;
+use tacit_receipts::receipt::next_link;
 use tacit_receipts::record::PrivacyCharge;
-use tacit_receipts::{Standing, Status, UsageRecord};
+use tacit_receipts::{Absent, Attestation, JointReceipt, Peaks, Standing, Status, UsageRecord};
+use tacit_types::Seat;
 use tacit_types::limits::ROWS_MAX;
 
 use super::*;
-use crate::recount::at_most;
+use crate::carried::Carried;
+use crate::recount::{Scan, at_most, counted};
 use crate::store::Recounted;
 
 fn failed(answer: &FromNode) -> Option<Code> {
@@ -14,6 +21,27 @@ fn failed(answer: &FromNode) -> Option<Code> {
         FromNode::Failed(fault) => Some(fault.code),
         _ => None,
     }
+}
+
+/// The record of a job that ended.
+fn ended(world: &World, spec: &Statement<JobSpec>, status: Status) -> UsageRecord {
+    let part = |(root, node): (NodeId, NodeId)| tacit_engine::record::Part {
+        name: name("a"),
+        node,
+        root,
+        standing: Standing::TookPart,
+        finished: None,
+    };
+    let nodes = [world.keys.node.id(), key(101).id(), key(102).id()];
+    tacit_engine::record::assemble(tacit_engine::record::Ended {
+        job: spec,
+        origin: "log.example",
+        attempt: Attempt(1),
+        status,
+        parties: world.owners().into_iter().zip(nodes).map(part).collect(),
+        span: (crate::now(), crate::now()),
+        evidence: &[],
+    })
 }
 
 /// Without a look at the log nothing begins and nothing is signed; the same requests hold once it was looked through.
@@ -83,22 +111,7 @@ async fn a_record_alone_counts_for_the_most_that_it_can_mean() {
     let contract = world.contract("good", 60_000, true);
     let (id, job, _) = world.job(&contract);
     let (spec, own, unknown) = (JobSpec::verify(&job).unwrap(), world.keys.node.id(), tacit_types::ContractId([7; 32]));
-    let part = |(root, node): (NodeId, NodeId)| tacit_engine::record::Part {
-        name: name("a"),
-        node,
-        root,
-        standing: Standing::TookPart,
-        finished: None,
-    };
-    let mut record: UsageRecord = tacit_engine::record::assemble(tacit_engine::record::Ended {
-        job: &spec,
-        origin: "log.example",
-        attempt: Attempt(1),
-        status: Status::Ok,
-        parties: world.owners().into_iter().zip([own, key(101).id(), key(102).id()]).map(part).collect(),
-        span: (crate::now(), crate::now()),
-        evidence: &[],
-    });
+    let mut record = ended(&world, &spec, Status::Ok);
     record.contracts.push(unknown);
     let rows = at_most(&record, &own, core::slice::from_ref(&contract));
     let taken: Vec<_> = rows.iter().map(|row| (row.job, row.contract, row.rows, row.dataset)).collect();
@@ -116,5 +129,139 @@ async fn a_record_alone_counts_for_the_most_that_it_can_mean() {
     };
     assert_eq!(costs(&record), [(Some(world.dataset), 5), (None, 0)], "once, and this node's own alone");
     assert_eq!(costs(&other), [(None, 0), (None, 0)]);
+    world.end().await;
+}
+
+/// A receipt may carry this node's attestation in any place, call it absent, or carry hashes: it is found, or the log is not read
+/// on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attestation_is_found_wherever_it_is_carried() {
+    let mut world = World::new("places").await;
+    let contract = world.contract("good", 60_000, true);
+    let (_, job, _) = world.job(&contract);
+    let record = ended(&world, &JobSpec::verify(&job).unwrap(), Status::Ok);
+    let own = world.keys.node.id();
+    let attest = |key: &SigningKey, record: &UsageRecord| {
+        let said = Attestation::agreeing(record, record.parties[0].role, None);
+        said.sign(key, record, crate::now(), next_link(None)).bytes().to_vec()
+    };
+    let (ours, theirs) = (attest(&world.keys.node, &record), [attest(&key(101), &record), attest(&key(102), &record)]);
+    let receipt = |carried: &[Vec<u8>], absent: bool| JointReceipt {
+        record: record.clone(),
+        attestations: carried.iter().map(|bytes| bytes.clone().into()).collect(),
+        price_plan: None,
+        charges: None,
+        absent: absent.then_some(Absent { party: own, code: Code::JobUnreachable }).into_iter().collect(),
+    };
+    // The search with so many statements to an answer, and how often it asked.
+    type Held = BTreeMap<[u8; 32], Vec<u8>>;
+    let search = |receipt: &JointReceipt, held: &Held, many: usize| {
+        let (mut carried, mut asked) = (Carried::new(receipt, &own), 0);
+        while !carried.page().is_empty() {
+            assert!(carried.page().len() <= PAGE_MAX as usize);
+            let held: Vec<Vec<u8>> = carried.page().iter().take(many).map(|id| held[&id.0].clone()).collect();
+            carried.take(&held).unwrap();
+            asked += 1;
+        }
+        (carried.found().map(|said| said.bytes().to_vec()), asked)
+    };
+    let sum = |bytes: &Vec<u8>| tacit_crypto::sha256(bytes).0;
+    let [one, two] = theirs;
+    let places = [[&ours, &one, &two], [&one, &ours, &two], [&one, &two, &ours]].map(|places| places.map(Vec::clone));
+    for (carried, absent) in places.iter().flat_map(|carried| [(carried, false), (carried, true)]) {
+        assert_eq!(search(&receipt(carried, absent), &Held::new(), 0), (Some(ours.clone()), 0));
+        let held: Held = carried.iter().map(|bytes| (sum(bytes), bytes.clone())).collect();
+        let hashes = carried.each_ref().map(|bytes| sum(bytes).to_vec());
+        let (found, asked) = search(&receipt(&hashes, absent), &held, 1);
+        assert_eq!(found.as_ref(), Some(&ours));
+        assert!(absent || asked == 1 || record.parties[carried.iter().position(|c| *c == ours).unwrap()].party != own);
+        for wrong in [vec![], vec![one.clone()], vec![two.clone(), ours.clone(), one.clone()], vec![b"other".to_vec()]]
+        {
+            let mut carried = Carried::new(&receipt(&[sum(&ours).to_vec()], absent), &own);
+            assert_eq!(carried.take(&wrong).unwrap_err().code, Code::LogCorrupt);
+        }
+    }
+    let mut carried = Carried::new(&receipt(&[sum(&ours).to_vec()], false), &own);
+    assert_eq!(carried.take(&[ours.clone(), ours.clone()]).unwrap_err().code, Code::LogCorrupt, "more than asked for");
+    let mut other = record.clone();
+    other.attempt = Attempt(2);
+    let none = [attest(&world.keys.node, &other), one.clone(), two.clone()];
+    assert_eq!(search(&receipt(&none, false), &Held::new(), 0), (None, 0), "of another record");
+    let mut many: Vec<Vec<u8>> = (0..=PAGE_MAX).map(|n| n.to_be_bytes().to_vec()).collect();
+    many.push(ours.clone());
+    let held: Held = many.iter().map(|bytes| (sum(bytes), bytes.clone())).collect();
+    let hashes: Vec<Vec<u8>> = many.iter().map(|bytes| sum(bytes).to_vec()).collect();
+    assert_eq!(search(&receipt(&hashes, false), &held, usize::MAX), (Some(ours), 2), "more than one answer holds");
+    world.end().await;
+}
+
+/// A log that is as long as another node's and another one is a fork, wherever the leaves come from.
+#[test]
+fn a_fork_as_long_as_the_head_of_another_is_found() {
+    let root = |leaves: &[&[u8]]| {
+        let mut peaks = Peaks::default();
+        leaves.iter().for_each(|leaf| peaks.push(leaf_hash(leaf)));
+        peaks.root()
+    };
+    let true_log: [&[u8]; 3] = [b"one", b"two", b"three"];
+    let code = |result: Result<(), Fault>| result.map_err(|fault| fault.code);
+    let read = |scan: &mut Scan, leaves: [&[u8]; 3]| leaves.map(|leaf| code(scan.push(leaf)));
+    let mut scan = Scan::default();
+    assert!(scan.expect((3, root(&true_log))).unwrap());
+    assert!(!scan.expect((3, root(&true_log))).unwrap());
+    assert_eq!(read(&mut scan, true_log), [Ok(()); 3]);
+    assert_eq!(code(scan.meet()), Ok(()));
+    let mut scan = Scan::default();
+    scan.expect((3, root(&true_log))).unwrap();
+    assert_eq!(read(&mut scan, [b"one", b"two", b"other"]), [Ok(()), Ok(()), Err(Code::LogFork)]);
+    assert_eq!(code(scan.meet()), Err(Code::LogFork), "and it stays one");
+    // One that is heard of only when the leaves are read already.
+    let mut scan = Scan::default();
+    assert_eq!(read(&mut scan, [b"one", b"two", b"other"]), [Ok(()); 3]);
+    scan.expect((3, root(&true_log))).unwrap();
+    assert_eq!(code(scan.meet()), Err(Code::LogFork));
+    // Two heads of as many leaves need no leaf, and the second does not take the place of the first.
+    for _ in 0..2 {
+        assert_eq!(scan.expect((3, root(&true_log[..2]))).unwrap_err().code, Code::LogFork);
+    }
+}
+
+/// A job that another owner refused took what this node's admission says, and nothing where none is to be had; one that this
+/// owner refused took nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_takes_nothing_from_who_refused_alone() {
+    let mut world = World::new("refusals").await;
+    let contract = world.contract("good", 60_000, true);
+    let (id, job, _) = world.job(&contract);
+    let (spec, own) = (JobSpec::verify(&job).unwrap(), world.keys.node.id());
+    let papers = (
+        Admission {
+            job: id,
+            owner: world.keys.root.id(),
+            contract: contract.id(),
+            dataset: None,
+            at: crate::now(),
+            rows: 7,
+            privacy: None,
+        },
+        spec.body().clone(),
+    );
+    let at = ended(&world, &spec, Status::Ok).parties.iter().position(|entry| entry.party == own).unwrap() as u16;
+    let refused = |seat| Status::Refused { code: Code::RefusedQuota, seat };
+    let aborted = Status::Aborted { code: Code::JobLocal, step: None, seat: None };
+    let cases = [
+        (refused(Some(Seat(at))), [0, 0, 0]),
+        (refused(Some(Seat((at + 1) % 3))), [1, 0, 0]),
+        (refused(None), [1, 0, 0]),
+        (aborted, [1, 1, 0]),
+        (Status::Ok, [1, 1, 0]),
+    ];
+    for (status, expected) in cases {
+        let record = ended(&world, &spec, status);
+        let rows = |papers, attested| counted(&record, &own, papers, attested, core::slice::from_ref(&contract)).len();
+        assert_eq!([rows(Some(&papers), true), rows(None, true), rows(None, false)], expected, "{:?}", record.status);
+        let rows = counted(&record, &own, Some(&papers), false, &[]);
+        assert!(rows.iter().all(|row| (row.job, row.contract, row.rows) == (id, contract.id(), 7)));
+    }
     world.end().await;
 }
