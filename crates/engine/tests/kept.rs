@@ -162,6 +162,17 @@ fn who_voted_reports_and_attests_as_it_voted() {
 }
 
 #[test]
+fn what_has_left_masked_is_not_masked_another_time() {
+    let mut worker = running(LOST);
+    let begin = |worker: &mut WorkerJob, attempt: u32| worker.begin(Attempt(attempt), T0).map_err(|f| f.code);
+    assert_eq!(begin(&mut worker, 1), Err(Code::RefusedReplayed));
+    worker.input_sent = true;
+    assert_eq!(begin(&mut worker, 2), Err(Code::JobPeerLost));
+    worker.input_sent = false;
+    assert_eq!(begin(&mut worker, 2), Ok(()));
+}
+
+#[test]
 fn a_result_that_was_dropped_is_no_end() {
     let mut worker = voted(LOST);
     worker.drop_vote(ONE);

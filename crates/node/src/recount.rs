@@ -66,7 +66,7 @@ impl Scan {
     ///
     /// # Errors
     /// `log.fork` for another root than that of a head with as many leaves.
-    pub(crate) fn expect(&mut self, (size, root): Head) -> Result<bool, Fault> {
+    pub(crate) fn await_head(&mut self, (size, root): Head) -> Result<bool, Fault> {
         match self.heads.insert(size, root) {
             Some(known) if known != root => {
                 self.heads.insert(size, known);
@@ -175,7 +175,7 @@ impl Inner {
         let mut least = scan.peaks.size();
         for head in self.own_heads().await {
             least = least.max(head.0);
-            self.expect(scan, head).await?;
+            self.await_head(scan, head).await?;
         }
         let head = match sealed {
             Some(note) => Some(self.opened(note)?),
@@ -234,8 +234,8 @@ impl Inner {
 
     /// Keeps a head that the log has signed, to be met. One that was passed already since the last look that is kept is met
     /// from there.
-    async fn expect(&self, scan: &mut Scan, head: Head) -> Result<(), Fault> {
-        if scan.expect(head)? && head.0 < scan.peaks.size() {
+    async fn await_head(&self, scan: &mut Scan, head: Head) -> Result<(), Fault> {
+        if scan.await_head(head)? && head.0 < scan.peaks.size() {
             let looked = self.store.looked().await?;
             if looked.size() < head.0 {
                 scan.peaks = looked;
@@ -255,7 +255,7 @@ impl Inner {
         let mut others = 0;
         for head in self.seen_by_others().await? {
             others = others.max(head.0);
-            self.expect(scan, head).await?;
+            self.await_head(scan, head).await?;
         }
         let mut size = 0;
         for _ in 0..HEAD_TRIES {

@@ -207,22 +207,22 @@ fn a_fork_as_long_as_the_head_of_another_is_found() {
     let code = |result: Result<(), Fault>| result.map_err(|fault| fault.code);
     let read = |scan: &mut Scan, leaves: [&[u8]; 3]| leaves.map(|leaf| code(scan.push(leaf)));
     let mut scan = Scan::default();
-    assert!(scan.expect((3, root(&true_log))).unwrap());
-    assert!(!scan.expect((3, root(&true_log))).unwrap());
+    assert!(scan.await_head((3, root(&true_log))).unwrap());
+    assert!(!scan.await_head((3, root(&true_log))).unwrap());
     assert_eq!(read(&mut scan, true_log), [Ok(()); 3]);
     assert_eq!(code(scan.meet()), Ok(()));
     let mut scan = Scan::default();
-    scan.expect((3, root(&true_log))).unwrap();
+    scan.await_head((3, root(&true_log))).unwrap();
     assert_eq!(read(&mut scan, [b"one", b"two", b"other"]), [Ok(()), Ok(()), Err(Code::LogFork)]);
     assert_eq!(code(scan.meet()), Err(Code::LogFork), "and it stays one");
     // One that is heard of only when the leaves are read already.
     let mut scan = Scan::default();
     assert_eq!(read(&mut scan, [b"one", b"two", b"other"]), [Ok(()); 3]);
-    scan.expect((3, root(&true_log))).unwrap();
+    scan.await_head((3, root(&true_log))).unwrap();
     assert_eq!(code(scan.meet()), Err(Code::LogFork));
     // Two heads of as many leaves need no leaf, and the second does not take the place of the first.
     for _ in 0..2 {
-        assert_eq!(scan.expect((3, root(&true_log[..2]))).unwrap_err().code, Code::LogFork);
+        assert_eq!(scan.await_head((3, root(&true_log[..2]))).unwrap_err().code, Code::LogFork);
     }
 }
 
