@@ -232,6 +232,86 @@ fn a_dataset_is_as_anonymous_as_its_owner_states_or_is_not_registered() {
     world.run("a", &["data", "check", "people"]).fails("data.anonymity");
 }
 
+/// An owner grades its data higher at once, and lower with two whom the contract names.
+#[test]
+fn a_grade_goes_up_at_once_and_down_with_two_approvals() {
+    let world = World::with_nodes(&OWNERS.map(|name| (name, TABLE)), LEVELS);
+    ["officer", "trustee", "passer"].iter().for_each(|name| world.join(name, "operator"));
+    let hash = format!("sha256:{}", "01".repeat(32));
+    let right = |holder: &str| format!("{{ holder = \"{holder}\", basis = \"{hash}\" }}");
+    let control = format!(
+        "[control.rights]\nhold = {{ basis = \"{hash}\" }}\nprocess = {}\noperate = {}\n[control.declarations]\n\
+         harms_security = false\ninfringes_rights = false\nunauthorised = false\nbarred_by_law = false\n\
+         [[control.approvals]]\noffice = \"cdo\"\nowner = \"a\"\napprovers = [\"officer\"]\n\
+         [[control.approvals]]\noffice = \"trustee\"\napprovers = [\"trustee\"]\n",
+        right("lab"),
+        right("lab")
+    );
+    world.agree("good", &OWNERS, 20, &control);
+    for approver in ["officer", "trustee"] {
+        world.run(approver, &["contract", "approve", "good"]).ok();
+    }
+    world.job(COUNT).ok();
+    let regrade = |grade: &str, more: &[&str]| {
+        let fixed = ["data", "regrade", "data", "--grade", grade, "--evidence", &hash, "--reason", "measured"];
+        world.run("a", &[&fixed[..], more].concat())
+    };
+    regrade("secret", &[]).fails("args.invalid");
+    regrade("important", &["--column", "nobody"]).fails("data.column_unknown");
+    // A column that the job does not touch, and then the whole.
+    assert_eq!(regrade("important", &["--column", "region"]).ok()["from"], json!("general-1"));
+    world.job(COUNT).ok();
+    let up = regrade("important", &[]).ok();
+    assert_eq!((&up["holds"], &up["number"]), (&json!(true), &json!(1)), "{up}");
+    regrade("important", &[]).fails("args.invalid");
+    let file = shown(&world.write("plan.toml", COUNT));
+    let plan = world.run("lab", &["job", "plan", &file]).json;
+    let of = |plan: &Value, party: &str| {
+        let owner = plan["owners"].as_array().unwrap().iter().find(|o| o["party"] == json!(party)).unwrap();
+        (owner["rule"].clone(), owner["code"].clone())
+    };
+    let refused = (json!("grade"), json!("refused.grade"));
+    assert_eq!((of(&plan, "a"), of(&plan, "b")), (refused, (Value::Null, Value::Null)), "{plan}");
+    let code = || world.job(COUNT).json["code"].clone();
+    assert_eq!(code(), json!("refused.grade"));
+    // What is checked may be made of important data.
+    world.job(&COUNT.replacen("[params]\n", "[params]\nchecked = true\n", 1)).ok();
+
+    let path = |name: &str| shown(&world.folder().join(format!("{name}.signed")));
+    let down = regrade("general-2", &["--out", &path("down")]).ok();
+    assert_eq!((&down["holds"], &down["from"]), (&json!(false), &json!("important")), "{down}");
+    let approve = |party: &str, to: &str, more: &[&str]| {
+        let (down, to) = (path("down"), path(to));
+        let fixed = ["list", "approve", &down, "--reason", "read", "--out", &to];
+        world.run(party, &[&fixed[..], more].concat())
+    };
+    approve("a", "own", &[]).fails("args.invalid");
+    world.run("b", &["list", "add", &path("down")]).fails("args.invalid");
+    for (party, then) in
+        [("passer", json!("refused.grade")), ("officer", json!("refused.grade")), ("trustee", Value::Null)]
+    {
+        approve(party, party, &[]).ok();
+        world.run("a", &["list", "add", &path(party)]).ok();
+        assert_eq!(code(), then, "{party}");
+    }
+    // A rejection stays.
+    approve("trustee", "no", &["--reject"]).ok();
+    world.run("a", &["list", "add", &path("no")]).ok();
+    world.run("a", &["list", "add", &path("trustee")]).fails("args.invalid");
+    assert_eq!(code(), json!("refused.grade"));
+    let text = |lang: &str| {
+        let output = world.command("a", &["--lang", lang, "data", "show", "data"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(text("en").contains("important -> general-2") && text("en").contains("rejected by 1"), "{}", text("en"));
+    assert!(text("zh").contains("重新定级") && text("zh").contains("待批准"), "{}", text("zh"));
+    let held: Vec<Value> = world.run("a", &["data", "show", "data"]).ok()["regradings"].as_array().unwrap().clone();
+    let held: Vec<_> = held.iter().map(|r| (&r["column"], &r["to"], &r["holds"])).collect();
+    let (whole, yes) = (Value::Null, json!(true));
+    assert_eq!(held[..2], [(&whole, &json!("important"), &yes), (&whole, &json!("general-2"), &json!(false))]);
+    assert_eq!(held[2], (&json!("region"), &json!("important"), &yes));
+}
+
 /// Two owners whose lists an alignment brought together, under a contract with a duty to delete.
 fn aligned() -> World {
     let mut world = World::with_coordinator();

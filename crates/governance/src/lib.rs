@@ -19,6 +19,7 @@ pub mod model;
 pub mod orders;
 pub mod party;
 pub mod privacy;
+pub mod regrade;
 
 pub use admission::{Admission, JobFacts, Judgement, Ledger, Meter, Metered, Refusal, Request, Rule, admit, judge};
 pub use align::{AlignFacts, AlignLevel, AlignTerms, Aligned, LookupFacts, LookupTerms, RepeatTerms};

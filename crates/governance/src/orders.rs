@@ -6,6 +6,7 @@ use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, ModelVersionI
 
 use crate::control::{CONTROL_TEXT_BYTES_MAX, Office, RISK_SCORE_MAX};
 use crate::grade::Grade;
+use crate::regrade::{Regrading, RegradingApproval};
 
 /// What an approver or reviewer says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
@@ -181,6 +182,10 @@ pub enum Order {
     Risk(Statement<RiskAssessment>),
     /// A revocation or suspension of a contract.
     Revocation(Statement<Revocation>),
+    /// A dataset or a column graded anew by its owner.
+    Regrading(Statement<Regrading>),
+    /// What another one says to that.
+    RegradingApproval(Statement<RegradingApproval>),
 }
 
 impl Order {
@@ -197,9 +202,11 @@ impl Order {
             AlgorithmReview::TYPE => Order::Review(Statement::verify(bytes).map_err(of)?),
             RiskAssessment::TYPE => Order::Risk(Statement::verify(bytes).map_err(of)?),
             Revocation::TYPE => Order::Revocation(Statement::verify(bytes).map_err(of)?),
+            Regrading::TYPE => Order::Regrading(Statement::verify(bytes).map_err(of)?),
+            RegradingApproval::TYPE => Order::RegradingApproval(Statement::verify(bytes).map_err(of)?),
             other => {
                 return Err(invalid(format!(
-                    "a statement of type {other} is no list, review, assessment or revocation"
+                    "a statement of type {other} is no list, review, assessment, revocation, regrading or approval of one"
                 )));
             }
         };
@@ -219,6 +226,8 @@ impl Order {
             Order::Review(review) => text(&review.body().kind),
             Order::Risk(risk) => risk.body().score <= RISK_SCORE_MAX,
             Order::Revocation(revocation) => text(&revocation.body().reason),
+            Order::Regrading(regrading) => regrading.body().is_sound(),
+            Order::RegradingApproval(word) => text(&word.body().reason),
         }
     }
 
@@ -229,6 +238,8 @@ impl Order {
             Order::Review(_) => "review",
             Order::Risk(_) => "risk",
             Order::Revocation(_) => "revocation",
+            Order::Regrading(_) => Regrading::TYPE,
+            Order::RegradingApproval(_) => RegradingApproval::TYPE,
         }
     }
 
@@ -239,6 +250,8 @@ impl Order {
             Order::Review(s) => s.signer(),
             Order::Risk(s) => s.signer(),
             Order::Revocation(s) => s.signer(),
+            Order::Regrading(s) => s.signer(),
+            Order::RegradingApproval(s) => s.signer(),
         }
     }
 
@@ -249,6 +262,8 @@ impl Order {
             Order::Review(s) => s.bytes(),
             Order::Risk(s) => s.bytes(),
             Order::Revocation(s) => s.bytes(),
+            Order::Regrading(s) => s.bytes(),
+            Order::RegradingApproval(s) => s.bytes(),
         }
     }
 
@@ -262,6 +277,12 @@ impl Order {
             }
             Order::Risk(s) => s.body().party.to_string(),
             Order::Revocation(s) => s.body().contract.to_string(),
+            // Each of a version or column stays: they hold one after the other.
+            Order::Regrading(s) => {
+                let body = s.body();
+                format!("{} {} {}", body.dataset, body.number, body.column.as_deref().unwrap_or_default())
+            }
+            Order::RegradingApproval(s) => s.body().regrading.to_string(),
         }
     }
 
@@ -274,6 +295,10 @@ impl Order {
             // why: what is for good is later than whatever else there is.
             Order::Revocation(s) if s.body().until.is_none() => u64::MAX,
             Order::Revocation(s) => s.envelope().issued_at.0,
+            Order::Regrading(s) => s.body().number,
+            // A rejection stays.
+            Order::RegradingApproval(s) if s.body().verdict == Verdict::Reject => u64::MAX,
+            Order::RegradingApproval(s) => s.envelope().issued_at.0,
         }
     }
 }

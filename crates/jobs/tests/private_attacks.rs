@@ -132,6 +132,7 @@ impl Owner {
             orders: &[],
             revoked: &[],
             dataset: Some(&self.dataset),
+            sources: &[],
             models: &[],
             jobs_used: &|_| 0,
             rows_used: &|_| 0,

@@ -2,8 +2,8 @@
 
 use tacit_crypto::Statement;
 use tacit_engine::{PricePlans, Worker};
-use tacit_governance::{JobSpec, Judgement, Ledger, PrivacyLedger, SignedContract, lifecycle};
-use tacit_types::{ContractId, Fault, NodeId, UnixMillis};
+use tacit_governance::{DatasetDescriptor, JobSpec, Judgement, Ledger, PrivacyLedger, SignedContract, lifecycle};
+use tacit_types::{ContractId, DatasetVersionId, Fault, NodeId, UnixMillis};
 
 use crate::store::{Store, Tx};
 
@@ -64,6 +64,7 @@ pub(crate) async fn with<T>(
         Some(provider) => (tx.descriptor(&provider.dataset).await?, Some(tx.privacy_spent(&provider.dataset).await?)),
         None => (None, None),
     };
+    let sources = sources(tx, dataset.as_ref()).await?;
     let asked = tx.asked(&spec.question()).await?;
     let of = |id: &ContractId| used.iter().find(|(c, _, _)| c == id);
     let jobs_used = |id: &ContractId| of(id).map_or(u64::MAX, |(_, jobs, _)| *jobs);
@@ -73,6 +74,7 @@ pub(crate) async fn with<T>(
         contracts: &contracts,
         revoked: &revoked,
         dataset: dataset.as_ref(),
+        sources: &sources,
         models: &models,
         orders: &orders,
         jobs_used: &jobs_used,
@@ -84,6 +86,20 @@ pub(crate) async fn with<T>(
         high_water,
         coordinator: whose.coordinator,
     }))
+}
+
+/// The versions that a dataset was aligned from, the nearest first. A version names the hash of the one before it, so that they end.
+///
+/// # Errors
+/// Those of the database.
+pub async fn sources(tx: &mut Tx<'_>, dataset: Option<&DatasetDescriptor>) -> Result<Vec<DatasetVersionId>, Fault> {
+    let mut sources = Vec::new();
+    let mut next = dataset.and_then(|d| d.aligned.as_ref()).map(|a| a.base);
+    while let Some(base) = next {
+        sources.push(base);
+        next = tx.descriptor(&base).await?.and_then(|d| d.aligned).map(|a| a.base);
+    }
+    Ok(sources)
 }
 
 /// What this owner's node would say to a job now. Nothing is consumed, kept or told to anybody: the transaction is dropped.

@@ -256,6 +256,12 @@ pub enum DataCommand {
         /// The dataset's name.
         name: String,
     },
+    /// Grade a dataset, or a column of it, anew, on evidence. A more sensitive grade holds at once; a less sensitive one holds
+    /// under a contract once two of those who approve the contract have approved it.
+    #[command(
+        after_help = "Example: tacit --home bank data regrade claims --grade important --evidence review.pdf --reason 'linked with tax data'\n         tacit --home bank data regrade claims --grade general-3 --evidence report.pdf --reason 'identifiers removed' --out down\n         tacit --home officer list approve down --reason 'report read' --out yes   # and a second approver\n         tacit --home bank list add yes"
+    )]
+    Regrade(RegradeArgs),
     /// In which jobs a person's record was eligible: for what, under which contract, when. It reads this node's own store and
     /// rows, as they are now, and tells nobody.
     #[command(
@@ -270,6 +276,30 @@ pub enum DataCommand {
         #[arg(long)]
         column: Option<String>,
     },
+}
+
+#[derive(Args)]
+pub struct RegradeArgs {
+    /// The dataset's name.
+    pub name: String,
+    /// The version, where there are several.
+    #[arg(long)]
+    pub version: Option<u32>,
+    /// A column, for jobs that touch it; the whole dataset when absent.
+    #[arg(long)]
+    pub column: Option<String>,
+    /// general-1 to general-4, important or core.
+    #[arg(long)]
+    pub grade: String,
+    /// The document that shows it, or sha256:HEX: its hash is signed.
+    #[arg(long, value_name = "FILE")]
+    pub evidence: String,
+    /// Why.
+    #[arg(long)]
+    pub reason: String,
+    /// The signed file to write, for those who approve.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Args)]

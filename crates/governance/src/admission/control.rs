@@ -7,7 +7,7 @@ use super::{JobFacts, Ledger, Request, steps::Provided};
 use crate::contract::{Contract, Role, SignedContract};
 use crate::control::{Office, RightKind, jurisdiction};
 use crate::dataset::DatasetDescriptor;
-use crate::grade::{ANONYMITY_K_MIN, BasisKind, Class, DatasetTerms, Guard, Product, Sharing, may};
+use crate::grade::{ANONYMITY_K_MIN, BasisKind, Class, DatasetTerms, Grade, Guard, Product, Sharing, may};
 use crate::job::{JobSpec, ProviderRef};
 use crate::model::Precision;
 use crate::orders::{AlgorithmReview, Denied, Order, Verdict};
@@ -113,9 +113,9 @@ pub fn release(provided: Provided<'_>, now: UnixMillis) -> Result<(), Fault> {
 }
 
 /// This owner's chief data officer has a say where the data is important or personal.
-pub fn officer(provided: Provided<'_>, terms: &Contract, owner: &NodeId) -> Result<(), Fault> {
-    let Some((_, data)) = terms_of(provided) else { return Ok(()) };
-    if data.class != Class::Personal && data.grade < crate::grade::Grade::IMPORTANT {
+pub fn officer(provided: Provided<'_>, grade: Option<Grade>, terms: &Contract, owner: &NodeId) -> Result<(), Fault> {
+    let personal = terms_of(provided).is_some_and(|(_, data)| data.class == Class::Personal);
+    if !personal && grade.is_none_or(|grade| grade < Grade::IMPORTANT) {
         return Ok(());
     }
     let mut rules = terms.control.iter().flat_map(|c| &c.approvals);
@@ -171,28 +171,27 @@ pub fn product(request: &Request<'_>, facts: &JobFacts) -> Product {
 }
 
 /// The grade of the data allows the product under the job's safeguard.
-pub fn grade(provided: Provided<'_>, request: &Request<'_>, facts: &JobFacts) -> Result<(), Fault> {
-    let Some((_, data)) = terms_of(provided) else { return Ok(()) };
+pub fn grade(grade: Option<Grade>, request: &Request<'_>, facts: &JobFacts) -> Result<(), Fault> {
+    let Some(grade) = grade else { return Ok(()) };
     let product = product(request, facts);
     let found = facts.checked == Some(true) || facts.score.is_some_and(|s| s.verified);
     let guard = if found { Guard::Checked } else { Guard::Plain };
-    if may(data.grade, product, guard) {
+    if may(grade, product, guard) {
         return Ok(());
     }
-    let more = if may(data.grade, product, Guard::Checked) { ", unless it is checked or verified" } else { "" };
-    refuse(Code::RefusedGrade, format!("grade `{}` gives no {}{more}", data.grade.word(), product.word()))
+    let more = if may(grade, product, Guard::Checked) { ", unless it is checked or verified" } else { "" };
+    refuse(Code::RefusedGrade, format!("grade `{}` gives no {}{more}", grade.word(), product.word()))
 }
 
 /// What computes was reviewed, for data of this grade, by as many as the contract wants, and nobody of them rejected it.
 pub fn review(
     spec: &JobSpec,
     terms: &Contract,
-    provided: Provided<'_>,
+    grade: Option<Grade>,
     ledger: &Ledger<'_>,
     now: UnixMillis,
 ) -> Result<(), Fault> {
     let Some(rule) = terms.control.as_ref().and_then(|c| c.review.as_ref()) else { return Ok(()) };
-    let grade = terms_of(provided).map(|(_, data)| data.grade);
     let of = |order: &Order| match order {
         Order::Review(s) if rule.reviewers.contains(&s.signer()) && now < s.body().until => {
             Some((s.signer(), s.body().clone()))

@@ -7,10 +7,12 @@ use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, JobId, ModelV
 use crate::align::{self, AlignFacts};
 use crate::contract::SignedContract;
 use crate::dataset::{DatasetDescriptor, Use};
+use crate::grade::Grade;
 use crate::job::JobSpec;
 use crate::model::{ModelDescriptor, OnlineFacts, ScoreFacts};
 use crate::orders::Order;
 use crate::privacy::{self, PrivacyCost, PrivacyLedger};
+use crate::regrade::{Graded, approved};
 
 mod control;
 mod meters;
@@ -48,9 +50,11 @@ pub struct Ledger<'a> {
     pub revoked: &'a [ContractId],
     /// The dataset version that the job names, as registered here.
     pub dataset: Option<&'a DatasetDescriptor>,
+    /// The versions that it was aligned from, the nearest first.
+    pub sources: &'a [DatasetVersionId],
     /// The model versions that this owner holds.
     pub models: &'a [(ModelVersionId, ModelDescriptor)],
-    /// Lists, reviews, assessments and revocations that the owner took in.
+    /// Lists, reviews, assessments, revocations and regradings that the owner took in.
     pub orders: &'a [Order],
     /// Jobs already counted against each contract.
     pub jobs_used: &'a dyn Fn(&ContractId) -> u64,
@@ -180,6 +184,23 @@ pub fn covering<'a>(spec: &JobSpec, ledger: &'a Ledger<'_>) -> Option<&'a Signed
     steps::find_contract(spec, ledger).ok()
 }
 
+/// The grade of what this owner brings, as it is said now. Where it is not known what the job touches, it may be every column.
+fn standing_grade(
+    request: &Request<'_>,
+    ledger: &Ledger<'_>,
+    contract: &SignedContract,
+    dataset: Option<&DatasetDescriptor>,
+) -> Option<Grade> {
+    let id = request.job.body().provider(&ledger.owner)?.dataset;
+    let graded = Graded { owner: ledger.owner, id, sources: ledger.sources, dataset: dataset?, orders: ledger.orders };
+    let touches = |column: &str| match &request.facts {
+        Ok(facts) => facts.uses.iter().any(|(used, _)| used == column),
+        Err(_) => true,
+    };
+    let control = contract.body().control.as_ref();
+    graded.for_job(touches, |regrading| approved(regrading, ledger.orders, control, &ledger.owner))
+}
+
 /// Where the decision stands.
 struct Walk(Rule);
 
@@ -211,17 +232,18 @@ impl Walk {
         let provided = self.put(Rule::Dataset, || {
             spec.provider(&ledger.owner).map(|p| steps::dataset(p, terms, ledger)).transpose()
         })?;
+        let grade = standing_grade(request, ledger, contract, provided.map(|(_, dataset)| dataset));
         let source = provided.and_then(|(_, dataset)| dataset.aligned.as_ref());
         self.put(Rule::Source, || align::check_source(source, request.now))?;
         self.put(Rule::Release, || control::release(provided, request.now))?;
-        self.put(Rule::Officer, || control::officer(provided, terms, &ledger.owner))?;
+        self.put(Rule::Officer, || control::officer(provided, grade, terms, &ledger.owner))?;
         self.put(Rule::Personal, || control::personal(provided, terms, request.now))?;
         self.put(Rule::Models, || steps::models(spec, terms, ledger))?;
         self.put(Rule::Purpose, || steps::purpose(spec, terms))?;
         self.put(Rule::Kind, || steps::kind(spec, terms))?;
-        self.put(Rule::Review, || control::review(spec, terms, provided, ledger, request.now))?;
+        self.put(Rule::Review, || control::review(spec, terms, grade, ledger, request.now))?;
         let facts = self.put(Rule::Parameters, || request.facts.as_ref().map_err(Clone::clone))?;
-        self.put(Rule::Grade, || control::grade(provided, request, facts))?;
+        self.put(Rule::Grade, || control::grade(grade, request, facts))?;
         self.put(Rule::Columns, || steps::columns(terms, provided, facts))?;
         self.put(Rule::Rows, || steps::rows(provided, facts))?;
         self.put(Rule::Parties, || steps::parties(spec, terms, facts))?;

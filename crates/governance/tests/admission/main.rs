@@ -21,6 +21,7 @@ mod lifecycle;
 mod mutations;
 mod prices;
 mod private;
+mod regrade;
 mod scores;
 
 const NOW: UnixMillis = UnixMillis(1_000_000_000);
@@ -41,6 +42,8 @@ struct Case {
     operator: u8,
     facts: Result<JobFacts, Fault>,
     dataset: Option<DatasetDescriptor>,
+    /// The versions that it was aligned from.
+    sources: Vec<DatasetVersionId>,
     models: Vec<(ModelVersionId, ModelDescriptor)>,
     rows_used: u64,
     online: Option<OnlineFacts>,
@@ -166,6 +169,7 @@ impl Case {
                 aligned: None,
                 terms: None,
             }),
+            sources: Vec::new(),
             models: Vec::new(),
             rows_used: 0,
             online: None,
@@ -246,6 +250,7 @@ impl Case {
                 orders: &self.orders,
                 revoked: if self.revoked { &ids } else { &[] },
                 dataset: self.dataset.as_ref(),
+                sources: &self.sources,
                 models: &self.models,
                 jobs_used: &|_| used,
                 rows_used: &|_| rows_used,

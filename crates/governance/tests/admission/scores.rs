@@ -214,6 +214,7 @@ fn who_deals_needs_no_data_and_who_has_no_part_refuses() {
             orders: &[],
             revoked: &[],
             dataset: None,
+            sources: &[],
             models: &[],
             jobs_used: &|_| 0,
             rows_used: &|_| 0,

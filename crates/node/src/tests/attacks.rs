@@ -1,7 +1,9 @@
 //! A coordinator with every check of its own taken out: it sends what it likes, in any order, and each owner's rule holds all
 //! the same. Every attack has a name and the code of its refusal; the table in `docs/THREAT_MODEL.md` lists them.
 
-use tacit_governance::orders::{Denied, NegativeList};
+use tacit_governance::grade::Grade;
+use tacit_governance::orders::{Denied, NegativeList, Verdict};
+use tacit_governance::regrade::{self, Regrading, RegradingApproval};
 use tacit_governance::{JobSpec, Order};
 use tacit_receipts::{AddCheckpoint, Checkpoint, MemTree, UsageRecord, merkle};
 
@@ -244,6 +246,42 @@ async fn records(world: &mut World, report: &mut Report) {
     report.takes("a log that has gone back", &world.ask(&cosign(1, &[b"a"], Vec::new(), 8)).await);
 }
 
+/// What the owner has graded anew is of that grade, and of a lower one only where two others have said so.
+async fn grades(world: &mut World, report: &mut Report) {
+    let mut contract = world.controlled();
+    for approver in [20, 21] {
+        contract.approve(&key(approver), Verdict::Approve, "", crate::now()).unwrap();
+    }
+    let regrading = |number: u64, from: u8, to: u8| Regrading {
+        dataset: world.dataset,
+        column: None,
+        number,
+        from: Grade(from),
+        to: Grade(to),
+        evidence: Hash([1; 32]),
+        reason: "measured".into(),
+    };
+    let (up, down) = (regrading(1, 1, 5), regrading(2, 5, 1));
+    let sign = |body| Statement::sign(&world.keys.root, "grade", crate::now(), None, body);
+    let (up, down) = (sign(up), sign(down));
+    let read = |bytes: &[u8]| Order::read(bytes).unwrap();
+    world.store().put_order(&read(up.bytes()), crate::now()).await.unwrap();
+    report.takes("data that its owner has graded higher since", &world.tries(&contract, OPERATOR, |_| {}).await);
+    let body = RegradingApproval { regrading: regrade::id(&down), verdict: Verdict::Approve, reason: "seen".into() };
+    let said = |by: u8| Statement::sign(&key(by), "grade", crate::now(), None, body.clone());
+    // The chief data officer, and somebody whom the contract does not name.
+    for bytes in [down.bytes(), said(21).bytes(), said(COORDINATOR).bytes()] {
+        world.store().put_order(&read(bytes), crate::now()).await.unwrap();
+    }
+    report.takes("data graded lower with its own approval", &world.tries(&contract, OPERATOR, |_| {}).await);
+    // With the trustee's the rule is kept to, and the next one that is not refuses.
+    world.store().put_order(&read(said(20).bytes()), crate::now()).await.unwrap();
+    let after = world.tries(&contract, OPERATOR, |_| {}).await;
+    let FromNode::Refused(bytes) = &after else { panic!("{after:?}") };
+    let refusal = Statement::<tacit_governance::Refusal>::verify(bytes).unwrap().into_body();
+    assert_eq!(refusal.code, Code::RefusedParties, "{}", refusal.reason);
+}
+
 /// What the owner has put on its own list goes before everything.
 async fn lists(world: &mut World, report: &mut Report) {
     let good = world.agreed(|c| c.name = name("listed"));
@@ -276,6 +314,7 @@ async fn every_attack_of_the_table_is_refused_by_its_code() {
     terms(&mut world, &mut report).await;
     attempts(&mut world, &mut report).await;
     records(&mut world, &mut report).await;
+    grades(&mut world, &mut report).await;
     lists(&mut world, &mut report).await;
     assert!(world.node.inner().respond(key(COORDINATOR).id(), b"no request at all").await.is_none());
     let seen: Vec<(String, String)> = report.0.iter().map(|(a, c)| ((*a).to_owned(), (*c).to_owned())).collect();

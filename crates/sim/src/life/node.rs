@@ -297,6 +297,7 @@ impl World {
             contracts: &contracts,
             revoked: &revoked,
             dataset: named.filter(|id| *id == owner.dataset).map(|_| &owner.descriptor),
+            sources: &[],
             models: if i == 0 { &held } else { &held[..1] },
             orders: &[],
             jobs_used: &jobs_used,

@@ -1,4 +1,4 @@
-//! `data add`, `data show`, `data check`, `data subject`.
+//! `data add`, `data show`, `data check`, `data regrade`, `data subject`.
 
 use serde_json::json;
 use tacit_data::{Source, View};
@@ -9,7 +9,7 @@ use tacit_node::store::DatasetRow;
 use tacit_node::subject::Subject;
 use tacit_types::{Code, Fault, Lang, Name};
 
-use super::{data_terms, subject};
+use super::{data_terms, regrade, subject};
 use crate::cli::{Cli, DataAddArgs, DataCommand};
 use crate::home::Party;
 use crate::output::Out;
@@ -22,6 +22,7 @@ pub async fn run(cli: &Cli, out: &Out, command: &DataCommand) -> Result<(), Faul
         DataCommand::Add(args) => add(&party, out, args).await,
         DataCommand::Show { name } => show(&party, out, name.as_deref()).await,
         DataCommand::Check { name } => check(&party, out, name).await,
+        DataCommand::Regrade(args) => regrade::regrade(&party, out, args).await,
         DataCommand::Subject { dataset, key, column } => {
             let subject = Subject { dataset, column: column.as_deref(), key };
             subject::run(&party, out, &subject).await
@@ -131,8 +132,11 @@ async fn show(party: &Party, out: &Out, name: Option<&str>) -> Result<(), Fault>
         if let Some(line) = data_terms::line(out, &descriptor) {
             out.text(line);
         }
+        let graded = regrade::Known::of(party, row).await?;
+        graded.lines(out).into_iter().for_each(|line| out.text(line));
         columns(out, &descriptor);
         out.value(&json!({
+            "regradings": graded.view(),
             "name": row.name, "version": row.version, "id": row.id.to_string(), "rows": row.rows,
             "row_bucket": descriptor.row_bucket, "views": descriptor.views, "columns": columns_json(&descriptor),
             "terms": data_terms::view(&descriptor),

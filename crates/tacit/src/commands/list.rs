@@ -1,4 +1,4 @@
-//! `list write`, `add`, `show`: what is said over the use of a contract beside it.
+//! `list write`, `approve`, `add`, `show`: what is said over the use of a contract beside it.
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use tacit_types::{Code, DatasetVersionId, Fault, ModelVersionId, Name, NodeId, U
 
 use super::control::{document, root_of};
 use super::money::when;
+use super::regrade;
 use crate::cli::Cli;
 use crate::home::Party;
 use crate::output::Out;
@@ -42,12 +43,29 @@ pub enum ListCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Take a signed list, review, assessment, revocation or suspension in at this party's node: it holds from the next admission on.
+    /// Approve or reject, as this party, that an owner grades its data anew.
     #[command(
-        after_help = "Example: tacit list add no-minors.list\nA list is taken of this party itself and of a regulator that it knows, reviews and assessments of anybody: they count where a contract names their signer. So are revocations and suspensions, which count where their signer signs the contract."
+        after_help = "Example: tacit list approve down --reason 'report read' --out yes\nThe owner takes the file in with `tacit list add yes`. It counts under contracts that let this party approve."
+    )]
+    Approve {
+        /// A file that `data regrade` wrote.
+        file: PathBuf,
+        /// Reject instead. A rejection stays.
+        #[arg(long)]
+        reject: bool,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        /// The signed file to write.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Take a signed list, review, assessment, revocation, suspension or word on a regrading in at this party's node: it holds from the next admission on.
+    #[command(
+        after_help = "Example: tacit list add no-minors.list\nA list is taken of this party itself and of a regulator that it knows, reviews and assessments of anybody: they count where a contract names their signer. So are revocations and suspensions, which count where their signer signs the contract, and approvals of a regrading, which count where their signer approves the contract."
     )]
     Add {
-        /// A file that `list write`, `contract revoke` or `contract suspend` wrote.
+        /// A file that `list write`, `list approve`, `contract revoke` or `contract suspend` wrote.
         file: PathBuf,
     },
     /// Lists, reviews, assessments and revocations that this node keeps.
@@ -98,6 +116,14 @@ pub async fn run(cli: &Cli, out: &Out, command: &ListCommand) -> Result<(), Faul
     let party = Party::open(cli).await?;
     let done = match command {
         ListCommand::Write { file, out: to } => write(&party, out, file, to).await,
+        ListCommand::Approve { file, reject, reason, out: to } => {
+            let verdict = if *reject { Verdict::Reject } else { Verdict::Approve };
+            let said = regrade::approve(&party, out, file, (verdict, reason), to);
+            said.map(|order| {
+                out.text(format!("{} {}", out.say("signed:", "已签署："), summary(out, &order)));
+                out.value(&view(&order));
+            })
+        }
         ListCommand::Add { file } => add(&party, out, file).await,
         ListCommand::Show => show(&party, out).await,
     };
@@ -200,6 +226,11 @@ async fn add(party: &Party, out: &Out, file: &Path) -> Result<(), Fault> {
             }
         }
     }
+    if let Order::Regrading(regrading) = &order
+        && regrading.signer() != party.keys.root.id()
+    {
+        return Err(Fault::new(Code::ArgsInvalid, "a regrading of another owner's data"));
+    }
     party.store.put_order(&order, tacit_node::now()).await?;
     out.text(format!("{} {}", out.say("taken in:", "已录入："), summary(out, &order)));
     out.value(&view(&order));
@@ -253,6 +284,15 @@ fn summary(out: &Out, order: &Order) -> String {
             };
             format!("{kind} {}: {}", said.contract.short(), said.reason)
         }
+        Order::Regrading(s) => regrade::summary(out, s.body()),
+        Order::RegradingApproval(s) => {
+            let said = s.body();
+            let verdict = match said.verdict {
+                Verdict::Approve => out.say("regrading approved", "批准重新定级"),
+                Verdict::Reject => out.say("regrading rejected", "否决重新定级"),
+            };
+            format!("{verdict} {}: {}", said.regrading.short(), said.reason)
+        }
     }
 }
 
@@ -289,6 +329,18 @@ fn view(order: &Order) -> Value {
             let said = s.body();
             json!({"kind": "revocation", "signer": signer, "contract": said.contract.to_string(), "reason": said.reason,
                 "until": said.until.map(|t| t.0)})
+        }
+        Order::Regrading(s) => {
+            let body = s.body();
+            json!({"kind": order.word(), "signer": signer, "dataset": body.dataset.to_string(), "column": body.column,
+                "number": body.number, "from": body.from.word(), "to": body.to.word(),
+                "evidence": body.evidence.to_string(), "reason": body.reason})
+        }
+        Order::RegradingApproval(s) => {
+            let said = s.body();
+            let verdict = if said.verdict == Verdict::Approve { "approve" } else { "reject" };
+            json!({"kind": order.word(), "signer": signer, "regrading": said.regrading.to_string(), "verdict": verdict,
+                "reason": said.reason})
         }
     }
 }

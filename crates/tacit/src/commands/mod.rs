@@ -30,6 +30,7 @@ mod plan;
 mod privacy;
 pub mod promises;
 mod receipt;
+mod regrade;
 pub mod report;
 mod scores;
 mod serve;

@@ -73,6 +73,8 @@ async fn orders(party: &Party, job: &Statement<JobSpec>) -> Result<Vec<Order>, F
         Order::Risk(_) => true,
         // What came after a use says nothing of whether it was allowed.
         Order::Revocation(_) => false,
+        // Of the grade a report says what the version states.
+        Order::Regrading(_) | Order::RegradingApproval(_) => false,
     };
     Ok(party.store.orders().await?.into_iter().filter(belongs).collect())
 }
