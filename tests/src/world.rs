@@ -333,6 +333,14 @@ impl Drop for World {
     }
 }
 
+/// What an owner said in a plan of a limit: before, taken, after; `None` where it said nothing of it.
+pub fn limit(plan: &Value, party: &str, what: &str) -> Option<(String, String, Option<String>)> {
+    let owner = plan["owners"].as_array()?.iter().find(|o| o["party"] == party)?;
+    let limit = owner["limits"].as_array()?.iter().find(|l| l["what"] == what)?;
+    let text = |key: &str| limit[key].as_str().map(str::to_owned);
+    Some((text("before")?, text("takes")?, text("after")))
+}
+
 /// A path as an argument.
 pub fn shown(path: &Path) -> String {
     path.display().to_string()

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tacit_tests::world::{COORDINATOR, shown};
+use tacit_tests::world::{COORDINATOR, limit, shown};
 use tacit_tests::{Done, World};
 
 /// Rows of one owner: an id as people write it, nothing where there is none, and an amount.
@@ -313,14 +313,25 @@ fn lists_are_brought_together_so_often_and_change_by_groups() {
     let terms = all.world.run("bank", &["contract", "show", "often"]).ok();
     assert_eq!(terms["alignment"]["repeat"], json!({"runs": 3, "days": 2, "change_min": 20, "keys": null}), "{terms}");
     let params = "level = \"both\"\nmode = \"double_mask\"\nkeys_min = 10\nkeep_days = 9";
-    let align = |view: &str| {
+    let of = |view: &str| {
         let file = all.job_file("often", params);
         let text = std::fs::read_to_string(&file).unwrap();
         let text = text.replacen("[params]", &format!("view = \"{view}\"\n[params]"), 1);
-        let file = shown(&all.world.write("often.job.toml", text));
-        all.world.run("lab", &["job", "submit", &file, "--watch"])
+        shown(&all.world.write("often.job.toml", text))
     };
+    let align = |view: &str| all.world.run("lab", &["job", "submit", &of(view), "--watch"]);
+    // A plan says how many are left at each owner, and takes none.
+    let left = |before: &str, after: Option<&str>| {
+        let plan = all.world.run("lab", &["job", "plan", &of("whole")]).json;
+        for owner in &OWNERS[..2] {
+            let runs = Some((before.to_owned(), "1".to_owned(), after.map(str::to_owned)));
+            assert_eq!(limit(&plan, owner, "runs"), runs, "{plan}");
+            assert_eq!(limit(&plan, owner, "others_keys"), None, "not limited: {plan}");
+        }
+    };
+    left("3", Some("2"));
     align("whole").ok();
+    left("2", Some("1"));
     // One person fewer at the bank: the difference of two answers would be about that person.
     let refused = align("fewer");
     let text = refused.json.to_string();
@@ -332,6 +343,10 @@ fn lists_are_brought_together_so_often_and_change_by_groups() {
     let text = refused.json.to_string();
     assert!(refused.status != 0 && text.contains("refused.alignment") && text.contains("3 alignments"), "{text}");
     assert_eq!(all.aligned("bank").len(), 2);
+    left("0", None);
+    let output = all.world.command("lab", &["--lang", "zh", "job", "plan", &of("whole")]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("对齐次数") && text.contains("余量不足"), "{text}");
 }
 
 #[test]
@@ -343,7 +358,17 @@ fn the_keys_that_the_others_bring_are_counted() {
     let repeat = format!("[alignment.repeat]\nruns = 9\ndays = 2\nchange_min = 3\nkeys = {}\n", 2 * telecom - 1);
     all.agree("counted", &format!("{TERMS}{repeat}"));
     let params = "level = \"both\"\nmode = \"double_mask\"\nkeys_min = 10\nkeep_days = 9";
+    let left = || {
+        let plan = all.world.run("lab", &["job", "plan", &all.job_file("counted", params)]).json;
+        let of = |owner: &str| limit(&plan, owner, "others_keys").map(|(before, takes, _)| (before, takes));
+        OWNERS[..2].iter().map(|owner| of(owner).unwrap()).collect::<Vec<_>>()
+    };
+    let most = 2 * telecom - 1;
+    // Of a list nobody knows more beforehand than how many keys it has at the least.
+    assert_eq!(left(), vec![(most.to_string(), "10".to_owned()); 2]);
     all.align("counted", params).ok();
+    let both = [telecom, bank].map(|came| ((most - came).to_string(), "10".to_owned()));
+    assert_eq!(left(), both, "each has counted what the other brought");
     let refused = all.align("counted", params);
     let text = refused.json.to_string();
     assert!(refused.status != 0 && text.contains("refused.alignment"), "{text}");

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tacit_tests::World;
+use tacit_tests::world::limit;
 
 const OWNERS: [&str; 3] = ["a", "b", "c"];
 const LEVELS: &str = "after_compare,after_aggregate,after_group_by";
@@ -12,14 +13,6 @@ const COUNT: &str = "kind = \"count/v1\"\ncontract = \"good\"\n[params]\nfilter 
 
 fn shown(path: &Path) -> String {
     path.display().to_string()
-}
-
-/// What an owner said of a limit: before, taken, after.
-fn limit(plan: &Value, party: &str, what: &str) -> Option<(String, String, Option<String>)> {
-    let owner = plan["owners"].as_array()?.iter().find(|o| o["party"] == json!(party))?;
-    let limit = owner["limits"].as_array()?.iter().find(|l| l["what"] == json!(what))?;
-    let text = |key: &str| limit[key].as_str().map(str::to_owned);
-    Some((text("before")?, text("takes")?, text("after")))
 }
 
 #[test]

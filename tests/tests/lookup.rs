@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tacit_tests::World;
-use tacit_tests::world::shown;
+use tacit_tests::world::{limit, shown};
 
 const HELD: u64 = 6000;
 
@@ -112,6 +112,12 @@ fn few_keys_are_found_among_many_as_often_as_the_contract_says() {
     }
     let expected = asked().iter().filter(|id| id.trim()[5..].parse::<u64>().unwrap() < HELD).count() as u64;
     assert!((100..200).contains(&expected), "{expected}");
+    let left = |params: &str| {
+        let plan = all.world.run("lab", &["job", "plan", &all.file(params)]).json;
+        assert_eq!(limit(&plan, "bank", "queries"), None, "who asks does not hold itself to it: {plan}");
+        limit(&plan, "telecom", "queries").unwrap()
+    };
+    assert_eq!(left(params), ("1536".into(), "512".into(), Some("1024".into())));
     assert_eq!(all.search(params).unwrap(), json!({"parties": 2, "queries": 512, "searched": true}));
     assert_eq!((all.found("bank"), all.found("telecom")), (vec![expected], vec![]));
     let caches = ["bank", "telecom"].map(|owner| all.caches(owner));
@@ -125,6 +131,8 @@ fn few_keys_are_found_among_many_as_often_as_the_contract_says() {
     let refused = all.search(&params.replacen("512", "513", 1)).unwrap_err();
     assert!(refused.contains("refused.alignment"), "{refused}");
     assert_eq!(all.found("bank").len(), 2);
+    assert_eq!(left(params), ("512".into(), "512".into(), Some("0".into())));
     all.search(params).unwrap();
+    assert_eq!(left(params), ("0".into(), "512".into(), None));
     assert_eq!(all.found("bank"), vec![expected; 3]);
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::{Deserialize, Serialize};
 use tacit_crypto::{Secret, Statement, Transcript, agree::derive, sha256};
 use tacit_engine::WorkerJob;
-use tacit_governance::{AlignFacts, Aligned, DatasetDescriptor, JobSpec};
+use tacit_governance::{AlignFacts, Aligned, Contract, DatasetDescriptor, JobSpec, Meter};
 use tacit_jobs::align::{Desk, KEPT_BYTES, Keep, Kept, KeyPart, STATE_LABEL, Selection, Storage, Workers};
 use tacit_types::{Code, Columns, DatasetVersionId, Fault, JobId, LocalQuery, Name, NodeId, UnixMillis};
 
@@ -234,6 +234,33 @@ pub(crate) async fn desk(
         lookup,
         keep: Box::new(Shelf::new(home, job)?),
     })
+}
+
+/// What is left here of what a contract allows of alignments and searches, for a job that is planned. Nothing is counted.
+///
+/// # Errors
+/// Those of the database and of the disk.
+pub(crate) async fn meters(
+    store: &Store,
+    home: &Path,
+    own: &NodeId,
+    (contract, spec): (&Contract, &JobSpec),
+    now: UnixMillis,
+) -> Result<Vec<Meter>, Fault> {
+    let plan = tacit_jobs::kind(&spec.kind).and_then(|kind| kind.plan(&spec.params, &tacit_jobs::Parts::of(spec)));
+    let facts = plan.ok().and_then(|plan| plan.aligns());
+    let (Some(facts), Some(terms), Some(_)) = (facts, &contract.alignment, spec.provider(own)) else {
+        return Ok(Vec::new());
+    };
+    let mut all = match &terms.repeat {
+        Some(repeat) => offered::meters(store, home, repeat, (spec, facts.keys_min), now).await?,
+        None => Vec::new(),
+    };
+    // Queries are counted by who answers them.
+    if let (Some(search), Some(terms)) = (facts.lookup.filter(|search| search.asker != *own), &terms.lookup) {
+        all.push(lookup::meter(home, &search, terms, now)?);
+    }
+    Ok(all)
 }
 
 /// One secret for all exchanges of a node, made once, kept in its database.

@@ -159,9 +159,10 @@ impl Inner {
         // why: the transaction keeps nothing, and holds the one connection.
         drop(tx);
         if let (Some((id, terms)), false) = (contract, outlook.meters.is_empty()) {
-            outlook
-                .meters
-                .extend(asked::meter(&self.store, &id, &terms, parsed.body(), &self.keys.root.id(), now).await?);
+            let own = self.keys.root.id();
+            outlook.meters.extend(asked::meter(&self.store, &id, &terms, parsed.body(), &own, now).await?);
+            let of = (&terms, parsed.body());
+            outlook.meters.extend(align::meters(&self.store, &self.home, &own, of, now).await?);
         }
         Ok(FromNode::Planned(outlook))
     }

@@ -19,11 +19,26 @@ pub enum Metered {
     Delta,
     /// Different keys of the recipient in a period. What a job takes is the most: keys of before are not counted again.
     Keys,
+    /// Alignments and counts of the same owners in any days.
+    Runs,
+    /// Distinct keys that the other owners bring in any days. What a job takes is the least: how many come is not known before.
+    OthersKeys,
+    /// Queries of one who asks in any days, where its holder answers them.
+    Queries,
 }
 
 impl Metered {
     /// Everything that is limited.
-    pub const ALL: [Metered; 5] = [Metered::Jobs, Metered::Rows, Metered::Epsilon, Metered::Delta, Metered::Keys];
+    pub const ALL: [Metered; 8] = [
+        Metered::Jobs,
+        Metered::Rows,
+        Metered::Epsilon,
+        Metered::Delta,
+        Metered::Keys,
+        Metered::Runs,
+        Metered::OthersKeys,
+        Metered::Queries,
+    ];
 
     /// The word used in JSON.
     pub const fn word(self) -> &'static str {
@@ -33,6 +48,9 @@ impl Metered {
             Metered::Epsilon => "epsilon",
             Metered::Delta => "delta",
             Metered::Keys => "keys",
+            Metered::Runs => "runs",
+            Metered::OthersKeys => "others_keys",
+            Metered::Queries => "queries",
         }
     }
 
@@ -41,7 +59,7 @@ impl Metered {
         match self {
             Metered::Epsilon => 6,
             Metered::Delta => 15,
-            Metered::Jobs | Metered::Rows | Metered::Keys => 0,
+            Metered::Jobs | Metered::Rows | Metered::Keys | Metered::Runs | Metered::OthersKeys | Metered::Queries => 0,
         }
     }
 }
@@ -57,7 +75,7 @@ pub struct Meter {
     pub used: u64,
     /// What the job would take.
     pub takes: u64,
-    /// When what was used is free again, where it ever is.
+    /// When what was used, or the first of it, is free again, where it ever is.
     pub until: Option<UnixMillis>,
 }
 
@@ -77,7 +95,7 @@ impl Meter {
 pub const METERS_MAX: usize = Metered::ALL.len();
 
 /// The limits that a job meets at this owner, as its store knows them. None for a job that no operator of a contract in force
-/// here has signed: what others have used is not for strangers. Different keys the store counts apart.
+/// here has signed: what others have used is not for strangers. Different keys, and what alignments take, the store counts apart.
 pub fn meters(request: &Request<'_>, ledger: &Ledger<'_>) -> Vec<Meter> {
     let spec = request.job.body();
     let Ok(contract) = steps::find_contract(spec, ledger) else { return Vec::new() };

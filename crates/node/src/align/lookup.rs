@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use tacit_crypto::agree::derive;
-use tacit_governance::{LookupFacts, LookupTerms};
+use tacit_governance::{LookupFacts, LookupTerms, Meter, Metered};
 use tacit_jobs::align::{LookupDesk, Spend, newest_epoch};
 use tacit_types::{Code, Fault, NodeId, UnixMillis};
 
@@ -17,7 +17,7 @@ use super::{Files, create, folder, io, sync_folder};
 const CACHES: &str = "lookup";
 /// Bytes of one count: when, and how many queries.
 const COUNT_BYTES: usize = 16;
-const DAY_MS: u64 = 86_400_000;
+pub(super) const DAY_MS: u64 = 86_400_000;
 
 /// Two jobs at once are counted one after the other.
 static COUNTING: Mutex<()> = Mutex::new(());
@@ -134,9 +134,7 @@ pub(super) fn desk(
         .then(|| {
             let none = || Fault::new(Code::RefusedAlignment, "the contract has no terms of searches in a cache");
             let terms = terms.ok_or_else(none)?;
-            let path = all.join(format!("{}.asked", facts.asker));
-            let counts = Counts { path, what: "queries", most: terms.queries, days: terms.days, now };
-            Ok::<_, Fault>(Box::new(counts) as Box<dyn Spend>)
+            Ok::<_, Fault>(Box::new(asked(home, &facts.asker, &terms, now)) as Box<dyn Spend>)
         })
         .transpose()?;
     Ok(LookupDesk {
@@ -145,6 +143,20 @@ pub(super) fn desk(
         now,
         spend,
     })
+}
+
+/// What was counted of one who asks here.
+fn asked(home: &Path, asker: &NodeId, terms: &LookupTerms, now: UnixMillis) -> Counts {
+    let path = folder(home).join(CACHES).join(format!("{asker}.asked"));
+    Counts { path, what: "queries", most: terms.queries, days: terms.days, now }
+}
+
+/// What is left here of the queries of one who asks. Nothing is counted.
+///
+/// # Errors
+/// Those of the disk.
+pub(super) fn meter(home: &Path, facts: &LookupFacts, terms: &LookupTerms, now: UnixMillis) -> Result<Meter, Fault> {
+    asked(home, &facts.asker, terms, now).meter(Metered::Queries, facts.queries)
 }
 
 /// What was counted of one who asks, each attempt's with its time.
@@ -159,6 +171,22 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    /// What was counted in the terms' days, and when the first of it was.
+    fn used(&self, counts: &[(u64, u64)]) -> (u64, Option<u64>) {
+        let period = u64::from(self.days) * DAY_MS;
+        let recent = counts.iter().filter(|(at, _)| at.saturating_add(period) > self.now.0);
+        let (used, first) =
+            (recent.clone().fold(0u64, |sum, (_, n)| sum.saturating_add(*n)), recent.map(|(at, _)| *at));
+        (used, first.min())
+    }
+
+    /// The limit as it stands.
+    pub fn meter(&self, what: Metered, takes: u64) -> Result<Meter, Fault> {
+        let (used, first) = self.used(&self.read()?);
+        let until = first.map(|at| UnixMillis(at).plus(u64::from(self.days) * DAY_MS));
+        Ok(Meter { what, limit: self.most, used, takes, until })
+    }
+
     /// What was counted and is still of any use.
     fn read(&self) -> Result<Vec<(u64, u64)>, Fault> {
         let bytes = match fs::read(&self.path) {
@@ -189,9 +217,7 @@ impl Spend for Counts {
         let mut counts = self.read()?;
         let long = u64::from(tacit_governance::align::REPEAT_DAYS_MAX) * DAY_MS;
         counts.retain(|(at, _)| at.saturating_add(long) > self.now.0);
-        let period = u64::from(self.days) * DAY_MS;
-        let recent = counts.iter().filter(|(at, _)| at.saturating_add(period) > self.now.0);
-        let used = recent.fold(0u64, |sum, (_, n)| sum.saturating_add(*n));
+        let (used, _) = self.used(&counts);
         if used.saturating_add(queries) > self.most {
             let Self { what, most, days, .. } = self;
             let what = format!(
@@ -225,6 +251,16 @@ mod tests {
         assert_eq!(spend(1, 0, 51), refused);
         assert_eq!(spend(1, 0, 50), Ok(()));
         assert_eq!(spend(1, 23, 1), refused);
+        // What is used of it, and when the first of that is free again, is told without being counted.
+        let left = |day: u64| {
+            let now = UnixMillis((100 + day) * DAY_MS);
+            let path = folder.path().join("who.asked");
+            let counts = Counts { path, what: "queries", most: 250, days: 2, now };
+            let meter = counts.meter(Metered::Queries, 60).unwrap();
+            (meter.used, meter.after(), meter.until.map(|t| (t.0 - 100 * DAY_MS) / 3_600_000))
+        };
+        assert_eq!((left(1), left(1)), ((250, None, Some(48)), (250, None, Some(48))));
+        assert_eq!((left(2), left(4)), ((150, Some(40), Some(57)), (0, Some(190), None)));
         // The first hundred is two days old, the second not yet.
         assert_eq!(spend(2, 0, 101), refused);
         assert_eq!(spend(2, 0, 100), Ok(()));

@@ -10,11 +10,11 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use tacit_governance::{JobSpec, RepeatTerms};
+use tacit_governance::{JobSpec, Meter, Metered, RepeatTerms};
 use tacit_jobs::align::{Offered, Spend};
 use tacit_types::{Code, Fault, Hash, JobId, UnixMillis};
 
-use super::lookup::Counts;
+use super::lookup::{Counts, DAY_MS};
 use super::{create, folder, io, open, sync_folder};
 use crate::store::Store;
 
@@ -59,9 +59,34 @@ pub(super) async fn count(
     let Some(terms) = terms else { return Ok(None) };
     create(&folder(home).join(LISTS))?;
     let others = counted.others.into_iter().map(|(job, at)| (job, at, list(home, &job))).collect();
-    let path = folder(home).join(LISTS).join(format!("{}.keys", owners(spec)));
-    let keys = terms.keys.map(|most| Counts { path, what: "keys of the other owners", most, days: terms.days, now });
+    let keys = brought(home, spec, &terms, now);
     Ok(Some(Box::new(Ledger { counts: keys, ..Ledger::new(list(home, job), terms, others)? })))
+}
+
+/// What was counted of the keys that the other owners have brought, where that is limited.
+fn brought(home: &Path, spec: &JobSpec, terms: &RepeatTerms, now: UnixMillis) -> Option<Counts> {
+    let path = folder(home).join(LISTS).join(format!("{}.keys", owners(spec)));
+    terms.keys.map(|most| Counts { path, what: "keys of the other owners", most, days: terms.days, now })
+}
+
+/// What is left here of the limits on repeated alignments. Nothing is counted.
+///
+/// # Errors
+/// Those of the database and of the disk.
+pub(super) async fn meters(
+    store: &Store,
+    home: &Path,
+    terms: &RepeatTerms,
+    (spec, keys_min): (&JobSpec, u64),
+    now: UnixMillis,
+) -> Result<Vec<Meter>, Fault> {
+    let (used, first) = store.alignments_used(&owners(spec), terms, now).await?;
+    let until = first.map(|at| at.plus(u64::from(terms.days) * DAY_MS));
+    let runs = Meter { what: Metered::Runs, limit: u64::from(terms.runs), used, takes: 1, until };
+    let others = spec.providers.len().saturating_sub(1) as u64;
+    let keys = brought(home, spec, terms, now);
+    let keys = keys.map(|counts| counts.meter(Metered::OthersKeys, keys_min.saturating_mul(others))).transpose()?;
+    Ok(core::iter::once(runs).chain(keys).collect())
 }
 
 /// Forgets the lists that no contract can hold a later one to.

@@ -59,6 +59,27 @@ impl Store {
         Ok(Counted { others, gone })
     }
 
+    /// How many jobs of the same owners count in the terms' days, and when the first of them was.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn alignments_used(
+        &self,
+        owners: &Hash,
+        terms: &RepeatTerms,
+        now: UnixMillis,
+    ) -> Result<(u64, Option<UnixMillis>)> {
+        let since = now.0.saturating_sub(u64::from(terms.days) * DAY_MS);
+        let sql = "SELECT count(*), min(at) FROM alignments WHERE owners = ? AND at > ?";
+        let (used, first): (i64, Option<i64>) = sqlx::query_as(sql)
+            .bind(owners.0.as_slice())
+            .bind(since as i64)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|e| fault(&e))?;
+        Ok((used.unsigned_abs(), first.map(|at| UnixMillis(at.unsigned_abs()))))
+    }
+
     /// Forgets the jobs that are too old to be remembered, and says which they were.
     ///
     /// # Errors
@@ -129,6 +150,10 @@ mod tests {
         };
         assert_eq!(jobs(count(&store, 1, &ours, day(0)).await.unwrap()), [0; 0]);
         assert_eq!(jobs(count(&store, 2, &ours, day(4)).await.unwrap()), [1]);
+        let used = async |days, at| store.alignments_used(&ours, &RepeatTerms { days, ..terms }, at).await.unwrap();
+        assert_eq!(used(10, day(4)).await, (2, Some(day(0))));
+        assert_eq!(used(4, day(4)).await, (1, Some(day(4))), "the first is over");
+        assert_eq!(used(10, day(14)).await, (0, None));
         // A job that is tried again is the same, a third one is too many, and other owners have their own.
         assert_eq!(jobs(count(&store, 2, &ours, day(5)).await.unwrap()), [1]);
         let refused = count(&store, 3, &ours, day(5)).await.unwrap_err();

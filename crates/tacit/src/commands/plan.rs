@@ -138,9 +138,16 @@ fn limits(out: &Out, answers: &[PlanAnswer]) {
             Metered::Epsilon => out.say("privacy budget, epsilon", "隐私预算 ε"),
             Metered::Delta => out.say("privacy budget, delta", "隐私预算 δ"),
             Metered::Keys => out.say("different keys", "不同的键"),
+            Metered::Runs => out.say("alignments of these owners", "这些所有者的对齐次数"),
+            Metered::OthersKeys => out.say("keys of the other owners", "其他所有者的键"),
+            Metered::Queries => out.say("queries of who asks", "查询方的查询数"),
         };
         let until = m.until.map_or(String::new(), |t| format!(" ({} {t})", out.say("until", "至")));
-        let most = if m.what == Metered::Keys { out.say("at most ", "至多 ") } else { "" };
+        let most = match m.what {
+            Metered::Keys => out.say("at most ", "至多 "),
+            Metered::OthersKeys => out.say("at least ", "至少 "),
+            _ => "",
+        };
         let after = m.after().map_or_else(|| out.say("too few are left", "余量不足").into(), |left| number(m, left));
         let limit = format!("{}{until}", number(m, m.limit));
         let takes = format!("{most}{}", number(m, m.takes));
