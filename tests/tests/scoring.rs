@@ -8,8 +8,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tacit_engine::{FromCoordinator, Terminal, ToCoordinator};
+use tacit_engine::{FromCoordinator, Terminal, ToCoordinator, WorkerJob};
 use tacit_governance::JobSpec;
+use tacit_node::Store;
 use tacit_tests::program::program;
 use tacit_tests::world::{COORDINATOR, shown};
 use tacit_tests::{Done, Wire, World, craft, repo};
@@ -158,6 +159,16 @@ fn submit(world: &World, contract: &str, keys: &[String], params: &str) -> Done 
 fn begin(world: &World, contract: &str, keys: &[String]) -> JobId {
     let done = world.run("lab", &["job", "submit", &shown(&job(world, contract, keys, ""))]).ok();
     JobId::from_hex(done["id"].as_str().unwrap()).unwrap()
+}
+
+/// What a node that does not run has on disk of a job.
+fn stored(world: &World, node: &str, id: JobId) -> WorkerJob {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let store = Store::open(&world.home(node).join("node.db")).await.unwrap();
+        let job = store.job(&id).await.unwrap().unwrap();
+        store.close().await;
+        job
+    })
 }
 
 /// The score of a key where each owner that has none adds `absent`, or the key has no score.
@@ -404,6 +415,58 @@ fn a_hundred_thousand_rows_are_one_job() {
     assert_eq!(again["result"], done["result"]);
     assert_eq!(audit(&world)["valid"], json!(1));
     assert_eq!(submit(&world, "credit", &keys[..1], "").json["code"], json!("refused.quota"));
+}
+
+/// Jobs within which a process dies between its vote and its end, which is a matter of milliseconds.
+const TRIES: u64 = 20;
+
+/// Who aggregates is killed right after its vote for a result that fits no message. It has brought it to the coordinator before,
+/// so it reports it when it is back, and nothing is computed again.
+#[test]
+fn a_large_result_is_kept_before_the_vote_for_it() {
+    const ROWS: usize = 45_000;
+    let keys: Vec<String> = (0..ROWS).map(|i| format!("C-{i:06}")).collect();
+    let parts = [regression(5, &keys_of(21, ROWS), ["age", "income"], None), scorecard(6, &keys_of(22, ROWS))];
+    let all: Vec<&Part> = parts.iter().collect();
+    let owners = &OWNERS[..2];
+    let named: Vec<(&str, &Part)> = owners.iter().copied().zip(&parts).collect();
+    let mut world = world(&named, &[("credit", "rows = 5000000\nprecision = \"score\"")]);
+    world.level = "debug";
+    for owner in owners {
+        world.kill(owner);
+        world.start(owner);
+    }
+    world.wait_there("lab", owners.len());
+    let wire = Wire::open(&world.home("lab")).unwrap();
+    for k in 0..TRIES {
+        let id = begin(&world, "credit", &keys);
+        let short = id.short().to_string();
+        let votes = |line: &str| ["a vote is durable", &short, "aggregates=true"].iter().all(|w| line.contains(w));
+        let begun = Instant::now();
+        let aggregator = loop {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", wire.job(id));
+            match owners.iter().find(|owner| world.log(owner).lines().any(votes)) {
+                Some(owner) => break *owner,
+                None => std::thread::sleep(Duration::from_micros(300)),
+            }
+        };
+        std::thread::sleep(Duration::from_micros((k + 2) % 5 * 400));
+        world.kill(aggregator);
+        let died = stored(&world, aggregator, id);
+        world.start(aggregator);
+        let view = wire.ended(id).unwrap();
+        eprintln!("job {k}: kept {}, ended {}, {:?}", died.kept.is_some(), died.finished.is_some(), view.terminal);
+        assert!(died.kept.is_some() || died.finished.is_some(), "a vote without what it is for");
+        if died.finished.is_none() && view.terminal == Some(Terminal::Succeeded) {
+            assert!(world.log(aggregator).contains("the end that it voted for stands"));
+            let list = shown(&world.folder().join("keys.txt"));
+            let opened = world.run_soon("lab", &["job", "result", &id.to_string(), "--keys", &list]);
+            check(&opened, &keys, |key| plain(&all, key, None));
+            return;
+        }
+        world.wait_there("lab", owners.len());
+    }
+    panic!("in {TRIES} jobs no aggregator died between its vote and its end, and was waited for");
 }
 
 /// The fenced block after the line that names a file in docs/SCORING.md.

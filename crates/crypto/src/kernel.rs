@@ -129,6 +129,7 @@ macro_rules! lane {
                 }
             }
 
+            #[inline(always)]
             fn apply_stream(lanes: &mut [Self], stream: &[u8], subtract: bool) {
                 let stream = stream.as_chunks::<$bytes>().0;
                 if subtract {
@@ -142,6 +143,7 @@ macro_rules! lane {
                 }
             }
 
+            #[inline(always)]
             fn add_stream(sum: &mut [u8], bytes: &[u8], subtract: bool) {
                 let (sum, bytes) = (sum.as_chunks_mut::<$bytes>().0, bytes.as_chunks::<$bytes>().0);
                 if subtract {

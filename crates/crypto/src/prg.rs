@@ -5,7 +5,10 @@
 //! A keystream is never stored: the kernel adds each register to the vector as it leaves the cipher,
 //! on a tile that stays in the first cache, so making a mask costs less than reading a stored one.
 
-use aes::cipher::{BlockCipherEncrypt, KeyInit};
+use aes::cipher::consts::U16;
+use aes::cipher::{
+    BlockCipherEncBackend, BlockCipherEncClosure, BlockCipherEncrypt, BlockSizeUser, KeyInit, ParBlocks,
+};
 use aes::{Aes256, Block};
 
 use crate::kernel::{self, Backend, Lane, Op, STRIDE, Schedule};
@@ -16,7 +19,7 @@ use crate::secret::Secret;
 pub const TILE_BYTES: usize = 16 << 10;
 /// Bytes of a block.
 const BLOCK: usize = 16;
-/// Blocks of keystream that are made apart at a time: enough that loading the round keys for them costs
+/// Blocks of keystream that the kernel makes apart at a time: enough that loading the round keys for them costs
 /// little beside the cipher, and few enough that they stay in the first cache beside a tile.
 const STREAM_BLOCKS: usize = 512;
 
@@ -95,27 +98,10 @@ impl Prg {
 
     /// Hands out `length` bytes of keystream from `position` on, piece by piece. Each piece but the
     /// first begins at a block.
-    fn portable(&self, cipher: &Aes256, position: u64, length: usize, mut take: impl FnMut(&[u8])) {
-        let mut blocks = [Block::default(); STREAM_BLOCKS];
-        let mut counter = position / BLOCK as u64;
-        let mut skip = (position % BLOCK as u64) as usize;
-        let mut left = length;
-        while left > 0 {
-            let wanted = (skip + left).div_ceil(BLOCK).min(STREAM_BLOCKS);
-            // proof: `wanted` is at most the number of blocks, here and below.
-            for block in &mut blocks[..wanted] {
-                let words = (u128::from(self.nonce) << 64) | u128::from(counter);
-                *block = words.to_le_bytes().into();
-                counter = counter.wrapping_add(1);
-            }
-            cipher.encrypt_blocks(&mut blocks[..wanted]);
-            let stream = Block::slice_as_flattened(&blocks[..wanted]);
-            let piece = left.min(stream.len() - skip);
-            take(&stream[skip..skip + piece]); // proof: `piece` is at most what is left of the stream.
-            left -= piece;
-            skip = 0;
+    fn portable(&self, cipher: &Aes256, position: u64, length: usize, take: impl FnMut(&[u8])) {
+        if length > 0 {
+            cipher.encrypt_with_backend(Pieces { nonce: self.nonce, position, length, take });
         }
-        kernel::wipe(Block::slice_as_flattened_mut(&mut blocks));
     }
 
     /// The kernel over bytes from any position: whole strides in place, a ragged beginning and end
@@ -173,6 +159,51 @@ impl Prg {
                 kernel::wipe(&mut stream);
             }
         }
+    }
+}
+
+/// A keystream that the cipher's library makes a batch at a time. The library calls this within its widest
+/// instructions, so counters and `take` are compiled with them too, and a batch does not leave the first
+/// cache, nor mostly the registers, before it is added.
+struct Pieces<F> {
+    nonce: u64,
+    position: u64,
+    length: usize,
+    take: F,
+}
+
+impl<F> BlockSizeUser for Pieces<F> {
+    type BlockSize = U16;
+}
+
+impl<F: FnMut(&[u8])> BlockCipherEncClosure for Pieces<F> {
+    #[inline(always)]
+    fn call<B: BlockCipherEncBackend<BlockSize = U16>>(mut self, backend: &B) {
+        let mut blocks = ParBlocks::<B>::default();
+        let mut counter = self.position / BLOCK as u64;
+        let mut skip = (self.position % BLOCK as u64) as usize;
+        let mut left = self.length;
+        while left > 0 {
+            for block in blocks.iter_mut() {
+                let words = (u128::from(self.nonce) << 64) | u128::from(counter);
+                *block = words.to_le_bytes().into();
+                counter = counter.wrapping_add(1);
+            }
+            backend.encrypt_par_blocks((&mut blocks).into());
+            let stream = Block::slice_as_flattened(&blocks);
+            // A whole batch has a length that is known when this is compiled.
+            let piece = if skip == 0 && left >= stream.len() {
+                (self.take)(stream);
+                stream.len()
+            } else {
+                let piece = left.min(stream.len() - skip);
+                (self.take)(&stream[skip..skip + piece]); // proof: `piece` is at most what is left of the stream.
+                piece
+            };
+            left -= piece;
+            skip = 0;
+        }
+        kernel::wipe(Block::slice_as_flattened_mut(&mut blocks));
     }
 }
 

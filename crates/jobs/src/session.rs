@@ -210,9 +210,9 @@ pub fn is_input(step: Step) -> bool {
 /// The label of a record of [`confirm`], which no record of a protocol below has.
 const VOTE_LABEL: &[u8] = b"tacit-vote/1/";
 
-/// Bytes of a sealed result that is made durable before the vote for it. Of a larger one the aggregator has nothing after a
-/// crash between its vote and its end, and the attempt fails.
-pub const VOTE_PACKAGE_BYTES_MAX: usize = 640 << 10;
+/// Bytes of a sealed result that is made durable before the vote for it: two million rows of scores and more. Of a larger one
+/// the aggregator has nothing after a crash between its vote and its end, and the attempt fails.
+pub const VOTE_PACKAGE_BYTES_MAX: usize = 32 << 20;
 
 /// What a party makes durable around its vote, for its node to act on.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
