@@ -111,7 +111,7 @@ fn a_column_of_the_wrong_kind_is_refused_without_a_row() {
         json!({"measures": [{"column": "n", "statistics": ["count"]}]}),
         json!({"histograms": [{"column": "n", "edges": ["0", "1"]}]}),
         json!({"quantiles": [{"column": "n", "probabilities": ["0.5"], "low": "0", "high": "1"}]}),
-        json!({"matrix": {"columns": ["x", "n"]}}),
+        json!({"matrix": {"columns": ["x", "n"], "bound": "9"}}),
         json!({"group_by": {"column": "n", "values": [1, 2]}}),
     ];
     for params in jobs {

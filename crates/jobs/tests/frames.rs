@@ -84,7 +84,7 @@ fn no_message_of_a_statistic_holds_a_value_of_a_row() {
         "group_by": {"column": "name", "values": ["a", "b"]},
         "measures": [
             {"column": "n", "statistics": ["count", "sum", "mean", "variance"]},
-            {"column": "x", "statistics": ["count", "sum", "mean", "variance"]},
+            {"column": "x", "statistics": ["count", "sum", "mean", "variance"], "bound": "16777216"},
         ],
         "histograms": [{"column": "m", "edges": ["0", "10", "1000000000000"]}],
         "quantiles": [{"column": "x", "probabilities": ["0.5"], "low": "0", "high": "65536"}],

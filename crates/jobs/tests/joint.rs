@@ -82,7 +82,7 @@ fn full_job() -> Value {
         "group_by": {"column": "region", "values": ["north", "south", "east"]},
         "measures": [
             {"column": "n", "statistics": ["count", "sum", "mean", "variance", "stddev"]},
-            {"column": "x", "statistics": ["count", "sum", "mean", "variance"]},
+            {"column": "x", "statistics": ["count", "sum", "mean", "variance"], "bound": "1000"},
         ],
         "histograms": [{"column": "m", "edges": ["-1000", "-200", "350", "1000"]}],
         "quantiles": [
@@ -281,8 +281,11 @@ fn counts_below_the_floor_are_suppressed() {
 #[test]
 fn payload_bytes_are_metered_alike_by_all_and_for_all_inputs() {
     let mut header = None;
-    let jobs =
-        [("count/v1", json!({})), ("stats/v1", full_job()), ("stats/v1", json!({"matrix": {"columns": ["n", "x"]}}))];
+    let jobs = [
+        ("count/v1", json!({})),
+        ("stats/v1", full_job()),
+        ("stats/v1", json!({"matrix": {"columns": ["n", "x"], "bound": "1000"}})),
+    ];
     for (kind, params) in jobs {
         let plan = plan(kind, params);
         let mut metered = Vec::new();

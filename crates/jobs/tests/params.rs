@@ -18,7 +18,7 @@ fn stats(params: Value) -> Result<Vec<u8>, Code> {
 }
 
 fn measure(column: &str) -> Value {
-    json!({"column": column, "statistics": ["mean", "variance"]})
+    json!({"column": column, "statistics": ["mean", "variance"], "bound": "100"})
 }
 
 #[test]
@@ -74,6 +74,9 @@ fn what_people_write_wrongly_is_named() {
         (json!({"measures": [measure("ghost")]}), Code::DataColumnUnknown),
         (json!({"measures": [measure("t")]}), Code::DataColumnType),
         (json!({"measures": [{"column": "x", "statistics": []}]}), Code::RefusedParameters),
+        // A default bound would round small real numbers away.
+        (json!({"measures": [{"column": "x", "statistics": ["sum"]}]}), Code::RefusedParameters),
+        (json!({"matrix": {"columns": ["c0", "x"]}}), Code::RefusedParameters),
         (json!({"measures": [{"column": "x", "statistics": ["median"]}]}), Code::RefusedParameters),
         (json!({"measures": [{"column": "x", "statistics": ["sum"], "bound": "-5"}]}), Code::RefusedParameters),
         (json!({"measures": [{"column": "x", "statistics": ["sum"], "bound": 1.5}]}), Code::RefusedParameters),
@@ -93,7 +96,7 @@ fn what_people_write_wrongly_is_named() {
             json!({"quantiles": [{"column": "x", "probabilities": ["0.5"], "low": "1", "high": "1"}]}),
             Code::RefusedParameters,
         ),
-        (json!({"matrix": {"columns": ["x", "x"]}}), Code::RefusedParameters),
+        (json!({"matrix": {"columns": ["x", "x"], "bound": "9"}}), Code::RefusedParameters),
         (json!({"measures": [measure("x")], "filter": "ghost = 1"}), Code::DataColumnUnknown),
         (json!({"measures": [measure("x")], "filter": "x ="}), Code::RefusedParameters),
     ];
@@ -122,7 +125,7 @@ fn tables_that_could_be_subtracted_are_refused() {
         // The bins give the values; a sum tells how many rows hold each.
         json!({"measures": [measure("x")], "histograms": [histogram("x", "50")]}),
         json!({"group_by": groups, "measures": [measure("x")], "histograms": [histogram("x", "50")]}),
-        json!({"matrix": {"columns": ["c1", "x"]}, "histograms": [histogram("x", "50")]}),
+        json!({"matrix": {"columns": ["c1", "x"], "bound": "9"}, "histograms": [histogram("x", "50")]}),
     ] {
         assert_eq!(stats(params.clone()), Err(Code::RefusedParameters), "{params}");
     }
@@ -134,7 +137,7 @@ fn tables_that_could_be_subtracted_are_refused() {
     let same = json!({"measures": [bounded("99")], "matrix": {"columns": ["c1", "x"], "bound": "99.0"}});
     assert!(stats(same).is_ok());
     // A matrix without a bound takes that of the measure.
-    let params = stats(json!({"measures": [bounded("99")], "matrix": {"columns": ["c1", "x"]}})).unwrap();
+    let params = stats(json!({"measures": [bounded("99")], "matrix": {"columns": ["c1", "c2"]}})).unwrap();
     let params: StatsParams = tacit_crypto::cbor::decode(&params).unwrap();
     assert_eq!(params.matrix.unwrap().values[0].bound.to_string(), "99");
     let counted = json!({"column": "x", "statistics": ["count"]});

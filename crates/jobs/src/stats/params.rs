@@ -1,6 +1,8 @@
 //! Parameters of `stats/v1`: what a person writes, what is signed, and what they imply for the
 //! layout of the vectors and for overflow.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use tacit_governance::ColumnKind;
 use tacit_types::limits::{COLUMN_NAME_BYTES_MAX, LITERAL_TEXT_BYTES_MAX};
@@ -26,8 +28,8 @@ const SEAT_BITS: u32 = 10;
 const ROWS_DEFAULT: u64 = 1 << 24;
 /// The largest magnitude of whole numbers, unless the job states another.
 const BOUND_WHOLE_DEFAULT: Decimal = Decimal::whole(1 << 40);
-/// The largest magnitude of real numbers, unless the job states another.
-const BOUND_REAL_DEFAULT: Decimal = Decimal::whole(1 << 24);
+/// The largest magnitude of real numbers that are only counted.
+const BOUND_REAL_COUNTED: Decimal = Decimal::whole(1 << 24);
 /// Digits after the binary point at most.
 const FRACTION_BITS_MAX: u32 = 40;
 /// One in units of a probability.
@@ -507,8 +509,14 @@ pub fn from_written(written: serde_json::Value, columns: &ColumnKinds) -> Result
     let number = |column: &str, bound: Option<Decimal>| scaled(column, bound, columns);
     let group_by = written.group_by.map(|g| read_groups(g, columns)).transpose()?;
     let mut measures = Vec::new();
+    let mut bounds = BTreeMap::new();
     for m in written.measures {
-        if written.privacy.is_some() && m.bound.is_none() && m.statistics.iter().any(|s| *s != Statistic::Count) {
+        let counted = m.statistics.iter().all(|s| *s == Statistic::Count);
+        if !counted {
+            bounded(&m.column, m.bound, columns)?;
+        }
+        bounds.extend(m.bound.map(|bound| (m.column.clone(), bound)));
+        if written.privacy.is_some() && m.bound.is_none() && !counted {
             return wrong(format!("measures: `{}` needs a bound, by which its noise is measured", m.column));
         }
         let mut statistics = m.statistics;
@@ -528,9 +536,12 @@ pub fn from_written(written: serde_json::Value, columns: &ColumnKinds) -> Result
     let matrix = match written.matrix {
         None => None,
         Some(m) => {
-            let measured = |c: &str| measures.iter().find(|m| m.value.column == c).map(|m| m.value.bound);
-            let values =
-                m.columns.iter().map(|c| number(c, m.bound.or_else(|| measured(c)))).collect::<Result<_, _>>()?;
+            let value = |c: &String| {
+                let bound = m.bound.or_else(|| bounds.get(c).copied());
+                bounded(c, bound, columns)?;
+                number(c, bound)
+            };
+            let values = m.columns.iter().map(value).collect::<Result<_, _>>()?;
             Some(Matrix { values, correlation: m.correlation })
         }
     };
@@ -550,13 +561,23 @@ fn known(column: &str, columns: &ColumnKinds) -> Result<ColumnKind, Fault> {
         .ok_or_else(|| Fault::new(Code::DataColumnUnknown, format!("`{column}` is not a column of every provider")))
 }
 
+/// Real numbers are summed in steps that follow from their bound: a default would round small ones away and say nothing.
+fn bounded(column: &str, bound: Option<Decimal>, columns: &ColumnKinds) -> Result<(), Fault> {
+    if known(column, columns)? == ColumnKind::Float && bound.is_none() {
+        return wrong(format!(
+            "`{column}` has real numbers: give a bound, the largest magnitude that counts, such as bound = \"1000\""
+        ));
+    }
+    Ok(())
+}
+
 fn scaled(column: &str, bound: Option<Decimal>, columns: &ColumnKinds) -> Result<Scaled, Fault> {
     let whole = match known(column, columns)? {
         ColumnKind::Int => true,
         ColumnKind::Float => false,
         ColumnKind::Text => return Err(Fault::new(Code::DataColumnType, format!("`{column}` is text, not a number"))),
     };
-    let default = if whole { BOUND_WHOLE_DEFAULT } else { BOUND_REAL_DEFAULT };
+    let default = if whole { BOUND_WHOLE_DEFAULT } else { BOUND_REAL_COUNTED };
     Ok(Scaled { column: column.to_owned(), whole, bound: bound.unwrap_or(default) })
 }
 

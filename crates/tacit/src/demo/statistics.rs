@@ -203,7 +203,7 @@ impl Demo<'_> {
             "Job 4 asks for a column that no hospital offers. The nodes refuse; the refusal is receipted too.",
         );
         let text = job_file("stats/v1", "screening-3")
-            + "[[params.measures]]\ncolumn = \"worst_area\"\nstatistics = [\"mean\"]\n";
+            + "[[params.measures]]\ncolumn = \"worst_area\"\nstatistics = [\"mean\"]\nbound = \"8192\"\n";
         self.stage.refused("institute", "job-4.toml", &text)
     }
 
