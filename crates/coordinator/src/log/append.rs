@@ -59,34 +59,27 @@ impl LogService {
         let mut entries = Vec::new();
         let mut beside = Vec::new();
         let mut unloggable: Vec<(Reply, Fault)> = Vec::new();
-        let mut kept: Vec<AppendRequest> = Vec::new();
-        for request in self.pending.drain(..count).collect::<Vec<_>>() {
-            let place = match &request.content {
-                Content::Receipt { job, .. } => self.parts.store.receipt_place(job).await,
-                Content::Statement { statement, .. } => self.parts.store.leaf_place(&leaf_hash(statement)).await,
-                // Whoever issues these asks for each once, and looks at the log before it asks again.
-                Content::Charge { .. } | Content::Settlement { .. } => Ok(None),
-            };
+        // All that can fail is looked up before a request is taken out of the queue.
+        let mut standing = Vec::with_capacity(count);
+        for request in self.pending.iter().take(count) {
+            standing.push(self.standing(&request.content).await?);
+        }
+        for (request, standing) in self.pending.drain(..count).collect::<Vec<_>>().into_iter().zip(standing) {
             let doubled = |entries: &[Entry]| match &request.content {
                 Content::Statement { statement, .. } => entries.iter().any(|entry| entry.bytes == statement.0),
                 Content::Receipt { .. } | Content::Charge { .. } | Content::Settlement { .. } => false,
             };
-            match place {
-                Ok(Some(place)) => self.wait_for(place, None, request).await?,
+            match standing {
+                Some((place, leaf)) => self.wait_for(place, leaf, request),
                 // Handed in twice at once: the party asks again.
-                Ok(None) if doubled(&entries) => {}
-                Ok(None) => match self.leaf(&request, now) {
+                None if doubled(&entries) => {}
+                None => match self.leaf(&request, now) {
                     Ok((bytes, more)) => {
                         beside.extend(more);
                         entries.push(Entry { bytes, request: Some(request) });
                     }
                     Err(fault) => unloggable.push((request.content.reply(), fault)),
                 },
-                Err(fault) => {
-                    kept.push(request);
-                    self.pending.splice(0..0, kept.drain(..));
-                    return Err(fault);
-                }
             }
         }
         for (reply, fault) in unloggable {
@@ -106,6 +99,20 @@ impl LogService {
             self.pending.splice(0..0, again);
         }
         result
+    }
+
+    /// The place and the bytes of the leaf that the log has already of what is to be appended.
+    async fn standing(&self, content: &Content) -> Result<Option<(u64, Vec<u8>)>, Fault> {
+        let place = match content {
+            Content::Receipt { job, .. } => self.parts.store.receipt_place(job).await?,
+            Content::Statement { statement, .. } => self.parts.store.leaf_place(&leaf_hash(statement)).await?,
+            // Whoever issues these asks for each once, and looks at the log before it asks again.
+            Content::Charge { .. } | Content::Settlement { .. } => None,
+        };
+        let Some(place) = place else { return Ok(None) };
+        let (folder, size) = (self.parts.folder.clone(), self.log.size());
+        let leaf = blocking(move || TileReader::new(&folder, size).leaf(place)).await?;
+        Ok(Some((place, leaf)))
     }
 
     /// The leaf, and the attestations that stand beside the log.
@@ -187,7 +194,7 @@ impl LogService {
         (self.head, self.keys_event) = (head, Some(event));
         for (entry, place) in std::mem::take(entries).into_iter().zip(indices) {
             if let Some(request) = entry.request {
-                self.wait_for(place, Some(entry.bytes), request).await?;
+                self.wait_for(place, entry.bytes, request);
             }
         }
         Ok(())
@@ -198,19 +205,11 @@ impl LogService {
     }
 
     /// Has a receipt handed out once the checkpoint that covers it is published.
-    async fn wait_for(&mut self, place: u64, leaf: Option<Vec<u8>>, request: AppendRequest) -> Result<(), Fault> {
-        let leaf = match leaf {
-            Some(leaf) => leaf,
-            None => {
-                let (folder, size) = (self.parts.folder.clone(), self.log.size());
-                blocking(move || TileReader::new(&folder, size).leaf(place)).await?
-            }
-        };
+    fn wait_for(&mut self, place: u64, leaf: Vec<u8>, request: AppendRequest) {
         let AppendRequest { nodes, content, .. } = request;
         let reply = content.reply();
         let patient_until = Instant::now() + OWN_QUORUM_WAIT;
         self.waiting.push(Waiter { place, leaf, nodes, patient_until, reply });
-        Ok(())
     }
 }
 
