@@ -61,7 +61,7 @@ fn status(code: Code) -> u16 {
         Code::OnlineRequest => 400,
         Code::OnlineCaller | Code::OnlineReplayed => 401,
         Code::OnlineUnknown => 404,
-        Code::OnlineBusy | Code::RefusedPace | Code::RefusedQuota => 429,
+        Code::OnlineBusy | Code::RefusedPace | Code::RefusedQuota | Code::RefusedDistinct => 429,
         Code::OnlineClosed | Code::JobPeerLost => 503,
         Code::OnlineDeadline => 504,
         _ => 500,
