@@ -161,6 +161,14 @@ fn each_lie_of_an_xgboost_file_is_named() {
     assert_eq!(lie("\"gbtree\"", "\"gblinear\""), Err(Code::ModelUnsupported));
     assert_eq!(lie("\"num_target\":\"1\"", "\"num_target\":\"2\""), Err(Code::ModelUnsupported));
     assert_eq!(lie("\"size_leaf_vector\":\"1\"", "\"size_leaf_vector\":\"3\""), Err(Code::ModelUnsupported));
+    // Stopped early: the library scores with all trees or with the best, by how it is asked. The last round may be the best.
+    let best = |round: &str| lie("\"attributes\":{}", &format!("\"attributes\":{{\"best_iteration\":\"{round}\"}}"));
+    assert_eq!((best("10"), best("11")), (Err(Code::ModelUnsupported), Ok(())));
+    let best = |trees: &str| {
+        let old = "\"best_ntree_limit\":\"12\"";
+        changed("xgb-logistic-1.7.json", Format::XgBoost, old, &format!("\"best_ntree_limit\":\"{trees}\""))
+    };
+    assert_eq!((best("11"), best("12")), (Err(Code::ModelUnsupported), Ok(())));
     assert_eq!(lie("\"base_score\":\"[3", "\"base_score\":\"[-3"), Err(Code::ModelNotFinite));
     assert_eq!(lie("\"categories_sizes\":[", "\"categories_sizes\":[9"), Err(Code::ModelStructure));
     assert_eq!(lie("\"categories\":[", "\"categories\":[4294967295,"), Err(Code::ModelFeatures));

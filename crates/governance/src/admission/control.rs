@@ -179,7 +179,8 @@ pub fn grade(grade: Option<Grade>, request: &Request<'_>, facts: &JobFacts) -> R
     if may(grade, product, guard) {
         return Ok(());
     }
-    let more = if may(grade, product, Guard::Checked) { ", unless it is checked or verified" } else { "" };
+    // No window is verified.
+    let more = if product != Product::Online && may(grade, product, Guard::Checked) { ", unless it is checked or verified" } else { "" };
     refuse(Code::RefusedGrade, format!("grade `{}` gives no {}{more}", grade.word(), product.word()))
 }
 

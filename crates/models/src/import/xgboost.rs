@@ -55,6 +55,12 @@ struct Learner {
     sets: usize,
     tree_info: Vec<i64>,
     categories: Vec<Option<Vec<String>>>,
+    /// The round at which training that stopped early was best, from 0.
+    best: Option<u64>,
+    /// Trees up to that round, which files before 2.0 say.
+    best_trees: Option<u64>,
+    /// Rounds, where the file says them: a round may have several trees.
+    rounds: Option<u64>,
 }
 
 type Read<T> = Result<T, Fault>;
@@ -95,6 +101,14 @@ impl Learner {
                 Ok(())
             }
             "gradient_booster" => it.booster(json),
+            "attributes" => json.object(|json, key| {
+                match key {
+                    "best_iteration" => it.best = Some(quoted(json)?),
+                    "best_ntree_limit" => it.best_trees = Some(quoted(json)?),
+                    _ => json.skip()?,
+                }
+                Ok(())
+            }),
             _ => json.skip(),
         })?;
         Ok(it)
@@ -153,6 +167,12 @@ impl Learner {
                 self.tree_info = json.list(TREES_MAX, "tree_info", Json::i64)?;
                 Ok(())
             }
+            // The first tree of each round, and the end of the last.
+            "iteration_indptr" => {
+                let ends = json.list(TREES_MAX + 1, "rounds", Json::i64)?;
+                self.rounds = Some(ends.len().saturating_sub(1) as u64);
+                Ok(())
+            }
             "cats" => {
                 self.categories = read_categories(json)?;
                 Ok(())
@@ -169,6 +189,20 @@ impl Learner {
         let (link, base) = link(&self.objective, self.base_score.as_deref())?;
         if self.outputs > 1 || self.tree_info.iter().any(|class| *class != 0) {
             return unsupported(format!("{} scores a row; models of one score can be used", self.outputs.max(2)));
+        }
+        let trees = self.trees.len() as u64;
+        let used = self.best.map(|best| best.saturating_add(1));
+        let early = match (self.best_trees, used) {
+            (Some(best), _) => best < trees,
+            (None, Some(used)) => used < self.rounds.unwrap_or(trees),
+            (None, None) => false,
+        };
+        if early {
+            let used = used.unwrap_or_default();
+            return unsupported(format!(
+                "training stopped early: up to round {used} it is best, with which the library's classifiers and regressors score, \
+                 and its booster with all; save booster[:{used}], or all without best_iteration, and import that"
+            ));
         }
         if booster == "dart" && self.weights.len() != self.trees.len() {
             return Err(structure(format!("{} weights for {} trees", self.weights.len(), self.trees.len())));
