@@ -180,7 +180,11 @@ pub fn grade(grade: Option<Grade>, request: &Request<'_>, facts: &JobFacts) -> R
         return Ok(());
     }
     // No window is verified.
-    let more = if product != Product::Online && may(grade, product, Guard::Checked) { ", unless it is checked or verified" } else { "" };
+    let more = if product != Product::Online && may(grade, product, Guard::Checked) {
+        ", unless it is checked or verified"
+    } else {
+        ""
+    };
     refuse(Code::RefusedGrade, format!("grade `{}` gives no {}{more}", grade.word(), product.word()))
 }
 
