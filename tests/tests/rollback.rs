@@ -158,3 +158,61 @@ fn yesterdays_database_gives_back_neither_quota_nor_budget() {
         std::thread::sleep(Duration::from_millis(200));
     }
 }
+
+/// Jobs are counted from the log and the rows that they asked about cannot be: exact questions wait until the owner accepts it.
+#[test]
+fn rows_that_a_restored_database_has_forgotten_wait_for_the_owners_word() {
+    let mut world = World::with_nodes(&OWNERS.map(|name| (name, TABLE)), LEVELS);
+    world.agree("apart", &OWNERS, 20, "[exact]\nchange_min = 2\n");
+    world.agree("plain", &OWNERS, 20, "");
+    let kept = world.folder().join("kept");
+    let stopped = |world: &mut World, between: &dyn Fn(&World)| {
+        assert_eq!(world.stop("a"), 0);
+        between(world);
+        world.start("a");
+        world.wait_online("lab", OWNERS.len());
+    };
+    stopped(&mut world, &|world| copy(&world.home("a"), &kept));
+    let restore = |world: &World| {
+        std::fs::remove_dir_all(world.home("a")).unwrap();
+        copy(&kept, &world.home("a"));
+    };
+    let asked = |age: u32| format!("{}[params]\nfilter = \"age >= {age}\"\n", count("apart"));
+    let waits = |world: &World, party: &str| {
+        let found = world.run(party, &["data", "forgotten"]).ok();
+        let found: Vec<_> =
+            found.as_array().unwrap().iter().map(|f| (f["jobs"].as_u64(), f["waits"].clone())).collect();
+        found
+    };
+    // Four rows of each owner, then two: a group apart, and without a restored database an answer.
+    world.job(&asked(18)).ok();
+    assert_eq!(waits(&world, "a"), []);
+    stopped(&mut world, &restore);
+    let refused = world.job(&asked(50));
+    assert!(refused.status != 0 && refused.json.to_string().contains("refused.forgotten"), "{}", refused.json);
+    assert_eq!((waits(&world, "a"), waits(&world, "b")), (vec![(Some(1), json!(true))], vec![]));
+    let restored = |party: &str| {
+        let found = world.run(party, &["doctor"]).json;
+        let found =
+            found["checks"].as_array().unwrap().iter().find(|check| check["check"] == json!("restored")).cloned();
+        found.map(|found| found["detail"].as_str().unwrap().to_owned())
+    };
+    let said = restored("a").unwrap();
+    assert!(said.contains("tacit list add") && said.ends_with("of data"), "{said}");
+    assert_eq!(restored("b"), None);
+    // What no term holds apart is answered as before.
+    world.job(&count("plain")).ok();
+    world.run("a", &["data", "forgotten", "data", "--accept"]).fails("args.invalid");
+    world.run("a", &["data", "forgotten", "nothing", "--accept", "--reason", "x"]).fails("data.unknown");
+    let accept = ["data", "forgotten", "data", "--accept", "--reason", "the rows are new"];
+    let done = world.run("a", &accept).ok();
+    assert_eq!((&done[0]["waits"], &done[0]["accepted"]["jobs"]), (&json!(false), &json!(1)), "{done}");
+    assert!(!restored("a").unwrap().contains("data forgotten"));
+    let text = world.command("a", &["--lang", "zh", "data", "forgotten"]).output().unwrap();
+    assert!(String::from_utf8(text.stdout).unwrap().contains("已确认"));
+    world.job(&asked(50)).ok();
+    // The word was over what was forgotten then: an older database once more is another matter.
+    stopped(&mut world, &restore);
+    let refused = world.job(&asked(18));
+    assert!(refused.status != 0 && refused.json.to_string().contains("refused.forgotten"), "{}", refused.json);
+}

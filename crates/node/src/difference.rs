@@ -10,7 +10,7 @@ use tacit_crypto::{Secret, agree::derive};
 use tacit_governance::{JobSpec, SignedContract};
 use tacit_jobs::Fold;
 use tacit_jobs::difference::{Asked, Tagger};
-use tacit_types::{Code, Columns, DatasetVersionId, Fault, Hash, JobId, LocalQuery, UnixMillis};
+use tacit_types::{Code, Columns, DatasetVersionId, Fault, Hash, JobId, LocalQuery, NodeId, UnixMillis};
 
 use crate::datasets::Kept;
 use crate::store::{ExactQuestion, Store};
@@ -30,7 +30,7 @@ impl Watch {
     /// nothing for a job without exact numbers of sets of rows: `sets` are those of [`Fold::sets`].
     ///
     /// # Errors
-    /// `refused.difference` for a question of too many sets; those of the database and of the view.
+    /// `refused.difference` for a question of too many sets, `refused.forgotten` where rows of before are not known; those of the database and of the view.
     pub(crate) async fn new(
         store: &Store,
         spec: &JobSpec,
@@ -45,6 +45,10 @@ impl Watch {
         let named = contracts.iter().filter(|c| spec.contracts.contains(&c.id()) && grants(c));
         let strictest = named.filter_map(|c| c.body().exact).map(|exact| exact.change_min).max();
         let Some(change_min) = strictest else { return Ok(None) };
+        let owner = spec.providers.iter().find(|p| p.dataset == version).map(|p| p.owner);
+        if let Some(owner) = owner {
+            answerable(store, &owner, kept.registration.name.as_str()).await?;
+        }
         // What an alignment left is read from the view that was aligned.
         let view = kept.aligned.first().map_or(&query.view, |found| &found.view);
         let columns = dataset.columns(view)?;
@@ -75,8 +79,11 @@ impl Watch {
     /// # Errors
     /// Those of [`Store::remember_rows`].
     pub(crate) async fn decide(self, store: &Store, job: &JobId, now: UnixMillis) -> Result<(), Fault> {
+        let admitted = store.job(job).await?.as_ref().and_then(crate::serve::admitted_under);
+        let contract = admitted.ok_or_else(|| Fault::new(Code::JobInternal, "a job that was not admitted"))?;
         let asks = ExactQuestion {
             job,
+            contract,
             question: self.question,
             dataset: &self.dataset,
             form: self.asked.tagger().form(),
@@ -85,6 +92,20 @@ impl Watch {
         };
         store.remember_rows(&asks, self.asked.sets()).await
     }
+}
+
+/// Exact questions over a dataset are answered: no rows that were asked about are forgotten, or the owner accepts it.
+async fn answerable(store: &Store, owner: &NodeId, name: &str) -> Result<(), Fault> {
+    let forgotten = store.forgotten(owner, name, crate::now()).await?;
+    if !forgotten.waits() {
+        return Ok(());
+    }
+    let what = format!(
+        "which rows of this dataset were asked about is forgotten, since its owner's database was restored: {} jobs are counted \
+         from the log alone",
+        forgotten.jobs
+    );
+    Err(Fault::new(Code::RefusedForgotten, what))
 }
 
 /// The key of this node's tags: nobody else can make rows whose tags fall together. Made once, kept in the database.

@@ -211,7 +211,8 @@ impl Inner {
             let jobs = self.store.was_behind().await?.map_or(0, |(_, jobs)| jobs);
             tracing::warn!(
                 jobs,
-                "the database is from before what this node has signed; jobs were counted from the log"
+                "the database is from before what this node has signed; jobs were counted from the log, and what was taken in, \
+                 revoked or registered since the backup is to be brought again: `tacit doctor` says more"
             );
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! The node's database: SQLite, write-ahead log, every commit synced, one writer at a time.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ mod attestations;
 mod bounds;
 mod datasets;
 mod evidence;
+mod forgotten;
 mod models;
 mod online;
 mod orders;
@@ -31,6 +33,7 @@ pub use asked::Limit;
 pub use attestations::AttestationRow;
 pub use datasets::DatasetRow;
 pub use evidence::{EVIDENCE_ROWS_MAX, EvidenceRow};
+pub use forgotten::Forgotten;
 pub use models::ModelRow;
 pub use online::{
     CALLERS_MAX, CALLS_KEPT_MAX, CallRow, CallerRow, PUBLISHED_MAX, PublishedRow, WINDOWS_KEPT_MAX, WindowRow,
@@ -41,7 +44,7 @@ pub use privacy::{Noisy, SpentRow};
 pub use promises::{PROMISE_ROWS_MAX, PromiseRow, PromiseStanding};
 pub use recounted::Recounted;
 
-pub use row_sets::{ExactQuestion, ROW_SETS_DAYS, ROW_SETS_MAX};
+pub use row_sets::{ExactQuestion, ROW_SETS_DAYS, ROW_SETS_MAX, ROW_SETS_SHARE};
 
 pub use bounds::{EGRESS_ROWS_MAX, EXPIRED_KEPT_MS, OPEN_ROWS_MAX, REFUSED_ROWS_MAX};
 

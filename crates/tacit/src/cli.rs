@@ -15,8 +15,10 @@ use crate::commands::report::ReportArgs;
 use crate::commands::warn::WarnArgs;
 
 mod contract;
+mod data;
 
 pub use contract::ContractCommand;
+pub use data::{DataAddArgs, DataCommand, RegradeArgs};
 
 /// Organisations compute together; raw data stays home; every use leaves a receipt.
 #[derive(Parser)]
@@ -236,96 +238,6 @@ spent under all contracts together.\n\nExample: tacit node privacy --json"
     Privacy,
     /// Jobs as this node has them.
     Jobs,
-}
-
-#[derive(Subcommand)]
-pub enum DataCommand {
-    /// Register a dataset, or a new version of it.
-    #[command(
-        after_help = "Example: tacit data add claims claims.csv --level 'amount=after_aggregate,after_compare' --level region=after_group_by"
-    )]
-    Add(DataAddArgs),
-    /// Datasets, or one with its columns.
-    #[command(visible_alias = "list")]
-    Show {
-        /// The dataset's name.
-        name: Option<String>,
-    },
-    /// Whether a source can still be read, has its columns, and is as anonymous as was stated.
-    Check {
-        /// The dataset's name.
-        name: String,
-    },
-    /// Grade a dataset, or a column of it, anew, on evidence. A more sensitive grade holds at once; a less sensitive one holds
-    /// under a contract once two of those who approve the contract have approved it.
-    #[command(
-        after_help = "Example: tacit --home bank data regrade claims --grade important --evidence review.pdf --reason 'linked with tax data'\n         tacit --home bank data regrade claims --grade general-3 --evidence report.pdf --reason 'identifiers removed' --out down\n         tacit --home officer list approve down --reason 'report read' --out yes   # and a second approver\n         tacit --home bank list add yes"
-    )]
-    Regrade(RegradeArgs),
-    /// In which jobs a person's record was eligible: for what, under which contract, when. It reads this node's own store and
-    /// rows, as they are now, and tells nobody.
-    #[command(
-        after_help = "Example: tacit --home bank data subject claims C-000017\n         tacit --home bank data subject claims 4711 --column customer --json"
-    )]
-    Subject {
-        /// The dataset's name.
-        dataset: String,
-        /// The value of the person's key.
-        key: String,
-        /// The column of the key; the one with level align_key when absent.
-        #[arg(long)]
-        column: Option<String>,
-    },
-}
-
-#[derive(Args)]
-pub struct RegradeArgs {
-    /// The dataset's name.
-    pub name: String,
-    /// The version, where there are several.
-    #[arg(long)]
-    pub version: Option<u32>,
-    /// A column, for jobs that touch it; the whole dataset when absent.
-    #[arg(long)]
-    pub column: Option<String>,
-    /// general-1 to general-4, important or core.
-    #[arg(long)]
-    pub grade: String,
-    /// The document that shows it, or sha256:HEX: its hash is signed.
-    #[arg(long, value_name = "FILE")]
-    pub evidence: String,
-    /// Why.
-    #[arg(long)]
-    pub reason: String,
-    /// The signed file to write, for those who approve.
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-}
-
-#[derive(Args)]
-pub struct DataAddArgs {
-    /// The dataset's name.
-    pub name: String,
-    /// A .csv or .parquet file, or postgres://NAME/TABLE with NAME from node.toml.
-    pub source: String,
-    /// A column that is text though it looks like numbers.
-    #[arg(long, value_name = "COLUMN")]
-    pub text: Vec<String>,
-    /// Levels of a column: what may leave of it. COLUMN=LEVEL,LEVEL
-    #[arg(long, value_name = "COLUMN=LEVELS")]
-    pub level: Vec<String>,
-    /// Levels of every column without its own.
-    #[arg(long, value_name = "LEVELS")]
-    pub all: Option<String>,
-    /// A view: NAME=SELECT … FROM data
-    #[arg(long, value_name = "NAME=SQL")]
-    pub view: Vec<String>,
-    /// The rule that every row must satisfy before anything reads it.
-    #[arg(long, value_name = "FILTER")]
-    pub consent: Option<String>,
-    /// Class, grade, lawful basis, consent rules by purpose, registration and sharing: see docs/GOVERNANCE.md.
-    #[arg(long, value_name = "FILE")]
-    pub terms: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]

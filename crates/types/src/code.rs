@@ -178,6 +178,8 @@ codes! {
         "open the result of the job that is named: asking again would only cost more", "请打开所指作业的结果：再次提问只会增加开销";
     RefusedDifference = "refused.difference", "the question differs from an earlier one by too few rows of an owner", "该问题与先前问题所涉所有者的数据行相差过少",
         "ask about the same rows as the job that is named, or about rows that differ by a group: fewer, larger groups, or a wider filter", "请针对所指作业的相同数据行提问，或使所涉数据行相差足够多：减少分组、扩大每组，或放宽筛选条件";
+    RefusedForgotten = "refused.forgotten", "an owner's database was restored and has forgotten which rows exact questions asked about", "所有者的数据库已恢复，不再记得精确提问所涉的数据行",
+        "ask the owner to look at `tacit data forgotten` and to accept it, or ask with noise", "请所有者查看 `tacit data forgotten` 并予以确认，或改用带噪声的提问";
     RefusedStatistic = "refused.statistic", "this statistic has no private form", "此统计量没有差分隐私形式",
         "with `privacy` ask for counts, sums, means, variances, groups and histograms", "启用 `privacy` 时请使用计数、求和、均值、方差、分组与直方图";
     RefusedPurpose = "refused.purpose", "the purpose differs from the contract's", "用途与合同不符",

@@ -195,6 +195,7 @@ pub(super) mod tests {
             "DROP TABLE orders",
             "DROP TABLE row_sets",
             "DROP TABLE row_sets_asked",
+            "DROP TABLE rows_accepted",
             "DROP TABLE promises",
             "DROP TABLE recounted",
             "DROP INDEX jobs_owed",

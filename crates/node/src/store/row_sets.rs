@@ -1,7 +1,5 @@
 //! The sets of rows that exact answers were of, and the decision whether another question may be answered beside them.
 
-use std::collections::BTreeSet;
-
 use tacit_crypto::Transcript;
 use tacit_jobs::difference::{Apart, Sketch};
 use tacit_types::Hash;
@@ -16,6 +14,8 @@ pub const ROW_SETS_DAYS: u64 = 366;
 pub const ROW_SETS_MAX: usize = 16_384;
 /// Sets of questions that a node remembers of one dataset, one as often as another question asked about it.
 pub const ROW_SETS_ASKED_MAX: usize = 1 << 18;
+/// Of what other contracts leave of either, a contract may take one part of so many: there is always room for another one.
+pub const ROW_SETS_SHARE: u64 = 2;
 /// Cells of sketches that one question may be compared with: seconds of work.
 pub const ROW_SET_CELLS_COMPARED_MAX: u64 = 1 << 27;
 /// Sets that are compared at once.
@@ -26,6 +26,8 @@ const PAGE: i64 = 64;
 pub struct ExactQuestion<'a> {
     /// The job that asks.
     pub job: &'a JobId,
+    /// The contract under which it was admitted here.
+    pub contract: ContractId,
     /// What it asks: see [`tacit_governance::JobSpec::question`].
     pub question: Hash,
     /// The local name of the dataset, the same for its versions and for what alignments leave of them.
@@ -269,29 +271,61 @@ impl Tx<'_> {
         .map_err(|e| fault(&e))
     }
 
-    async fn put_rows(&mut self, asks: &ExactQuestion<'_>, new: &[New<'_>]) -> Result<()> {
-        for set in new {
-            self.put_set(asks, set).await?;
-            sqlx::query("INSERT INTO row_sets_asked (dataset, digest, job, question, at) VALUES (?, ?, ?, ?, ?)")
+    /// What is remembered of a dataset, and how much of it under one contract: different sets, and sets of questions.
+    async fn remembered(&mut self, asks: &ExactQuestion<'_>) -> Result<[(u64, u64); 2]> {
+        let mut found = [(0, 0); 2];
+        for ((all, own), numbers) in [
+            (
+                "SELECT count(*) FROM row_sets WHERE dataset = ?",
+                "SELECT count(DISTINCT digest) FROM row_sets_asked WHERE dataset = ? AND contract = ?",
+            ),
+            (
+                "SELECT count(*) FROM row_sets_asked WHERE dataset = ?",
+                "SELECT count(*) FROM row_sets_asked WHERE dataset = ? AND contract = ?",
+            ),
+        ]
+        .into_iter()
+        .zip(&mut found)
+        {
+            let all: i64 =
+                sqlx::query_scalar(all).bind(asks.dataset).fetch_one(&mut *self.0).await.map_err(|e| fault(&e))?;
+            let own: i64 = sqlx::query_scalar(own)
                 .bind(asks.dataset)
-                .bind(set.digest.as_slice())
-                .bind(asks.job.0.as_slice())
-                .bind(asks.question.0.as_slice())
-                .bind(asks.now.0 as i64)
-                .execute(&mut *self.0)
+                .bind(asks.contract.0.as_slice())
+                .fetch_one(&mut *self.0)
                 .await
                 .map_err(|e| fault(&e))?;
+            *numbers = (all.unsigned_abs(), own.unsigned_abs());
         }
-        for (count, most, what) in [
-            ("SELECT count(*) FROM row_sets WHERE dataset = ?", ROW_SETS_MAX, "different sets of rows"),
-            ("SELECT count(*) FROM row_sets_asked WHERE dataset = ?", ROW_SETS_ASKED_MAX, "sets of questions"),
-        ] {
-            let known: i64 =
-                sqlx::query_scalar(count).bind(asks.dataset).fetch_one(&mut *self.0).await.map_err(|e| fault(&e))?;
-            if known.unsigned_abs() > most as u64 {
+        Ok(found)
+    }
+
+    async fn put_rows(&mut self, asks: &ExactQuestion<'_>, new: &[New<'_>]) -> Result<()> {
+        let before = self.remembered(asks).await?;
+        for set in new {
+            self.put_set(asks, set).await?;
+            sqlx::query(
+                "INSERT INTO row_sets_asked (dataset, digest, job, question, at, contract) VALUES (?, ?, ?, ?, ?, ?)",
+            )
+            .bind(asks.dataset)
+            .bind(set.digest.as_slice())
+            .bind(asks.job.0.as_slice())
+            .bind(asks.question.0.as_slice())
+            .bind(asks.now.0 as i64)
+            .bind(asks.contract.0.as_slice())
+            .execute(&mut *self.0)
+            .await
+            .map_err(|e| fault(&e))?;
+        }
+        let limits = [(ROW_SETS_MAX, "different sets of rows"), (ROW_SETS_ASKED_MAX, "sets of questions")];
+        for (((most, what), (_, had)), (all, own)) in limits.into_iter().zip(before).zip(self.remembered(asks).await?) {
+            let others = all.saturating_sub(own);
+            let share = (most as u64).saturating_sub(others).div_ceil(ROW_SETS_SHARE);
+            if own > had && own > share {
                 let what = format!(
-                    "{most} {what} are remembered of this dataset, and no further one can be compared with all that \
-                     come later; the oldest are forgotten {ROW_SETS_DAYS} days after they were asked about"
+                    "{had} {what} of this contract are remembered of this dataset and {others} of others, of {most} in all: one \
+                     contract may have {share} then, and no further one can be compared with all that come later; the \
+                     oldest are forgotten {ROW_SETS_DAYS} days after they were asked about"
                 );
                 return Err(Fault::new(Code::RefusedDifference, what));
             }
@@ -318,6 +352,7 @@ mod tests {
         store: Store,
         path: std::path::PathBuf,
         jobs: u8,
+        contract: u8,
     }
 
     fn rows(of: impl IntoIterator<Item = u64>, change_min: u64) -> Sketch {
@@ -333,7 +368,7 @@ mod tests {
         async fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("node.db");
-            Self { store: Store::open(&path).await.unwrap(), _folder: folder, path, jobs: 0 }
+            Self { store: Store::open(&path).await.unwrap(), _folder: folder, path, jobs: 0, contract: 1 }
         }
 
         /// Another job that asks, with this change to its question.
@@ -346,6 +381,7 @@ mod tests {
             let job = JobId([self.jobs; 32]);
             let mut asks = ExactQuestion {
                 job: &job,
+                contract: ContractId([self.contract; 32]),
                 question: Hash([self.jobs; 32]),
                 dataset: "data",
                 form: Hash([1; 32]),
@@ -422,6 +458,7 @@ mod tests {
         let job = JobId([99; 32]);
         let asks = ExactQuestion {
             job: &job,
+            contract: ContractId([1; 32]),
             question: Hash([99; 32]),
             dataset: "data",
             form: Hash([1; 32]),
@@ -498,6 +535,7 @@ mod tests {
         let (set, asks) = (rows(9000..9300, 256), JobId([99; 32]));
         let asks = ExactQuestion {
             job: &asks,
+            contract: ContractId([1; 32]),
             question: Hash([99; 32]),
             dataset: "data",
             form: Hash([1; 32]),
@@ -513,31 +551,84 @@ mod tests {
         case.store.close().await;
     }
 
+    impl Case {
+        /// So many different sets, far from all others, that a contract asked about.
+        async fn fill(&self, sets: usize, contract: u8) {
+            let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) \
+                        INSERT INTO row_sets SELECT 'data', randomblob(32), 'rows', ?, 1000000 + i, 10, x'00' FROM n";
+            let asked = "INSERT INTO row_sets_asked (dataset, digest, job, question, at, contract) \
+                         SELECT dataset, digest, randomblob(32), randomblob(32), ?, ? FROM row_sets s WHERE NOT EXISTS \
+                         (SELECT 1 FROM row_sets_asked a WHERE a.dataset = s.dataset AND a.digest = s.digest)";
+            let query = sqlx::query(fill).bind(sets as i64).bind([1u8; 32].as_slice());
+            query.execute(&self.store.pool).await.unwrap();
+            let query = sqlx::query(asked).bind(NOW.0 as i64).bind([contract; 32].as_slice());
+            query.execute(&self.store.pool).await.unwrap();
+        }
+
+        /// So many sets of questions of a contract, all about one set of rows.
+        async fn fill_asked(&self, sets: usize, contract: u8) {
+            let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) \
+                        INSERT INTO row_sets_asked (dataset, digest, job, question, at, contract) \
+                        SELECT 'data', digest, randomblob(32), randomblob(32), 0, ? \
+                        FROM n, (SELECT digest FROM row_sets LIMIT 1)";
+            let query = sqlx::query(fill).bind(sets as i64).bind([contract; 32].as_slice());
+            query.execute(&self.store.pool).await.unwrap();
+        }
+    }
+
     #[tokio::test]
     async fn so_many_sets_are_remembered_and_no_more() {
         let mut case = Case::new().await;
-        let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) \
-                    INSERT INTO row_sets SELECT 'data', randomblob(32), 'rows', ?, 1000000 + i, 10, x'00' FROM n";
-        let asked =
-            "INSERT INTO row_sets_asked SELECT dataset, digest, randomblob(32), randomblob(32), ? FROM row_sets";
-        sqlx::query(fill)
-            .bind(ROW_SETS_MAX as i64 - 1)
-            .bind([1u8; 32].as_slice())
-            .execute(&case.store.pool)
-            .await
-            .unwrap();
-        sqlx::query(asked).bind(NOW.0 as i64).execute(&case.store.pool).await.unwrap();
+        case.fill(ROW_SETS_MAX - 1, 9).await;
         assert_eq!(case.whole(0..500).await, None, "the last");
         assert_eq!(case.whole(0..400).await, REFUSED, "one past it");
         assert_eq!(case.whole(0..500).await, None, "it is there");
-        let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) \
-                    INSERT INTO row_sets_asked SELECT 'data', digest, randomblob(32), randomblob(32), 0 \
-                    FROM n, (SELECT digest FROM row_sets LIMIT 1)";
         let known: i64 =
             sqlx::query_scalar("SELECT count(*) FROM row_sets_asked").fetch_one(&case.store.pool).await.unwrap();
-        sqlx::query(fill).bind(ROW_SETS_ASKED_MAX as i64 - 1 - known).execute(&case.store.pool).await.unwrap();
+        case.fill_asked(ROW_SETS_ASKED_MAX - 1 - known as usize, 9).await;
+        // Of another contract, which has not asked yet.
+        case.contract = 2;
         assert_eq!(case.whole(0..500).await, None, "the last");
         assert_eq!(case.whole(0..500).await, REFUSED, "one past it");
+        case.contract = 3;
+        assert_eq!(case.whole(0..500).await, REFUSED, "whoever asks");
+        case.store.close().await;
+    }
+
+    /// One contract cannot use up what others need: it gets a half of what they leave.
+    #[tokio::test]
+    async fn a_contract_leaves_room_for_the_others() {
+        assert_eq!(ROW_SETS_SHARE, 2);
+        let mut case = Case::new().await;
+        case.fill(ROW_SETS_MAX / 2 - 1, 1).await;
+        assert_eq!(case.whole(0..500).await, None, "a half");
+        assert_eq!(case.whole(0..400).await, REFUSED, "one past it");
+        let said = case.ask(&[("rows", rows(0..400, 10))], |_| {}).await.unwrap_err().what;
+        assert!(
+            said.contains("8192 different sets of rows of this contract") && said.contains("may have 8192"),
+            "{said}"
+        );
+        // The next one has a half of the other half, and what both have asked about is nobody's loss.
+        case.contract = 2;
+        assert_eq!(case.whole(0..500).await, None);
+        case.fill(ROW_SETS_MAX / 4 - 1, 2).await;
+        assert_eq!(case.whole(0..400).await, None, "a quarter and one");
+        assert_eq!(case.whole(0..300).await, REFUSED, "one past it");
+        // The first one still has what it asked about, and can ask about that otherwise.
+        case.contract = 1;
+        assert_eq!(case.whole(0..500).await, None);
+        case.contract = 3;
+        assert_eq!(case.whole(0..300).await, None);
+        // Questions are shared out alike.
+        case.contract = 4;
+        let asked = sqlx::query_scalar("SELECT count(*) FROM row_sets_asked");
+        let others: i64 = asked.fetch_one(&case.store.pool).await.unwrap();
+        let share = (ROW_SETS_ASKED_MAX - others as usize).div_ceil(2);
+        case.fill_asked(share - 1, 4).await;
+        assert_eq!(case.whole(0..500).await, None, "a half of what is left");
+        assert_eq!(case.whole(0..500).await, REFUSED, "one past it");
+        case.contract = 5;
+        assert_eq!(case.whole(0..500).await, None);
         case.store.close().await;
     }
 }

@@ -1,4 +1,4 @@
-//! `data add`, `data show`, `data check`, `data regrade`, `data subject`.
+//! `data add`, `data show`, `data check`, `data regrade`, `data forgotten`, `data subject`.
 
 use serde_json::json;
 use tacit_data::{Source, View};
@@ -9,7 +9,7 @@ use tacit_node::store::DatasetRow;
 use tacit_node::subject::Subject;
 use tacit_types::{Code, Fault, Lang, Name};
 
-use super::{data_terms, regrade, subject};
+use super::{data_terms, forgotten, regrade, subject};
 use crate::cli::{Cli, DataAddArgs, DataCommand};
 use crate::home::Party;
 use crate::output::Out;
@@ -23,6 +23,10 @@ pub async fn run(cli: &Cli, out: &Out, command: &DataCommand) -> Result<(), Faul
         DataCommand::Show { name } => show(&party, out, name.as_deref()).await,
         DataCommand::Check { name } => check(&party, out, name).await,
         DataCommand::Regrade(args) => regrade::regrade(&party, out, args).await,
+        DataCommand::Forgotten { name, accept, reason } => {
+            let accept = reason.as_deref().filter(|_| *accept);
+            forgotten::run(&party, out, name.as_deref(), accept).await
+        }
         DataCommand::Subject { dataset, key, column } => {
             let subject = Subject { dataset, column: column.as_deref(), key };
             subject::run(&party, out, &subject).await

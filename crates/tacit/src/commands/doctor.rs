@@ -105,6 +105,7 @@ async fn of_party(home: &Path, out: &Out) -> Vec<Finding> {
     findings.extend(reached);
     if let (true, Ok(store)) = (reachable && serves, store) {
         let party = Party { config, keys, store, home: home.to_owned() };
+        findings.extend(to_bring(&party, out).await);
         match nodes(&party, out).await {
             Ok(found) => findings.extend(found),
             Err(fault) => findings.push(Finding::new("other nodes", Err(fault), out)),
@@ -126,6 +127,27 @@ async fn restored(store: &Store, out: &Out) -> Option<Finding> {
         Err(fault) => Err(fault),
     };
     Some(Finding::new("ledger", shown, out))
+}
+
+/// What no log shows of a database that was restored: the owner brings it again, or says that it need not be known.
+async fn to_bring(party: &Party, out: &Out) -> Option<Finding> {
+    party.store.was_behind().await.ok().flatten()?;
+    let shown = super::forgotten::all(party).await.map(|all| {
+        let again = out.say(
+            "what was taken in with `tacit list add`, revoked or registered since the backup is to be brought again",
+            "备份之后以 `tacit list add` 录入、撤销或登记的内容须重新录入",
+        );
+        let waiting: Vec<String> = all.into_iter().filter(|(_, f)| f.waits()).map(|(name, _)| name).collect();
+        if waiting.is_empty() {
+            return again.to_owned();
+        }
+        let asked = out.say(
+            "which rows exact questions asked about is forgotten (`tacit data forgotten`) of",
+            "已不记得精确提问所涉的数据行（见 `tacit data forgotten`）：",
+        );
+        format!("{again}; {asked} {}", waiting.join(", "))
+    });
+    Some(Finding::new("restored", shown, out))
 }
 
 /// What a coordinator's folder can be asked, and whether its daemon serves.

@@ -16,6 +16,7 @@ mod enrol;
 mod evidence;
 mod explain;
 mod fetch;
+mod forgotten;
 pub mod job;
 pub mod job_file;
 mod lifecycle;
