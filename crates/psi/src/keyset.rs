@@ -18,6 +18,8 @@ pub(crate) mod files {
     /// Keys with rows, unsorted and sorted.
     pub(crate) const INPUT: u32 = 4;
     pub(crate) const SORTED: u32 = 5;
+    /// Keys with their groups.
+    pub(crate) const GROUPED: u32 = 6;
     /// The first file of a session; each session of several has so many.
     pub(crate) const SESSION: u32 = 16;
     pub(crate) const SESSION_FILES: u32 = 16;

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod exchange;
+pub mod groups;
 pub mod hash;
 mod items;
 pub mod keyset;
@@ -26,10 +27,11 @@ pub mod storage;
 pub mod terms;
 pub mod workers;
 
+pub use groups::{GroupSet, GroupSetBuilder};
 pub use keyset::{KeySet, KeySetBuilder, LeftOut};
 pub use normalise::Step;
 pub use outcome::{Alignment, Outcome, Place, Spine, View};
-pub use ring::{RingTerms, ring};
+pub use ring::{RingGroups, RingKeys, RingTerms, ring};
 pub use run::intersect;
 pub use schema::{KeyColumn, NoKey, Schema};
 pub use session::{Host, Open, Resume};

@@ -1,21 +1,25 @@
 //! Three or more parties, one of which learns how many keys all have and not which. Every list goes around the ring, is
 //! masked and shuffled by each party, and ends as tags at the collector, who can tell how many keys any of the parties have
 //! in common: `docs/protocols/psi.md` says so, and a job that uses this must.
+//!
+//! The keys of one party may stand in groups, for each of which is counted. The number of its group goes around with a
+//! key, for everybody to see.
 
 use std::collections::BTreeMap;
 
 use curve25519_dalek::scalar::Scalar;
 use tacit_crypto::agree::derive;
-use tacit_crypto::points::Multiplier;
+use tacit_crypto::points::{Encoding, Multiplier};
 use tacit_crypto::{Secret, Signature, Transcript};
 use tacit_protocol::{Abort, Blame, Concealed, Disclosure, Offence, Party};
 use tacit_types::{Code, Fault, Hash, Millis, Seat, Step};
 use zeroize::Zeroizing;
 
 use crate::exchange::ascending;
+use crate::groups::{GroupSet, RING_GROUPS_MAX};
 use crate::hash::{DST, Expander, TAG_BYTES_MAX, Tagger};
 use crate::items;
-use crate::keyset::{KeySet, Part, files};
+use crate::keyset::{Key, KeySet, Part, files};
 use crate::mask::half;
 use crate::session::{Chain, Host, Trouble};
 use crate::sort::{Join, Side, sort};
@@ -25,7 +29,9 @@ use crate::terms::{BATCH_ITEMS_MAX, BATCH_ITEMS_MIN, ITEMS_MAX};
 /// Parties of a ring.
 pub const RING_PARTIES_MAX: usize = 16;
 const TAG: usize = TAG_BYTES_MAX;
-/// Bytes of the first message: hash of terms and schema, distinct keys.
+/// Bytes of an element of the group.
+const POINT: usize = 32;
+/// Bytes of the first message: hash of terms and schema, distinct keys. Whose keys stand in groups adds those of each.
 const OPEN_BYTES: usize = 32 + 32 + 8;
 
 /// The terms of one count.
@@ -37,7 +43,7 @@ pub struct RingTerms {
     pub collector: Seat,
     /// The job, the attempt and what the run is for: different in any two runs.
     pub context: Hash,
-    /// Under which the count is opened: one cell.
+    /// Under which the count is opened: one cell, or one for each group.
     pub disclosure: Disclosure,
     /// Distinct keys that any party may bring, and must.
     pub items_max: u64,
@@ -46,12 +52,65 @@ pub struct RingTerms {
     /// Distinct keys that others have announced before the run: they may bring no other number. Each party's own matter, and
     /// not among what all compare.
     pub announced: BTreeMap<Seat, u64>,
+    /// The groups in which the keys of one party stand.
+    pub groups: Option<RingGroups>,
     /// Points of a batch.
     pub batch: u32,
     /// Steps are numbered from round `step_base` on, upwards and past it.
     pub step_base: u16,
     /// Milliseconds that a message may take. A list is sorted before it goes on, so that this covers a whole list's work.
     pub step_ms: u64,
+}
+
+/// Groups of one party's keys. Each that has any has as many as a list must have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RingGroups {
+    /// Whose.
+    pub seat: Seat,
+    /// How many.
+    pub count: usize,
+    /// Distinct keys of all of them at the most.
+    pub items_max: u64,
+}
+
+/// What a party brings.
+#[derive(Clone, Copy)]
+pub enum RingKeys<'a> {
+    /// Its keys.
+    Plain(&'a KeySet),
+    /// Its keys, each in a group.
+    Grouped(&'a GroupSet),
+}
+
+impl RingKeys<'_> {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Plain(keys) => keys.len(),
+            Self::Grouped(keys) => keys.len(),
+        }
+    }
+
+    fn schema(&self) -> Hash {
+        match self {
+            Self::Plain(keys) => keys.schema(),
+            Self::Grouped(keys) => keys.schema(),
+        }
+    }
+
+    /// Keys of each group.
+    fn groups(&self) -> &[u64] {
+        match self {
+            Self::Plain(_) => &[],
+            Self::Grouped(keys) => keys.sizes(),
+        }
+    }
+
+    fn read(&self, storage: &mut dyn Storage, first: u64, count: usize) -> Result<(Vec<Key>, Vec<u8>), Fault> {
+        match self {
+            Self::Plain(keys) => Ok((keys.read(storage, Part::All, first, count)?, Vec::new())),
+            Self::Grouped(keys) => keys.read(storage, first, count),
+        }
+    }
 }
 
 fn wrong(what: &str) -> Abort {
@@ -64,6 +123,9 @@ impl RingTerms {
         let mut hash = Transcript::new("tacit-psi/1/ring").fixed(&self.context.0).u64(self.seats.len() as u64);
         for seat in &self.seats {
             hash = hash.u64(seat.0.into());
+        }
+        if let Some(groups) = &self.groups {
+            hash = hash.bytes(b"groups").u64(groups.seat.0.into()).u64(groups.count as u64).u64(groups.items_max);
         }
         hash.u64(self.collector.0.into())
             .bytes(self.disclosure.what.as_bytes())
@@ -78,7 +140,8 @@ impl RingTerms {
 
     /// Steps that a run takes at the most.
     pub fn steps(&self) -> u64 {
-        2 + (self.seats.len() as u64 + 1) * (self.items_max.div_ceil(u64::from(self.batch.max(1))) + 1)
+        let longest = self.groups.map_or(0, |g| g.items_max).max(self.items_max);
+        2 + (self.seats.len() as u64 + 1) * (longest.div_ceil(u64::from(self.batch.max(1))) + 1)
     }
 
     fn check(&self, party: &Party) -> Result<usize, Abort> {
@@ -93,6 +156,12 @@ impl RingTerms {
         if self.items_max == 0 || self.items_max > ITEMS_MAX || self.items_min > self.items_max {
             return Err(wrong("the numbers of keys of a party are no range"));
         }
+        if let Some(groups) = &self.groups {
+            let sound = (1..=RING_GROUPS_MAX).contains(&groups.count) && self.seats.contains(&groups.seat);
+            if !sound || groups.items_max < self.items_min || groups.items_max > ITEMS_MAX {
+                return Err(wrong("groups are 1 to 65, of one of the seats, with room for one list"));
+            }
+        }
         if !(BATCH_ITEMS_MIN..=BATCH_ITEMS_MAX).contains(&self.batch) {
             return Err(wrong("batches of that size"));
         }
@@ -101,6 +170,21 @@ impl RingTerms {
         }
         let seat = party.seat();
         self.seats.iter().position(|s| *s == seat).ok_or_else(|| wrong("this seat has no part in the ring"))
+    }
+
+    /// Groups of a seat's keys, 0 for none.
+    fn groups_of(&self, seat: Seat) -> usize {
+        self.groups.filter(|g| g.seat == seat).map_or(0, |g| g.count)
+    }
+
+    /// Whether a seat may bring so many keys, of which so many are in each group.
+    fn fits(&self, seat: Seat, items: u64, groups: &[u64]) -> bool {
+        let most = self.groups.filter(|g| g.seat == seat).map_or(self.items_max, |g| g.items_max);
+        let sum = groups.iter().try_fold(0u64, |sum, size| sum.checked_add(*size));
+        (self.items_min..=most).contains(&items)
+            && groups.len() == self.groups_of(seat)
+            && (groups.is_empty() || sum == Some(items))
+            && groups.iter().all(|size| *size == 0 || (self.items_min..=self.items_max).contains(size))
     }
 
     fn step(&self, i: u64) -> Step {
@@ -117,23 +201,24 @@ impl RingTerms {
     }
 }
 
-/// Runs a ring over this party's keys. `None` for all but the collector.
+/// Runs a ring over this party's keys. The collector gets how many all have, of each group where there are groups; `None`
+/// for all others.
 ///
 /// # Errors
 /// As those of [`intersect`](crate::intersect).
 pub async fn ring(
     party: &mut Party,
     terms: &RingTerms,
-    keys: &KeySet,
+    keys: RingKeys<'_>,
     host: &mut Host<'_>,
-) -> Result<Option<u64>, Abort> {
+) -> Result<Option<Vec<u64>>, Abort> {
     let place = terms.check(party)?;
-    let sizes = open(party, terms, keys).await?;
-    party.reveal(&terms.disclosure, 1, Concealed::new(()))?;
+    let Sizes { lists: sizes, groups } = open(party, terms, keys).await?;
+    party.reveal(&terms.disclosure, groups.len().max(1) as u64, Concealed::new(()))?;
     let seed: Secret<[u8; 32]> = party.rng().seed();
     let wide: Secret<[u8; 64]> = derive(b"tacit-psi/1/ring", seed.expose_secret(), &[]);
     let mask = half(&Zeroizing::new(Scalar::from_bytes_mod_order_wide(wide.expose_secret())));
-    let mut run = Run { terms, place, sizes, mask, step: 1 };
+    let mut run = Run { terms, place, sizes, groups, mask, step: 1 };
     let mut list = run.masked(keys, host)?;
     for hop in 1..terms.seats.len() {
         list = run.hop(party, host, &list, hop).await?;
@@ -141,59 +226,89 @@ pub async fn ring(
     run.collect(party, host, &list).await
 }
 
-/// Compares terms and schemas and learns the sizes, in the order of the seats.
-async fn open(party: &mut Party, terms: &RingTerms, keys: &KeySet) -> Result<Vec<u64>, Abort> {
-    let items = keys.len();
-    if items > terms.items_max || items < terms.items_min {
+/// What the parties say of their lists.
+struct Sizes {
+    /// Keys of each, in the order of the seats.
+    lists: Vec<u64>,
+    /// Keys of each group, where there are groups.
+    groups: Vec<u64>,
+}
+
+/// Compares terms and schemas and learns the sizes.
+async fn open(party: &mut Party, terms: &RingTerms, keys: RingKeys<'_>) -> Result<Sizes, Abort> {
+    let (me, items) = (party.seat(), keys.len());
+    if keys.groups().len() != terms.groups_of(me) {
+        return Err(wrong("the keys of one seat, and of no other, stand in groups"));
+    }
+    if !terms.fits(me, items, keys.groups()) {
         let what = format!("{items} distinct keys, {} to {} are asked for", terms.items_min, terms.items_max);
         return Err(Abort::Local(Fault::new(Code::RefusedCohort, what)));
     }
-    let me = party.seat();
     let others: Vec<Seat> = terms.seats.iter().copied().filter(|s| *s != me).collect();
-    let body = [&terms.hash().0[..], &keys.schema().0, &items.to_le_bytes()].concat();
+    let mut body = [&terms.hash().0[..], &keys.schema().0, &items.to_le_bytes()].concat();
+    keys.groups().iter().for_each(|size| body.extend_from_slice(&size.to_le_bytes()));
     for seat in &others {
         party.post(*seat, terms.step(0), body.clone())?;
     }
-    let until = terms.until(party);
-    let messages = party.gather(&others, terms.step(0), 4 * OPEN_BYTES, until).await?.all(terms.step(0))?;
+    let (until, cap) = (terms.until(party), 4 * OPEN_BYTES + 8 * terms.groups.map_or(0, |g| g.count));
+    let messages = party.gather(&others, terms.step(0), cap, until).await?.all(terms.step(0))?;
     let mut sizes = BTreeMap::from([(me, items)]);
+    let mut groups = keys.groups().to_vec();
     let mut differ = Vec::new();
     for (seat, message) in &messages {
         let blame = |offence| Blame::seat(*seat, offence).at(terms.step(0));
-        let (hashes, rest) = message.as_chunks::<32>();
-        let [theirs, schema] = hashes else { return Err(blame(Offence::Malformed)) };
-        let size = u64::from_le_bytes(rest.try_into().map_err(|_| blame(Offence::Malformed))?);
-        if *theirs != terms.hash().0 {
+        let Some((theirs, schema, size, of_groups)) = opened(message) else { return Err(blame(Offence::Malformed)) };
+        if theirs != terms.hash().0 {
             differ.push(*seat);
-        } else if *schema != keys.schema().0 {
+            continue;
+        }
+        if of_groups.len() != terms.groups_of(*seat) {
+            return Err(blame(Offence::Malformed));
+        }
+        if schema != keys.schema().0 {
             let what = "the parties make their keys of different columns, or by different steps";
             return Err(Abort::Local(Fault::new(Code::JobDisagreement, what)));
-        } else if !(terms.items_min..=terms.items_max).contains(&size)
-            || terms.announced.get(seat).is_some_and(|n| *n != size)
-        {
+        }
+        if !terms.fits(*seat, size, &of_groups) || terms.announced.get(seat).is_some_and(|n| *n != size) {
             return Err(blame(Offence::BadSize));
         }
         sizes.insert(*seat, size);
+        groups.extend(of_groups);
     }
     if !differ.is_empty() {
         return Err(Abort::Disagreement { seats: differ });
     }
-    Ok(terms.seats.iter().filter_map(|s| sizes.get(s).copied()).collect())
+    Ok(Sizes { lists: terms.seats.iter().filter_map(|s| sizes.get(s).copied()).collect(), groups })
+}
+
+/// The parts of an opening: hash of terms, schema, distinct keys, and those of each group.
+fn opened(message: &[u8]) -> Option<([u8; 32], [u8; 32], u64, Vec<u64>)> {
+    let (terms, rest) = message.split_first_chunk::<32>()?;
+    let (schema, rest) = rest.split_first_chunk::<32>()?;
+    let (numbers, []) = rest.as_chunks::<8>() else { return None };
+    let mut numbers = numbers.iter().map(|n| u64::from_le_bytes(*n));
+    Some((*terms, *schema, numbers.next()?, numbers.collect()))
 }
 
 struct Run<'a> {
     terms: &'a RingTerms,
     place: usize,
     sizes: Vec<u64>,
+    /// Keys of each group, where there are groups.
+    groups: Vec<u64>,
     mask: Multiplier,
     step: u64,
 }
 
-/// The next list of points of a party, as it comes in.
+/// The next list of points of a party, as it comes in: each record is an item and, where the list has groups, the number of
+/// one.
 struct Incoming {
     from: Seat,
     count: u64,
-    width: usize,
+    /// Bytes of an item.
+    item: usize,
+    /// Keys that are still to come of each group.
+    left: Vec<u64>,
     chain: Chain,
     last: Option<Vec<u8>>,
 }
@@ -210,15 +325,19 @@ impl Run<'_> {
         self.sizes.get((self.place + further) % self.sizes.len().max(1)).copied().unwrap_or(0)
     }
 
-    fn masked(&self, keys: &KeySet, host: &mut Host<'_>) -> Result<Log, Fault> {
+    /// Keys of each group of the list of the party so many places further on, if it has groups.
+    fn groups(&self, further: usize) -> &[u64] {
+        if self.terms.groups_of(self.seat(further)) == 0 { &[] } else { &self.groups }
+    }
+
+    fn masked(&self, keys: RingKeys<'_>, host: &mut Host<'_>) -> Result<Log, Fault> {
         let expander = Expander::new(DST);
-        let mut writer = Writer::new(host.file(0), 32);
+        let mut writer = Writer::new(host.file(0), POINT + usize::from(!keys.groups().is_empty()));
         for k in 0..keys.len().div_ceil(self.terms.batch.into()) {
             let (first, count) = self.terms.batch_of(keys.len(), k);
-            let batch = keys.read(host.storage, Part::All, first, count)?;
-            for point in items::hash_multiply(host.workers, &expander, &self.mask, &batch) {
-                writer.push(host.storage, &[&point])?;
-            }
+            let (batch, groups) = keys.read(host.storage, first, count)?;
+            let points = items::hash_multiply(host.workers, &expander, &self.mask, &batch);
+            push_all(host.storage, &mut writer, &points, &groups)?;
         }
         let log = writer.finish(host.storage)?;
         sorted(host, log, 1)
@@ -228,9 +347,9 @@ impl Run<'_> {
     async fn hop(&mut self, party: &mut Party, host: &mut Host<'_>, list: &Log, hop: usize) -> Result<Log, Abort> {
         let n = self.terms.seats.len();
         let before = self.seat(n - 1);
-        let mut incoming = Incoming::new(before, self.size(n - hop), 32);
+        let mut incoming = Incoming::new(before, self.size(n - hop), POINT, self.groups(n - hop));
         let mut chain = Chain::new();
-        let mut writer = Writer::new(host.file(2), 32);
+        let mut writer = Writer::new(host.file(2), incoming.width());
         let batch = u64::from(self.terms.batch);
         let batches = list.count.div_ceil(batch).max(incoming.count.div_ceil(batch));
         for k in 0..batches {
@@ -239,10 +358,11 @@ impl Run<'_> {
             party.forget(self.terms.step(step));
             match incoming.next(party, self.terms, step, k).await? {
                 Some(body) => {
-                    let points = items::multiply(host.workers, &self.mask, body.as_chunks::<32>().0);
-                    for point in points.map_err(|t| incoming.trouble(t, self.terms.step(step)))? {
-                        writer.push(host.storage, &[&point])?;
-                    }
+                    let records = body.chunks_exact(incoming.width()).filter_map(<[u8]>::split_first_chunk::<POINT>);
+                    let (points, groups): (Vec<Encoding>, Vec<&[u8]>) = records.map(|(p, group)| (*p, group)).unzip();
+                    let points = items::multiply(host.workers, &self.mask, &points);
+                    let points = points.map_err(|t| incoming.trouble(t, self.terms.step(step)))?;
+                    push_all(host.storage, &mut writer, &points, &groups.concat())?;
                 }
                 None => {
                     let until = self.terms.until(party);
@@ -283,7 +403,7 @@ impl Run<'_> {
     }
 
     /// Gives the tags of the list that this party has in the end to the collector, who counts.
-    async fn collect(&mut self, party: &mut Party, host: &mut Host<'_>, list: &Log) -> Result<Option<u64>, Abort> {
+    async fn collect(&mut self, party: &mut Party, host: &mut Host<'_>, list: &Log) -> Result<Option<Vec<u64>>, Abort> {
         let tags = self.tags(host, list)?;
         let batch = u64::from(self.terms.batch);
         if party.seat() != self.terms.collector {
@@ -300,19 +420,24 @@ impl Run<'_> {
             return Ok(None);
         }
         let mut common = tags;
+        let width = TAG + usize::from(!self.groups.is_empty());
         for further in 1..self.terms.seats.len() {
             // A party has in the end the list of the party after it.
-            let mut incoming = Incoming::new(self.seat(further), self.size(further + 1), TAG);
-            let mut writer = Writer::new(host.file(6 + further as u32 % 2), TAG);
+            let mut incoming = Incoming::new(self.seat(further), self.size(further + 1), TAG, self.groups(further + 1));
+            let mut writer = Writer::new(host.file(6 + further as u32 % 2), width);
             let mut join = Join::new(&common, TAG);
-            let mut keep = |storage: &mut dyn Storage, side: Side<'_>| match side {
-                Side::Both(tag) => writer.push(storage, &[tag]),
-                Side::Left(_) | Side::Right => Ok(()),
-            };
             for k in 0..incoming.count.div_ceil(batch) {
                 let body = incoming.next(party, self.terms, self.step + k, k).await?.unwrap_or_default();
-                for tag in body.chunks_exact(TAG) {
-                    join.right(host.storage, tag, &mut keep)?;
+                for record in body.chunks_exact(incoming.width()) {
+                    // One of the lists alone has groups.
+                    let mut keep = |storage: &mut dyn Storage, side: Side<'_>| match side {
+                        Side::Both(held) => {
+                            let group = held.get(TAG).max(record.get(TAG)).copied().unwrap_or(0);
+                            writer.push(storage, &[&record[..TAG], &[group][..width - TAG]]) // proof: one byte, or none.
+                        }
+                        Side::Left(_) | Side::Right => Ok(()),
+                    };
+                    join.right(host.storage, record, &mut keep)?;
                 }
             }
             incoming.end(party, self.terms, self.step + batches_of(self.terms, &self.sizes)).await?;
@@ -320,16 +445,30 @@ impl Run<'_> {
         }
         let until = self.terms.until(party);
         party.flush(until).await?;
-        Ok(Some(common.count))
+        self.counts(host, &common).map(Some).map_err(Abort::Local)
+    }
+
+    /// How many keys are in common, of each group where there are groups.
+    fn counts(&self, host: &mut Host<'_>, common: &Log) -> Result<Vec<u64>, Fault> {
+        if self.groups.is_empty() {
+            return Ok(vec![common.count]);
+        }
+        let mut counts = vec![0u64; self.groups.len()];
+        let mut reader = Reader::new(common);
+        while let Some(record) = reader.next(host.storage)? {
+            let group = record.get(TAG).and_then(|group| counts.get_mut(usize::from(*group)));
+            group.into_iter().for_each(|count| *count += 1); // proof: no more than the list has keys.
+        }
+        Ok(counts)
     }
 
     fn tags(&self, host: &mut Host<'_>, list: &Log) -> Result<Log, Fault> {
         let tagger = Tagger::new(&self.terms.hash(), &[0; 32], "ring");
-        let mut writer = Writer::new(host.file(5), TAG);
+        let mut writer = Writer::new(host.file(5), TAG + list.width - POINT); // proof: a record begins with a point.
         let mut reader = Reader::new(list);
-        while let Some(point) = reader.next(host.storage)?.and_then(|r| r.first_chunk::<32>().copied()) {
-            let hash = tagger.plain(&point);
-            writer.push(host.storage, &[&hash[..TAG]])?; // proof: a hash has 32 bytes.
+        while let Some((point, group)) = reader.next(host.storage)?.and_then(<[u8]>::split_first_chunk::<POINT>) {
+            let (hash, group) = (tagger.plain(point), group.to_vec());
+            writer.push(host.storage, &[&hash[..TAG], &group])?; // proof: a hash has 32 bytes.
         }
         let log = writer.finish(host.storage)?;
         sorted(host, log, 8)
@@ -337,11 +476,17 @@ impl Run<'_> {
 }
 
 impl Incoming {
-    fn new(from: Seat, count: u64, width: usize) -> Self {
-        Self { from, count, width, chain: Chain::new(), last: None }
+    fn new(from: Seat, count: u64, item: usize, groups: &[u64]) -> Self {
+        Self { from, count, item, left: groups.to_vec(), chain: Chain::new(), last: None }
     }
 
-    /// Batch `k`, which must have the announced length and go on in order; `None` past the end.
+    /// Bytes of a record.
+    fn width(&self) -> usize {
+        self.item + usize::from(!self.left.is_empty())
+    }
+
+    /// Batch `k`, which must have the announced length, go on in order and keep to the announced groups; `None` past the
+    /// end.
     async fn next(
         &mut self,
         party: &mut Party,
@@ -354,13 +499,19 @@ impl Incoming {
             return Ok(None);
         }
         let (until, step) = (terms.until(party), terms.step(step));
-        let body = party.receive(self.from, step, 2 * count * self.width + 64, until).await?;
-        if body.len() != count * self.width {
-            return Err(Blame::seat(self.from, Offence::BadCount).at(step));
+        let body = party.receive(self.from, step, 2 * count * self.width() + 64, until).await?;
+        let blame = |offence| Blame::seat(self.from, offence).at(step);
+        if body.len() != count * self.width() {
+            return Err(blame(Offence::BadCount));
         }
-        for record in body.chunks_exact(self.width) {
-            ascending(self.last.as_deref(), record).map_err(|t| self.trouble(t, step))?;
-            self.last = Some(record.to_vec());
+        for record in body.chunks_exact(self.width()) {
+            let (item, group) = record.split_at(self.item); // proof: a record begins with its item.
+            ascending(self.last.as_deref(), item).map_err(|t| self.trouble(t, step))?;
+            self.last = Some(item.to_vec());
+            if let Some(group) = group.first() {
+                let left = self.left.get_mut(usize::from(*group)).ok_or_else(|| blame(Offence::Malformed))?;
+                *left = left.checked_sub(1).ok_or_else(|| blame(Offence::BadCount))?;
+            }
         }
         self.chain.add(k, &body);
         Ok(Some(body))
@@ -389,6 +540,12 @@ impl Incoming {
 /// Steps that any list may take.
 fn batches_of(terms: &RingTerms, sizes: &[u64]) -> u64 {
     sizes.iter().copied().max().unwrap_or(0).div_ceil(u64::from(terms.batch))
+}
+
+/// Writes points, each with its group where they have any.
+fn push_all(storage: &mut dyn Storage, writer: &mut Writer, points: &[Encoding], groups: &[u8]) -> Result<(), Fault> {
+    let mut groups = groups.chunks(1);
+    points.iter().try_for_each(|point| writer.push(storage, &[point, groups.next().unwrap_or_default()]))
 }
 
 fn end(terms: &RingTerms, from: Seat, to: Seat, chain: &Hash) -> Vec<u8> {

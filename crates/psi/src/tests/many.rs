@@ -1,12 +1,13 @@
 //! Three and more parties.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tacit_protocol::Offence;
 use tacit_types::Code;
 
 use super::*;
-use crate::ring::{RingTerms, ring};
+use crate::groups::{GroupSet, GroupSetBuilder, RING_GROUPS_MAX};
+use crate::ring::{RingGroups, RingKeys, RingTerms, ring};
 use crate::star::star;
 
 fn lists() -> Vec<Rows> {
@@ -138,24 +139,47 @@ fn ring_terms(n: u16, collector: u16) -> RingTerms {
         items_max: 1 << 20,
         items_min: 1,
         announced: BTreeMap::new(),
+        groups: None,
         batch: 256,
         step_base: 3,
         step_ms: STEP_MS,
     }
 }
 
-fn ring_world(terms: Vec<RingTerms>, lists: Vec<Rows>) -> World<'static, Option<u64>> {
-    let protocols = lists.into_iter().zip(terms).map(|(rows, terms)| -> Protocol<Option<u64>> {
+/// The counts of a ring, at its collector.
+type Counts = Option<Vec<u64>>;
+
+fn ring_world(terms: Vec<RingTerms>, lists: Vec<Rows>) -> World<'static, Counts> {
+    grouped_world(terms, lists, Vec::new())
+}
+
+/// As [`ring_world`], where each row of the list of the seat that has groups stands in one.
+fn grouped_world(terms: Vec<RingTerms>, lists: Vec<Rows>, of_rows: Vec<usize>) -> World<'static, Counts> {
+    let protocols = lists.into_iter().zip(terms).map(|(rows, terms)| -> Protocol<Counts> {
+        let of_rows = of_rows.clone();
         Box::new(move |mut party| {
             Box::pin(async move {
                 let mut storage = InMemory::default();
                 let keys = key_set(&mut storage, &schema(), &rows);
+                let groups = terms.groups.filter(|g| g.seat == party.seat());
+                let grouped = groups.map(|g| group_set(&mut storage, &rows, &of_rows, g.count, terms.items_min));
+                let keys = grouped.as_ref().map_or(RingKeys::Plain(&keys), RingKeys::Grouped);
                 let mut host = Host { storage: &mut storage, workers: &Inline, memory: 1 << 20, run: 0, resume: None };
-                ring(&mut party, &terms, &keys, &mut host).await
+                ring(&mut party, &terms, keys, &mut host).await
             })
         })
     });
     World::new(1, protocols.collect(), vec![disclosure()])
+}
+
+fn group_set(storage: &mut InMemory, rows: &Rows, of_rows: &[usize], groups: usize, least: u64) -> GroupSet {
+    let mut builder = GroupSetBuilder::new(schema().digest(), groups, 1 << 20);
+    for (row, group) in rows.iter().zip(of_rows) {
+        if let Ok(key) = schema().key([row.as_deref()]) {
+            builder.push(storage, &key, *group).unwrap();
+        }
+    }
+    builder.finish(storage, least).unwrap()
 }
 
 #[test]
@@ -165,9 +189,9 @@ fn the_collector_of_a_ring_learns_how_many_all_have() {
             let lists: Vec<Rows> = lists().into_iter().take(n.into()).collect();
             let mut world = ring_world(vec![ring_terms(n, collector); n.into()], lists);
             world.run();
-            let expected = 1200 / [2, 6, 30][usize::from(n) - 2];
+            let expected = vec![1200 / [2, 6, 30][usize::from(n) - 2]];
             for (seat, outcome) in world.outcomes().into_iter().enumerate() {
-                let expected = (seat == usize::from(collector)).then_some(expected);
+                let expected = (seat == usize::from(collector)).then(|| expected.clone());
                 assert_eq!(outcome.unwrap_or_else(|e| panic!("{n} {seat}: {e}")), expected);
             }
         }
@@ -242,4 +266,193 @@ fn rings_that_cannot_be_are_refused() {
     assert!(refused(|t| t.batch = 1));
     assert!(refused(|t| (t.step_base, t.items_max) = (u16::MAX, crate::terms::ITEMS_MAX)));
     assert!(!refused(|_| ()));
+}
+
+fn groups(seat: u16, count: usize) -> Option<RingGroups> {
+    Some(RingGroups { seat: Seat(seat), count, items_max: 1 << 20 })
+}
+
+/// Lists of texts, with gaps and repeats, of which the one of `grouped` has a group for each row, and what a plain join and
+/// group-by of them gives: each key in the first of its groups, small groups with the last.
+fn drawn(n: u16, grouped: u16, count: usize, overlap: u64, least: u64) -> (Vec<Rows>, Vec<usize>, Vec<u64>) {
+    let mut state = overlap * 31 + u64::from(n) * 7 + u64::from(grouped);
+    let mut below = |n: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % n
+    };
+    let list = |below: &mut dyn FnMut(u64) -> u64, seat: u64| -> Rows {
+        let own = (overlap..300).map(|i| format!("{seat}-{i}"));
+        let mut all: Rows = (0..overlap).map(|i| format!("all-{i}")).chain(own).map(Some).collect();
+        (0..40).for_each(|_| all.push(all[below(200) as usize].clone()));
+        all.extend([None, Some(" ".into())]);
+        for i in (1..all.len()).rev() {
+            all.swap(i, below(i as u64 + 1) as usize);
+        }
+        all
+    };
+    let lists: Vec<Rows> = (0..u64::from(n)).map(|seat| list(&mut below, seat)).collect();
+    // The first group has few keys, the others many.
+    let mut group = || if below(60) == 0 { 0 } else { 1 + below(count as u64 - 1) as usize };
+    let of_rows: Vec<usize> = lists[usize::from(grouped)].iter().map(|_| group()).collect();
+    let mut of_keys = BTreeMap::<String, usize>::new();
+    for (row, group) in lists[usize::from(grouped)].iter().zip(&of_rows) {
+        if let Some(text) = row.as_deref().filter(|t| !t.trim().is_empty()) {
+            let held = of_keys.entry(text.to_owned()).or_insert(*group);
+            *held = (*held).min(*group);
+        }
+    }
+    let sizes = |of: &BTreeMap<String, usize>| {
+        of.values().fold(vec![0u64; count], |mut sizes, group| {
+            sizes[*group] += 1;
+            sizes
+        })
+    };
+    loop {
+        let now = sizes(&of_keys);
+        let smallest = (0..count - 1).filter(|g| now[*g] > 0).min_by_key(|g| now[*g]);
+        match smallest.filter(|g| now[*g] < least || (1..least).contains(&now[count - 1])) {
+            Some(group) => of_keys.values_mut().filter(|g| **g == group).for_each(|g| *g = count - 1),
+            None => break,
+        }
+    }
+    let common = |text: &String| lists.iter().all(|list| list.iter().flatten().any(|t| t == text));
+    of_keys.retain(|text, _| common(text));
+    (lists, of_rows, sizes(&of_keys))
+}
+
+#[test]
+fn a_ring_counts_each_group_as_a_plain_group_by_of_a_join_does() {
+    let mut few = false;
+    for n in [2, 3, 5u16] {
+        for (i, overlap) in [0, 1, 150, 300].into_iter().enumerate() {
+            // Whoever collects, before and after whose rows are in groups, and the same.
+            let (grouped, collector) = (i as u16 % n, (i as u16 * 2 + 1) % n);
+            for (grouped, collector) in [(grouped, collector), (collector, collector), (n - 1, 0)] {
+                let (lists, of_rows, expected) = drawn(n, grouped, 4, overlap, 20);
+                few |= overlap == 300 && expected[0] == 0;
+                let terms = RingTerms { groups: groups(grouped, 4), items_min: 20, ..ring_terms(n, collector) };
+                let mut world = grouped_world(vec![terms; n.into()], lists, of_rows);
+                world.run();
+                for (seat, outcome) in world.outcomes().into_iter().enumerate() {
+                    let expected = (seat == usize::from(collector)).then(|| expected.clone());
+                    let got = outcome.unwrap_or_else(|e| panic!("{n} {grouped} {collector} {overlap} {seat}: {e}"));
+                    assert_eq!(got, expected, "{n} {grouped} {collector} {overlap} {seat}");
+                }
+                assert_eq!(expected.iter().sum::<u64>(), overlap);
+            }
+        }
+    }
+    assert!(few, "no group was too small");
+}
+
+/// Three lists, the first in two groups and collected by the third.
+fn three() -> (Vec<RingTerms>, Vec<Rows>, Vec<usize>) {
+    let lists: Vec<Rows> = lists().into_iter().take(3).collect();
+    let of_rows = (0..lists[0].len()).map(|i| i % 2).collect();
+    (vec![RingTerms { groups: groups(0, 2), ..ring_terms(3, 2) }; 3], lists, of_rows)
+}
+
+#[test]
+fn cheats_with_groups_are_blamed_before_anything_is_counted() {
+    let cheat = |step: u32, from: u16, change: fn(&mut Vec<u8>)| {
+        let (terms, lists, of_rows) = three();
+        let mut world = grouped_world(terms, lists, of_rows);
+        world.hook = Box::new(move |mut m| {
+            if m.address.step.0 == (3 << 16) + step && m.address.from == Seat(from) {
+                change(&mut m.body);
+                m.total = m.body.len() as u64;
+            }
+            vec![m]
+        });
+        world.run();
+        let outcomes = world.outcomes();
+        assert!(outcomes[2].is_err(), "the collector has no result");
+        // Who has sent less than arrives is credited too much: that is this test's doing.
+        let blames = outcomes.into_iter().filter_map(|o| match o {
+            Err(Abort::Misbehaved { blame, .. }) if blame.offence != Offence::Flow => {
+                Some((blame.offender, blame.offence))
+            }
+            _ => None,
+        });
+        let blames: Vec<_> = blames.collect();
+        assert!(blames.iter().all(|(who, _)| *who == tacit_protocol::Offender::Seat(Seat(from))), "{blames:?}");
+        blames.first().map(|(_, offence)| *offence)
+    };
+    // The sizes of the groups, after two hashes and the size of the list: fewer, more, another sum, and a few keys in one.
+    assert_eq!(cheat(0, 0, |b| b.truncate(80)), Some(Offence::Malformed));
+    assert_eq!(cheat(0, 0, |b| b.extend([0; 8])), Some(Offence::Malformed));
+    assert_eq!(cheat(0, 1, |b| b.extend([0; 8])), Some(Offence::Malformed));
+    assert_eq!(cheat(0, 0, |b| b[72] ^= 1), Some(Offence::BadSize));
+    assert_eq!(cheat(0, 0, |b| b[79] ^= 128), Some(Offence::BadSize));
+    // The number of a group: one that there is not, and another than was announced.
+    assert_eq!(cheat(1, 0, |b| b[32] = 2), Some(Offence::Malformed));
+    assert_eq!(cheat(5, 0, |b| b.iter_mut().skip(32).step_by(33).for_each(|g| *g = 0)), Some(Offence::BadCount));
+    // One key in both groups, the same again, none of the form, and out of order.
+    assert_eq!(
+        cheat(1, 0, |b| {
+            b.copy_within(..32, 33);
+            (b[32], b[65]) = (0, 1);
+        }),
+        Some(Offence::Duplicate)
+    );
+    assert_eq!(cheat(1, 0, |b| b.copy_within(..33, 33)), Some(Offence::Duplicate));
+    assert_eq!(cheat(1, 0, |b| b[..32].fill(0)), Some(Offence::BadPoint));
+    assert_eq!(cheat(1, 0, |b| b[..66].rotate_left(33)), Some(Offence::Unordered));
+    assert_eq!(cheat(1, 0, |b| b.truncate(256 * 32)), Some(Offence::BadCount));
+    // Who passes the list on moves keys from one group to the other; and who has its tags.
+    assert_eq!(cheat(11, 1, |b| b.iter_mut().skip(32).step_by(33).for_each(|g| *g = 1)), Some(Offence::BadCount));
+}
+
+#[test]
+fn a_group_of_few_keys_is_refused_before_a_key_of_another_has_left() {
+    // 100 and 1,100 keys, where 101 are asked for.
+    let (terms, lists, _) = three();
+    let of_rows: Vec<usize> = (0..lists[0].len()).map(|i| usize::from(i >= 100)).collect();
+    for (least, refused) in [(100, false), (101, true)] {
+        let terms = terms.iter().cloned().map(|t| RingTerms { items_min: least, ..t }).collect();
+        let mut world = grouped_world(terms, lists.clone(), of_rows.clone());
+        // What the first says is of groups that it has not put together.
+        let few: Vec<u8> = [100u64, 1100].iter().flat_map(|n| n.to_le_bytes()).collect();
+        world.hook = Box::new(move |mut m| {
+            if m.address.step.0 == 3 << 16 && m.address.from == Seat(0) {
+                m.body.truncate(72);
+                m.body.extend_from_slice(&few);
+                m.total = m.body.len() as u64;
+            }
+            vec![m]
+        });
+        world.run();
+        let points = |seat: u16| world.sent.iter().any(|m| m.address.from == Seat(seat) && m.address.step.0 > 3 << 16);
+        assert_eq!((points(1), points(2)), (!refused, !refused), "{least}");
+        for outcome in world.outcomes().into_iter().skip(1) {
+            let found = matches!(&outcome, Err(Abort::Misbehaved { blame, .. }) if blame.offence == Offence::BadSize);
+            assert_eq!(found, refused, "{least}: {outcome:?}");
+        }
+    }
+}
+
+#[test]
+fn groups_that_cannot_be_are_refused() {
+    let code = |change: fn(&mut RingTerms)| {
+        let (mut terms, lists, of_rows) = three();
+        terms.iter_mut().for_each(change);
+        let mut world = grouped_world(terms, lists, of_rows);
+        world.run();
+        let outcomes = world.outcomes();
+        outcomes.into_iter().next().and_then(|o| match o {
+            Err(Abort::Local(f)) => Some(f.code),
+            _ => None,
+        })
+    };
+    assert_eq!(code(|_| ()), None);
+    assert_eq!(code(|t| t.groups = groups(0, RING_GROUPS_MAX)), None);
+    assert_eq!(code(|t| t.groups = groups(0, RING_GROUPS_MAX + 1)), Some(Code::ArgsInvalid));
+    assert_eq!(code(|t| t.groups = groups(0, 0)), Some(Code::ArgsInvalid));
+    assert_eq!(code(|t| t.groups = groups(3, 2)), Some(Code::ArgsInvalid));
+    assert_eq!(
+        code(|t| t.groups = t.groups.map(|g| RingGroups { items_max: crate::terms::ITEMS_MAX + 1, ..g })),
+        Some(Code::ArgsInvalid)
+    );
+    assert_eq!(code(|t| t.groups = t.groups.map(|g| RingGroups { items_max: 1199, ..g })), Some(Code::RefusedCohort));
+    assert_eq!(code(|t| t.groups = t.groups.map(|g| RingGroups { items_max: 1200, ..g })), None);
 }
