@@ -1,6 +1,6 @@
 //! What a peer sends in an intersection, and the texts of keys.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 use tacit_crypto::points::{Backend, Encoding, From, Multiplier, Operation, run_at};
@@ -8,8 +8,8 @@ use tacit_crypto::{Secret, SecretScalar, SigningKey};
 use tacit_protocol::{Abort, Audience, Disclosure, Effect, Event, Machine, Message, Party, Seating, Setup};
 use tacit_psi::lookup::{Header, LookupTerms, Maker, Role, cache, lookup};
 use tacit_psi::{
-    Host, InMemory, Inline, KeyColumn, KeySet, KeySetBuilder, Level, Mode, Open, Outcome, Schema, Step, Terms,
-    intersect,
+    GroupSetBuilder, Host, InMemory, Inline, KeyColumn, KeySet, KeySetBuilder, Level, Mode, Open, Outcome, RingGroups,
+    RingKeys, RingTerms, Schema, Step, Terms, intersect, ring,
 };
 use tacit_types::{Attempt, Hash, JobId, Millis, Seat, UnixMillis, wire};
 
@@ -85,11 +85,14 @@ const CASES: [(Level, Mode); 6] = [
 ];
 
 /// A whole run against a peer whose messages are changed: three bytes of input change one byte of one message, the first byte
-/// of all chooses the level. Nothing panics, and no match is found that is none.
+/// of all chooses the level, or a count by groups of the peer. Nothing panics, and no match is found that is none.
 pub fn peer(bytes: &[u8]) {
     let Some((case, changes)) = bytes.split_first() else { return };
-    let (level, mode) = CASES[usize::from(*case) % CASES.len()];
-    let found = play([0, 1].map(|seat| machine(seat, level, mode)), 0, changes);
+    let machines = match CASES.get(usize::from(*case) % (CASES.len() + 1)) {
+        Some((level, mode)) => [0, 1].map(|seat| machine(seat, *level, *mode)),
+        None => [0, 1].map(|seat| seated(seat, count)),
+    };
+    let found = play(machines, 0, changes);
     assert!(found.is_none_or(|found| found == COMMON), "{found:?}");
 }
 
@@ -143,8 +146,9 @@ fn change(message: &mut Message, number: u8, changes: &[u8]) {
 
 /// A run as it is, and with a change in each kind of message.
 pub fn peer_seeds() -> Vec<Vec<u8>> {
-    let mut seeds: Vec<Vec<u8>> = (0..CASES.len() as u8).map(|case| vec![case]).collect();
-    seeds.extend((0..CASES.len() as u8).flat_map(|case| (0..6).map(move |number| vec![case, number, 33, 2])));
+    let cases = 0..=CASES.len() as u8;
+    let mut seeds: Vec<Vec<u8>> = cases.clone().map(|case| vec![case]).collect();
+    seeds.extend(cases.flat_map(|case| (0..6).map(move |number| vec![case, number, 33, 2])));
     seeds
 }
 
@@ -268,6 +272,39 @@ fn five(party: &Party, storage: &mut InMemory) -> Result<KeySet, Abort> {
         builder.push_key(storage, schema.key([Some(i.to_string().as_str())]))?;
     }
     Ok(builder.finish(storage)?)
+}
+
+/// Counts by two groups of the first's keys, for the second.
+async fn count(mut party: Party) -> Result<Option<u64>, Abort> {
+    let terms = RingTerms {
+        seats: vec![Seat(0), Seat(1)],
+        collector: Seat(1),
+        context: Hash([7; 32]),
+        disclosure: disclosure(),
+        items_max: 64,
+        items_min: 2,
+        announced: BTreeMap::new(),
+        groups: Some(RingGroups { seat: Seat(0), count: 2, items_max: 64 }),
+        batch: 256,
+        step_base: 3,
+        step_ms: 1000,
+    };
+    let mut storage = InMemory::default();
+    let keys = five(&party, &mut storage)?;
+    let schema = Schema::new(vec![KeyColumn { name: "id".into(), steps: vec![] }])?;
+    let mut builder = GroupSetBuilder::new(schema.digest(), 2, 0);
+    for i in 0..5usize {
+        if let Ok(key) = schema.key([Some(i.to_string().as_str())]) {
+            builder.push(&mut storage, &key, i % 2)?;
+        }
+    }
+    let grouped = builder.finish(&mut storage, terms.items_min)?;
+    let keys = if party.seat() == Seat(0) { RingKeys::Grouped(&grouped) } else { RingKeys::Plain(&keys) };
+    let mut host = Host { storage: &mut storage, workers: &Inline, memory: 0, run: 0, resume: None };
+    let counts = ring(&mut party, &terms, keys, &mut host).await?;
+    // Keys 2, 3 and 4 are common: two of the first group and one of the second.
+    assert!(counts.as_ref().is_none_or(|counts| counts[..] == [2, 1]), "{counts:?}");
+    Ok(counts.map(|counts| counts.iter().sum()))
 }
 
 async fn act(mut party: Party, terms: Terms) -> Result<Option<u64>, Abort> {

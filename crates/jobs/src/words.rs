@@ -28,6 +28,11 @@ const WORDS: &[(&str, &str, &str)] = &[
     ),
     ("sizes of the lists", "how long each owner's list of keys is", "各所有者键列表的长度"),
     (
+        "sizes of the lists and of the groups",
+        "how long each owner's list of keys is, and how many keys stand in each group of one",
+        "各所有者键列表的长度，及其中一方各分组的键数",
+    ),
+    (
         "which of its keys each other owner has, to the receiver",
         "to the receiver alone: which of its keys each other owner has too",
         "仅接收方得知：其键中哪些也为其他所有者持有",
@@ -52,6 +57,11 @@ const WORDS: &[(&str, &str, &str)] = &[
         "how many keys any of the owners have in common, to the collector",
         "to the collector alone: how many keys any of the owners have in common",
         "仅收集方得知：任意所有者之间共有键的数量",
+    ),
+    (
+        "how many keys any of the owners have in common in each group, to the collector",
+        "to the collector alone: how many keys any of the owners have in common, in each group of one owner's rows",
+        "仅收集方得知：按其中一方的分组，任意所有者之间共有键的数量",
     ),
     (
         "which of the queries the holder has, to who asks",

@@ -1,10 +1,10 @@
 //! `match-count/v1`: how many keys two or more owners have in common. No owner learns which; one of them, the collector,
-//! learns the number, and with more than two the numbers of every group of them.
+//! learns the number, and with more than two that of each subset of them; or these numbers for each group of one owner's rows.
 
 use tacit_crypto::cbor;
-use tacit_governance::{AlignFacts, AlignLevel, JobFacts};
+use tacit_governance::{AlignFacts, AlignLevel, Cohort, JobFacts};
 use tacit_protocol::{Abort, Audience, Concealed, Disclosure, Party};
-use tacit_psi::{Host, RingTerms, ring};
+use tacit_psi::{Host, RingGroups, RingKeys, RingTerms, ring};
 use tacit_types::{Code, Fault, Hash, Lang, LocalQuery, NodeId, Seat};
 
 use super::joint::{BATCH, EXCHANGE_ROUND, PATIENCE, all_offered, hand, result, seat_of, sizes, sum};
@@ -16,6 +16,8 @@ use crate::kind::{
     OpenedVector, Parts, Plan, Table,
 };
 use crate::session;
+use crate::stats::groups::GroupFinder;
+use crate::stats::suppress::{CellCount, released};
 
 /// The kind.
 pub struct MatchCount;
@@ -71,11 +73,48 @@ struct CountPlan {
     params: AlignParams,
 }
 
-/// What the collector can tell: how many keys each group of two and more owners has in common.
-fn opening(owners: usize) -> Disclosure {
-    let groups = (1u64 << owners.min(MATCH_OWNERS_MAX)) - 1 - owners as u64;
-    let what = "how many keys any of the owners have in common, to the collector";
-    Disclosure { what: what.into(), to: Audience::Nodes, cells_max: groups }
+/// What the collector can tell: how many keys each subset of two and more owners has in common; of those with whom the groups
+/// are, in each group.
+fn opening(params: &AlignParams) -> Disclosure {
+    let owners = params.owners.len().min(MATCH_OWNERS_MAX);
+    let subsets = (1u64 << owners) - 1 - owners as u64;
+    let with_one = (1u64 << (owners.max(1) - 1)) - 1;
+    let (what, cells_max) = match params.groups() as u64 {
+        0 => ("how many keys any of the owners have in common, to the collector", subsets),
+        groups => (
+            "how many keys any of the owners have in common in each group, to the collector",
+            subsets - with_one + with_one * groups, // proof: the subsets with one owner are among all.
+        ),
+    };
+    Disclosure { what: what.into(), to: Audience::Nodes, cells_max }
+}
+
+/// The sizes of the lists and of the groups of one.
+fn announced(params: &AlignParams) -> Disclosure {
+    match params.groups() {
+        0 => sizes(params.owners.len()),
+        groups => {
+            let (what, cells) = ("sizes of the lists and of the groups", params.owners.len() + groups);
+            Disclosure { what: what.into(), to: Audience::Nodes, cells_max: cells as u64 }
+        }
+    }
+}
+
+/// Numbers that the recipient is told, or is not: of all keys, and of each group.
+fn numbers(params: &AlignParams) -> u64 {
+    1 + params.groups() as u64
+}
+
+/// What the recipient learns of the counts: before each a flag, and zeroes for one that is too small, or that would let
+/// such a one be told from the others.
+fn told(counts: &[u64], least: u64) -> Vec<u64> {
+    let cell = |rows: u64| CellCount { rows, contributors: 0 };
+    let total = counts.iter().fold(0, |sum: u64, count| sum.saturating_add(*count));
+    let groups: &[u64] = if counts.len() > 1 { counts } else { &[] };
+    let cells: Vec<CellCount> = groups.iter().copied().map(cell).collect();
+    let (all, open) = released(cell(total), &cells, Cohort { rows: least, contributors: 0 });
+    let shown = [(total, all)].into_iter().chain(groups.iter().copied().zip(open));
+    shown.flat_map(|(count, shown)| if shown { [1, count] } else { [0, 0] }).collect()
 }
 
 impl Plan for CountPlan {
@@ -88,8 +127,7 @@ impl Plan for CountPlan {
     }
 
     fn disclosures(&self) -> Vec<Disclosure> {
-        let owners = self.params.owners.len();
-        vec![sizes(owners), opening(owners), result(2)]
+        vec![announced(&self.params), opening(&self.params), result(2 * numbers(&self.params))]
     }
 
     fn local_query(&self, owner: &NodeId, view: &str) -> LocalQuery {
@@ -102,12 +140,14 @@ impl Plan for CountPlan {
 
     fn fold_at(&self, owner: &NodeId, _: Material, desk: Desk) -> Result<Box<dyn Fold>, Fault> {
         let columns = own_columns(&self.params, owner)?;
-        Ok(Box::new(ListFold::new(self.params.clone(), columns, desk, Box::new(around))?))
+        let groups = self.params.group_of(owner).map(GroupFinder::new);
+        Ok(Box::new(ListFold::new(self.params.clone(), columns, desk, Box::new(around))?.grouped(groups)))
     }
 
     fn estimate(&self, parties: usize) -> Estimate {
         // Of lists that are not padded, what the least ones cost.
-        let keys = self.params.size.unwrap_or(self.params.keys_min);
+        let owners = self.params.owners.iter();
+        let keys = owners.map(|o| *self.params.offers(&o.owner).start()).max().unwrap_or(0);
         let (hops, batches) = (parties.max(1) as u64 - 1, keys.div_ceil(u64::from(BATCH)));
         Estimate { cells: keys, bytes_up: keys * (32 * hops + 16) + 1024, rounds: 9 + (hops + 1) * batches }
     }
@@ -116,18 +156,45 @@ impl Plan for CountPlan {
         let opened = open(package)?;
         let invalid = || Fault::new(Code::ReceiptInvalid, "the opened result is no count of keys");
         let owners = self.params.owners.len();
-        let count = match opened.cells[..] {
-            [0, 0] => None,
-            [1, count] => Some(u64::try_from(count).map_err(|_| invalid())?),
-            _ => return Err(invalid()),
+        let (pairs, []) = opened.cells.as_chunks::<2>() else { return Err(invalid()) };
+        let number = |pair: &[u128; 2]| match *pair {
+            [0, 0] => Ok(None),
+            [1, count] => u64::try_from(count).map(Some).map_err(|_| invalid()),
+            _ => Err(invalid()),
         };
-        if opened.survivors != owners || count.is_some_and(|n| n > self.params.keys_max()) {
+        let counts = pairs.iter().map(number).collect::<Result<Vec<Option<u64>>, Fault>>()?;
+        let Some((count, groups)) = counts.split_first().filter(|(_, groups)| groups.len() == self.params.groups())
+        else {
+            return Err(invalid());
+        };
+        let sum = groups.iter().flatten().fold(0, |sum: u64, n| sum.saturating_add(*n));
+        let whole = !groups.is_empty() && groups.iter().all(Option::is_some);
+        let fits = count.map_or(groups.iter().all(Option::is_none), |n| {
+            n <= self.params.keys_max() && if whole { sum == n } else { sum <= n }
+        });
+        if opened.survivors != owners || !fits {
             return Err(invalid());
         }
-        let json = serde_json::json!({"parties": owners, "keys": count, "suppressed": count.is_none()});
-        let shown = count.map_or_else(|| "suppressed".into(), |n| n.to_string());
-        let table = Table { title: "keys in common".into(), head: vec!["keys".into()], rows: vec![vec![shown]] };
-        Ok(Opened { json, tables: vec![table] })
+        Ok(self.shown(*count, groups))
+    }
+}
+
+impl CountPlan {
+    fn shown(&self, count: Option<u64>, groups: &[Option<u64>]) -> Opened {
+        let parties = self.params.owners.len();
+        let mut json = serde_json::json!({"parties": parties, "keys": count, "suppressed": count.is_none()});
+        let text = |count: Option<u64>| count.map_or_else(|| "suppressed".to_owned(), |n| n.to_string());
+        let Some(group) = &self.params.group else {
+            let (title, head) = ("keys in common".into(), vec!["keys".into()]);
+            return Opened { json, tables: vec![Table { title, head, rows: vec![vec![text(count)]] }] };
+        };
+        let labelled = || group.by.labels().zip(groups.iter().copied());
+        json["groups"] = labelled().map(|(label, n)| serde_json::json!({"group": label, "keys": n})).collect();
+        json["suppressed_groups"] = groups.iter().filter(|n| n.is_none()).count().into();
+        let all = ("all".to_owned(), count);
+        let rows = [all].into_iter().chain(labelled()).map(|(label, n)| vec![label, text(n)]).collect();
+        let (title, head) = (format!("keys in common by {}", group.by.column), vec!["group".into(), "keys".into()]);
+        Opened { json, tables: vec![Table { title, head, rows }] }
     }
 }
 
@@ -159,24 +226,40 @@ async fn count(
     context: JointContext,
 ) -> Result<JointOutput, Abort> {
     session::agree(&mut party, &context.session, context.step_ms).await?;
-    let owners = params.owners.len();
     let seats: Vec<Seat> = params.owners.iter().map(|o| seat_of(&context, &o.owner)).collect::<Result<_, _>>()?;
     let collector = params.learner.map(|l| seat_of(&context, &l)).transpose()?;
     let collector = collector.or(seats.first().copied()).unwrap_or(context.aggregator);
-    let (keys, _) = list.keys(&params)?;
-    party.reveal(&sizes(owners), owners as u64, Concealed::new(()))?;
-    let lists = all_offered(&mut party, &context, &params, keys.len()).await?;
+    let groups = match &params.group {
+        Some(g) => Some(RingGroups {
+            seat: seat_of(&context, &g.owner)?,
+            count: params.groups(),
+            items_max: *params.offers(&g.owner).end(),
+        }),
+        None => None,
+    };
+    let (plain, grouped);
+    let (keys, own) = if groups.is_some_and(|g| g.seat == party.seat()) {
+        grouped = list.groups(&params)?;
+        (RingKeys::Grouped(&grouped), grouped.len())
+    } else {
+        (plain, _) = list.keys(&params)?;
+        (RingKeys::Plain(&plain), plain.len())
+    };
+    let cells = params.owners.len() + params.groups();
+    party.reveal(&announced(&params), cells as u64, Concealed::new(()))?;
+    let lists = all_offered(&mut party, &context, &params, own).await?;
     let offered = sum(&lists);
-    list.others(offered - keys.len())?; // proof: the sum has the own list in it.
+    list.others(offered - own)?; // proof: the sum has the own list in it.
     let terms = RingTerms {
         seats,
         collector,
         context: run_of(&list, &context),
-        disclosure: opening(owners),
+        disclosure: opening(&params),
         items_max: params.keys_max(),
         items_min: params.size.unwrap_or(params.keys_min),
         // What was counted against a contract's limit is what may come.
         announced: lists.iter().enumerate().map(|(seat, keys)| (Seat(seat as u16), *keys)).collect(),
+        groups,
         batch: BATCH,
         step_base: EXCHANGE_ROUND,
         step_ms: PATIENCE * context.step_ms,
@@ -189,13 +272,97 @@ async fn count(
         run: 0,
         resume: None,
     };
-    let found = ring(&mut party, &terms, &keys, &mut host).await?;
+    let found = ring(&mut party, &terms, keys, &mut host).await?;
     let least = context.cohort.rows.max(params.count_min.unwrap_or(0));
-    let cells = match found.filter(|n| *n >= least) {
-        Some(count) => vec![1, count],
-        None => vec![0, 0],
-    };
+    let numbers = numbers(&params);
+    let cells = found.map_or_else(|| vec![0; 2 * numbers as usize], |counts| told(&counts, least));
     let query = list.context("tacit-match-count/1/done");
-    // Whether the number was told is the collector's and the recipient's to know, so one cell is metered either way.
-    hand(&mut party, &context, result(2), query, cells, (offered, 1)).await
+    // Whether a number was told is the collector's and the recipient's to know, so its cell is metered either way.
+    hand(&mut party, &context, result(2 * numbers), query, cells, (offered, numbers)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use tacit_governance::ProviderRef;
+    use tacit_types::{DatasetVersionId, Literal};
+
+    use super::*;
+    use crate::align::params::{KeyGroups, KeyPart, OwnerKey};
+    use crate::stats::groups::GroupBy;
+
+    fn plan(owners: u8, values: &[&str]) -> CountPlan {
+        let ids = (1..=owners).map(|n| NodeId([n; 32]));
+        let values: Vec<Literal> = values.iter().map(|v| Literal::Text((*v).into())).collect();
+        let by = GroupBy { column: "region".into(), values };
+        let params = AlignParams {
+            level: AlignLevel::Count,
+            mode: params::AlignMode::DoubleMask,
+            learner: Some(NodeId([1; 32])),
+            key: vec![KeyPart { name: "id".into(), steps: vec![] }],
+            owners: ids.clone().map(|owner| OwnerKey { owner, columns: vec!["id".into()] }).collect(),
+            keys_min: 5,
+            size: None,
+            keep_days: 0,
+            count_min: None,
+            group: (!by.values.is_empty()).then(|| KeyGroups { owner: NodeId([2; 32]), by }),
+        };
+        let providers: Vec<ProviderRef> =
+            ids.map(|owner| ProviderRef { owner, dataset: DatasetVersionId([1; 32]), view: "v".into() }).collect();
+        params.check(&Parts { providers: &providers, ..Parts::default() }).unwrap();
+        CountPlan { params }
+    }
+
+    #[test]
+    fn the_collector_is_said_to_learn_a_number_of_each_set_of_owners_and_group() {
+        let cells = |owners, values: &[&str]| opening(&plan(owners, values).params).cells_max;
+        assert_eq!([cells(2, &[]), cells(3, &[]), cells(16, &[])], [1, 4, 65_519]);
+        // With the one whose groups they are: one of one set, three of four, and 32,767 of 65,519.
+        assert_eq!(cells(2, &["a", "b"]), 3);
+        assert_eq!(cells(3, &["a", "b"]), 3 * 3 + 1);
+        assert_eq!(cells(16, &["a"]), 2 * 32_767 + (65_519 - 32_767));
+    }
+
+    #[test]
+    fn a_small_group_is_not_told_and_not_what_tells_it() {
+        assert_eq!(told(&[7], 5), [1, 7]);
+        assert_eq!(told(&[4], 5), [0, 0]);
+        assert_eq!(told(&[6, 0, 9], 5), [1, 15, 1, 6, 0, 0, 1, 9], "nobody is nobody");
+        assert_eq!(told(&[6, 4, 9], 5), [1, 19, 0, 0, 0, 0, 1, 9], "four would be 19 less the others");
+        assert_eq!(told(&[6, 4, 2, 9], 5), [1, 21, 1, 6, 0, 0, 0, 0, 1, 9], "two small ones together are not small");
+        assert_eq!(told(&[1, 1, 2, 0], 5), [0; 10], "few in all");
+    }
+
+    #[test]
+    fn a_result_that_no_collector_makes_is_refused() {
+        let plan = plan(2, &["north", "south"]);
+        let open = |cells: &[u64]| {
+            let cells: Vec<u128> = cells.iter().map(|c| u128::from(*c)).collect();
+            plan.open(&[], &|_| Ok(OpenedVector { cells: cells.clone(), survivors: 2 }))
+        };
+        let opened = open(&[1, 15, 1, 6, 0, 0, 1, 9]).unwrap();
+        let expected = serde_json::json!({
+            "parties": 2, "keys": 15, "suppressed": false, "suppressed_groups": 1, "groups": [
+                {"group": "north", "keys": 6}, {"group": "south", "keys": null}, {"group": "(other)", "keys": 9},
+            ],
+        });
+        assert_eq!(opened.json, expected);
+        let text = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        assert_eq!(opened.tables[0].rows[..2], [text(["all", "15"]), text(["north", "6"])]);
+        assert_eq!(opened.tables[0].rows[2..], [text(["south", "suppressed"]), text(["(other)", "9"])]);
+        open(&[0; 8]).unwrap();
+        for wrong in [
+            &[1, 15, 1, 6, 0, 0][..],
+            &[1, 15],
+            &[1, 15, 1, 6, 0, 1, 1, 9],
+            &[1, 15, 2, 6, 0, 0, 1, 9],
+            &[1, 15, 1, 6, 1, 1, 1, 9],
+            &[1, 14, 1, 6, 0, 0, 1, 9],
+            &[0, 0, 1, 6, 0, 0, 1, 9],
+            &[0, 0, 1, 0, 0, 0, 0, 0],
+            &[1, 15, 1, 6, 0, 0, 1],
+            &[],
+        ] {
+            assert_eq!(open(wrong).map(|o| o.json).unwrap_err().code, Code::ReceiptInvalid, "{wrong:?}");
+        }
+    }
 }

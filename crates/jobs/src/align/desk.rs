@@ -40,13 +40,19 @@ pub struct Kept {
 /// What a node remembers of the lists that it offers, where the contract limits how they may change. Nothing of it leaves
 /// the node.
 pub trait Offered: Send {
-    /// Takes the next distinct key, in the order of [`tacit_psi::keyset::KeySet::each`].
+    /// Takes the next distinct key of a list, in the order of [`tacit_psi::keyset::KeySet::each`].
     ///
     /// # Errors
     /// What keeps it from being written.
     fn put(&mut self, key: &[u8; 32]) -> Result<(), Fault>;
 
-    /// Decides whether the list may be offered, and remembers it, durable when this returns. `form` is the digest of the
+    /// What is put from now on is another list of the same job: a part of the first, about which there is an answer of its own.
+    ///
+    /// # Errors
+    /// What keeps it from being written.
+    fn next(&mut self) -> Result<(), Fault>;
+
+    /// Decides whether the lists may be offered, and remembers them, durable when this returns. `form` is the digest of the
     /// key's schema: keys of another form cannot be compared.
     ///
     /// # Errors

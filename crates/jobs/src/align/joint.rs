@@ -242,12 +242,12 @@ pub(super) async fn all_offered(
 ) -> Result<Vec<u64>, Abort> {
     let until = party.now().plus(PATIENCE * context.step_ms);
     let said = party.exchange(SIZES, &own.to_be_bytes(), 8, until).await?.all(SIZES)?;
-    let least = params.size.unwrap_or(params.keys_min);
     let mut sizes = vec![own; party.seating().len()];
     for (seat, body) in said {
         let blame = |offence| Blame::seat(seat, offence).at(SIZES);
         let size = u64::from_be_bytes(body.try_into().map_err(|_| blame(Offence::Malformed))?);
-        if !(least..=params.keys_max()).contains(&size) {
+        let fits = context.owners.get(seat.index()).is_some_and(|owner| params.offers(owner).contains(&size));
+        if !fits {
             return Err(blame(Offence::BadSize));
         }
         if let Some(place) = sizes.get_mut(seat.index()) {

@@ -4,16 +4,17 @@
 use tacit_crypto::{Prg, agree::derive};
 use tacit_psi::keyset::KeySet;
 use tacit_psi::storage::{Log, Reader, Storage, Writer};
-use tacit_psi::{KeySetBuilder, Schema};
+use tacit_psi::{GroupSet, GroupSetBuilder, KeySetBuilder, Schema};
 use tacit_types::{Code, Columns, Fault, Hash};
 
 use super::desk::Desk;
 use super::params::{self, AlignParams};
 use crate::kind::{Fold, JointHalf};
+use crate::stats::groups::GroupFinder;
 
 /// The file of the rows' keys: past every file of the protocol.
 const ROWS_FILE: u32 = u32::MAX;
-/// A row's record: whether it has a key, and the key.
+/// A row's record: 0 without a key, else 1 and the number of its group; the key.
 const ROW_BYTES: usize = 1 + 32;
 
 /// The local half.
@@ -21,6 +22,8 @@ pub(super) struct ListFold {
     pub params: AlignParams,
     schema: Schema,
     columns: Vec<String>,
+    /// Which group a row stands in, where the owner's rows make groups.
+    groups: Option<GroupFinder>,
     desk: Desk,
     rows: Writer,
     count: u64,
@@ -42,7 +45,13 @@ impl ListFold {
     pub fn new(params: AlignParams, columns: &[String], desk: Desk, then: Then) -> Result<Self, Fault> {
         let schema = params::schema(&params.key)?;
         let rows = Writer::new(ROWS_FILE, ROW_BYTES);
-        Ok(Self { params, schema, columns: columns.to_vec(), desk, rows, count: 0, left_out: 0, then })
+        let (columns, groups) = (columns.to_vec(), None);
+        Ok(Self { params, schema, columns, groups, desk, rows, count: 0, left_out: 0, then })
+    }
+
+    /// With the group of each row.
+    pub fn grouped(self, groups: Option<GroupFinder>) -> Self {
+        Self { groups, ..self }
     }
 
     fn batch(&self, batch: &Columns) -> Result<Columns, Fault> {
@@ -55,8 +64,10 @@ impl ListFold {
 
 impl Fold for ListFold {
     fn take(&mut self, batch: &Columns) -> Result<(), Fault> {
-        for key in self.schema.keys(&self.batch(batch)?)? {
-            let (has, key) = key.map_or((0, [0; 32]), |key| (1, key));
+        let groups = self.groups.as_ref().map(|groups| groups.of(batch)).transpose()?.unwrap_or_default();
+        for (row, key) in self.schema.keys(&self.batch(batch)?)?.into_iter().enumerate() {
+            let group = groups.get(row).copied().unwrap_or(0) as u8; // proof: there are fewer groups.
+            let (has, key) = key.map_or((0, [0; 32]), |key| (1 + group, key));
             self.left_out += u64::from(has == 0);
             self.count += 1;
             self.rows.push(self.desk.storage.as_mut(), &[&[has], &key])?;
@@ -96,16 +107,9 @@ impl List {
     /// # Errors
     /// Those of [`List::keys`].
     pub fn keys_of(&mut self, least: u64, most: u64, size: Option<u64>) -> Result<(KeySet, u64), Fault> {
-        let own = self.build(&[])?;
+        let own = self.own(least, most)?;
         let distinct = own.len();
-        if distinct < least || distinct > most {
-            let what = format!("this list has fewer than {least} distinct keys, or more than {most}");
-            return Err(Fault::new(Code::RefusedCohort, what));
-        }
-        if let Some(offered) = self.desk.offered.as_mut() {
-            own.each(self.desk.storage.as_mut(), &mut |key| offered.put(key))?;
-            offered.done(self.schema.digest())?;
-        }
+        self.offer(&own, None)?;
         let missing = size.map_or(0, |size| size.saturating_sub(distinct));
         if missing == 0 {
             return Ok((own, distinct));
@@ -117,13 +121,62 @@ impl List {
         Ok((self.build(&padding)?, distinct))
     }
 
+    /// The distinct keys of an owner whose rows make groups, each key in one: of fewer than the job wants in the last.
+    ///
+    /// # Errors
+    /// Those of [`List::keys`].
+    pub fn groups(&mut self, params: &AlignParams) -> Result<GroupSet, Fault> {
+        let own = self.own(params.keys_min, params.keys_max())?;
+        let mut builder = GroupSetBuilder::new(self.schema.digest(), params.groups(), self.desk.memory);
+        let mut reader = Reader::new(&self.rows);
+        while let Some(record) = reader.next(self.desk.storage.as_mut())? {
+            if let Some(([has @ 1..=u8::MAX], key)) = record.split_first_chunk::<1>()
+                && let Some(key) = key.first_chunk::<32>()
+            {
+                let (key, group) = (*key, usize::from(has - 1));
+                builder.push(self.desk.storage.as_mut(), &key, group)?;
+            }
+        }
+        let mut groups = builder.finish(self.desk.storage.as_mut(), params.keys_min)?;
+        self.offer(&own, Some(&groups))?;
+        if let Some(size) = params.size {
+            let seed = derive(b"tacit-match-count/1/padding", self.desk.key.expose_secret(), &[&self.desk.job.0]);
+            groups.pad(self.desk.storage.as_mut(), size, &Prg::new(&seed))?;
+        }
+        Ok(groups)
+    }
+
+    /// The owner's own distinct keys.
+    fn own(&mut self, least: u64, most: u64) -> Result<KeySet, Fault> {
+        let own = self.build(&[])?;
+        if own.len() < least || own.len() > most {
+            let what = format!("this list has fewer than {least} distinct keys, or more than {most}");
+            return Err(Fault::new(Code::RefusedCohort, what));
+        }
+        Ok(own)
+    }
+
+    /// Has the node decide whether a list may be offered, with each of the groups in which it stands.
+    fn offer(&mut self, own: &KeySet, groups: Option<&GroupSet>) -> Result<(), Fault> {
+        let Some(offered) = self.desk.offered.as_mut() else { return Ok(()) };
+        let storage = self.desk.storage.as_mut();
+        own.each(storage, &mut |key| offered.put(key))?;
+        for (group, size) in groups.into_iter().flat_map(|g| g.sizes().iter().enumerate()) {
+            if *size > 0 {
+                offered.next()?;
+                groups.map_or(Ok(()), |g| g.each(storage, group, &mut |key| offered.put(key)))?;
+            }
+        }
+        offered.done(self.schema.digest())
+    }
+
     fn build(&mut self, padding: &[[u8; 32]]) -> Result<KeySet, Fault> {
         let storage = self.desk.storage.as_mut();
         let mut builder = KeySetBuilder::new(self.schema.clone(), self.desk.memory);
         let mut reader = Reader::new(&self.rows);
         while let Some(record) = reader.next(storage)? {
             let key = match record.split_first_chunk::<1>() {
-                Some(([1], key)) => key.first_chunk::<32>().copied().ok_or(tacit_psi::schema::NoKey::Empty),
+                Some(([1..=u8::MAX], key)) => key.first_chunk::<32>().copied().ok_or(tacit_psi::schema::NoKey::Empty),
                 _ => Err(tacit_psi::schema::NoKey::Empty),
             };
             builder.push_key(storage, key)?;
@@ -211,6 +264,53 @@ mod tests {
         rows.push(desk.storage.as_mut(), &[&[0], &[0; 32]]).unwrap();
         let rows = rows.finish(desk.storage.as_mut()).unwrap();
         List { desk, schema, rows }
+    }
+
+    #[test]
+    fn rows_without_a_listed_value_stand_in_the_last_group() {
+        let written = serde_json::json!({
+            "collector": "bank", "keys_min": 2, "key": {"id": []},
+            "group": {"provider": "bank", "column": "region", "values": ["north", "south"]},
+        });
+        let kinds = ["id", "region"].map(|name| (name.to_owned(), tacit_governance::ColumnKind::Text));
+        let owner = tacit_types::NodeId([1; 32]);
+        let provider = crate::kind::DraftProvider { name: "bank".into(), owner, columns: kinds.into() };
+        let draft = crate::kind::Draft { providers: vec![provider], ..Default::default() };
+        let params = params::read(written).and_then(|w| w.params(tacit_governance::AlignLevel::Count, &draft)).unwrap();
+        let finder = GroupFinder::new(params.group_of(&owner).unwrap());
+        let desk = list(0).desk;
+        let then: Then = Box::new(|_| unreachable!("the rows are looked at before"));
+        let mut fold = ListFold::new(params.clone(), &["id".into()], desk, then).unwrap().grouped(Some(finder));
+        let column = |name: &str, values: [Option<&str>; 9]| tacit_types::Column {
+            name: name.into(),
+            valid: Some(values.iter().map(Option::is_some).collect()),
+            values: tacit_types::Values::Text(values.map(|v| v.unwrap_or_default().to_owned()).into()),
+        };
+        let ids = [Some("a"), Some("b"), Some("c"), Some("a"), Some("d"), Some("e"), None, Some("f"), Some("d")];
+        let regions = [
+            Some("south"),
+            Some("north"),
+            None,
+            Some("north"),
+            Some("south"),
+            Some("east"),
+            Some("north"),
+            Some("south"),
+            None,
+        ];
+        let columns = vec![column("region", regions), column("id", ids)];
+        fold.take(&Columns { rows: 9, columns }).unwrap();
+        let ListFold { mut desk, rows, schema, .. } = fold;
+        let rows = rows.finish(desk.storage.as_mut()).unwrap();
+        // North has a and b, south d and f, the last c and e.
+        let mut list = List { desk, schema, rows };
+        assert_eq!(list.groups(&params).unwrap().sizes(), [2, 2, 2]);
+        let padded = AlignParams { size: Some(9), ..params.clone() };
+        assert_eq!(list.groups(&padded).unwrap().sizes(), [9, 9, 9]);
+        let more = AlignParams { keys_min: 3, ..params.clone() };
+        assert_eq!(list.groups(&more).unwrap().sizes(), [0, 0, 6]);
+        let few = AlignParams { keys_min: 7, ..params };
+        assert_eq!(list.groups(&few).map(|g| g.len()).map_err(|f| f.code), Err(Code::RefusedCohort));
     }
 
     #[test]

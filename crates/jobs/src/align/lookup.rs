@@ -73,10 +73,11 @@ impl Kind for Lookup {
             || written.collector.is_some()
             || written.mode.is_some()
             || written.size.is_some()
-            || written.count_min.is_some();
+            || written.count_min.is_some()
+            || written.group.is_some();
         if stray || written.queries.is_none() {
-            let what = "a search has an `asker` and a number of `queries`; level, receiver, collector, mode, size and \
-                        count_min are of other kinds";
+            let what = "a search has an `asker` and a number of `queries`; level, receiver, collector, mode, size, \
+                        count_min and group are of other kinds";
             return Err(Fault::new(Code::RefusedParameters, what));
         }
         // One of the owners has to ask; the first where nobody is named.
@@ -308,6 +309,7 @@ mod tests {
             size: Some(64),
             keep_days: 1,
             count_min: None,
+            group: None,
         };
         let context = JointContext {
             session: Hash([1; 32]),

@@ -19,7 +19,7 @@ pub use self::count::MatchCount;
 pub use self::desk::{Desk, KEPT_BYTES, Keep, Kept, LookupDesk, Offered, Spend};
 pub use self::lookup::{LOOKUP_KEYS_MAX, Lookup, LookupParams};
 use self::params::MATCH_OWNERS_MAX;
-pub use self::params::{AlignParams, KeyPart, OwnerKey};
+pub use self::params::{AlignParams, KeyGroups, KeyPart, OwnerKey};
 pub use self::select::Selection;
 use crate::kind::{ColumnKinds, Draft, Estimate, Fold, Kind, Material, Opened, OpenedVector, Parts, Plan, Table};
 pub use tacit_psi::lookup::newest_epoch;
@@ -64,7 +64,11 @@ impl Kind for Align {
         let wrong = |what: &str| Err(Fault::new(Code::RefusedParameters, what.to_owned()));
         let Some(word) = written.level.as_deref() else { return wrong("level: one of receiver, both, spine") };
         let level = AlignLevel::parse(word).map_err(|f| Fault::new(Code::RefusedParameters, f.what))?;
-        if level == AlignLevel::Count || written.collector.is_some() || written.count_min.is_some() {
+        if level == AlignLevel::Count
+            || written.collector.is_some()
+            || written.count_min.is_some()
+            || written.group.is_some()
+        {
             return wrong("a number of keys is counted by match-count/v1");
         }
         if written.searches() {
@@ -97,9 +101,10 @@ struct AlignPlan {
 
 /// What every job says that brings lists together.
 fn facts(params: &AlignParams, owner: &NodeId) -> JobFacts {
-    let columns = params.columns(owner).unwrap_or_default();
+    let columns = params.columns(owner).unwrap_or_default().iter().map(|c| (c.clone(), Use::Key));
+    let group = params.group_of(owner).map(|by| (by.column.clone(), Use::GroupBy));
     JobFacts {
-        uses: columns.iter().map(|c| (c.clone(), Use::Key)).collect(),
+        uses: columns.chain(group).collect(),
         providers_min: 2,
         // A list that is padded must have room for every row: one that had none would say so.
         rows_max: params.size,
@@ -121,7 +126,9 @@ fn aligns(params: &AlignParams) -> AlignFacts {
 }
 
 fn local_query(params: &AlignParams, owner: &NodeId, view: &str) -> LocalQuery {
-    let columns = params.columns(owner).unwrap_or_default().to_vec();
+    let mut columns = params.columns(owner).unwrap_or_default().to_vec();
+    let group = params.group_of(owner).map(|by| by.column.clone());
+    columns.extend(group.filter(|group| !params.columns(owner).unwrap_or_default().contains(group)));
     LocalQuery { view: view.to_owned(), columns, filter: None }
 }
 

@@ -1,5 +1,6 @@
 //! What a job that brings keys together is signed over, and how a person writes it.
 
+use core::ops::RangeInclusive;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use tacit_types::limits::COLUMN_NAME_BYTES_MAX;
 use tacit_types::{Code, Fault, NodeId};
 
 use crate::kind::{Draft, Parts};
+use crate::stats::groups::{GroupBy, WrittenGroups, WrittenValue};
 
 /// Distinct keys of one list.
 pub const ALIGN_KEYS_MAX: u64 = 1 << 24;
@@ -18,6 +20,8 @@ pub const ALIGN_KEYS_MAX: u64 = 1 << 24;
 pub const STEP_NAME_BYTES_MAX: usize = 32;
 /// Owners of one count.
 pub const MATCH_OWNERS_MAX: usize = tacit_psi::ring::RING_PARTIES_MAX;
+/// Groups of one count that have a value; one more takes what has none of them.
+pub const MATCH_GROUPS_MAX: usize = tacit_psi::groups::RING_GROUPS_MAX - 1;
 /// Days that an alignment may be used where the job does not say.
 const KEEP_DAYS: u32 = 30;
 
@@ -61,6 +65,18 @@ pub struct OwnerKey {
     pub columns: Vec<String>,
 }
 
+/// Groups of one owner's rows, for each of which a number of keys is counted.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct KeyGroups {
+    /// The owner's root key.
+    #[n(1)]
+    pub owner: NodeId,
+    /// Its column, and the values that make a group each.
+    #[n(2)]
+    pub by: GroupBy,
+}
+
 /// The signed parameters of `align/v1` and `match-count/v1`.
 #[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
@@ -92,6 +108,9 @@ pub struct AlignParams {
     /// A count below this is not told to the recipient.
     #[n(9)]
     pub count_min: Option<u64>,
+    /// Of a count: the groups for each of which is counted.
+    #[n(10)]
+    pub group: Option<KeyGroups>,
 }
 
 fn wrong<T>(what: impl Into<String>) -> Result<T, Fault> {
@@ -141,6 +160,27 @@ impl AlignParams {
         if keeps && self.count_min.is_some() {
             return wrong("count_min: with a count alone");
         }
+        match &self.group {
+            Some(_) if keeps => wrong("group: with a count alone"),
+            Some(group) => self.check_group(group),
+            None => Ok(()),
+        }
+    }
+
+    fn check_group(&self, group: &KeyGroups) -> Result<(), Fault> {
+        if !self.owners.iter().any(|o| o.owner == group.owner) {
+            return wrong("group: its owner has no keys in the job");
+        }
+        if group.by.column.is_empty() || group.by.column.len() > COLUMN_NAME_BYTES_MAX {
+            return wrong("group: a column name is empty or too long");
+        }
+        group.by.check("group", MATCH_GROUPS_MAX)?;
+        let all = self.size.unwrap_or(0).saturating_mul(self.groups() as u64);
+        if all > ALIGN_KEYS_MAX {
+            return wrong(format!(
+                "size: each group is padded to it, and together they have {all} of {ALIGN_KEYS_MAX} keys"
+            ));
+        }
         Ok(())
     }
 
@@ -181,6 +221,25 @@ impl AlignParams {
         }
     }
 
+    /// Groups that are counted, the one for all other values among them; 0 where none are.
+    pub fn groups(&self) -> usize {
+        self.group.as_ref().map_or(0, |g| g.by.values.len() + 1)
+    }
+
+    /// The groups of an owner's own rows.
+    pub fn group_of(&self, owner: &NodeId) -> Option<&GroupBy> {
+        self.group.as_ref().filter(|g| g.owner == *owner).map(|g| &g.by)
+    }
+
+    /// Distinct keys that an owner may offer, padding and groups with them.
+    pub fn offers(&self, owner: &NodeId) -> RangeInclusive<u64> {
+        let lists = self.group_of(owner).map_or(1, |_| self.groups() as u64);
+        match self.size.map(|size| size.saturating_mul(lists)) {
+            Some(size) => size..=size,
+            None => self.keys_min..=ALIGN_KEYS_MAX,
+        }
+    }
+
     /// Distinct keys that a list may have at the most.
     pub fn keys_max(&self) -> u64 {
         self.size.unwrap_or(ALIGN_KEYS_MAX)
@@ -214,6 +273,31 @@ pub(super) struct Written {
     pub size: Option<u64>,
     pub keep_days: Option<u32>,
     pub count_min: Option<u64>,
+    /// Whose rows make groups.
+    pub group: Option<WrittenKeyGroups>,
+}
+
+/// Groups as a person writes them.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WrittenKeyGroups {
+    pub provider: String,
+    pub column: String,
+    pub values: Vec<WrittenValue>,
+}
+
+impl WrittenKeyGroups {
+    fn read(self, draft: &Draft) -> Result<KeyGroups, Fault> {
+        let Some(provider) = draft.providers.iter().find(|p| p.name == self.provider) else {
+            return wrong(format!("group: `{}` is not a provider of the contract", self.provider));
+        };
+        if !provider.columns.contains_key(&self.column) {
+            let what = format!("`{}` of {}", self.column, self.provider);
+            return Err(Fault::new(Code::DataColumnUnknown, what));
+        }
+        let by = WrittenGroups { column: self.column, values: self.values }.read("group", &provider.columns)?;
+        Ok(KeyGroups { owner: provider.owner, by })
+    }
 }
 
 pub(super) fn read(written: serde_json::Value) -> Result<Written, Fault> {
@@ -285,6 +369,7 @@ impl Written {
             size: self.size.or(self.queries),
             keep_days,
             count_min: self.count_min,
+            group: self.group.clone().map(|group| group.read(draft)).transpose()?,
         })
     }
 }
@@ -327,6 +412,44 @@ mod tests {
         assert!(!both(|p| p.key[0].steps = vec!["t".repeat(STEP_NAME_BYTES_MAX + 1)]));
         assert!(both(|p| p.key[0].steps = vec!["trim/1".into(); STEPS_MAX]));
         assert!(!both(|p| p.key[0].steps = vec!["trim/1".into(); STEPS_MAX + 1]));
+    }
+
+    #[test]
+    fn groups_hold_one_past_their_limits_and_are_of_a_count() {
+        let grouped = |level, values: i64, change: fn(&mut AlignParams)| {
+            sound(2, level, |p| {
+                let values = (0..values).map(tacit_types::Literal::Int).collect();
+                p.group = Some(KeyGroups { owner: p.owners[1].owner, by: GroupBy { column: "region".into(), values } });
+                change(p);
+            })
+        };
+        let count = |values, change| grouped(AlignLevel::Count, values, change);
+        let most = MATCH_GROUPS_MAX as i64;
+        assert!(count(1, |_| {}) && count(most, |_| {}) && !count(most + 1, |_| {}) && !count(0, |_| {}));
+        assert!(!grouped(AlignLevel::Spine, 1, |_| {}));
+        assert!(
+            count(3, |p| p.size = Some(ALIGN_KEYS_MAX / 4)) && !count(3, |p| p.size = Some(ALIGN_KEYS_MAX / 4 + 1))
+        );
+        fn of(p: &mut AlignParams) -> &mut KeyGroups {
+            p.group.as_mut().unwrap()
+        }
+        assert!(!count(1, |p| of(p).owner = NodeId([9; 32])));
+        assert!(count(1, |p| of(p).by.column = "c".repeat(COLUMN_NAME_BYTES_MAX)));
+        assert!(!count(1, |p| of(p).by.column = "c".repeat(COLUMN_NAME_BYTES_MAX + 1)));
+        assert!(!count(1, |p| of(p).by.column.clear()));
+        assert!(!count(2, |p| of(p).by.values[1] = of(p).by.values[0].clone()), "a value twice");
+    }
+
+    #[test]
+    fn each_group_of_a_padded_list_has_room_for_every_key() {
+        let owners = [NodeId([1; 32]), NodeId([2; 32])];
+        assert!(sound(2, AlignLevel::Count, |p| {
+            let by = GroupBy { column: "region".into(), values: vec![tacit_types::Literal::Int(1)] };
+            p.group = Some(KeyGroups { owner: owners[1], by });
+            assert_eq!(owners.map(|o| p.offers(&o)), [10..=ALIGN_KEYS_MAX, 10..=ALIGN_KEYS_MAX]);
+            p.size = Some(64);
+            assert_eq!(owners.map(|o| p.offers(&o)), [64..=64, 128..=128]);
+        }));
     }
 
     #[test]

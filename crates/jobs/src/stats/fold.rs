@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use tacit_dp::SumNoise;
-use tacit_types::{Code, Column, Columns, Fault, Literal, Values};
+use tacit_types::{Code, Column, Columns, Fault, Values};
 
+use super::groups::GroupFinder;
 use super::params::{Histogram, Matrix, Scaled, StatsParams};
 use crate::difference::ROWS;
 use crate::kind::{Fold, JointHalf};
@@ -72,53 +73,12 @@ pub struct StatsFold {
     params: StatsParams,
     noise: Option<SumNoise>,
     local: Local,
-    groups: Groups,
+    groups: Option<GroupFinder>,
     /// Values of this owner that were moved into the job's range, by column.
     clamped: BTreeMap<String, u64>,
 }
 
-/// From a group's value to its cell.
-struct Groups {
-    whole: BTreeMap<i64, usize>,
-    text: BTreeMap<String, usize>,
-    other: usize,
-}
-
-impl Groups {
-    fn new(params: &StatsParams) -> Self {
-        let (mut whole, mut text) = (BTreeMap::new(), BTreeMap::new());
-        for (i, value) in params.group_by.iter().flat_map(|g| &g.values).enumerate() {
-            match value {
-                Literal::Int(v) => drop(whole.insert(*v, i + 1)),
-                Literal::Text(t) => drop(text.insert(t.clone(), i + 1)),
-                Literal::Decimal { .. } => {}
-            }
-        }
-        Self { whole, text, other: params.cells() - 1 }
-    }
-
-    /// The group's cell of each row; the last for a NULL or a value that is not listed.
-    fn cells(&self, column: &Column, rows: usize) -> Vec<Option<usize>> {
-        let find = |row: usize| match &column.values {
-            Values::Int(v) => v.get(row).and_then(|x| self.whole.get(x)),
-            Values::Text(v) => v.get(row).and_then(|x| self.text.get(x)),
-            Values::Float(_) => None,
-        };
-        let listed = |row: usize| if column.is_valid(row) { find(row).copied() } else { None };
-        (0..rows).map(|row| Some(listed(row).unwrap_or(self.other))).collect()
-    }
-
-    /// Refuses a column that cannot hold the listed values.
-    fn check(&self, column: &Column) -> Result<(), Fault> {
-        match &column.values {
-            Values::Int(_) if self.text.is_empty() => Ok(()),
-            Values::Text(_) if self.whole.is_empty() => Ok(()),
-            _ => Err(column_type(&column.name, "the groups that the job lists")),
-        }
-    }
-}
-
-fn column_type(name: &str, wanted: &str) -> Fault {
+pub(super) fn column_type(name: &str, wanted: &str) -> Fault {
     Fault::new(Code::DataColumnType, format!("column `{name}` does not hold {wanted}"))
 }
 
@@ -145,8 +105,16 @@ impl StatsFold {
                 Products { count: 0, incomplete: 0, twice: 0, carriers: 0, gaps, sums, products }
             }),
         };
-        let groups = Groups::new(&params);
+        let groups = params.group_by.as_ref().map(GroupFinder::new);
         Self { params, noise, local, groups, clamped: BTreeMap::new() }
+    }
+
+    /// The cell of each row's group, where there are groups.
+    fn cells(&self, batch: &Columns) -> Result<Vec<Option<usize>>, Fault> {
+        match &self.groups {
+            Some(groups) => Ok(groups.of(batch)?.into_iter().map(|group| Some(1 + group)).collect()),
+            None => Ok(vec![None; batch.rows]),
+        }
     }
 
     fn column<'a>(batch: &'a Columns, name: &str) -> Result<&'a Column, Fault> {
@@ -224,14 +192,7 @@ impl Fold for StatsFold {
         if self.local.rows[0] + batch.rows as u64 > rows_max {
             return Err(Fault::new(Code::DataTooLarge, format!("more than the job's rows_max of {rows_max}")));
         }
-        let cells = match &self.params.group_by {
-            Some(group) => {
-                let column = Self::column(batch, &group.column)?;
-                self.groups.check(column)?;
-                self.groups.cells(column, batch.rows)
-            }
-            None => vec![None; batch.rows],
-        };
+        let cells = self.cells(batch)?;
         self.local.rows[0] += batch.rows as u64;
         for cell in cells.iter().flatten() {
             self.local.rows[*cell] += 1;
@@ -278,11 +239,7 @@ impl Fold for StatsFold {
     }
 
     fn members(&self, batch: &Columns, each: &mut dyn FnMut(usize, usize)) -> Result<(), Fault> {
-        let p = &self.params;
-        let cells = match &p.group_by {
-            Some(group) => self.groups.cells(Self::column(batch, &group.column)?, batch.rows),
-            None => vec![None; batch.rows],
-        };
+        let (p, cells) = (&self.params, self.cells(batch)?);
         for (row, cell) in cells.iter().enumerate() {
             core::iter::once(0).chain(*cell).for_each(|cell| each(cell, row));
         }

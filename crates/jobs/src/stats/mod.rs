@@ -10,6 +10,7 @@
 //! With `privacy` there is one phase: noisy sums for the recipient; see [`private`].
 
 pub mod fold;
+pub(crate) mod groups;
 pub mod joint;
 mod mask;
 pub mod open;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tacit_types::limits::{ROWS_MAX, SEATS_MAX};
-use tacit_types::{Code, Fault, Literal};
+use tacit_types::{Code, Fault};
 
 use super::params::{GroupBy, Matrix, Measure, Scaled, Statistic, StatsParams};
 use crate::decimal::Decimal;
@@ -142,16 +142,7 @@ fn real(value: i128, fraction: u32) -> f64 {
 }
 
 pub(super) fn labels(group: Option<&GroupBy>) -> Vec<String> {
-    let mut labels = vec!["all".to_owned()];
-    if let Some(group) = group {
-        labels.extend(group.values.iter().map(|v| match v {
-            Literal::Int(i) => i.to_string(),
-            Literal::Text(t) => t.clone(),
-            Literal::Decimal { units, scale } => Decimal { units: *units, scale: *scale }.to_string(),
-        }));
-        labels.push("(other)".into());
-    }
-    labels
+    core::iter::once("all".to_owned()).chain(group.into_iter().flat_map(GroupBy::labels)).collect()
 }
 
 pub(super) fn bin_labels(edges: &[Decimal]) -> Vec<String> {

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use tacit_governance::ColumnKind;
-use tacit_types::limits::{COLUMN_NAME_BYTES_MAX, LITERAL_TEXT_BYTES_MAX};
-use tacit_types::{Code, Fault, Literal, Predicate};
+use tacit_types::limits::COLUMN_NAME_BYTES_MAX;
+use tacit_types::{Code, Fault, Predicate};
 
+use super::groups::WrittenGroups;
+pub use super::groups::{GROUPS_MAX, GroupBy};
 use super::private::{self, Privacy};
 use crate::checked::is_false;
 use crate::decimal::Decimal;
 use crate::filter;
 use crate::kind::ColumnKinds;
 
-/// Groups of one job.
-pub const GROUPS_MAX: usize = 1024;
 /// Measures, histograms, quantile columns and matrix columns of one job, each.
 pub const ITEMS_MAX: usize = 64;
 /// Edges of one histogram.
@@ -99,18 +99,6 @@ impl Measure {
     pub fn words(&self) -> usize {
         2 + usize::from(self.needs_sum()) + usize::from(self.needs_squares())
     }
-}
-
-/// Groups by the values of a column.
-#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
-#[cbor(map)]
-pub struct GroupBy {
-    /// Column name.
-    #[n(1)]
-    pub column: String,
-    /// The agreed values.
-    #[n(2)]
-    pub values: Vec<Literal>,
 }
 
 /// Counts between agreed edges.
@@ -223,7 +211,7 @@ impl StatsParams {
             })?;
         }
         if let Some(group) = &self.group_by {
-            check_groups(group)?;
+            group.check("group_by", GROUPS_MAX)?;
         }
         self.check_repeats()?;
         for measure in &self.measures {
@@ -391,21 +379,6 @@ impl StatsParams {
     }
 }
 
-fn check_groups(group: &GroupBy) -> Result<(), Fault> {
-    ensure((1..=GROUPS_MAX).contains(&group.values.len()), || format!("group_by: 1 to {GROUPS_MAX} values"))?;
-    for (i, value) in group.values.iter().enumerate() {
-        ensure(!group.values[..i].contains(value), || "group_by: a value stands twice".into())?;
-        let ok = match value {
-            Literal::Int(_) => true,
-            Literal::Text(text) => text.len() <= LITERAL_TEXT_BYTES_MAX,
-            Literal::Decimal { .. } => false,
-        };
-        ensure(ok, || "group_by: values are whole numbers or texts of at most 256 bytes".into())?;
-    }
-    let whole = group.values.iter().filter(|v| matches!(v, Literal::Int(_))).count();
-    ensure(whole == 0 || whole == group.values.len(), || "group_by: values are all whole numbers or all texts".into())
-}
-
 fn check_histogram(histogram: &Histogram) -> Result<(), Fault> {
     let column = &histogram.column;
     ensure((2..=EDGES_MAX).contains(&histogram.edges.len()), || {
@@ -454,20 +427,6 @@ struct Written {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WrittenGroups {
-    column: String,
-    values: Vec<WrittenValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum WrittenValue {
-    Int(i64),
-    Text(String),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct WrittenMeasure {
     column: String,
     statistics: Vec<Statistic>,
@@ -507,7 +466,7 @@ pub fn from_written(written: serde_json::Value, columns: &ColumnKinds) -> Result
     let written: Written =
         serde_json::from_value(written).map_err(|e| Fault::new(Code::RefusedParameters, format!("params: {e}")))?;
     let number = |column: &str, bound: Option<Decimal>| scaled(column, bound, columns);
-    let group_by = written.group_by.map(|g| read_groups(g, columns)).transpose()?;
+    let group_by = written.group_by.map(|g| g.read("group_by", columns)).transpose()?;
     let mut measures = Vec::new();
     let mut bounds = BTreeMap::new();
     for m in written.measures {
@@ -579,24 +538,6 @@ fn scaled(column: &str, bound: Option<Decimal>, columns: &ColumnKinds) -> Result
     };
     let default = if whole { BOUND_WHOLE_DEFAULT } else { BOUND_REAL_COUNTED };
     Ok(Scaled { column: column.to_owned(), whole, bound: bound.unwrap_or(default) })
-}
-
-fn read_groups(groups: WrittenGroups, columns: &ColumnKinds) -> Result<GroupBy, Fault> {
-    let kind = known(&groups.column, columns)?;
-    let values = groups
-        .values
-        .into_iter()
-        .map(|v| match (v, kind) {
-            (WrittenValue::Int(i), ColumnKind::Int) => Ok(Literal::Int(i)),
-            (WrittenValue::Int(i), ColumnKind::Text) => Ok(Literal::Text(i.to_string())),
-            (WrittenValue::Text(t), ColumnKind::Text) => Ok(Literal::Text(t)),
-            _ => Err(Fault::new(
-                Code::DataColumnType,
-                format!("group_by: `{}` and its values are not both whole numbers or both text", groups.column),
-            )),
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(GroupBy { column: groups.column, values })
 }
 
 fn read_quantiles(q: WrittenQuantiles, columns: &ColumnKinds) -> Result<Quantiles, Fault> {

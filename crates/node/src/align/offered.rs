@@ -2,10 +2,11 @@
 //! alignments holds: how many there were, and that two lists are the same or differ by a group of keys, never by a person.
 //!
 //! A list is kept as 63 bits of each key's hash, which is as private as the rows: enough that two keys of a list of 2^24 look
-//! alike with a probability of 2^-16, in which case a difference counts one less.
+//! alike with a probability of 2^-16, in which case a difference counts one less. A count by groups offers each group as a list
+//! of its own, after the whole one and in the same file: whoever moves one person to another group asks about that person.
 
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -20,7 +21,7 @@ use crate::store::Store;
 
 /// The folder of remembered lists.
 const LISTS: &str = "offered";
-/// Begins a file of a list.
+/// Begins a list.
 const MAGIC: [u8; 8] = *b"tcoffer1";
 /// Bytes before the keys: what it is, the digest of the key's schema, how many keys.
 const HEADER_BYTES: usize = 48;
@@ -100,12 +101,13 @@ pub(super) async fn expire(store: &Store, home: &Path, now: UnixMillis) -> Resul
     Ok(())
 }
 
-/// The list of a job on its way to be remembered.
+/// The lists of a job on their way to be remembered.
 struct Ledger {
     part: Part,
     whole: PathBuf,
     file: BufWriter<File>,
-    keys: u64,
+    /// Where each list begins, and its keys.
+    lists: Vec<(u64, u64)>,
     terms: RepeatTerms,
     others: Vec<(JobId, UnixMillis, PathBuf)>,
     /// What the other owners bring, where it is limited.
@@ -117,42 +119,47 @@ impl Ledger {
         let part = whole.with_extension("part");
         let file = open(&part)?;
         file.set_len(0).map_err(|e| io(&part, &e))?;
-        let mut file = BufWriter::new(file);
-        file.write_all(&[0; HEADER_BYTES]).map_err(|e| io(&part, &e))?;
-        let part = Part(part);
-        Ok(Self { part, whole, file, keys: 0, terms, others, counts: None })
+        let (file, part) = (BufWriter::new(file), Part(part));
+        let mut ledger = Self { part, whole, file, lists: Vec::new(), terms, others, counts: None };
+        ledger.next()?;
+        Ok(ledger)
     }
 
-    fn write_header(&mut self, form: Hash) -> std::io::Result<()> {
+    fn write_headers(&mut self, form: Hash) -> std::io::Result<()> {
         self.file.flush()?;
-        let header = [&MAGIC[..], &form.0, &self.keys.to_be_bytes()].concat();
-        self.file.get_ref().write_all_at(&header, 0)
+        self.lists.iter().try_for_each(|(at, keys)| {
+            let header = [&MAGIC[..], &form.0, &keys.to_be_bytes()].concat();
+            self.file.get_ref().write_all_at(&header, *at)
+        })
     }
 
     fn decide(&self, form: Hash) -> Result<(), Fault> {
         for (job, at, path) in &self.others {
             // A job that ended before it had its list offered nothing.
-            let other = match Keys::open(path) {
+            let others = match Keys::lists(path) {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                other => other.map_err(|e| io(path, &e))?,
+                others => others.map_err(|e| io(path, &e))?,
             };
             let refuse = |what: &str| {
                 let other = format!("job {} of {at}", job.short());
                 Err(Fault::new(Code::RefusedAlignment, what.replace("{}", &other)))
             };
-            if other.form != form {
-                return refuse(
-                    "the key is of another form than in {}, so that nobody can tell how the list has changed",
-                );
-            }
-            let own = Keys::open(&self.part.0).map_err(|e| io(&self.part.0, &e))?;
-            let changed = difference(own, other, self.terms.change_min).map_err(|e| io(path, &e))?;
-            if changed != 0 && changed < self.terms.change_min {
-                return refuse(&format!(
-                    "this list differs from that of {{}} by fewer than {} keys, though not by none: two answers would tell \
-                     of single persons",
-                    self.terms.change_min
-                ));
+            for (at, (own, _)) in others.iter().flat_map(|at| self.lists.iter().map(move |own| (*at, own))) {
+                let other = Keys::open(path, at).map_err(|e| io(path, &e))?;
+                if other.form != form {
+                    return refuse(
+                        "the key is of another form than in {}, so that nobody can tell how the list has changed",
+                    );
+                }
+                let own = Keys::open(&self.part.0, *own).map_err(|e| io(&self.part.0, &e))?;
+                let changed = difference(own, other, self.terms.change_min).map_err(|e| io(path, &e))?;
+                if changed != 0 && changed < self.terms.change_min {
+                    return refuse(&format!(
+                        "this list, or a group of it, differs from one of {{}} by fewer than {} keys, though not by none: two \
+                         answers would tell of single persons",
+                        self.terms.change_min
+                    ));
+                }
             }
         }
         Ok(())
@@ -161,12 +168,19 @@ impl Ledger {
 
 impl Offered for Ledger {
     fn put(&mut self, key: &[u8; 32]) -> Result<(), Fault> {
-        self.keys += 1; // proof: a list has far fewer than 2^64 keys.
+        if let Some((_, keys)) = self.lists.last_mut() {
+            *keys += 1; // proof: a list has far fewer than 2^64 keys.
+        }
         self.file.write_all(&tag(key).to_be_bytes()).map_err(|e| io(&self.part.0, &e))
     }
 
+    fn next(&mut self) -> Result<(), Fault> {
+        self.lists.push((self.lists.last().map_or(0, |(at, keys)| after(*at, *keys)), 0));
+        self.file.write_all(&[0; HEADER_BYTES]).map_err(|e| io(&self.part.0, &e))
+    }
+
     fn done(&mut self, form: Hash) -> Result<(), Fault> {
-        self.write_header(form).map_err(|e| io(&self.part.0, &e))?;
+        self.write_headers(form).map_err(|e| io(&self.part.0, &e))?;
         let _one = DECIDING.lock().unwrap_or_else(PoisonError::into_inner);
         self.decide(form)?;
         let durable = self.file.get_ref().sync_all().and_then(|()| fs::rename(&self.part.0, &self.whole));
@@ -177,6 +191,11 @@ impl Offered for Ledger {
     fn others(&mut self, keys: u64) -> Result<(), Fault> {
         self.counts.as_mut().map_or(Ok(()), |counts| counts.spend(keys))
     }
+}
+
+/// Where a list ends that begins there and has so many keys.
+fn after(at: u64, keys: u64) -> u64 {
+    keys.saturating_mul(8).saturating_add(at.saturating_add(HEADER_BYTES as u64))
 }
 
 /// Nothing of a list that was not offered stays.
@@ -202,8 +221,20 @@ struct Keys {
 }
 
 impl Keys {
-    fn open(path: &Path) -> std::io::Result<Self> {
+    /// Where the lists of a file begin.
+    fn lists(path: &Path) -> std::io::Result<Vec<u64>> {
+        let (end, mut at, mut lists) = (fs::metadata(path)?.len(), 0, Vec::new());
+        while at < end {
+            lists.push(at);
+            at = after(at, Self::open(path, at)?.left);
+        }
+        Ok(lists)
+    }
+
+    /// The list that begins there.
+    fn open(path: &Path, at: u64) -> std::io::Result<Self> {
         let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
+        file.seek(SeekFrom::Start(at))?;
         let (mut magic, mut form, mut keys) = ([0; 8], [0; 32], [0; 8]);
         file.read_exact(&mut magic)?;
         file.read_exact(&mut form)?;
@@ -274,11 +305,25 @@ mod tests {
 
     impl Case {
         fn offer(&mut self, keys: impl IntoIterator<Item = u64>, form: u8) -> Result<(), Fault> {
+            self.offer_groups(keys, &[], form)
+        }
+
+        /// A list, with the groups of a count.
+        fn offer_groups(
+            &mut self,
+            keys: impl IntoIterator<Item = u64>,
+            groups: &[core::ops::Range<u64>],
+            form: u8,
+        ) -> Result<(), Fault> {
             let job = JobId([self.done.len() as u8 + 1; 32]);
             let path = self.folder.path().join(format!("{job}.list"));
             let terms = RepeatTerms { runs: 9, days: 9, change_min: 5, keys: None };
             let mut ledger = Ledger::new(path.clone(), terms, self.done.clone())?;
             ordered(keys).iter().try_for_each(|key| ledger.put(key))?;
+            for group in groups {
+                ledger.next()?;
+                ordered(group.clone()).iter().try_for_each(|key| ledger.put(key))?;
+            }
             ledger.done(Hash([form; 32]))?;
             self.done.push((job, UnixMillis(0), path));
             Ok(())
@@ -336,6 +381,34 @@ mod tests {
         }
         let different: BTreeSet<_> = taken.iter().collect();
         assert!(different.len() >= 2 && different.len() <= 1 + 2 * 120 / 5, "{}", different.len());
+    }
+
+    #[test]
+    fn whoever_moves_a_person_from_group_to_group_asks_about_that_person() {
+        let mut case = Case { folder: tempfile::tempdir().unwrap(), done: Vec::new() };
+        let code = |r: Result<(), Fault>| r.map_err(|f| f.code);
+        let refused = Err(Code::RefusedAlignment);
+        case.offer_groups(0..300, &[0..100, 100..200, 200..300], 1).unwrap();
+        assert_eq!(code(case.offer_groups(0..300, &[0..100, 100..200, 200..300], 1)), Ok(()), "the same");
+        assert_eq!(code(case.offer_groups(0..300, &[200..300, 0..100, 100..200], 1)), Ok(()), "in another order");
+        // The list is the same, and one, two or four of its keys are in another group.
+        assert_eq!(code(case.offer_groups(0..300, &[0..100, 100..201, 201..300], 1)), refused);
+        assert_eq!(code(case.offer_groups(0..300, &[0..98, 98..200, 200..300], 1)), refused);
+        assert_eq!(code(case.offer_groups(0..300, &[0..100, 100..196, 196..300], 1)), refused);
+        assert_eq!(code(case.offer_groups(0..300, &[0..100, 100..205, 205..300], 1)), Ok(()), "five");
+        // A list that is nearly a group of before, and a group that is nearly a list of before.
+        assert_eq!(code(case.offer(0..99, 1)), refused);
+        assert_eq!(code(case.offer_groups(0..900, &[0..299, 299..900], 1)), refused);
+        assert_eq!(code(case.offer_groups(0..900, &[0..400, 400..900], 1)), Ok(()));
+        assert_eq!(code(case.offer(400..901, 1)), refused);
+        // A list without groups, and one as a node kept it before there were any, is a file of one.
+        case.offer(5000..5100, 1).unwrap();
+        let (_, _, path) = case.done.last().unwrap();
+        assert_eq!(Keys::lists(path).unwrap(), [0]);
+        assert_eq!(Keys::lists(&case.done[0].2).unwrap(), [0, 2448, 3296, 4144]);
+        // What ends in the middle of a header is no list.
+        fs::write(path, &fs::read(&case.done[0].2).unwrap()[..2460]).unwrap();
+        assert_eq!(code(case.offer(9000..9100, 1)), Err(Code::StoreFailed));
     }
 
     #[test]

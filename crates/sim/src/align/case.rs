@@ -24,17 +24,20 @@ const PADDED: u64 = 64;
 /// Distinct keys of a list at the most.
 const KEYS_MAX: u64 = 60;
 const NAMES: [&str; 3] = ["bank", "telecom", "grocer"];
+/// The groups of a count that have a value.
+const REGIONS: [&str; 3] = ["north", "south", "west"];
 /// How far apart the numbers of a run and of its twin are.
 const ELSEWHERE: u64 = 1_000_000;
 
 /// The value of a key in each column, in the form that the agreed steps give.
 pub type Plain = Vec<String>;
 
-/// A row: what its owner has written in each column, and the key that it means.
+/// A row: what its owner has written in each column, the key that it means, and where its customer is.
 #[derive(Clone)]
 pub struct Row {
     pub written: Vec<Option<String>>,
     pub key: Option<Plain>,
+    pub region: Option<&'static str>,
 }
 
 /// Owners in the order of seats, and what they agreed on.
@@ -132,6 +135,7 @@ impl Case {
         match self.kind {
             ALIGN if self.seats() > 2 => "star".into(),
             ALIGN => self.written["level"].as_str().unwrap_or_default().into(),
+            COUNT if self.groups() > 0 => "groups".into(),
             COUNT => "count".into(),
             _ => "search".into(),
         }
@@ -140,7 +144,7 @@ impl Case {
     pub fn plan(&self) -> Box<dyn Plan> {
         let names = if self.columns() == 1 { &["id"][..] } else { &["id", "year"] };
         let columns: BTreeMap<String, ColumnKind> =
-            names.iter().map(|name| ((*name).to_owned(), ColumnKind::Text)).collect();
+            names.iter().chain(&["region"]).map(|name| ((*name).to_owned(), ColumnKind::Text)).collect();
         let provider = |(i, key): (usize, &Arc<SigningKey>)| DraftProvider {
             name: NAMES[i].into(),
             owner: key.id(),
@@ -163,8 +167,15 @@ impl Case {
             values: Values::Text(rows.iter().map(|r| r.written[i].clone().unwrap_or_default()).collect()),
             valid: Some(rows.iter().map(|r| r.written[i].is_some()).collect()),
         };
-        let batch =
-            |rows: &[Row]| Columns { rows: rows.len(), columns: (0..names.len()).map(|i| column(rows, i)).collect() };
+        let region = |rows: &[Row]| Column {
+            name: "region".into(),
+            values: Values::Text(rows.iter().map(|r| r.region.unwrap_or("north").to_owned()).collect()),
+            valid: Some(rows.iter().map(|r| r.region.is_some()).collect()),
+        };
+        let batch = |rows: &[Row]| {
+            let more = self.is_grouped(seat).then(|| region(rows));
+            Columns { rows: rows.len(), columns: (0..names.len()).map(|i| column(rows, i)).chain(more).collect() }
+        };
         self.lists[seat].chunks(25).map(batch).collect()
     }
 
@@ -177,7 +188,37 @@ impl Case {
     pub fn offered(&self, seat: usize) -> u64 {
         let padded = if self.kind == LOOKUP { None } else { self.written["size"].as_u64() };
         let queries = (self.kind == LOOKUP && self.learns(seat)).then_some(PADDED);
-        padded.or(queries).unwrap_or(self.plain(seat).len() as u64)
+        let lists = if self.is_grouped(seat) { self.groups() as u64 } else { 1 };
+        padded.map(|size| size * lists).or(queries).unwrap_or(self.plain(seat).len() as u64)
+    }
+
+    /// Groups of a count, 0 where it has none.
+    pub fn groups(&self) -> usize {
+        if self.written["group"].is_null() { 0 } else { REGIONS.len() + 1 }
+    }
+
+    fn is_grouped(&self, seat: usize) -> bool {
+        self.written["group"]["provider"].as_str() == Some(NAMES[seat])
+    }
+
+    /// A plain group-by of the join: each key in the first of its rows' groups, and groups of too few keys in the last.
+    pub fn grouped(&self) -> Vec<u64> {
+        let Some(seat) = (0..self.seats()).find(|seat| self.is_grouped(*seat)) else { return Vec::new() };
+        let number = |row: &Row| REGIONS.iter().position(|r| row.region == Some(*r)).unwrap_or(REGIONS.len());
+        let mut groups = vec![BTreeSet::new(); REGIONS.len() + 1];
+        for key in self.plain(seat) {
+            let rows = self.lists[seat].iter().filter(|row| row.key.as_ref() == Some(&key));
+            groups[rows.map(number).min().unwrap_or(REGIONS.len())].insert(key);
+        }
+        loop {
+            let few = |keys: &BTreeSet<Plain>| (1..KEYS_MIN as usize).contains(&keys.len());
+            let least = (0..REGIONS.len()).filter(|g| !groups[*g].is_empty()).min_by_key(|g| groups[*g].len());
+            let Some(group) = least.filter(|g| few(&groups[*g]) || few(&groups[REGIONS.len()])) else { break };
+            let moved = std::mem::take(&mut groups[group]);
+            groups[REGIONS.len()].extend(moved);
+        }
+        let joined = self.joined();
+        groups.iter().map(|keys| keys.intersection(&joined).count() as u64).collect()
     }
 
     /// A plain join: the keys that all have.
@@ -221,7 +262,7 @@ fn draw_kind(dice: &mut Dice) -> (&'static str, Value, usize) {
         }
         written
     };
-    match dice.below(10) {
+    match dice.below(11) {
         0 | 1 => (ALIGN, padded(dice, json!({"level": "both", "mode": "double_mask"})), 2),
         2 => (ALIGN, padded(dice, json!({"level": "both", "mode": "keyed"})), 2),
         3 | 4 => {
@@ -233,9 +274,12 @@ fn draw_kind(dice: &mut Dice) -> (&'static str, Value, usize) {
             let (one, mode) = (name(dice, 3), *dice.pick(&["keyed", "double_mask"]));
             (ALIGN, padded(dice, json!({"level": "receiver", "receiver": one, "mode": mode})), 3)
         }
-        7 => {
+        7 | 8 => {
             let owners = dice.between(2, 3);
-            let written = json!({"collector": name(dice, owners), "count_min": dice.between(1, 8)});
+            let mut written = json!({"collector": name(dice, owners), "count_min": dice.between(1, 8)});
+            if dice.chance(500) {
+                written["group"] = json!({"provider": name(dice, owners), "column": "region", "values": REGIONS});
+            }
             (COUNT, padded(dice, written), owners as usize)
         }
         _ => (LOOKUP, json!({"asker": name(dice, 2), "queries": PADDED}), 2),
@@ -277,5 +321,11 @@ fn row(dice: &mut Dice, number: u64, columns: usize) -> Row {
         _ => year.to_string(),
     };
     let key: Plain = [id, year.to_string()].into_iter().take(columns).collect();
-    Row { written: [written, years].into_iter().take(columns).map(Some).collect(), key: Some(key) }
+    let region = match dice.below(8) {
+        0..4 => Some(REGIONS[0]),
+        4 | 5 => Some(REGIONS[1]),
+        6 => Some(*dice.pick(&[REGIONS[2], "elsewhere"])),
+        _ => None,
+    };
+    Row { written: [written, years].into_iter().take(columns).map(Some).collect(), key: Some(key), region }
 }

@@ -250,8 +250,35 @@ fn the_recipient_opens_what_is_so(case: &Case, ok: &[&JointOutput]) -> Check {
         Ok(opened) => opened.json,
         Err(fault) => return broken(NAME, fault.to_string()),
     };
-    let expected = expected(case);
+    let (mut opened, expected) = (opened, expected(case));
+    if case.groups() > 0 {
+        groups_are_told_but_the_small(case, &opened)?;
+        opened.as_object_mut().map(|all| (all.remove("groups"), all.remove("suppressed_groups")));
+    }
     holds(opened == expected, NAME, || format!("{opened} for {expected}"))
+}
+
+/// The least number that the recipient is told.
+fn least(case: &Case) -> u64 {
+    case.written["count_min"].as_u64().unwrap_or(0).max(3)
+}
+
+/// What is told is what a group-by gives, and what is not told cannot be told from the rest: it is nothing, or two groups and
+/// more that are enough together. Where no group is small, all are told.
+fn groups_are_told_but_the_small(case: &Case, opened: &Value) -> Check {
+    const NAME: &str = "groups_are_told_but_the_small";
+    let truth = case.grouped();
+    let told: Vec<Option<u64>> =
+        opened["groups"].as_array().into_iter().flatten().map(|g| g["keys"].as_u64()).collect();
+    let all: u64 = truth.iter().sum();
+    let hidden: Vec<u64> = truth.iter().zip(&told).filter(|(n, t)| t.is_none() && **n > 0).map(|(n, _)| *n).collect();
+    let rest: u64 = hidden.iter().sum();
+    let right = told.len() == truth.len()
+        && truth.iter().zip(&told).all(|(n, t)| t.is_none_or(|t| t == *n && t >= least(case)));
+    let hides = rest == 0 || (hidden.len() > 1 && rest >= least(case)) || all < least(case);
+    let none_is_small = all >= least(case) && truth.iter().all(|n| *n == 0 || *n >= least(case));
+    let number = opened["suppressed_groups"].as_u64() == Some(told.iter().filter(|t| t.is_none()).count() as u64);
+    holds(right && hides && number && (!none_is_small || rest == 0), NAME, || format!("{opened} for {truth:?}"))
 }
 
 fn expected(case: &Case) -> Value {
@@ -259,8 +286,8 @@ fn expected(case: &Case) -> Value {
     match case.kind {
         ALIGN => json!({"parties": parties, "level": case.written["level"], "aligned": true}),
         COUNT => {
-            let (count, least) = (case.joined().len() as u64, case.written["count_min"].as_u64().unwrap_or(0).max(3));
-            let told = (count >= least).then_some(count);
+            let count = case.joined().len() as u64;
+            let told = (count >= least(case)).then_some(count);
             json!({"parties": parties, "keys": told, "suppressed": told.is_none()})
         }
         _ => json!({"parties": parties, "queries": case.written["queries"], "searched": true}),
@@ -273,7 +300,7 @@ fn what_is_metered_is_what_was_offered_and_told(case: &Case, ok: &[&JointOutput]
     let expected = match (case.kind, case.written["level"].as_str()) {
         (ALIGN, Some("both" | "spine")) => (lists, matches),
         (ALIGN, _) => (lists, 0),
-        (COUNT, _) => (lists, 1),
+        (COUNT, _) => (lists, 1 + case.groups() as u64),
         _ => (case.written["queries"].as_u64().unwrap_or(0), 0),
     };
     let wrong = ok.iter().map(|output| (output.cells_in, output.cells_out)).find(|pair| *pair != expected);

@@ -152,6 +152,10 @@ impl Offered for Count {
         Ok(())
     }
 
+    fn next(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn done(&mut self, _: Hash) -> Result<(), Fault> {
         Ok(())
     }

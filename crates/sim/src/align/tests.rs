@@ -27,7 +27,7 @@ fn what_is_kept_is_a_plain_join_or_nothing_whatever_happens() {
         report.coverage.into_iter().for_each(|(kind, times)| *faults.entry(kind).or_default() += times);
     }
     assert!(broken.is_empty(), "cargo xtask sim --scenario align --seeds 0..300: {broken:#?}");
-    for kind in ["both", "receiver", "spine", "star", "count", "search"] {
+    for kind in ["both", "receiver", "spine", "star", "count", "groups", "search"] {
         assert!(ends.get(&format!("{kind} done")).is_some_and(|n| *n >= 10), "{kind}: {ends:?}");
         assert!(ends.contains_key(&format!("{kind} cheated")), "{kind}: {ends:?}");
     }
@@ -115,7 +115,7 @@ fn a_cache_is_shipped_once_until_the_list_changes() {
 
 #[test]
 fn who_announces_fewer_keys_than_it_brings_is_found_before_a_key_of_the_other_leaves() {
-    for wanted in ["both", "receiver", "spine", "count"] {
+    for wanted in ["both", "receiver", "spine", "count", "groups"] {
         let case = case_of(|case| case.word() == wanted && case.seats() == 2 && case.written["size"].is_null());
         // One of the first messages says how many keys come.
         let mut found = 0;
