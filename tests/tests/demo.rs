@@ -125,6 +125,9 @@ fn customers_of_the_demonstration_are_those_of_a_join() {
         assert!(owner["rows"].as_u64() < owner["of"].as_u64(), "{owner}");
     }
     assert_eq!(shown["counted"]["keys"], shown["counted"]["expected"]);
+    let groups = shown["counted"]["groups"].as_object().unwrap();
+    assert!(groups.len() == 4 && groups.values().all(|n| n.as_u64() > Some(10)), "{groups:?}");
+    assert_eq!(shown["counted"]["groups"], shown["counted"]["expected_groups"]);
     assert_eq!(shown["refused"][0]["code"], json!("refused.alignment"));
     assert_eq!(shown["receipts"], json!({"count": 3, "valid": 3, "exit_status": 0}));
     for node in shown["egress"].as_array().unwrap() {

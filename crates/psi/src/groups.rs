@@ -70,12 +70,11 @@ impl GroupSetBuilder {
     }
 }
 
+/// Takes a key and its group, with the storage at hand.
+type TakeGrouped<'a> = dyn FnMut(&mut dyn Storage, &KeyHash, u8) -> Result<(), Fault> + 'a;
+
 /// Goes through the distinct keys of gathered records, each with the first of its groups.
-fn first_of_each(
-    storage: &mut dyn Storage,
-    gathered: &Log,
-    take: &mut dyn FnMut(&mut dyn Storage, &KeyHash, u8) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+fn first_of_each(storage: &mut dyn Storage, gathered: &Log, take: &mut TakeGrouped<'_>) -> Result<(), Fault> {
     let mut reader = Reader::new(gathered);
     let mut held: Option<KeyHash> = None;
     while let Some(record) = reader.next(storage)? {

@@ -43,7 +43,7 @@ pub struct RingTerms {
     pub collector: Seat,
     /// The job, the attempt and what the run is for: different in any two runs.
     pub context: Hash,
-    /// Under which the count is opened: one cell, or one for each group.
+    /// Under which the counts are opened: [`openings`] of them.
     pub disclosure: Disclosure,
     /// Distinct keys that any party may bring, and must.
     pub items_max: u64,
@@ -111,6 +111,14 @@ impl RingKeys<'_> {
             Self::Grouped(keys) => keys.read(storage, first, count),
         }
     }
+}
+
+/// Numbers that a collector can tell of so many parties: how many keys each set of two and more has in common; of those with
+/// whom the groups are, in each of so many groups.
+pub fn openings(parties: usize, groups: usize) -> u64 {
+    let parties = parties.clamp(1, RING_PARTIES_MAX);
+    let (all, with_one) = ((1u64 << parties) - 1 - parties as u64, (1u64 << (parties - 1)) - 1);
+    all - with_one + with_one * groups.max(1) as u64 // proof: the sets with one party are among all.
 }
 
 fn wrong(what: &str) -> Abort {
@@ -214,7 +222,7 @@ pub async fn ring(
 ) -> Result<Option<Vec<u64>>, Abort> {
     let place = terms.check(party)?;
     let Sizes { lists: sizes, groups } = open(party, terms, keys).await?;
-    party.reveal(&terms.disclosure, groups.len().max(1) as u64, Concealed::new(()))?;
+    party.reveal(&terms.disclosure, openings(terms.seats.len(), groups.len()), Concealed::new(()))?;
     let seed: Secret<[u8; 32]> = party.rng().seed();
     let wide: Secret<[u8; 64]> = derive(b"tacit-psi/1/ring", seed.expose_secret(), &[]);
     let mask = half(&Zeroizing::new(Scalar::from_bytes_mod_order_wide(wide.expose_secret())));
@@ -257,7 +265,9 @@ async fn open(party: &mut Party, terms: &RingTerms, keys: RingKeys<'_>) -> Resul
     let mut differ = Vec::new();
     for (seat, message) in &messages {
         let blame = |offence| Blame::seat(*seat, offence).at(terms.step(0));
-        let Some((theirs, schema, size, of_groups)) = opened(message) else { return Err(blame(Offence::Malformed)) };
+        let Some(Opening { theirs, schema, size, of_groups }) = opened(message) else {
+            return Err(blame(Offence::Malformed));
+        };
         if theirs != terms.hash().0 {
             differ.push(*seat);
             continue;
@@ -281,13 +291,20 @@ async fn open(party: &mut Party, terms: &RingTerms, keys: RingKeys<'_>) -> Resul
     Ok(Sizes { lists: terms.seats.iter().filter_map(|s| sizes.get(s).copied()).collect(), groups })
 }
 
-/// The parts of an opening: hash of terms, schema, distinct keys, and those of each group.
-fn opened(message: &[u8]) -> Option<([u8; 32], [u8; 32], u64, Vec<u64>)> {
-    let (terms, rest) = message.split_first_chunk::<32>()?;
+/// What the first message of a party says: hash of terms, schema, distinct keys, and those of each group.
+struct Opening {
+    theirs: [u8; 32],
+    schema: [u8; 32],
+    size: u64,
+    of_groups: Vec<u64>,
+}
+
+fn opened(message: &[u8]) -> Option<Opening> {
+    let (theirs, rest) = message.split_first_chunk::<32>()?;
     let (schema, rest) = rest.split_first_chunk::<32>()?;
     let (numbers, []) = rest.as_chunks::<8>() else { return None };
     let mut numbers = numbers.iter().map(|n| u64::from_le_bytes(*n));
-    Some((*terms, *schema, numbers.next()?, numbers.collect()))
+    Some(Opening { theirs: *theirs, schema: *schema, size: numbers.next()?, of_groups: numbers.collect() })
 }
 
 struct Run<'a> {

@@ -4,6 +4,7 @@
 use tacit_crypto::cbor;
 use tacit_governance::{AlignFacts, AlignLevel, Cohort, JobFacts};
 use tacit_protocol::{Abort, Audience, Concealed, Disclosure, Party};
+use tacit_psi::ring::openings;
 use tacit_psi::{Host, RingGroups, RingKeys, RingTerms, ring};
 use tacit_types::{Code, Fault, Hash, Lang, LocalQuery, NodeId, Seat};
 
@@ -76,17 +77,12 @@ struct CountPlan {
 /// What the collector can tell: how many keys each subset of two and more owners has in common; of those with whom the groups
 /// are, in each group.
 fn opening(params: &AlignParams) -> Disclosure {
-    let owners = params.owners.len().min(MATCH_OWNERS_MAX);
-    let subsets = (1u64 << owners) - 1 - owners as u64;
-    let with_one = (1u64 << (owners.max(1) - 1)) - 1;
-    let (what, cells_max) = match params.groups() as u64 {
-        0 => ("how many keys any of the owners have in common, to the collector", subsets),
-        groups => (
-            "how many keys any of the owners have in common in each group, to the collector",
-            subsets - with_one + with_one * groups, // proof: the subsets with one owner are among all.
-        ),
+    let groups = params.groups();
+    let what = match groups {
+        0 => "how many keys any of the owners have in common, to the collector",
+        _ => "how many keys any of the owners have in common in each group, to the collector",
     };
-    Disclosure { what: what.into(), to: Audience::Nodes, cells_max }
+    Disclosure { what: what.into(), to: Audience::Nodes, cells_max: openings(params.owners.len(), groups) }
 }
 
 /// The sizes of the lists and of the groups of one.

@@ -1,7 +1,8 @@
 //! `tacit demo align`: a bank and a telecom find the customers that they have in common, whose numbers each wrote in its own
-//! way, and three count what all have; each keeps its own rows, and a job that wants to show too much is refused.
+//! way, and three count what all have, also by what the third's customers bought; each keeps its own rows, and a job that wants to
+//! show too much is refused.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tacit_types::Fault;
@@ -27,6 +28,9 @@ pub const PLAY: Play = Play {
 const RECIPIENT: &str = "broker";
 /// Who has customers.
 const NODES: [&str; 3] = ["bank", "telecom", "shop"];
+
+/// What the shop's customers bought, by its column `purpose`.
+const PURPOSES: [&str; 3] = ["car", "goods", "business"];
 
 struct Demo<'a> {
     stage: &'a mut Stage,
@@ -93,6 +97,7 @@ impl Demo<'_> {
         let seconds = self.stage.seconds();
         let sound = aligned["as_joined"] == json!(true)
             && counted["keys"] == counted["expected"]
+            && counted["groups"] == counted["expected_groups"]
             && refused["code"] == json!("refused.alignment")
             && Stage::verified(&receipts);
         self.stage.chapter(if sound { "All of it held." } else { "Something did not hold: see above." });
@@ -110,11 +115,15 @@ impl Demo<'_> {
         self.stage.coordinate()?;
         NODES.iter().try_for_each(|name| self.stage.join(name, "node"))?;
         self.stage.join(RECIPIENT, "operator")?;
-        self.stage.chapter("Each registers its rows in place. The number may align, and nothing may leave.");
+        self.stage.chapter(
+            "Each registers its rows in place. The number may align, the shop's `purpose` may make groups, and nothing may \
+             leave.",
+        );
         for (name, table) in NODES.iter().zip(tables) {
             let file = self.stage.world.write(&format!("{name}.csv"), &table.csv)?.display().to_string();
             let args = ["data", "add", "customers", &file, "--text", "id", "--level", "id=align_key"];
-            let added = self.stage.world.run(name, &args)?;
+            let more: &[&str] = if *name == "shop" { &["--level", "purpose=after_group_by"] } else { &[] };
+            let added = self.stage.world.run(name, &[&args[..], more].concat())?;
             let ids = table.csv.lines().skip(1).map(|line| line.split(',').next().unwrap_or_default());
             let written: Vec<String> = ids.filter(|id| !id.is_empty()).take(3).map(|id| format!("`{id}`")).collect();
             self.stage.say(format!(
@@ -182,16 +191,48 @@ impl Demo<'_> {
     }
 
     fn count(&mut self, tables: &[Table]) -> Result<Value, Fault> {
-        self.stage.chapter("All three count the customers that all have, padded to 1024 each; nobody learns which.");
+        self.stage.chapter(
+            "All three count the customers that all have, and how many of them bought what at the shop, padded to 1024 each; \
+             nobody learns which.",
+        );
         let job = format!(
-            "kind = \"match-count/v1\"\ncontract = \"number\"\n[params]\ncollector = \"shop\"\nkeys_min = 50\nsize = 1024\n{KEY}"
+            "kind = \"match-count/v1\"\ncontract = \"number\"\n[params]\ncollector = \"shop\"\nkeys_min = 50\nsize = 1024\n\
+             group = {{ provider = \"shop\", column = \"purpose\", values = {PURPOSES:?} }}\n{KEY}"
         );
         let done = self.submit("count.toml", &job)?;
         let all = tables.iter().map(|t| t.customers.clone()).reduce(|a, b| a.intersection(&b).cloned().collect());
-        let expected = all.map_or(0, |all| all.len());
-        self.stage.say(format!("    {} customers; a join in one place: {expected}", done["result"]["keys"]));
-        Ok(json!({"job": done["id"], "receipt": done["receipt"], "keys": done["result"]["keys"], "expected": expected}))
+        let all = all.unwrap_or_default();
+        let (result, expected) = (&done["result"], all.len());
+        self.stage.say(format!("    {} customers; a join in one place: {expected}", result["keys"]));
+        let groups: BTreeMap<String, Value> = result["groups"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|group| (group["group"].as_str().unwrap_or_default().to_owned(), group["keys"].clone()))
+            .collect();
+        let expected_groups = bought(&all);
+        for (group, keys) in &groups {
+            let joined = expected_groups.get(group).copied().unwrap_or_default();
+            self.stage.say(format!("    {group}: {keys}; a join in one place: {joined}"));
+        }
+        Ok(json!({
+            "job": done["id"], "receipt": done["receipt"], "keys": result["keys"], "expected": expected, "groups": groups,
+            "expected_groups": expected_groups,
+        }))
     }
+}
+
+/// How many of these customers bought what at the shop.
+fn bought(customers: &BTreeSet<String>) -> BTreeMap<String, usize> {
+    let mut groups: BTreeMap<String, usize> =
+        PURPOSES.iter().chain(&["(other)"]).map(|g| ((*g).to_owned(), 0)).collect();
+    let rows =
+        OWNERS[2].table.lines().skip(1).filter_map(|line| Some((line.split_once(',')?.0, line.rsplit_once(',')?.1)));
+    for (_, purpose) in rows.filter(|(id, _)| customers.contains(*id)) {
+        let group = if PURPOSES.contains(&purpose) { purpose } else { "(other)" };
+        *groups.entry(group.to_owned()).or_default() += 1;
+    }
+    groups
 }
 
 /// Rows of a table whose customer the first two have.
