@@ -300,7 +300,7 @@ mod tests {
             size: None,
             keep_days: 0,
             count_min: None,
-            group: (!by.values.is_empty()).then(|| KeyGroups { owner: NodeId([2; 32]), by }),
+            group: (!by.values.is_empty()).then_some(KeyGroups { owner: NodeId([2; 32]), by }),
         };
         let providers: Vec<ProviderRef> =
             ids.map(|owner| ProviderRef { owner, dataset: DatasetVersionId([1; 32]), view: "v".into() }).collect();
