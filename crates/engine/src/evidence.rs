@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tacit_crypto::sha256;
 use tacit_protocol::{Blame, Offence, Offender, Seating, Usage};
 use tacit_receipts::record::{CONVICTIONS_MAX, Conviction};
-use tacit_receipts::{Bundle, Leaf, Trust, UsageRecord, verify_bundle};
+use tacit_receipts::{Bundle, KeyHistory, KeyRole, Leaf, Trust, UsageRecord, verify_bundle};
 use tacit_types::{Code, Fault, Hash, Seat, wire};
 
 /// Bytes of the evidence that travels with one report, and with one request to attest. What is longer stays with its node.
@@ -91,13 +91,17 @@ impl Saw {
     }
 }
 
-/// The seating of a record's parties: seats are places in the order of node keys.
-pub fn seating(record: &UsageRecord) -> Option<Seating> {
-    Seating::new(record.parties.iter().map(|p| p.party).collect())
+/// The seating of a record's parties: seats are places in the order of node ids. Each signs with the keys that it had while the
+/// attempt ran.
+pub fn seating(record: &UsageRecord, keys: &KeyHistory) -> Option<Seating> {
+    let seating = Seating::new(record.parties.iter().map(|p| p.party).collect())?;
+    Some(seating.signing(|id| keys.within(KeyRole::Node, id, (record.started, record.ended))))
 }
 
 /// What a node holds against a record's convictions.
 pub struct Held<'a> {
+    /// The keys that parties have had.
+    pub keys: &'a KeyHistory,
     /// The evidence that came with the record.
     pub evidence: &'a [Blame],
     /// What this node reported of the record's attempt.
@@ -113,7 +117,7 @@ pub struct Held<'a> {
 /// `receipt.record`.
 pub fn check(record: &UsageRecord, held: &Held<'_>) -> Result<(), Fault> {
     let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
-    let Some(seating) = seating(record) else { return wrong("a party stands in it twice".into()) };
+    let Some(seating) = seating(record, held.keys) else { return wrong("a party stands in it twice".into()) };
     for named in &record.convictions {
         let shown = held.evidence.iter().find(|blame| conviction(blame).as_ref() == Some(named));
         let Some(blame) = shown.filter(|blame| convicts(&seating, blame)) else {
@@ -174,6 +178,7 @@ pub fn convict(evidence: &[u8], bundle: &[u8], trust: Option<&Trust>) -> Result<
     let (hash, blame) = (sha256(evidence), decode(evidence)?);
     let report = verify_bundle(bundle, trust)?;
     let bundle = Bundle::parse(bundle)?;
+    let keys = bundle.history(trust);
     let whole = (0u64..).zip(bundle.leaves.iter().map(|leaf| leaf.as_slice()));
     let single = bundle.proven.iter().map(|proven| (proven.index, proven.leaf.as_slice()));
     for (leaf, bytes) in whole.chain(single) {
@@ -184,7 +189,7 @@ pub fn convict(evidence: &[u8], bundle: &[u8], trust: Option<&Trust>) -> Result<
             return Err(Fault::new(fault.code, fault.what.clone()));
         }
         let shown = conviction(&blame).as_ref() == Some(&named)
-            && seating(&record).is_some_and(|seating| convicts(&seating, &blame));
+            && seating(&record, &keys).is_some_and(|seating| convicts(&seating, &blame));
         return match shown {
             true => Ok(Convicted { leaf, record, conviction: named }),
             false => Err(Fault::new(Code::ReceiptInvalid, format!("leaf {leaf}: the evidence convicts nobody"))),

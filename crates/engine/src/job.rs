@@ -5,12 +5,15 @@
 //! coordinator that was killed anywhere loads the value and asks again; nodes answer a repeated
 //! request as they answered the first.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use tacit_crypto::Statement;
+use tacit_crypto::statement::Envelope;
 use tacit_governance::{Admission, JobSpec, Refusal};
 use tacit_protocol::Blame;
 use tacit_receipts::record::{Standing, Status};
-use tacit_receipts::{Attestation, JointReceipt, UsageRecord};
+use tacit_receipts::{Attestation, JointReceipt, KeyHistory, KeyRole, UsageRecord};
 use tacit_types::wire::Blob;
 use tacit_types::{Attempt, Code, Fault, JobId, Name, NodeId, Seat, Step, UnixMillis};
 
@@ -213,9 +216,19 @@ pub struct Job {
     /// Whether the receipt carries its attestations by hash: the parties then need them beside it.
     by_hash: bool,
     timeline: Vec<TimelineEntry>,
+    /// The keys that parties have had, as whoever drives the job knows them.
+    #[serde(skip)]
+    keys: Arc<KeyHistory>,
 }
 
 impl Job {
+    /// Has the job know the keys that parties have had. They are no part of its state: a job that was loaded is told again.
+    pub fn know(&mut self, keys: &Arc<KeyHistory>) {
+        if !Arc::ptr_eq(&self.keys, keys) {
+            self.keys = keys.clone();
+        }
+    }
+
     /// A submitted job. `members` are the parties that the roster knows; a party it does not
     /// know makes the job fail at once.
     ///
@@ -276,6 +289,7 @@ impl Job {
             receipt: None,
             by_hash: false,
             timeline: Vec::new(),
+            keys: Arc::default(),
         };
         this.note(now, "submitted", None, "");
         Ok(this)
@@ -467,12 +481,14 @@ impl Job {
         let (id, stopping) = (self.id, self.stopping.unwrap_or(Code::JobCancelled));
         let record = self.record();
         let state = self.state.clone();
+        let keys = self.keys.clone();
+        let own = |said: &Envelope| signed(&keys, now, node, said);
         let Some(p) = self.party(node) else { return };
         let name = p.member.name.clone();
         match (state, answer) {
             (State::Admitting { .. }, FromNode::Admitted(bytes)) => {
                 let valid = Statement::<Admission>::verify(&bytes)
-                    .is_ok_and(|a| a.signer() == *node && a.body().job == id && a.body().owner == p.member.root);
+                    .is_ok_and(|a| own(a.envelope()) && a.body().job == id && a.body().owner == p.member.root);
                 if valid && p.decision == Decision::Waiting {
                     p.decision = Decision::Admitted;
                     self.note(now, "admitted", Some(name), "");
@@ -480,7 +496,7 @@ impl Job {
             }
             (State::Admitting { .. }, FromNode::Refused(bytes)) => {
                 let refusal =
-                    Statement::<Refusal>::verify(&bytes).ok().filter(|r| r.signer() == *node && r.body().job == id);
+                    Statement::<Refusal>::verify(&bytes).ok().filter(|r| own(r.envelope()) && r.body().job == id);
                 if let (Some(refusal), Decision::Waiting) = (refusal, &p.decision) {
                     let Refusal { code, reason, .. } = refusal.into_body();
                     self.note(now, "refused", Some(name), format!("{code}: {reason}"));
@@ -520,8 +536,9 @@ impl Job {
             (State::Attesting { .. }, FromNode::Attested(bytes)) => {
                 let valid = record.is_some_and(|record| {
                     Statement::<Attestation>::verify(&bytes).is_ok_and(|a| {
-                        a.signer() == *node
-                            && tacit_receipts::receipt::check_attestation(&record, &record.digest(), &a).is_ok()
+                        own(a.envelope())
+                            && tacit_receipts::receipt::check_attestation_of(node, &record, &record.digest(), &a)
+                                .is_ok()
                     })
                 });
                 if valid && p.attestation.is_none() {
@@ -547,7 +564,9 @@ impl Job {
             return;
         }
         let (aggregator, online) = (self.aggregator, self.asked_online());
+        let ran = (self.began_at, now);
         let seating = crate::control::seating(self.nodes());
+        let seating = seating.map(|seats| seats.signing(|id| self.keys.within(KeyRole::Node, id, ran)));
         let Some(p) = self.party(node) else { return };
         if p.finished.is_some() {
             return;
@@ -584,6 +603,11 @@ impl Job {
 /// Whether the attestations of a receipt stand beside it.
 fn carries_hashes(leaf: &[u8]) -> bool {
     Statement::<JointReceipt>::verify(leaf).is_ok_and(|receipt| receipt.body().by_hash())
+}
+
+/// Whether a node has signed a statement: with a key that was its own then, or, as the time of a refusal may be its job's, is now.
+fn signed(keys: &KeyHistory, now: UnixMillis, node: &NodeId, said: &Envelope) -> bool {
+    [said.issued_at, now].iter().any(|at| keys.speaks(KeyRole::Node, node, &said.signer, *at))
 }
 
 /// Cuts a text of a node's to [`DETAIL_BYTES_MAX`].

@@ -8,7 +8,7 @@ use tacit_receipts::record::{
     Audience, Disclosure, PartyEntry, PrivacyCharge, Quantity, RECORD_VERSION, Role, Standing, Status, UsageLine,
     cardinality_bucket,
 };
-use tacit_receipts::{UsageRecord, Window};
+use tacit_receipts::{KeyHistory, UsageRecord, Window};
 use tacit_types::{Attempt, Code, DatasetVersionId, Fault, Hash, Name, NodeId, Seat, Step, Unit, UnixMillis};
 
 use crate::control::{Finished, Package};
@@ -221,8 +221,10 @@ pub struct Own<'a> {
     pub job: &'a Statement<JobSpec>,
     /// The log's origin that this node follows.
     pub origin: &'a str,
-    /// Its key.
+    /// Its id.
     pub node: NodeId,
+    /// The keys that parties have had.
+    pub keys: &'a KeyHistory,
     /// Its owner's root key.
     pub root: NodeId,
     /// Its dataset version.
@@ -295,6 +297,7 @@ pub fn check(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
     evidence::check(
         record,
         &Held {
+            keys: own.keys,
             evidence: own.evidence,
             blames: if same { &own.saw.blames } else { &[] },
             transcripts: (same && ended_well).then_some(own.saw.transcripts.as_slice()),

@@ -2,17 +2,19 @@
 //! answers. Every request can be repeated and gets the answer that the first one got.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tacit_crypto::statement::Link;
-use tacit_crypto::{SigningKey, Statement, sha256};
+use tacit_crypto::{Keyring, SigningKey, Statement, sha256};
 use tacit_governance::admission::meters;
 use tacit_governance::{Admission, JobSpec, Judgement, Ledger, ProviderRef, Refusal, Request, SignedContract, judge};
 use tacit_protocol::Blame;
 use tacit_receipts::money::PricePlan;
 use tacit_receipts::record::Role;
 use tacit_receipts::{
-    Attestation, Figure, JointReceipt, LogProof, Promise, Quorum, SeenCheckpoint, Status, UsageRecord, VerifierKey,
+    Attestation, Figure, JointReceipt, KeyHistory, KeyRole, LogProof, Promise, Quorum, SeenCheckpoint, Status,
+    UsageRecord, VerifierKey,
 };
 use tacit_types::wire::Blob;
 use tacit_types::{Attempt, Code, ContractId, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
@@ -71,6 +73,10 @@ pub struct Attested {
 pub struct WorkerContext<'a> {
     /// The node's key.
     pub key: &'a SigningKey,
+    /// The node's id: its first key.
+    pub node: NodeId,
+    /// The keys that parties have had.
+    pub keys: Arc<KeyHistory>,
     /// The owner's root key.
     pub owner: NodeId,
     /// The log's origin.
@@ -161,14 +167,15 @@ impl Worker {
         offered.iter().filter_map(signatures).collect()
     }
 
-    /// Collects the signatures over price plans that came with a request; broken ones are left out.
-    pub fn price_plans(offered: &[Vec<Blob>]) -> PricePlans {
+    /// Collects the signatures over price plans that came with a request, each under the id for which its key spoke; broken ones
+    /// are left out.
+    pub fn price_plans(offered: &[Vec<Blob>], keys: &KeyHistory) -> PricePlans {
         let mut plans = PricePlans::default();
         for statement in offered.iter().flatten().filter_map(|b| Statement::<PricePlan>::verify(b).ok()) {
             let plan = statement.body();
             let signers =
                 plans.0.entry((plan.contract, plan.terms())).or_insert_with(|| (plan.clone(), BTreeSet::new()));
-            signers.1.insert(statement.signer());
+            signers.1.extend(keys.speaker(&statement.signer(), statement.envelope().issued_at));
         }
         plans
     }
@@ -369,7 +376,8 @@ impl WorkerJob {
             &Own {
                 job: &job,
                 origin: context.origin,
-                node: context.key.id(),
+                node: context.node,
+                keys: &context.keys,
                 root: context.owner,
                 dataset: job.body().provider(&context.owner).map(|p| p.dataset),
                 attempt: Attempt(self.attempt),
@@ -384,7 +392,7 @@ impl WorkerJob {
                 now: context.now,
             },
         )?;
-        let role = record.party(&context.key.id()).map_or(Role::Input, |entry| entry.role);
+        let role = record.party(&context.node).map_or(Role::Input, |entry| entry.role);
         let said = Attestation { figures, ..Attestation::agreeing(&record, role, seen) };
         let statement = said.sign(context.key, &record, context.now, link);
         let attested = Attested { seq: link.seq, id: statement.id() };
@@ -429,8 +437,10 @@ impl WorkerJob {
             return Ok(FromNode::Done);
         }
         let beside: BTreeMap<StatementId, &Blob> = beside.iter().map(|b| (StatementId(sha256(b).0), b)).collect();
-        let held = receipt.body().attested(&|id| beside.get(id).map(|b| b.0.clone()));
-        let signers = held.held.iter().map(Statement::signer).collect();
+        let id_of = |key: &NodeId| context.keys.id_of(KeyRole::Node, key);
+        let beside = |id: &StatementId| beside.get(id).map(|b| b.0.clone());
+        let held = receipt.body().attested_with(&beside, &Keyring::default(), &id_of);
+        let signers = held.held.iter().map(|said| id_of(&said.signer())).collect();
         if !receipt.body().complete(&signers) {
             return Err(invalid("a party that took part has not attested"));
         }

@@ -121,7 +121,15 @@ fn worker(n: u8) -> WorkerJob {
 }
 
 fn context(n: u8, key_of_node: &SigningKey) -> WorkerContext<'_> {
-    WorkerContext { key: key_of_node, owner: key(n).id(), origin: ORIGIN, coordinator: key(80).id(), now: T0.plus(9) }
+    WorkerContext {
+        key: key_of_node,
+        node: key_of_node.id(),
+        keys: Default::default(),
+        owner: key(n).id(),
+        origin: ORIGIN,
+        coordinator: key(80).id(),
+        now: T0.plus(9),
+    }
 }
 
 /// What a node that ended the attempt like this says to a record.

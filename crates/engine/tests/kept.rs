@@ -33,7 +33,15 @@ fn ok(seat: Seat) -> Finished {
 
 fn context(seat: Seat, key_of_node: &SigningKey) -> WorkerContext<'_> {
     let owner = key(owners()[seat.index()]).id();
-    WorkerContext { key: key_of_node, owner, origin: ORIGIN, coordinator: key(80).id(), now: T0.plus(30_000) }
+    WorkerContext {
+        key: key_of_node,
+        node: key_of_node.id(),
+        keys: Default::default(),
+        owner,
+        origin: ORIGIN,
+        coordinator: key(80).id(),
+        now: T0.plus(30_000),
+    }
 }
 
 /// A node that runs the first attempt.

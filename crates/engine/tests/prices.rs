@@ -41,7 +41,9 @@ fn by(seed: u8, plan: &PricePlan) -> Blob {
 fn a_plan_counts_with_the_signatures_of_its_payer_and_every_payee() {
     let plan = plan();
     plan.check().unwrap();
-    let signed = |offered: Vec<Blob>, contract| Worker::price_plans(&[offered]).signed(&contract, &plan.terms());
+    let signed = |offered: Vec<Blob>, contract| {
+        Worker::price_plans(&[offered], tacit_receipts::KeyHistory::none()).signed(&contract, &plan.terms())
+    };
     let all = |plan: &PricePlan| [1, 2, 3].map(|seed| by(seed, plan)).to_vec();
     assert!(signed(all(&plan), plan.contract));
     for missing in 0..3 {

@@ -20,7 +20,15 @@ const COORDINATOR: u8 = 80;
 
 fn context(seat: Seat, own: &SigningKey) -> WorkerContext<'_> {
     let owner = key(owners()[seat.index()]).id();
-    WorkerContext { key: own, owner, origin: ORIGIN, coordinator: key(COORDINATOR).id(), now: T0.plus(10) }
+    WorkerContext {
+        key: own,
+        node: own.id(),
+        keys: Default::default(),
+        owner,
+        origin: ORIGIN,
+        coordinator: key(COORDINATOR).id(),
+        now: T0.plus(10),
+    }
 }
 
 /// A node that has refused the job.

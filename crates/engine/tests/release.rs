@@ -107,7 +107,15 @@ fn a_receipt_by_hash_is_complete_with_what_stands_beside_it() {
 
     let own = key(2);
     let (owner, coordinator) = (key(2 + PARTIES).id(), key(251).id());
-    let context = WorkerContext { key: &own, owner, origin: ORIGIN, coordinator, now: NOW };
+    let context = WorkerContext {
+        key: &own,
+        node: own.id(),
+        keys: Default::default(),
+        owner,
+        origin: ORIGIN,
+        coordinator,
+        now: NOW,
+    };
     let held = || WorkerJob {
         bytes: Blob(job.bytes().to_vec()),
         answer: Blob(Vec::new()),

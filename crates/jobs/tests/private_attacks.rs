@@ -142,6 +142,7 @@ impl Owner {
             },
             consumed: false,
             priced: &|_, _| true,
+            speaker: &|key| Some(*key),
             unkept: None,
             high_water: NOW,
             coordinator: key(20).id(),

@@ -15,13 +15,24 @@ use crate::limits::{
     REQUEST_DEADLINE, UDP_PAYLOAD_MAX,
 };
 
-/// Decides which keys may connect. Called once per connection, after the peer has proven its key.
+/// Decides which keys may connect, and for whom they speak. A peer has one id for ever, its first key; where keys change, others
+/// speak for it.
 pub trait Gate: Send + Sync + 'static {
-    /// Whether the holder of `peer` may connect for this purpose.
+    /// Whether the holder of a key may connect for this purpose. Called once per connection, after the peer has proven it.
     ///
     /// # Errors
     /// The code that the peer is told, such as `net.refused`.
     fn admit(&self, peer: &NodeId, purpose: Purpose) -> Result<(), Code>;
+
+    /// The id for which a key speaks: under it the connection is known. Asked once the key is admitted.
+    fn id_of(&self, key: &NodeId) -> NodeId {
+        *key
+    }
+
+    /// The keys that may speak for a peer now: what a dial takes for an answer.
+    fn keys_of(&self, peer: &NodeId) -> Vec<NodeId> {
+        vec![*peer]
+    }
 }
 
 /// A gate that a closure decides.

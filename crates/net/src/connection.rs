@@ -41,6 +41,7 @@ impl Drop for Inner {
 /// What the hello settled.
 pub(crate) struct About {
     pub peer: NodeId,
+    pub key: NodeId,
     pub dialled: bool,
     pub purpose: Purpose,
     pub version: u16,
@@ -83,9 +84,14 @@ impl Connection {
         Self(Arc::new(Inner { link, about, incoming: tokio::sync::Mutex::new(receiver) }))
     }
 
-    /// The peer's key.
+    /// The peer's id: its key, or the first that it had.
     pub fn peer(&self) -> NodeId {
         self.0.about.peer
+    }
+
+    /// The key that the peer has proven.
+    pub fn key(&self) -> NodeId {
+        self.0.about.key
     }
 
     /// The peer's address.

@@ -112,7 +112,7 @@ impl Endpoint {
         self.0.local
     }
 
-    /// This endpoint's own key.
+    /// This endpoint's own id: its key, or the first that it had.
     pub fn id(&self) -> NodeId {
         self.0.core.identity.id()
     }
@@ -127,7 +127,7 @@ impl Endpoint {
         self.0.accepted.lock().await.recv().await
     }
 
-    /// Dials a peer whose key is known, within the time of the configuration.
+    /// Dials a peer whose id, and with it whose keys, are known, within the time of the configuration.
     ///
     /// # Errors
     /// [`NetError::Unresolved`], [`NetError::Unreachable`], [`NetError::Fingerprint`] when another
@@ -171,7 +171,8 @@ impl Endpoint {
         let unreachable = || NetError::Unreachable { address: target.to_string(), waited_ms: 0 };
         loop {
             let found = Arc::new(OnceLock::new());
-            let crypto = tls::client(&core.identity, *peer, found.clone())
+            let pinned = core.config.gate.keys_of(peer);
+            let crypto = tls::client(&core.identity, pinned.clone(), found.clone())
                 .map_err(|fault| NetError::Handshake { why: fault.what })?;
             let mut client = quinn::ClientConfig::new(Arc::new(crypto));
             client.transport_config(core.transport.clone());
@@ -182,7 +183,7 @@ impl Endpoint {
                 .map_err(|e| NetError::Unresolved { address: target.to_string(), why: e.to_string() })?;
             let failure = match timeout_at(deadline, connecting).await {
                 Err(_) => return Err(unreachable()),
-                Ok(Ok(quic)) => match core.greet(quic, peer, purpose, deadline).await {
+                Ok(Ok(quic)) => match core.greet(quic, (peer, &pinned), purpose, deadline).await {
                     Err(NetError::Closed { by_peer: true, reason: CloseReason::Done }) => {
                         rest(deadline).await.ok_or_else(unreachable)?;
                         continue;
@@ -192,7 +193,7 @@ impl Endpoint {
                 Ok(Err(e)) => e,
             };
             match (found.get(), failure) {
-                (Some(key), _) if key != peer => {
+                (Some(key), _) if !pinned.contains(key) => {
                     return Err(NetError::Fingerprint { expected: *peer, found: *key });
                 }
                 (_, ConnectionError::TimedOut) => return Err(unreachable()),
@@ -289,16 +290,16 @@ impl Core {
     async fn greet(
         &self,
         quic: quinn::Connection,
-        peer: &NodeId,
+        (peer, pinned): (&NodeId, &[NodeId]),
         purpose: Purpose,
         deadline: Instant,
     ) -> Result<Connection, NetError> {
         // The verifier has compared the keys; this holds should TLS ever skip it.
-        match tls::peer_key(&quic) {
-            Some(key) if key == *peer => {}
+        let key = match tls::peer_key(&quic) {
+            Some(key) if pinned.contains(&key) => key,
             Some(key) => return Err(NetError::Fingerprint { expected: *peer, found: key }),
             None => return Err(NetError::Handshake { why: "the peer showed no key".into() }),
-        }
+        };
         let link = Link::new(quic, self.config.timing);
         let time = self.config.timing.connect;
         let late = NetError::Deadline { doing: "the hello", waited_ms: time.as_millis() as u64 };
@@ -320,14 +321,14 @@ impl Core {
         };
         link.widen(self.config.profile);
         let clock_ahead_ms = difference(answer.facts.clock.0, (self.config.clock)().0);
-        let about = About { peer: *peer, dialled: true, purpose, version, theirs: answer.facts, clock_ahead_ms };
+        let about = About { peer: *peer, key, dialled: true, purpose, version, theirs: answer.facts, clock_ahead_ms };
         Ok(Connection::start(link, about, ()))
     }
 
     /// The server's half: TLS, hello, judgement.
     async fn welcome(&self, incoming: quinn::Incoming) -> Result<Connection, NetError> {
         let quic = incoming.accept().map_err(handshake_error)?.await.map_err(handshake_error)?;
-        let peer = tls::peer_key(&quic).ok_or(NetError::Handshake { why: "the peer showed no key".into() })?;
+        let key = tls::peer_key(&quic).ok_or(NetError::Handshake { why: "the peer showed no key".into() })?;
         let link = Link::new(quic, self.config.timing);
         let (send, recv) = link.quic.accept_bi().await?;
         let mut writer = FrameWriter::new(send, link.clone(), HELLO_BYTES_MAX);
@@ -335,7 +336,8 @@ impl Core {
         let (bytes, _) = reader.next().await?.ok_or_else(|| link.blame(FrameFault::Missing))?;
         let hello = Hello::decode(&bytes).map_err(|_| link.blame(FrameFault::Hello))?;
         let ours = self.facts();
-        let gate = || self.config.gate.admit(&peer, hello.purpose);
+        let gate = || self.config.gate.admit(&key, hello.purpose);
+        let peer = self.config.gate.id_of(&key);
         let judged = judge(&ours, &hello.facts, self.config.clock_skew_max_ms, gate)
             .and_then(|version| Ok((version, self.census.clone().enter(peer, hello.purpose)?)));
         let (version, place) = match judged {
@@ -356,7 +358,7 @@ impl Core {
         writer.write(&Answer::new(ours, Verdict::Accept { version }).encode()).await?;
         writer.finish()?;
         let about =
-            About { peer, dialled: false, purpose: hello.purpose, version, theirs: hello.facts, clock_ahead_ms };
+            About { peer, key, dialled: false, purpose: hello.purpose, version, theirs: hello.facts, clock_ahead_ms };
         Ok(Connection::start(link, about, place))
     }
 }

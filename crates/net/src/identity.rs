@@ -35,7 +35,13 @@ impl Identity {
         Ok(Self { id: key.id(), certified: Arc::new(certified), reset: Arc::new(ResetSecret::new(key)) })
     }
 
-    /// The public key, which is the node's id and its fingerprint.
+    /// The same key, speaking for a node whose first key was another.
+    #[must_use]
+    pub fn speaking_for(self, id: NodeId) -> Self {
+        Self { id, ..self }
+    }
+
+    /// The node's id and fingerprint: the public key, as long as it is the node's first.
     pub fn id(&self) -> NodeId {
         self.id
     }

@@ -660,6 +660,8 @@ fn a_burned_attempt_says_whether_its_input_had_left() {
     let key = key(1);
     let context = tacit_engine::WorkerContext {
         key: &key,
+        node: key.id(),
+        keys: Default::default(),
         owner: key.id(),
         origin: "o",
         coordinator: key.id(),

@@ -9,7 +9,7 @@ use tacit_types::{NodeId, Seat};
 /// One seated party.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Member {
-    /// The key that signs the party's protocol messages and names its node.
+    /// The id of its node: the key that signs the party's protocol messages, as long as it is the first.
     pub node: NodeId,
 }
 
@@ -17,14 +17,17 @@ pub struct Member {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Seating {
     members: Vec<Member>,
+    /// The keys with which each may sign; empty where every key is the first.
+    #[serde(skip)]
+    signers: Vec<Vec<NodeId>>,
     #[serde(skip)]
     keys: Keys,
 }
 
-/// The members' keys, each decoded when it is first asked for. They follow from the members, so that they are no part
-/// of what a seating is compared by.
+/// The members' keys, each decoded when it is first asked for. They follow from the members and signers, so that they are no
+/// part of what a seating is compared by.
 #[derive(Clone, Default)]
-struct Keys(Arc<OnceLock<Vec<OnceLock<Option<Verifier>>>>>);
+struct Keys(Arc<OnceLock<Vec<OnceLock<Vec<Verifier>>>>>);
 
 impl PartialEq for Keys {
     fn eq(&self, _: &Self) -> bool {
@@ -49,8 +52,20 @@ impl Seating {
     pub fn new(mut nodes: Vec<NodeId>) -> Option<Self> {
         nodes.sort_unstable();
         let distinct = nodes.windows(2).all(|pair| pair[0] != pair[1]);
-        (distinct && nodes.len() <= tacit_types::limits::SEATS_MAX)
-            .then(|| Self { members: nodes.into_iter().map(|node| Member { node }).collect(), keys: Keys::default() })
+        (distinct && nodes.len() <= tacit_types::limits::SEATS_MAX).then(|| Self {
+            members: nodes.into_iter().map(|node| Member { node }).collect(),
+            signers: Vec::new(),
+            keys: Keys::default(),
+        })
+    }
+
+    /// The same seats, each signing with the keys that its node has now: two while one key gives way to another.
+    #[must_use]
+    pub fn signing(self, keys_of: impl Fn(&NodeId) -> Vec<NodeId>) -> Self {
+        let signers: Vec<Vec<NodeId>> = self.members.iter().map(|m| keys_of(&m.node)).collect();
+        let first = self.members.iter().zip(&signers).all(|(member, keys)| *keys == [member.node]);
+        let signers = if first { Vec::new() } else { signers };
+        Self { signers, keys: Keys::default(), ..self }
     }
 
     /// Number of seats.
@@ -73,11 +88,15 @@ impl Seating {
         self.members.get(seat.index()).map(|m| m.node)
     }
 
-    /// The decoded key of a seat's node; `None` for a seat that nobody has or a key that is no point.
-    pub fn verifier(&self, seat: Seat) -> Option<&Verifier> {
+    /// The decoded keys with which a seat's node may sign: one, or two while one gives way to another; none for a seat that
+    /// nobody has or a key that is no point.
+    pub fn verifiers(&self, seat: Seat) -> &[Verifier] {
         let keys = self.keys.0.get_or_init(|| self.members.iter().map(|_| OnceLock::new()).collect());
-        let member = self.members.get(seat.index())?;
-        keys.get(seat.index())?.get_or_init(|| Verifier::new(&member.node)).as_ref()
+        let (Some(member), Some(keys)) = (self.members.get(seat.index()), keys.get(seat.index())) else { return &[] };
+        keys.get_or_init(|| match self.signers.get(seat.index()) {
+            Some(signers) => signers.iter().filter_map(Verifier::new).collect(),
+            None => Verifier::new(&member.node).into_iter().collect(),
+        })
     }
 
     /// The seat of a node.

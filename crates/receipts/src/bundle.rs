@@ -9,6 +9,7 @@ use tacit_types::{Code, Fault, Hash, Name, NodeId};
 
 use crate::checkpoint::Quorum;
 use crate::keys::{KeyHistory, KeyRole};
+use crate::leaf::Leaf;
 use crate::merkle::{HashSource, inclusion_proof};
 use crate::note::{KeyKind, VerifierKey, check_name};
 use crate::papers::PAPERS_MAX;
@@ -248,6 +249,21 @@ pub struct Proven {
 }
 
 impl Bundle {
+    /// The keys that parties have had, as far as a trust file and the leaves here show it. What does not follow is left out: a
+    /// verification names it.
+    pub fn history(&self, trust: Option<&Trust>) -> KeyHistory {
+        let Some(trust) = trust.or(self.trust.as_ref()) else { return KeyHistory::default() };
+        let (mut history, ids) = (KeyHistory::new(&trust.origin), trust.ids());
+        let own = self.trust.iter().chain([trust]).flat_map(|trust| &trust.party_rotations);
+        let leaves = self.leaves.iter().chain(self.proven.iter().map(|proven| &proven.leaf));
+        let changes = leaves.filter(|leaf| matches!(Leaf::read(leaf), Ok(Leaf::PartyRotation(_))));
+        for change in changes.chain(own) {
+            // why: see above.
+            let _ = history.take([change.as_slice()], &|role, key| ids.contains(&(role, *key)));
+        }
+        history
+    }
+
     /// A bundle of a whole log.
     pub fn whole(trust: Option<Trust>, checkpoint: Vec<u8>, leaves: impl IntoIterator<Item = Vec<u8>>) -> Self {
         let leaves = leaves.into_iter().map(ByteVec::from).collect();

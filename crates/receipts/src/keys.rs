@@ -193,7 +193,15 @@ pub struct KeyHistory {
     ids: BTreeMap<NodeId, (KeyRole, NodeId)>,
 }
 
+/// What [`KeyHistory::none`] gives.
+static NONE: KeyHistory = KeyHistory { origin: String::new(), chains: BTreeMap::new(), ids: BTreeMap::new() };
+
 impl KeyHistory {
+    /// A history in which every key is the first, and that none follows.
+    pub fn none() -> &'static Self {
+        &NONE
+    }
+
     /// The history of a log in which every key is the first.
     pub fn new(origin: &str) -> Self {
         Self { origin: origin.to_owned(), ..Self::default() }
@@ -327,6 +335,32 @@ impl KeyHistory {
             [] => vec![*id],
             keys => keys.iter().filter(|span| span.holds(at)).map(|span| span.key).collect(),
         }
+    }
+
+    /// Whether a key speaks for an id at a time.
+    pub fn speaks(&self, role: KeyRole, id: &NodeId, key: &NodeId, at: UnixMillis) -> bool {
+        match self.keys_of(role, id) {
+            [] => id == key,
+            keys => keys.iter().any(|span| span.key == *key && span.holds(at)),
+        }
+    }
+
+    /// Every key that spoke for an id at some moment of a time.
+    pub fn within(&self, role: KeyRole, id: &NodeId, (from, to): (UnixMillis, UnixMillis)) -> Vec<NodeId> {
+        match self.keys_of(role, id) {
+            [] => vec![*id],
+            keys => {
+                let over = |span: &&PartyKeySpan| span.until.is_some_and(|until| until < from);
+                let ahead = |span: &&PartyKeySpan| span.from.is_some_and(|at| to.plus(CLOCK_SKEW_MILLIS_MAX) < at);
+                keys.iter().filter(|span| !over(span) && !ahead(span)).map(|span| span.key).collect()
+            }
+        }
+    }
+
+    /// The id for which a key of a node speaks at a time; none for one that is over, or not there yet.
+    pub fn speaker(&self, key: &NodeId, at: UnixMillis) -> Option<NodeId> {
+        let id = self.id_of(KeyRole::Node, key);
+        self.speaks(KeyRole::Node, &id, key, at).then_some(id)
     }
 
     /// Checks that a node's key held when it signed what the log has at a leaf, and gives the id that it speaks for:

@@ -11,6 +11,7 @@ use tacit_types::{Attempt, Code, Fault, Hash, JobId, NodeId};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::bundle::{Bundle, Trust};
+use crate::keys::{KeyHistory, KeyRole};
 use crate::leaf::Leaf;
 use crate::receipt::Attestation;
 use crate::record::UsageRecord;
@@ -157,15 +158,20 @@ impl Opening {
         Ok(cbor::encode(&SealedOpening { version: VERSION, commitment, to: *to, sealed: sealed.into() }))
     }
 
-    /// Checks that it opens a figure of this record's attestation.
+    /// Checks that it opens a figure of this record's attestation, by a party that has had these keys.
     ///
     /// # Errors
     /// `receipt.opening`.
-    pub fn check(&self, record: &UsageRecord, attestation: &Statement<Attestation>) -> Result<(), Fault> {
+    pub fn check(
+        &self,
+        record: &UsageRecord,
+        attestation: &Statement<Attestation>,
+        keys: &KeyHistory,
+    ) -> Result<(), Fault> {
         if (self.job, self.attempt) != (record.job, record.attempt) || attestation.body().usage != record.digest() {
             return Err(wrong("it is for another job or attempt"));
         }
-        if self.party != attestation.signer() {
+        if self.party != keys.id_of(KeyRole::Node, &attestation.signer()) {
             return Err(wrong("it is of another party than the attestation"));
         }
         if !attestation.body().figures.contains(&self.figure()) {
@@ -252,6 +258,7 @@ fn sound(report: &Report, leaf: u64) -> Result<(), Fault> {
 pub fn find(opening: &Opening, bundle: &[u8], trust: Option<&Trust>) -> Result<Opened, Fault> {
     let report = verify_bundle(bundle, trust)?;
     let bundle = Bundle::parse(bundle)?;
+    let keys = bundle.history(trust);
     let whole = (0u64..).zip(bundle.leaves.iter().map(|leaf| leaf.as_slice()));
     let leaves: Vec<(u64, &[u8])> =
         whole.chain(bundle.proven.iter().map(|proven| (proven.index, proven.leaf.as_slice()))).collect();
@@ -268,11 +275,12 @@ pub fn find(opening: &Opening, bundle: &[u8], trust: Option<&Trust>) -> Result<O
         let digest = receipt.record.digest();
         let own = inline.chain(beside).chain(leaves.iter().copied()).find_map(|(at, bytes)| {
             let own = Statement::<Attestation>::verify(bytes).ok()?;
-            (own.signer() == opening.party && own.body().usage == digest).then_some((at, own))
+            (keys.id_of(KeyRole::Node, &own.signer()) == opening.party && own.body().usage == digest)
+                .then_some((at, own))
         });
         let Some((at, own)) = own else { break };
         sound(&report, at)?;
-        opening.check(&receipt.record, &own)?;
+        opening.check(&receipt.record, &own, &keys)?;
         return Ok(Opened { leaf: *leaf, record: receipt.record });
     }
     let what = format!("the bundle has no attestation of job {} by {}", opening.job.short(), opening.party.short());

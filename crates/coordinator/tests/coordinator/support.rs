@@ -493,7 +493,15 @@ impl Inner {
     }
 
     fn context(&self) -> WorkerContext<'_> {
-        WorkerContext { key: &self.key, owner: self.root, origin: ORIGIN, coordinator: self.coordinator, now: now() }
+        WorkerContext {
+            key: &self.key,
+            node: self.key.id(),
+            keys: Default::default(),
+            owner: self.root,
+            origin: ORIGIN,
+            coordinator: self.coordinator,
+            now: now(),
+        }
     }
 
     fn answer(&self, request: ToNode) -> Result<FromNode, Fault> {

@@ -41,10 +41,10 @@ impl Job {
         let record = self.record().ok_or_else(|| refused("the job has ended without a record"))?;
         let statement = Statement::<Attestation>::verify(bytes)
             .map_err(|e| Fault::new(Code::ReceiptAttestationInvalid, e.to_string()))?;
-        if statement.signer() != *node {
+        if !signed(&self.keys, now, node, statement.envelope()) {
             return Err(Fault::new(Code::ReceiptAttestationInvalid, "another party's attestation"));
         }
-        tacit_receipts::receipt::check_attestation(&record, &record.digest(), &statement)?;
+        tacit_receipts::receipt::check_attestation_of(node, &record, &record.digest(), &statement)?;
         let carried = self.receipt.as_ref().map(|(_, leaf, _)| {
             Statement::<JointReceipt>::verify(leaf).is_ok_and(|receipt| receipt.body().carries(&statement.id()))
         });

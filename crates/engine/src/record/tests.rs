@@ -86,6 +86,7 @@ fn verdict(job: &Statement<JobSpec>, record: &UsageRecord) -> Result<(), Fault> 
 
 fn verdict_of(job: &Statement<JobSpec>, record: &UsageRecord, finished: &Finished) -> Result<(), Fault> {
     let own = Own {
+        keys: KeyHistory::none(),
         job,
         origin: "log.example",
         node: key(102).id(),
@@ -276,6 +277,7 @@ fn the_number_of_an_attempt_is_checked() {
         let failed =
             Finished::Failed { code: Code::JobPeerLost, step: None, seat: None, hint: String::new(), input_sent };
         let own = Own {
+            keys: KeyHistory::none(),
             job: &job,
             origin: "log.example",
             node: key(102).id(),
@@ -338,6 +340,7 @@ fn a_node_attests_no_end_that_its_own_contradicts() {
     };
     let said = |record: &UsageRecord, finished: Option<&Finished>, refusal: Option<Code>| {
         let own = Own {
+            keys: KeyHistory::none(),
             job: &job,
             origin: "log.example",
             node: key(102).id(),

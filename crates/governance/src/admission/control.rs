@@ -37,18 +37,19 @@ pub fn lists(request: &Request<'_>, terms: &Contract, ledger: &Ledger<'_>) -> Re
         if list.until.is_some_and(|until| request.now >= until) {
             continue;
         }
-        if let Some(item) = list.items.iter().position(|item| applies(item, request, terms)) {
+        if let Some(item) = list.items.iter().position(|item| applies(item, request, terms, ledger)) {
             return refuse(Code::RefusedListed, format!("list `{}`, item {}: {}", list.name, item + 1, list.reason));
         }
     }
     Ok(())
 }
 
-fn applies(item: &Denied, request: &Request<'_>, terms: &Contract) -> bool {
-    let spec = request.job.body();
-    let party = |key: &NodeId| {
-        terms.parties.iter().any(|p| p.root == *key) || spec.seated().contains(key) || request.job.signer() == *key
-    };
+fn applies(item: &Denied, request: &Request<'_>, terms: &Contract, ledger: &Ledger<'_>) -> bool {
+    let (spec, signer) = (request.job.body(), request.job.signer());
+    // A new key is no way out of a list.
+    let signs = |key: &NodeId| signer == *key || (ledger.speaker)(&signer) == Some(*key);
+    let party =
+        |key: &NodeId| terms.parties.iter().any(|p| p.root == *key) || spec.seated().contains(key) || signs(key);
     let column = |name: &String| match &request.facts {
         Ok(facts) => facts.uses.iter().any(|(used, _)| used == name),
         // What the job touches is not known: the item may apply.

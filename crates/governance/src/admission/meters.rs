@@ -100,7 +100,7 @@ pub fn meters(request: &Request<'_>, ledger: &Ledger<'_>) -> Vec<Meter> {
     let spec = request.job.body();
     let Ok(contract) = steps::find_contract(spec, ledger) else { return Vec::new() };
     let terms = contract.body();
-    if steps::signatures(contract, ledger).is_err() || steps::operator(request.job.signer(), terms).is_err() {
+    if steps::signatures(contract, ledger).is_err() || steps::operator(request, terms, ledger).is_err() {
         return Vec::new();
     }
     let meter = |what, limit, used, takes| Meter { what, limit, used, takes, until: None };

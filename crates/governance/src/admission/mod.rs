@@ -67,6 +67,8 @@ pub struct Ledger<'a> {
     /// Whether a price plan of these terms (`Contract::price_plan`) is known here for a contract with the signatures of
     /// its payer and of every payee.
     pub priced: &'a dyn Fn(&ContractId, &Hash) -> bool,
+    /// The id for which a key speaks now; none for a key that is over. Who never changed a key speaks for itself.
+    pub speaker: &'a dyn Fn(&NodeId) -> Option<NodeId>,
     /// A record whose receipt the coordinator has promised and not logged in time, which the owner has not forgiven.
     pub unkept: Option<Hash>,
     /// The latest time that this node has ever acted at.
@@ -224,7 +226,7 @@ impl Walk {
         self.put(Rule::Revocation, || steps::revocation(contract, ledger, request.now))?;
         self.put(Rule::Validity, || steps::validity(contract, request.now))?;
         self.put(Rule::Approvals, || control::approvals(contract))?;
-        self.put(Rule::Operator, || steps::operator(request.job.signer(), terms))?;
+        self.put(Rule::Operator, || steps::operator(request, terms, ledger))?;
         self.put(Rule::Price, || steps::price(contract, ledger))?;
         self.put(Rule::Roles, || steps::roles(terms, ledger))?;
         self.put(Rule::Lists, || control::lists(request, terms, ledger))?;

@@ -202,12 +202,14 @@ pub fn validity(contract: &SignedContract, now: UnixMillis) -> Result<(), Fault>
     Err(Fault::new(Code::RefusedContractExpired, what))
 }
 
-/// The key that signed the job is an operator's.
-pub fn operator(signer: NodeId, terms: &Contract) -> Result<(), Fault> {
-    if terms.operators.contains(&signer) {
-        return Ok(());
+/// The key that signed the job speaks for an operator.
+pub fn operator(request: &Request<'_>, terms: &Contract, ledger: &Ledger<'_>) -> Result<(), Fault> {
+    let signer = request.job.signer();
+    match (ledger.speaker)(&signer) {
+        Some(id) if terms.operators.contains(&id) => Ok(()),
+        Some(_) => Err(Fault::new(Code::RefusedOperator, format!("operator {}", signer.short()))),
+        None => Err(Fault::new(Code::RefusedOperator, format!("the key {} is over", signer.short()))),
     }
-    Err(Fault::new(Code::RefusedOperator, format!("operator {}", signer.short())))
 }
 
 /// Neither the coordinator nor who runs the exchange is anybody else in the contract (功能分离).

@@ -54,6 +54,7 @@ struct Case {
     consumed: bool,
     /// The price plan that is signed, by its contract, or under any one, and terms.
     priced: Option<(Option<ContractId>, Hash)>,
+    speaker: Option<fn(&NodeId) -> Option<NodeId>>,
     spent: PrivacyCost,
     asked: Option<JobId>,
     orders: Vec<Order>,
@@ -178,6 +179,7 @@ impl Case {
             revoked: false,
             used: 4,
             priced: None,
+            speaker: None,
             unkept: None,
             consumed: false,
             spent: PrivacyCost::default(),
@@ -256,6 +258,7 @@ impl Case {
                 rows_used: &|_| rows_used,
                 privacy: PrivacyLedger { spent: &|_| spent, asked: &|_| asked },
                 consumed: self.consumed,
+                speaker: &|key| self.speaker.map_or(Some(*key), |speaker| speaker(key)),
                 priced: &|id, terms| self.priced.is_some_and(|(of, t)| of.is_none_or(|of| of == *id) && t == *terms),
                 unkept: self.unkept,
                 high_water: self.high_water,

@@ -221,6 +221,7 @@ fn who_deals_needs_no_data_and_who_has_no_part_refuses() {
             privacy: PrivacyLedger::EMPTY,
             consumed: false,
             priced: &|_, _| false,
+            speaker: &|key| Some(*key),
             unkept: None,
             high_water: NOW,
             coordinator: key(8).id(),

@@ -141,7 +141,9 @@ impl World {
         let wrong = |what: String| broken("a_conviction_is_of_a_liar_and_can_be_shown", what);
         for receipt in self.receipts() {
             let record = &receipt.body().record;
-            let Some(seating) = evidence::seating(record) else { return wrong("no seating".into()) };
+            let Some(seating) = evidence::seating(record, tacit_receipts::KeyHistory::none()) else {
+                return wrong("no seating".into());
+            };
             for named in &record.convictions {
                 if self.is_honest(named.seat.index()) {
                     return wrong(format!("{} is convicted of {}", named.seat, named.offence));

@@ -150,6 +150,8 @@ impl World {
         let owner = &self.cast.owners[i];
         WorkerContext {
             key: &owner.node,
+            node: owner.node.id(),
+            keys: Default::default(),
             owner: owner.root.id(),
             origin: ORIGIN,
             coordinator: self.cast.coordinator.id(),
@@ -305,6 +307,7 @@ impl World {
             privacy: tacit_governance::PrivacyLedger::EMPTY,
             consumed: known.is_some(),
             priced: &|_, _| false,
+            speaker: &|key| Some(*key),
             unkept: None,
             high_water,
             coordinator: self.cast.coordinator.id(),
