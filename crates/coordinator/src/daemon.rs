@@ -10,7 +10,7 @@ use tacit_crypto::{SealKey, SigningKey, Statement};
 use tacit_engine::LogInfo;
 use tacit_governance::{PartyCard, PartyRole};
 use tacit_net::invite::CodeBook;
-use tacit_net::{Address, Endpoint, Identity, Purpose, keyfile};
+use tacit_net::{Address, Endpoint, Identity, keyfile};
 use tacit_receipts::VerifierKey;
 use tacit_receipts::merkle::leaf_hash;
 use tacit_types::wire::Blob;
@@ -26,6 +26,7 @@ use crate::driver::{self, Jobs};
 use crate::home::{Home, os_rng};
 use crate::log::{AppendRequest, Content, LogKeys, LogService, Parts, View};
 use crate::nodes::Nodes;
+use crate::party_keys::{self, Door, Taken};
 use crate::roster::Roster;
 use crate::rotation::LogSigners;
 use crate::serve;
@@ -67,6 +68,8 @@ pub(crate) struct Shared {
     pub books: Books,
     /// Held while a late attestation is taken into its job.
     pub late: tokio::sync::Mutex<()>,
+    /// Changes of parties' keys that were taken.
+    pub party_keys: tokio::sync::Mutex<Taken>,
     pub log: View,
     pub invites: tokio::sync::Mutex<CodeBook>,
     /// `None` once the daemon stops: a task that ends late must not begin another.
@@ -141,7 +144,9 @@ impl Coordinator {
         let LogSigners { key: log_signer, verifier: log_key, before, chain, rotations } = signers;
         let (fatal, fatal_receiver) = Fatal::channel();
         let (store, writer) = Store::open(paths.database(), fatal.clone()).await?;
-        let roster = Arc::new(Roster::load(store.parties().await?)?);
+        let roster = Roster::load(store.parties().await?)?;
+        let (taken, roster, untold) = Taken::load(&store, &config.origin, roster).await?;
+        let roster = Arc::new(roster);
         let card = own_card(store.clone(), root.share(), clock.now()).await?;
         let nodes = Arc::new(Nodes::new());
         let (roster, roster_view) = watch::channel(roster);
@@ -164,11 +169,7 @@ impl Coordinator {
             roster: roster_view.clone(),
         };
         let (service, appends, view) = LogService::open(parts).await?;
-        let gate = move |peer: &NodeId, purpose: Purpose| match purpose {
-            Purpose::Enrol => Ok(()),
-            Purpose::Member if *peer == id || roster_view.borrow().by_node(peer).is_some() => Ok(()),
-            Purpose::Member => Err(Code::NetRefused),
-        };
+        let gate = Door { id, roster: roster_view, clock: clock.clone() };
         let endpoint = Endpoint::bind(config.listen, identity, tacit_net::Config::with_gate(gate))?;
         let shared = Arc::new(Shared {
             id,
@@ -188,6 +189,7 @@ impl Coordinator {
             appends,
             books: Books::default(),
             late: tokio::sync::Mutex::default(),
+            party_keys: tokio::sync::Mutex::new(taken),
             log: view,
             invites: tokio::sync::Mutex::new(code_book(store.clone()).await?),
             tasks: Mutex::new(Some(JoinSet::new())),
@@ -199,6 +201,9 @@ impl Coordinator {
         }
         // First of all: what the log signs from now on is signed with a key that only this explains.
         log_rotations(&shared).await?;
+        for change in untold {
+            shared.spawn(party_keys::put(shared.clone(), change, tokio::sync::oneshot::channel().0));
+        }
         shared.spawn(service.run());
         shared.spawn(crate::log::patrol::patrol(shared.clone()));
         let open = shared.store.open_jobs().await?;

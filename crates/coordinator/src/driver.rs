@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tacit_crypto::statement::Envelope;
 use tacit_engine::{Command, FromNode, Input, Job, ToNode};
+use tacit_receipts::{KeyHistory, KeyRole};
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Code, JobId, NodeId, UnixMillis};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -242,6 +243,7 @@ impl Driver {
     fn step(&mut self, input: Input) {
         let now = self.shared.clock.now();
         self.stepped = now;
+        self.job.know(self.shared.roster().keys());
         self.job.step(now, input);
         match self.job.state() {
             "reserving" | "running" if self.ticket.is_none() => {
@@ -389,7 +391,8 @@ impl Driver {
                 tracing::warn!(node = %key.0.short(), bytes = part.len(), "a release is too long");
             }
             Some(answer) => {
-                self.answers.extend(signed_answer(&key.0, &answer).map(|signed| (key.0, signed)));
+                self.answers
+                    .extend(signed_answer(self.shared.roster().keys(), &key.0, &answer).map(|signed| (key.0, signed)));
                 self.step(Input::Answer { node: key.0, answer });
             }
             None => {}
@@ -398,9 +401,11 @@ impl Driver {
 }
 
 /// The signed answer of a node to a job, worth keeping as a paper.
-fn signed_answer(node: &NodeId, answer: &FromNode) -> Option<Blob> {
+fn signed_answer(keys: &KeyHistory, node: &NodeId, answer: &FromNode) -> Option<Blob> {
     let (FromNode::Admitted(signed) | FromNode::Refused(signed)) = answer else { return None };
-    let own = |bytes: &Blob| Envelope::verify(bytes).is_ok_and(|envelope| envelope.signer == *node);
+    let own = |bytes: &Blob| {
+        Envelope::verify(bytes).is_ok_and(|envelope| keys.id_of(KeyRole::Node, &envelope.signer) == *node)
+    };
     Some(signed).filter(|bytes| bytes.len() <= PAPER_BYTES_MAX && own(bytes)).cloned()
 }
 

@@ -118,7 +118,8 @@ fn admissible(shared: &Shared, grant: &Grant, card: PartyCard, bytes: Blob, addr
     for known in roster.parties() {
         // A card is signed anew for each try. The first one stays: others have it already.
         if (PartyCard { issued_at: known.card.issued_at, ..card.clone() }) == known.card {
-            return Ok(Party { card: known.card.clone(), row: PartyRow { address: row.address, ..known.row.clone() } });
+            let row = PartyRow { address: row.address, ..known.row.clone() };
+            return Ok(Party { row, ..known.clone() });
         }
         if known.row.name == row.name {
             return refused(format!("the name {} is another party's", row.name));
@@ -131,7 +132,7 @@ fn admissible(shared: &Shared, grant: &Grant, card: PartyCard, bytes: Blob, addr
     if roster.parties().len() >= PARTIES_MAX {
         return refused(format!("{PARTIES_MAX} parties are enrolled; no more are taken"));
     }
-    Ok(Party { card, row })
+    Ok(Party { card, row, later: Vec::new() })
 }
 
 /// An address is empty or `host:port`.

@@ -12,7 +12,8 @@ use tacit_receipts::tiles::{
     CHECKPOINT_PATH, TILE_WIDTH, beside_path, encode_bundle, entries_path, tile_path, width_of,
 };
 use tacit_receipts::{
-    JointReceipt, KeyEvent, Leaf, LogChain, MemTree, Quorum, SignedCheckpoint, TileRead, TileReader, VerifierKey,
+    JointReceipt, KeyEvent, KeyHistory, Leaf, LogChain, MemTree, Quorum, SignedCheckpoint, TileRead, TileReader,
+    VerifierKey,
 };
 use tacit_types::{Code, Fault, Hash, JobId, StatementId};
 
@@ -151,6 +152,8 @@ struct Leaves {
     receipts: BTreeMap<JobId, u64>,
     /// The witnesses of the newest key event.
     quorum: Option<Quorum>,
+    /// The keys that parties and witnesses have had.
+    keys: KeyHistory,
     /// Attestations that stand beside the log.
     beside: Vec<StatementId>,
 }
@@ -159,7 +162,13 @@ impl Leaves {
     /// Reads every leaf and compares it with its hash in the tile.
     fn read(folder: &Folder, size: u64, report: &mut FsckReport) -> Result<Self, Fault> {
         let reader = TileReader::new(folder, size);
-        let mut this = Self { tree: MemTree::default(), receipts: BTreeMap::new(), quorum: None, beside: Vec::new() };
+        let mut this = Self {
+            tree: MemTree::default(),
+            receipts: BTreeMap::new(),
+            quorum: None,
+            keys: KeyHistory::default(),
+            beside: Vec::new(),
+        };
         for bundle in 0..size.div_ceil(TILE_WIDTH) {
             let hashes = reader.tile(0, bundle)?;
             for (i, leaf) in (bundle * TILE_WIDTH..).zip(reader.entries(bundle)?) {
@@ -178,6 +187,9 @@ impl Leaves {
                 this.take(i, read)?;
             }
         }
+        if let Some(quorum) = &mut this.quorum {
+            quorum.follow(&this.keys);
+        }
         report.leaves = size;
         report.receipts = this.receipts.len() as u64;
         Ok(this)
@@ -188,6 +200,15 @@ impl Leaves {
             Leaf::Receipt(receipt) => self.take_receipt(place, &receipt),
             Leaf::KeyEvent(event) => {
                 self.quorum = Some(quorum(event.body())?);
+                Ok(())
+            }
+            Leaf::Genesis(genesis) => {
+                self.keys = KeyHistory::new(&genesis.body().origin);
+                Ok(())
+            }
+            // What does not follow is for who verifies the log.
+            Leaf::PartyRotation(change) => {
+                let _ = self.keys.follow_any(&change, Some(place));
                 Ok(())
             }
             _ => Ok(()),

@@ -25,6 +25,7 @@ mod home;
 pub mod limits;
 mod log;
 mod nodes;
+mod party_keys;
 mod promises;
 pub mod repair;
 mod roster;

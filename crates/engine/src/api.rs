@@ -167,6 +167,14 @@ pub enum ToCoordinator {
     /// The signed job and the owners' signed answers to it, for those who may see it: its operator sees all, a party of it
     /// the admissions and its own refusal.
     Papers(JobId),
+    /// Put a change of this party's own node's or witness's key into the log: a signed statement. Answered with its leaf once it
+    /// is in a published checkpoint; the same again gives the same answer.
+    Rotate(Blob),
+    /// Changes of parties' keys that stand in the log, in its order, from so many on; up to [`PAGE_MAX`].
+    PartyKeys {
+        /// How many the caller has.
+        from: u32,
+    },
 }
 
 /// What the close of a period has issued.
@@ -322,6 +330,8 @@ pub enum FromCoordinator {
         /// Signed admissions and refusals, as many as an answer holds.
         answers: Vec<Blob>,
     },
+    /// Changes of parties' keys.
+    PartyKeys(Vec<Blob>),
 }
 
 /// An operator's signed order to cancel its job.

@@ -29,6 +29,11 @@ pub trait Gate: Send + Sync + 'static {
         *key
     }
 
+    /// A peer that was dialled showed a key that is not among those that may speak for it.
+    fn mismatch(&self, peer: &NodeId, key: &NodeId) {
+        let _ = (peer, key);
+    }
+
     /// The keys that may speak for a peer now: what a dial takes for an answer.
     fn keys_of(&self, peer: &NodeId) -> Vec<NodeId> {
         vec![*peer]

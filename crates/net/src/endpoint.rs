@@ -194,6 +194,7 @@ impl Endpoint {
             };
             match (found.get(), failure) {
                 (Some(key), _) if !pinned.contains(key) => {
+                    core.config.gate.mismatch(peer, key);
                     return Err(NetError::Fingerprint { expected: *peer, found: *key });
                 }
                 (_, ConnectionError::TimedOut) => return Err(unreachable()),

@@ -8,7 +8,7 @@ use tacit_types::{Code, Fault, Hash, NodeId, StatementId};
 /// A search for a node's own attestation, wherever a receipt carries it and whomever it calls absent: nothing holds it to an
 /// order. Where attestations are carried by hash, each must be had until it is found.
 pub(crate) struct Carried {
-    own: NodeId,
+    own: Vec<NodeId>,
     usage: Hash,
     found: Option<Statement<Attestation>>,
     /// What is left to ask for, the likeliest first.
@@ -16,7 +16,8 @@ pub(crate) struct Carried {
 }
 
 impl Carried {
-    pub(crate) fn new(receipt: &JointReceipt, own: &NodeId) -> Self {
+    /// The search for an attestation of a node that has had these keys.
+    pub(crate) fn new(receipt: &JointReceipt, (own, keys): (&NodeId, &[NodeId])) -> Self {
         let (record, carried) = (&receipt.record, &receipt.attestations);
         let hash = |bytes: &[u8]| <[u8; 32]>::try_from(bytes).ok().map(StatementId);
         let mut ids: Vec<StatementId> = carried.iter().filter_map(|bytes| hash(bytes)).collect();
@@ -25,15 +26,15 @@ impl Carried {
         if let Some(at) = attested.position(|entry| entry.party == *own).filter(|at| *at < ids.len()) {
             ids.swap(0, at);
         }
-        let mut search = Self { own: *own, usage: record.digest(), found: None, ids };
+        let mut search = Self { own: keys.to_vec(), usage: record.digest(), found: None, ids };
         search.look(carried.iter().map(|bytes| bytes.as_slice()));
         search
     }
 
     fn look<'a>(&mut self, statements: impl IntoIterator<Item = &'a [u8]>) {
-        let (own, usage) = (self.own, self.usage);
+        let (own, usage) = (&self.own, self.usage);
         let signed = statements.into_iter().filter_map(|bytes| Statement::<Attestation>::verify(bytes).ok());
-        self.found = signed.into_iter().find(|said| said.signer() == own && said.body().usage == usage);
+        self.found = signed.into_iter().find(|said| own.contains(&said.signer()) && said.body().usage == usage);
     }
 
     /// The hashes to ask for next; none when the search is over.

@@ -7,9 +7,11 @@ use tacit_crypto::{SealKey, SealPublic, SigningKey, Statement};
 use tacit_data::Sources;
 use tacit_governance::{PartyCard, PartyRole};
 use tacit_net::keyfile;
+use tacit_receipts::KeyRole;
 use tacit_types::{Code, Fault, Name, NodeId, UnixMillis};
 
 use crate::files::{io_fault, write_whole};
+use crate::key_change::Changes;
 use crate::online::OnlineConfig;
 use crate::witness::WitnessConfig;
 
@@ -155,6 +157,10 @@ pub struct Keys {
     pub seal: SealKey,
     /// Cosigns checkpoints.
     pub witness: SigningKey,
+    /// The node's id: the first key that it had.
+    pub node_id: NodeId,
+    /// The witness's id: the first key that it had.
+    pub witness_id: NodeId,
 }
 
 /// Key files by name.
@@ -195,14 +201,19 @@ impl Keys {
     /// # Errors
     /// `config.absent`, `config.key_permissions`, `config.malformed`.
     pub fn read(home: &Path) -> Result<Self, Fault> {
+        // First of all: a change of a key that was cut off is ended.
+        let changes = Changes::read(home)?;
         let path = |i: usize| -> PathBuf { home.join(KEY_FILES[i]) };
         let seal = keyfile::read(&path(2))?;
+        let (node, witness) = (keyfile::read_signing(&path(1))?, keyfile::read_signing(&path(3))?);
         Ok(Self {
+            node_id: changes.id(KeyRole::Node, &node.id())?,
+            witness_id: changes.id(KeyRole::Witness, &witness.id())?,
             root: keyfile::read_signing(&path(0))?,
-            node: keyfile::read_signing(&path(1))?,
+            node,
             seal: SealKey::from_bytes(&seal)
                 .ok_or_else(|| Fault::new(Code::ConfigMalformed, format!("{}: not a scalar", path(2).display())))?,
-            witness: keyfile::read_signing(&path(3))?,
+            witness,
         })
     }
 
@@ -212,9 +223,9 @@ impl Keys {
             version: 1,
             name: name.clone(),
             root: self.root.id(),
-            node: self.node.id(),
+            node: self.node_id,
             seal: self.seal_public(),
-            witness: self.witness.id(),
+            witness: self.witness_id,
             role,
             issued_at: at,
         };

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use crate::client;
 use crate::config::{Config, Keys};
 use crate::egress::Ledger;
+use crate::key_change;
 use crate::link::StreamHeader;
 use crate::log_keys;
 use crate::mirror;
@@ -97,7 +98,9 @@ impl Node {
         let lock = lock(home)?;
         let store = Store::open(&home.join(DATABASE_FILE)).await?;
         let coordinator = config.coordinator_id()?;
-        let known = Known::default();
+        key_change::retire(home, crate::now())?;
+        let party_keys = store.party_keys(&config.coordinator.origin).await?;
+        let known = Known::new(party_keys, tacit_net::system_clock());
         known.insert(coordinator);
         for (_, card, _) in store.parties().await? {
             known.insert(card.node);
@@ -111,7 +114,7 @@ impl Node {
             None => None,
         };
         let signing = Arc::new(keys.node.share());
-        let identity = Identity::from_signing_key(&signing)?;
+        let identity = Identity::from_signing_key(&signing)?.speaking_for(keys.node_id);
         // why: Config::parse has checked the address.
         let listen = config.listen.parse().map_err(|_| Fault::new(Code::ConfigMalformed, config.listen.clone()))?;
         let endpoint = Endpoint::bind(listen, identity, NetConfig::with_gate(known.clone()))?;
@@ -168,9 +171,9 @@ impl Node {
         self.inner.mesh.endpoint().local_addr()
     }
 
-    /// Its key.
+    /// Its id.
     pub fn id(&self) -> NodeId {
-        self.inner.signing.id()
+        self.inner.keys.node_id
     }
 
     /// Its folder.
@@ -233,6 +236,8 @@ impl Inner {
     pub(crate) fn context(&self, now: UnixMillis) -> WorkerContext<'_> {
         WorkerContext {
             key: &self.signing,
+            node: self.keys.node_id,
+            keys: self.known.keys(),
             owner: self.keys.root.id(),
             origin: &self.config.coordinator.origin,
             coordinator: self.coordinator,
@@ -536,6 +541,7 @@ async fn serve(inner: Arc<Inner>, mut events: Events, mut stopped: watch::Receiv
     inner.spawn(inner.clone().follow_owner());
     inner.spawn(inner.clone().hand_in_attestations());
     inner.spawn(inner.clone().keep_ledger());
+    inner.spawn(inner.clone().follow_strangers());
     loop {
         let event = tokio::select! {
             event = events.next() => event,

@@ -136,7 +136,7 @@ fn kind_of_request(request: &ToCoordinator) -> (JobId, &'static str) {
         }
         ToCoordinator::Cancel(_) => (NO_JOB, "cancellation"),
         ToCoordinator::Deposit { .. } => (NO_JOB, "sealed bytes"),
-        ToCoordinator::Say(_) | ToCoordinator::ClosePeriod { .. } => (NO_JOB, "statements"),
+        ToCoordinator::Rotate(_) | ToCoordinator::Say(_) | ToCoordinator::ClosePeriod { .. } => (NO_JOB, "statements"),
         ToCoordinator::Job(job)
         | ToCoordinator::Watch { job, .. }
         | ToCoordinator::Result(job)
@@ -146,6 +146,7 @@ fn kind_of_request(request: &ToCoordinator) -> (JobId, &'static str) {
         | ToCoordinator::Invite { .. }
         | ToCoordinator::Roster
         | ToCoordinator::LogInfo
+        | ToCoordinator::PartyKeys { .. }
         | ToCoordinator::Datasets
         | ToCoordinator::Contract(_)
         | ToCoordinator::Contracts

@@ -55,7 +55,7 @@ impl Inner {
         let contracts = self.store.contracts().await?;
         let near: BTreeSet<NodeId> = contracts.iter().flat_map(|c| c.signatures()).map(|s| s.signer()).collect();
         let parties = self.store.parties().await?.into_iter();
-        let others = parties.filter(|(_, card, _)| card.role == PartyRole::Partner && card.node != self.signing.id());
+        let others = parties.filter(|(_, card, _)| card.role == PartyRole::Partner && card.node != self.keys.node_id);
         let reached = |(_, card, address): (_, PartyCard, String)| Some((card, address.parse::<Address>().ok()?));
         let mut nodes: Vec<(PartyCard, Address)> = others.filter_map(reached).collect();
         nodes.sort_by_key(|(card, _)| !near.contains(&card.root));

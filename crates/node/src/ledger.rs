@@ -3,17 +3,20 @@
 use tacit_crypto::Statement;
 use tacit_engine::{PricePlans, Worker};
 use tacit_governance::{DatasetDescriptor, JobSpec, Judgement, Ledger, PrivacyLedger, SignedContract, lifecycle};
+use tacit_receipts::KeyHistory;
 use tacit_types::{ContractId, DatasetVersionId, Fault, NodeId, UnixMillis};
 
 use crate::store::{Store, Tx};
 
 /// Whose store it is.
 #[derive(Clone, Copy)]
-pub struct Whose {
+pub struct Whose<'a> {
     /// The owner's root key.
     pub owner: NodeId,
     /// The pinned coordinator.
     pub coordinator: NodeId,
+    /// The keys that parties have had.
+    pub keys: &'a KeyHistory,
 }
 
 /// Decides over what the store knows and the signatures that came with the request. They are kept, with the transaction, where
@@ -23,7 +26,7 @@ pub struct Whose {
 /// Those of the database and of merging signatures.
 pub(crate) async fn with<T>(
     tx: &mut Tx<'_>,
-    whose: Whose,
+    whose: Whose<'_>,
     spec: &JobSpec,
     (offered, plans): (Vec<SignedContract>, PricePlans),
     consumed: bool,
@@ -82,6 +85,7 @@ pub(crate) async fn with<T>(
         privacy: PrivacyLedger { spent: &|_| spent.unwrap_or_default(), asked: &|_| asked },
         consumed,
         priced: &|contract, terms| plans.signed(contract, terms),
+        speaker: &|key| whose.keys.speaker(key, now),
         unkept,
         high_water,
         coordinator: whose.coordinator,
@@ -109,7 +113,7 @@ pub async fn sources(tx: &mut Tx<'_>, dataset: Option<&DatasetDescriptor>) -> Re
 /// Those of the database.
 pub async fn test(
     store: &Store,
-    whose: Whose,
+    whose: Whose<'_>,
     job: &Statement<JobSpec>,
     offered: (Vec<SignedContract>, PricePlans),
     now: UnixMillis,

@@ -15,6 +15,7 @@ pub mod datasets;
 mod difference;
 pub mod duties;
 pub mod files;
+pub mod key_change;
 pub mod ledger;
 pub mod mirror;
 pub mod models;

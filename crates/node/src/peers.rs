@@ -4,27 +4,76 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use tacit_net::config::Clock;
 use tacit_net::limits::{DATA_FRAME_BYTES_MAX, DATA_STREAMS_MAX};
 use tacit_net::{DataReceiver, Gate, Profile, Purpose};
+use tacit_receipts::{KeyHistory, KeyRole};
 use tacit_types::{Attempt, Code, JobId, NodeId};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-/// Keys that may connect: the coordinator and the parties known by their cards.
-#[derive(Clone, Default)]
-pub struct Known(Arc<RwLock<BTreeSet<NodeId>>>);
+/// Who may connect: the coordinator and the parties known by their cards, each with the keys that speak for it now.
+#[derive(Clone)]
+pub struct Known(Arc<Book>);
+
+struct Book {
+    ids: RwLock<BTreeSet<NodeId>>,
+    keys: RwLock<Arc<KeyHistory>>,
+    clock: Clock,
+    /// Somebody showed a key that speaks for nobody known: the log may say whose it is.
+    stranger: Notify,
+}
 
 impl Known {
-    /// Takes a key in.
+    /// Nobody, of the keys that the log has named so far.
+    pub fn new(keys: KeyHistory, clock: Clock) -> Self {
+        let (ids, keys) = (RwLock::default(), RwLock::new(Arc::new(keys)));
+        Self(Arc::new(Book { ids, keys, clock, stranger: Notify::new() }))
+    }
+
+    /// Takes a node in.
     pub fn insert(&self, node: NodeId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(node);
+        self.0.ids.write().unwrap_or_else(PoisonError::into_inner).insert(node);
+    }
+
+    /// The keys that parties have had.
+    pub fn keys(&self) -> Arc<KeyHistory> {
+        self.0.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces them by what the log says now.
+    pub fn follow(&self, keys: KeyHistory) {
+        *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    }
+
+    /// Resolves when a key was shown that speaks for nobody known.
+    pub async fn stranger(&self) {
+        self.0.stranger.notified().await;
     }
 }
 
 impl Gate for Known {
-    fn admit(&self, peer: &NodeId, purpose: Purpose) -> Result<(), Code> {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).contains(peer);
-        if known && purpose == Purpose::Member { Ok(()) } else { Err(Code::NetRefused) }
+    fn admit(&self, key: &NodeId, purpose: Purpose) -> Result<(), Code> {
+        let (keys, now) = (self.keys(), (self.0.clock)());
+        let id = keys.id_of(KeyRole::Node, key);
+        let known = self.0.ids.read().unwrap_or_else(PoisonError::into_inner).contains(&id);
+        if !known || purpose != Purpose::Member {
+            self.0.stranger.notify_one();
+            return Err(Code::NetRefused);
+        }
+        if keys.speaks(KeyRole::Node, &id, key, now) { Ok(()) } else { Err(Code::ReceiptKeyRetired) }
+    }
+
+    fn id_of(&self, key: &NodeId) -> NodeId {
+        self.keys().id_of(KeyRole::Node, key)
+    }
+
+    fn keys_of(&self, peer: &NodeId) -> Vec<NodeId> {
+        self.keys().holding(KeyRole::Node, peer, (self.0.clock)())
+    }
+
+    fn mismatch(&self, _: &NodeId, _: &NodeId) {
+        self.0.stranger.notify_one();
     }
 }
 

@@ -62,7 +62,9 @@ impl Inner {
         let known = |key: &VerifierKey| parties.iter().any(|(_, card, _)| card.witness == key.key());
         let keys: Vec<VerifierKey> = self.listed_witnesses().into_iter().filter(known).collect();
         let threshold = witness_threshold(keys.len());
-        Quorum::new(keys, threshold)
+        let mut quorum = Quorum::new(keys, threshold)?;
+        quorum.follow(&self.known.keys());
+        Ok(quorum)
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tacit_archive::Folder;
-use tacit_crypto::{Statement, sha256};
+use tacit_crypto::{Body, Statement, sha256};
 use tacit_engine::api::PAGE_MAX;
 use tacit_engine::{FromCoordinator, ToCoordinator, WorkerJob};
 use tacit_governance::{Admission, JobSpec, PrivacyCost, SignedContract};
@@ -19,7 +19,8 @@ use tacit_net::Connection;
 use tacit_receipts::merkle::leaf_hash;
 use tacit_receipts::tiles::{CHECKPOINT_PATH, TILE_WIDTH, beside_path};
 use tacit_receipts::{
-    Attestation, Checkpoint, JointReceipt, Leaf, Peaks, SignedCheckpoint, Status, TileRead, TileReader, UsageRecord,
+    Attestation, Checkpoint, JointReceipt, KeyHistory, KeyRole, Leaf, PartyRotation, Peaks, SignedCheckpoint, Status,
+    TileRead, TileReader, UsageRecord,
 };
 use tacit_types::limits::ROWS_MAX;
 use tacit_types::wire::Blob;
@@ -38,6 +39,9 @@ const WAIT: Duration = Duration::from_secs(3);
 /// it is published.
 const HEAD_TRIES: u32 = 5;
 const HEAD_PAUSE: Duration = Duration::from_millis(100);
+
+/// The pause between two looks for the key of a stranger.
+const STRANGER_PAUSE: Duration = Duration::from_secs(1);
 
 /// How far the log was looked through since the node was started.
 #[derive(Default)]
@@ -59,6 +63,8 @@ pub(crate) struct Scan {
     behind: bool,
     /// The files of the mirror lead to another root: the coordinator is asked for every leaf.
     without_mirror: bool,
+    /// Changes of parties' keys that were read and lead to no head yet.
+    rotations: Vec<(u64, Statement<PartyRotation>)>,
 }
 
 impl Scan {
@@ -115,6 +121,10 @@ impl Recount {
     pub(crate) fn hold(&self) {
         self.done.store(false, Ordering::Release);
     }
+}
+
+fn holds(leaf: &[u8], part: &[u8]) -> bool {
+    leaf.windows(part.len()).any(|bytes| bytes == part)
 }
 
 fn forked(size: u64, what: &str) -> Fault {
@@ -188,6 +198,7 @@ impl Inner {
             // What does not lead to a head is read again from what did, by turns from the mirror and from the coordinator.
             if fault.code == Code::LogFork {
                 scan.peaks = self.store.looked().await?;
+                scan.rotations.clear();
                 scan.without_mirror = !scan.without_mirror;
             }
             return Err(fault);
@@ -197,11 +208,16 @@ impl Inner {
         }
         if scan.behind || self.store.looked().await? != scan.peaks {
             let mut tx = self.store.begin().await?;
+            let keys = self.follow_keys(&mut tx, &scan.rotations).await?;
             tx.set_looked(&scan.peaks).await?;
             if scan.behind {
                 tx.is_behind(crate::now()).await?;
             }
             tx.commit().await?;
+            scan.rotations.clear();
+            if let Some(keys) = keys {
+                self.known.follow(keys);
+            }
         }
         scan.heads = scan.heads.split_off(&scan.peaks.size());
         if sealed.is_none() {
@@ -216,6 +232,55 @@ impl Inner {
             );
         }
         Ok(())
+    }
+
+    /// Every key that this node has had, those included that were read and lead to no head yet.
+    fn own_keys(&self, scan: &Scan) -> Vec<NodeId> {
+        let id = self.keys.node_id;
+        let known = self.known.keys();
+        let of = |change: &PartyRotation| (change.role, change.id) == (KeyRole::Node, id);
+        let read = scan.rotations.iter().map(|(_, change)| change.body()).filter(|change| of(change));
+        let later = known.keys_of(KeyRole::Node, &id).iter().map(|span| span.key);
+        [id, self.signing.id()].into_iter().chain(later).chain(read.map(|change| change.new)).collect()
+    }
+
+    /// Keeps changes of parties' keys that the log has, and gives the keys that there are now; none where nothing has changed.
+    /// Of two that name a successor the log's first counts: the other is left out.
+    async fn follow_keys(
+        &self,
+        tx: &mut Tx<'_>,
+        rotations: &[(u64, Statement<PartyRotation>)],
+    ) -> Result<Option<KeyHistory>, Fault> {
+        if rotations.is_empty() {
+            return Ok(None);
+        }
+        let mut keys = KeyHistory::clone(&self.known.keys());
+        for (leaf, change) in rotations {
+            match keys.follow_any(change, Some(*leaf)) {
+                Ok(()) => tx.put_party_rotation(*leaf, change.bytes()).await?,
+                Err(fault) => tracing::warn!(leaf, %fault, "a change of a party's key in the log is not followed"),
+            }
+        }
+        Ok(Some(keys))
+    }
+
+    /// Reads on in the log when a key was shown that speaks for nobody known: it may be a peer's next.
+    pub(crate) async fn follow_strangers(self: std::sync::Arc<Self>) {
+        loop {
+            self.known.stranger().await;
+            let connection = self.to_coordinator.borrow().clone();
+            if let Some(connection) = connection {
+                let looked = async {
+                    let asked = client::ask(&connection, &self.ledger, &ToCoordinator::Checkpoint).await?;
+                    let FromCoordinator::Checkpoint(note) = asked else { return Err(unexpected()) };
+                    self.recount(Some(&note)).await
+                };
+                if let Err(fault) = looked.await {
+                    tracing::debug!(%fault, "the log was not read for new keys");
+                }
+            }
+            tokio::time::sleep(STRANGER_PAUSE).await;
+        }
     }
 
     /// A head of the coordinator's log.
@@ -336,14 +401,20 @@ impl Inner {
 
     /// Takes a leaf, when it is about this node.
     async fn take(&self, connection: &Connection, scan: &mut Scan, leaf: &[u8]) -> Result<(), Fault> {
-        let own = self.signing.id();
-        // Every statement that names this node has its key's bytes.
-        if !leaf.windows(own.0.len()).any(|bytes| *bytes == own.0) {
+        if holds(leaf, PartyRotation::TYPE.as_bytes())
+            && let Ok(Leaf::PartyRotation(change)) = Leaf::read(leaf)
+        {
+            scan.rotations.push((scan.peaks.size(), change));
+            return Ok(());
+        }
+        // Every statement that names this node has its id's bytes, or those of a key that it has had.
+        let own = self.own_keys(scan);
+        if !own.iter().any(|key| holds(leaf, &key.0)) {
             return Ok(());
         }
         match Leaf::read(leaf) {
-            Ok(Leaf::Receipt(receipt)) => self.take_receipt(connection, scan, receipt.body()).await,
-            Ok(Leaf::Attestation(attestation)) if attestation.signer() == own => {
+            Ok(Leaf::Receipt(receipt)) => self.take_receipt(connection, scan, (receipt.body(), &own)).await,
+            Ok(Leaf::Attestation(attestation)) if own.contains(&attestation.signer()) => {
                 let mut tx = self.store.begin().await?;
                 scan.behind |= chain_on(&mut tx, &attestation).await?;
                 tx.commit().await
@@ -356,9 +427,9 @@ impl Inner {
         &self,
         connection: &Connection,
         scan: &mut Scan,
-        receipt: &JointReceipt,
+        (receipt, keys): (&JointReceipt, &[NodeId]),
     ) -> Result<(), Fault> {
-        let (record, own) = (&receipt.record, self.signing.id());
+        let (record, own) = (&receipt.record, self.keys.node_id);
         if record.party(&own).is_none() {
             return Ok(());
         }
@@ -366,14 +437,14 @@ impl Inner {
         if known.as_ref().is_some_and(|job| job.attested.is_some()) || self.refused.get(&record.job).is_some() {
             return Ok(());
         }
-        let mut carried = Carried::new(receipt, &own);
+        let mut carried = Carried::new(receipt, (&own, keys));
         while !carried.page().is_empty() {
             let held = self.beside(connection, carried.page()).await?;
             carried.take(&held)?;
         }
         let attestation = carried.found();
         let papers = match (&known, refused_by(record, &own)) {
-            (None, false) => self.papers(connection, &record.job).await?,
+            (None, false) => self.papers(connection, &record.job, keys).await?,
             _ => None,
         };
         let mut tx = self.store.begin().await?;
@@ -429,14 +500,19 @@ impl Inner {
     }
 
     /// This node's own admission of a job, and the job, as the coordinator keeps them.
-    async fn papers(&self, connection: &Connection, id: &JobId) -> Result<Option<(Admission, JobSpec)>, Fault> {
+    async fn papers(
+        &self,
+        connection: &Connection,
+        id: &JobId,
+        keys: &[NodeId],
+    ) -> Result<Option<(Admission, JobSpec)>, Fault> {
         let (job, answers) = match client::ask(connection, &self.ledger, &ToCoordinator::Papers(*id)).await {
             Ok(FromCoordinator::Papers { job, answers }) => (job, answers),
             Ok(_) => return Err(unexpected()),
             Err(fault) if matches!(fault.code, Code::JobUnknown | Code::JobNotOurs) => return Ok(None),
             Err(fault) => return Err(fault),
         };
-        let own = |said: &Statement<Admission>| said.signer() == self.signing.id() && said.body().job == *id;
+        let own = |said: &Statement<Admission>| keys.contains(&said.signer()) && said.body().job == *id;
         let admission = answers.iter().filter_map(|bytes| Statement::<Admission>::verify(bytes).ok()).find(own);
         let Some(admission) = admission else { return Ok(None) };
         // What is admitted here is a job that verifies.

@@ -8,7 +8,8 @@ use tacit_engine::{Assignment, Worker, WorkerJob, record};
 use tacit_governance::{JobSpec, Ledger, SignedContract, admission, lifecycle};
 use tacit_protocol::Blame;
 use tacit_receipts::{
-    AddCheckpoint, LogProof, Opening, Quorum, SeenCheckpoint, UsageRecord, VerifierKey, WitnessRefusal,
+    AddCheckpoint, KeyHistory, KeyRole, LogProof, Opening, Quorum, SeenCheckpoint, UsageRecord, VerifierKey,
+    WitnessRefusal,
 };
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Attempt, Code, ContractId, Fault, JobId, NodeId, UnixMillis};
@@ -108,7 +109,8 @@ impl Inner {
             return Ok(known.decision());
         }
         let consumed = tx.recounted(&id).await?;
-        let (offered, plans) = (Worker::contracts(offered), Worker::price_plans(offered));
+        let keys = self.known.keys();
+        let (offered, plans) = (Worker::contracts(offered), Worker::price_plans(offered, &keys));
         let decide = |ledger: &Ledger<'_>| {
             let named = |c: &&SignedContract| parsed.body().contracts.contains(&c.id()) && c.signed_by(&ledger.owner);
             (Worker::decide(&parsed, ledger, now).err(), ledger.contracts.iter().any(|c| named(&c)), {
@@ -116,7 +118,7 @@ impl Inner {
             })
         };
         let (refusal, ours, record) =
-            ledger::with(&mut tx, self.whose(), parsed.body(), (offered, plans), consumed, now, decide).await?;
+            ledger::with(&mut tx, self.whose(&keys), parsed.body(), (offered, plans), consumed, now, decide).await?;
         let record: WorkerJob = record?;
         if let Some(fault) = refusal {
             if !ours || !tx.keeps_refusal(now).await? {
@@ -149,13 +151,14 @@ impl Inner {
         let now = crate::now();
         let (mut tx, id) = (self.store.begin().await?, JobSpec::id(&parsed));
         let consumed = tx.job(&id).await?.is_some() || tx.recounted(&id).await?;
-        let offered = (Worker::contracts(offered), Worker::price_plans(offered));
+        let keys = self.known.keys();
+        let offered = (Worker::contracts(offered), Worker::price_plans(offered, &keys));
         let decide = |ledger: &Ledger<'_>| {
             let contract = admission::covering(parsed.body(), ledger).map(|c| (c.id(), c.body().clone()));
             (Worker::outlook(&parsed, ledger, now), contract)
         };
         let (mut outlook, contract) =
-            ledger::with(&mut tx, self.whose(), parsed.body(), offered, consumed, now, decide).await?;
+            ledger::with(&mut tx, self.whose(&keys), parsed.body(), offered, consumed, now, decide).await?;
         // why: the transaction keeps nothing, and holds the one connection.
         drop(tx);
         if let (Some((id, terms)), false) = (contract, outlook.meters.is_empty()) {
@@ -167,8 +170,8 @@ impl Inner {
         Ok(FromNode::Planned(outlook))
     }
 
-    fn whose(&self) -> Whose {
-        Whose { owner: self.keys.root.id(), coordinator: self.coordinator }
+    fn whose<'a>(&self, keys: &'a KeyHistory) -> Whose<'a> {
+        Whose { owner: self.keys.root.id(), coordinator: self.coordinator, keys }
     }
 
     async fn reserve(&self, job: JobId, attempt: Attempt, ttl_ms: u64) -> Result<FromNode, Fault> {
@@ -215,7 +218,13 @@ impl Inner {
             return Err(Fault::new(Code::RefusedReplayed, format!("job {} was refused here", id.short())));
         };
         let parsed = known.job()?;
-        let session = tacit_engine::session::check(&parsed, &assignment, &self.signing.id())?;
+        let mut session = tacit_engine::session::check(&parsed, &assignment, &self.keys.node_id)?;
+        let keys = self.known.keys();
+        if !keys.speaks(KeyRole::Node, &self.keys.node_id, &self.signing.id(), now) {
+            let what = format!("this node signs with {}, which does not hold", self.signing.id().short());
+            return Err(Fault::new(Code::ReceiptKeyRetired, what));
+        }
+        session.seating = session.seating.signing(|id| keys.holding(KeyRole::Node, id, now));
         // Before a slot or a number is taken: a card may show another key than the one that is pinned.
         for seated in &assignment.seats {
             self.store.put_party(&seated.card, &seated.address).await?;
@@ -301,7 +310,7 @@ impl Inner {
             |root: &NodeId| parties.iter().find(|(_, card, _)| card.root == *root).map(|(_, card, _)| card.node);
         record::check_parties(&parsed, job.job()?.body(), node_of)?;
         let link = tacit_receipts::receipt::next_link(tx.chain().await?);
-        let opening = openings::of(&mut tx, &self.keys.root.id(), self.signing.id(), &job, &parsed).await?;
+        let opening = openings::of(&mut tx, &self.keys.root.id(), self.keys.node_id, &job, &parsed).await?;
         let figures = opening.iter().map(Opening::figure).collect();
         let (answer, attested) = job.attest_with(bytes, evidence, (link, seen, figures), &self.context(now))?;
         if let Some(attested) = attested {
@@ -371,11 +380,13 @@ impl Inner {
         let parsed = job.job()?;
         let parties = self.store.parties().await?;
         // The list may be older than a party of this job: then it is fetched once more.
-        if let Ok(quorum) = crate::trust::provider_quorum(parsed.body(), &parties, &self.listed_witnesses()) {
+        if let Ok(quorum) =
+            crate::trust::provider_quorum(parsed.body(), &parties, &self.listed_witnesses(), &self.known.keys())
+        {
             return Ok(quorum);
         }
         self.refresh_log().await?;
-        crate::trust::provider_quorum(parsed.body(), &parties, &self.listed_witnesses())
+        crate::trust::provider_quorum(parsed.body(), &parties, &self.listed_witnesses(), &self.known.keys())
     }
 
     pub(crate) fn listed_witnesses(&self) -> Vec<VerifierKey> {

@@ -23,6 +23,7 @@ mod forgotten;
 mod models;
 mod online;
 mod orders;
+mod party_rotations;
 mod privacy;
 mod promises;
 mod recounted;

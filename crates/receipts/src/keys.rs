@@ -142,6 +142,25 @@ fn wrong(what: impl Into<String>) -> Fault {
     Fault::new(Code::ReceiptKeyRotation, what)
 }
 
+/// Changes of parties' keys as one file keeps them.
+pub fn to_file<'a>(changes: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let items: Vec<ByteVec> = changes.into_iter().map(|bytes| bytes.to_vec().into()).collect();
+    cbor::encode(&items)
+}
+
+/// Reads them back. Whether they follow is for [`KeyHistory::follow`].
+///
+/// # Errors
+/// `receipt.malformed`, for more than `most` as well.
+pub fn from_file(bytes: &[u8], most: usize) -> Result<Vec<Statement<PartyRotation>>, Fault> {
+    let malformed = |what: String| Fault::new(Code::ReceiptMalformed, format!("changes of parties' keys: {what}"));
+    let items: Vec<ByteVec> = cbor::decode(bytes).map_err(|e| malformed(e.to_string()))?;
+    if items.len() > most {
+        return Err(malformed(format!("{} of them", items.len())));
+    }
+    items.iter().map(|item| Statement::verify(item).map_err(refused)).collect()
+}
+
 /// A key of a party and when it held.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PartyKeySpan {
@@ -289,6 +308,16 @@ impl KeyHistory {
         self.chains.insert((body.role, body.id), longer);
         self.ids.insert(body.new, (body.role, body.id));
         Ok(())
+    }
+
+    /// As [`KeyHistory::follow`], for a reader that has no list of ids: the first key that a change names is one. Whose it is, is
+    /// for whoever does.
+    ///
+    /// # Errors
+    /// Those of [`KeyHistory::follow`].
+    pub fn follow_any(&mut self, statement: &Statement<PartyRotation>, leaf: Option<u64>) -> Result<(), Fault> {
+        let (of, id) = (statement.body().role, statement.body().id);
+        self.follow(statement, leaf, &|role, key| (role, *key) == (of, id))
     }
 
     /// Whether a rotation is known already; where it stands is noted.

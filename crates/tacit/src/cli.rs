@@ -16,9 +16,11 @@ use crate::commands::warn::WarnArgs;
 
 mod contract;
 mod data;
+mod key;
 
 pub use contract::ContractCommand;
 pub use data::{DataAddArgs, DataCommand, RegradeArgs};
+pub use key::{KeyArg, RotateArgs};
 
 /// Organisations compute together; raw data stays home; every use leaves a receipt.
 #[derive(Parser)]
@@ -238,6 +240,16 @@ spent under all contracts together.\n\nExample: tacit node privacy --json"
     Privacy,
     /// Jobs as this node has them.
     Jobs,
+    /// Which key speaks for each party and witness, and since when.
+    #[command(after_help = "Example: tacit --home bank node keys")]
+    Keys,
+    /// Give this node, or its witness, its next key. The id stays: contracts, quotas and receipts go on under it.
+    #[command(
+        after_help = "The key of before signs the change, and the coordinator puts it into its log. The node may run meanwhile; \
+restart it before the overlap is over. A command that was cut off is run again and goes on with the same key.\n\n\
+Example: tacit --home bank node rotate\n         tacit --home bank node rotate --key witness --overlap-hours 24"
+    )]
+    Rotate(RotateArgs),
 }
 
 #[derive(Subcommand)]

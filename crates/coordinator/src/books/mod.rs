@@ -16,7 +16,7 @@ use tacit_receipts::merkle::leaf_hash;
 use tacit_receipts::money::{LeafRef, PricePlan};
 use tacit_receipts::tiles::{TILE_WIDTH, beside_path};
 use tacit_receipts::verify::{Beside, CLOCK_SKEW_MILLIS_MAX};
-use tacit_receipts::{Cases, Leaf, Ledger, Money, TileRead, TileReader};
+use tacit_receipts::{Cases, KeyHistory, KeyRole, Leaf, Ledger, Money, TileRead, TileReader};
 use tacit_types::wire::Blob;
 use tacit_types::{Code, ContractId, Fault, Hash, NodeId};
 use tokio::sync::{Mutex, oneshot};
@@ -45,6 +45,8 @@ pub(crate) struct Books {
 struct State {
     ledger: Ledger,
     cases: Cases,
+    /// The keys that parties have had.
+    keys: KeyHistory,
     /// The hash of every leaf: a case names those that it rests on.
     hashes: Vec<Hash>,
     /// The next leaf.
@@ -82,6 +84,7 @@ impl State {
         let hashes = &self.hashes;
         let said = match Leaf::read(leaf) {
             Ok(Leaf::Case(envelope, said)) => {
+                let envelope = self.keys.spoken(&envelope).into_owned();
                 let done = self.cases.push(at, &envelope, &said, &|leaf| hash_of(hashes, leaf));
                 done.map(|()| Some(envelope))
             }
@@ -92,12 +95,16 @@ impl State {
                 }
                 done.map(|()| Some(envelope))
             }
+            Ok(Leaf::PartyRotation(change)) => {
+                let done = self.keys.follow_any(&change, Some(at.index));
+                done.and(self.ledger.follow(self.next, leaf, beside)).map(|()| None)
+            }
             _ => self.ledger.follow(self.next, leaf, beside).map(|()| None),
         };
         self.hashes.push(at.hash);
         if let Some(envelope) = said? {
             // The newest: a step of a case may come again in words that were used before.
-            self.said.insert((envelope.signer, meaning(&envelope)), at.index);
+            self.said.insert((self.keys.id_of(KeyRole::Node, &envelope.signer), meaning(&envelope)), at.index);
         }
         Ok(())
     }
@@ -116,7 +123,12 @@ async fn with_log<T>(shared: &Shared, look: impl FnOnce(&State) -> Result<T, Fau
     let size = *shared.log.durable.borrow();
     let before = state.take();
     let (folder, origin) = (shared.folder.clone(), shared.log_key.name().to_owned());
-    let begin = move || State { ledger: Ledger::new(&origin), cases: Cases::new(&origin), ..State::default() };
+    let begin = move || State {
+        ledger: Ledger::new(&origin),
+        cases: Cases::new(&origin),
+        keys: KeyHistory::new(&origin),
+        ..State::default()
+    };
     let follow = move || before.unwrap_or_else(begin).follow(&folder, size);
     let now = spawn_blocking(follow).await.map_err(|e| Fault::new(Code::Internal, e.to_string()))??;
     let seen = look(&now);
@@ -161,9 +173,11 @@ pub(crate) async fn say(shared: &Arc<Shared>, party: &Party, statement: Blob) ->
         Leaf::Case(envelope, said) => (envelope, Words::Case(said)),
         _ => return Err(Fault::new(Code::ReceiptMalformed, "it is no statement of money or of a case")),
     };
-    if envelope.signer != party.row.node {
+    let keys = shared.roster().keys().clone();
+    if keys.speaker(&envelope.signer, shared.clock.now()) != Some(party.row.node) {
         return Err(Fault::new(Code::NetRefused, format!("it is signed by {}", envelope.signer.short())));
     }
+    let envelope = keys.spoken(&envelope).into_owned();
     let now = shared.clock.now();
     let (early, late) =
         (now.plus(CLOCK_SKEW_MILLIS_MAX) < envelope.issued_at, envelope.issued_at.plus(CLOCK_SKEW_MILLIS_MAX) < now);

@@ -5,8 +5,8 @@ use tacit_engine::Input;
 use tacit_receipts::merkle::leaf_hash;
 use tacit_receipts::tiles::{TILE_LEVELS_MAX, TILE_WIDTH, beside_path, entries_path, tile_path};
 use tacit_receipts::{
-    Absent, Attestation, Checkpoint, Genesis, JointReceipt, KeyRotation, SignedCheckpoint, TileReader, UsageRecord,
-    assemble,
+    Absent, Attestation, Checkpoint, Genesis, JointReceipt, KeyRole, KeyRotation, SignedCheckpoint, TileReader,
+    UsageRecord, assemble_with,
 };
 use tacit_types::{Code, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
 use tokio::time::Instant;
@@ -132,7 +132,9 @@ impl LogService {
         };
         let attestations = attestations.iter().map(verify).collect::<Result<Vec<_>, _>>()?;
         let of = |(party, code): &(NodeId, Code)| Absent { party: *party, code: *code };
-        let assembled = assemble(record, &attestations, absent.iter().map(of).collect())?;
+        let roster = self.roster();
+        let id_of = |key: &NodeId| roster.keys().id_of(KeyRole::Node, key);
+        let assembled = assemble_with(record, &attestations, absent.iter().map(of).collect(), &id_of)?;
         let receipt: Statement<JointReceipt> = assembled.receipt.sign(root, now)?;
         Ok((receipt.bytes().to_vec(), assembled.beside))
     }

@@ -93,6 +93,7 @@ async fn enter_leaves(parts: &Parts, log: &Log, head: &SignedCheckpoint, at: Uni
         })
         .await?;
         let row = |(place, leaf): &(u64, Vec<u8>)| LeafRow { place: *place, hash: leaf_hash(leaf), job: job_of(leaf) };
+        crate::party_keys::enter(&parts.store, leaves.iter().map(|(_, leaf)| leaf.as_slice())).await?;
         let rows = leaves.iter().map(row).collect();
         let change = Change::Append { leaves: rows, head: head.to_bytes(), at, keys: None };
         parts.store.write(change).await?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tacit_engine::{FromNode, ToNode};
 use tacit_receipts::merkle::consistency_proof;
-use tacit_receipts::{AddCheckpoint, SignatureLine, TileReader, VerifierKey};
+use tacit_receipts::{AddCheckpoint, SignatureLine, SignedCheckpoint, TileReader, VerifierKey};
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Code, Fault, Hash, NodeId};
 use tokio::time::Instant;
@@ -38,8 +38,11 @@ pub(super) struct Asked {
 impl LogService {
     /// The witnesses that have not cosigned the head.
     fn missing(&self) -> Vec<(NodeId, VerifierKey)> {
-        let mut witnesses = self.roster().witnesses(self.origin());
-        witnesses.retain(|(_, key)| !self.head.note().signatures().iter().any(|line| key.owns(line)));
+        let (roster, now) = (self.roster(), self.parts.clock.now());
+        let mut witnesses = roster.witnesses(self.origin());
+        let lines = self.head.note().signatures();
+        let signed = |key: &VerifierKey| lines.iter().any(|line| key.owns(line));
+        witnesses.retain(|(_, first)| !roster.cosigners(first, now).iter().any(signed));
         witnesses
     }
 
@@ -88,7 +91,8 @@ impl LogService {
                 state.held = asked.size;
                 // A line for an older head is no use any more, and no fault.
                 let line = SignatureLine::parse(&line).map_err(|f| f.what);
-                let added = line.and_then(|line| self.head.add_cosignature(&key, line).map_err(|f| f.what));
+                let keys = self.parts.roster.borrow().cosigners(&key, self.parts.clock.now());
+                let added = line.and_then(|line| add(&mut self.head, &keys, &line));
                 if asked.size == ours { added.err() } else { None }
             }
             Ok(FromNode::WitnessHolds(n)) if n > ours => {
@@ -126,6 +130,18 @@ impl LogService {
             self.refused.send_replace(Some(fault));
         }
     }
+}
+
+/// Adds the line of a witness, by whichever of its keys that hold now.
+fn add(head: &mut SignedCheckpoint, keys: &[VerifierKey], line: &SignatureLine) -> Result<(), String> {
+    let mut last = Err("none of its keys holds".to_owned());
+    for key in keys.iter().rev() {
+        last = head.add_cosignature(key, line.clone()).map_err(|f| f.what);
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
 }
 
 /// The word of an answer, for the log: answers themselves may hold signed statements.

@@ -12,9 +12,10 @@ use tacit_engine::{
 };
 use tacit_governance::{DatasetDescriptor, JobSpec, ModelDescriptor, PartyRole, Refusal};
 use tacit_net::Connection;
+use tacit_receipts::KeyRole;
 use tacit_types::limits::CONTROL_FRAME_BYTES_MAX;
 use tacit_types::wire::{self, Blob};
-use tacit_types::{Code, DatasetVersionId, Fault, JobId, Name, NodeId, Step, UnixMillis};
+use tacit_types::{Code, DatasetVersionId, Fault, JobId, Name, Step, UnixMillis};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -176,7 +177,7 @@ struct Checked {
 /// may run is for its owners to say: their contracts name who submits under them.
 async fn check(shared: &Shared, bytes: &Blob) -> Result<Checked, Fault> {
     let job = JobSpec::verify(bytes)?;
-    if !shared.roster().submits(&job.signer()) {
+    if !shared.roster().submits(&job.signer(), shared.clock.now()) {
         let what = format!("its signer {} is enrolled here neither as operator nor as node", job.signer().short());
         return Err(Fault::new(Code::RefusedParties, what));
     }
@@ -220,7 +221,8 @@ pub(super) async fn submit(shared: &Arc<Shared>, bytes: Blob) -> Result<FromCoor
     let members = shared.roster().members();
     let limits = shared.config.limits;
     let job = Job::submit(bytes.0, members, checked.contracts, &shared.config.origin, limits, now)?;
-    let (signer, state, value) = (checked.job.signer(), job.state().to_owned(), wire::encode(&job));
+    let signer = shared.roster().keys().id_of(KeyRole::Node, &checked.job.signer());
+    let (state, value) = (job.state().to_owned(), wire::encode(&job));
     let nodes = job.nodes().collect();
     if shared.store.write(Change::InsertJob { id, signer, nodes, state, at: now, value }).await? {
         tracing::info!(job = %id.short(), "submitted");
@@ -271,7 +273,7 @@ async fn find(shared: &Shared, id: &JobId) -> Result<Arc<Job>, Fault> {
 async fn own(shared: &Shared, party: &Party, id: &JobId) -> Result<Arc<Job>, Fault> {
     let job = find(shared, id).await?;
     let signer = JobSpec::verify(job.bytes())?.signer();
-    if signer != party.row.node && signer != party.row.root {
+    if !party.speaks(&signer) {
         // Another operator learns no more than that it is not theirs.
         return Err(Fault::new(Code::JobNotOurs, format!("job {}", id.short())));
     }
@@ -282,8 +284,10 @@ pub(super) async fn cancel(shared: &Arc<Shared>, party: &Party, order: &[u8]) ->
     let order = Statement::<CancelOrder>::verify(order)
         .map_err(|e| Fault::new(Code::RefusedUnsigned, format!("a cancel order: {e}")))?;
     let id = order.body().job;
-    let job = own(shared, party, &id).await?;
-    if JobSpec::verify(job.bytes())?.signer() != order.signer() {
+    own(shared, party, &id).await?;
+    // The party's own word, with a key that holds now: the job may be of the one before.
+    let now = shared.roster().keys().speaker(&order.signer(), shared.clock.now());
+    if now != Some(party.row.node) && order.signer() != party.row.root {
         return Err(Fault::new(Code::JobNotOurs, format!("the order for job {} is signed by another key", id.short())));
     }
     tracing::info!(job = %id.short(), "cancel ordered");
@@ -316,11 +320,10 @@ enum Sight {
 
 fn sight(caller: &Caller, job: &Job) -> Sight {
     let Caller::Party(party) = caller else { return Sight::All };
-    let signs = |signer: NodeId| signer == party.row.node || signer == party.row.root;
     match party.card.role {
         PartyRole::Regulator | PartyRole::Coordinator => Sight::All,
         PartyRole::Operator | PartyRole::Partner
-            if JobSpec::verify(job.bytes()).is_ok_and(|job| signs(job.signer())) =>
+            if JobSpec::verify(job.bytes()).is_ok_and(|job| party.speaks(&job.signer())) =>
         {
             Sight::All
         }
@@ -431,7 +434,7 @@ pub(super) async fn watch(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tacit_types::Attempt;
+    use tacit_types::{Attempt, NodeId};
 
     fn ok(package: usize, survivors: usize) -> Finish {
         let finished = Finished::Ok {

@@ -50,6 +50,7 @@ pub(super) async fn attested(
         }
         let unknown = || Fault::new(Code::JobUnknown, format!("job {}", id.short()));
         let mut job = shared.store.job(id).await?.ok_or_else(unknown)?;
+        job.know(shared.roster().keys());
         let before = job.clone();
         let late = job.late(shared.clock.now(), &party.row.node, &statement)?;
         if job != before {

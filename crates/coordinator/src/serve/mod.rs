@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tacit_engine::{FromCoordinator, ToCoordinator};
 use tacit_governance::PartyRole;
 use tacit_net::{CloseReason, Connection, Endpoint, Incoming, Purpose, Responder};
+use tacit_receipts::KeyRole;
 use tacit_types::limits::CONTROL_FRAME_BYTES_MAX;
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Code, Fault};
@@ -19,6 +20,7 @@ use tokio::task::JoinSet;
 use crate::books;
 use crate::daemon::Shared;
 use crate::enrol;
+use crate::party_keys;
 use crate::roster::Party;
 
 /// Who asks.
@@ -109,6 +111,8 @@ fn allowed(request: &ToCoordinator, role: PartyRole) -> bool {
         To::Submit { .. } | To::Plan { .. } | To::Cancel(_) | To::Result(_) => &[Partner, Operator],
         To::PutContract(_) => &[Partner, Operator],
         To::Datasets | To::Contract(_) | To::Contracts => &[Partner, Operator, Coordinator],
+        To::Rotate(_) => &[Partner, Operator, Regulator],
+        To::PartyKeys { .. } => &[Partner, Operator, Regulator, Coordinator],
         To::Roster | To::LogInfo | To::Ping => &[Partner, Operator, Regulator, Coordinator],
         To::Leaves { .. } | To::Checkpoint | To::CoseReceipt(_) | To::Beside(_) => {
             &[Partner, Operator, Regulator, Coordinator]
@@ -141,6 +145,11 @@ async fn answer(
         Some(party) => Caller::Party(Box::new(party.clone())),
         None => return Err(refused("this key is not enrolled")),
     };
+    // A connection outlives the key with which it was made.
+    if !shared.roster().keys().speaks(KeyRole::Node, &connection.peer(), &connection.key(), shared.clock.now()) {
+        let what = format!("{} was changed for another", connection.key().short());
+        return Err(Fault::new(Code::ReceiptKeyRetired, what));
+    }
     if !allowed(&request, caller.role()) {
         return Err(refused(&format!("this is not for a {}", caller.role().word())));
     }
@@ -174,6 +183,7 @@ async fn answer(
             let (total, bytes) = reads::on_disk(move || depot.get(&hash, offset)).await?;
             Ok(FromCoordinator::Fetched { total, bytes: Blob(bytes) })
         }
+        (ToCoordinator::Rotate(change), Caller::Party(party)) => party_keys::rotate(shared, &party, &change).await,
         (ToCoordinator::Say(statement), Caller::Party(party)) => books::say(shared, &party, statement).await,
         (ToCoordinator::ClosePeriod { until }, Caller::Own) => books::close(shared, until).await,
         (request, caller) => reads::read(shared, &caller, request).await,
@@ -231,6 +241,8 @@ mod tests {
             (ToCoordinator::CoseReceipt(0), "porc"),
             (ToCoordinator::Record(id), "p"),
             (ToCoordinator::Papers(id), "poc"),
+            (ToCoordinator::Rotate(Blob::default()), "por"),
+            (ToCoordinator::PartyKeys { from: 0 }, "porc"),
         ]
     }
 

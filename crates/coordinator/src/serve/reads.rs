@@ -25,6 +25,7 @@ pub(super) async fn read(
     match request {
         ToCoordinator::Ping => Ok(FromCoordinator::Done),
         ToCoordinator::Roster => Ok(FromCoordinator::Roster(roster_entries(shared))),
+        ToCoordinator::PartyKeys { from } => Ok(party_keys(shared, from)),
         ToCoordinator::LogInfo => Ok(FromCoordinator::LogInfo(shared.log_info())),
         ToCoordinator::Datasets => shared.store.datasets().await.map(FromCoordinator::Datasets),
         ToCoordinator::Contract(id) => shared.store.contract(&id).await.map(FromCoordinator::Contract),
@@ -42,6 +43,13 @@ pub(super) async fn read(
         ToCoordinator::CoseReceipt(place) => proofs::cose(shared, place).await,
         _ => Err(Fault::new(Code::NetRefused, "this is not for this caller")),
     }
+}
+
+/// Changes of parties' keys that stand in the log, from a place among them on, a page of them.
+fn party_keys(shared: &Shared, from: u32) -> FromCoordinator {
+    let roster = shared.roster();
+    let page = roster.rotations().iter().skip(from as usize).take(PAGE_MAX as usize).cloned();
+    FromCoordinator::PartyKeys(page.collect())
 }
 
 /// Does what waits for the disk where nothing else waits for it.

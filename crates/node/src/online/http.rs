@@ -88,7 +88,7 @@ fn headers(all: &HeaderMap) -> Result<Headers, Fault> {
 
 /// The name of the caller, whose call is new.
 fn authorised(inner: &Inner, headers: Result<Headers, Fault>, request: &Signed<'_>) -> Result<String, Fault> {
-    let caller = signature::check(request, &headers?, &inner.signing.id())?;
+    let caller = signature::check(request, &headers?, &inner.keys.node_id)?;
     let name = inner.online.caller(&caller.key);
     let name =
         name.ok_or_else(|| Fault::new(Code::OnlineCaller, format!("key {} is not enrolled", caller.key.short())))?;

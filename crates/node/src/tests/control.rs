@@ -157,7 +157,11 @@ impl World {
     async fn judge(&mut self, contract: &SignedContract) -> (Rule, Option<Code>) {
         let (id, job, _) = self.job(contract);
         let job = JobSpec::verify(&job).unwrap();
-        let whose = crate::ledger::Whose { owner: self.keys.root.id(), coordinator: key(COORDINATOR).id() };
+        let whose = crate::ledger::Whose {
+            owner: self.keys.root.id(),
+            coordinator: key(COORDINATOR).id(),
+            keys: tacit_receipts::KeyHistory::none(),
+        };
         let offered = (vec![contract.clone()], tacit_engine::PricePlans::default());
         let judged = crate::ledger::test(self.store(), whose, &job, offered, crate::now()).await.unwrap();
         assert!(self.store().job(&id).await.unwrap().is_none(), "nothing is consumed");

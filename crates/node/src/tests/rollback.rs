@@ -156,7 +156,7 @@ async fn an_attestation_is_found_wherever_it_is_carried() {
     // The search with so many statements to an answer, and how often it asked.
     type Held = BTreeMap<[u8; 32], Vec<u8>>;
     let search = |receipt: &JointReceipt, held: &Held, many: usize| {
-        let (mut carried, mut asked) = (Carried::new(receipt, &own), 0);
+        let (mut carried, mut asked) = (Carried::new(receipt, (&own, &[own])), 0);
         while !carried.page().is_empty() {
             assert!(carried.page().len() <= PAGE_MAX as usize);
             let held: Vec<Vec<u8>> = carried.page().iter().take(many).map(|id| held[&id.0].clone()).collect();
@@ -177,11 +177,11 @@ async fn an_attestation_is_found_wherever_it_is_carried() {
         assert!(absent || asked == 1 || record.parties[carried.iter().position(|c| *c == ours).unwrap()].party != own);
         for wrong in [vec![], vec![one.clone()], vec![two.clone(), ours.clone(), one.clone()], vec![b"other".to_vec()]]
         {
-            let mut carried = Carried::new(&receipt(&[sum(&ours).to_vec()], absent), &own);
+            let mut carried = Carried::new(&receipt(&[sum(&ours).to_vec()], absent), (&own, &[own]));
             assert_eq!(carried.take(&wrong).unwrap_err().code, Code::LogCorrupt);
         }
     }
-    let mut carried = Carried::new(&receipt(&[sum(&ours).to_vec()], false), &own);
+    let mut carried = Carried::new(&receipt(&[sum(&ours).to_vec()], false), (&own, &[own]));
     assert_eq!(carried.take(&[ours.clone(), ours.clone()]).unwrap_err().code, Code::LogCorrupt, "more than asked for");
     let mut other = record.clone();
     other.attempt = Attempt(2);

@@ -35,6 +35,7 @@ pub async fn approve(party: &Party, out: &Out, wanted: &str, reject: bool, reaso
 pub async fn test(party: &Party, out: &Out, job: &str) -> Result<u8, Fault> {
     let bytes = bytes_of(party, job).await?;
     let job = JobSpec::verify(&bytes)?;
+    let keys = party.store.party_keys(&party.config.coordinator.origin).await?;
     // A contract that others have signed since is known at the coordinator; without it, what is here decides.
     let offered = match party.connect().await {
         Ok(client) => {
@@ -46,11 +47,11 @@ pub async fn test(party: &Party, out: &Out, job: &str) -> Result<u8, Fault> {
                 false => Vec::new(),
             };
             client.close().await;
-            (named, Worker::price_plans(&[plans]))
+            (named, Worker::price_plans(&[plans], &keys))
         }
         Err(_) => (Vec::new(), PricePlans::default()),
     };
-    let whose = Whose { owner: party.keys.root.id(), coordinator: party.config.coordinator_id()? };
+    let whose = Whose { owner: party.keys.root.id(), coordinator: party.config.coordinator_id()?, keys: &keys };
     let judged = ledger::test(&party.store, whose, &job, offered, tacit_node::now()).await?;
     say(out, &job, judged.rule, judged.decision.as_ref().err());
     Ok(if judged.decision.is_ok() { 0 } else { 3 })

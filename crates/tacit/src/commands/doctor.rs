@@ -9,10 +9,12 @@ use tacit_governance::{PartyCard, PartyRole};
 use tacit_net::{Address, Closed, Config as NetConfig, Endpoint, Identity, Purpose, keyfile};
 use tacit_node::daemon::DATABASE_FILE;
 use tacit_node::{Client, Config, Keys, Store};
+use tacit_receipts::KeyRole;
 use tacit_types::{Code, Fault, NodeId};
 
 use crate::cli::Cli;
 use crate::commands::enrol::local;
+use crate::commands::key;
 use crate::home::{Party, folder, unexpected};
 use crate::output::{Out, bytes};
 use crate::progress::Progress;
@@ -95,7 +97,8 @@ async fn of_party(home: &Path, out: &Out) -> Vec<Finding> {
     if serves {
         let listen = config.listen.parse();
         let listen = listen.map_err(|_| Fault::new(Code::ConfigMalformed, format!("listen: {}", config.listen)));
-        findings.push(port(listen, &keys.node.id(), out).await);
+        findings.push(Finding::new("node and witness key", key::since(home, out), out));
+        findings.push(port(listen, &key::shown_by(home, &keys), out).await);
     }
     let reached = match coordinator(&config, &keys, out).await {
         Ok(found) => found,
@@ -162,7 +165,7 @@ async fn of_coordinator(home: &Path, out: &Out) -> Vec<Finding> {
         Finding::new("log key", log_key.map(|k| k.id().to_string()), out),
     ];
     let (Ok(config), Ok(key)) = (config, key) else { return findings };
-    findings.push(port(Ok(config.listen), &key.id(), out).await);
+    findings.push(port(Ok(config.listen), &[key.id()], out).await);
     let folder = home.to_owned();
     let looked = tokio::task::spawn_blocking(move || tacit_coordinator::fsck(&folder)).await;
     match looked.unwrap_or_else(|e| Err(Fault::new(Code::Internal, e.to_string()))) {
@@ -222,7 +225,7 @@ fn disk(home: &std::path::Path, out: &Out) -> Finding {
 }
 
 /// The daemon's own port: free, or held by a program that has this folder's key.
-async fn port(listen: Result<SocketAddr, Fault>, own: &NodeId, out: &Out) -> Finding {
+async fn port(listen: Result<SocketAddr, Fault>, own: &[NodeId], out: &Out) -> Finding {
     let look = async {
         let listen = listen?;
         let stranger = stranger(listen)?;
@@ -237,8 +240,11 @@ async fn port(listen: Result<SocketAddr, Fault>, own: &NodeId, out: &Out) -> Fin
                 let found = reach(&stranger, &local(listen), own).await;
                 stranger.close().await;
                 let what = || format!("{listen}: {}", out.say("by another program", "被其他程序占用"));
-                found.map_err(|_| Fault::new(Code::NetPortTaken, what()))?;
-                Ok(format!("{listen} {}", out.say("is this daemon's, which runs", "由本守护进程占用，正在运行")))
+                let (_, key) = found.map_err(|_| Fault::new(Code::NetPortTaken, what()))?;
+                let old = own.first().is_some_and(|newest| *newest != key);
+                let again = out.say("; with the key of before: restart it", "；仍使用此前的密钥：请重启");
+                let again = if old { again } else { "" };
+                Ok(format!("{listen} {}{again}", out.say("is this daemon's, which runs", "由本守护进程占用，正在运行")))
             }
             Err(fault) => Err(fault),
         }
@@ -261,25 +267,32 @@ fn stranger(towards: SocketAddr) -> Result<Endpoint, Fault> {
     Endpoint::bind(SocketAddr::new(any, 0), Identity::from_signing_key(&fresh_key()?)?, closed())
 }
 
-/// Whether who has this key answers there. That it refuses a stranger is an answer, and proves the key.
-async fn reach(stranger: &Endpoint, address: &str, key: &NodeId) -> Result<u64, Fault> {
-    let begun = std::time::Instant::now();
-    match stranger.connect(&address.parse()?, key, Purpose::Member).await {
-        Ok(connection) => connection.close(tacit_net::CloseReason::Done),
-        Err(error) if matches!(error.code(), Code::NetRefused | Code::NetVersion | Code::ClockSkew) => {}
-        Err(error) => return Err(error.into()),
+/// Whether who has one of these keys answers there, and which. That it refuses a stranger is an answer, and proves the key.
+async fn reach(stranger: &Endpoint, address: &str, keys: &[NodeId]) -> Result<(u64, NodeId), Fault> {
+    let (begun, mut last) = (std::time::Instant::now(), Fault::new(Code::NetFingerprint, "no key is known"));
+    for key in keys {
+        match stranger.connect(&address.parse()?, key, Purpose::Member).await {
+            Ok(connection) => connection.close(tacit_net::CloseReason::Done),
+            Err(error) if matches!(error.code(), Code::NetRefused | Code::NetVersion | Code::ClockSkew) => {}
+            Err(error) => {
+                last = error.into();
+                continue;
+            }
+        }
+        return Ok((begun.elapsed().as_millis() as u64, *key));
     }
-    Ok(begun.elapsed().as_millis() as u64)
+    Err(last)
 }
 
 /// Whether the nodes that are connected to the coordinator can be reached from here, as every job needs.
 async fn nodes(party: &Party, out: &Out) -> Result<Vec<Finding>, Fault> {
     let client = party.connect().await?;
-    let roster = party.roster(&client).await;
+    let (roster, keys) = (party.roster(&client).await, party.party_keys(&client).await);
     client.close().await;
+    let keys = keys?.0;
     let mut findings = Vec::new();
     for (card, entry) in roster? {
-        if card.role != PartyRole::Partner || card.node == party.keys.node.id() {
+        if card.role != PartyRole::Partner || card.node == party.keys.node_id {
             continue;
         }
         let name = format!("node {}", card.name);
@@ -292,9 +305,11 @@ async fn nodes(party: &Party, out: &Out) -> Result<Vec<Finding>, Fault> {
             Ok(address) => match address.resolve().await.map_err(Fault::from)?.first() {
                 Some(first) => {
                     let stranger = stranger(*first)?;
-                    let found = reach(&stranger, &entry.address, &card.node).await;
+                    let mut newest_first = keys.holding(KeyRole::Node, &card.node, tacit_node::now());
+                    newest_first.reverse();
+                    let found = reach(&stranger, &entry.address, &newest_first).await;
                     stranger.close().await;
-                    found.map(|ms| format!("{} ({ms} ms)", entry.address))
+                    found.map(|(ms, _)| format!("{} ({ms} ms)", entry.address))
                 }
                 None => Err(Fault::new(Code::NetUnreachable, entry.address.clone())),
             },

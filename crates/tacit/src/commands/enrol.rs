@@ -81,7 +81,7 @@ pub async fn join(cli: &Cli, out: &Out, args: &JoinArgs) -> Result<(), Fault> {
         known.iter().map(|(n, r, root)| vec![n.to_string(), r.word().into(), root.to_string()]).collect();
     out.table(&[out.say("party", "参与方"), out.say("role", "角色"), out.say("root fingerprint", "根指纹")], &rows);
     out.value(&serde_json::json!({
-        "name": name.as_str(), "role": role.word(), "root": keys.root.id().to_string(), "node": keys.node.id().to_string(),
+        "name": name.as_str(), "role": role.word(), "root": keys.root.id().to_string(), "node": keys.node_id.to_string(),
         "coordinator": invite.coordinator.to_string(),
     }));
     Ok(())

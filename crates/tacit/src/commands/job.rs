@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tacit_crypto::Statement;
+use tacit_crypto::{Keyring, Statement};
 use tacit_engine::{CancelOrder, FromCoordinator, JobView, Package, SealedResult, Terminal, ToCoordinator};
 use tacit_governance::JobSpec;
 use tacit_jobs::Opened;
 use tacit_node::{Client, log_keys, trust};
-use tacit_receipts::{JointReceipt, LogProof, VerifierKey};
-use tacit_types::{Code, Fault, JobId, wire::Blob};
+use tacit_receipts::{JointReceipt, KeyRole, LogProof, VerifierKey};
+use tacit_types::{Code, Fault, JobId, NodeId, wire::Blob};
 
 use super::batch;
 use super::contract::{contracts, descriptors, models};
@@ -375,13 +375,15 @@ pub async fn open(party: &Party, client: &Client, id: JobId) -> Result<(Opened, 
     if record.result != Some(package.hash()) {
         return Err(invalid("the sealed result is not the one in the receipt"));
     }
-    let attested = receipt.body().attested(&|_| None);
-    let signers = attested.held.iter().map(Statement::signer).collect();
+    let (keys, _) = party.party_keys(client).await?;
+    let id_of = |key: &NodeId| keys.id_of(KeyRole::Node, key);
+    let attested = receipt.body().attested_with(&|_| None, &Keyring::default(), &id_of);
+    let signers = attested.held.iter().map(|said| id_of(&said.signer())).collect();
     if !attested.faults.is_empty() || !receipt.body().complete(&signers) {
         return Err(invalid("an attestation is missing or broken"));
     }
     let listed: Vec<VerifierKey> = info.witnesses.iter().filter_map(|w| VerifierKey::parse(w).ok()).collect();
-    let quorum = trust::provider_quorum(spec, &party.store.parties().await?, &listed)?;
+    let quorum = trust::provider_quorum(spec, &party.store.parties().await?, &listed, &keys)?;
     let proof = LogProof::parse(&proof)?;
     let log = log_keys::shown(&party.config, &party.store, &info).await?.key_of(&proof, &quorum)?;
     let included = proof.verify(&leaf, &info.origin, &log, &quorum)?;

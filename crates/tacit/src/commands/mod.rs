@@ -19,6 +19,7 @@ mod fetch;
 mod forgotten;
 pub mod job;
 pub mod job_file;
+mod key;
 mod lifecycle;
 pub mod list;
 mod log;
@@ -58,6 +59,8 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Fault> {
         Command::Node(NodeCommand::Run) => serve::node(cli, out).await.map(|()| 0),
         Command::Node(NodeCommand::Privacy) => privacy::spent(cli, out).await.map(|()| 0),
         Command::Node(NodeCommand::Egress) => serve::egress(cli, out).await.map(|()| 0),
+        Command::Node(NodeCommand::Keys) => key::keys(cli, out).await.map(|()| 0),
+        Command::Node(NodeCommand::Rotate(args)) => key::rotate(cli, out, args).await.map(|()| 0),
         Command::Node(NodeCommand::Jobs) => serve::jobs(cli, out).await.map(|()| 0),
         Command::Data(command) => data::run(cli, out, command).await.map(|()| 0),
         Command::Model(command) => model::run(cli, out, command).await.map(|()| 0),

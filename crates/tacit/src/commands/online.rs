@@ -56,7 +56,7 @@ pub async fn publish(party: &Party, out: &Out, args: &PublishArgs) -> Result<(),
         "Scores are learned at once, before the window's receipt. Enrol callers with `tacit model caller add`.",
         "评分结果即时得知，早于窗口凭证。请用 `tacit model caller add` 登记调用方。",
     ));
-    out.value(&json!({"name": row.name, "listen": listen, "node": party.keys.node.id().to_string()}));
+    out.value(&json!({"name": row.name, "listen": listen, "node": party.keys.node_id.to_string()}));
     Ok(())
 }
 
@@ -130,7 +130,7 @@ pub async fn caller(party: &Party, out: &Out, command: &CallerCommand) -> Result
             };
             let row = CallerRow { name: name.to_string(), key, added_at: tacit_node::now() };
             party.store.add_caller(&row).await?;
-            let node = party.keys.node.id();
+            let node = party.keys.node_id;
             out.text(format!("{} {name}  keyid {key}  tag tacit/{node}", out.say("enrolled", "已登记")));
             out.value(&json!({"name": row.name, "key": key.to_string(), "node": node.to_string()}));
             Ok(())

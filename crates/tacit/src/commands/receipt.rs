@@ -234,7 +234,7 @@ async fn show(client: &Client, out: &Out, wanted: &str) -> Result<(), Fault> {
 /// The keys that a verification rests on, from what this party has pinned and from the cards.
 pub(super) async fn trust(party: &Party, client: &Client) -> Result<Trust, Fault> {
     let info: LogInfo = party.log_info(client).await?;
-    let roster = party.roster(client).await?;
+    let (roster, (_, changes)) = (party.roster(client).await?, party.party_keys(client).await?);
     let parties = roster
         .iter()
         .map(|(card, _)| PartyKey { name: card.name.clone(), key: card.node, from: 0, until: None })
@@ -248,7 +248,7 @@ pub(super) async fn trust(party: &Party, client: &Client) -> Result<Trust, Fault
         quorum: info.quorum,
         parties,
         rotations: info.rotations.into_iter().map(|bytes| bytes.0.into()).collect(),
-        party_rotations: Vec::new(),
+        party_rotations: changes.into_iter().map(Into::into).collect(),
     };
     trust.check()?;
     Ok(trust)

@@ -46,7 +46,7 @@ fn find(books: &Books, leaf: u64) -> Result<DisputeView, Fault> {
 }
 
 async fn open(party: &Party, client: &Client, books: &Books, out: &Out, args: &OpenArgs) -> Result<(), Fault> {
-    let us = party.keys.node.id();
+    let us = party.keys.node_id;
     let unknown = || Fault::new(Code::ReceiptUnknown, format!("leaf {} is no receipt", args.receipt));
     let (contracts, _, original) = books.ledger.receipt_at(args.receipt).ok_or_else(unknown)?;
     let plans: Vec<Hash> = contracts
@@ -104,7 +104,7 @@ async fn resolve(party: &Party, client: &Client, books: &Books, out: &Out, args:
     }
     let mut leaves = Vec::new();
     if args.agree {
-        let us = party.keys.node.id();
+        let us = party.keys.node_id;
         let said = about(books, args.dispute);
         let theirs = said.iter().filter(|(_, by, _)| *by != us);
         // A later proposal takes the place of an earlier one.

@@ -85,7 +85,7 @@ pub(super) async fn run(
 
 /// Signs this party's own count of a period.
 async fn count(party: &Party, client: &Client, books: &Books, out: &Out, until: UnixMillis) -> Result<(), Fault> {
-    let us = party.keys.node.id();
+    let us = party.keys.node_id;
     let size = books.leaves.len() as u64;
     let last = books.ledger.closed(&us);
     let close = if let Some(same) = last.filter(|last| last.until == until) {

@@ -337,7 +337,7 @@ pub(super) async fn run(
     let mut signed = books.ledger.signed(&plan.id());
     if !matches!(command, PriceCommand::Show { .. }) {
         let leaf = say(party, client, out, plan.clone()).await?;
-        signed.insert(party.keys.node.id());
+        signed.insert(party.keys.node_id);
         out.text(format!("{} {leaf}", out.say("signed, leaf", "已签署，叶")));
     }
     shown(books, out, &plan, &signed);

@@ -1,0 +1,5 @@
+-- Changes of parties' and witnesses' keys that stand in the log, in its order: which key speaks for whom.
+CREATE TABLE party_rotations (
+    leaf      INTEGER PRIMARY KEY,
+    statement BLOB NOT NULL
+) STRICT;
