@@ -206,6 +206,7 @@ impl Coordinator {
         }
         shared.spawn(service.run());
         shared.spawn(crate::log::patrol::patrol(shared.clone()));
+        shared.spawn(party_keys::retire(shared.clone()));
         let open = shared.store.open_jobs().await?;
         tracing::info!(address = %endpoint.local_addr(), id = %id.short(), open = open.len(), "serving");
         open.into_iter().for_each(|job| driver::start(&shared, job, true));

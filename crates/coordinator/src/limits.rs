@@ -61,6 +61,8 @@ pub const STRAGGLER_WAIT: Duration = Duration::from_millis(25);
 pub const OWN_QUORUM_WAIT: Duration = Duration::from_secs(5);
 /// How long a party that hands in a late attestation is kept waiting for the log.
 pub const LATE_WAIT: Duration = Duration::from_secs(10);
+/// Pause between two looks for connections whose key is over.
+pub const RETIRE_PAUSE: Duration = Duration::from_secs(1);
 /// Pause before a witness that failed is asked again.
 pub const COSIGN_RETRY: Duration = Duration::from_millis(500);
 /// After the start, how long a node has to come back before it counts as lost.

@@ -56,6 +56,11 @@ impl Nodes {
         self.current().get(node).filter(|c| c.end().is_none()).cloned()
     }
 
+    /// Closes the connections that do not hold any more.
+    pub(crate) fn close(&self, over: impl Fn(&Connection) -> bool) {
+        self.current().values().filter(|c| over(c)).for_each(|c| c.close(CloseReason::Refused));
+    }
+
     pub(crate) fn is_up(&self, node: &NodeId) -> bool {
         self.get(node).is_some()
     }

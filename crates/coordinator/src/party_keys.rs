@@ -20,7 +20,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::clock::Clock;
 use crate::daemon::Shared;
-use crate::limits::LATE_WAIT;
+use crate::limits::{LATE_WAIT, RETIRE_PAUSE};
 use crate::log::{AppendRequest, Content};
 use crate::roster::{Party, Roster};
 use crate::store::{Change, Store};
@@ -160,6 +160,15 @@ pub(crate) async fn put(shared: Arc<Shared>, change: Statement<PartyRotation>, r
     });
     // why: a party that has gone asks again.
     let _ = reply.send(place);
+}
+
+/// Closes connections of nodes that outlive the key with which they were made, as long as the daemon runs.
+pub(crate) async fn retire(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(RETIRE_PAUSE).await;
+        let (roster, now) = (shared.roster(), shared.clock.now());
+        shared.nodes.close(|c| !roster.keys().speaks(KeyRole::Node, &c.peer(), &c.key(), now));
+    }
 }
 
 /// Who may connect: the coordinator's own operator, and parties with a key that speaks for them now.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tacit_engine::{FromCoordinator, LogInfo, ToCoordinator, WorkerContext, record};
 use tacit_net::mesh::{Event, Events, Keep};
 use tacit_net::{Address, Config as NetConfig, Connection, Endpoint, Identity, Incoming, Mesh};
-use tacit_receipts::LogChain;
+use tacit_receipts::{KeyRole, LogChain};
 use tacit_types::{Attempt, Code, Fault, JobId, NodeId, StatementId, UnixMillis, wire};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -338,6 +338,7 @@ impl Inner {
                     tracing::debug!(%fault, "the time could not be noted");
                 }
             }
+            self.close_retired();
             for (job, why) in self.store.halted_jobs(crate::now()).await.unwrap_or_default() {
                 self.cancel(&job, why.code);
             }
@@ -349,6 +350,13 @@ impl Inner {
                 published = now;
             }
         }
+    }
+
+    /// Closes connections that outlive the key with which they were made.
+    fn close_retired(&self) {
+        let (keys, now) = (self.known.keys(), crate::now());
+        let over = |c: &Connection| !keys.speaks(KeyRole::Node, &c.peer(), &c.key(), now);
+        self.mesh.connected().iter().filter(|c| over(c)).for_each(|c| c.close(tacit_net::CloseReason::Refused));
     }
 
     /// Offers what the coordinator does not take now again, less and less often.

@@ -258,4 +258,35 @@ mod tests {
         board.deliver_at(begun + WAITING_TIME_MAX, job(3), Attempt(1), peer(3), 3);
         assert_eq!(waiting(&board), [2, 3]);
     }
+
+    #[test]
+    fn a_peer_has_the_keys_that_hold_now() {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        use tacit_crypto::{Secret, SigningKey};
+        use tacit_receipts::PartyRotation;
+        use tacit_types::UnixMillis;
+
+        let key = |seed: u8| SigningKey::from_seed(&Secret::new([seed; 32]));
+        let (old, new) = (key(1), key(2));
+        let time = Arc::new(AtomicU64::new(0));
+        let clock = time.clone();
+        let known = Known::new(KeyHistory::new("l"), Arc::new(move || UnixMillis(clock.load(Ordering::SeqCst))));
+        known.insert(old.id());
+        let admit = |key: &SigningKey| known.admit(&key.id(), Purpose::Member);
+        assert_eq!((admit(&old), admit(&new)), (Ok(()), Err(Code::NetRefused)));
+        assert_eq!(known.keys_of(&old.id()), [old.id()]);
+
+        let (from, until) = (UnixMillis(1_000_000), UnixMillis(2_000_000));
+        let change = PartyRotation::sign("l", (KeyRole::Node, old.id()), (&old, &new), (from, until));
+        let mut keys = KeyHistory::clone(&known.keys());
+        keys.follow_any(&change, Some(3)).unwrap();
+        known.follow(keys);
+        time.store(until.0, Ordering::SeqCst);
+        assert_eq!((admit(&old), admit(&new)), (Ok(()), Ok(())));
+        assert_eq!((known.keys_of(&old.id()), known.id_of(&new.id())), (vec![old.id(), new.id()], old.id()));
+        assert_eq!(known.admit(&new.id(), Purpose::Enrol), Err(Code::NetRefused));
+        time.store(until.0 + 1, Ordering::SeqCst);
+        assert_eq!((admit(&old), admit(&new)), (Err(Code::ReceiptKeyRetired), Ok(())));
+        assert_eq!(known.keys_of(&old.id()), [new.id()]);
+    }
 }

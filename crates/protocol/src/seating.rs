@@ -142,3 +142,39 @@ impl Seating {
         if self.members.len() > MANY { 4 << 20 } else { 0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tacit_crypto::{Secret, SigningKey};
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed(&Secret::new([seed; 32]))
+    }
+
+    #[test]
+    fn a_seat_signs_with_the_keys_that_its_node_has() {
+        let ids = [1, 2].map(|seed| key(seed).id());
+        let first = Seating::new(ids.to_vec()).unwrap();
+        let signs = |seating: &Seating, seed: u8| {
+            let (id, by) = (ids[0], key(seed).sign(b"m"));
+            let seat = seating.seat_of(&id).unwrap();
+            seating.verifiers(seat).iter().any(|key| key.verify(b"m", &by))
+        };
+        assert!(signs(&first, 1) && !signs(&first, 2));
+        // Where every key is the first nothing is another.
+        assert_eq!(first.clone().signing(|id| vec![*id]), first);
+        let changed = |seeds: &[u8]| {
+            let keys: Vec<NodeId> = seeds.iter().map(|seed| key(*seed).id()).collect();
+            first.clone().signing(|id| if *id == ids[0] { keys.clone() } else { vec![*id] })
+        };
+        let (both, after) = (changed(&[1, 9]), changed(&[9]));
+        assert!(signs(&both, 1) && signs(&both, 9) && !signs(&both, 2));
+        assert!(!signs(&after, 1) && signs(&after, 9));
+        let other = after.seat_of(&ids[1]).unwrap();
+        assert_eq!(after.verifiers(other).len(), 1);
+        // The seats are the same ones.
+        assert_eq!(after.node(Seat(0)), first.node(Seat(0)));
+        assert!(after.verifiers(Seat(2)).is_empty());
+    }
+}

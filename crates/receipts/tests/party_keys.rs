@@ -378,3 +378,67 @@ fn a_second_implementation_makes_the_same_bytes_and_judges_alike() {
         assert_eq!(codes(&found("bundle_of_retired_witness")), [Code::LogQuorum]);
     }
 }
+
+#[test]
+fn a_key_speaks_for_its_id_in_its_time_alone() {
+    let world = World::new(3);
+    let id = world.party(0).id();
+    let mut history = KeyHistory::new(ORIGIN);
+    let (from, until) = (world.now, world.now.plus(HOUR));
+    history.follow_any(&turn(&world, 100, 180, HOUR), Some(7)).unwrap();
+    let [old, new] = [100, 180].map(|seed| key(seed).id());
+    let before = UnixMillis(from.0 - CLOCK_SKEW_MILLIS_MAX);
+    for (at, old_speaks, new_speaks) in [
+        (UnixMillis(before.0 - 1), true, false),
+        (before, true, true),
+        (until, true, true),
+        (until.plus(1), false, true),
+    ] {
+        let speaks = [old, new].map(|key| history.speaks(NODE, &id, &key, at));
+        assert_eq!(speaks, [old_speaks, new_speaks], "{at}");
+        let speakers = [old, new].map(|key| history.speaker(&key, at));
+        assert_eq!(speakers, [old_speaks, new_speaks].map(|speaks| speaks.then_some(id)), "{at}");
+    }
+    let within = |from: UnixMillis, to: UnixMillis| history.within(NODE, &id, (from, to));
+    assert_eq!(within(until.plus(1), until.plus(2)), [new]);
+    assert_eq!(within(until, until.plus(2)), [old, new]);
+    assert_eq!(within(UnixMillis(0), UnixMillis(before.0 - 1)), [old]);
+    // Who never changed a key speaks for itself, at every time.
+    let stranger = key(9).id();
+    assert!(history.speaks(NODE, &stranger, &stranger, from) && !history.speaks(NODE, &stranger, &new, from));
+    assert_eq!(within(from, until).len(), 2);
+    assert_eq!(history.within(NODE, &stranger, (from, until)), [stranger]);
+    assert_eq!(KeyHistory::none().speaker(&stranger, from), Some(stranger));
+    // As a node's key it is no witness's.
+    assert_eq!(history.id_of(KeyRole::Witness, &new), new);
+}
+
+#[test]
+fn changes_in_a_file_are_as_many_as_may_be() {
+    let world = World::new(2);
+    let change = turn(&world, 100, 180, HOUR);
+    let file = keys::to_file([change.bytes(), change.bytes()]);
+    let read = keys::from_file(&file, 2).unwrap();
+    assert!(read.len() == 2 && read.iter().all(|read| read.bytes() == change.bytes()));
+    assert_eq!(keys::from_file(&file, 1).unwrap_err().code, Code::ReceiptMalformed);
+    assert_eq!(keys::from_file(b"junk", 1).unwrap_err().code, Code::ReceiptMalformed);
+}
+
+#[test]
+fn a_bundle_shows_whose_its_keys_are() {
+    let mut world = World::new(3);
+    let id = world.party(0).id();
+    let named = world.change_key(0, 180, HOUR);
+    let last = world.job(1);
+    let (whole, trust) = (world.bundle(), world.trust());
+    let (new, at) = (key(180).id(), world.now.plus(2 * HOUR));
+    assert_eq!(whole.history(Some(&trust)).speaker(&new, at), Some(id));
+    assert_eq!(whole.history(None).speaker(&new, at), Some(id));
+    // Of single leaves, where the trust file or the bundle's own has the change.
+    let single = world.single(&[last]);
+    assert_eq!(single.history(Some(&trust)).id_of(NODE, &new), new);
+    let newer = Trust { party_rotations: vec![world.leaves[named as usize].clone().into()], ..trust.clone() };
+    assert_eq!(single.history(Some(&newer)).id_of(NODE, &new), id);
+    let own = Bundle { trust: Some(newer), ..single };
+    assert_eq!(own.history(Some(&trust)).id_of(NODE, &new), id);
+}

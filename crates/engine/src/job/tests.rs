@@ -605,3 +605,44 @@ fn a_record_names_the_last_attempt_that_ran() {
     }
     assert_eq!(job.record().unwrap().attempt, Attempt(1));
 }
+
+/// A node whose key has changed answers under its id, with either key of an overlap, and with the old one no more after it.
+#[test]
+fn a_node_answers_with_a_key_that_holds() {
+    let (old, new, id) = (key(101), key(201), key(101).id());
+    let (from, until) = (T0.plus(10), T0.plus(20));
+    let turn = tacit_receipts::PartyRotation::sign("l.example/u", (KeyRole::Node, id), (&old, &new), (from, until));
+    let mut keys = KeyHistory::new("l.example/u");
+    keys.follow_any(&turn, None).unwrap();
+    let keys = Arc::new(keys);
+    let admitted = |by: &SigningKey, at: u64, knows: bool| {
+        let mut job = job(&[1, 2]);
+        if knows {
+            job.know(&keys);
+        }
+        let body = Admission {
+            job: job.id(),
+            owner: key(1).id(),
+            contract: ContractId([1; 32]),
+            dataset: Some(DatasetVersionId([1; 32])),
+            rows: 0,
+            privacy: None,
+            at: T0,
+        };
+        let signed = Statement::sign(by, "a", T0.plus(at), None, body).bytes().to_vec().into();
+        answer(&mut job, 1, at, FromNode::Admitted(signed));
+        job.parties[0].decision == Decision::Admitted
+    };
+    assert!(admitted(&old, 1, false) && !admitted(&new, 15, false), "as long as nobody has heard of the change");
+    assert!(admitted(&old, 15, true) && admitted(&new, 15, true));
+    assert!(!admitted(&old, 21, true) && admitted(&new, 21, true));
+    assert!(!admitted(&key(102), 15, true), "another party's");
+    // The evidence of an attempt is checked with the keys of its time.
+    let mut known = job(&[1, 2]);
+    known.know(&keys);
+    assert_eq!(wire_of(&known), wire_of(&job(&[1, 2])), "what is known of keys is no part of the state");
+}
+
+fn wire_of(job: &Job) -> Vec<u8> {
+    tacit_types::wire::encode(job)
+}

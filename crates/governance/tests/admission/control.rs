@@ -464,3 +464,17 @@ fn a_contract_without_control_has_the_bytes_of_those_from_before_it() {
     let read: Contract = tacit_crypto::cbor::decode(&with).unwrap();
     assert_eq!(read, controlled().contract);
 }
+
+/// A key that came later speaks for the operator whom the contract names, and one that is over for nobody.
+#[test]
+fn an_operator_signs_with_the_key_that_holds() {
+    let later: Speaker = |by| if *by == key(STRANGER).id() { Some(key(OPERATOR).id()) } else { Some(*by) };
+    let over: Speaker = |_| None;
+    let with = |speaker, operator| Case::new().other(|c| (c.speaker, c.operator) = (Some(speaker), operator));
+    assert_eq!(code(with(later, STRANGER)), None);
+    assert_eq!(code(with(over, OPERATOR)), Some(Code::RefusedOperator));
+    // A new key is no way out of a list.
+    let operator = Denied { party: Some(key(OPERATOR).id()), ..Denied::default() };
+    let case = with(later, STRANGER).other(|c| c.orders.push(list(operator)));
+    assert_eq!(code(case), Some(Code::RefusedListed));
+}

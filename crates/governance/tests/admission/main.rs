@@ -34,6 +34,8 @@ fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
+type Speaker = fn(&NodeId) -> Option<NodeId>;
+
 /// Everything that a decision rests on, before it is signed.
 struct Case {
     contract: Contract,
@@ -54,7 +56,8 @@ struct Case {
     consumed: bool,
     /// The price plan that is signed, by its contract, or under any one, and terms.
     priced: Option<(Option<ContractId>, Hash)>,
-    speaker: Option<fn(&NodeId) -> Option<NodeId>>,
+    /// For whom a key speaks, where keys have changed.
+    speaker: Option<Speaker>,
     spent: PrivacyCost,
     asked: Option<JobId>,
     orders: Vec<Order>,

@@ -394,3 +394,75 @@ async fn the_doctor_names_the_failing_hop() {
     assert_eq!(names(&gone), [("address", true), ("path", false)]);
     assert_eq!(gone[1].code, Some(Code::NetUnreachable));
 }
+
+/// A gate that knows the nodes 1 and 2, of which 2 has the key 12 now, and had the keys `over` before.
+#[derive(Clone)]
+struct Changed {
+    over: Vec<NodeId>,
+    missed: Arc<AtomicU64>,
+}
+
+impl Changed {
+    fn new(over: &[u8]) -> Self {
+        Self { over: over.iter().map(|n| identity(*n).id()).collect(), missed: Arc::default() }
+    }
+}
+
+impl tacit_net::Gate for Changed {
+    fn admit(&self, key: &NodeId, _: Purpose) -> Result<(), Code> {
+        let id = self.id_of(key);
+        match [1, 2].contains(&self.n(&id)) {
+            true if !self.over.contains(key) => Ok(()),
+            true => Err(Code::ReceiptKeyRetired),
+            false => Err(Code::NetRefused),
+        }
+    }
+
+    fn id_of(&self, key: &NodeId) -> NodeId {
+        if self.n(key) == 12 { identity(2).id() } else { *key }
+    }
+
+    fn keys_of(&self, peer: &NodeId) -> Vec<NodeId> {
+        let keys = if self.n(peer) == 2 { vec![*peer, identity(12).id()] } else { vec![*peer] };
+        keys.into_iter().filter(|key| !self.over.contains(key)).collect()
+    }
+
+    fn mismatch(&self, _: &NodeId, _: &NodeId) {
+        self.missed.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Changed {
+    fn n(&self, key: &NodeId) -> u8 {
+        [1, 2, 12].into_iter().find(|n| identity(*n).id() == *key).unwrap_or(0)
+    }
+}
+
+#[tokio::test]
+async fn a_peer_is_known_by_its_id_whichever_of_its_keys_it_shows() {
+    let id = identity(2).id();
+    let speaking = |n: u8, gate: &Changed| {
+        let identity = identity(n).speaking_for(id);
+        Endpoint::bind(loopback(), identity, Config::with_gate(gate.clone())).unwrap()
+    };
+    let overlap = Changed::new(&[]);
+    for shown in [2, 12] {
+        let (a, b) = (node(1, Config::with_gate(overlap.clone())), speaking(shown, &overlap));
+        assert_eq!(b.id(), id);
+        let (here, there, own) = (address(&a), address(&b), a.id());
+        let (out, came) = tokio::join!(a.connect(&there, &id, Purpose::Member), b.accept());
+        let (out, came) = (out.unwrap(), came.unwrap());
+        assert_eq!((out.peer(), out.key(), came.peer()), (id, identity(shown).id(), a.id()));
+        let (out, came) = tokio::join!(b.connect(&here, &own, Purpose::Member), a.accept());
+        let (_out, came) = (out.unwrap(), came.unwrap());
+        assert_eq!((came.peer(), came.key()), (id, identity(shown).id()));
+    }
+    // The key of before is over: as a client it is told so, and as a server it is another's.
+    let after = Changed::new(&[2]);
+    let (a, old) = (node(1, Config::with_gate(after.clone())), speaking(2, &after));
+    let told = old.connect(&address(&a), &a.id(), Purpose::Member).await.unwrap_err();
+    assert_eq!(told.code(), Code::ReceiptKeyRetired);
+    let error = a.connect(&address(&old), &id, Purpose::Member).await.unwrap_err();
+    assert_eq!(error, NetError::Fingerprint { expected: id, found: identity(2).id() });
+    assert_eq!(after.missed.load(Ordering::SeqCst), 1);
+}

@@ -23,6 +23,7 @@ pub use read::{Answer, Card, Described, Order, Terms};
 
 use self::control::Said;
 use crate::bundle::{Bundle, Trust};
+use crate::keys::KeyHistory;
 use crate::leaf::{Leaf, refused};
 use crate::report::{Notice, Report};
 
@@ -93,17 +94,17 @@ pub(crate) struct Papers {
 
 impl Papers {
     /// Reads the papers; what cannot be read is a fault of its own.
-    fn read(statements: &[ByteVec]) -> (Self, Vec<Fault>) {
+    fn read(statements: &[ByteVec], keys: &KeyHistory) -> (Self, Vec<Fault>) {
         let (mut papers, mut faults) = (Self::default(), Vec::new());
         for (number, bytes) in statements.iter().enumerate() {
-            if let Err(fault) = papers.add(bytes) {
+            if let Err(fault) = papers.add(bytes, keys) {
                 faults.push(Fault::new(Code::ReceiptPaper, format!("paper {number}: {}", fault.what)));
             }
         }
         (papers, faults)
     }
 
-    fn add(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    fn add(&mut self, bytes: &[u8], keys: &KeyHistory) -> Result<(), Fault> {
         let envelope = Envelope::verify(bytes).map_err(refused)?;
         let (at, id) = (self.all.len(), sha256(bytes));
         let read = |what| Fault::new(Code::ReceiptPaper, format!("the {} is {what}", envelope.kind));
@@ -117,7 +118,9 @@ impl Papers {
                 }
             }
             Order::TYPE => {
-                let order = Order::read(&envelope).map_err(read)?;
+                let mut order = Order::read(&envelope).map_err(read)?;
+                let late = || Fault::new(Code::ReceiptPaper, "a job signed with a key out of its time");
+                order.signer = keys.speaker(&order.key, envelope.issued_at).ok_or_else(late)?;
                 self.jobs.entry(JobId(id.0)).or_insert((order, at));
             }
             Card::TYPE => {
@@ -135,7 +138,8 @@ impl Papers {
                 self.described.entry(DatasetVersionId(id.0)).or_insert((described, at));
             }
             Answer::ADMISSION | Answer::REFUSAL => {
-                let answer = Answer::read(&envelope).map_err(read)?;
+                // why: a refusal has the time of its job, which may be before the key.
+                let answer = Answer::read(&keys.spoken(&envelope)).map_err(read)?;
                 self.answers.push((answer, at));
             }
             kind if Said::TYPES.contains(&kind) => {
@@ -167,11 +171,12 @@ pub(crate) fn look(bundle: &Bundle, trust: &Trust, report: &mut Report) {
     if bundle.papers.is_empty() {
         return;
     }
-    let (mut papers, faults) = Papers::read(&bundle.papers);
+    let keys = bundle.history(Some(trust));
+    let (mut papers, faults) = Papers::read(&bundle.papers, &keys);
     faults.into_iter().for_each(|fault| report.find(None, fault.code, fault.what));
     let whole = (0u64..).zip(bundle.leaves.iter().map(|leaf| leaf.as_slice()));
     let leaves: Vec<(u64, &[u8])> = whole.chain(bundle.proven.iter().map(|p| (p.index, p.leaf.as_slice()))).collect();
-    let plans = uses::plans(&leaves);
+    let plans = uses::plans(&leaves, &keys);
     for (index, bytes) in &leaves {
         let Ok(Leaf::Receipt(receipt)) = Leaf::read(bytes) else { continue };
         // Of a whole log only the uses are told whose job is here.

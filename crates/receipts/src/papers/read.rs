@@ -165,8 +165,10 @@ struct OrderBody {
 /// A job as its operator signed it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Order {
-    /// Who signed it.
+    /// Who signed it: the id for which the key speaks.
     pub signer: NodeId,
+    /// The key.
+    pub key: NodeId,
     /// The kind with its version.
     pub kind: String,
     /// The contracts that it rests on.
@@ -193,8 +195,8 @@ impl Order {
     /// What is wrong with the bytes.
     pub fn read(envelope: &Envelope) -> Result<Self, &'static str> {
         let OrderBody { kind, contracts, providers, purpose, created_at, models } = cbor::decode_part(&envelope.body)?;
-        let (signer, spec) = (envelope.signer, tacit_crypto::sha256(&envelope.body));
-        Ok(Self { signer, kind, contracts, providers, models, purpose, created_at, spec })
+        let (key, spec) = (envelope.signer, tacit_crypto::sha256(&envelope.body));
+        Ok(Self { signer: key, key, kind, contracts, providers, models, purpose, created_at, spec })
     }
 }
 

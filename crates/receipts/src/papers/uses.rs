@@ -7,6 +7,7 @@ use tacit_types::{Code, ContractId, DatasetVersionId, Fault, JobId, Name, NodeId
 use super::read::{Answer, Order, Said, TermsParty};
 use super::{Papers, Sentence, Use, approved, at};
 use crate::bundle::Trust;
+use crate::keys::KeyHistory;
 use crate::leaf::Leaf;
 use crate::money::{Money, PricePlan};
 use crate::receipt::JointReceipt;
@@ -23,13 +24,13 @@ pub(super) struct PlanLeaf {
 }
 
 /// The price plans among the leaves.
-pub(super) fn plans(leaves: &[(u64, &[u8])]) -> Vec<PlanLeaf> {
+pub(super) fn plans(leaves: &[(u64, &[u8])], keys: &KeyHistory) -> Vec<PlanLeaf> {
     let mut plans = Vec::new();
     for (index, bytes) in leaves {
         if let Ok(Leaf::Money(envelope, money)) = Leaf::read(bytes)
             && let Money::Plan(plan) = *money
         {
-            plans.push(PlanLeaf { index: *index, signer: envelope.signer, plan });
+            plans.push(PlanLeaf { index: *index, signer: keys.spoken(&envelope).signer, plan });
         }
     }
     plans
@@ -145,8 +146,8 @@ fn ordered(papers: &Papers, told: &mut Telling<'_>, order: &Order) {
     let (who, when, why) = (papers.name(&order.signer, told.trust), at(order.created_at), plain(&order.purpose));
     told.say(
         "job",
-        format!("{who} ordered it at {when}, signed with the key {}, for the purpose \"{why}\".", order.signer),
-        format!("{who} 于 {when} 以密钥 {} 签署下达，用途为“{why}”。", order.signer),
+        format!("{who} ordered it at {when}, signed with the key {}, for the purpose \"{why}\".", order.key),
+        format!("{who} 于 {when} 以密钥 {} 签署下达，用途为“{why}”。", order.key),
     );
     if order.spec != record.spec || order.contracts != record.contracts {
         told.wrong("the receipt is for another specification or other contracts than the job's".into());

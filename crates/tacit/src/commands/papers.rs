@@ -9,7 +9,7 @@ use tacit_engine::{FromCoordinator, ToCoordinator};
 use tacit_governance::{JobSpec, Order};
 use tacit_node::Client;
 use tacit_receipts::leaf::GENESIS_LEAVES;
-use tacit_receipts::{Bundle, Leaf, Money, UsageRecord};
+use tacit_receipts::{Bundle, KeyRole, Leaf, Money, UsageRecord};
 use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault, NodeId};
 
@@ -90,7 +90,8 @@ async fn papers(party: &Party, client: &Client, record: &UsageRecord) -> Result<
     }
     let mut papers = vec![job.bytes().to_vec()];
     // Whose cards belong to it: who has a seat, who signed the job, and whom a contract names.
-    let mut keys: BTreeSet<NodeId> = record.parties.iter().map(|p| p.party).chain([job.signer()]).collect();
+    let signer = party.party_keys(client).await?.0.id_of(KeyRole::Node, &job.signer());
+    let mut keys: BTreeSet<NodeId> = record.parties.iter().map(|p| p.party).chain([signer]).collect();
     for contract in contracts(party, client).await?.iter().filter(|c| record.contracts.contains(&c.id())) {
         keys.extend(contract.body().parties.iter().map(|p| p.root));
         let control = contract.body().control.iter();
