@@ -284,10 +284,11 @@ pub(super) async fn cancel(shared: &Arc<Shared>, party: &Party, order: &[u8]) ->
     let order = Statement::<CancelOrder>::verify(order)
         .map_err(|e| Fault::new(Code::RefusedUnsigned, format!("a cancel order: {e}")))?;
     let id = order.body().job;
-    own(shared, party, &id).await?;
-    // The party's own word, with a key that holds now: the job may be of the one before.
-    let now = shared.roster().keys().speaker(&order.signer(), shared.clock.now());
-    if now != Some(party.row.node) && order.signer() != party.row.root {
+    let job = own(shared, party, &id).await?;
+    // With a key of the same that holds now: the job may be of the one before.
+    let keys = shared.roster().keys().clone();
+    let signer = keys.id_of(KeyRole::Node, &JobSpec::verify(job.bytes())?.signer());
+    if keys.speaker(&order.signer(), shared.clock.now()) != Some(signer) {
         return Err(Fault::new(Code::JobNotOurs, format!("the order for job {} is signed by another key", id.short())));
     }
     tracing::info!(job = %id.short(), "cancel ordered");
