@@ -610,7 +610,7 @@ fn a_record_names_the_last_attempt_that_ran() {
 #[test]
 fn a_node_answers_with_a_key_that_holds() {
     let (old, new, id) = (key(101), key(201), key(101).id());
-    let (from, until) = (T0.plus(10), T0.plus(20));
+    let (from, until) = (T0.plus(1_000), T0.plus(5_000));
     let turn = tacit_receipts::PartyRotation::sign("l.example/u", (KeyRole::Node, id), (&old, &new), (from, until));
     let mut keys = KeyHistory::new("l.example/u");
     keys.follow_any(&turn, None).unwrap();
@@ -633,10 +633,10 @@ fn a_node_answers_with_a_key_that_holds() {
         answer(&mut job, 1, at, FromNode::Admitted(signed));
         job.parties[0].decision == Decision::Admitted
     };
-    assert!(admitted(&old, 1, false) && !admitted(&new, 15, false), "as long as nobody has heard of the change");
-    assert!(admitted(&old, 15, true) && admitted(&new, 15, true));
-    assert!(!admitted(&old, 21, true) && admitted(&new, 21, true));
-    assert!(!admitted(&key(102), 15, true), "another party's");
+    assert!(admitted(&old, 0, false) && !admitted(&new, 4_000, false), "as long as nobody has heard of the change");
+    assert!(admitted(&old, 4_000, true) && admitted(&new, 4_000, true));
+    assert!(!admitted(&old, 6_000, true) && admitted(&new, 6_000, true));
+    assert!(!admitted(&key(102), 4_000, true), "another party's");
     // The evidence of an attempt is checked with the keys of its time.
     let mut known = job(&[1, 2]);
     known.know(&keys);
