@@ -196,6 +196,7 @@ pub(super) mod tests {
             "DROP TABLE row_sets",
             "DROP TABLE row_sets_asked",
             "DROP TABLE rows_accepted",
+            "DROP TABLE party_rotations",
             "DROP TABLE promises",
             "DROP TABLE recounted",
             "DROP INDEX jobs_owed",
