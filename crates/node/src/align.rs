@@ -24,7 +24,7 @@ use crate::store::{DatasetRow, Store, Tx};
 mod expire;
 mod lookup;
 mod offered;
-pub(crate) use offered::owners;
+pub(crate) use offered::with;
 
 pub(crate) use self::expire::expire;
 
@@ -212,7 +212,7 @@ pub(crate) async fn desk(
     let contract = contract.and_then(|id| contracts.iter().find(|c| c.id() == id)).map(|c| c.body());
     let terms = contract.and_then(|c| c.alignment.as_ref());
     let now = crate::now();
-    let offered = offered::count(store, home, job, terms.and_then(|a| a.repeat), spec, now).await?;
+    let offered = offered::count(store, home, job, terms.and_then(|a| a.repeat), (spec, own), now).await?;
     let secret = own_key(store).await?;
     let until = contract.map_or(UnixMillis(u64::MAX), |c| c.valid_until);
     let search = |facts| lookup::desk(home, facts, (terms.and_then(|a| a.lookup), until), own, &secret, now);
@@ -253,7 +253,7 @@ pub(crate) async fn meters(
         return Ok(Vec::new());
     };
     let mut all = match &terms.repeat {
-        Some(repeat) => offered::meters(store, home, repeat, (spec, facts.keys_min), now).await?,
+        Some(repeat) => offered::meters(store, home, repeat, (spec, own, facts.keys_min), now).await?,
         None => Vec::new(),
     };
     // Queries are counted by who answers them.

@@ -534,7 +534,8 @@ impl Inner {
         let plan = tacit_jobs::kind(&spec.kind).and_then(|kind| kind.plan(&spec.params, &tacit_jobs::Parts::of(spec)));
         let (Ok(plan), true) = (plan, record.attempt.0 > 0) else { return Ok(()) };
         if plan.aligns().is_some() {
-            tx.recount_alignment(&record.job, &align::owners(spec), ended).await?;
+            let with = align::with(spec, &self.keys.root.id());
+            tx.recount_alignment(&record.job, &with, ended).await?;
         }
         let owner = self.keys.root.id();
         let contracts = tx.contracts().await?;

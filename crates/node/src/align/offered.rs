@@ -13,11 +13,11 @@ use std::sync::{Mutex, PoisonError};
 
 use tacit_governance::{JobSpec, Meter, Metered, RepeatTerms};
 use tacit_jobs::align::{Offered, Spend};
-use tacit_types::{Code, Fault, Hash, JobId, UnixMillis};
+use tacit_types::{Code, Fault, Hash, JobId, NodeId, UnixMillis};
 
 use super::lookup::{Counts, DAY_MS};
 use super::{create, folder, io, open, sync_folder};
-use crate::store::Store;
+use crate::store::{Store, With};
 
 /// The folder of remembered lists.
 const LISTS: &str = "offered";
@@ -33,12 +33,14 @@ fn list(home: &Path, job: &JobId) -> PathBuf {
     folder(home).join(LISTS).join(format!("{job}.list"))
 }
 
-/// Who brings lists together, the same whatever the contract.
-pub(crate) fn owners(spec: &JobSpec) -> Hash {
+/// Who brings lists together with a party.
+pub(crate) fn with(spec: &JobSpec, own: &NodeId) -> With {
     let mut owners: Vec<_> = spec.providers.iter().map(|p| p.owner).collect();
     owners.sort_unstable();
     let start = tacit_crypto::Transcript::new("tacit-align/1/owners");
-    owners.iter().fold(start, |all, owner| all.fixed(&owner.0)).finish()
+    let hash = owners.iter().fold(start, |all, owner| all.fixed(&owner.0)).finish();
+    owners.retain(|owner| owner != own);
+    With { owners: hash, others: owners }
 }
 
 /// Counts a job, before anything is read for it.
@@ -50,24 +52,30 @@ pub(super) async fn count(
     home: &Path,
     job: &JobId,
     terms: Option<RepeatTerms>,
-    spec: &JobSpec,
+    (spec, own): (&JobSpec, &NodeId),
     now: UnixMillis,
 ) -> Result<Option<Box<dyn Offered>>, Fault> {
-    let counted = store.count_alignment(job, &owners(spec), terms.as_ref(), now).await?;
+    let with = with(spec, own);
+    let counted = store.count_alignment(job, &with, terms.as_ref(), now).await?;
     for gone in counted.gone {
         let _ = fs::remove_file(list(home, &gone));
     }
     let Some(terms) = terms else { return Ok(None) };
     create(&folder(home).join(LISTS))?;
     let others = counted.others.into_iter().map(|(job, at)| (job, at, list(home, &job))).collect();
-    let keys = brought(home, spec, &terms, now);
-    Ok(Some(Box::new(Ledger { counts: keys, ..Ledger::new(list(home, job), terms, others)? })))
+    let counts = brought(home, &with, &terms, now);
+    Ok(Some(Box::new(Ledger { counts, ..Ledger::new(list(home, job), terms, others)? })))
 }
 
-/// What was counted of the keys that the other owners have brought, where that is limited.
-fn brought(home: &Path, spec: &JobSpec, terms: &RepeatTerms, now: UnixMillis) -> Option<Counts> {
-    let path = folder(home).join(LISTS).join(format!("{}.keys", owners(spec)));
-    terms.keys.map(|most| Counts { path, what: "keys of the other owners", most, days: terms.days, now })
+/// What was counted of the keys that the other owners have brought, where that is limited: for each of them, and for all as they
+/// are, by which it was counted before.
+fn brought(home: &Path, with: &With, terms: &RepeatTerms, now: UnixMillis) -> Vec<Counts> {
+    let Some(most) = terms.keys else { return Vec::new() };
+    let names = with.others.iter().map(ToString::to_string).chain([with.owners.to_string()]);
+    let path = |name| folder(home).join(LISTS).join(format!("{name}.keys"));
+    names
+        .map(|name| Counts { path: path(name), what: "keys of the other owners", most, days: terms.days, now })
+        .collect()
 }
 
 /// What is left here of the limits on repeated alignments. Nothing is counted.
@@ -78,15 +86,16 @@ pub(super) async fn meters(
     store: &Store,
     home: &Path,
     terms: &RepeatTerms,
-    (spec, keys_min): (&JobSpec, u64),
+    (spec, own, keys_min): (&JobSpec, &NodeId, u64),
     now: UnixMillis,
 ) -> Result<Vec<Meter>, Fault> {
-    let (used, first) = store.alignments_used(&owners(spec), terms, now).await?;
+    let with = with(spec, own);
+    let (used, first) = store.alignments_used(&with, terms, now).await?;
     let until = first.map(|at| at.plus(u64::from(terms.days) * DAY_MS));
     let runs = Meter { what: Metered::Runs, limit: u64::from(terms.runs), used, takes: 1, until };
-    let others = spec.providers.len().saturating_sub(1) as u64;
-    let keys = brought(home, spec, terms, now);
-    let keys = keys.map(|counts| counts.meter(Metered::OthersKeys, keys_min.saturating_mul(others))).transpose()?;
+    let takes = keys_min.saturating_mul(with.others.len() as u64);
+    let keys = brought(home, &with, terms, now).into_iter().map(|counts| counts.meter(Metered::OthersKeys, takes));
+    let keys = keys.collect::<Result<Vec<Meter>, Fault>>()?.into_iter().max_by_key(|meter| meter.used);
     Ok(core::iter::once(runs).chain(keys).collect())
 }
 
@@ -111,7 +120,7 @@ struct Ledger {
     terms: RepeatTerms,
     others: Vec<(JobId, UnixMillis, PathBuf)>,
     /// What the other owners bring, where it is limited.
-    counts: Option<Counts>,
+    counts: Vec<Counts>,
 }
 
 impl Ledger {
@@ -120,7 +129,7 @@ impl Ledger {
         let file = open(&part)?;
         file.set_len(0).map_err(|e| io(&part, &e))?;
         let (file, part) = (BufWriter::new(file), Part(part));
-        let mut ledger = Self { part, whole, file, lists: Vec::new(), terms, others, counts: None };
+        let mut ledger = Self { part, whole, file, lists: Vec::new(), terms, others, counts: Vec::new() };
         ledger.next()?;
         Ok(ledger)
     }
@@ -133,7 +142,29 @@ impl Ledger {
         })
     }
 
+    /// Another attempt of the job brings the same lists: whoever had the answer to the others may have kept it.
+    fn again(&self, form: Hash) -> Result<(), Fault> {
+        let (before, own) = (&self.whole, &self.part.0);
+        let lists = match Keys::lists(before) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            lists => lists.map_err(|e| io(before, &e))?,
+        };
+        let mut same = lists.len() == self.lists.len();
+        for (at, (now, _)) in lists.iter().zip(&self.lists).take_while(|_| same) {
+            let (before, own) = Keys::open(before, *at)
+                .and_then(|before| Ok((before, Keys::open(own, *now)?)))
+                .map_err(|e| io(before, &e))?;
+            same = before.form == form && difference(own, before, 1).map_err(|e| io(&self.whole, &e))? == 0;
+        }
+        if same {
+            return Ok(());
+        }
+        let what = "the list has changed since an earlier attempt of this job, which others may have had an answer to; submit the job anew";
+        Err(Fault::new(Code::RefusedAlignment, what))
+    }
+
     fn decide(&self, form: Hash) -> Result<(), Fault> {
+        self.again(form)?;
         for (job, at, path) in &self.others {
             // A job that ended before it had its list offered nothing.
             let others = match Keys::lists(path) {
@@ -189,7 +220,7 @@ impl Offered for Ledger {
     }
 
     fn others(&mut self, keys: u64) -> Result<(), Fault> {
-        self.counts.as_mut().map_or(Ok(()), |counts| counts.spend(keys))
+        self.counts.iter_mut().try_for_each(|counts| counts.spend(keys))
     }
 }
 
@@ -351,6 +382,33 @@ mod tests {
         assert_eq!(code(case.offer(0..1000, 2)), refused);
         // What was refused was not remembered, and left nothing.
         assert_eq!(fs::read_dir(case.folder.path()).unwrap().count(), 4);
+    }
+
+    /// The answer to the first attempt may have been kept by who made it fail.
+    #[test]
+    fn another_attempt_brings_the_same_lists() {
+        let mut case = Case { folder: tempfile::tempdir().unwrap(), done: Vec::new() };
+        case.offer_groups(0..1000, &[0..300], 1).unwrap();
+        let (_, _, path) = case.done[0].clone();
+        let terms = RepeatTerms { runs: 9, days: 9, change_min: 5, keys: None };
+        let again = |keys: core::ops::Range<u64>, groups: &[core::ops::Range<u64>], form| {
+            let mut ledger = Ledger::new(path.clone(), terms, Vec::new()).unwrap();
+            ordered(keys).iter().try_for_each(|key| ledger.put(key)).unwrap();
+            for group in groups {
+                ledger.next().unwrap();
+                ordered(group.clone()).iter().try_for_each(|key| ledger.put(key)).unwrap();
+            }
+            ledger.done(Hash([form; 32])).map_err(|f| f.code)
+        };
+        let refused = Err(Code::RefusedAlignment);
+        assert_eq!(again(0..1000, &[0..300], 1), Ok(()));
+        assert_eq!(again(0..999, &[0..300], 1), refused);
+        assert_eq!(again(0..2000, &[0..300], 1), refused, "also by as many as another job may");
+        assert_eq!(again(0..1000, &[0..299], 1), refused);
+        assert_eq!(again(0..1000, &[], 1), refused);
+        assert_eq!(again(0..1000, &[0..300, 300..400], 1), refused);
+        assert_eq!(again(0..1000, &[0..300], 2), refused);
+        assert_eq!(again(0..1000, &[0..300], 1), Ok(()), "what was refused left no trace");
     }
 
     #[test]

@@ -1,83 +1,90 @@
-//! Which jobs brought lists of keys together, with whom and when.
+//! Which jobs brought lists of keys together, with whom and when. Who is met in one set of owners and in another is met twice: what
+//! a star of three shows of a pair is what an alignment of the pair shows.
 
 use tacit_governance::RepeatTerms;
 use tacit_governance::align::REPEAT_DAYS_MAX;
-use tacit_types::Hash;
+use tacit_types::{Hash, NodeId};
 
 use super::*;
 
 const DAY_MS: u64 = 86_400_000;
 
+/// Who brings lists together.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct With {
+    /// All of them, as one, the same whatever the contract.
+    pub owners: Hash,
+    /// Those but the node's own party.
+    pub others: Vec<NodeId>,
+}
+
+/// A job that met one of the same parties.
+struct Met {
+    job: JobId,
+    at: UnixMillis,
+    /// Which; `None` in a job from before peers were written down one by one: all.
+    peer: Option<NodeId>,
+}
+
+/// The times of the jobs that met a party, oldest first.
+fn times(met: &[Met], peer: &NodeId) -> Vec<UnixMillis> {
+    met.iter().filter(|m| m.peer.is_none_or(|p| p == *peer)).map(|m| m.at).collect()
+}
+
 impl Store {
-    /// Counts a job among those of its owners, once however often it is tried. What is counted is durable when this returns.
-    /// Gives the other jobs of the terms' days, with their times, and those that are too old to be remembered.
+    /// Counts a job among those that met one of the same parties, once however often it is tried. What is counted is durable when
+    /// this returns. Gives the other jobs of the terms' days, with their times, and those that are too old to be remembered.
     ///
     /// # Errors
     /// `refused.alignment` when the terms do not allow another, with the time when they do; those of the database.
     pub async fn count_alignment(
         &self,
         job: &JobId,
-        owners: &Hash,
+        with: &With,
         terms: Option<&RepeatTerms>,
         now: UnixMillis,
     ) -> Result<Counted> {
         let mut tx = self.begin().await?;
         let gone = old(&mut tx, Some(job), now).await?;
-        let since = terms.map_or(now.0, |t| now.0.saturating_sub(u64::from(t.days) * DAY_MS));
-        let rows = sqlx::query("SELECT job, at FROM alignments WHERE owners = ? AND at > ? AND job != ? ORDER BY at")
-            .bind(owners.0.as_slice())
-            .bind(since as i64)
-            .bind(job.0.as_slice())
-            .fetch_all(&mut *tx.0)
-            .await
-            .map_err(|e| fault(&e))?;
-        let mut others = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let job = JobId(id32(&row.get::<Vec<u8>, _>(0), "an alignment's job")?);
-            others.push((job, UnixMillis(row.get::<i64, _>(1).unsigned_abs())));
+        let met = tx.met(Some(job), with, terms.map_or(0, |t| t.days), now).await?;
+        if let Some(terms) = terms {
+            let runs = terms.runs as usize;
+            let next = with.others.iter().filter_map(|peer| {
+                let times = times(&met, peer);
+                times.len().checked_sub(runs).and_then(|n| times.get(n).copied())
+            });
+            if let Some(first) = next.max() {
+                let next = first.plus(u64::from(terms.days) * DAY_MS);
+                let what = format!(
+                    "the contract allows {} alignments with the same owner in any {} days, and so many were made; the next one \
+                     from {next} on",
+                    terms.runs, terms.days
+                );
+                return Err(Fault::new(Code::RefusedAlignment, what));
+            }
         }
-        if let Some(terms) = terms
-            && others.len() >= terms.runs as usize
-            && let Some((_, first)) = others.get(others.len() - terms.runs as usize)
-        {
-            let next = first.plus(u64::from(terms.days) * DAY_MS);
-            let what = format!(
-                "the contract allows {} alignments of the same owners in any {} days, and so many were made; the next one \
-                 from {next} on",
-                terms.runs, terms.days
-            );
-            return Err(Fault::new(Code::RefusedAlignment, what));
-        }
-        sqlx::query("INSERT OR IGNORE INTO alignments (job, owners, at) VALUES (?, ?, ?)")
-            .bind(job.0.as_slice())
-            .bind(owners.0.as_slice())
-            .bind(now.0 as i64)
-            .execute(&mut *tx.0)
-            .await
-            .map_err(|e| fault(&e))?;
+        tx.recount_alignment(job, with, now).await?;
         tx.commit().await?;
+        let mut others: Vec<(JobId, UnixMillis)> = met.iter().map(|m| (m.job, m.at)).collect();
+        others.dedup();
         Ok(Counted { others, gone })
     }
 
-    /// How many jobs of the same owners count in the terms' days, and when the first of them was.
+    /// How many jobs that met the same party count in the terms' days, and when the first of them was: of the party that was met
+    /// most often.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn alignments_used(
         &self,
-        owners: &Hash,
+        with: &With,
         terms: &RepeatTerms,
         now: UnixMillis,
     ) -> Result<(u64, Option<UnixMillis>)> {
-        let since = now.0.saturating_sub(u64::from(terms.days) * DAY_MS);
-        let sql = "SELECT count(*), min(at) FROM alignments WHERE owners = ? AND at > ?";
-        let (used, first): (i64, Option<i64>) = sqlx::query_as(sql)
-            .bind(owners.0.as_slice())
-            .bind(since as i64)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(|e| fault(&e))?;
-        Ok((used.unsigned_abs(), first.map(|at| UnixMillis(at.unsigned_abs()))))
+        let mut tx = self.begin().await?;
+        let met = tx.met(None, with, terms.days, now).await?;
+        let most = with.others.iter().map(|peer| times(&met, peer)).max_by_key(Vec::len).unwrap_or_default();
+        Ok((most.len() as u64, most.first().copied()))
     }
 
     /// Forgets the jobs that are too old to be remembered, and says which they were.
@@ -97,15 +104,52 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn recount_alignment(&mut self, job: &JobId, owners: &Hash, at: UnixMillis) -> Result<()> {
+    pub async fn recount_alignment(&mut self, job: &JobId, with: &With, at: UnixMillis) -> Result<()> {
         sqlx::query("INSERT OR IGNORE INTO alignments (job, owners, at) VALUES (?, ?, ?)")
             .bind(job.0.as_slice())
-            .bind(owners.0.as_slice())
+            .bind(with.owners.0.as_slice())
             .bind(i64::try_from(at.0).unwrap_or(i64::MAX))
             .execute(&mut *self.0)
             .await
-            .map(|_| ())
-            .map_err(|e| fault(&e))
+            .map_err(|e| fault(&e))?;
+        for peer in &with.others {
+            sqlx::query("INSERT OR IGNORE INTO alignment_peers (job, peer) VALUES (?, ?)")
+                .bind(job.0.as_slice())
+                .bind(peer.0.as_slice())
+                .execute(&mut *self.0)
+                .await
+                .map_err(|e| fault(&e))?;
+        }
+        Ok(())
+    }
+
+    /// The jobs but this one that met one of the same parties in the last `days`, oldest first, a row for each party.
+    async fn met(&mut self, but: Option<&JobId>, with: &With, days: u32, now: UnixMillis) -> Result<Vec<Met>> {
+        let since = now.0.saturating_sub(u64::from(days) * DAY_MS);
+        // No job is called nothing.
+        let but = but.map_or(&[][..], |job| job.0.as_slice());
+        let sql = "SELECT a.job, a.at, a.owners, p.peer FROM alignments a LEFT JOIN alignment_peers p ON p.job = a.job \
+                   WHERE a.at > ? AND a.job != ? ORDER BY a.at, a.job";
+        let rows = sqlx::query(sql)
+            .bind(i64::try_from(since).unwrap_or(i64::MAX))
+            .bind(but)
+            .fetch_all(&mut *self.0)
+            .await
+            .map_err(|e| fault(&e))?;
+        let mut met = Vec::new();
+        for row in &rows {
+            let peer = row.get::<Option<Vec<u8>>, _>(3).map(|peer| id32(&peer, "a peer of an alignment").map(NodeId));
+            let peer = peer.transpose()?;
+            let same = match peer {
+                Some(peer) => with.others.contains(&peer),
+                None => row.get::<Vec<u8>, _>(2) == with.owners.0,
+            };
+            if same {
+                let job = JobId(id32(&row.get::<Vec<u8>, _>(0), "an alignment's job")?);
+                met.push(Met { job, at: UnixMillis(row.get::<i64, _>(1).unsigned_abs()), peer });
+            }
+        }
+        Ok(met)
     }
 }
 
@@ -142,11 +186,15 @@ mod tests {
         let path = folder.path().join("node.db");
         let mut store = Store::open(&path).await.unwrap();
         let terms = RepeatTerms { runs: 2, days: 10, change_min: 3, keys: None };
-        let (ours, others) = (Hash([1; 32]), Hash([2; 32]));
+        let with = |owners: u8, others: &[u8]| With {
+            owners: Hash([owners; 32]),
+            others: others.iter().map(|n| NodeId([*n; 32])).collect(),
+        };
+        let (ours, others) = (with(1, &[7]), with(2, &[8]));
         let day = |n: u64| UnixMillis(1_700_000_000_000 + n * DAY_MS);
         let jobs = |counted: Counted| -> Vec<u8> { counted.others.iter().map(|(job, _)| job.0[0]).collect() };
-        let count = async |store: &Store, job: u8, owners: &Hash, at| {
-            store.count_alignment(&JobId([job; 32]), owners, Some(&terms), at).await
+        let count = async |store: &Store, job: u8, with: &With, at| {
+            store.count_alignment(&JobId([job; 32]), with, Some(&terms), at).await
         };
         assert_eq!(jobs(count(&store, 1, &ours, day(0)).await.unwrap()), [0; 0]);
         assert_eq!(jobs(count(&store, 2, &ours, day(4)).await.unwrap()), [1]);
@@ -177,6 +225,37 @@ mod tests {
         assert_eq!(store.forget_alignments(day(10 + year)).await.unwrap(), []);
         assert_eq!(store.forget_alignments(day(10 + year).plus(1)).await.unwrap().len(), 2);
         assert_eq!(store.forget_alignments(day(11 + 2 * year)).await.unwrap(), [JobId([7; 32])]);
+        store.close().await;
+    }
+
+    /// What three find shows of two of them what these find alone.
+    #[tokio::test]
+    async fn a_party_is_counted_in_whatever_company_it_is_met() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("node.db")).await.unwrap();
+        let terms = RepeatTerms { runs: 2, days: 10, change_min: 3, keys: None };
+        let day = |n: u64| UnixMillis(1_700_000_000_000 + n * DAY_MS);
+        let with = |owners: u8, others: &[u8]| With {
+            owners: Hash([owners; 32]),
+            others: others.iter().map(|n| NodeId([*n; 32])).collect(),
+        };
+        let (two, three, others) = (with(1, &[7]), with(2, &[7, 8]), with(3, &[8, 9]));
+        let count = async |job: u8, with: &With, at| {
+            let counted = store.count_alignment(&JobId([job; 32]), with, Some(&terms), at).await?;
+            Ok(counted.others.iter().map(|(job, _)| job.0[0]).collect())
+        };
+        assert_eq!(count(1, &two, day(0)).await, Ok(vec![]));
+        assert_eq!(count(2, &three, day(1)).await, Ok(vec![1]));
+        assert_eq!(store.alignments_used(&two, &terms, day(2)).await, Ok((2, Some(day(0)))));
+        let full: Result<Vec<u8>> = count(3, &two, day(2)).await;
+        assert_eq!(full.map_err(|f| f.code), Err(Code::RefusedAlignment), "seven was met twice");
+        assert_eq!(count(4, &others, day(2)).await, Ok(vec![2]), "eight once, in other company");
+        let full: Result<Vec<u8>> = count(5, &three, day(3)).await;
+        assert!(full.unwrap_err().what.contains(&day(11).to_string()), "both were met twice; the later day counts");
+        // A job from before peers were written down met all of its owners.
+        sqlx::query("DELETE FROM alignment_peers").execute(&store.pool).await.unwrap();
+        assert_eq!(store.alignments_used(&two, &terms, day(2)).await, Ok((1, Some(day(0)))));
+        assert_eq!(count(6, &three, day(4)).await, Ok(vec![2]));
         store.close().await;
     }
 }
