@@ -74,7 +74,7 @@ class Log:
     def hashes(self):
         return [tlog.leaf_hash(leaf) for leaf in self.leaves]
 
-    def record(self, job, attempt, status, result, standing):
+    def record(self, job, attempt, status, result, standing, version=2, convicted=()):
         started, self.now = self.now, self.now + 60_000
         parties = []
         for i, (name, seed) in enumerate(zip(NAMES, PARTIES)):
@@ -84,11 +84,16 @@ class Log:
             parties.append(entry)
         lines = [{1: 0, 2: 0, 3: 1, 4: 1, 5: []}, {1: 2, 2: 1, 3: 1000 + job, 4: 0, 5: []},
                  {1: 6, 2: 2, 3: bytes([job] * 32), 4: 2, 5: [2]}]
-        record = {1: 1, 2: ORIGIN, 3: bytes([job] * 32), 4: bytes([job ^ 0xFF] * 32), 5: [bytes([7] * 32)], 6: "stats",
+        revealed = [{1: "sum of 4 groups", 2: tlog.public_key(PARTIES[0]), 3: 4}] if result else []
+        if result and version > 1:
+            revealed.append({1: "counts", 2: 0, 3: 8})
+        record = {1: version, 2: ORIGIN, 3: bytes([job] * 32), 4: bytes([job ^ 0xFF] * 32), 5: [bytes([7] * 32)], 6: "stats",
                   7: status, 8: parties, 9: lines, 10: [], 13: [], 14: started, 15: self.now,
-                  16: [{1: "sum of 4 groups", 2: tlog.public_key(PARTIES[0]), 3: 4}] if result else [], 17: attempt}
+                  16: revealed, 17: attempt}
         if result:
             record[12] = bytes([job + 1] * 32)
+        if convicted:
+            record[18] = [{1: seat, 2: offence, 3: sha256(offence.encode())} for seat, offence in convicted]
         return record
 
     def attest(self, i, record):
@@ -154,15 +159,16 @@ def witness_keys():
 def small_log():
     log, took_part = Log(), [choice(0)] * 3
     for job in (1, 2):
-        record = log.record(job, 1, choice(0), True, took_part)
+        # Logs have records of the first version too.
+        record = log.record(job, 1, choice(0), True, took_part, version=job)
         log.close(record, [log.attest(i, record) for i in range(3)], [])
     # A party is lost at a step; the attempt is aborted, and the party attests when it is back.
     aborted = log.record(3, 2, choice(1, _1="job.peer_lost", _2=(1 << 16) | 2, _3=2), False,
-                         [choice(0), choice(0), choice(1, _1=(1 << 16) | 2)])
+                         [choice(0), choice(0), choice(1, _1=(1 << 16) | 2)], convicted=[(2, "altered")])
     absent = [{1: tlog.public_key(PARTIES[2]), 2: "job.peer_lost"}]
     log.close(aborted, [log.attest(0, aborted), log.attest(1, aborted)], absent)
     log.append(log.attest(2, aborted))
-    refused = log.record(4, 0, choice(2, _1="refused.quota"), False, took_part)
+    refused = log.record(4, 0, choice(2, _1="refused.quota", _2=1), False, took_part)
     log.close(refused, [log.attest(i, refused) for i in range(3)], [])
     return log
 
