@@ -129,7 +129,21 @@ fn customers_of_the_demonstration_are_those_of_a_join() {
     assert!(groups.len() == 4 && groups.values().all(|n| n.as_u64() > Some(10)), "{groups:?}");
     assert_eq!(shown["counted"]["groups"], shown["counted"]["expected_groups"]);
     assert_eq!(shown["refused"][0]["code"], json!("refused.alignment"));
-    assert_eq!(shown["receipts"], json!({"count": 3, "valid": 3, "exit_status": 0}));
+    // The spine: ids for the customers of either, for every row that has a key, and not one row less at either.
+    let spine = &shown["spine"];
+    for owner in spine["found"].as_array().unwrap() {
+        assert!(owner["rows"].as_u64().unwrap() > 700 && owner["rows"] == owner["expected"], "{owner}");
+    }
+    assert!(spine["ids"].as_u64() > shown["aligned"]["customers"].as_u64(), "{spine}");
+    for saw in [&shown["aligned"]["saw"], &spine["saw"]] {
+        for node in saw["nodes"].as_array().unwrap() {
+            assert!(node["masked_points"].as_u64().unwrap() > 1000, "{node}");
+        }
+        let opened: Vec<&str> =
+            saw["opened"].as_array().unwrap().iter().map(|one| one["what"].as_str().unwrap()).collect();
+        assert!(opened.contains(&"sizes of the lists") && opened.len() >= 2, "{opened:?}");
+    }
+    assert_eq!(shown["receipts"], json!({"count": 4, "valid": 4, "exit_status": 0}));
     for node in shown["egress"].as_array().unwrap() {
         assert!(node["by_kind"]["masked points"].as_u64().unwrap() > 1000, "{node}");
     }

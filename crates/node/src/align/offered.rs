@@ -150,11 +150,10 @@ impl Ledger {
             lists => lists.map_err(|e| io(before, &e))?,
         };
         let mut same = lists.len() == self.lists.len();
-        for (at, (now, _)) in lists.iter().zip(&self.lists).take_while(|_| same) {
-            let (before, own) = Keys::open(before, *at)
-                .and_then(|before| Ok((before, Keys::open(own, *now)?)))
-                .map_err(|e| io(before, &e))?;
-            same = before.form == form && difference(own, before, 1).map_err(|e| io(&self.whole, &e))? == 0;
+        for (at, (now, _)) in lists.iter().zip(&self.lists) {
+            let keys = Keys::open(before, *at).and_then(|before| Ok((before, Keys::open(own, *now)?)));
+            let (earlier, now) = keys.map_err(|e| io(before, &e))?;
+            same = same && earlier.form == form && difference(now, earlier, 1).map_err(|e| io(before, &e))? == 0;
         }
         if same {
             return Ok(());

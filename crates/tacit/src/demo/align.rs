@@ -1,6 +1,6 @@
-//! `tacit demo align`: a bank and a telecom find the customers that they have in common, whose numbers each wrote in its own
-//! way, and three count what all have, also by what the third's customers bought; each keeps its own rows, and a job that wants to
-//! show too much is refused.
+//! `tacit demo align`: a bank and a telecom find the customers that they have in common, whose names and birth dates each wrote
+//! in its own way; they make ids for the customers of either, and learn of none whether the other has it; and three count what
+//! all have, also by what the third's customers bought. Each keeps its own rows, and a job that wants to show too much is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,9 @@ use tacit_types::Fault;
 
 use super::Play;
 use super::credit::OWNERS;
+use super::people::Person;
 use super::stage::Stage;
+use crate::output::bytes;
 
 /// The demonstration.
 pub const PLAY: Play = Play {
@@ -39,45 +41,37 @@ struct Demo<'a> {
 /// One owner's table, and the customers in it.
 struct Table {
     csv: String,
-    rows: usize,
+    /// Whose row each is; `None` where name or birth date are missing.
+    rows: Vec<Option<String>>,
     customers: BTreeSet<String>,
 }
 
-/// The customers of an owner: each leaves others out, and each writes their numbers in its own way.
+/// The customers of an owner: each leaves others out, and each writes them in its own way.
 fn table(owner: usize) -> Table {
     let (source, leaves_out) = (OWNERS[owner].table, [5, 7, 11][owner]);
     let mut lines = source.lines();
-    let mut csv = format!("{}\n", lines.next().unwrap_or_default());
-    let (mut rows, mut customers) = (0, BTreeSet::new());
+    let columns = lines.next().unwrap_or_default().split_once(',').unwrap_or_default().1;
+    let mut csv = format!("name,birth,{columns}\n");
+    let (mut rows, mut customers) = (Vec::new(), BTreeSet::new());
     for (i, line) in lines.enumerate().filter(|(i, _)| i % leaves_out != 0) {
         let (id, rest) = line.split_once(',').unwrap_or((line, ""));
-        let written = match (owner, i % 4) {
-            (0, _) => id.to_owned(),
-            (_, 0) => format!(" {} ", id.to_lowercase()),
-            (1, 1) => id.chars().map(full_width).collect(),
-            _ => id.to_lowercase(),
-        };
-        csv.push_str(&format!("{written},{rest}\n"));
-        rows += 1;
+        let (name, birth) = Person::of(id).written(owner, i);
+        csv.push_str(&format!("{name},{birth},{rest}\n"));
+        rows.push(Some(id.to_owned()));
         customers.insert(id.to_owned());
-        // A row without a number, and one that is there twice: the one never matches, the other is one customer.
+        // A row without a name or a date, and one that is there twice: the one never matches, the other is one customer.
         if i % 50 == 1 {
-            csv.push_str(&format!(",{rest}\n{written},{rest}\n"));
-            rows += 2;
+            let (name_left, birth_left) = if i % 100 == 1 { ("", &*birth) } else { (&*name, "") };
+            csv.push_str(&format!("{name_left},{birth_left},{rest}\n{name},{birth},{rest}\n"));
+            rows.extend([None, Some(id.to_owned())]);
         }
     }
     Table { csv, rows, customers }
 }
 
-fn full_width(c: char) -> char {
-    match c {
-        '0'..='9' => char::from_u32(u32::from(c) + 0xfee0).unwrap_or(c),
-        other => other,
-    }
-}
-
-/// The key, as every job here has it.
-const KEY: &str = "\n[params.key]\nid = [\"nfkc/1\", \"trim/1\", \"fold/1\"]\n";
+/// The key, as every job here has it: what a person is called and when they were born.
+const KEY: &str = "\n[params.key]\nbirth = [\"nfkc/1\", \"trim/1\", \"date/1\"]\n\
+    name = [\"nfkc/1\", \"trim/1\", \"fold/1\"]\n";
 
 impl Demo<'_> {
     fn play(&mut self) -> Result<Value, Fault> {
@@ -85,6 +79,7 @@ impl Demo<'_> {
         self.enrol(&tables)?;
         self.agree()?;
         let aligned = self.align(&tables)?;
+        let spine = self.spine(&tables)?;
         let counted = self.count(&tables)?;
         self.stage.chapter("A job that would tell the telecom alone is refused: the contract says both or neither.");
         let job = format!(
@@ -96,40 +91,46 @@ impl Demo<'_> {
         let egress = self.stage.egress(&NODES)?;
         let seconds = self.stage.seconds();
         let sound = aligned["as_joined"] == json!(true)
+            && spine["as_joined"] == json!(true)
             && counted["keys"] == counted["expected"]
             && counted["groups"] == counted["expected_groups"]
             && refused["code"] == json!("refused.alignment")
             && Stage::verified(&receipts);
         self.stage.chapter(if sound { "All of it held." } else { "Something did not hold: see above." });
         Ok(json!({
-            "aligned": aligned, "counted": counted, "refused": [refused], "receipts": receipts, "egress": egress,
+            "aligned": aligned, "spine": spine, "counted": counted, "refused": [refused], "receipts": receipts, "egress": egress,
             "seconds": seconds, "sound": sound,
         }))
     }
 
     fn enrol(&mut self, tables: &[Table]) -> Result<(), Fault> {
         self.stage.chapter(
-            "A coordinator; a bank, a telecom and a shop that have customers in common and write their numbers in their \
-             own ways; a broker. Each is a process with its own keys and database.",
+            "A coordinator; a bank, a telecom and a shop that have customers in common and write names and dates in \
+             their own ways; a broker. Each is a process with its own keys and database.",
         );
         self.stage.coordinate()?;
         NODES.iter().try_for_each(|name| self.stage.join(name, "node"))?;
         self.stage.join(RECIPIENT, "operator")?;
         self.stage.chapter(
-            "Each registers its rows in place. The number may align, the shop's `purpose` may make groups, and nothing may \
-             leave.",
+            "Each registers its rows in place. Name and birth date may align, the shop's `purpose` may make groups, and \
+             nothing may leave.",
         );
         for (name, table) in NODES.iter().zip(tables) {
             let file = self.stage.world.write(&format!("{name}.csv"), &table.csv)?.display().to_string();
-            let args = ["data", "add", "customers", &file, "--text", "id", "--level", "id=align_key"];
+            let levels = ["--level", "name=align_key", "--level", "birth=align_key"];
+            let args =
+                [&["data", "add", "customers", &file, "--text", "name", "--text", "birth"][..], &levels].concat();
             let more: &[&str] = if *name == "shop" { &["--level", "purpose=after_group_by"] } else { &[] };
             let added = self.stage.world.run(name, &[&args[..], more].concat())?;
-            let ids = table.csv.lines().skip(1).map(|line| line.split(',').next().unwrap_or_default());
-            let written: Vec<String> = ids.filter(|id| !id.is_empty()).take(3).map(|id| format!("`{id}`")).collect();
+            let keys = table.csv.lines().skip(1).filter_map(|line| {
+                let mut fields = line.split(',');
+                Some(format!("`{}`, `{}`", fields.next()?, fields.next()?))
+            });
+            let written: Vec<String> = keys.take(2).collect();
             self.stage.say(format!(
                 "    {} rows, of {} and so on; others learn only: at most {}",
                 added["rows"],
-                written.join(", "),
+                written.join("; "),
                 added["row_bucket"]
             ));
             self.stage.world.daemon(name, &["node", "run"])?;
@@ -138,11 +139,15 @@ impl Demo<'_> {
     }
 
     fn agree(&mut self) -> Result<(), Fault> {
-        self.stage
-            .chapter("Contracts say who may learn what: both the customers in common, or all three a number alone.");
-        for (name, kind, level, owners) in
-            [("common", "align/v1", "both", &NODES[..2]), ("number", "match-count/v1", "count", &NODES[..])]
-        {
+        self.stage.chapter(
+            "Contracts say who may learn what: both the customers in common; both ids for the customers of either, and not \
+             which they share; or all three a number alone.",
+        );
+        for (name, kind, level, owners) in [
+            ("common", "align/v1", "both", &NODES[..2]),
+            ("ids", "align/v1", "spine", &NODES[..2]),
+            ("number", "match-count/v1", "count", &NODES[..]),
+        ] {
             let mut text = format!(
                 "name = \"{name}\"\npurpose = \"customers in common\"\nkinds = [\"{kind}\"]\ndemander = \"{RECIPIENT}\"\n\
                  quota_jobs = 3\nvalid_days = 30\n[cohort]\nrows = 10\ncontributors = 2\n\
@@ -161,6 +166,43 @@ impl Demo<'_> {
         self.stage.world.run(RECIPIENT, &["job", "submit", &path, "--watch"])
     }
 
+    /// The version that an alignment of a level left at an owner.
+    fn version(&self, owner: &str, level: &str) -> Result<Value, Fault> {
+        let listed = self.stage.world.run(owner, &["data", "list"])?;
+        let mut all = listed.as_array().into_iter().flatten();
+        Ok(all
+            .find(|d| d["name"] == "customers-aligned" && d["aligned"]["level"] == level)
+            .cloned()
+            .unwrap_or_default())
+    }
+
+    /// What each of the two saw of the other in a job: what came to it, and what all attest was opened.
+    fn saw(&self, done: &Value) -> Result<Value, Fault> {
+        let mut all = Vec::new();
+        for (i, name) in NODES.iter().take(2).enumerate() {
+            let other = NODES[1 - i];
+            let sent = self.stage.world.run(other, &["node", "egress"])?;
+            let points = sent.as_array().into_iter().flatten();
+            let points = points.filter(|row| row["job"] == done["id"] && row["kind"] == "masked points");
+            let points: u64 = points.filter_map(|row| row["bytes"].as_u64()).sum();
+            self.stage
+                .say(format!("    {name} saw {} of masked points of the {other}, no name and no date", bytes(points)));
+            all.push(json!({"node": name, "of": other, "masked_points": points}));
+        }
+        let receipt = self.stage.world.run(RECIPIENT, &["receipt", "show", &done["receipt"].to_string()])?;
+        for opened in receipt["disclosures"].as_array().into_iter().flatten() {
+            let text = |field: &str| opened[field].as_str().unwrap_or_default();
+            let to = if text("to") == "parties" { "both" } else { "the recipient" };
+            self.stage.say(format!(
+                "    opened, as both attest: {}, to {}, at most {}",
+                text("what"),
+                to,
+                opened["at_most"]
+            ));
+        }
+        Ok(json!({"nodes": all, "opened": receipt["disclosures"]}))
+    }
+
     fn align(&mut self, tables: &[Table]) -> Result<Value, Fault> {
         self.stage.chapter("The bank and the telecom align: masked points cross, and each keeps its own rows.");
         let job = format!(
@@ -169,25 +211,49 @@ impl Demo<'_> {
         );
         let done = self.submit("align.toml", &job)?;
         let [bank, telecom, ..] = tables else { return Ok(Value::Null) };
-        let common = bank.customers.intersection(&telecom.customers).count();
-        self.stage.say(format!("    a join in one place finds {common} customers in common"));
+        let common: BTreeSet<&String> = bank.customers.intersection(&telecom.customers).collect();
+        self.stage.say(format!("    a join in one place finds {} customers in common", common.len()));
         let mut found = Vec::new();
         let mut as_joined = true;
         for (name, table) in NODES.iter().zip(tables).take(2) {
-            let listed = self.stage.world.run(name, &["data", "list"])?;
-            let all = listed.as_array().into_iter().flatten();
-            let version = all.clone().find(|d| d["name"] == "customers-aligned").cloned().unwrap_or_default();
-            let expected = joined(table, tables);
+            let version = self.version(name, "both")?;
+            let expected = table.rows.iter().flatten().filter(|id| common.contains(id)).count();
             as_joined &= version["rows"] == json!(expected);
-            let rows = table.rows;
+            let rows = table.rows.len();
             self.stage.say(format!(
                 "    {name}: customers-aligned has {} of {rows} rows, some customers twice; a join in one place: {expected}",
                 version["rows"]
             ));
             found.push(json!({"owner": name, "rows": version["rows"], "of": rows, "expected": expected}));
         }
-        Ok(json!({"job": done["id"], "receipt": done["receipt"], "customers": common, "found": found,
-            "as_joined": as_joined}))
+        let saw = self.saw(&done)?;
+        Ok(json!({"job": done["id"], "receipt": done["receipt"], "customers": common.len(), "found": found,
+            "as_joined": as_joined, "saw": saw}))
+    }
+
+    fn spine(&mut self, tables: &[Table]) -> Result<Value, Fault> {
+        self.stage.chapter(
+            "The same two make a pseudorandom spine: one id for each customer of either, the same at both. It feeds what \
+             computes on shares alone, and nobody learns which customers the other has.",
+        );
+        let job = format!("kind = \"align/v1\"\ncontract = \"ids\"\n[params]\nlevel = \"spine\"\nkeys_min = 50\n{KEY}");
+        let done = self.submit("spine.toml", &job)?;
+        let [bank, telecom, ..] = tables else { return Ok(Value::Null) };
+        let union = bank.customers.union(&telecom.customers).count();
+        let mut found = Vec::new();
+        let mut as_joined = true;
+        for (name, table) in NODES.iter().zip(tables).take(2) {
+            let version = self.version(name, "spine")?;
+            // Every row with a key has an id, whoever else has its customer.
+            let expected = table.rows.iter().flatten().count();
+            as_joined &= version["rows"] == json!(expected);
+            self.stage
+                .say(format!("    {name}: {} rows with ids, of {union} ids; with a key: {expected}", version["rows"]));
+            found.push(json!({"owner": name, "rows": version["rows"], "expected": expected}));
+        }
+        let saw = self.saw(&done)?;
+        Ok(json!({"job": done["id"], "receipt": done["receipt"], "ids": union, "found": found, "as_joined": as_joined,
+            "saw": saw}))
     }
 
     fn count(&mut self, tables: &[Table]) -> Result<Value, Fault> {
@@ -233,18 +299,4 @@ fn bought(customers: &BTreeSet<String>) -> BTreeMap<String, usize> {
         *groups.entry(group.to_owned()).or_default() += 1;
     }
     groups
-}
-
-/// Rows of a table whose customer the first two have.
-fn joined(table: &Table, tables: &[Table]) -> usize {
-    let written = |id: &str| -> String {
-        let plain = |c: char| match c {
-            '\u{ff10}'..='\u{ff19}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
-            other => other,
-        };
-        id.trim().chars().map(plain).collect::<String>().to_uppercase()
-    };
-    let both = |id: &String| tables.iter().take(2).all(|t| t.customers.iter().any(|c| c.to_uppercase() == *id));
-    let ids = table.csv.lines().skip(1).map(|line| written(line.split(',').next().unwrap_or_default()));
-    ids.filter(|id| !id.is_empty() && both(id)).count()
 }

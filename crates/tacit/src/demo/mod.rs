@@ -3,6 +3,7 @@
 
 mod align;
 mod credit;
+mod people;
 mod pooled;
 mod scoring;
 mod stage;
