@@ -404,6 +404,39 @@ fn cheats_with_groups_are_blamed_before_anything_is_counted() {
 }
 
 #[test]
+fn whatever_is_changed_in_a_ring_nobody_counts_wrong() {
+    let lists: Vec<Rows> = [1, 2, 3].iter().map(|m| rows((0..120).filter(|i| i % m == 0))).collect();
+    let of_rows: Vec<usize> = (0..120).map(|i| i / 60).collect();
+    for groups in [None, groups(0, 2)] {
+        let terms = vec![RingTerms { groups, ..ring_terms(3, 2) }; 3];
+        let world = || grouped_world(terms.clone(), lists.clone(), of_rows.clone());
+        let mut plain = world();
+        plain.run();
+        let right = plain.outcomes().swap_remove(2).unwrap();
+        assert_eq!(right, Some(if groups.is_some() { vec![10, 10] } else { vec![20] }));
+        for (number, sent) in plain.sent.iter().enumerate() {
+            let length = sent.body.len();
+            for at in [0, 32, length / 2, length - 1] {
+                let (mut world, mut seen) = (world(), 0);
+                world.hook = Box::new(move |mut m| {
+                    if seen == number {
+                        m.body[at] ^= 1;
+                    }
+                    seen += 1;
+                    vec![m]
+                });
+                world.run();
+                let outcomes = world.outcomes();
+                assert!(outcomes.iter().any(Result::is_err), "message {number}, byte {at}, was not missed");
+                // What is changed on its way to another may leave the collector with its counts, which are right.
+                let counts = outcomes.into_iter().nth(2).and_then(Result::ok);
+                assert!(counts.is_none_or(|counts| counts == right), "message {number}, byte {at}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_group_of_few_keys_is_refused_before_a_key_of_another_has_left() {
     // 100 and 1,100 keys, where 101 are asked for.
     let (terms, lists, _) = three();
