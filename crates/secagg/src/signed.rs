@@ -151,3 +151,40 @@ pub(crate) fn first_forged<'a>(seating: &Seating, all: &[&'a Signed]) -> Option<
     }
     all.iter().find(|s| !s.verify(seating)).copied()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tacit_crypto::{Secret, SigningKey};
+
+    #[test]
+    fn while_a_key_gives_way_to_another_either_signs() {
+        let key = |seed: u8| SigningKey::from_seed(&Secret::new([seed; 32]));
+        let [one, two, next, thief] = [1, 2, 3, 4].map(key);
+        let plain = Seating::new(vec![one.id(), two.id()]).unwrap();
+        let (a, b) = (plain.seat_of(&one.id()).unwrap(), plain.seat_of(&two.id()).unwrap());
+        let overlap = plain.clone().signing(|id| match *id == one.id() {
+            true => vec![one.id(), next.id()],
+            false => vec![*id],
+        });
+        let like = Signed {
+            kind: Kind::Accept,
+            scope: Hash([7; 32]),
+            slot: 0,
+            seat: a,
+            body: Blob::default(),
+            signature: one.sign(b""),
+        };
+        let by = |key: &SigningKey, seat: Seat| Signed::with_key(key, seat, &like, &1u8);
+        let other = by(&two, b);
+        for good in [by(&one, a), by(&next, a)] {
+            assert_eq!(first_forged(&overlap, &[&good, &other]), None);
+        }
+        let forged = by(&thief, a);
+        assert_eq!(first_forged(&overlap, &[&other, &forged]), Some(&forged));
+        let forged = by(&next, b);
+        assert_eq!(first_forged(&overlap, &[&by(&next, a), &forged]), Some(&forged));
+        let early = by(&next, a);
+        assert_eq!(first_forged(&plain, &[&early, &other]), Some(&early));
+    }
+}
