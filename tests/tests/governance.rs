@@ -136,6 +136,31 @@ fn a_revocation_travels_as_a_file_and_a_version_takes_the_place_of_the_one_befor
     world.run("a", &["list", "add", &held]).fails("args.invalid");
 }
 
+/// One owner takes another's place: both sign, and what was used of the version before is used.
+#[test]
+fn a_party_is_succeeded_by_another_once_both_have_signed() {
+    let world = World::with_nodes(&["a", "b", "c", "d"].map(|name| (name, TABLE)), LEVELS);
+    world.agree("good", &OWNERS, 3, "");
+    world.job(COUNT).ok();
+    let next =
+        |to: &str| format!("[lifecycle]\namends = \"good\"\n[[lifecycle.successions]]\nfrom = \"c\"\nto = \"{to}\"\n");
+    world.draft("better", &["a", "b", "d"], 3, &next("e")).fails("args.invalid");
+    world.agree("better", &["a", "b", "d"], 3, &next("d"));
+    // Who is succeeded has not signed: nothing has changed.
+    let better = COUNT.replace("good", "better");
+    assert_eq!(world.job(&better).json["code"], json!("refused.contract_incomplete"));
+    assert_eq!(stage(&world, "a", "good"), ("finalised".into(), Value::Null));
+    world.job(COUNT).ok();
+    world.run("c", &["contract", "sign", "better"]).ok();
+    assert_eq!(stage(&world, "a", "good"), ("terminated".into(), json!("refused.contract_replaced")));
+    assert_eq!(world.job(COUNT).json["code"], json!("refused.contract_replaced"));
+    let shown = world.run("b", &["contract", "show", "better"]).ok();
+    assert_eq!(shown["lifecycle"]["successions"], json!([{"from": "c", "to": "d"}]), "{shown}");
+    // Two of three are used, and the third is of the three that are.
+    assert_eq!(world.job(&better).ok()["result"]["parties"], json!(3));
+    assert_eq!(world.job(&better).json["code"], json!("refused.quota"));
+}
+
 #[test]
 fn a_person_learns_at_the_owner_in_which_jobs_the_record_was_eligible() {
     let people = "id,age,agreed\nC-1,31,1\nC-2,42,1\nC-3,53,0\nC-4,17,1\nC-5,64,1\n";

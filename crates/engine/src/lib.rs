@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod job;
 pub mod kept;
 pub mod record;
+pub mod recount;
 pub mod session;
 pub mod worker;
 

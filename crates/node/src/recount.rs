@@ -13,23 +13,23 @@ use std::time::Duration;
 use tacit_archive::Folder;
 use tacit_crypto::{Body, Statement, sha256};
 use tacit_engine::api::PAGE_MAX;
+use tacit_engine::recount::{counted, refused_by};
 use tacit_engine::{FromCoordinator, ToCoordinator, WorkerJob};
-use tacit_governance::{Admission, JobSpec, PrivacyCost, SignedContract};
+use tacit_governance::{Admission, JobSpec};
 use tacit_net::Connection;
 use tacit_receipts::merkle::leaf_hash;
 use tacit_receipts::tiles::{CHECKPOINT_PATH, TILE_WIDTH, beside_path};
 use tacit_receipts::{
-    Attestation, Checkpoint, JointReceipt, KeyHistory, KeyRole, Leaf, PartyRotation, Peaks, SignedCheckpoint, Status,
-    TileRead, TileReader, UsageRecord,
+    Attestation, Checkpoint, JointReceipt, KeyHistory, KeyRole, Leaf, PartyRotation, Peaks, SignedCheckpoint, TileRead,
+    TileReader, UsageRecord,
 };
-use tacit_types::limits::ROWS_MAX;
 use tacit_types::wire::Blob;
-use tacit_types::{Code, ContractId, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
+use tacit_types::{Code, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
 
 use crate::carried::Carried;
 use crate::daemon::Inner;
 use crate::mirror::MIRROR_FOLDER;
-use crate::store::{Recounted, Tx};
+use crate::store::Tx;
 use crate::{align, asked, client};
 
 /// How long a job waits for the log to be read. The coordinator asks again.
@@ -550,32 +550,6 @@ impl Inner {
     }
 }
 
-/// Whether a record says that a party refused its job. Who refused it took nothing.
-fn refused_by(record: &UsageRecord, party: &NodeId) -> bool {
-    let refused = match record.status {
-        Status::Refused { seat, .. } => seat.and_then(|seat| record.parties.get(seat.index())),
-        _ => None,
-    };
-    refused.is_some_and(|entry| entry.party == *party)
-}
-
-/// What a job took that only the log shows. A job that another owner refused was admitted here or not: who has attested that it
-/// was refused has not said so.
-pub(crate) fn counted(
-    record: &UsageRecord,
-    own: &NodeId,
-    papers: Option<&(Admission, JobSpec)>,
-    attested: bool,
-    contracts: &[SignedContract],
-) -> Vec<Recounted> {
-    match papers {
-        _ if refused_by(record, own) => Vec::new(),
-        Some((admission, spec)) => vec![exact(record, admission, spec)],
-        None if attested && !matches!(record.status, Status::Refused { .. }) => at_most(record, own, contracts),
-        None => Vec::new(),
-    }
-}
-
 /// A job that is known here has ended since: it begins no more, and nothing else is attested of it.
 async fn ended(
     tx: &mut Tx<'_>,
@@ -587,39 +561,6 @@ async fn ended(
     tx.put_job(&record.job, &job).await?;
     let spec = job.job()?.into_body();
     Ok(crate::serve::admission(&job).map(|admission| (admission, spec)))
-}
-
-/// The most that a job can have taken by its record: under each contract that it names, once, with as many rows as a job
-/// scores at the most.
-pub(crate) fn at_most(record: &UsageRecord, own: &NodeId, contracts: &[SignedContract]) -> Vec<Recounted> {
-    let scores = |c: &SignedContract| c.body().scoring.is_some() || !c.body().models.is_empty();
-    let dataset = record.party(own).and_then(|entry| entry.dataset);
-    let charges = record.privacy.iter().filter(|charge| dataset == Some(charge.dataset));
-    let cost = charges.fold(PrivacyCost::default(), |sum, charge| {
-        sum.and(PrivacyCost { epsilon_micro: charge.epsilon_micro, delta_femto: charge.delta_femto })
-    });
-    let dataset = dataset.filter(|_| cost != PrivacyCost::default());
-    let row = |(i, contract): (usize, &ContractId)| {
-        let known = contracts.iter().find(|c| c.id() == *contract);
-        let rows = if known.is_none_or(scores) { ROWS_MAX } else { 0 };
-        // The cost is the dataset's, once, whatever the contract.
-        let (dataset, cost) = if i == 0 { (dataset, cost) } else { (None, PrivacyCost::default()) };
-        Recounted { job: record.job, contract: *contract, rows, dataset, cost, question: None }
-    };
-    record.contracts.iter().enumerate().map(row).collect()
-}
-
-/// What an admission says that its job took.
-fn exact(record: &UsageRecord, admission: &Admission, spec: &JobSpec) -> Recounted {
-    let answered = admission.privacy.is_some() && record.status == Status::Ok;
-    Recounted {
-        job: admission.job,
-        contract: admission.contract,
-        rows: admission.rows,
-        dataset: admission.dataset.filter(|_| admission.privacy.is_some()),
-        cost: admission.privacy.unwrap_or_default(),
-        question: answered.then(|| spec.question()),
-    }
 }
 
 /// Moves this node's chain of attestations on to one that it has signed and does not remember. Whether it did.

@@ -115,6 +115,8 @@ pub enum Bug {
     LeakSeal,
     /// A restarted node has forgotten the queries that it answered and the keys that others brought.
     ForgetSpent,
+    /// A node with an older disk admits jobs without having read the log.
+    ForgetLog,
     /// A node leaves what an attempt that was lost had found where the next one puts its own.
     KeepLeftovers,
 }

@@ -76,6 +76,8 @@ pub enum FaultKind {
     Cheat,
     /// The coordinator comes back with an old state.
     Backup,
+    /// A node comes back with an old state.
+    OldNode,
     /// A node lies in what it answers and reports.
     RogueNode,
     /// The coordinator lies in what it asks.
@@ -105,6 +107,7 @@ impl FaultKind {
         FaultKind::LocalFault,
         FaultKind::Cheat,
         FaultKind::Backup,
+        FaultKind::OldNode,
         FaultKind::RogueNode,
         FaultKind::RogueCoordinator,
     ];
@@ -277,6 +280,15 @@ pub struct Backup {
     pub effect: u64,
 }
 
+/// A copy of a node's disk, put back after its next death. All jobs of such a run are of the contract with room for one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OldNode {
+    /// Which node.
+    pub node: usize,
+    /// The copy is made at the first sync at or after so many effects; before anything when 0.
+    pub effect: u64,
+}
+
 /// Everything that goes wrong in one run.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Faults {
@@ -310,6 +322,9 @@ pub struct Faults {
     pub cheats: Vec<Cheat>,
     /// The earlier moment with the state of which the coordinator comes back.
     pub backup: Option<Backup>,
+    /// The node that comes back with the state of an earlier moment.
+    #[serde(default)]
+    pub old_node: Option<OldNode>,
     /// The process of a job's life that lies.
     #[serde(default)]
     pub rogue: Option<Rogue>,
@@ -457,6 +472,19 @@ impl Faults {
             let some = (0..d.between(2, 5)).map(|_| *d.pick(tricks)).collect();
             self.rogue = Some(Rogue { process, tricks: some });
         }
+        if self.rogue.is_none() && self.backup.is_none() && d.chance(60) {
+            self.draw_old_node(d, parties);
+        }
+    }
+
+    /// An old state shows when a job that it does not know has its receipt.
+    fn draw_old_node(&mut self, d: &mut Dice, parties: usize) {
+        let node = d.below(parties as u64) as usize;
+        self.old_node = Some(OldNode { node, effect: d.below(3) * 6 });
+        let chapter = d.chance(700).then(|| "close".to_owned());
+        let effect = if chapter.is_some() { d.between(1, 3) } else { d.between(20, 120) };
+        let restart = Some(d.between(100, 2_000));
+        self.crashes.push(Crash { process: node + 1, chapter, effect, after: true, restart });
     }
 
     /// An old state shows when the log has grown since: two copies of one log then sign two histories.
@@ -489,6 +517,7 @@ impl Faults {
         self.cancel = self.cancel.filter(|_| on(FaultKind::Cancel));
         self.local_fault = self.local_fault.filter(|_| on(FaultKind::LocalFault));
         self.backup = self.backup.take().filter(|_| on(FaultKind::Backup));
+        self.old_node = self.old_node.take().filter(|_| on(FaultKind::OldNode));
         let kind = |rogue: &Rogue| if rogue.process == 0 { FaultKind::RogueCoordinator } else { FaultKind::RogueNode };
         self.rogue = self.rogue.take().filter(|rogue| on(kind(rogue)));
         if !on(FaultKind::Skew) {

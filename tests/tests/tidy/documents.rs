@@ -30,6 +30,21 @@ fn every_relative_link_leads_to_a_file() {
     assert!(links > 20, "only {links} links were found");
 }
 
+/// Where a page says which test shows what, the test is there.
+#[test]
+fn every_test_that_the_page_on_governance_names_is_there() {
+    let page = repo::text(Path::new("docs/GOVERNANCE.md"));
+    let table = page.split("## What shows it").nth(1).unwrap().split("\n## ").next().unwrap();
+    let word = |w: &&str| w.matches('_').count() > 2 && w.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let named: Vec<&str> = table.split('`').skip(1).step_by(2).filter(word).collect();
+    let sources = repo::with_extension("", "rs");
+    let sources: String = sources.iter().map(|path| repo::text(path)).collect();
+    for name in &named {
+        assert!(sources.contains(&format!("fn {name}()")), "`{name}` is no test");
+    }
+    assert!(named.len() > 30, "only {} tests are named", named.len());
+}
+
 /// The targets of `[text](target)` outside code.
 fn targets(text: &str) -> Vec<String> {
     let mut found = Vec::new();

@@ -1,6 +1,6 @@
 //! What the log shows that this node's jobs took, and its database did not know.
 
-use tacit_governance::PrivacyCost;
+pub use tacit_engine::recount::Recounted;
 use tacit_receipts::Peaks;
 use tacit_types::Hash;
 
@@ -10,23 +10,6 @@ use super::*;
 const LOOKED: &str = "recounted";
 /// When this database was found to be from before what the node has signed.
 const BEHIND: &str = "behind_at";
-
-/// What a job took that is not among the jobs here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recounted {
-    /// The job.
-    pub job: JobId,
-    /// The contract. One of its jobs is used.
-    pub contract: ContractId,
-    /// Rows of its allowance of scores.
-    pub rows: u64,
-    /// The dataset version that a noisy release was charged to.
-    pub dataset: Option<DatasetVersionId>,
-    /// What it cost that version.
-    pub cost: PrivacyCost,
-    /// What it asked, where its answer stands.
-    pub question: Option<Hash>,
-}
 
 impl Tx<'_> {
     /// Counts a job. A repeat changes nothing.
@@ -127,6 +110,7 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use tacit_governance::PrivacyCost;
     use tacit_receipts::merkle::leaf_hash;
 
     use super::*;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tacit_engine::api::PAGE_MAX;
+use tacit_engine::recount::{at_most, counted};
 use tacit_governance::{Admission, PrivacyCost};
 use tacit_receipts::merkle::leaf_hash;
 use tacit_receipts::receipt::next_link;
@@ -13,7 +14,7 @@ use tacit_types::limits::ROWS_MAX;
 
 use super::*;
 use crate::carried::Carried;
-use crate::recount::{Scan, at_most, counted};
+use crate::recount::Scan;
 use crate::store::Recounted;
 
 fn failed(answer: &FromNode) -> Option<Code> {

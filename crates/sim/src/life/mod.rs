@@ -10,6 +10,7 @@ mod dealt;
 mod honest;
 mod late;
 mod node;
+mod old;
 mod operator;
 mod process;
 mod report;

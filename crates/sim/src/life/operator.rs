@@ -86,6 +86,11 @@ impl Operator {
         Self { orders, variant, asked: BTreeMap::new(), next: 0, cancelled: false }
     }
 
+    /// Has every job that it can under the contract with room for one.
+    pub fn make_scarce(&mut self) {
+        self.orders.iter_mut().filter(|order| !order.data.private).for_each(|order| order.contract = 1);
+    }
+
     fn order(&mut self, id: &JobId) -> Option<&mut Order> {
         self.orders.iter_mut().find(|o| o.id == Some(*id))
     }

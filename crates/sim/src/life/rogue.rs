@@ -32,9 +32,10 @@ pub(super) struct Sleeve {
 }
 
 impl World {
-    /// Whether this process does what it should.
+    /// Whether this process does what it should, and remembers all of it.
     fn is_true(&self, process: usize) -> bool {
-        self.faults.rogue.as_ref().is_none_or(|rogue| rogue.process != process)
+        let old = self.faults.old_node.as_ref().is_some_and(|old| old.node + 1 == process);
+        !old && self.faults.rogue.as_ref().is_none_or(|rogue| rogue.process != process)
     }
 
     /// Whether this node does what it should.

@@ -1,7 +1,7 @@
 //! Jobs under faults.
 
 use crate::bug::Bug;
-use crate::faults::{Crash, FaultKind, Faults, Rogue, Trick};
+use crate::faults::{Crash, FaultKind, Faults, OldNode, Rogue, Trick};
 use crate::run::{Options, Scenario, run};
 
 /// Seeds within which each planted bug is found.
@@ -117,6 +117,33 @@ fn a_party_that_dies_after_its_vote_costs_no_result() {
         }
     }
     assert!(stood >= 10, "in {stood} runs only a party stood by its vote and no job was lost by it");
+}
+
+/// Runs in which the node that is asked first dies once its first job is over, and comes back with a disk that knows nothing of it.
+fn with_an_old_node(seed: u64, bug: Option<Bug>) -> crate::run::Report {
+    let crash = Crash { process: 1, chapter: Some("close".into()), effect: 2, after: true, restart: Some(400) };
+    let old_node = Some(OldNode { node: 0, effect: 0 });
+    let faults = Faults { delay: 20, crashes: vec![crash], old_node, ..Faults::default() };
+    run(&Options { faults: Some(faults), bug, trace: true, ..Options::new(Scenario::Life, seed) })
+}
+
+#[test]
+fn an_older_disk_gives_no_quota_back() {
+    let (mut counted, mut refused) = (0, 0);
+    for seed in 0..80 {
+        let report = with_an_old_node(seed, None);
+        assert_eq!(report.violation, None, "seed {seed}");
+        counted += usize::from(report.lines.iter().any(|line| line.what.contains("from the log")));
+        refused += usize::from(report.ends.iter().any(|end| end.contains("refused.quota")));
+    }
+    assert!(
+        counted > 5 && refused > 5,
+        "{counted} runs in which jobs were counted, {refused} in which one was refused"
+    );
+    // A node that does not read the log is found.
+    let found = (0..80).filter_map(|seed| with_an_old_node(seed, Some(Bug::ForgetLog)).violation);
+    let found: Vec<_> = found.map(|violation| violation.invariant).collect();
+    assert!(found.len() > 2 && found.iter().all(|name| *name == "an_old_node_admits_what_the_log_leaves"), "{found:?}");
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub(super) struct Watch {
     opened: BTreeMap<(usize, JobId, u32, String), u64>,
     /// Checkpoints that were given out with a quorum.
     published: BTreeMap<u64, Hash>,
+    /// Admissions that left a node, as the coordinator keeps them.
+    pub admissions: BTreeMap<(usize, JobId), Vec<u8>>,
     /// What each witness has cosigned.
     pub cosigned: BTreeMap<usize, BTreeMap<u64, Hash>>,
     /// Who handed out its part of which result's key.

@@ -109,7 +109,7 @@ impl World {
         let n = dice.between(*PARTIES.start() as u64, *PARTIES.end() as u64) as usize;
         let n = if dice.chance(500) { *PARTIES.start() } else { n };
         let (cast, faults) = (cast(n), options.draw(n + 2, n));
-        Self {
+        let mut world = Self {
             options: options.clone(),
             queue: Queue::new(options.seed, n + 2),
             net: Net::new(options.seed, faults.clone()),
@@ -125,7 +125,14 @@ impl World {
             faults,
             cast,
             dice,
+        };
+        if let Some(old) = &world.faults.old_node {
+            world.operator.make_scarce();
+            if let Some(node) = world.nodes.get_mut(old.node).filter(|_| old.effect == 0) {
+                node.keep_copy();
+            }
         }
+        world
     }
 
     /// The number of the operator.
