@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn another_attempt_brings_the_same_lists() {
         let mut case = Case { folder: tempfile::tempdir().unwrap(), done: Vec::new() };
-        case.offer_groups(0..1000, &[0..300], 1).unwrap();
+        case.offer_groups(0..1000, &[0..300, 300..1000], 1).unwrap();
         let (_, _, path) = case.done[0].clone();
         let terms = RepeatTerms { runs: 9, days: 9, change_min: 5, keys: None };
         let again = |keys: core::ops::Range<u64>, groups: &[core::ops::Range<u64>], form| {
@@ -400,14 +400,14 @@ mod tests {
             ledger.done(Hash([form; 32])).map_err(|f| f.code)
         };
         let refused = Err(Code::RefusedAlignment);
-        assert_eq!(again(0..1000, &[0..300], 1), Ok(()));
-        assert_eq!(again(0..999, &[0..300], 1), refused);
-        assert_eq!(again(0..2000, &[0..300], 1), refused, "also by as many as another job may");
-        assert_eq!(again(0..1000, &[0..299], 1), refused);
+        assert_eq!(again(0..1000, &[0..300, 300..1000], 1), Ok(()));
+        assert_eq!(again(0..999, &[0..300, 300..1000], 1), refused);
+        assert_eq!(again(0..2000, &[0..300, 300..1000], 1), refused, "also by as many as another job may");
+        assert_eq!(again(0..1000, &[0..299, 299..1000], 1), refused);
         assert_eq!(again(0..1000, &[], 1), refused);
-        assert_eq!(again(0..1000, &[0..300, 300..400], 1), refused);
-        assert_eq!(again(0..1000, &[0..300], 2), refused);
-        assert_eq!(again(0..1000, &[0..300], 1), Ok(()), "what was refused left no trace");
+        assert_eq!(again(0..1000, &[0..300, 300..1000, 900..1000], 1), refused);
+        assert_eq!(again(0..1000, &[0..300, 300..1000], 2), refused);
+        assert_eq!(again(0..1000, &[0..300, 300..1000], 1), Ok(()), "what was refused left no trace");
     }
 
     #[test]
