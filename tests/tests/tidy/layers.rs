@@ -76,7 +76,7 @@ const NAMED_ONLY_BY: &[(&str, &[&str])] = &[
     ("arrow", &["data"]),
     ("bincode", &["types"]),
     ("caseless", &["psi"]),
-    ("clap", &["tacit", "verify", "sim", "xtask", "benches"]),
+    ("clap", &["tacit", "verify", "xtask", "benches"]),
     ("coset", &["crypto"]),
     ("curve25519-dalek", &["crypto", "psi"]),
     ("datafusion", &["data"]),
@@ -174,9 +174,38 @@ fn each_library_is_named_where_it_can_be_replaced() {
     for package in packages() {
         for (library, allowed) in NAMED_ONLY_BY {
             let names = package.dependencies.iter().any(|(d, _)| d == library);
-            assert!(!names || allowed.contains(&package.folder.as_str()), "{} names {library}", package.folder);
+            assert_eq!(names, allowed.contains(&package.folder.as_str()), "whether {} names {library}", package.folder);
         }
     }
+}
+
+/// The table of `docs/ARCHITECTURE.md`: layer, crate, libraries.
+fn documented() -> BTreeSet<(u8, String, BTreeSet<String>)> {
+    let text = repo::text("docs/ARCHITECTURE.md".as_ref());
+    let (_, table) = text.split_once("| layer | crate |").expect("the table of layers");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [layer, name, _, libraries] = cells.as_slice() else { panic!("four cells: {line}") };
+        let libraries = libraries.split(',').map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect();
+        (layer.parse().expect("a layer"), name.trim_matches('`').to_owned(), libraries)
+    };
+    rows.map(row).collect()
+}
+
+#[test]
+fn the_architecture_shows_the_layers_and_the_libraries_that_cargo_builds() {
+    let packages = packages();
+    let libraries = |name: &str| {
+        let package = packages.iter().find(|p| p.folder == name).expect("the crate of a row");
+        let held = package.dependencies.iter().filter(|(d, _)| NAMED_ONLY_BY.iter().any(|(library, _)| library == d));
+        held.map(|(d, _)| d.clone()).collect()
+    };
+    let built: BTreeSet<_> =
+        TABLE.iter().map(|(name, layer, _)| (*layer, (*name).to_owned(), libraries(name))).collect();
+    let documented = documented();
+    let differing: Vec<_> = built.symmetric_difference(&documented).collect();
+    assert!(differing.is_empty(), "docs/ARCHITECTURE.md and the workspace differ in {differing:#?}");
 }
 
 #[test]
