@@ -1,7 +1,9 @@
 //! The demonstrations, as anyone would run them.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tacit_tests::World;
@@ -146,5 +148,61 @@ fn customers_of_the_demonstration_are_those_of_a_join() {
     assert_eq!(shown["receipts"], json!({"count": 4, "valid": 4, "exit_status": 0}));
     for node in shown["egress"].as_array().unwrap() {
         assert!(node["by_kind"]["masked points"].as_u64().unwrap() > 1000, "{node}");
+    }
+}
+
+/// The processes of this machine whose command line names the folder.
+fn running(folder: &Path) -> Vec<String> {
+    let folder = folder.display().to_string();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|p| std::fs::read(p.path().join("cmdline")).ok());
+    lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).filter(|line| line.contains(&folder)).collect()
+}
+
+/// Whoever interrupts a demonstration is left with none of its keys and none of its processes, kept or not.
+#[test]
+fn an_interrupted_demonstration_leaves_nothing() {
+    program("tacit-verify");
+    let cases = [("INT", 130, false), ("TERM", 143, false), ("TERM", 143, true), ("HUP", 129, false)];
+    for (signal, status, keep) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(program("tacit"));
+        command.args(["demo", "align"]).args(keep.then_some("--keep"));
+        command.env_remove("TACIT_HOME").env("TMPDIR", folder.path());
+        let mut demo = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let begun = Instant::now();
+        // Two daemons at least, and keys on the disk.
+        let daemons = || running(folder.path()).iter().filter(|line| line.trim_end().ends_with(" run")).count();
+        while daemons() < 2 {
+            let ended = demo.try_wait().unwrap();
+            assert!(
+                ended.is_none() && begun.elapsed() < Duration::from_secs(60),
+                "{ended:?}, {:?}",
+                running(folder.path())
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let pid = demo.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+        let begun = Instant::now();
+        let ended = loop {
+            match demo.try_wait().unwrap() {
+                Some(ended) => break ended,
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+            if begun.elapsed() > Duration::from_secs(30) {
+                demo.kill().unwrap();
+                panic!("{signal}: it goes on");
+            }
+        };
+        assert_eq!(ended.code(), Some(status), "{signal}");
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).collect();
+        assert!(left.is_empty(), "{signal}, kept {keep}: {left:?}");
+        // A command that was under way is killed as it is dropped.
+        let begun = Instant::now();
+        while !running(folder.path()).is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(5), "{signal}: {:?}", running(folder.path()));
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }

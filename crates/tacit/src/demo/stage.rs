@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use tacit_types::{Code, Fault};
+use tacit_types::Fault;
 
 use super::world::{World, free_port};
 use crate::output::bytes;
@@ -92,12 +92,9 @@ impl Stage {
         let (bundle, trust) = (self.world.folder().join("log.bundle"), self.world.folder().join("trust"));
         let (bundle, trust) = (bundle.display().to_string(), trust.display().to_string());
         self.world.run(party, &["receipt", "export", "--out", &bundle, "--trust", &trust])?;
-        let program = self.world.verifier()?;
-        let output = Command::new(program)
-            .args([&bundle, "--trust", &trust, "--json"])
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|e| Fault::new(Code::Internal, format!("tacit-verify: {e}")))?;
+        let mut verify = Command::new(self.world.verifier()?);
+        verify.args([&bundle, "--trust", &trust, "--json"]).stdin(Stdio::null());
+        let output = self.world.output(verify)?;
         let report: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
         let (count, valid) = (report["receipts"].clone(), report["valid"].clone());
         self.say(format!(
@@ -117,12 +114,10 @@ impl Stage {
             "The same program proves, to whoever is shown it, that one call of a window asked for one applicant.",
         );
         let path = |name: &str| self.world.folder().join(name).display().to_string();
-        let output = Command::new(self.world.verifier()?)
-            .args([&path("log.bundle"), "--trust", &path("trust")])
-            .args(["--call", proof.as_str().unwrap_or_default(), "--key", key, "--json"])
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|e| Fault::new(Code::Internal, format!("tacit-verify: {e}")))?;
+        let mut verify = Command::new(self.world.verifier()?);
+        verify.args([&path("log.bundle"), "--trust", &path("trust")]).stdin(Stdio::null());
+        verify.args(["--call", proof.as_str().unwrap_or_default(), "--key", key, "--json"]);
+        let output = self.world.output(verify)?;
         let report: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
         self.say(format!(
             "    tacit-verify --call: {}, call {} of {} key, exit status {}",

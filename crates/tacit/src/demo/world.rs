@@ -1,24 +1,77 @@
 //! Processes, folders and ports of the demo. Everything is stopped and removed when dropped, unless
-//! it is to be kept.
+//! it is to be kept, and when a signal ends it.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tacit_types::{Code, Fault};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 /// How long a daemon may take to answer after its start.
 const START_WAIT: Duration = Duration::from_secs(15);
+
+/// How often a folder is removed in which something may still be written.
+const SWEEPS_MAX: u32 = 50;
+
+/// Daemons by party.
+type Daemons = Arc<Mutex<Vec<(String, Child)>>>;
 
 /// The demo's world.
 pub struct World {
     folder: tempfile::TempDir,
     program: PathBuf,
-    daemons: Vec<(String, Child)>,
+    daemons: Daemons,
+    halted: Arc<watch::Sender<bool>>,
+    runtime: Handle,
     keep: bool,
     verbose: bool,
+}
+
+/// Ends a world from outside of the thread that plays in it.
+pub struct Halt {
+    folder: PathBuf,
+    daemons: Daemons,
+    halted: Arc<watch::Sender<bool>>,
+}
+
+impl Halt {
+    /// Stops every process. None is begun any more, and what waits for one fails.
+    pub fn now(&self) {
+        self.halted.send_replace(true);
+        stop(&mut locked(&self.daemons));
+    }
+
+    /// Removes the folder, if it is still there.
+    ///
+    /// # Errors
+    /// `io.failed` where it cannot be removed.
+    pub fn sweep(&self) -> Result<(), Fault> {
+        for _ in 1..SWEEPS_MAX {
+            if !self.folder.exists() || std::fs::remove_dir_all(&self.folder).is_ok() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let failed = |e| Fault::new(Code::IoFailed, format!("{} is left: {e}", self.folder.display()));
+        std::fs::remove_dir_all(&self.folder).map_err(failed)
+    }
+}
+
+fn locked(daemons: &Daemons) -> MutexGuard<'_, Vec<(String, Child)>> {
+    // why: a list of children is whole whoever panicked while holding it.
+    daemons.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn stop(daemons: &mut Vec<(String, Child)>) {
+    for (_, mut child) in daemons.drain(..) {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
 }
 
 fn failed(what: impl Into<String>) -> Fault {
@@ -26,14 +79,41 @@ fn failed(what: impl Into<String>) -> Fault {
 }
 
 impl World {
-    /// An empty world in a folder of its own.
+    /// An empty world in a folder of its own, within a runtime.
     pub fn new(keep: bool, verbose: bool) -> Result<Self, Fault> {
         let folder = tempfile::Builder::new()
             .prefix("tacit-demo-")
             .tempdir()
             .map_err(|e| Fault::new(Code::IoFailed, format!("a temporary folder: {e}")))?;
         let program = std::env::current_exe().map_err(|e| failed(format!("this program's path: {e}")))?;
-        Ok(Self { folder, program, daemons: Vec::new(), keep, verbose })
+        let (daemons, halted, runtime) = (Daemons::default(), Arc::new(watch::Sender::new(false)), Handle::current());
+        Ok(Self { folder, program, daemons, halted, runtime, keep, verbose })
+    }
+
+    /// What ends this world from outside.
+    pub fn halt(&self) -> Halt {
+        Halt { folder: self.folder().to_owned(), daemons: self.daemons.clone(), halted: self.halted.clone() }
+    }
+
+    /// Whether it was ended from outside.
+    pub fn is_halted(&self) -> bool {
+        *self.halted.borrow()
+    }
+
+    /// Runs a program to its end, or to that of the world.
+    ///
+    /// # Errors
+    /// When it cannot be started, or the world was ended.
+    pub fn output(&self, command: Command) -> Result<Output, Fault> {
+        let program = command.get_program().display().to_string();
+        let (mut command, mut halted) = (tokio::process::Command::from(command), self.halted.subscribe());
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = halted.wait_for(|halted| *halted) => Err(failed("the demonstration was interrupted")),
+                output = command.kill_on_drop(true).output() => output.map_err(|e| failed(format!("{program}: {e}"))),
+            }
+        })
     }
 
     /// The folder of a party.
@@ -75,16 +155,10 @@ impl World {
 
     /// Runs `tacit` as a party without showing the command.
     pub fn quiet(&self, party: &str, args: &[&str]) -> Result<(Value, i32), Fault> {
-        let output = Command::new(&self.program)
-            .arg("--home")
-            .arg(self.home(party))
-            .arg("--json")
-            .args(args)
-            .env_remove("TACIT_HOME")
-            .env_remove("TACIT_LANG")
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|e| failed(format!("starting tacit: {e}")))?;
+        let mut command = Command::new(&self.program);
+        command.arg("--home").arg(self.home(party)).arg("--json").args(args);
+        command.env_remove("TACIT_HOME").env_remove("TACIT_LANG").stdin(Stdio::null());
+        let output = self.output(command)?;
         let value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
         Ok((value, output.status.code().unwrap_or(-1)))
@@ -121,6 +195,10 @@ impl World {
         let log = self.home(party).join("daemon.log");
         let file =
             std::fs::File::create(&log).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", log.display())))?;
+        let mut daemons = locked(&self.daemons);
+        if self.is_halted() {
+            return Err(failed("the demonstration was interrupted"));
+        }
         let child = Command::new(&self.program)
             .arg("--home")
             .arg(self.home(party))
@@ -132,7 +210,7 @@ impl World {
             .stderr(file)
             .spawn()
             .map_err(|e| failed(format!("starting tacit: {e}")))?;
-        self.daemons.push((party.to_owned(), child));
+        daemons.push((party.to_owned(), child));
         Ok(())
     }
 
@@ -143,10 +221,11 @@ impl World {
 
     /// Kills a party's daemon without warning.
     pub fn kill(&mut self, party: &str) -> Result<(), Fault> {
-        let child = self.daemons.iter_mut().find(|(name, _)| name == party).map(|(_, child)| child);
+        let mut daemons = locked(&self.daemons);
+        let child = daemons.iter_mut().find(|(name, _)| name == party).map(|(_, child)| child);
         let child = child.ok_or_else(|| failed(format!("{party} has no daemon")))?;
         child.kill().and_then(|()| child.wait()).map_err(|e| failed(format!("killing {party}: {e}")))?;
-        self.daemons.retain(|(name, _)| name != party);
+        daemons.retain(|(name, _)| name != party);
         Ok(())
     }
 
@@ -173,19 +252,15 @@ impl World {
         if release {
             build.arg("--release");
         }
-        let built = build.status().map_err(|e| failed(format!("building tacit-verify: {e}")))?;
+        let built = self.output(build)?.status;
         if built.success() && path.exists() { Ok(path) } else { Err(failed("tacit-verify could not be built")) }
     }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        if self.keep {
-            return;
-        }
-        for (_, child) in &mut self.daemons {
-            let _ = child.kill();
-            let _ = child.wait();
+        if !self.keep || self.is_halted() {
+            stop(&mut locked(&self.daemons));
         }
     }
 }
