@@ -280,10 +280,17 @@ pub enum Terminal {
         /// The sentence for people.
         hint: String,
     },
-    /// By its operator.
+    /// By its operator, as stores of before have it: not in which step.
     Cancelled,
     /// Not admitted or begun in time.
     Expired,
+    /// By its operator.
+    CancelledBy {
+        /// Who.
+        party: Name,
+        /// In which step, if one had begun.
+        step: Option<Step>,
+    },
 }
 
 impl Terminal {
@@ -293,7 +300,7 @@ impl Terminal {
             Terminal::Succeeded => "succeeded",
             Terminal::Refused { .. } => "refused",
             Terminal::Failed { .. } => "failed",
-            Terminal::Cancelled => "cancelled",
+            Terminal::Cancelled | Terminal::CancelledBy { .. } => "cancelled",
             Terminal::Expired => "expired",
         }
     }
@@ -303,8 +310,33 @@ impl Terminal {
         match self {
             Terminal::Succeeded => None,
             Terminal::Refused { code, .. } | Terminal::Failed { code, .. } => Some(*code),
-            Terminal::Cancelled => Some(Code::JobCancelled),
+            Terminal::Cancelled | Terminal::CancelledBy { .. } => Some(Code::JobCancelled),
             Terminal::Expired => Some(Code::RefusedJobExpired),
+        }
+    }
+
+    /// Whose doing it was, if one party's.
+    pub const fn party(&self) -> Option<&Name> {
+        match self {
+            Terminal::Refused { party, .. } | Terminal::CancelledBy { party, .. } => Some(party),
+            Terminal::Failed { party, .. } => party.as_ref(),
+            Terminal::Succeeded | Terminal::Cancelled | Terminal::Expired => None,
+        }
+    }
+
+    /// In which step, if one had begun. Who refuses does so before the first.
+    pub const fn step(&self) -> Option<Step> {
+        match self {
+            Terminal::Failed { step, .. } | Terminal::CancelledBy { step, .. } => *step,
+            _ => None,
+        }
+    }
+
+    /// What exactly, for people; the code has more.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Terminal::Refused { reason: text, .. } | Terminal::Failed { hint: text, .. } => Some(text),
+            _ => None,
         }
     }
 }

@@ -58,6 +58,8 @@ impl Default for Limits {
 pub const ATTEMPTS_MAX: u32 = 3;
 /// The longest pause before slots are asked for again, in milliseconds.
 pub const BUSY_PAUSE_MS_MAX: u64 = 4_000;
+/// In a timeline: who cancels.
+const CANCELLING: &str = "cancelling";
 /// Entries of a timeline.
 pub const TIMELINE_MAX: usize = 256;
 /// Bytes of a timeline entry's detail, and of a hint that a node gives.
@@ -181,8 +183,8 @@ pub enum Input {
     Capacity(bool),
     /// The coordinator was restarted: nobody could answer while it was away.
     Resumed,
-    /// Its operator cancels.
-    Cancel,
+    /// Its operator, of this name, cancels.
+    Cancel(Name),
 }
 
 /// The job's durable state.
@@ -465,7 +467,15 @@ impl Job {
             }
             Input::Capacity(free) => self.take_capacity(now, free),
             Input::Resumed => self.take_resumed(now),
-            Input::Cancel => self.cancelled = true,
+            Input::Cancel(by) => {
+                // What is settled is not cancelled any more.
+                if !self.cancelled && self.terminal.is_none() {
+                    // Not subject to the timeline's limit: the end names who it was.
+                    let (what, party) = (CANCELLING.to_owned(), Some(by));
+                    self.timeline.push(TimelineEntry { at: now, what, party, detail: String::new() });
+                }
+                self.cancelled = true;
+            }
         }
         // Several phases may be over at once; each moves on at most once.
         for _ in 0..8 {

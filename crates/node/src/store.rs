@@ -355,22 +355,14 @@ impl Store {
         Ok(true)
     }
 
-    /// Every job, newest first.
+    /// The id of every job, newest first.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn jobs(&self) -> Result<Vec<(JobId, WorkerJob)>> {
-        self.jobs_where("SELECT id, state FROM jobs ORDER BY seen_at DESC LIMIT 1000").await
-    }
-
-    async fn jobs_where(&self, sql: &'static str) -> Result<Vec<(JobId, WorkerJob)>> {
-        let rows = sqlx::query(sql).fetch_all(&self.pool).await.map_err(|e| fault(&e))?;
-        rows.into_iter()
-            .map(|row| {
-                let id = JobId(id32(&row.get::<Vec<u8>, _>(0), "a job's id")?);
-                Ok((id, decode_job(&row.get::<Vec<u8>, _>(1))?))
-            })
-            .collect()
+    pub async fn job_ids(&self) -> Result<Vec<JobId>> {
+        let sql = "SELECT id FROM jobs ORDER BY seen_at DESC, rowid DESC";
+        let rows: Vec<Vec<u8>> = sqlx::query_scalar(sql).fetch_all(&self.pool).await.map_err(|e| fault(&e))?;
+        rows.iter().map(|bytes| id32(bytes, "a job's id").map(JobId)).collect()
     }
 
     /// Keeps a protocol's record and returns once it is durable.

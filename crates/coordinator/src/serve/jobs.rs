@@ -292,7 +292,7 @@ pub(super) async fn cancel(shared: &Arc<Shared>, party: &Party, order: &[u8]) ->
         return Err(Fault::new(Code::JobNotOurs, format!("the order for job {} is signed by another key", id.short())));
     }
     tracing::info!(job = %id.short(), "cancel ordered");
-    post(&shared.jobs, &shared.store, &id, Input::Cancel).await?;
+    post(&shared.jobs, &shared.store, &id, Input::Cancel(party.row.name.clone())).await?;
     Ok(FromCoordinator::Done)
 }
 

@@ -274,7 +274,11 @@ impl Job {
 
     fn settle_cancelled(&mut self, now: UnixMillis) {
         let status = Status::Aborted { code: Code::JobCancelled, step: self.step, seat: None };
-        self.settle(now, Terminal::Cancelled, status);
+        // A store of before does not have who it was.
+        let by =
+            self.timeline.iter().find(|entry| entry.what == super::CANCELLING).and_then(|entry| entry.party.clone());
+        let terminal = by.map_or(Terminal::Cancelled, |party| Terminal::CancelledBy { party, step: self.step });
+        self.settle(now, terminal, status);
     }
 
     /// Fixes how the job ends and has it attested.

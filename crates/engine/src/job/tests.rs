@@ -173,7 +173,10 @@ fn a_job_waits_for_a_turn_without_spending_attempts() {
 fn a_cancelled_attempt_does_not_wait_for_nodes_that_never_began() {
     let (mut job, aggregator, others) = running(&[1, 2, 3]);
     answer(&mut job, aggregator, 3, FromNode::Started);
-    job.step(T0.plus(4), Input::Cancel);
+    job.step(T0.plus(4), Input::Progress { step: Step::new(3, 1) });
+    job.step(T0.plus(4), Input::Cancel(lab()));
+    // The first order counts, and a later one says nothing new.
+    job.step(T0.plus(4), Input::Cancel(Name::new("other").unwrap()));
     assert!(asked(&job).iter().all(|(_, r)| matches!(r, ToNode::Cancel { code: Code::JobCancelled, .. })));
     for other in others {
         answer(&mut job, other, 5, FromNode::Done);
@@ -182,7 +185,37 @@ fn a_cancelled_attempt_does_not_wait_for_nodes_that_never_began() {
     answer(&mut job, aggregator, 6, FromNode::Done);
     assert_eq!(job.state(), "running", "it began, so it has a report to make");
     finish(&mut job, aggregator, 7, failed(Code::JobCancelled, ""));
-    assert_eq!((job.state(), job.terminal()), ("settling", Some(&Terminal::Cancelled)));
+    let end = Terminal::CancelledBy { party: lab(), step: Some(Step::new(3, 1)) };
+    assert_eq!((job.state(), job.terminal()), ("settling", Some(&end)));
+    assert_eq!((end.word(), end.code(), end.reason()), ("cancelled", Some(Code::JobCancelled), None));
+    assert_eq!((end.party(), end.step()), (Some(&lab()), Some(Step::new(3, 1))));
+    job.step(T0.plus(8), Input::Cancel(lab()));
+    let orders = job.timeline.iter().filter(|entry| entry.what == CANCELLING).count();
+    assert_eq!((orders, job.terminal()), (1, Some(&end)));
+}
+
+/// However full its timeline is; and before any attempt there is no step.
+#[test]
+fn a_cancelled_job_ends_by_the_name_of_who_cancelled_it() {
+    let mut full = job(&[1, 2]);
+    let filler = TimelineEntry { at: T0, what: "x".into(), party: None, detail: String::new() };
+    full.timeline = vec![filler; TIMELINE_MAX];
+    full.step(T0.plus(4), Input::Cancel(lab()));
+    let end = Terminal::CancelledBy { party: lab(), step: None };
+    assert_eq!(full.terminal(), Some(&end));
+    // One that an earlier version had cancelled names nobody.
+    let mut stored = job(&[1, 2]);
+    stored.cancelled = true;
+    stored.step(T0.plus(5), Input::Tick);
+    assert_eq!(stored.terminal(), Some(&Terminal::Cancelled));
+    assert_eq!((Terminal::Cancelled.party(), Terminal::Cancelled.step()), (None, None));
+    let number = |end: &Terminal| tacit_types::wire::encode(end)[0];
+    let numbers = [Terminal::Succeeded, Terminal::Cancelled, Terminal::Expired, end].map(|end| number(&end));
+    assert_eq!(numbers, [0, 3, 4, 5], "what is stored keeps its numbers");
+}
+
+fn lab() -> Name {
+    Name::new("lab").unwrap()
 }
 
 #[test]
@@ -596,7 +629,7 @@ fn a_record_names_the_last_attempt_that_ran() {
     answer(&mut job, 2, 3, FromNode::Busy);
     job.step(T0.plus(5_000), Input::Tick);
     assert_eq!((job.state(), job.attempt), ("reserving", 2));
-    job.step(T0.plus(5_001), Input::Cancel);
+    job.step(T0.plus(5_001), Input::Cancel(lab()));
     assert_eq!(job.record().unwrap().attempt, Attempt(0));
 
     let (mut job, ..) = running(&[1, 2]);

@@ -507,7 +507,7 @@ impl World {
         if signer != Some(order.signer()) {
             return Ok(FromCoordinator::Failed(Fault::new(Code::JobNotOurs, "not its operator")));
         }
-        self.input(id, Input::Cancel)?;
+        self.input(id, Input::Cancel(tacit_types::Name::new("demander").expect("why: it is a name")))?;
         Ok(FromCoordinator::Done)
     }
 

@@ -89,11 +89,13 @@ async fn bytes_of(party: &Party, job: &str) -> Result<Vec<u8>, Fault> {
         return std::fs::read(path).map_err(|e| Fault::new(Code::IoFailed, format!("{job}: {e}")));
     }
     let begins = |id: &JobId| job.len() >= 4 && id.to_string().starts_with(job);
-    let known = party.store.jobs().await?;
-    let mut matching = known.into_iter().filter(|(id, _)| begins(id));
-    match (matching.next(), matching.next()) {
-        (Some((_, one)), None) => Ok(one.bytes.0),
-        (None, _) => Err(Fault::new(Code::JobUnknown, format!("`{job}` is no file and no job of this node"))),
-        _ => Err(Fault::new(Code::ArgsInvalid, format!("several jobs begin with `{job}`"))),
-    }
+    let known = party.store.job_ids().await?;
+    let mut matching = known.iter().filter(|id| begins(id));
+    let one = match (matching.next(), matching.next()) {
+        (Some(_), Some(_)) => return Err(Fault::new(Code::ArgsInvalid, format!("several jobs begin with `{job}`"))),
+        (Some(id), None) => party.store.job(id).await?,
+        (None, _) => None,
+    };
+    let unknown = || Fault::new(Code::JobUnknown, format!("`{job}` is no file and no job of this node"));
+    one.map(|job| job.bytes.0).ok_or_else(unknown)
 }

@@ -271,7 +271,7 @@ pub async fn run(
             let on = out.say("the same command goes on from here", "再次执行同一命令即可从此处继续");
             out.text(format!("{over} {place}: {on}"));
             describe(out, &view);
-            out.value(&json!({"part": number, "parts": parts, "job": super::job::view_json(&view)}));
+            out.value(&json!({"part": number, "parts": parts, "job": super::job::view_json(&view, out.lang())}));
             return Ok(ended(&view).max(1));
         }
     }

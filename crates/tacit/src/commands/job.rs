@@ -1,16 +1,17 @@
 //! `job template`, `plan`, `submit`, `batch`, `watch`, `list`, `show`, `cancel`, `result`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Value, json};
 use tacit_crypto::{Keyring, Statement};
+use tacit_engine::api::PAGE_MAX;
 use tacit_engine::{CancelOrder, FromCoordinator, JobView, Package, SealedResult, Terminal, ToCoordinator};
 use tacit_governance::JobSpec;
 use tacit_jobs::Opened;
 use tacit_node::{Client, log_keys, trust};
 use tacit_receipts::{JointReceipt, KeyRole, LogProof, VerifierKey};
-use tacit_types::{Code, Fault, JobId, NodeId, wire::Blob};
+use tacit_types::{Code, Fault, JobId, Lang, Name, NodeId, wire::Blob};
 
 use super::batch;
 use super::contract::{contracts, descriptors, models};
@@ -20,6 +21,9 @@ use crate::cli::{Cli, JobCommand};
 use crate::home::{Party, unexpected};
 use crate::output::Out;
 use crate::progress::Progress;
+
+/// Digits of an id that name a job, at least.
+const PREFIX_MIN: usize = 4;
 
 /// Runs a `job` command.
 pub async fn run(cli: &Cli, out: &Out, command: &JobCommand) -> Result<u8, Fault> {
@@ -119,7 +123,7 @@ async fn submit(party: &Party, client: &Client, out: &Out, file: &Path, watching
         }
         _ => {
             describe(out, &view);
-            out.value(&view_json(&view));
+            out.value(&view_json(&view, out.lang()));
             Ok(ended(&view))
         }
     }
@@ -155,16 +159,37 @@ pub async fn follow(client: &Client, out: &Out, id: JobId) -> Result<JobView, Fa
     }
 }
 
+/// Every job that the coordinator shows, newest first: page after page.
+async fn all(client: &Client) -> Result<Vec<JobView>, Fault> {
+    let (mut jobs, mut known): (Vec<JobView>, BTreeSet<JobId>) = Default::default();
+    loop {
+        let before = jobs.last().map(|job| job.id);
+        let FromCoordinator::Jobs(page) = client.ask(&ToCoordinator::Jobs { before, limit: PAGE_MAX }).await? else {
+            return Err(unexpected());
+        };
+        if page.is_empty() {
+            return Ok(jobs);
+        }
+        for job in page {
+            // why: pages that lead in a circle would be asked for without end.
+            if !known.insert(job.id) {
+                return Err(unexpected());
+            }
+            jobs.push(job);
+        }
+    }
+}
+
 /// The job whose id begins like this.
 pub async fn find(client: &Client, wanted: &str) -> Result<JobId, Fault> {
     if wanted.len() == 64 {
         return JobId::from_hex(wanted);
     }
-    let FromCoordinator::Jobs(jobs) = client.ask(&ToCoordinator::Jobs { before: None, limit: 100 }).await? else {
-        return Err(unexpected());
-    };
+    if wanted.len() < PREFIX_MIN {
+        return Err(Fault::new(Code::JobUnknown, wanted.to_owned()));
+    }
     let matching: Vec<JobId> =
-        jobs.iter().map(|j| j.id).filter(|id| wanted.len() >= 4 && id.to_string().starts_with(wanted)).collect();
+        all(client).await?.iter().map(|j| j.id).filter(|id| id.to_string().starts_with(wanted)).collect();
     match matching.as_slice() {
         [one] => Ok(*one),
         [] => Err(Fault::new(Code::JobUnknown, wanted.to_owned())),
@@ -182,14 +207,12 @@ async fn watch(client: &Client, out: &Out, wanted: &str) -> Result<u8, Fault> {
     let id = find(client, wanted).await?;
     let view = follow(client, out, id).await?;
     describe(out, &view);
-    out.value(&view_json(&view));
+    out.value(&view_json(&view, out.lang()));
     Ok(ended(&view))
 }
 
 async fn list(client: &Client, out: &Out) -> Result<(), Fault> {
-    let FromCoordinator::Jobs(jobs) = client.ask(&ToCoordinator::Jobs { before: None, limit: 100 }).await? else {
-        return Err(unexpected());
-    };
+    let jobs = all(client).await?;
     let rows: Vec<Vec<String>> = jobs
         .iter()
         .map(|j| {
@@ -216,7 +239,7 @@ async fn list(client: &Client, out: &Out) -> Result<(), Fault> {
         out.say("took", "用时"),
     ];
     out.table(&head, &rows);
-    out.value(&jobs.iter().map(view_json).collect::<Vec<_>>());
+    out.value(&jobs.iter().map(|job| view_json(job, out.lang())).collect::<Vec<_>>());
     Ok(())
 }
 
@@ -237,30 +260,23 @@ async fn show(client: &Client, out: &Out, wanted: &str) -> Result<(), Fault> {
         })
         .collect();
     out.table(&[out.say("after", "时刻"), out.say("what", "事件"), out.say("party", "参与方"), ""], &rows);
-    out.value(&view_json(&view));
+    out.value(&view_json(&view, out.lang()));
     Ok(())
 }
 
 /// A job in a few words: state, and for any end but success the code, who, where, and what to do.
 pub fn describe(out: &Out, view: &JobView) {
     out.text(format!("{} {}  {}  {}", out.say("job", "作业"), view.id, view.kind, view.state));
-    let (party, step, text) = match &view.terminal {
-        Some(Terminal::Refused { party, reason, .. }) => (Some(party.to_string()), None, reason.clone()),
-        Some(Terminal::Failed { party, step, hint, .. }) => {
-            (party.as_ref().map(ToString::to_string), *step, hint.clone())
-        }
-        _ => (None, None, String::new()),
-    };
-    if let Some(code) = view.terminal.as_ref().and_then(Terminal::code) {
+    if let Some((end, code)) = view.terminal.as_ref().and_then(|end| Some((end, end.code()?))) {
         out.text(format!("  [{code}] {}", code.title(out.lang())));
-        if let Some(party) = party {
+        if let Some(party) = end.party() {
             out.text(format!("  {}: {party}", out.say("party", "参与方")));
         }
-        if let Some(step) = step {
+        if let Some(step) = end.step() {
             out.text(format!("  {step} ({})", tacit_jobs::session::phase_name(step)));
         }
-        if !text.is_empty() {
-            out.text(format!("  {}", crate::output::plain(&text)));
+        if let Some(text) = end.reason().filter(|text| !text.is_empty()) {
+            out.text(format!("  {}", crate::output::plain(text)));
         }
         out.text(format!("  {}: {}", out.say("hint", "提示"), code.hint(out.lang())));
     }
@@ -277,24 +293,28 @@ pub fn describe(out: &Out, view: &JobView) {
     }
 }
 
+/// Puts how a job ended into its JSON, alike at the coordinator's and at an owner's side: code, party, step, what exactly, and what
+/// to do. What an end does not have is null, as all of it is while a job is open.
+pub fn put_end(json: &mut Value, end: Option<&Terminal>, lang: Lang) {
+    let code = end.and_then(Terminal::code);
+    json["code"] = json!(code.map(Code::text));
+    json["party"] = json!(end.and_then(Terminal::party).map(Name::as_str));
+    json["step"] = json!(end.and_then(Terminal::step).map(|step| step.to_string()));
+    json["reason"] = json!(end.and_then(Terminal::reason));
+    json["hint"] = json!(code.map(|code| code.hint(lang)));
+}
+
 /// A job as JSON.
-pub fn view_json(view: &JobView) -> Value {
-    let (party, step, reason) = match &view.terminal {
-        Some(Terminal::Refused { party, reason, .. }) => (Some(party.to_string()), None, Some(reason.clone())),
-        Some(Terminal::Failed { party, step, hint, .. }) => {
-            (party.as_ref().map(ToString::to_string), step.map(|s| s.to_string()), Some(hint.clone()))
-        }
-        _ => (None, None, None),
-    };
-    json!({
+pub fn view_json(view: &JobView, lang: Lang) -> Value {
+    let mut json = json!({
         "id": view.id.to_string(), "kind": view.kind, "purpose": view.purpose, "state": view.state,
-        "code": view.terminal.as_ref().and_then(Terminal::code).map(|c| c.text()),
-        "party": party, "step": step, "reason": reason, "attempt": view.attempt, "elapsed_ms": view.elapsed_ms,
-        "receipt": view.receipt, "checked": view.checked,
+        "attempt": view.attempt, "elapsed_ms": view.elapsed_ms, "receipt": view.receipt, "checked": view.checked,
         "progress": view.step.map(|s| json!({"round": s.round(), "phase": tacit_jobs::session::phase_name(s)})),
         "aggregator": view.aggregator.as_ref().map(|n| n.as_str()),
         "parties": view.parties.iter().map(|p| json!({"name": p.name.as_str(), "standing": p.standing})).collect::<Vec<_>>(),
-    })
+    });
+    put_end(&mut json, view.terminal.as_ref(), lang);
+    json
 }
 
 async fn cancel(party: &Party, client: &Client, out: &Out, wanted: &str) -> Result<(), Fault> {
@@ -339,7 +359,7 @@ fn print_result(out: &Out, view: &JobView, opened: (Opened, u64), keys: Option<&
         out.say("leaf", "叶"),
         out.say("verified: in a cosigned checkpoint, over this very result", "已验证：位于联署检查点内，对应此结果")
     ));
-    let mut json = view_json(view);
+    let mut json = view_json(view, out.lang());
     json["result"] = opened.json;
     json["receipt"] = json!(receipt);
     out.value(&json);

@@ -1,6 +1,7 @@
 //! `coordinator run`, `node run`, `node egress`, `node jobs`.
 
 use tacit_coordinator::Coordinator;
+use tacit_engine::Terminal;
 use tacit_node::Node;
 use tacit_types::{Code, Fault};
 
@@ -99,20 +100,40 @@ pub async fn egress(cli: &Cli, out: &Out) -> Result<(), Fault> {
 /// Jobs as this node has them.
 pub async fn jobs(cli: &Cli, out: &Out) -> Result<(), Fault> {
     let party = Party::open(cli).await?;
-    let jobs = party.store.jobs().await?;
-    party.store.close().await;
     let (mut lines, mut list) = (Vec::new(), Vec::new());
-    for (id, job) in &jobs {
+    for id in party.store.job_ids().await? {
+        let Some(job) = party.store.job(&id).await? else { continue };
         let kind = job.job().map(|j| j.into_body().kind).unwrap_or_default();
-        let state = job.terminal.as_ref().map_or("open", tacit_engine::Terminal::word);
-        let code = job.terminal.as_ref().and_then(tacit_engine::Terminal::code).map(|c| c.to_string());
-        lines.push(vec![id.short(), kind.clone(), state.into(), code.clone().unwrap_or_default()]);
-        list.push(serde_json::json!({
-            "id": id.to_string(), "kind": kind, "admitted": job.admitted, "state": state, "code": code,
+        let end = job.terminal.as_ref();
+        let state = end.map_or("open", Terminal::word);
+        let code = end.and_then(Terminal::code);
+        let step = end.and_then(Terminal::step);
+        lines.push(vec![
+            id.short(),
+            kind.clone(),
+            state.into(),
+            code.map(|c| c.to_string()).unwrap_or_default(),
+            end.and_then(Terminal::party).map(ToString::to_string).unwrap_or_default(),
+            step.map(|s| format!("{s} ({})", tacit_jobs::session::phase_name(s))).unwrap_or_default(),
+            code.map_or(String::new(), |c| c.hint(out.lang()).to_owned()),
+        ]);
+        let mut shown = serde_json::json!({
+            "id": id.to_string(), "kind": kind, "admitted": job.admitted, "state": state,
             "receipt": job.receipt.as_ref().map(|r| r.0),
-        }));
+        });
+        super::job::put_end(&mut shown, end, out.lang());
+        list.push(shown);
     }
-    let head = [out.say("job", "作业"), out.say("kind", "类型"), out.say("state", "状态"), out.say("code", "代码")];
+    party.store.close().await;
+    let head = [
+        out.say("job", "作业"),
+        out.say("kind", "类型"),
+        out.say("state", "状态"),
+        out.say("code", "代码"),
+        out.say("party", "参与方"),
+        out.say("step", "步骤"),
+        out.say("hint", "提示"),
+    ];
     out.table(&head, &lines);
     out.value(&list);
     Ok(())
