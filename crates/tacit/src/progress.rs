@@ -19,6 +19,8 @@ impl Progress {
             bar.set_style(style);
         }
         bar.set_message(text.into());
+        // Shown at once, before anything can keep the ticking thread from it.
+        bar.tick();
         bar.enable_steady_tick(Duration::from_millis(100));
         Self(Some(bar))
     }

@@ -224,10 +224,12 @@ fn anonymity_line(out: &Out, found: &Measured) -> String {
 async fn check(party: &Party, out: &Out, name: &str) -> Result<(), Fault> {
     let rows = party.store.datasets().await?;
     let row = rows.iter().find(|r| r.name == name).ok_or_else(|| Fault::new(Code::DataUnknown, name))?;
+    let progress = Progress::new(out.json(), out.say("checking the rows", "正在检查数据行"));
     let dataset = tacit_data::Dataset::open(datasets::kept(row)?.registration, &party.config.sources).await?;
     dataset.check().await?;
-    out.text(format!("{name}: {}", out.say("readable, with the registered columns", "可读取，列与登记一致")));
     let anonymity = datasets::measure_again(row, &party.config.sources).await?;
+    drop(progress);
+    out.text(format!("{name}: {}", out.say("readable, with the registered columns", "可读取，列与登记一致")));
     if let Some(found) = &anonymity {
         out.text(anonymity_line(out, found));
     }

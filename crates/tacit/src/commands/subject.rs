@@ -6,11 +6,14 @@ use tacit_types::Fault;
 
 use crate::home::Party;
 use crate::output::Out;
+use crate::progress::Progress;
 
 /// Runs `data subject`.
 pub async fn run(party: &Party, out: &Out, subject: &Subject<'_>) -> Result<(), Fault> {
     let owner = party.keys.root.id();
+    let progress = Progress::new(out.json(), out.say("looking through the rows of each job", "正在逐个作业核查数据行"));
     let (uses, looked_at) = subject::uses(&party.store, &party.home, &party.config.sources, &owner, subject).await?;
+    drop(progress);
     let contracts = party.store.contracts().await?;
     let name = |u: &Use| {
         let known = contracts.iter().find(|c| c.id() == u.contract);
