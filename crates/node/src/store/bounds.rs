@@ -197,6 +197,7 @@ pub(super) mod tests {
             "DROP TABLE row_sets_asked",
             "DROP TABLE rows_accepted",
             "DROP TABLE party_rotations",
+            "DROP TABLE alignment_peers",
             "DROP TABLE promises",
             "DROP TABLE recounted",
             "DROP INDEX jobs_owed",
