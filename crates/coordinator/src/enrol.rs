@@ -7,8 +7,9 @@ use tacit_engine::{FromCoordinator, RosterEntry};
 use tacit_governance::{PartyCard, PartyRole};
 use tacit_net::invite::{CODES_MAX, CodeBook, Grant, Invite, OneTimeCode, Role};
 use tacit_net::{Address, Connection};
+use tacit_receipts::KeyRole;
 use tacit_types::wire::Blob;
-use tacit_types::{Code, Fault, Name};
+use tacit_types::{Code, Fault, Name, NodeId};
 
 use crate::daemon::Shared;
 use crate::limits::{INVITE_TTL_MS_MAX, PARTIES_MAX};
@@ -128,6 +129,14 @@ fn admissible(shared: &Shared, grant: &Grant, card: PartyCard, bytes: Blob, addr
         if [card.root, card.node, card.witness].iter().any(|key| theirs.contains(key)) {
             return refused(format!("a key of the card is {}'s", known.row.name));
         }
+    }
+    // A key that somebody's became, or was before another, is theirs for ever.
+    let taken = |key: &NodeId| {
+        let is = |role| roster.keys().id_of(role, key) != *key;
+        is(KeyRole::Node) || is(KeyRole::Witness) || roster.parties().iter().any(|p| p.later.contains(key))
+    };
+    if [card.root, card.node, card.witness].iter().any(taken) {
+        return refused("a key of the card is another party's, by a change".into());
     }
     if roster.parties().len() >= PARTIES_MAX {
         return refused(format!("{PARTIES_MAX} parties are enrolled; no more are taken"));

@@ -13,7 +13,7 @@ use tacit_net::{Gate, Purpose};
 use tacit_receipts::keys::{self, PARTY_ROTATIONS_MAX};
 use tacit_receipts::merkle::leaf_hash;
 use tacit_receipts::verify::CLOCK_SKEW_MILLIS_MAX;
-use tacit_receipts::{KeyHistory, KeyRole, Leaf, PartyRotation};
+use tacit_receipts::{KeyHistory, KeyRole, Leaf, PartyRotation, VerifierKey};
 use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault, NodeId};
 use tokio::sync::{oneshot, watch};
@@ -131,6 +131,11 @@ fn check(shared: &Shared, roster: &Roster, party: &Party, change: &PartyRotation
     };
     if own != Some(change.id) {
         return refused(format!("{} is no {} of {}", change.id.short(), change.role.word(), party.row.name));
+    }
+    // Trust files name so many witnesses; a change of another's key would be nobody's there.
+    let named = |(_, key): &(NodeId, VerifierKey)| key.key() == change.id;
+    if change.role == KeyRole::Witness && !roster.witnesses(shared.log_key.name()).iter().any(named) {
+        return refused(format!("{} is none of the witnesses that the trust file names", change.id.short()));
     }
     let roots = roster.parties().iter().map(|p| p.row.root);
     if roots.chain([shared.id, shared.log_key.key()]).any(|key| key == change.new) {

@@ -431,7 +431,7 @@ impl WorkerJob {
         if attested != Some(record.digest()) {
             return Err(invalid("it is not over the record that this node attested"));
         }
-        let included = parsed.verify(leaf, context.origin, log, quorum)?;
+        let included = parsed.verify_behind(leaf, context.origin, log, quorum, record.ended)?;
         self.receipt = Some((included.index(), Blob(leaf.to_vec()), Blob(proof.to_vec())));
         if record.status != Status::Ok {
             return Ok(FromNode::Done);

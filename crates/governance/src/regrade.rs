@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use tacit_crypto::{Body, Statement, sha256};
-use tacit_types::{DatasetVersionId, Hash, NodeId};
+use tacit_types::{DatasetVersionId, Hash, NodeId, UnixMillis};
 
 use crate::control::{CONTROL_TEXT_BYTES_MAX, Control, Office};
 use crate::dataset::DatasetDescriptor;
@@ -142,10 +142,22 @@ impl<'a> Graded<'a> {
         all
     }
 
-    /// Regradings of the version, or of a column, in the order in which they hold: those of its sources first.
+    /// Regradings of the version, or of a column, in the order in which they hold: by the time of issue, so that what was said of
+    /// the version does not undo what is said of a source later. One of a version is no earlier than the one before it; of the same
+    /// time those of its sources come first.
     pub fn regradings(&self, column: Option<&str>) -> Vec<&'a Statement<Regrading>> {
         let versions = self.sources.iter().rev().chain([&self.id]);
-        versions.flat_map(|version| self.of(version, column)).collect()
+        let mut all: Vec<_> = versions
+            .flat_map(|version| {
+                let mut at = UnixMillis(0);
+                self.of(version, column).into_iter().map(move |regrading| {
+                    at = at.max(regrading.envelope().issued_at);
+                    (at, regrading)
+                })
+            })
+            .collect();
+        all.sort_by_key(|(at, _)| *at);
+        all.into_iter().map(|(_, regrading)| regrading).collect()
     }
 
     /// The grade of the version, or of a column that was graded apart; `None` where nothing states one.

@@ -98,8 +98,8 @@ impl Node {
         let lock = lock(home)?;
         let store = Store::open(&home.join(DATABASE_FILE)).await?;
         let coordinator = config.coordinator_id()?;
-        key_change::retire(home, crate::now())?;
         let party_keys = store.party_keys(&config.coordinator.origin).await?;
+        key_change::retire(home, &party_keys, crate::now())?;
         let known = Known::new(party_keys, tacit_net::system_clock());
         known.insert(coordinator);
         for (_, card, _) in store.parties().await? {

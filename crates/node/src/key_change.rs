@@ -142,14 +142,15 @@ fn finish(files: &Files, last: &PartyRotation) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Removes keys of before whose overlap is over: what is not there cannot be stolen.
+/// Removes keys of before whose overlap is over, and whose change this node has found in the log: what is not there cannot be
+/// stolen. A coordinator that said it had logged a change and did not leaves a key with which it can be handed in again.
 ///
 /// # Errors
 /// Those of [`Changes::read`].
-pub fn retire(home: &Path, now: UnixMillis) -> Result<(), Fault> {
+pub fn retire(home: &Path, logged: &KeyHistory, now: UnixMillis) -> Result<(), Fault> {
     let changes = Changes::read(home)?;
     for role in [KeyRole::Node, KeyRole::Witness] {
-        if changes.last(role).is_some_and(|last| last.until < now) {
+        if changes.last(role).is_some_and(|last| last.until < now && logged.id_of(role, &last.new) == last.id) {
             remove(&Files::of(home, role).before)?;
         }
     }
@@ -286,6 +287,7 @@ mod tests {
         let new = prepared.new.id();
         assert_eq!(Keys::read(home).unwrap().node.id(), id, "nothing has changed before the log has it");
         assert_eq!(begin(home, T0).err().unwrap().code, Code::StoreLocked, "one at a time");
+        let change = prepared.statement.clone();
         prepared.done().unwrap();
         let keys = Keys::read(home).unwrap();
         assert_eq!((keys.node.id(), keys.node_id), (new, id));
@@ -293,9 +295,13 @@ mod tests {
         assert!(at(home, "node.key.before") && !at(home, "node.key.next") && !at(home, "node.key.change"));
         let end = T0.plus(HOUR);
         assert_eq!(begin(home, end).err().unwrap().code, Code::ReceiptKeyRotation, "the overlap before it lasts");
-        retire(home, end).unwrap();
+        let mut logged = KeyHistory::new(ORIGIN);
+        retire(home, &logged, end.plus(1)).unwrap();
+        assert!(at(home, "node.key.before"), "the log has nothing of it");
+        logged.follow(&change, None, &|_, _| true).unwrap();
+        retire(home, &logged, end).unwrap();
         assert!(at(home, "node.key.before"), "the last moment counts");
-        retire(home, end.plus(1)).unwrap();
+        retire(home, &logged, end.plus(1)).unwrap();
         assert!(!at(home, "node.key.before"));
         begin(home, end.plus(1)).unwrap().done().unwrap();
         let third = Keys::read(home).unwrap();

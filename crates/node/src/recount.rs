@@ -17,6 +17,7 @@ use tacit_engine::recount::{counted, refused_by};
 use tacit_engine::{FromCoordinator, ToCoordinator, WorkerJob};
 use tacit_governance::{Admission, JobSpec};
 use tacit_net::Connection;
+use tacit_receipts::keys::PARTY_ROTATIONS_MAX;
 use tacit_receipts::merkle::leaf_hash;
 use tacit_receipts::tiles::{CHECKPOINT_PATH, TILE_WIDTH, beside_path};
 use tacit_receipts::{
@@ -304,6 +305,8 @@ impl Inner {
         if scan.await_head(head)? && head.0 < scan.peaks.size() {
             let looked = self.store.looked().await?;
             if looked.size() < head.0 {
+                // What is read again may be other leaves than those that were read.
+                scan.rotations.retain(|(leaf, _)| *leaf < looked.size());
                 scan.peaks = looked;
             }
         }
@@ -404,6 +407,12 @@ impl Inner {
         if holds(leaf, PartyRotation::TYPE.as_bytes())
             && let Ok(Leaf::PartyRotation(change)) = Leaf::read(leaf)
         {
+            if change.body().origin != self.config.coordinator.origin {
+                return Ok(());
+            }
+            if scan.rotations.len() >= PARTY_ROTATIONS_MAX {
+                return Err(Fault::new(Code::LogCorrupt, "more changes of keys than a log may have"));
+            }
             scan.rotations.push((scan.peaks.size(), change));
             return Ok(());
         }

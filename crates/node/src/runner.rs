@@ -245,6 +245,8 @@ struct AttemptRun {
     window: Option<WindowRow>,
     /// How long a step may take, in milliseconds.
     step_ms: u64,
+    /// When it has to be over.
+    deadline: Instant,
     /// A large result that the coordinator has already.
     brought: Option<Package>,
 }
@@ -269,6 +271,7 @@ impl AttemptRun {
             ledger: None,
             window: None,
             step_ms: assignment.step_ms,
+            deadline: Instant::now(),
             brought: None,
         }
     }
@@ -309,6 +312,7 @@ impl AttemptRun {
         // The operator has signed how long an attempt may take; who schedules it may only ask for less.
         let budget_ms = assignment.budget_ms.min(spec.attempt_ms);
         let budget = Duration::from_millis(budget_ms);
+        (self.step_ms, self.deadline) = (assignment.step_ms.min(budget_ms), self.began + budget);
         let local = self.local_half(spec, plan.as_ref());
         let half = tokio::select! {
             half = local => half?,
@@ -318,15 +322,14 @@ impl AttemptRun {
         let context = JointContext {
             session: self.session.hash,
             aggregator: self.session.aggregator,
-            step_ms: assignment.step_ms.min(budget_ms),
+            step_ms: self.step_ms,
             cohort: spec.cohort,
             recipient: spec.recipient,
             owners: self.session.parties.iter().map(|(card, _)| card.root).collect(),
         };
         let machine = self.machine(plan.as_ref(), half, context)?;
         tracing::debug!(job = %self.header.job.short(), ms = self.now().0, "the local half is done");
-        let deadline = self.began + budget;
-        self.drive(machine, received, writers, cancel, deadline).await
+        self.drive(machine, received, writers, cancel, self.deadline).await
     }
 
     fn seats(&self) -> Vec<(NodeId, Seat)> {

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use tacit_types::{Code, Fault, Hash};
+use tacit_types::{Code, Fault, Hash, UnixMillis};
 
 use crate::checkpoint::{Cosigned, Quorum, SignedCheckpoint};
 use crate::merkle::{HashSource, inclusion_proof, leaf_hash, verify_inclusion};
@@ -92,12 +92,28 @@ impl LogProof {
     /// # Errors
     /// `log.malformed`, `log.signature`, `log.quorum` or `log.proof`.
     pub fn verify(&self, leaf: &[u8], origin: &str, log: &VerifierKey, quorum: &Quorum) -> Result<Included, Fault> {
+        self.verify_behind(leaf, origin, log, quorum, UnixMillis(0))
+    }
+
+    /// As [`LogProof::verify`], of the receipt of a record that ended at a time: no witness's key that is over by then has seen
+    /// it, whatever time its cosignature claims.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify_behind(
+        &self,
+        leaf: &[u8],
+        origin: &str,
+        log: &VerifierKey,
+        quorum: &Quorum,
+        ended: UnixMillis,
+    ) -> Result<Included, Fault> {
         let checkpoint = SignedCheckpoint::open(&self.note, log)?;
         let head = checkpoint.checkpoint();
         if head.origin != origin {
             return Err(Fault::new(Code::LogProof, "the checkpoint is of another log"));
         }
-        let cosigned = quorum.check(checkpoint.note())?;
+        let cosigned = quorum.enough(quorum.count_behind(checkpoint.note(), ended))?;
         verify_inclusion(&leaf_hash(leaf), self.index, head.size, &self.hashes, &head.root)?;
         Ok(Included { cosigned, index: self.index, checkpoint })
     }
@@ -122,7 +138,6 @@ mod tests {
     use crate::merkle::{MemTree, PROOF_HASHES_MAX};
     use crate::note::KeyKind;
     use tacit_crypto::{Secret, SigningKey};
-    use tacit_types::UnixMillis;
 
     const ORIGIN: &str = "log.example/usage/2026";
 

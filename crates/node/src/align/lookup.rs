@@ -209,11 +209,9 @@ impl Counts {
         let bytes: Vec<u8> = counts.iter().flat_map(|(at, n)| [at.to_be_bytes(), n.to_be_bytes()].concat()).collect();
         replace(&self.path, &bytes)
     }
-}
 
-impl Spend for Counts {
-    fn spend(&mut self, queries: u64) -> Result<(), Fault> {
-        let _one = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
+    /// What counts now, if there is room for more.
+    fn with_room(&self, queries: u64) -> Result<Vec<(u64, u64)>, Fault> {
         let mut counts = self.read()?;
         let long = u64::from(tacit_governance::align::REPEAT_DAYS_MAX) * DAY_MS;
         counts.retain(|(at, _)| at.saturating_add(long) > self.now.0);
@@ -226,6 +224,22 @@ impl Spend for Counts {
             );
             return Err(Fault::new(Code::RefusedAlignment, what));
         }
+        Ok(counts)
+    }
+
+    /// Whether there is room for more. Nothing is counted.
+    ///
+    /// # Errors
+    /// `refused.alignment` where there is none; those of the disk.
+    pub fn fits(&self, queries: u64) -> Result<(), Fault> {
+        self.with_room(queries).map(drop)
+    }
+}
+
+impl Spend for Counts {
+    fn spend(&mut self, queries: u64) -> Result<(), Fault> {
+        let _one = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.with_room(queries)?;
         counts.push((self.now.0, queries));
         self.write(&counts).map_err(|e| io(&self.path, &e))?;
         self.path.parent().map_or(Ok(()), sync_folder)

@@ -219,6 +219,8 @@ impl Offered for Ledger {
     }
 
     fn others(&mut self, keys: u64) -> Result<(), Fault> {
+        // What one of them has no room for is counted for none.
+        self.counts.iter().try_for_each(|counts| counts.fits(keys))?;
         self.counts.iter_mut().try_for_each(|counts| counts.spend(keys))
     }
 }

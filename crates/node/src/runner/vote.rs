@@ -54,7 +54,7 @@ impl AttemptRun {
         if bytes.len() <= PACKAGE_INLINE_BYTES_MAX {
             return Ok(Some(Package::Inline(Blob(bytes))));
         }
-        let until = Instant::now() + Duration::from_millis(self.step_ms / 2);
+        let until = (Instant::now() + Duration::from_millis(self.step_ms / 2)).min(self.deadline);
         let late = |_| Fault::new(Code::NetUnreachable, "the coordinator, who keeps large results, in half a step");
         let brought = tokio::time::timeout_at(until, packaged(&self.inner, &self.header.job, Some(bytes), until));
         self.brought = brought.await.map_err(late)??;

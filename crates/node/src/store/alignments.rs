@@ -47,7 +47,10 @@ impl Store {
         let mut tx = self.begin().await?;
         let gone = old(&mut tx, Some(job), now).await?;
         let met = tx.met(Some(job), with, terms.map_or(0, |t| t.days), now).await?;
-        if let Some(terms) = terms {
+        // A job that is counted goes on, whatever was counted since.
+        let counted = sqlx::query("SELECT 1 FROM alignments WHERE job = ?").bind(job.0.as_slice());
+        let counted = counted.fetch_optional(&mut *tx.0).await.map_err(|e| fault(&e))?.is_some();
+        if let Some(terms) = terms.filter(|_| !counted) {
             let runs = terms.runs as usize;
             let next = with.others.iter().filter_map(|peer| {
                 let times = times(&met, peer);
@@ -250,6 +253,7 @@ mod tests {
         let full: Result<Vec<u8>> = count(3, &two, day(2)).await;
         assert_eq!(full.map_err(|f| f.code), Err(Code::RefusedAlignment), "seven was met twice");
         assert_eq!(count(4, &others, day(2)).await, Ok(vec![2]), "eight once, in other company");
+        assert_eq!(count(2, &three, day(2)).await, Ok(vec![1, 4]), "it was counted, and is tried again");
         let full: Result<Vec<u8>> = count(5, &three, day(3)).await;
         assert!(full.unwrap_err().what.contains(&day(11).to_string()), "both were met twice; the later day counts");
         // A job from before peers were written down met all of its owners.

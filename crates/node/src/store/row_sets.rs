@@ -131,7 +131,8 @@ impl Tx<'_> {
         }
     }
 
-    /// The job that asked the same, each of whose sets was the same.
+    /// The job that asked the same, each of whose sets was the same, and of which something has left: what is remembered of it
+    /// is not forgotten again.
     async fn repeats(&mut self, asks: &ExactQuestion<'_>, new: &[New<'_>]) -> Result<Option<Vec<u8>>> {
         let rows: Vec<(Vec<u8>, Vec<u8>)> =
             sqlx::query_as("SELECT job, digest FROM row_sets_asked WHERE dataset = ? AND question = ?")
@@ -145,7 +146,15 @@ impl Tx<'_> {
         let sets = |of: &[u8]| -> BTreeSet<&[u8]> {
             rows.iter().filter(|(job, _)| job == of).map(|(_, digest)| digest.as_slice()).collect()
         };
-        Ok(jobs.into_iter().find(|job| sets(job) == wanted).map(<[u8]>::to_vec))
+        for job in jobs.into_iter().filter(|job| sets(job) == wanted) {
+            let asked = self.job(&JobId(id32(job, "the job of a set of rows")?)).await?;
+            // What is not there any more has ended long ago.
+            if asked.is_none_or(|job| job.input_sent || matches!(job.finished, Some(tacit_engine::Finished::Ok { .. })))
+            {
+                return Ok(Some(job.to_vec()));
+            }
+        }
+        Ok(None)
     }
 
     /// Has the sets of a job that asked the same remembered from now on, under the stricter term of both.

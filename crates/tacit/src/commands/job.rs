@@ -406,7 +406,7 @@ pub async fn open(party: &Party, client: &Client, id: JobId) -> Result<(Opened, 
     let quorum = trust::provider_quorum(spec, &party.store.parties().await?, &listed, &keys)?;
     let proof = LogProof::parse(&proof)?;
     let log = log_keys::shown(&party.config, &party.store, &info).await?.key_of(&proof, &quorum)?;
-    let included = proof.verify(&leaf, &info.origin, &log, &quorum)?;
+    let included = proof.verify_behind(&leaf, &info.origin, &log, &quorum, record.ended)?;
     let releases: BTreeMap<_, _> = releases.into_iter().map(|(seat, blob)| (seat, blob.0)).collect();
     let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params, &tacit_jobs::Parts::of(spec))?;
     let package = match package {
