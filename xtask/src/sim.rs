@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use tacit_sim::{Bug, FaultKind, Options, Recording, Report, Scenario, run};
+use tacit_sim::{Bug, FaultKind, LOST_SHARE, Line, Options, Recording, Report, Scenario, Violation, run};
+
+/// Seats of [`Scenario::Thousand`].
+const THOUSAND: usize = 1_000;
 
 /// Runs at a time: as many as CI has cores.
 const THREADS: usize = 2;
@@ -88,6 +91,8 @@ struct Tally {
     ends: BTreeMap<String, u64>,
     coverage: BTreeMap<FaultKind, u64>,
     failures: Vec<(Options, Report)>,
+    /// Runs that were too easy to show anything, and why.
+    easy: Vec<(u64, String)>,
 }
 
 /// Failing runs that are recorded; the rest is only counted.
@@ -105,15 +110,42 @@ impl Tally {
         }
         if report.violation.is_some() {
             self.failures.push((options, report));
+        } else if options.scenario == Scenario::Thousand
+            && let Some(why) = too_easy(&report, options.only.as_deref())
+        {
+            self.easy.push((options.seed, why));
         }
     }
+}
+
+/// What a run among a thousand seats lacks to show that the sum bears losses: of those switched on, each must have happened,
+/// and there must be a sum all the same.
+fn too_easy(report: &Report, only: Option<&[FaultKind]>) -> Option<String> {
+    use FaultKind::{Cheat, CrashAfter, CrashBefore, NeverBack};
+    let on = |kind: &FaultKind| only.is_none_or(|kinds| kinds.contains(kind));
+    let count = |kinds: &[FaultKind]| kinds.iter().filter_map(|kind| report.coverage.get(kind)).sum::<u64>();
+    let crashes = [CrashBefore, CrashAfter];
+    let lost = (THOUSAND / LOST_SHARE) as u64;
+    // why: of the lost seats one cheats, and one of the others comes back.
+    let (fell, gone) = (count(&crashes), count(&[NeverBack]));
+    if crashes.iter().all(on) && fell < lost - 1 {
+        return Some(format!("{fell} seats died, of {}", lost - 1));
+    }
+    if crashes.iter().all(on) && on(&NeverBack) && (gone < lost - 2 || gone >= fell) {
+        return Some(format!("{gone} seats that died stayed away, of {}", lost - 2));
+    }
+    if on(&Cheat) && count(&[Cheat]) == 0 {
+        return Some("no seat cheated".into());
+    }
+    (!report.ends.iter().any(|end| end == "sum")).then(|| "no sum".into())
 }
 
 impl Sim {
     /// Runs every seed.
     ///
     /// # Errors
-    /// When an invariant does not hold in some run, after its recording was written.
+    /// When an invariant does not hold in some run, after its recording was written, or a run among a thousand seats
+    /// lacks the faults that it is for.
     pub fn run(self) -> anyhow::Result<()> {
         let began = Instant::now();
         let few = self.scenario == Some(Scenario::Thousand);
@@ -138,6 +170,12 @@ impl Sim {
         });
         let mut tally = tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         print(&tally, began);
+        for (seed, why) in &tally.easy {
+            println!("seed {seed} shows nothing: {why}");
+        }
+        if tally.failures.is_empty() && !tally.easy.is_empty() {
+            bail!("{} of {} runs did not have the faults that they are for", tally.easy.len(), tally.runs)
+        }
         if tally.failures.is_empty() {
             return Ok(());
         }
@@ -182,24 +220,41 @@ impl Replay {
     /// Runs a recording again and prints its events.
     ///
     /// # Errors
-    /// When the file is none, or the run does not go as it was recorded.
+    /// When the file is none, or the run does not go or end as it was recorded.
     pub fn run(self) -> anyhow::Result<()> {
         let recording = read(&self.file)?;
         let report = run(&recording.options);
         let until = self.until.unwrap_or(u64::MAX);
-        for (i, line) in report.lines.iter().take_while(|line| line.n <= until).enumerate() {
+        let (recorded, now) = (up_to(&recording.lines, until), up_to(&report.lines, until));
+        let alike = recorded.iter().zip(now).take_while(|(one, other)| one == other).count();
+        for line in &now[..now.len().min(alike + 1)] {
             println!("{:>6}  {:>7} ms  {:<12}  {}", line.n, line.at, line.who, line.what);
-            if recording.lines.get(i) != Some(line) {
-                bail!("event {} was recorded as {:?}: the code has changed since", line.n, recording.lines.get(i));
-            }
         }
-        match (report.violation, until) {
-            (Some(found), u64::MAX) => println!("{}: {}", found.invariant, found.what),
-            (None, u64::MAX) => println!("every invariant holds; the recording has {:?}", recording.violation),
-            _ => {}
+        if (recorded.len(), now.len()) != (alike, alike) {
+            let shown =
+                |line: Option<&Line>| line.map_or("nothing".into(), |line| format!("{}: {}", line.who, line.what));
+            let (was, is) = (shown(recorded.get(alike)), shown(now.get(alike)));
+            bail!("event {} was recorded as `{was}` and is now `{is}`: the code has changed since", alike + 1);
         }
+        if self.until.is_some() {
+            return Ok(());
+        }
+        let shown = |violation: &Option<Violation>| match violation {
+            Some(found) => format!("{}: {}", found.invariant, found.what),
+            None => "every invariant holds".into(),
+        };
+        let (was, is) = (shown(&recording.violation), shown(&report.violation));
+        if recording.violation != report.violation {
+            bail!("recorded was `{was}`, and now `{is}`: the code has changed since");
+        }
+        println!("{is}");
         Ok(())
     }
+}
+
+/// The events up to this number.
+fn up_to(lines: &[Line], until: u64) -> &[Line] {
+    &lines[..lines.partition_point(|line| line.n <= until)]
 }
 
 fn read(path: &Path) -> anyhow::Result<Recording> {
@@ -215,5 +270,89 @@ pub fn exit(done: anyhow::Result<()>) -> std::process::ExitCode {
             eprintln!("{error:#}");
             std::process::ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first recorded run of these seeds that breaks an invariant.
+    fn planted(bug: Bug) -> Recording {
+        let of = |seed| Options { bug: Some(bug), trace: true, ..Options::new(Scenario::Secagg, seed) };
+        let mut runs = (0..200).map(|seed| Recording::new(&of(seed), run(&of(seed))));
+        runs.find(|recording| recording.violation.is_some()).expect("the bug is found")
+    }
+
+    fn replayed(recording: &Recording, until: Option<u64>) -> anyhow::Result<()> {
+        let folder = std::env::temp_dir().join(format!("tacit-replay-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        let file = folder.join(format!("{:?}.jsonl", recording.options.bug));
+        std::fs::write(&file, recording.to_text())?;
+        let done = Replay { file, until }.run();
+        std::fs::remove_dir_all(&folder)?;
+        done
+    }
+
+    #[test]
+    fn a_replay_fails_where_it_is_not_what_was_recorded() {
+        for bug in [Bug::DoubleCount, Bug::Panic] {
+            let recording = || planted(bug);
+            assert!(recording().lines.len() > 5, "{bug:?}");
+            replayed(&recording(), None).expect("it recurs");
+            let says = |wrong: &Recording, until: Option<u64>| {
+                format!("{:#}", replayed(wrong, until).expect_err("it differs"))
+            };
+            // The bug has been mended since, or has come in.
+            let mended = Recording { options: Options { bug: None, ..recording().options }, ..recording() };
+            assert!(says(&mended, None).contains("the code has changed since"), "{bug:?}");
+            let sound = Recording { violation: None, ..recording() };
+            assert!(says(&sound, None).contains("recorded was `every invariant holds`"), "{bug:?}");
+            let other = Violation { invariant: "nothing_panics".into(), what: "another".into() };
+            let other = Recording { violation: Some(other), ..recording() };
+            assert!(says(&other, None).contains("recorded was `nothing_panics: another`"), "{bug:?}");
+            // An event is missing, is too many, is another.
+            let mut fewer = recording();
+            fewer.lines.pop();
+            assert!(says(&fewer, None).contains("was recorded as `nothing`"), "{bug:?}");
+            let mut more = recording();
+            let last = more.lines.last().cloned().expect("events");
+            more.lines.push(Line { n: last.n + 1, ..last.clone() });
+            assert!(says(&more, None).contains("is now `nothing`"), "{bug:?}");
+            let mut another = recording();
+            another.lines[3].what = "nothing of note".into();
+            assert!(says(&another, None).contains("event 4 was recorded"), "{bug:?}");
+            // Up to an event, only what is before it counts.
+            replayed(&another, Some(3)).expect("the first three are the same");
+            assert!(says(&another, Some(4)).contains("event 4 was recorded"), "{bug:?}");
+            replayed(&mended, Some(1)).expect("the first is the same");
+        }
+    }
+
+    #[test]
+    fn a_run_among_a_thousand_without_its_faults_shows_nothing() {
+        use FaultKind::{Cheat, CrashAfter, CrashBefore, NeverBack};
+        let lost = (THOUSAND / LOST_SHARE) as u64;
+        let all = [(CrashBefore, 20), (CrashAfter, lost - 21), (NeverBack, lost - 2), (Cheat, 1)];
+        let easy = |coverage: &[(FaultKind, u64)], end: &str, only: Option<&[FaultKind]>| {
+            let report =
+                run(&Options { faults: Some(tacit_sim::Faults::default()), ..Options::new(Scenario::Secagg, 1) });
+            let coverage = coverage.iter().copied().collect();
+            too_easy(&Report { coverage, ends: vec![end.into()], ..report }, only)
+        };
+        assert_eq!(easy(&all, "sum", None), None);
+        assert_eq!(easy(&all, "abort", None).as_deref(), Some("no sum"));
+        for (i, (kind, count)) in all.iter().enumerate() {
+            let mut fewer = all;
+            fewer[i].1 = count - 1;
+            assert!(easy(&fewer, "sum", None).is_some(), "{kind:?}");
+        }
+        // Nobody came back.
+        let mut gone = all;
+        gone[2].1 += 1;
+        assert!(easy(&gone, "sum", None).is_some());
+        // What is switched off is not asked for.
+        assert_eq!(easy(&[], "sum", Some(&[])), None);
+        assert!(easy(&[], "sum", Some(&[Cheat])).is_some());
     }
 }

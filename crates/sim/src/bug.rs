@@ -49,6 +49,8 @@ pub enum Bug {
     ForgetWake,
     /// The coordinator tells parties an end that may still change.
     TellEarly,
+    /// A driver panics where it should write.
+    Panic,
     /// A party's vector is counted twice.
     DoubleCount,
     /// A party of a round opens its shares before the decision is on disk.
@@ -174,6 +176,7 @@ impl Bug {
         Bug::UndetectedCorruption,
         Bug::PersistWithoutSync,
         Bug::ResumeAttempt,
+        Bug::Panic,
     ];
 
     /// Those of alignments, searches and counts.

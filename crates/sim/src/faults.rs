@@ -12,6 +12,9 @@ pub const CALM_AT_MS: u64 = 60_000;
 /// Milliseconds without a sign of life after which a connection counts as lost.
 pub const IDLE_MS: u64 = 3_000;
 
+/// One seat of so many is lost in an aggregation among many: as many as [`tacit_secagg::Params::new`] allows for.
+pub const LOST_SHARE: usize = 20;
+
 /// Chapters of a coordinator's life: the state of the job that it moves on.
 const COORDINATOR_CHAPTERS: &[&str] =
     &["admitting", "reserving", "running", "settling", "settling", "log", "log", "succeeded", "failed"];
@@ -359,6 +362,34 @@ impl Faults {
             Scenario::Life => faults.draw_life(&mut d, processes, parties),
             Scenario::Window => faults.draw_liar(&mut d, parties),
             _ => faults.draw_cheats(&mut d, parties),
+        }
+        faults
+    }
+
+    /// Draws for an aggregation among many the losses that it must bear: of twenty seats one, of which the first cheats, the second
+    /// dies and comes back, and the others stay away. The aggregator, without whom there is no sum, is spared.
+    pub fn draw_losses(seed: u64, parties: usize, aggregator: usize) -> Self {
+        let mut d = Dice::new(seed, "losses");
+        let mut faults = Self { delay: *d.pick(&[2, 10, 50]), ..Self::default() };
+        let mut lost: Vec<usize> = Vec::new();
+        while lost.len() < parties / LOST_SHARE {
+            let seat = d.below(parties as u64) as usize;
+            if seat != aggregator && !lost.contains(&seat) {
+                lost.push(seat);
+            }
+        }
+        for (i, seat) in lost.into_iter().enumerate() {
+            if i == 0 {
+                let name = *d.pick(&["deal", "masked", "vote"]);
+                let phase = crate::wiretap::phases().position(|p| p.name == name).unwrap_or_default();
+                let deeds = [Deed::Alter, Deed::Drop, Deed::Equivocate, Deed::Forge, Deed::Late];
+                faults.cheats.push(Cheat { seat, phase, deed: *d.pick(&deeds) });
+                continue;
+            }
+            let restart = (i == 1).then(|| d.between(10, 8_000));
+            // Its keys are out by then: who is lost between its word to take part and its keys ends the attempt.
+            let (effect, after) = (d.between(3, 10), d.chance(500));
+            faults.crashes.push(Crash { process: seat, chapter: None, effect, after, restart });
         }
         faults
     }

@@ -23,6 +23,8 @@ mod window;
 mod wiretap;
 
 pub use bug::Bug;
-pub use faults::{Backup, Cheat, Coverage, Crash, Deed, FaultKind, Faults, OldNode, Partition, Rogue, Trick};
+pub use faults::{
+    Backup, Cheat, Coverage, Crash, Deed, FaultKind, Faults, LOST_SHARE, OldNode, Partition, Rogue, Trick,
+};
 pub use run::{Options, Report, Scenario, Violation, run};
 pub use trace::{Line, Recording};

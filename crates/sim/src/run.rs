@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bug::Bug;
 use crate::faults::{Coverage, FaultKind, Faults};
-use crate::trace::Line;
+use crate::trace::{Line, Remains};
 
 /// What is simulated.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -53,7 +53,11 @@ impl Options {
 
     /// The faults of this run among so many processes and parties.
     pub(crate) fn draw(&self, processes: usize, parties: usize) -> Faults {
-        let drawn = || Faults::draw(self.seed, self.scenario, processes, parties);
+        self.given_or(|| Faults::draw(self.seed, self.scenario, processes, parties))
+    }
+
+    /// The faults of this run: those that are given, or these; of either, those that are switched on.
+    pub(crate) fn given_or(&self, drawn: impl FnOnce() -> Faults) -> Faults {
         let mut faults = self.faults.clone().unwrap_or_else(drawn);
         if let Some(kinds) = &self.only {
             faults.only(kinds);
@@ -126,6 +130,7 @@ pub struct Report {
 
 /// Runs.
 pub fn run(options: &Options) -> Report {
+    Remains::begin(options.faults.clone().unwrap_or_default());
     let going = std::panic::AssertUnwindSafe(|| match options.scenario {
         Scenario::Secagg | Scenario::Thousand => crate::secagg::run(options),
         Scenario::Life => crate::life::run(options),
@@ -136,13 +141,14 @@ pub fn run(options: &Options) -> Report {
     std::panic::catch_unwind(going).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default();
+        let Remains { faults, lines, events } = Remains::take();
         Report {
             ends: vec!["panic".into()],
             coverage: Coverage::new(),
             violation: broken("nothing_panics", text).err(),
-            events: 0,
-            lines: Vec::new(),
-            faults: options.faults.clone().unwrap_or_default(),
+            events,
+            lines,
+            faults,
             usage: Vec::new(),
             convicted: Vec::new(),
         }

@@ -1,5 +1,7 @@
 //! What happened in a run, line by line, and the file that a failing run leaves.
 
+use std::cell::RefCell;
+
 use serde::{Deserialize, Serialize};
 use tacit_types::{Code, Fault};
 
@@ -23,6 +25,31 @@ pub struct Line {
     pub what: String,
 }
 
+/// What is left of a run that panicked.
+#[derive(Default)]
+pub(crate) struct Remains {
+    pub faults: Faults,
+    pub lines: Vec<Line>,
+    pub events: u64,
+}
+
+thread_local! {
+    /// Of the run that this thread is at. Unwinding takes the world down, and its events with it, but for this.
+    static REMAINS: RefCell<Remains> = RefCell::default();
+}
+
+impl Remains {
+    /// Begins a run with nothing but the faults that it was given.
+    pub fn begin(faults: Faults) {
+        REMAINS.set(Self { faults, ..Self::default() });
+    }
+
+    /// What the run has left.
+    pub fn take() -> Self {
+        REMAINS.take()
+    }
+}
+
 /// The list of events, kept only when it is asked for.
 pub(crate) struct Trace {
     kept: Option<Vec<Line>>,
@@ -30,7 +57,9 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    pub fn new(keep: bool) -> Self {
+    /// The list of a run with these faults.
+    pub fn new(keep: bool, faults: &Faults) -> Self {
+        REMAINS.with_borrow_mut(|remains| remains.faults = faults.clone());
         Self { kept: keep.then(Vec::new), n: 0 }
     }
 
@@ -47,8 +76,23 @@ impl Trace {
         self.n
     }
 
-    pub fn into_lines(self) -> Vec<Line> {
-        self.kept.unwrap_or_default()
+    /// The list. A copy stays behind, should what follows the run panic.
+    pub fn into_lines(mut self) -> Vec<Line> {
+        self.leave();
+        self.kept.take().unwrap_or_default()
+    }
+
+    fn leave(&self) {
+        let Some(lines) = &self.kept else { return };
+        REMAINS.with_borrow_mut(|remains| (remains.lines, remains.events) = (lines.clone(), self.n));
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.leave();
+        }
     }
 }
 

@@ -93,7 +93,7 @@ impl<'a> Runner<'a> {
             sides: (0..seats).map(|_| Side::new(options.has(Bug::PersistWithoutSync))).collect(),
             watch: Watch::new(seats),
             now: 1 << 40,
-            trace: Trace::new(options.trace && !twin),
+            trace: Trace::new(options.trace && !twin, &faults),
             coverage: Coverage::new(),
             events: 0,
             ends: Vec::new(),

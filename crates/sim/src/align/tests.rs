@@ -91,7 +91,7 @@ fn attempt(case: &Case, sides: &mut [Side], job: u8, cheats: &[Cheat]) -> Ran {
         alike: false,
         leftovers: false,
     };
-    World::new(case, sides, order).run(sides, &mut Trace::new(false))
+    World::new(case, sides, order).run(sides, &mut Trace::new(false, &crate::Faults::default()))
 }
 
 #[test]

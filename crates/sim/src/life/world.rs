@@ -113,7 +113,7 @@ impl World {
             options: options.clone(),
             queue: Queue::new(options.seed, n + 2),
             net: Net::new(options.seed, faults.clone()),
-            trace: Trace::new(options.trace),
+            trace: Trace::new(options.trace, &faults),
             lives: (0..n + 2).map(|_| Life::default()).collect(),
             coordinator: Coordinator::new(cast),
             nodes: (0..n).map(|i| Node::new(cast, i, *dice.pick(&[1, 2]))).collect(),

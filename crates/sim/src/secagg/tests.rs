@@ -1,8 +1,10 @@
 //! Aggregations under faults.
 
+use std::collections::BTreeMap;
+
 use super::world::World;
 use crate::bug::Bug;
-use crate::faults::Faults;
+use crate::faults::{FaultKind, Faults, LOST_SHARE};
 use crate::run::{Options, Scenario, run};
 
 /// Seeds within which each planted bug is found.
@@ -61,4 +63,41 @@ fn a_drawn_graph_holds_under_faults() {
         let report = World::new(&Options::new(Scenario::Secagg, seed), Some(140), 0).run();
         assert_eq!(report.violation, None, "seed {seed}");
     }
+}
+
+#[test]
+fn a_drawn_graph_bears_the_losses_that_it_is_made_for() {
+    const SEATS: usize = 140;
+    for seed in 0..3 {
+        let options = Options { trace: true, ..Options::new(Scenario::Thousand, seed) };
+        let report = World::new(&options, Some(SEATS), 0).run();
+        // Who gave up, and why, but for those that waited for the same.
+        let mut aborts: BTreeMap<&str, &str> = BTreeMap::new();
+        let given_up = report.lines.iter().filter(|line| line.what.starts_with("aborts"));
+        given_up.for_each(|line| _ = aborts.insert(&line.what, &line.who));
+        assert_eq!(report.violation, None, "seed {seed}");
+        assert_eq!(report.ends, ["sum"], "seed {seed}: {aborts:?}");
+        let count = |kind| report.coverage.get(&kind).copied().unwrap_or(0);
+        let lost = (SEATS / LOST_SHARE) as u64;
+        let crashed = count(FaultKind::CrashBefore) + count(FaultKind::CrashAfter);
+        assert_eq!((crashed, count(FaultKind::NeverBack)), (lost - 1, lost - 2), "seed {seed}");
+        assert!(count(FaultKind::Cheat) > 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_panic_leaves_the_faults_and_the_events_before_it() {
+    let panics = |seed| Options { trace: true, bug: Some(Bug::Panic), ..Options::new(Scenario::Secagg, seed) };
+    let report = (0..50).map(|seed| (seed, run(&panics(seed)))).find(|(_, report)| !report.faults.crashes.is_empty());
+    let (seed, report) = report.expect("a seed with a death");
+    let sound = run(&Options { bug: None, ..panics(seed) });
+    let violation = report.violation.expect("it panics");
+    assert_eq!(violation.invariant, "nothing_panics");
+    assert!(violation.what.contains("cannot persist"), "{}", violation.what);
+    // Up to there it is the run without the bug.
+    assert_eq!(report.faults, sound.faults);
+    assert!(report.lines.len() > 5 && report.lines.len() < sound.lines.len(), "{} lines", report.lines.len());
+    assert_eq!(report.lines, sound.lines[..report.lines.len()]);
+    assert_eq!(report.events, report.lines.len() as u64);
+    assert!(report.lines.last().is_some_and(|line| line.what.contains("persists")), "{:?}", report.lines.last());
 }

@@ -14,7 +14,7 @@ use crate::faults::{Deed, FaultKind, Faults};
 use crate::ledger::Ledger;
 use crate::net::Net;
 use crate::queue::Queue;
-use crate::run::{Check, Options, Report, Violation};
+use crate::run::{Check, Options, Report, Scenario, Violation};
 use crate::trace::Trace;
 use crate::wiretap::{Wiretap, phase_of, phases};
 
@@ -63,15 +63,18 @@ impl World {
         let mut dice = Dice::new(options.seed, "secagg");
         let n = seats(&mut dice);
         let n = fixed_seats.unwrap_or(n);
-        let faults = options.draw(n, n);
         let (task, keys) = Task::draw(&mut dice, n, variant);
+        let faults = match options.scenario {
+            Scenario::Thousand => options.given_or(|| Faults::draw_losses(options.seed, n, task.aggregator.index())),
+            _ => options.draw(n, n),
+        };
         let guilty: BTreeSet<usize> = faults.cheats.iter().map(|c| c.seat).collect();
         let members = keys.into_iter().enumerate().map(|(i, key)| Member::new(key, !guilty.contains(&i))).collect();
         Self {
             options: options.clone(),
             queue: Queue::new(options.seed, n),
             net: Net::new(options.seed, faults.clone()),
-            trace: Trace::new(options.trace),
+            trace: Trace::new(options.trace, &faults),
             watch: Watch::default(),
             faults,
             dice,
@@ -157,7 +160,10 @@ impl World {
         for seat in 0..self.members.len() {
             let outcome = self.members[seat].machine.as_mut().map(|machine| machine.take_outcome());
             match (outcome, self.members[seat].runs.last_mut()) {
-                (Some(Some(Err(abort))), Some(run)) => run.abort = Some(abort),
+                (Some(Some(Err(abort))), Some(run)) => {
+                    run.abort = Some(abort.clone());
+                    self.note(seat, || format!("aborts: {abort:?}"));
+                }
                 (Some(_), _) => sums += 1,
                 (None, _) => {}
             }
@@ -318,6 +324,7 @@ impl World {
     fn persist(&mut self, seat: usize, record: Vec<u8>) -> bool {
         let what = super::check::record_kind(&record);
         self.note(seat, || format!("persists {what}"));
+        assert!(!self.options.has(Bug::Panic), "seat {seat} cannot persist {what}");
         if self.options.has(Bug::PersistWithoutSync) {
             let number = self.members[seat].disk.all().len() as u64;
             self.members[seat].disk.write(vec![(number, record)]);

@@ -21,9 +21,9 @@ pub(crate) fn run(options: &Options) -> Report {
     let mut dice = Dice::new(options.seed, "verified");
     let job = Job::draw(&mut dice, options.has(Bug::RunUnverified));
     let faults = faults(options, &mut dice, job.seats());
-    let mut trace = Trace::new(options.trace);
+    let mut trace = Trace::new(options.trace, &faults);
     trace.note(0, || "everyone".into(), || job.describe());
-    let honest = World::new(options.seed, &job, faults.delay, None).run(&mut Trace::new(false));
+    let honest = World::new(options.seed, &job, faults.delay, None).run(&mut Trace::new(false, &faults));
     let mut violation = the_result_is_right(&job, &honest).err();
     let (mut ran, mut coverage) = (honest, Coverage::new());
     if let Some(cheat) = faults.cheats.first().filter(|_| violation.is_none()) {

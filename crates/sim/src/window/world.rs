@@ -103,7 +103,7 @@ impl World {
             options: options.clone(),
             queue: Queue::new(options.seed, n),
             net: Net::new(options.seed, faults.clone()),
-            trace: Trace::new(options.trace),
+            trace: Trace::new(options.trace, &faults),
             faults,
             greedy: dice.chance(500),
             dice,
