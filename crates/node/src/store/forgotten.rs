@@ -48,7 +48,7 @@ impl Store {
         Ok(Forgotten { jobs, accepted })
     }
 
-    /// Jobs counted from the log under contracts with a term on exact answers over a dataset.
+    /// Jobs counted from the log under contracts with a term on exact answers over a dataset, or that are not known any more.
     async fn lost_jobs(&self, owner: &NodeId, name: &str) -> Result<u64> {
         let known = self.datasets().await?;
         let local = |id: &DatasetVersionId| -> Result<Option<String>> {
@@ -62,17 +62,16 @@ impl Store {
             let over = names.into_iter().any(|found| found.is_none_or(|found| found == name));
             Ok(over && contract.body().exact.is_some())
         };
+        let contracts = self.contracts().await?;
+        let counted: Vec<(Vec<u8>, Vec<u8>)> =
+            sqlx::query_as("SELECT job, contract FROM recounted").fetch_all(&self.pool).await.map_err(|e| fault(&e))?;
         let mut jobs = BTreeSet::new();
-        for contract in self.contracts().await? {
-            if !over(&contract)? {
-                continue;
+        for (job, contract) in counted {
+            // A contract that was signed after the backup may have been over any dataset, on any terms.
+            let known = contracts.iter().find(|c| c.id().0.as_slice() == contract.as_slice());
+            if known.map_or(Ok(true), &over)? {
+                jobs.insert(job);
             }
-            let counted: Vec<Vec<u8>> = sqlx::query_scalar("SELECT job FROM recounted WHERE contract = ?")
-                .bind(contract.id().0.as_slice())
-                .fetch_all(&self.pool)
-                .await
-                .map_err(|e| fault(&e))?;
-            jobs.extend(counted);
         }
         Ok(jobs.len() as u64)
     }
