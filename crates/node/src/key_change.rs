@@ -298,7 +298,7 @@ mod tests {
         let mut logged = KeyHistory::new(ORIGIN);
         retire(home, &logged, end.plus(1)).unwrap();
         assert!(at(home, "node.key.before"), "the log has nothing of it");
-        logged.follow(&change, None, &|_, _| true).unwrap();
+        logged.follow(&change, None, &|_, key| *key == id).unwrap();
         retire(home, &logged, end).unwrap();
         assert!(at(home, "node.key.before"), "the last moment counts");
         retire(home, &logged, end.plus(1)).unwrap();
