@@ -24,12 +24,19 @@ pub(super) struct Old {
     is: bool,
     /// It has read the log since its start.
     caught_up: bool,
+    /// How much of the log it had seen as a witness before its disk was put back.
+    seen: u64,
 }
 
 impl Node {
     /// Whether its disk is an older one.
     pub fn is_old(&self) -> bool {
         self.old.is
+    }
+
+    /// How much of the log it has ever seen as a witness, with a disk that it has or had.
+    pub fn ever_seen(&self) -> u64 {
+        self.old.seen.max(self.seen().map_or(0, |seen| seen.size))
     }
 
     /// Copies the disk, once.
@@ -56,6 +63,7 @@ impl World {
         if node.old.is {
             return;
         }
+        node.old.seen = node.ever_seen();
         if let Some(copy) = node.old.copy.take() {
             (node.disk, node.old.is) = (copy, true);
             self.net.count(FaultKind::OldNode);

@@ -270,7 +270,7 @@ impl World {
         let Some(index) = leaves.iter().position(|l| l == leaf) else {
             return if restored { Ok(()) } else { wrong("the log does not have it") };
         };
-        let witnesses = self.nodes.iter().filter(|n| n.seen().is_some_and(|seen| seen.size > index as u64)).count();
+        let witnesses = self.nodes.iter().filter(|n| n.ever_seen() > index as u64).count();
         if witnesses < self.cast.quorum.threshold() && !restored {
             return wrong(&format!("{witnesses} witnesses have seen it"));
         }
