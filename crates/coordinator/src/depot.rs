@@ -13,7 +13,7 @@ use tacit_crypto::sha256;
 use tacit_engine::api::{DEPOSIT_BYTES_MAX, DEPOSIT_CHUNK_BYTES_MAX};
 use tacit_types::{Code, Fault, Hash, NodeId};
 
-use crate::limits::{DEPOSIT_KEEP, DEPOSITS_PER_PARTY_BYTES_MAX};
+use crate::limits::{DEPOSIT_IDLE, DEPOSIT_KEEP, DEPOSITS_PER_PARTY_BYTES_MAX};
 
 /// Ending of files that are not whole yet.
 const PART: &str = "part";
@@ -22,7 +22,14 @@ const PART: &str = "part";
 #[derive(Default)]
 struct Index {
     whole: BTreeMap<Hash, (NodeId, u64)>,
-    parts: BTreeMap<(Hash, NodeId), u64>,
+    parts: BTreeMap<(Hash, NodeId), Part>,
+}
+
+/// An item on its way: the bytes that are here, of those that its bringer has announced.
+#[derive(Clone, Copy)]
+struct Part {
+    have: u64,
+    total: u64,
 }
 
 /// The folder.
@@ -63,6 +70,10 @@ impl Depot {
         self.folder.join(format!("{hash}.{party}"))
     }
 
+    fn part(&self, hash: &Hash, party: &NodeId) -> PathBuf {
+        self.path(hash, party).with_extension(format!("{party}.{PART}"))
+    }
+
     /// Takes a piece of an item. Gives how many of its bytes are here; a piece that does not follow changes nothing,
     /// so a bringer that lost an answer asks with any piece and goes on from there.
     ///
@@ -80,9 +91,13 @@ impl Depot {
         if let Some((_, bytes)) = index.whole.get(&hash) {
             return Ok(*bytes);
         }
-        let have = index.parts.get(&(hash, party)).copied().unwrap_or(0);
+        let begun = index.parts.get(&(hash, party)).copied();
+        let have = begun.map_or(0, |part| part.have);
         if offset != have || bytes.is_empty() {
             return Ok(have);
+        }
+        if let Some(begun) = begun.filter(|begun| begun.total != total) {
+            return Err(invalid(format!("{total} bytes; it was begun as one of {}", begun.total)));
         }
         if have + bytes.len() as u64 > total {
             return Err(invalid(format!("{} bytes of {total}", have + bytes.len() as u64)));
@@ -90,8 +105,7 @@ impl Depot {
         if have == 0 {
             self.make_room(&mut index, party, total)?;
         }
-        let path = self.path(&hash, &party);
-        let part = path.with_extension(format!("{party}.{PART}"));
+        let (path, part) = (self.path(&hash, &party), self.part(&hash, &party));
         let mut options = OpenOptions::new();
         let options = if have == 0 { options.write(true).create(true).truncate(true) } else { options.append(true) };
         let mut file = options.open(&part).map_err(|e| io_fault(&part, &e))?;
@@ -104,7 +118,7 @@ impl Depot {
         }
         let have = have + bytes.len() as u64;
         if have < total {
-            index.parts.insert((hash, party), have);
+            index.parts.insert((hash, party), Part { have, total });
             return Ok(have);
         }
         index.parts.remove(&(hash, party));
@@ -122,14 +136,15 @@ impl Depot {
     /// Drops what is old, then says whether the party may bring so much more.
     fn make_room(&self, index: &mut Index, party: NodeId, total: u64) -> Result<(), Fault> {
         let now = SystemTime::now();
-        index.whole.retain(|hash, (by, _)| {
-            let path = self.path(hash, by);
+        let dropped = |path: PathBuf, keep: Duration| {
             let age = std::fs::metadata(&path).and_then(|m| m.modified()).map(|t| now.duration_since(t));
-            let old = matches!(age, Ok(Ok(age)) if age > DEPOSIT_KEEP);
-            !(old && std::fs::remove_file(&path).is_ok())
-        });
+            matches!(age, Ok(Ok(age)) if age > keep) && std::fs::remove_file(&path).is_ok()
+        };
+        index.whole.retain(|hash, (by, _)| !dropped(self.path(hash, by), DEPOSIT_KEEP));
+        // Of a bringer that died: what it brings again is sealed anew, with another hash.
+        index.parts.retain(|(hash, by), _| !dropped(self.part(hash, by), DEPOSIT_IDLE));
         let held = index.whole.values().filter(|(by, _)| *by == party).map(|(_, bytes)| bytes).sum::<u64>();
-        let coming = index.parts.keys().filter(|(_, by)| *by == party).count() as u64 * DEPOSIT_BYTES_MAX;
+        let coming = index.parts.iter().filter(|((_, by), _)| *by == party).map(|(_, part)| part.total).sum::<u64>();
         if held + coming + total > DEPOSITS_PER_PARTY_BYTES_MAX {
             let days = DEPOSIT_KEEP.as_secs() / Duration::from_secs(86_400).as_secs();
             let what = format!("{held} bytes of this party are here; each is kept for {days} days");
@@ -155,6 +170,21 @@ impl Depot {
         });
         read.map_err(|e| io_fault(&path, &e))?;
         Ok((total, piece))
+    }
+
+    /// A whole item.
+    ///
+    /// # Errors
+    /// `job.unknown` when it is not here, `io.failed`.
+    pub(crate) fn whole(&self, hash: &Hash) -> Result<Vec<u8>, Fault> {
+        let mut all = Vec::new();
+        loop {
+            let (total, piece) = self.get(hash, all.len() as u64)?;
+            all.extend_from_slice(&piece);
+            if piece.is_empty() || all.len() as u64 >= total {
+                return Ok(all);
+            }
+        }
     }
 
     /// The length of a whole item that is here.
@@ -257,12 +287,22 @@ mod tests {
         assert_eq!(depot.put(A, hash, DEPOSIT_BYTES_MAX + 1, 0, b"a").unwrap_err().code, Code::ArgsInvalid);
         assert_eq!(depot.put(A, hash, 0, 0, b"").unwrap_err().code, Code::ArgsInvalid);
         assert_eq!(depot.put(A, hash, 3, 0, b"abcd").unwrap_err().code, Code::ArgsInvalid);
-        // Items on their way count with the most that they may become.
+        // Items on their way count with what they were announced as, which stays.
         let ways = DEPOSITS_PER_PARTY_BYTES_MAX / DEPOSIT_BYTES_MAX;
         for i in 0..ways {
-            depot.put(A, Hash([i as u8 + 10; 32]), 100, 0, b"a").unwrap();
+            depot.put(A, Hash([i as u8 + 10; 32]), DEPOSIT_BYTES_MAX, 0, b"a").unwrap();
         }
+        assert_eq!(depot.put(A, Hash([10; 32]), 100, 1, b"a").unwrap_err().code, Code::ArgsInvalid);
         assert_eq!(depot.put(A, Hash([99; 32]), 100, 0, b"a").unwrap_err().code, Code::JobBusy);
         assert!(depot.put(B, Hash([99; 32]), 100, 0, b"a").is_ok(), "another party has its own room");
+        // One whose bringer is gone makes room.
+        let part = depot.part(&Hash([10; 32]), &A);
+        let age = |by: Duration| File::options().write(true).open(&part).unwrap().set_modified(SystemTime::now() - by);
+        age(DEPOSIT_IDLE - Duration::from_secs(60)).unwrap();
+        assert_eq!(depot.put(A, Hash([99; 32]), 100, 0, b"a").unwrap_err().code, Code::JobBusy);
+        age(DEPOSIT_IDLE + Duration::from_secs(60)).unwrap();
+        assert_eq!(depot.put(A, Hash([99; 32]), 100, 0, b"a").unwrap(), 1);
+        assert!(!part.exists());
+        assert_eq!(depot.put(A, Hash([10; 32]), DEPOSIT_BYTES_MAX, 1, b"a").unwrap(), 0, "it begins again");
     }
 }

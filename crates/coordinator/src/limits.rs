@@ -31,6 +31,8 @@ pub const INVITE_TTL_MS_MAX: u64 = 30 * 86_400_000;
 pub const DEPOSITS_PER_PARTY_BYTES_MAX: u64 = 1 << 30;
 /// How long a sealed item is kept.
 pub const DEPOSIT_KEEP: Duration = Duration::from_secs(30 * 86_400);
+/// After so long without a further piece, an item that is not whole is dropped when its bringer needs the room.
+pub const DEPOSIT_IDLE: Duration = Duration::from_secs(600);
 
 /// Receipts of one append.
 pub const BATCH_MAX: usize = 256;
