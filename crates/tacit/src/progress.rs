@@ -25,6 +25,11 @@ impl Progress {
         Self(Some(bar))
     }
 
+    /// Shows nothing.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
     /// So much is done, of so much: the spinner becomes a bar.
     pub fn at(&self, done: u64, size: u64) {
         let Some(bar) = &self.0 else { return };

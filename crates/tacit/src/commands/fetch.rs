@@ -99,7 +99,11 @@ async fn leaves(client: &Client, progress: &Progress) -> Result<(Vec<u8>, Vec<Ve
     Ok((checkpoint.0, leaves))
 }
 
-async fn beside(
+/// The statements that leaves carry by hash alone, by those hashes.
+///
+/// # Errors
+/// Those of asking.
+pub async fn beside(
     client: &Client,
     leaves: &[Vec<u8>],
     progress: &Progress,

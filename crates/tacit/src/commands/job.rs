@@ -15,6 +15,7 @@ use tacit_types::{Code, Fault, JobId, Lang, Name, NodeId, wire::Blob};
 
 use super::batch;
 use super::contract::{contracts, descriptors, models};
+use super::fetch;
 use super::job_file::{self, Known, Ready};
 use super::scores;
 use crate::cli::{Cli, JobCommand};
@@ -397,7 +398,9 @@ pub async fn open(party: &Party, client: &Client, id: JobId) -> Result<(Opened, 
     }
     let (keys, _) = party.party_keys(client).await?;
     let id_of = |key: &NodeId| keys.id_of(KeyRole::Node, key);
-    let attested = receipt.body().attested_with(&|_| None, &Keyring::default(), &id_of);
+    // Those of a job of many parties stand beside its receipt.
+    let beside = fetch::beside(client, core::slice::from_ref(&leaf.0), &Progress::none()).await?;
+    let attested = receipt.body().attested_with(&|id| beside.get(id).cloned(), &Keyring::default(), &id_of);
     let signers = attested.held.iter().map(|said| id_of(&said.signer())).collect();
     if !attested.faults.is_empty() || !receipt.body().complete(&signers) {
         return Err(invalid("an attestation is missing or broken"));
