@@ -122,7 +122,8 @@ impl Roster {
     pub(crate) fn with(&self, party: Party) -> Self {
         let mut parties = self.parties.clone();
         match parties.iter_mut().find(|p| p.row.name == party.row.name) {
-            Some(known) => *known = party,
+            // Its keys are as they are here: they may have changed since the caller looked.
+            Some(known) => *known = Party { later: core::mem::take(&mut known.later), ..party },
             None => parties.push(party),
         }
         Self { parties, ..self.clone() }
