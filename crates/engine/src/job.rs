@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tacit_crypto::Statement;
 use tacit_crypto::statement::Envelope;
 use tacit_governance::{Admission, JobSpec, Refusal};
+use tacit_jobs::session::Committed;
 use tacit_protocol::Blame;
 use tacit_receipts::record::{Standing, Status};
 use tacit_receipts::{Attestation, JointReceipt, KeyHistory, KeyRole, UsageRecord};
@@ -60,8 +61,14 @@ pub const ATTEMPTS_MAX: u32 = 3;
 pub const BUSY_PAUSE_MS_MAX: u64 = 4_000;
 /// In a timeline: who cancels.
 const CANCELLING: &str = "cancelling";
+/// What the timeline says when an attempt begins.
+const RUNNING: &str = "running";
+/// What it says of a party whose attempt failed.
+const FAILED: &str = "failed";
 /// Entries of a timeline.
 pub const TIMELINE_MAX: usize = 256;
+/// Entries up to which failures are added still.
+const FAILURES_MAX: usize = 4 * TIMELINE_MAX;
 /// Bytes of a timeline entry's detail, and of a hint that a node gives.
 pub const DETAIL_BYTES_MAX: usize = 512;
 
@@ -177,6 +184,12 @@ pub enum Input {
     },
     /// The log cannot take the receipt, now or later, and why.
     NotLogged(Fault),
+    /// A node has released something else than the part of the result's key that it committed to, in a result whose bytes
+    /// lie with the driver. Of others the job sees it itself.
+    FalseRelease {
+        /// Whose.
+        node: NodeId,
+    },
     /// Whether, by the driver's own count, every node of the job has a slot free. `false` takes a
     /// new attempt back of which no node has heard: the driver gives it before it asks any. `true`
     /// lets a job that waits in the queue go on. A driver that counts no slots gives neither.
@@ -332,10 +345,7 @@ impl Job {
         if !self.has_ended() || self.terminal != Some(Terminal::Succeeded) {
             return None;
         }
-        let package = self.parties.iter().find_map(|p| match &p.finished {
-            Some(Finished::Ok { package: Some(package), .. }) => Some(package.clone()),
-            _ => None,
-        })?;
+        let package = self.package()?.clone();
         let seats = self.seat_order();
         let releases = seats
             .iter()
@@ -343,6 +353,20 @@ impl Job {
             .filter_map(|(i, p)| Some((Seat(i as u16), self.parties[*p].release.clone()?)))
             .collect();
         Some((package, releases))
+    }
+
+    /// The sealed result, as the aggregator has reported it.
+    pub fn package(&self) -> Option<&Package> {
+        self.parties.iter().find_map(|p| match &p.finished {
+            Some(Finished::Ok { package, .. }) => package.as_ref(),
+            _ => None,
+        })
+    }
+
+    /// The seat of a node.
+    pub fn seat(&self, node: &NodeId) -> Option<Seat> {
+        let order = self.seat_order();
+        order.iter().position(|i| self.parties[*i].member.node == *node).map(|i| Seat(i as u16))
     }
 
     /// Places of the parties in the order of seats.
@@ -429,9 +453,12 @@ impl Job {
 
     fn note(&mut self, at: UnixMillis, what: &str, party: Option<Name>, detail: impl Into<String>) {
         let detail = shortened(detail.into());
-        // A request that is repeated is answered alike: once is enough.
+        // A request that is repeated is answered alike: once is enough in an attempt.
         let again = |e: &TimelineEntry| e.what == what && e.party == party && e.detail == detail;
-        if self.timeline.len() < TIMELINE_MAX && !(party.is_some() && self.timeline.iter().any(again)) {
+        let attempt = self.timeline.iter().rev().take_while(|e| e.what != RUNNING);
+        // Who failed first is told by the order of these.
+        let most = if what == FAILED { FAILURES_MAX } else { TIMELINE_MAX };
+        if self.timeline.len() < most && !(party.is_some() && attempt.into_iter().any(again)) {
             self.timeline.push(TimelineEntry { at, what: what.to_owned(), party, detail });
         }
     }
@@ -460,6 +487,7 @@ impl Job {
                     self.state = State::Releasing { until: now.plus(self.limits.settle_ms) };
                 }
             }
+            Input::FalseRelease { node } => self.take_false_release(now, &node),
             Input::NotLogged(fault) => {
                 if matches!(self.state, State::Logging) {
                     self.end_unreceipted(now, fault);
@@ -559,14 +587,43 @@ impl Job {
             (State::Attesting { .. }, FromNode::Failed(fault)) => {
                 self.note(now, "not_attested", Some(name), fault.to_string());
             }
-            (State::Releasing { .. }, FromNode::Released(bytes)) => p.release = Some(bytes),
+            (State::Releasing { .. }, FromNode::Released(bytes)) => self.take_release(now, node, bytes),
             (State::Releasing { .. }, FromNode::Failed(fault)) => {
                 self.note(now, "not_released", Some(name), fault.to_string());
             }
-            (State::Releasing { .. }, FromNode::Done) => p.release = p.release.take().or(Some(Blob(Vec::new()))),
+            (State::Releasing { .. }, FromNode::Done) => self.take_release(now, node, Blob(Vec::new())),
             (State::Closed { .. }, FromNode::Done) => p.closed = true,
             _ => {}
         }
+    }
+
+    /// Takes a party's part of the result's key. One that is not what the party committed to ends the job: with it nobody could
+    /// open the result. "Done" without a part, where one is needed, is no answer.
+    fn take_release(&mut self, now: UnixMillis, node: &NodeId, bytes: Blob) {
+        let committed = match self.package() {
+            Some(Package::Inline(package)) if self.terminal == Some(Terminal::Succeeded) => Committed::of(package),
+            _ => None,
+        };
+        let needed = committed.zip(self.seat(node)).and_then(|(committed, seat)| committed.fits(seat, &bytes));
+        match needed {
+            Some(false) if bytes.is_empty() => {}
+            Some(false) => self.take_false_release(now, node),
+            Some(true) | None => {
+                if let Some(p) = self.party(node) {
+                    p.release = p.release.take().or(Some(bytes));
+                }
+            }
+        }
+    }
+
+    fn take_false_release(&mut self, now: UnixMillis, node: &NodeId) {
+        let Some(name) = self.party(node).map(|p| p.member.name.clone()) else { return };
+        if !matches!(self.state, State::Releasing { .. }) || self.terminal != Some(Terminal::Succeeded) {
+            return;
+        }
+        let hint = "its part of the result's key is not the one that it committed to".to_owned();
+        self.note(now, "not_released", Some(name.clone()), hint.as_str());
+        self.end_unopened(now, Code::JobMisbehaved, name, hint);
     }
 
     fn take_finish(&mut self, now: UnixMillis, node: &NodeId, mut finish: Finish) {
@@ -596,7 +653,7 @@ impl Job {
                 Finished::Failed { code, hint, .. } => format!("{code}: {hint}"),
             },
         );
-        let what = if detail.is_empty() { "finished" } else { "failed" };
+        let what = if detail.is_empty() { "finished" } else { FAILED };
         p.finished = Some(finish.finished);
         if let Some(seating) = seating {
             evidence::take(&mut self.evidence, &seating, evidence::travelling(&finish.blames));

@@ -22,4 +22,5 @@ pub use control::{
 };
 pub use job::{Command, Input, Job, Late, Limits, Member};
 pub use kept::Kept;
+pub use tacit_jobs::session::Committed;
 pub use worker::{Attested, PROMISE_MILLIS_MAX, PricePlans, Worker, WorkerContext, WorkerJob};

@@ -117,6 +117,23 @@ pub fn unblind(key: &SealKey, package: &[u8], releases: &BTreeMap<Seat, Vec<u8>>
     }
 }
 
+/// What the parties of a sealed result committed to of its key.
+pub struct Committed(Blinded);
+
+impl Committed {
+    /// Of a sealed result; `None` for bytes that need no key, as the summary of a window.
+    pub fn of(package: &[u8]) -> Option<Self> {
+        let mut blinded: Blinded = wire::decode_capped(package, MESSAGE_BYTES_MAX).ok()?;
+        blinded.vector = wire::Blob::default();
+        Some(Self(blinded))
+    }
+
+    /// Whether a party's part of the key is the one that it committed to; `None` for a seat that has no part in it.
+    pub fn fits(&self, seat: Seat, release: &[u8]) -> Option<bool> {
+        self.0.commits(seat, wire::decode::<Release>(release).ok().as_ref())
+    }
+}
+
 /// The last step of a joint half: every survivor has made its release durable. The round number lies
 /// above those of every aggregation.
 const CONFIRM_ROUND: u16 = 0x7000;

@@ -51,6 +51,16 @@ impl Blinded {
         self.headers.iter().map(|h| h.seat).collect()
     }
 
+    /// Whether a release is the one that a survivor's header commits to; `None` for who is no survivor.
+    pub fn commits(&self, seat: Seat, release: Option<&Release>) -> Option<bool> {
+        let header = self.headers.iter().find(|h| h.seat == seat)?.open::<Header>();
+        let fits = |(header, release): (Header, &Release)| {
+            release.commitment(&self.transcript, seat) == header.release
+                && PublicPoint::from_bytes(&release.point).is_some()
+        };
+        Some(header.zip(release).is_some_and(fits))
+    }
+
     /// Whether every survivor signed its header for this round.
     pub fn verify(&self, seating: &Seating) -> bool {
         let all: Vec<&Signed> = self.headers.iter().collect();

@@ -99,7 +99,7 @@ impl Job {
             self.evidence.clear();
             self.began_at = now;
             self.step = None;
-            self.note(now, "running", None, format!("attempt {}", self.attempt));
+            self.note(now, RUNNING, None, format!("attempt {}", self.attempt));
             self.state = State::Running { since: now, until: now.plus(attempt_ms) };
         } else if now >= until {
             let missing = self.parties.iter().find(|p| !p.reserved).map(|p| p.member.name.clone());
@@ -181,7 +181,7 @@ impl Job {
         // Who reports first is nearest to the cause; the others may have been told to stop.
         let reported = |i: usize| {
             let name = Some(&self.parties[i].member.name);
-            self.timeline.iter().rposition(|e| e.what == "failed" && e.party.as_ref() == name).unwrap_or(usize::MAX)
+            self.timeline.iter().rposition(|e| e.what == FAILED && e.party.as_ref() == name).unwrap_or(usize::MAX)
         };
         failures.sort_by_key(|f| (f.3.is_none(), reported(f.0)));
         let silent = self.parties.iter().position(|p| p.finished.is_none());
@@ -228,17 +228,21 @@ impl Job {
     }
 
     /// The party at the beginning of a chain of losses: one that was lost takes those along who wait for it, and they
-    /// others who wait for them.
-    fn first_lost(&self, mut party: usize, order: &[usize]) -> usize {
-        for _ in 0..order.len() {
-            let Some(Finished::Failed { seat: Some(seat), .. }) =
-                self.parties.get(party).and_then(|p| p.finished.as_ref())
-            else {
-                break;
+    /// others who wait for them. Of those who say it of each other, the one of whom it was said first.
+    fn first_lost(&self, named: usize, order: &[usize]) -> usize {
+        let mut passed = vec![named];
+        loop {
+            let last = passed.last().and_then(|party| self.parties.get(*party)).and_then(|p| p.finished.as_ref());
+            let before = match last {
+                Some(Finished::Failed { seat: Some(seat), .. }) => order.get(seat.index()),
+                _ => None,
             };
-            party = order.get(seat.index()).copied().unwrap_or(party);
+            match before {
+                Some(party) if passed.contains(party) => return named,
+                Some(party) => passed.push(*party),
+                None => return passed.last().copied().unwrap_or(named),
+            }
         }
-        party
     }
 
     /// Doubles with each attempt, spread by the job's own id.
@@ -435,10 +439,16 @@ impl Job {
             return;
         }
         if let (true, Some(i)) = (succeeded, waiting.first()) {
-            let party = Some(self.parties[*i].member.name.clone());
+            let party = self.parties[*i].member.name.clone();
             let hint = "it did not release its part of the result's key".to_owned();
-            self.terminal = Some(Terminal::Failed { code: Code::JobPeerLost, party, step: None, hint });
+            return self.end_unopened(now, Code::JobPeerLost, party, hint);
         }
+        self.close(now);
+    }
+
+    /// There is a receipt of a result that nobody can open, and who it is that keeps it so.
+    pub(super) fn end_unopened(&mut self, now: UnixMillis, code: Code, party: Name, hint: String) {
+        self.terminal = Some(Terminal::Failed { code, party: Some(party), step: None, hint });
         self.close(now);
     }
 }

@@ -360,6 +360,36 @@ fn a_receipt_that_no_leaf_can_hold_ends_the_job() {
 }
 
 #[test]
+fn who_is_named_does_not_rest_on_an_attempt_before() {
+    let (mut job, aggregator, others) = running(&[1, 2, 3]);
+    let seat = |job: &Job, seed: u8| job.seat(&key(seed + 100).id());
+    let lost = |job: &Job, of: u8| Finished::Failed {
+        code: Code::JobPeerLost,
+        step: None,
+        seat: seat(job, of),
+        hint: "lost".into(),
+        input_sent: false,
+    };
+    let (a, b) = (others[0], others[1]);
+    // Two say it of each other; the third is told to stop. The first that says so is believed, in each attempt anew.
+    let (said_by_a, said_by_b) = (lost(&job, b), lost(&job, a));
+    finish(&mut job, a, 3, said_by_a.clone());
+    finish(&mut job, b, 4, said_by_b.clone());
+    finish(&mut job, aggregator, 5, failed(Code::JobCancelled, "told to stop"));
+    let again = |job: &Job| job.timeline.iter().rev().find(|e| e.what == "again").and_then(|e| e.party.clone());
+    assert_eq!(again(&job).unwrap().as_str(), format!("p{b}"));
+    job.step(T0.plus(200), Input::Tick);
+    for seed in [1, 2, 3] {
+        answer(&mut job, seed, 201, FromNode::Reserved);
+    }
+    assert_eq!(job.state(), "running");
+    finish(&mut job, b, 203, said_by_b);
+    finish(&mut job, a, 204, said_by_a);
+    finish(&mut job, aggregator, 205, failed(Code::JobCancelled, "told to stop"));
+    assert_eq!(again(&job).unwrap().as_str(), format!("p{a}"));
+}
+
+#[test]
 fn an_end_that_may_still_change_is_told_to_nobody() {
     let (mut job, aggregator, others) = running(&[1, 2, 3]);
     let ok = |package: Option<Package>| Finished::Ok {

@@ -129,7 +129,11 @@ fn only_the_recipient_with_every_release_reads_a_blinded_sum() {
     assert_balanced(&blinded.vector);
 
     assert_eq!(unblind(&other, &blinded, &releases).unwrap_err().code, Code::JobNotOurs);
+    assert_eq!(blinded.commits(Seat(4), releases.get(&Seat(0))), None);
     for seat in 0..4 {
+        // Whoever has the blinded sum tells a false release from a true one, and needs no key for it.
+        let commits = |of: u16| blinded.commits(Seat(seat), releases.get(&Seat(of)));
+        assert_eq!((commits(seat), commits((seat + 1) % 4), commits(9)), (Some(true), Some(false), Some(false)));
         let mut fewer = releases.clone();
         let taken = fewer.remove(&Seat(seat)).unwrap();
         assert_eq!(unblind(&key, &blinded, &fewer).unwrap_err().code, Code::ReceiptInvalid);

@@ -253,8 +253,8 @@ impl World {
                             order.opened = Some(opened);
                         }
                     }
-                    // Whoever lies can deny a result, and no more.
-                    Err(_) if restored || self.has_liar() => {
+                    // A coordinator that lies can deny a result, and no more; a node that does ends the job, and is named.
+                    Err(_) if restored => {
                         if let Some(order) = self.operator.order(&id) {
                             order.denied = true;
                         }
