@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tacit_crypto::statement::Envelope;
-use tacit_engine::{Command, FromNode, Input, Job, ToNode};
+use tacit_engine::{Command, Committed, FromNode, Input, Job, Package, ToNode};
 use tacit_receipts::{KeyHistory, KeyRole};
 use tacit_types::wire::{self, Blob};
-use tacit_types::{Code, JobId, NodeId, UnixMillis};
+use tacit_types::{Code, Fault, JobId, NodeId, UnixMillis};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -131,6 +131,8 @@ pub(crate) fn start(shared: &Arc<Shared>, job: Job, resumed: bool) {
         promises: Promises::default(),
         stepped: UnixMillis(0),
         answers: Vec::new(),
+        logging: None,
+        committed: None,
     };
     let shared_too = shared.clone();
     shared.spawn(async move {
@@ -167,6 +169,10 @@ struct Driver {
     stepped: UnixMillis,
     /// Signed answers that are not stored yet.
     answers: Vec<(NodeId, Blob)>,
+    /// Since when this process has waited for the log to have the receipt.
+    logging: Option<Instant>,
+    /// What the parties of a deposited result committed to of its key, once the result has been read.
+    committed: Option<Committed>,
 }
 
 impl Driver {
@@ -217,9 +223,18 @@ impl Driver {
                     let away: Vec<NodeId> = self.job.nodes().filter(|n| !self.shared.nodes.is_up(n)).collect();
                     away.into_iter().for_each(|node| self.link(node));
                 }
-                () = sleep(wake) => self.step(Input::Tick),
+                () = sleep(wake) => {
+                    let late = self.logging.is_some_and(|since| since.elapsed() >= self.receipt_wait());
+                    self.step(if late { Input::NotLogged(not_cosigned()) } else { Input::Tick });
+                }
             }
         }
+    }
+
+    /// How long a job waits for its receipt: as long as its parties were promised. Witnesses that are gone keep no job open for
+    /// ever; a receipt that comes later changes nothing.
+    fn receipt_wait(&self) -> Duration {
+        Duration::from_millis(self.shared.config.promise_ms)
     }
 
     /// What a job held when the process stopped.
@@ -318,6 +333,10 @@ impl Driver {
         let mut wanted: BTreeMap<Key, ToNode> = BTreeMap::new();
         let mut wake = NAP_MAX;
         for command in self.job.outstanding() {
+            if matches!(command, Command::Append { .. }) {
+                let since = *self.logging.get_or_insert_with(Instant::now);
+                wake = wake.min((since + self.receipt_wait()).saturating_duration_since(Instant::now()));
+            }
             match command {
                 Command::Ask { node, request } => {
                     wanted.insert((node, word(&request)), request);
@@ -390,6 +409,9 @@ impl Driver {
             Some(FromNode::Released(part)) if part.len() > RELEASE_BYTES_MAX => {
                 tracing::warn!(node = %key.0.short(), bytes = part.len(), "a release is too long");
             }
+            Some(FromNode::Released(part)) if self.is_false(&key.0, &part) => {
+                self.step(Input::FalseRelease { node: key.0 });
+            }
             Some(answer) => {
                 self.answers
                     .extend(signed_answer(self.shared.roster().keys(), &key.0, &answer).map(|signed| (key.0, signed)));
@@ -398,6 +420,24 @@ impl Driver {
             None => {}
         }
     }
+}
+
+impl Driver {
+    /// Whether a node's part of the key of a deposited result is not the one that it committed to. A result that cannot be
+    /// read now is not judged by.
+    fn is_false(&mut self, node: &NodeId, part: &Blob) -> bool {
+        let (Some(Package::Deposited { hash, .. }), Some(seat)) = (self.job.package(), self.job.seat(node)) else {
+            return false;
+        };
+        if self.committed.is_none() {
+            self.committed = self.shared.depot.whole(hash).ok().and_then(|bytes| Committed::of(&bytes));
+        }
+        self.committed.as_ref().and_then(|committed| committed.fits(seat, part)) == Some(false)
+    }
+}
+
+fn not_cosigned() -> Fault {
+    Fault::new(Code::LogQuorum, "the log's witnesses have not cosigned the receipt in the time that was promised")
 }
 
 /// The signed answer of a node to a job, worth keeping as a paper.

@@ -121,6 +121,7 @@ pub(crate) const fn word(request: &ToNode) -> &'static str {
         ToNode::Logged { .. } => "logged",
         ToNode::Close { .. } => "close",
         ToNode::Ping => "ping",
+        ToNode::Held => "held",
         ToNode::Promised { .. } => PROMISED,
     }
 }

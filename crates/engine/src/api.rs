@@ -175,6 +175,9 @@ pub enum ToCoordinator {
         /// How many the caller has.
         from: u32,
     },
+    /// Count a node as gone, as the coordinator's own operator: the log waits no more for its cosignature until it
+    /// registers again.
+    Away(Name),
 }
 
 /// What the close of a period has issued.

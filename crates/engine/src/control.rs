@@ -117,6 +117,8 @@ pub enum ToNode {
         /// The signed promise.
         promise: Blob,
     },
+    /// Show the newest checkpoint of this log that your witness has cosigned: it says that it has seen more of it.
+    Held,
 }
 
 /// Node to coordinator, in answer.
@@ -146,6 +148,8 @@ pub enum FromNode {
     Done,
     /// It cannot be done, and why.
     Failed(Fault),
+    /// The checkpoint that the witness holds, with the log's own signature; none before the first.
+    Held(Option<Blob>),
 }
 
 /// How a node would decide on a job now.

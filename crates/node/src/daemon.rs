@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -79,6 +80,8 @@ pub(crate) struct Inner {
     pub(crate) tasks: Mutex<Option<JoinSet<()>>>,
     /// Wakes the task that delivers reports.
     pub(crate) reports: tokio::sync::Notify,
+    /// How a job ended was told here and could not be stored: it is asked for again.
+    pub(crate) unclosed: AtomicBool,
     pub(crate) online: Online,
     /// What went to the coordinator and is not written down yet.
     pub(crate) ledger: Ledger,
@@ -138,6 +141,7 @@ impl Node {
             to_coordinator: watch::channel(None).0,
             tasks: Mutex::new(Some(JoinSet::new())),
             reports: tokio::sync::Notify::new(),
+            unclosed: AtomicBool::new(false),
             online: Online::new(crate::now()),
             ledger: Ledger::default(),
             recount: Recount::default(),
@@ -364,9 +368,19 @@ impl Inner {
         let mut pause = HAND_IN_PAUSE;
         loop {
             tokio::time::sleep(pause).await;
-            let all = self.catches_up().await & self.attest_late().await & self.hand_in().await;
+            let all =
+                self.catches_up().await & self.attest_late().await & self.hand_in().await & self.closes_again().await;
             pause = if all { HAND_IN_PAUSE } else { (pause * 2).min(HAND_IN_PAUSE_MAX) };
         }
+    }
+
+    /// Asks for the ends of jobs that were told while they could not be stored, as on a full disk. Whether none is left.
+    async fn closes_again(&self) -> bool {
+        let Some(connection) = self.to_coordinator.borrow().clone() else { return true };
+        if self.unclosed.swap(false, Ordering::Relaxed) {
+            self.catch_up(&connection).await;
+        }
+        !self.unclosed.load(Ordering::Relaxed)
     }
 
     /// Attests records of jobs that have ended without it, though it ended the attempt well: it was away when it would have
@@ -487,6 +501,7 @@ impl Inner {
             // The answer may come when the job has gone on here.
             if let Err(fault) = self.store.close_job(&id, terminal).await {
                 tracing::error!(%fault, job = %id.short(), "the end of a job could not be stored");
+                self.unclosed.store(true, Ordering::Relaxed);
                 return;
             }
         }

@@ -136,7 +136,10 @@ fn kind_of_request(request: &ToCoordinator) -> (JobId, &'static str) {
         }
         ToCoordinator::Cancel(_) => (NO_JOB, "cancellation"),
         ToCoordinator::Deposit { .. } => (NO_JOB, "sealed bytes"),
-        ToCoordinator::Rotate(_) | ToCoordinator::Say(_) | ToCoordinator::ClosePeriod { .. } => (NO_JOB, "statements"),
+        ToCoordinator::Rotate(_)
+        | ToCoordinator::Say(_)
+        | ToCoordinator::ClosePeriod { .. }
+        | ToCoordinator::Away(_) => (NO_JOB, "statements"),
         ToCoordinator::Job(job)
         | ToCoordinator::Watch { job, .. }
         | ToCoordinator::Result(job)
@@ -172,7 +175,7 @@ fn kind_of_answer(answer: &FromNode) -> &'static str {
         FromNode::Admitted(_) => "admission",
         FromNode::Refused(_) => "refusal",
         FromNode::Attested(_) => "attestation",
-        FromNode::Cosigned(_) | FromNode::WitnessHolds(_) => "cosignature",
+        FromNode::Cosigned(_) | FromNode::WitnessHolds(_) | FromNode::Held(_) => "cosignature",
         FromNode::Released(_) => "release",
         FromNode::Failed(_) => "fault",
         FromNode::Planned(_) | FromNode::Reserved | FromNode::Busy | FromNode::Started | FromNode::Done => "state",
@@ -190,6 +193,6 @@ pub fn job_of(request: &ToNode) -> Option<JobId> {
         | ToNode::Logged { job, .. }
         | ToNode::Promised { job, .. }
         | ToNode::Close { job, .. } => Some(*job),
-        ToNode::Cosign { .. } | ToNode::Ping => None,
+        ToNode::Cosign { .. } | ToNode::Ping | ToNode::Held => None,
     }
 }

@@ -1,6 +1,7 @@
 //! Answers to the coordinator. What must not be lost is committed before the answer leaves.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tacit_engine::control::{FromNode, Outlook, ToNode};
@@ -86,9 +87,14 @@ impl Inner {
             ToNode::Attest { job, record, evidence } => self.attest_asked(&job, &record, &evidence).await,
             ToNode::Cosign { request } => self.cosign_for(&request).await,
             ToNode::Logged { job, leaf, proof, beside } => self.logged(&job, &leaf, &proof, &beside).await,
-            ToNode::Close { job, terminal } => self.close(&job, terminal).await,
+            ToNode::Close { job, terminal } => {
+                let closed = self.close(&job, terminal).await;
+                self.unclosed.fetch_or(closed.is_err(), Ordering::Relaxed);
+                closed
+            }
             ToNode::Ping => Ok(FromNode::Done),
             ToNode::Promised { job, promise } => self.promised(&job, &promise).await,
+            ToNode::Held => Ok(FromNode::Held(self.witnesses.seen().await.map(|seen| Blob(seen.note)))),
         };
         answer.unwrap_or_else(|fault| {
             tracing::warn!(%fault, "a request of the coordinator was not carried out");

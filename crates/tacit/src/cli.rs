@@ -195,6 +195,15 @@ pub enum CoordinatorCommand {
     /// Serve until interrupted.
     #[command(after_help = DEALER_HELP)]
     Run(CoordinatorRunArgs),
+    /// Count a node as gone: the log waits for its cosignature no more, until the node registers again.
+    #[command(
+        after_help = "Example: tacit --home /srv/tacit coordinator away bank-a\n\nFor a partner that has left, or whose machine \
+                            will be down for long. Receipts that wait are published once the witnesses that are left are enough."
+    )]
+    Away {
+        /// The node's name.
+        name: String,
+    },
 }
 
 /// What a dealer can and cannot do, for whoever offers one and for whoever signs it.

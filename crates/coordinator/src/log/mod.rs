@@ -204,6 +204,7 @@ impl LogService {
     /// Runs until the process ends; a failure of the disk is reported as fatal.
     pub(crate) async fn run(mut self) {
         let mut changes = self.parts.nodes.changes();
+        let mut refused = self.refused.subscribe();
         loop {
             if let Err(fault) = self.proceed().await {
                 match fault.code {
@@ -234,6 +235,7 @@ impl LogService {
                 }
                 _ = changes.changed() => {}
                 _ = self.parts.roster.changed() => {}
+                _ = refused.changed() => {}
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
         }
@@ -241,7 +243,12 @@ impl LogService {
 
     /// Whatever can be done now.
     async fn proceed(&mut self) -> Result<(), Fault> {
-        if self.not_before.is_some_and(|at| Instant::now() < at) || self.refused.borrow().is_some() {
+        let refused = self.refused.borrow().clone();
+        if let Some(fault) = refused {
+            self.give_up(fault).await;
+            return Ok(());
+        }
+        if self.not_before.is_some_and(|at| Instant::now() < at) {
             return Ok(());
         }
         self.not_before = None;
@@ -265,6 +272,19 @@ impl LogService {
             }
             self.append().await?;
             self.quorum_since = None;
+        }
+    }
+
+    /// Nothing comes into this log any more: jobs whose receipts were on their way end without, and say why.
+    async fn give_up(&mut self, fault: Fault) {
+        let pending = self.pending.drain(..).map(|request| request.content.reply());
+        let replies: Vec<Reply> = pending.chain(self.waiting.drain(..).map(|waiter| waiter.reply)).collect();
+        for reply in replies {
+            // Who handed in a statement of its own does so again, and hears it then.
+            if let Reply::Job(job) = reply {
+                // why: a closed inbox is of a job that asks again after the restart.
+                let _ = job.send(Post::Input(Input::NotLogged(fault.clone()), None)).await;
+            }
         }
     }
 

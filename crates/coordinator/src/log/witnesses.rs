@@ -25,14 +25,23 @@ pub(super) struct WitnessState {
     pub not_before: Option<Instant>,
     /// It says that it has seen a log that does not fit this one.
     claims: bool,
+    /// It has been asked to show it.
+    asked: bool,
 }
 
 /// An answered request.
 pub(super) struct Asked {
     node: NodeId,
-    old: u64,
-    size: u64,
+    what: What,
     answer: Result<FromNode, Fault>,
+}
+
+/// What was asked.
+enum What {
+    /// To cosign, from one size on to another.
+    Cosign { old: u64, size: u64 },
+    /// To show what it has seen.
+    Held,
 }
 
 impl LogService {
@@ -75,7 +84,7 @@ impl LogService {
             let frame = wire::encode(&ToNode::Cosign { request: Blob(body) });
             self.asked.spawn(async move {
                 let answer = ask(&connection, &frame, COSIGN_DEADLINE).await;
-                Asked { node, old, size, answer }
+                Asked { node, what: What::Cosign { old, size }, answer }
             });
         }
     }
@@ -85,21 +94,25 @@ impl LogService {
         let ours = self.log.size();
         let key = self.roster().witnesses(self.origin()).into_iter().find(|(n, _)| *n == asked.node).map(|(_, k)| k);
         let (Some(state), Some(key)) = (self.witnesses.get_mut(&asked.node), key) else { return };
+        let (old, size) = match asked.what {
+            What::Cosign { old, size } => (old, size),
+            What::Held => return self.take_held(asked.node, &key, asked.answer),
+        };
         state.busy = false;
         let failed = match asked.answer {
             Ok(FromNode::Cosigned(line)) => {
-                state.held = asked.size;
+                state.held = size;
                 // A line for an older head is no use any more, and no fault.
                 let line = SignatureLine::parse(&line).map_err(|f| f.what);
                 let keys = self.parts.roster.borrow().cosigners(&key, self.parts.clock.now());
                 let added = line.and_then(|line| add(&mut self.head, &keys, &line));
-                if asked.size == ours { added.err() } else { None }
+                if size == ours { added.err() } else { None }
             }
             Ok(FromNode::WitnessHolds(n)) if n > ours => {
                 state.claims = true;
                 Some(format!("it holds {n} leaves; here are {ours}"))
             }
-            Ok(FromNode::WitnessHolds(n)) if n != asked.old => {
+            Ok(FromNode::WitnessHolds(n)) if n != old => {
                 state.held = n;
                 None
             }
@@ -117,14 +130,77 @@ impl LogService {
         self.judge_claims();
     }
 
-    /// One witness may lie; more than may lie do not. Then an old state was restored here, and
-    /// whatever would be signed next might be a second history.
+    /// Has who says that it has seen more of this log show it. Where no single witness can be believed without that, as among
+    /// three, nobody is.
     fn judge_claims(&mut self) {
         let witnesses: BTreeSet<NodeId> = self.roster().witnesses(self.origin()).into_iter().map(|(n, _)| n).collect();
         let liars = witnesses.len().saturating_sub(1) / 3;
         let claims = self.witnesses.iter().filter(|(node, w)| w.claims && witnesses.contains(node)).count();
-        if claims > liars && self.refused.borrow().is_none() {
-            let what = format!("{claims} witnesses have seen more of this log than its {} leaves", self.log.size());
+        if liars > 0 && claims > liars {
+            return self
+                .refuse(format!("{claims} witnesses have seen more of this log than its {} leaves", self.log.size()));
+        }
+        for (node, state) in
+            self.witnesses.iter_mut().filter(|(node, w)| w.claims && !w.asked && witnesses.contains(node))
+        {
+            let Some(connection) = self.parts.nodes.get(node) else { continue };
+            state.asked = true;
+            let node = *node;
+            self.asked.spawn(async move {
+                let answer = ask(&connection, &wire::encode(&ToNode::Held), COSIGN_DEADLINE).await;
+                Asked { node, what: What::Held, answer }
+            });
+        }
+    }
+
+    /// A checkpoint that this log has signed and does not have is proof enough, whoever shows it: an old state was restored
+    /// here, and whatever would be signed next might be a second history.
+    fn take_held(&mut self, node: NodeId, key: &VerifierKey, answer: Result<FromNode, Fault>) {
+        let shown = match answer {
+            Ok(FromNode::Held(note)) => note.and_then(|note| self.signed_here(&note)),
+            // It may be asked again.
+            Ok(_) | Err(_) => {
+                if let Some(state) = self.witnesses.get_mut(&node) {
+                    state.asked = false;
+                }
+                return;
+            }
+        };
+        match shown {
+            Some((size, root)) if !self.has(size, root) => {
+                let (name, ours) = (key.name(), self.log.size());
+                self.refuse(format!(
+                    "{name} shows a checkpoint of {size} leaves that this log has signed; it has {ours}"
+                ));
+            }
+            _ => {
+                if let Some(state) = self.witnesses.get_mut(&node) {
+                    (state.claims, state.asked) = (false, false);
+                }
+                tracing::warn!(witness = key.name(), "it says that it has seen another log and cannot show it");
+            }
+        }
+    }
+
+    /// Size and root of a checkpoint that this log has signed.
+    fn signed_here(&self, note: &[u8]) -> Option<(u64, Hash)> {
+        let head = SignedCheckpoint::open(note, &self.parts.keys.verifier).ok()?;
+        let head = head.checkpoint();
+        (head.origin == self.origin()).then_some((head.size, head.root))
+    }
+
+    /// Whether this log was of that size with that root, or cannot say so now.
+    fn has(&self, size: u64, root: Hash) -> bool {
+        if size > self.log.size() {
+            return false;
+        }
+        let files = Cached { folder: &self.parts.folder, read: Default::default() };
+        tacit_receipts::merkle::root(&TileReader::new(&files, self.log.size()), size).map_or(true, |own| own == root)
+    }
+
+    /// Nothing is appended any more.
+    fn refuse(&self, what: String) {
+        if self.refused.borrow().is_none() {
             let fault = Fault::new(Code::LogRollback, what);
             tracing::error!(%fault, "nothing is appended any more: restore the newest state of the home folder");
             self.refused.send_replace(Some(fault));

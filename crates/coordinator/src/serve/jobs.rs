@@ -77,6 +77,19 @@ pub(super) async fn register(
     Ok(FromCoordinator::Done)
 }
 
+/// Counts a node as one that has never come: it may still cosign, and nobody waits for it.
+pub(super) async fn away(shared: &Arc<Shared>, name: &Name) -> Result<FromCoordinator, Fault> {
+    let roster = shared.roster();
+    let party = roster.parties().iter().find(|p| p.row.name == *name && p.card.role == PartyRole::Partner);
+    let Some(party) = party else { return Err(Fault::new(Code::ArgsInvalid, format!("no node is called {name}"))) };
+    shared.store.write(Change::Away { node: party.row.node }).await?;
+    let mut party = party.clone();
+    party.row.slots = 0;
+    shared.replace_roster(|roster| roster.with(party));
+    tracing::info!(%name, "a node is counted as gone, until it registers again");
+    Ok(FromCoordinator::Done)
+}
+
 /// Brings an input to a job's task and waits until it is durable. `false` when the job is not open.
 ///
 /// # Errors

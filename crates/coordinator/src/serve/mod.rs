@@ -120,7 +120,7 @@ fn allowed(request: &ToCoordinator, role: PartyRole) -> bool {
         To::Papers(_) => &[Partner, Operator, Coordinator],
         To::Jobs { .. } | To::Job(_) | To::Watch { .. } => &[Partner, Operator, Regulator, Coordinator],
         To::Say(_) => &[Partner, Operator, Regulator],
-        To::Invite { .. } | To::ClosePeriod { .. } => &[Coordinator],
+        To::Invite { .. } | To::ClosePeriod { .. } | To::Away(_) => &[Coordinator],
     };
     roles.contains(&role)
 }
@@ -157,6 +157,7 @@ async fn answer(
         (ToCoordinator::Invite { name, role, ttl_ms }, Caller::Own) => {
             enrol::invite(shared, name, &role, ttl_ms).await.map(FromCoordinator::Invited)
         }
+        (ToCoordinator::Away(name), Caller::Own) => jobs::away(shared, &name).await,
         (ToCoordinator::Register { address, datasets, slots }, Caller::Party(party)) => {
             jobs::register(shared, connection, *party, address, datasets, slots).await
         }
@@ -233,6 +234,7 @@ mod tests {
             (ToCoordinator::Beside(vec![]), "porc"),
             (ToCoordinator::Checkpoint, "porc"),
             (ToCoordinator::Invite { name: Name::new("a").unwrap(), role: "node".into(), ttl_ms: 1 }, "c"),
+            (ToCoordinator::Away(Name::new("a").unwrap()), "c"),
             (ToCoordinator::Ping, "porc"),
             (ToCoordinator::Deposit { hash: Hash([0; 32]), total: 1, offset: 0, bytes: Blob::default() }, "po"),
             (ToCoordinator::Fetch { hash: Hash([0; 32]), offset: 0 }, "po"),

@@ -40,6 +40,8 @@ pub(crate) enum Change {
     Invite(Grant),
     /// Invitations are over.
     Uninvite(Vec<Hash>),
+    /// A node is counted as one that has never come.
+    Away { node: NodeId },
     /// What a node says of itself.
     Register { node: NodeId, address: String, slots: u32, datasets: Vec<(DatasetVersionId, Blob)> },
     /// Signatures over a contract and approvals of it; with `true`, one that takes the place of what its signer said before.
@@ -112,6 +114,10 @@ impl Change {
                     query.bind(&descriptor.0).execute(&mut *db).await?;
                 }
                 Ok(true)
+            }
+            Change::Away { node } => {
+                let query = sqlx::query("UPDATE parties SET slots = 0 WHERE node = ?").bind(&node.0[..]);
+                Ok(query.execute(db).await?.rows_affected() == 1)
             }
             Change::PutContract(signatures) => {
                 let mut fresh = false;

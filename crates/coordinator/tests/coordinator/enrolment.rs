@@ -138,6 +138,7 @@ fn table() -> Vec<(ToCoordinator, &'static str)> {
         (ToCoordinator::Beside(vec![]), "porc"),
         (ToCoordinator::Checkpoint, "porc"),
         (ToCoordinator::Invite { name: Name::new("z").unwrap(), role: "node".into(), ttl_ms: 1000 }, "c"),
+        (ToCoordinator::Away(Name::new("z").unwrap()), "c"),
         (ToCoordinator::Ping, "porc"),
     ]
 }

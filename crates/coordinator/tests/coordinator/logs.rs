@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use tacit_coordinator::{fsck, rotate_log_key};
-use tacit_engine::Terminal;
+use tacit_engine::{FromCoordinator, Terminal, ToCoordinator};
+use tacit_governance::PartyRole;
 use tacit_receipts::{TileRead, Trust, verify_files};
-use tacit_types::Code;
+use tacit_types::{Code, Name};
 
 use crate::support::*;
 
@@ -135,6 +136,73 @@ async fn one_lying_witness_of_four_stops_nothing() {
     nodes[0].script().lie = Some(u64::MAX);
     let id = operator.submit(operator.job(&nodes, 1)).await.unwrap();
     assert_eq!(operator.end(id).await.terminal, Some(Terminal::Succeeded));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn among_three_nobody_is_believed_who_shows_nothing() {
+    let world = World::new().await;
+    let nodes = world.nodes(3).await;
+    let operator = world.operator("o").await;
+    some_jobs(&world, &nodes, &operator, 0..1).await;
+    nodes[0].script().lie = Some(u64::MAX);
+    let waiting = operator.submit(operator.job(&nodes, 1)).await.unwrap();
+    within(10, "being asked to show it", async {
+        while !nodes[0].script().came.contains(&"held") {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    // Jobs are taken still, and end once the witness does its part.
+    let next = operator.submit(operator.job(&nodes, 2)).await.unwrap();
+    nodes[0].script().lie = None;
+    for id in [waiting, next] {
+        assert_eq!(operator.end(id).await.terminal, Some(Terminal::Succeeded));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_that_nobody_cosigns_is_waited_for_as_long_as_was_promised() {
+    let world = World::with_limits(&format!("{LIMITS}promise_ms = 1500\n")).await;
+    let nodes = world.nodes(3).await;
+    let operator = world.operator("o").await;
+    nodes.iter().skip(1).for_each(|node| drop(node.script().hold.insert("cosign")));
+    let id = operator.submit(operator.job(&nodes, 1)).await.unwrap();
+    let ended = operator.end(id).await.terminal;
+    assert!(matches!(ended, Some(Terminal::Failed { code: Code::LogQuorum, .. })), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_witnesses_that_are_said_to_be_gone() {
+    let mut world = World::new().await;
+    let mut nodes = world.nodes(6).await;
+    let operator = world.operator("o").await;
+    // Three of six cosign, of four that it takes.
+    for node in &nodes[3..] {
+        node.script().hold.insert("cosign");
+    }
+    let id = operator.submit(operator.job(&nodes[..3], 1)).await.unwrap();
+    nodes[4].came("cosign").await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!((operator.view(id).await.state.as_str(), operator.view(id).await.terminal), ("settling", None));
+    let root = tacit_net::keyfile::read_signing(&world.home().join("root.key")).unwrap();
+    let keys = Keys { node: root, ..Keys::new("c", PartyRole::Coordinator) };
+    let own = Client::new(keys, world.id, world.address).await;
+    let away = |name: &str| ToCoordinator::Away(Name::new(name).unwrap());
+    assert_eq!(own.ask(&away("o")).await.unwrap_err().code, Code::ArgsInvalid, "an operator is no node");
+    for name in ["p4", "p5"] {
+        assert_eq!(own.ask(&away(name)).await.unwrap(), FromCoordinator::Done);
+    }
+    assert_eq!(operator.end(id).await.terminal, Some(Terminal::Succeeded));
+    // It holds after a restart, as long as they do not come back.
+    drop(nodes.split_off(4));
+    world.stop().await;
+    world.start().await;
+    for node in &nodes {
+        node.up().await;
+    }
+    some_jobs(&world, &nodes[..3], &operator, 2..3).await;
+    world.stop().await;
+    fsck(world.home()).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -563,6 +563,10 @@ impl Inner {
                 Ok(FromNode::Done)
             }
             ToNode::Ping => Ok(FromNode::Done),
+            ToNode::Held => {
+                let seen = state.witness.as_ref().and_then(|witness| witness.seen());
+                Ok(FromNode::Held(seen.map(|seen| Blob(seen.note.clone()))))
+            }
             ToNode::Promised { job, promise } => {
                 state.jobs.get(&job).ok_or_else(unknown)?.promised(&promise, &self.context())?;
                 state.promises.push((job, promise));
@@ -680,6 +684,7 @@ pub fn word(request: &ToNode) -> &'static str {
         ToNode::Logged { .. } => "logged",
         ToNode::Close { .. } => "close",
         ToNode::Ping => "ping",
+        ToNode::Held => "held",
         ToNode::Promised { .. } => "promised",
     }
 }

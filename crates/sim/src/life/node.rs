@@ -244,7 +244,7 @@ impl World {
             ToNode::Cosign { request } => self.cosign_at(i, request),
             ToNode::Logged { job, leaf, proof, beside } => self.logged(i, job, leaf, proof, beside),
             ToNode::Close { job, terminal } => self.close(i, job, terminal),
-            ToNode::Plan { .. } | ToNode::Ping | ToNode::Promised { .. } => Ok(Ok(FromNode::Done)),
+            ToNode::Plan { .. } | ToNode::Ping | ToNode::Promised { .. } | ToNode::Held => Ok(Ok(FromNode::Done)),
         }?;
         let answer = answered.unwrap_or_else(FromNode::Failed);
         if let (ToNode::Admit { job, .. }, FromNode::Admitted(admission)) = (request, &answer) {

@@ -65,6 +65,7 @@ pub(super) fn word(request: &ToNode) -> &'static str {
         ToNode::Logged { .. } => "logged",
         ToNode::Close { .. } => "close",
         ToNode::Ping => "ping",
+        ToNode::Held => "held",
         ToNode::Promised { .. } => "promised",
     }
 }

@@ -34,20 +34,35 @@ pub fn init(cli: &Cli, out: &Out, args: &InitArgs) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Asks the running coordinator for an invitation, with the coordinator's own key.
-pub async fn invite(cli: &Cli, out: &Out, args: &InviteArgs) -> Result<(), Fault> {
+/// Asks the running coordinator of this folder, with its own key.
+async fn ask_own(cli: &Cli, request: &ToCoordinator) -> Result<FromCoordinator, Fault> {
     let home = folder(cli);
     let config = tacit_coordinator::Config::read(&home.join("coordinator.toml"))?;
     let key = keyfile::read_signing(&home.join("root.key"))?;
-    let name = Name::new(&args.name)?;
-    let role = PartyRole::parse(&args.role)?;
     let address = local(config.listen);
     let client = Client::connect(&key, &address, &key.id(), Purpose::Member).await?;
+    let answer = client.ask(request).await;
+    client.close().await;
+    answer
+}
+
+/// Has the running coordinator wait for a node's cosignature no more.
+pub async fn away(cli: &Cli, out: &Out, name: &str) -> Result<(), Fault> {
+    let FromCoordinator::Done = ask_own(cli, &ToCoordinator::Away(Name::new(name)?)).await? else {
+        return Err(unexpected());
+    };
+    out.text(out.say("counted as gone until it registers again", "在其重新注册之前视为已离开"));
+    out.value(&serde_json::json!({"name": name, "away": true}));
+    Ok(())
+}
+
+/// Asks the running coordinator for an invitation, with the coordinator's own key.
+pub async fn invite(cli: &Cli, out: &Out, args: &InviteArgs) -> Result<(), Fault> {
+    let name = Name::new(&args.name)?;
+    let role = PartyRole::parse(&args.role)?;
     let request =
         ToCoordinator::Invite { name, role: role.word().to_owned(), ttl_ms: args.hours.saturating_mul(3_600_000) };
-    let answer = client.ask(&request).await;
-    client.close().await;
-    let FromCoordinator::Invited(line) = answer? else { return Err(unexpected()) };
+    let FromCoordinator::Invited(line) = ask_own(cli, &request).await? else { return Err(unexpected()) };
     out.text(&line);
     out.value(&serde_json::json!({"invitation": line}));
     Ok(())

@@ -56,6 +56,7 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Fault> {
         Command::Join(args) => enrol::join(cli, out, args).await.map(|()| 0),
         Command::Doctor => doctor::doctor(cli, out).await,
         Command::Coordinator(CoordinatorCommand::Run(args)) => serve::coordinator(cli, out, args).await.map(|()| 0),
+        Command::Coordinator(CoordinatorCommand::Away { name }) => enrol::away(cli, out, name).await.map(|()| 0),
         Command::Node(NodeCommand::Run) => serve::node(cli, out).await.map(|()| 0),
         Command::Node(NodeCommand::Privacy) => privacy::spent(cli, out).await.map(|()| 0),
         Command::Node(NodeCommand::Egress) => serve::egress(cli, out).await.map(|()| 0),
