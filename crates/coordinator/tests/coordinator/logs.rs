@@ -165,7 +165,9 @@ async fn a_receipt_that_nobody_cosigns_is_waited_for_as_long_as_was_promised() {
     let world = World::with_limits(&format!("{LIMITS}promise_ms = 1500\n")).await;
     let nodes = world.nodes(3).await;
     let operator = world.operator("o").await;
-    nodes.iter().skip(1).for_each(|node| drop(node.script().hold.insert("cosign")));
+    nodes.iter().skip(1).for_each(|node| {
+        node.script().hold.insert("cosign");
+    });
     let id = operator.submit(operator.job(&nodes, 1)).await.unwrap();
     let ended = operator.end(id).await.terminal;
     assert!(matches!(ended, Some(Terminal::Failed { code: Code::LogQuorum, .. })), "{ended:?}");
