@@ -77,6 +77,12 @@ impl Party {
         Ok(())
     }
 
+    /// Messages to a seat that were posted and have not left, or not to their end: their bodies are held in memory. A
+    /// protocol that posts for as long as it hears something flushes above a number of them, for who sends need not consume.
+    pub fn posted(&self, to: Seat) -> usize {
+        self.core().outboxes.get(to.index()).map_or(0, |outbox| outbox.0.len())
+    }
+
     /// Waits until everything that was posted has left.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! sorted lists.
 
 use tacit_protocol::{Abort, Offence, Party};
+use tacit_types::{Millis, Seat};
 
 use crate::session::{Host, Session, Trouble};
 use crate::storage::{Log, Storage};
@@ -9,6 +10,9 @@ use tacit_crypto::points::Encoding;
 
 /// Batches of points that are under way before the answer to the first: what keeps both parties busy.
 pub(crate) const AHEAD: u64 = 2;
+/// Messages that a party holds for a peer that does not consume them before it waits until they have left. Parties that work
+/// are a few batches apart and never hold so many: each hears the other's next batch only after its own have been read.
+pub(crate) const POSTED_MAX: usize = 16;
 
 /// What a party does in an exchange of points.
 pub(crate) trait Work: Send {
@@ -61,7 +65,8 @@ pub(crate) async fn points(
     let batches = shape.batches(session);
     let start = if resumable { session.done.min(batches) } else { 0 };
     let mut posted = start;
-    let mut last: Option<Encoding> = None;
+    // Of batches that are said again the chain tells that they are those of before, which were in order.
+    let mut last = session.last.take().filter(|_| resumable);
     for k in start..batches {
         let (points_step, answer_step) = (shape.first + 2 * k, shape.first + 2 * k + 1);
         while posted < batches.min(k + AHEAD) {
@@ -94,17 +99,21 @@ pub(crate) async fn points(
             work.take(host, k, &body).map_err(|t| session.trouble(t, answer_step))?;
             heard = true;
         }
-        // Who hears nothing must not post more than the peer reads.
-        if !heard {
-            let until = session.terms.until(party);
-            party.flush(until).await?;
-        }
+        let until = session.terms.until(party);
+        held(party, session.peer, heard, until).await?;
         if resumable {
             session.done = session.done.max(k + 1);
+            session.last = last;
             keep(party, session, host, k + 1, batches).await?;
         }
     }
     Ok(())
+}
+
+/// Waits until what was posted has left, where nothing was heard that would say that the peer reads it, or too much is held for a
+/// peer that only sends.
+pub(crate) async fn held(party: &mut Party, to: Seat, heard: bool, until: Millis) -> Result<(), Abort> {
+    if !heard || party.posted(to) > POSTED_MAX { party.flush(until).await } else { Ok(()) }
 }
 
 /// Makes the state durable where it is due.
@@ -215,7 +224,8 @@ pub(crate) async fn lists(
         }
         party.forget(session.terms.step(step));
         let (_, count) = session.terms.batch_of(expected, k);
-        if count > 0 {
+        let heard = count > 0;
+        if heard {
             let body = session.receive(party, step, width_in * count).await?;
             said(session, false, Way::PointsIn, k, &body, step)?;
             for record in body.chunks_exact(width_in) {
@@ -226,11 +236,9 @@ pub(crate) async fn lists(
                 held.clear();
                 held.extend_from_slice(record);
             }
-        } else {
-            // Who hears nothing must not post more than the peer reads.
-            let until = session.terms.until(party);
-            party.flush(until).await?;
         }
+        let until = session.terms.until(party);
+        held(party, session.peer, heard, until).await?;
     }
     Ok(first + batches)
 }

@@ -192,6 +192,18 @@ mod tests {
         }
     }
 
+    /// The table behind `trim/1`: every character that Unicode gives the property White_Space, and no other.
+    #[test]
+    fn what_is_trimmed_is_the_white_space_of_version_1() {
+        let mut white: Vec<u32> = [0x20, 0x85, 0xa0, 0x1680, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000].into();
+        white.extend((0x9..=0xd).chain(0x2000..=0x200a));
+        white.sort_unstable();
+        let trimmed = |c: &char| Step::Trim.apply(&format!("{c}a{c}")).unwrap() == "a";
+        let all: Vec<u32> = ('\u{0}'..=char::MAX).filter(trimmed).map(u32::from).collect();
+        assert_eq!(all, white);
+        assert_eq!(Step::Trim.apply("\u{200b}a\u{feff}").unwrap(), "\u{200b}a\u{feff}", "of no width, and no space");
+    }
+
     /// The tables behind `nfkc/1` and `fold/1`, over every character. A library with newer tables changes this; then the
     /// steps need a new version, or two nodes would match differently under one name.
     #[test]

@@ -15,7 +15,7 @@ use tacit_protocol::{Abort, Blame, Concealed, Disclosure, Offence, Party};
 use tacit_types::{Code, Fault, Hash, Millis, Seat, Step};
 use zeroize::Zeroizing;
 
-use crate::exchange::ascending;
+use crate::exchange::{ascending, held};
 use crate::groups::{GroupSet, RING_GROUPS_MAX};
 use crate::hash::{DST, Expander, TAG_BYTES_MAX, Tagger};
 use crate::items;
@@ -195,7 +195,7 @@ impl RingTerms {
             && groups.iter().all(|size| *size == 0 || (self.items_min..=self.items_max).contains(size))
     }
 
-    fn step(&self, i: u64) -> Step {
+    pub(crate) fn step(&self, i: u64) -> Step {
         Step((u32::from(self.step_base) << 16) + i as u32) // proof: `check` has found that all steps fit.
     }
 
@@ -319,7 +319,7 @@ struct Run<'a> {
 
 /// The next list of points of a party, as it comes in: each record is an item and, where the list has groups, the number of
 /// one.
-struct Incoming {
+pub(crate) struct Incoming {
     from: Seat,
     count: u64,
     /// Bytes of an item.
@@ -373,19 +373,16 @@ impl Run<'_> {
             let step = self.step + k;
             self.send(party, host, (self.seat(1), list), (step, k), &mut chain)?;
             party.forget(self.terms.step(step));
-            match incoming.next(party, self.terms, step, k).await? {
-                Some(body) => {
-                    let records = body.chunks_exact(incoming.width()).filter_map(<[u8]>::split_first_chunk::<POINT>);
-                    let (points, groups): (Vec<Encoding>, Vec<&[u8]>) = records.map(|(p, group)| (*p, group)).unzip();
-                    let points = items::multiply(host.workers, &self.mask, &points);
-                    let points = points.map_err(|t| incoming.trouble(t, self.terms.step(step)))?;
-                    push_all(host.storage, &mut writer, &points, &groups.concat())?;
-                }
-                None => {
-                    let until = self.terms.until(party);
-                    party.flush(until).await?;
-                }
+            let body = incoming.next(party, self.terms, step, k).await?;
+            if let Some(body) = &body {
+                let records = body.chunks_exact(incoming.width()).filter_map(<[u8]>::split_first_chunk::<POINT>);
+                let (points, groups): (Vec<Encoding>, Vec<&[u8]>) = records.map(|(p, group)| (*p, group)).unzip();
+                let points = items::multiply(host.workers, &self.mask, &points);
+                let points = points.map_err(|t| incoming.trouble(t, self.terms.step(step)))?;
+                push_all(host.storage, &mut writer, &points, &groups.concat())?;
             }
+            let until = self.terms.until(party);
+            held(party, self.seat(1), body.is_some(), until).await?;
         }
         self.step += batches_of(self.terms, &self.sizes);
         self.sign(party, self.seat(1), &chain)?;
@@ -493,7 +490,7 @@ impl Run<'_> {
 }
 
 impl Incoming {
-    fn new(from: Seat, count: u64, item: usize, groups: &[u64]) -> Self {
+    pub(crate) fn new(from: Seat, count: u64, item: usize, groups: &[u64]) -> Self {
         Self { from, count, item, left: groups.to_vec(), chain: Chain::new(), last: None }
     }
 
@@ -504,7 +501,7 @@ impl Incoming {
 
     /// Batch `k`, which must have the announced length, go on in order and keep to the announced groups; `None` past the
     /// end.
-    async fn next(
+    pub(crate) async fn next(
         &mut self,
         party: &mut Party,
         terms: &RingTerms,
@@ -516,6 +513,8 @@ impl Incoming {
             return Ok(None);
         }
         let (until, step) = (terms.until(party), terms.step(step));
+        // Of this seat alone: at the collector others have sent theirs under the same steps, and are read after it.
+        party.forget_of(self.from, step);
         let body = party.receive(self.from, step, 2 * count * self.width() + 64, until).await?;
         let blame = |offence| Blame::seat(self.from, offence).at(step);
         if body.len() != count * self.width() {

@@ -22,6 +22,9 @@ use crate::{mask, oprf, spine};
 pub async fn intersect(party: &mut Party, terms: &Terms, keys: &KeySet, host: &mut Host<'_>) -> Result<Outcome, Abort> {
     let mut session = session::begin(party, terms, keys, host.resume.as_ref()).await?;
     gate(party, &session)?;
+    if session.done > 0 {
+        host.storage.taken_up(session.done);
+    }
     match (terms.level, terms.mode) {
         (Level::Spine, _) => spine::run(party, &mut session, keys, host).await,
         (_, Mode::DoubleMask) => mask::run(party, &mut session, keys, host).await,

@@ -26,7 +26,7 @@ const AGREE_BYTES: usize = 32 + 32 + 32 + 8;
 const END_BYTES: usize = 32 + 64;
 /// Bytes of an opening.
 const OPEN_BYTES: usize = 32 + 16 + 32;
-/// Begins a record of the state.
+/// Begins a record of the state. A record of nothing else says that there is none any more.
 pub const STATE_LABEL: &[u8] = b"tacit-psi/1/state\n";
 /// Bytes of a record of the state.
 pub const STATE_BYTES_MAX: usize = 64 << 10;
@@ -177,6 +177,8 @@ struct StateBody {
     ours: Open,
     theirs: Open,
     done: u64,
+    /// The last point of the peer's in those batches, where its points are in order.
+    last: Option<Encoding>,
     chains: Chains,
 }
 
@@ -190,6 +192,8 @@ pub(crate) struct Session {
     pub theirs: Open,
     /// Batches of the first exchange that are done.
     pub done: u64,
+    /// The last point of the peer's in those batches, where its points are in order and nothing of them is said again.
+    pub last: Option<Encoding>,
     pub chains: Chains,
     /// What was said after the first exchange.
     pub rest: Chains,
@@ -249,6 +253,7 @@ impl Session {
             ours: self.ours,
             theirs: self.theirs,
             done: self.done,
+            last: self.last,
             chains: self.chains.clone(),
         };
         let mut plain = Zeroizing::new(self.seed.expose_secret().to_vec());
@@ -353,9 +358,16 @@ pub(crate) async fn begin(
     let opened = interrupted(terms, keys, resume)?;
     let offer = opened.as_ref().map(|o| (o.id(role), o.body.done));
     let (taken, agreed) = agree(party, terms, peer, keys.schema(), &hash, offer).await?;
+    if opened.is_some() && taken.is_none() {
+        // The files that it tells of are written over from here on; whoever opened it again would find others.
+        party.persist(STATE_LABEL.to_vec()).await?;
+    }
     let continued = opened.filter(|_| taken.is_some());
     let (seed, ours, known) = match continued {
-        Some(o) => (o.seed, o.body.ours, Some((o.body.theirs, o.body.chains))),
+        Some(o) => {
+            let last = o.body.last.filter(|_| taken == Some(o.body.done));
+            (o.seed, o.body.ours, Some((o.body.theirs, o.body.chains, last)))
+        }
         None => {
             let seed = party.rng().seed();
             let ours =
@@ -372,10 +384,10 @@ pub(crate) async fn begin(
     if !(terms.items_min..=terms.items_max).contains(&size) || terms.announced.is_some_and(|n| n != size) {
         return Err(blame(Offence::BadSize));
     }
-    let chains = match known {
-        Some((before, _)) if before != theirs => return Err(blame(Offence::Equivocation)),
-        Some((_, chains)) => chains,
-        None => Chains::new(),
+    let (chains, last) = match known {
+        Some((before, ..)) if before != theirs => return Err(blame(Offence::Equivocation)),
+        Some((_, chains, last)) => (chains, last),
+        None => (Chains::new(), None),
     };
     Ok(Session {
         id: id(&hash, role, &ours, &theirs),
@@ -385,6 +397,7 @@ pub(crate) async fn begin(
         ours,
         theirs,
         done: taken.unwrap_or(0),
+        last,
         chains,
         rest: Chains::new(),
         agreed,

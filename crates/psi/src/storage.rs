@@ -31,6 +31,9 @@ pub trait Storage: Send {
     /// # Errors
     /// What keeps it from being durable; it ends the run.
     fn sync(&mut self) -> Result<(), Fault>;
+
+    /// A run is taken up again in which so many batches are done, of which the files are here. A host may write it down.
+    fn taken_up(&mut self, _batches: u64) {}
 }
 
 /// Files in memory.

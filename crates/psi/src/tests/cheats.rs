@@ -1,9 +1,13 @@
 //! A peer that breaks the protocol, in each way that has a name, and every message changed on its way.
 
+use curve25519_dalek::ristretto::RistrettoPoint;
+use curve25519_dalek::scalar::Scalar;
 use tacit_protocol::{Blame, Offence, Offender};
-use tacit_types::{Code, Step};
+use tacit_types::{Code, Step, wire};
 
 use super::*;
+use crate::exchange::POSTED_MAX;
+use crate::session::Open;
 
 /// Steps of a run as the tests' terms number them: the first two, then points and answers in turn.
 fn step(i: u32) -> Step {
@@ -346,4 +350,48 @@ fn what_the_job_does_not_list_is_not_opened() {
             }
         }
     }
+}
+
+/// Among so many seats a window is small: four chunks of 16 KiB.
+pub const MANY_SEATS: usize = 130;
+pub const SMALL_WINDOW: u64 = 64 << 10;
+
+/// Elements of the group, in order.
+pub fn elements(count: u64) -> Vec<[u8; 32]> {
+    let mut all: Vec<[u8; 32]> =
+        (1..=count).map(|i| RistrettoPoint::mul_base(&Scalar::from(i)).compress().to_bytes()).collect();
+    all.sort_unstable();
+    all
+}
+
+#[test]
+fn a_peer_that_sends_and_consumes_nothing_is_waited_for_with_little_in_hand() {
+    const BATCHES: u64 = 64;
+    let terms = terms(Level::Receiver, Mode::DoubleMask);
+    let items = BATCHES * 256;
+    let open = Open { nonce: [1; 32], halves: [items, 0], public: [0; 32] };
+    let agree = [&schema().digest().0[..], &terms.hash().0, &[0; 40]].concat();
+    let honest = Side::new(&terms, &rows(0..items));
+    // The receiver says all that it has to say, whatever it hears.
+    let liar: Protocol<Got> = Box::new(move |mut party| {
+        Box::pin(async move {
+            party.post(Seat(0), terms.step(0), agree)?;
+            party.post(Seat(0), terms.step(1), wire::encode(&open))?;
+            for (k, batch) in elements(items).chunks(256).enumerate() {
+                party.post(Seat(0), terms.step(2 + 2 * k as u64), batch.concat())?;
+            }
+            party.flush(Millis(STEP_MS)).await?;
+            Ok(Got::Nothing)
+        })
+    });
+    let mut protocols: Vec<Protocol<Got>> = vec![Box::new(move |party| Box::pin(act(party, honest))), liar];
+    protocols.resize_with(MANY_SEATS, || Box::new(|_| Box::pin(async { Ok(Got::Nothing) })));
+    let mut world = World::new(1, protocols, vec![disclosure()]);
+    world.run();
+    let consumed = world.consumed[&[0, 1]];
+    // It goes on for as long as it has room for what it says itself.
+    let room = SMALL_WINDOW + (POSTED_MAX as u64 + 4) * 256 * 32;
+    assert!(consumed > SMALL_WINDOW && consumed <= room, "{consumed} of {}", items * 32);
+    let ended = world.outcomes().swap_remove(0);
+    assert!(matches!(&ended, Err(Abort::Missing { seats, .. }) if *seats == [Seat(1)]), "{ended:?}");
 }

@@ -1,6 +1,6 @@
 //! Every level gives what a plain join of the normalised keys gives, and nothing more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
@@ -144,6 +144,110 @@ proptest::proptest! {
         right in proptest::collection::vec(proptest::option::of("[a-eA-E ]{0,3}"), 0..400),
     ) {
         check(&left, &right);
+    }
+}
+
+/// The rows of a join of that name of rows that have a key: the receiver's row and the sender's.
+fn joined(view: View, receiver: &Rows, sender: &Rows) -> Vec<(Option<u64>, Option<u64>)> {
+    let (left, right) = (groups(receiver), groups(sender));
+    let mut out = Vec::new();
+    for (key, rows) in &left {
+        match right.get(key) {
+            Some(others) if view != View::Anti => {
+                out.extend(rows.iter().flat_map(|a| others.iter().map(|b| (Some(*a), Some(*b)))));
+            }
+            None if matches!(view, View::Left | View::Full | View::Anti) => {
+                out.extend(rows.iter().map(|a| (Some(*a), None)))
+            }
+            _ => {}
+        }
+    }
+    if matches!(view, View::Right | View::Full) {
+        let alone = right.iter().filter(|(key, _)| !left.contains_key(*key));
+        out.extend(alone.flat_map(|(_, rows)| rows.iter().map(|b| (None, Some(*b)))));
+    }
+    out.sort_unstable();
+    out
+}
+
+/// The places of a view at either party; nothing at one that does not learn.
+fn places(terms: &Terms, view: View, sender: &Rows, receiver: &Rows) -> [Vec<Place>; 2] {
+    let act = |rows: Rows, terms: Terms| -> Protocol<Vec<Place>> {
+        Box::new(move |mut party| {
+            Box::pin(async move {
+                let mut storage = InMemory::default();
+                let keys = key_set(&mut storage, &schema(), &rows);
+                let mut host = Host { storage: &mut storage, workers: &Inline, memory: 1 << 20, run: 0, resume: None };
+                let mut seen = Vec::new();
+                if let Outcome::Set(set) = intersect(&mut party, &terms, &keys, &mut host).await? {
+                    set.view(host.storage, view, &mut |place| {
+                        seen.push(place);
+                        Ok(())
+                    })?;
+                }
+                Ok(seen)
+            })
+        })
+    };
+    let protocols = vec![act(sender.clone(), terms.clone()), act(receiver.clone(), terms.clone())];
+    let mut world = World::new(1, protocols, vec![disclosure()]);
+    world.run();
+    let places: Vec<Vec<Place>> = world.outcomes().into_iter().map(|o| o.unwrap_or_else(|e| panic!("{e}"))).collect();
+    places.try_into().unwrap()
+}
+
+#[test]
+fn every_view_in_every_mode_is_the_join_of_that_name() {
+    // Keys in up to three rows on one side and up to four on the other, keys of one side alone, and rows without a key.
+    let list = |keys: core::ops::Range<u64>, most: u64| -> Rows {
+        let rows = keys.flat_map(|k| vec![Some(k.to_string()); 1 + (k % most) as usize]);
+        rows.chain([None, Some(" ".into())]).collect()
+    };
+    let (sender, receiver) = (list(0..60, 3), list(40..130, 4));
+    let sets = all().into_iter().filter(|(level, _)| matches!(level, Level::Receiver | Level::Both));
+    assert_eq!(sets.clone().count(), 4);
+    for (level, mode) in sets {
+        for view in [View::Inner, View::Left, View::Right, View::Full, View::Anti] {
+            let expected = joined(view, &receiver, &sender);
+            let [at_sender, at_receiver] = places(&terms(level, mode), view, &sender, &receiver);
+            if level == Level::Both {
+                assert_eq!(at_sender.len(), at_receiver.len(), "{mode:?} {view:?}");
+                let mut got = Vec::new();
+                for pair in at_receiver.iter().zip(&at_sender) {
+                    match pair {
+                        (Place::Both(a), Place::Both(b)) => {
+                            got.extend(a.iter().flat_map(|a| b.iter().map(|b| (Some(*a), Some(*b)))));
+                        }
+                        (Place::Own(a), Place::Peer) => got.extend(a.iter().map(|a| (Some(*a), None))),
+                        (Place::Peer, Place::Own(b)) => got.extend(b.iter().map(|b| (None, Some(*b)))),
+                        other => panic!("{mode:?} {view:?}: {other:?}"),
+                    }
+                }
+                got.sort_unstable();
+                assert_eq!(got, expected, "{mode:?} {view:?}");
+                continue;
+            }
+            assert!(at_sender.is_empty(), "who does not learn sees no view");
+            let (mut both, mut own, mut peers) = (Vec::new(), Vec::new(), 0);
+            for place in at_receiver {
+                match place {
+                    Place::Both(rows) => both.extend(rows),
+                    Place::Own(rows) => own.extend(rows),
+                    Place::Peer => peers += 1,
+                }
+            }
+            both.sort_unstable();
+            own.sort_unstable();
+            let mut of_both: Vec<u64> = expected.iter().filter(|(_, b)| b.is_some()).filter_map(|(a, _)| *a).collect();
+            of_both.dedup();
+            let alone: Vec<u64> = expected.iter().filter(|(_, b)| b.is_none()).filter_map(|(a, _)| *a).collect();
+            let keys: BTreeSet<&String> = expected
+                .iter()
+                .filter(|(a, _)| a.is_none())
+                .filter_map(|(_, b)| sender[b.unwrap() as usize].as_ref())
+                .collect();
+            assert_eq!((both, own, peers), (of_both, alone, keys.len()), "{mode:?} {view:?}");
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use tacit_protocol::Offence;
 use tacit_types::Code;
 
 use super::*;
+use crate::exchange::POSTED_MAX;
 use crate::groups::{GroupSet, GroupSetBuilder, RING_GROUPS_MAX};
-use crate::ring::{RingGroups, RingKeys, RingTerms, ring};
+use crate::ring::{Incoming, RingGroups, RingKeys, RingTerms, ring};
 use crate::star::star;
 
 fn lists() -> Vec<Rows> {
@@ -488,4 +489,81 @@ fn groups_that_cannot_be_are_refused() {
     );
     assert_eq!(code(|t| t.groups = t.groups.map(|g| RingGroups { items_max: 1199, ..g })), Some(Code::RefusedCohort));
     assert_eq!(code(|t| t.groups = t.groups.map(|g| RingGroups { items_max: 1200, ..g })), None);
+}
+
+#[test]
+fn in_a_ring_who_is_not_read_holds_little() {
+    const BATCHES: u64 = 64;
+    let terms = ring_terms(3, 2);
+    let items = BATCHES * 256;
+    let opening = [&terms.hash().0[..], &schema().digest().0, &items.to_le_bytes()].concat();
+    // The one before sends a whole list, and the one after consumes nothing.
+    let (sends, body) = (terms.clone(), opening.clone());
+    let before: Protocol<Counts> = Box::new(move |mut party| {
+        Box::pin(async move {
+            party.post(Seat(0), sends.step(0), body)?;
+            for (k, batch) in cheats::elements(items).chunks(256).enumerate() {
+                party.post(Seat(0), sends.step(1 + k as u64), batch.concat())?;
+            }
+            party.flush(Millis(STEP_MS)).await?;
+            Ok(None)
+        })
+    });
+    let (idles, honest) = (terms.clone(), terms);
+    let after: Protocol<Counts> = Box::new(move |mut party| {
+        Box::pin(async move {
+            party.post(Seat(0), idles.step(0), opening)?;
+            party.receive(Seat(2), idles.step(9), 1, Millis(2 * STEP_MS)).await.map(|_| None)
+        })
+    });
+    let own: Protocol<Counts> = Box::new(move |mut party| {
+        Box::pin(async move {
+            let mut storage = InMemory::default();
+            let keys = key_set(&mut storage, &schema(), &rows(0..items));
+            let mut host = Host { storage: &mut storage, workers: &Inline, memory: 1 << 20, run: 0, resume: None };
+            ring(&mut party, &honest, RingKeys::Plain(&keys), &mut host).await
+        })
+    });
+    let mut protocols = vec![own, after, before];
+    protocols.resize_with(cheats::MANY_SEATS, || Box::new(|_| Box::pin(async { Ok(None) })));
+    let mut world = World::new(1, protocols, vec![disclosure()]);
+    world.run();
+    let consumed = world.consumed[&[0, 2]];
+    let room = cheats::SMALL_WINDOW + (POSTED_MAX as u64 + 4) * 256 * 32;
+    assert!(consumed > cheats::SMALL_WINDOW && consumed <= room, "{consumed} of {}", BATCHES * 256 * 32);
+    let ended = world.outcomes().swap_remove(0);
+    assert!(matches!(&ended, Err(Abort::Missing { seats, .. }) if *seats == [Seat(1)]), "{ended:?}");
+}
+
+/// A seat may hold so many steps that were not forgotten.
+const STEPS: u64 = 4096;
+
+#[test]
+fn a_list_of_more_batches_than_steps_are_held_blames_nobody() {
+    let terms = RingTerms { batch: 1, ..ring_terms(2, 1) };
+    let count = STEPS + 100;
+    let item = |k: u64| [&k.to_be_bytes()[..], &[0; 8]].concat();
+    let sends = terms.clone();
+    let sender: Protocol<u64> = Box::new(move |mut party| {
+        Box::pin(async move {
+            for k in 0..count {
+                party.post(Seat(1), sends.step(k), item(k))?;
+            }
+            party.flush(Millis(STEP_MS)).await?;
+            Ok(0)
+        })
+    });
+    let receiver: Protocol<u64> = Box::new(move |mut party| {
+        Box::pin(async move {
+            let mut incoming = Incoming::new(Seat(0), count, 16, &[]);
+            let mut came = 0;
+            for k in 0..count {
+                came += u64::from(incoming.next(&mut party, &terms, k, k).await? == Some(item(k)));
+            }
+            Ok(came)
+        })
+    });
+    let mut world = World::new(1, vec![sender, receiver], vec![]);
+    world.run();
+    assert_eq!(world.outcomes(), [Ok(0), Ok(count)]);
 }

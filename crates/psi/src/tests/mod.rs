@@ -167,7 +167,7 @@ impl Side {
     }
 }
 
-async fn act(mut party: Party, side: Side) -> Result<Got, Abort> {
+pub async fn act(mut party: Party, side: Side) -> Result<Got, Abort> {
     let mut storage = Kept(side.disk.clone());
     let keys = key_set(&mut storage, &side.schema, &side.rows);
     let node = Secret::new([party.seat().0 as u8 + 1; 32]);
@@ -193,6 +193,8 @@ pub struct World<'a, T: 'static = Got> {
     pub sent: Vec<Message>,
     /// Everyone is killed after so many messages.
     pub messages_max: usize,
+    /// What each has consumed of each.
+    pub consumed: BTreeMap<[usize; 2], u64>,
 }
 
 pub fn keys(n: usize) -> Vec<Arc<SigningKey>> {
@@ -238,6 +240,7 @@ impl<T: 'static> World<'_, T> {
             records: BTreeMap::new(),
             sent: Vec::new(),
             messages_max: usize::MAX,
+            consumed: BTreeMap::new(),
         }
     }
 
@@ -267,6 +270,7 @@ impl<T: 'static> World<'_, T> {
                     }
                 }
                 Effect::Credit { to, consumed } => {
+                    self.consumed.insert([from, to.index()], consumed);
                     self.queue.push_back((to.index(), Event::Credit { from: Seat(from as u16), consumed }));
                 }
                 Effect::SetTimer(at) => drop(self.timers.insert(from, at)),

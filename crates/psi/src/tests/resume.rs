@@ -1,5 +1,6 @@
 //! A run that was interrupted goes on in another attempt, with the same input or not at all.
 
+use tacit_protocol::Offence;
 use tacit_types::Code;
 
 use super::*;
@@ -152,7 +153,7 @@ fn a_peer_that_goes_on_with_other_points_is_refused_before_they_are_evaluated() 
     second.run();
     let outcomes = second.outcomes();
     let Err(Abort::Misbehaved { blame, .. }) = &outcomes[0] else { panic!("{:?}", outcomes[0]) };
-    assert_eq!(blame.offence, tacit_protocol::Offence::Equivocation);
+    assert_eq!(blame.offence, Offence::Equivocation);
     let answers = second.sent.iter().filter(|m| m.address.from == Seat(0) && m.body.len() == 256 * 32);
     assert_eq!(answers.count(), 0, "an answer left");
 }
@@ -169,4 +170,109 @@ fn a_state_says_nothing_without_its_key() {
     let holds = |needle: &[u8]| record.windows(needle.len()).any(|w| w == needle);
     assert!(!holds(&public.body[..32]) && !holds(&public.body[48..]), "nonce or key in the open");
     assert!(record.len() <= crate::session::STATE_BYTES_MAX);
+}
+
+/// The two states of attempts that were killed after so many messages, on the disks of the sides.
+fn states(sides: &[Side; 2], killed_after: [usize; 2]) -> [Vec<u8>; 2] {
+    // The longer one last, so that the disks have what both tell of.
+    let mut order = [0, 1];
+    order.sort_by_key(|i| killed_after[*i]);
+    let mut states = [vec![], vec![]];
+    for i in order {
+        let mut world = World::pair(1, sides.clone());
+        world.messages_max = killed_after[i];
+        world.run();
+        states[i] = world.records[&i].clone();
+    }
+    states
+}
+
+#[test]
+fn rows_that_come_in_another_order_are_the_same_list() {
+    for (level, mode) in all() {
+        let terms = resumable(level, mode);
+        // Every third key in two rows.
+        let list = |first: u64| rows((first..first + 1500).flat_map(|i| vec![i; 1 + usize::from(i % 3 == 0)]));
+        let mut sides = [Side::new(&terms, &list(0)), Side::new(&terms, &list(700))];
+        let expected = honest(&Terms { checkpoint: 0, ..terms.clone() }, &list(0), &list(700)).map(sorted);
+        let mut whole = World::pair(1, sides.clone());
+        whole.run();
+        let states = states(&sides, [whole.sent.len() * 8 / 10; 2]);
+        for (side, state) in sides.iter_mut().zip(states) {
+            side.rows.reverse();
+            side.state = Some(state);
+        }
+        let mut second = World::pair(2, sides);
+        second.run();
+        let turned = |group: &mut Vec<u64>| {
+            group.iter_mut().for_each(|row| *row = 1999 - *row);
+            group.reverse();
+        };
+        for (outcome, expected) in second.outcomes().into_iter().zip(expected) {
+            let mut got = outcome.unwrap_or_else(|e| panic!("{level:?} {mode:?}: {e}"));
+            match &mut got {
+                Got::Set { matched, alone, .. } => matched.iter_mut().chain(alone).for_each(turned),
+                Got::Spine { ids, .. } => ids.iter_mut().for_each(|(_, rows)| turned(rows)),
+                Got::Count(_) | Got::Nothing => {}
+            }
+            assert_eq!(sorted(got), expected, "{level:?} {mode:?}");
+        }
+        assert!(points(&second) < points(&whole) * 3 / 4, "{level:?} {mode:?}: nothing was saved");
+    }
+}
+
+#[test]
+fn a_state_whose_files_were_written_over_is_none_any_more() {
+    let terms = Terms { checkpoint: 4, ..terms(Level::Both, Mode::DoubleMask) };
+    let mut sides = sides(&terms);
+    let [theirs, ours] = states(&sides, [28; 2]);
+    // The peer does not go on, so that this party begins anew, and dies before its first state.
+    sides[1].state = Some(ours);
+    let mut fresh = World::pair(2, sides.clone());
+    fresh.messages_max = 10;
+    fresh.run();
+    assert_eq!(
+        fresh.records.get(&1).map(Vec::as_slice),
+        Some(crate::session::STATE_LABEL),
+        "before anything is written"
+    );
+    // Now the peer would go on, with what it held back.
+    sides[0].state = Some(theirs);
+    sides[1].state = fresh.records.get(&1).cloned();
+    let mut third = World::pair(3, sides);
+    third.run();
+    let matched = |got: Got| matches!(got, Got::Set { matched, .. } if matched.len() == 1000);
+    assert!(third.outcomes().into_iter().all(|o| matched(o.unwrap_or_else(|e| panic!("{e}")))));
+}
+
+#[test]
+fn order_is_looked_at_across_an_interruption() {
+    let terms = resumable(Level::Both, Mode::DoubleMask);
+    for (place, offence) in [(255, Offence::Duplicate), (100, Offence::Unordered)] {
+        let mut sides = sides(&terms);
+        // The second party is behind, so that it hears nothing again.
+        let states = states(&sides, [28, 20]);
+        let mut whole = World::pair(1, sides.clone());
+        whole.messages_max = 28;
+        whole.run();
+        let said = whole.sent;
+        for (side, state) in sides.iter_mut().zip(states) {
+            side.state = Some(state);
+        }
+        let mut second = World::pair(2, sides);
+        let mut first = true;
+        second.hook = Box::new(move |mut m| {
+            if first && m.address.from == Seat(0) && m.body.len() == 256 * 32 {
+                first = false;
+                let before = |old: &&Message| old.address.from == Seat(0) && old.address.step.0 + 2 == m.address.step.0;
+                let before = said.iter().find(before).expect("a batch before").body.as_chunks::<32>().0[place];
+                m.body[..32].copy_from_slice(&before);
+            }
+            vec![m]
+        });
+        second.run();
+        let outcomes = second.outcomes();
+        let Err(Abort::Misbehaved { blame, .. }) = &outcomes[1] else { panic!("{:?}", outcomes[1]) };
+        assert_eq!(blame.offence, offence);
+    }
 }
