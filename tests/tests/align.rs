@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tacit_jobs::align::{KeyPart, params};
 use tacit_tests::world::{COORDINATOR, limit, shown};
 use tacit_tests::{Done, World};
 
@@ -375,6 +376,27 @@ fn the_keys_that_the_others_bring_are_counted() {
     assert!(OWNERS[..2].iter().all(|owner| all.aligned(owner).len() == 1), "nothing more was found");
 }
 
+/// What stands for each key that a job found at an owner: the beginning of its hash.
+fn found(all: &Aligning, owner: &str, job: &str) -> BTreeSet<Vec<u8>> {
+    let bytes = std::fs::read(all.world.home(owner).join("align").join(format!("{job}.keys"))).unwrap();
+    bytes[32..].chunks(16).map(<[u8]>::to_vec).collect()
+}
+
+/// The same of keys in their plain form.
+fn hashed<'a>(keys: impl Iterator<Item = &'a String>) -> BTreeSet<Vec<u8>> {
+    let part = KeyPart { name: "id".into(), steps: ["nfkc/1", "trim/1", "fold/1"].map(String::from).to_vec() };
+    let schema = params::schema(&[part]).unwrap();
+    keys.map(|key| schema.key([Some(key.as_str())]).unwrap()[..16].to_vec()).collect()
+}
+
+/// From how many batches on a job's exchange was taken up at an owner.
+fn taken_up(all: &Aligning, owner: &str, job: &str) -> Vec<u64> {
+    let log = all.world.log(owner);
+    let lines = log.lines().filter(|line| line.contains("of an earlier attempt goes on") && line.contains(job));
+    let number = |line: &str| line.split("batches=").nth(1)?.split_whitespace().next()?.parse().ok();
+    lines.map(|line| number(line).unwrap_or_else(|| panic!("{line}"))).collect()
+}
+
 #[test]
 fn a_side_that_is_killed_at_any_tenth_goes_on_to_the_same_rows() {
     // Long enough that a kill finds the exchange under way.
@@ -394,21 +416,32 @@ fn a_side_that_is_killed_at_any_tenth_goes_on_to_the_same_rows() {
     };
     let expected = [(0, 1), (1, 0)].map(|(own, other)| joined(&all.tables[own], &all.tables[other]).0);
     assert!(expected[0] > 10_000);
+    let common = hashed(keys(&all.tables[0]).intersection(&keys(&all.tables[1])));
     let (id, begun) = submit(&all);
     all.world.run("lab", &["job", "watch", &id]).ok();
     let whole = begun.elapsed();
-    let mut again = 0;
-    // And once when the first state is on disk: keys have been exchanged.
-    for tenth in 0..=10u32 {
-        let (id, begun) = submit(&all);
-        let side = OWNERS[tenth as usize % 2];
-        let state = all.world.home(side).join("align").join(&id).join("state");
-        let folder = state.parent().unwrap();
-        while if tenth < 10 { begun.elapsed() < whole * tenth / 10 } else { !state.exists() && folder.exists() } {
+    let until_state = |all: &Aligning, id: &str, side: &str| {
+        let (state, begun) = (all.world.home(side).join("align").join(id).join("state"), Instant::now());
+        while !state.exists() && state.parent().unwrap().exists() {
             assert!(begun.elapsed() < Duration::from_secs(60), "{}", all.world.log(side));
             std::thread::sleep(Duration::from_millis(1));
         }
+    };
+    let (mut again, mut resumed) = (0, Vec::new());
+    // And at either side when its first state is on disk: keys have been exchanged.
+    for tenth in 0..=11u32 {
+        let (id, begun) = submit(&all);
+        let place = tenth as usize % 2;
+        let side = OWNERS[place];
+        if tenth < 10 {
+            std::thread::sleep((whole * tenth / 10).saturating_sub(begun.elapsed()));
+        } else {
+            until_state(&all, &id, side);
+        }
         all.world.kill(side);
+        // A table gives its rows in any order.
+        all.tables[place].reverse();
+        all.world.write(&format!("{side}.csv"), csv(COLUMNS[place], &all.tables[place]));
         all.world.start(side);
         let done = all.world.run("lab", &["job", "watch", &id]).ok();
         again += u32::from(done["attempt"].as_u64() > Some(1));
@@ -416,6 +449,8 @@ fn a_side_that_is_killed_at_any_tenth_goes_on_to_the_same_rows() {
             let versions = all.aligned(owner);
             assert_eq!(versions.len(), tenth as usize + 2, "{owner}, killed at {tenth} tenths");
             assert_eq!(versions.last().unwrap()["rows"], json!(rows), "{owner}, killed at {tenth} tenths");
+            assert!(found(&all, owner, &id) == common, "{owner}, killed at {tenth} tenths");
+            resumed.extend(taken_up(&all, owner, &id));
         }
         // Nothing of the exchange stays on disk.
         let (left, begun) = (all.world.home(side).join("align").join(&id), Instant::now());
@@ -425,6 +460,20 @@ fn a_side_that_is_killed_at_any_tenth_goes_on_to_the_same_rows() {
         }
     }
     assert!(again >= 1, "no kill ended an attempt of a run of {whole:?}");
+    // Both sides of at least one, each from no earlier than its first state.
+    assert!(resumed.len() >= 2 && resumed.iter().all(|batches| *batches >= 4), "{resumed:?}");
+    // With one row changed it does not go on.
+    let (id, _) = submit(&all);
+    until_state(&all, &id, "bank");
+    all.world.kill("bank");
+    let changed = all.tables[0].iter().position(|(key, _)| key.is_some()).unwrap();
+    all.tables[0][changed].0 = Some("another".into());
+    all.world.write("bank.csv", csv(COLUMNS[0], &all.tables[0]));
+    all.world.start("bank");
+    let refused = all.world.run("lab", &["job", "watch", &id]);
+    let text = refused.json.to_string();
+    assert!(refused.status != 0 && text.contains("refused.dataset"), "{text}");
+    assert!(OWNERS[..2].iter().all(|owner| all.aligned(owner).len() == 13), "nothing more was found");
 }
 
 /// The fenced parts of the page for operators, by what they are.

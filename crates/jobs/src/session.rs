@@ -17,14 +17,15 @@ pub const AGREE: Step = Step::new(0, 1);
 /// The first round number that a kind's protocols may use.
 pub const FIRST_ROUND: u16 = 1;
 
-/// Exchanges the session hash with every seat over the direct links.
+/// Exchanges the session hash with every seat over the direct links, for each of which this waits so long: a seat begins when
+/// it has read its rows.
 ///
 /// # Errors
 /// [`Abort::Disagreement`] naming the seats that hold another hash, [`Abort::Missing`] for silent
 /// ones: nothing of this party's input has left at that point.
-pub async fn agree(party: &mut Party, session: &Hash, step_ms: u64) -> Result<(), Abort> {
+pub async fn agree(party: &mut Party, session: &Hash, wait_ms: u64) -> Result<(), Abort> {
     party.progress(AGREE);
-    let until = party.now().plus(step_ms);
+    let until = party.now().plus(wait_ms);
     let echoes = party.exchange(AGREE, session.as_bytes(), 32, until).await?.all(AGREE)?;
     let seats: Vec<Seat> =
         echoes.iter().filter(|(_, echo)| echo.as_slice() != session.as_bytes()).map(|(s, _)| *s).collect();

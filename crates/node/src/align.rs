@@ -132,6 +132,10 @@ impl Storage for Files {
         }
         sync_folder(&self.folder)
     }
+
+    fn taken_up(&mut self, batches: u64) {
+        tracing::info!(folder = %self.folder.display(), batches, "an exchange of an earlier attempt goes on");
+    }
 }
 
 /// The cores of this machine, for as long as a batch takes.
@@ -253,10 +257,13 @@ pub(crate) async fn meters(
         return Ok(Vec::new());
     };
     let mut all = match &terms.repeat {
-        Some(repeat) => offered::meters(store, home, repeat, (spec, own, facts.keys_min), now).await?,
+        Some(repeat) => {
+            // In a search keys are counted as queries, by who answers them.
+            let counted = facts.lookup.is_none().then_some(facts.keys_min);
+            offered::meters(store, home, repeat, (spec, own, counted), now).await?
+        }
         None => Vec::new(),
     };
-    // Queries are counted by who answers them.
     if let (Some(search), Some(terms)) = (facts.lookup.filter(|search| search.asker != *own), &terms.lookup) {
         all.push(lookup::meter(home, &search, terms, now)?);
     }

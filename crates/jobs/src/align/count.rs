@@ -8,7 +8,7 @@ use tacit_psi::ring::openings;
 use tacit_psi::{Host, RingGroups, RingKeys, RingTerms, ring};
 use tacit_types::{Code, Fault, Hash, Lang, LocalQuery, NodeId, Seat};
 
-use super::joint::{BATCH, EXCHANGE_ROUND, PATIENCE, all_offered, hand, result, seat_of, sizes, sum};
+use super::joint::{BATCH, EXCHANGE_ROUND, PATIENCE, READING, all_offered, hand, result, seat_of, sizes, sum};
 use super::list::{List, ListFold};
 use super::params::{self, AlignParams, MATCH_OWNERS_MAX};
 use super::{Desk, aligns, alone, facts, local_query, no_desk, own_columns, signed};
@@ -221,7 +221,7 @@ async fn count(
     mut party: Party,
     context: JointContext,
 ) -> Result<JointOutput, Abort> {
-    session::agree(&mut party, &context.session, context.step_ms).await?;
+    session::agree(&mut party, &context.session, READING * context.step_ms).await?;
     let seats: Vec<Seat> = params.owners.iter().map(|o| seat_of(&context, &o.owner)).collect::<Result<_, _>>()?;
     let collector = params.learner.map(|l| seat_of(&context, &l)).transpose()?;
     let collector = collector.or(seats.first().copied()).unwrap_or(context.aggregator);

@@ -17,8 +17,12 @@ use crate::session::{self, Given};
 pub(super) const BATCH: u32 = 4096;
 /// Batches between two states: what a crash costs.
 const CHECKPOINT: u32 = 4;
-/// How many steps' time may go by while a whole list is masked and sorted, or while the peer still reads its rows.
+/// How many steps' time may go by while a whole list is masked and sorted.
 pub(super) const PATIENCE: u64 = 4;
+/// How many steps' time a party waits for a peer that still reads its rows: who has a short list is done with it long before
+/// who has a long one. Of an attempt of up to some minutes that is all; the attempt's end is the bound there. A peer that is
+/// gone is heard of at once.
+pub(super) const READING: u64 = 8 * PATIENCE;
 
 /// The step in which every party says how many keys it has.
 const SIZES: Step = Step::new(session::ALIGN_ROUND, 1);
@@ -126,7 +130,7 @@ async fn align(
     mut party: Party,
     context: JointContext,
 ) -> Result<JointOutput, Abort> {
-    session::agree(&mut party, &context.session, context.step_ms).await?;
+    session::agree(&mut party, &context.session, READING * context.step_ms).await?;
     let mut terms = terms(&params, &context, &list)?;
     let (keys, _) = list.keys(&params)?;
     let owners = params.owners.len();
@@ -160,8 +164,7 @@ async fn align(
     let mut matched = 0;
     let keep = &mut desk.keep;
     let mut put = |storage: &mut dyn Storage, at: Vec<u64>| {
-        let Some(first) = at.first() else { return Ok(()) };
-        let key = List::key_of(&rows, storage, *first)?;
+        let Some(key) = List::own_key(&rows, storage, &at)? else { return Ok(()) };
         kept.records += 1;
         kept.rows += at.len() as u64;
         keep.put(&key[..KEPT_BYTES]) // proof: a hash is longer.
@@ -180,12 +183,10 @@ async fn align(
             matched = spine.matches();
             kept.width = 2 * KEPT_BYTES;
             spine.each_with(desk.storage.as_mut(), &mut |storage, uid, at| {
-                // What was padded has no row.
-                let first = at.first().filter(|row| **row < rows.count);
-                let key = first.map_or(Ok([0; 32]), |row| List::key_of(&rows, storage, *row))?;
+                let key = List::own_key(&rows, storage, &at)?;
                 kept.records += 1;
-                kept.rows += if first.is_some() { at.len() as u64 } else { 0 };
-                keep.put(&[&uid, &key[..KEPT_BYTES]].concat()) // proof: as above.
+                kept.rows += if key.is_some() { at.len() as u64 } else { 0 };
+                keep.put(&[&uid, &key.unwrap_or_default()[..KEPT_BYTES]].concat()) // proof: as above.
             })?;
             true
         }

@@ -205,11 +205,13 @@ impl List {
         tacit_crypto::Transcript::new(label).fixed(&self.desk.job.0).u64(number).finish()
     }
 
-    /// The key of a row.
-    pub fn key_of(rows: &Log, storage: &mut dyn Storage, row: u64) -> Result<[u8; 32], Fault> {
-        let record = rows.get(storage, row, 1)?;
+    /// The key of the rows that have one together; none of what was padded, which has no row. A peer that lies can make that
+    /// match, and must not be told.
+    pub fn own_key(rows: &Log, storage: &mut dyn Storage, at: &[u64]) -> Result<Option<[u8; 32]>, Fault> {
+        let Some(first) = at.first().filter(|row| **row < rows.count) else { return Ok(None) };
+        let record = rows.get(storage, *first, 1)?;
         let key = record.last_chunk::<32>().copied();
-        key.ok_or_else(|| Fault::new(Code::JobInternal, "a row's key is gone"))
+        key.map(Some).ok_or_else(|| Fault::new(Code::JobInternal, "a row's key is gone"))
     }
 
     /// The rows' keys.

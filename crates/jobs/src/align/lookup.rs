@@ -12,7 +12,7 @@ use tacit_psi::{Common, Host};
 use tacit_types::{Code, Fault, Hash, Lang, LocalQuery, NodeId, Seat};
 
 use super::desk::{KEPT_BYTES, Kept, LookupDesk};
-use super::joint::{BATCH, EXCHANGE_ROUND, PATIENCE, hand, result, seat_of, sizes};
+use super::joint::{BATCH, EXCHANGE_ROUND, PATIENCE, READING, hand, result, seat_of, sizes};
 use super::list::{List, ListFold};
 use super::params::{self, AlignMode, AlignParams};
 use super::{Desk, aligns, alone, facts, local_query, no_desk, own_columns};
@@ -234,7 +234,7 @@ async fn search(
     context: JointContext,
     (series, epoch_days, me): (Hash, u32, NodeId),
 ) -> Result<JointOutput, Abort> {
-    session::agree(&mut party, &context.session, context.step_ms).await?;
+    session::agree(&mut party, &context.session, READING * context.step_ms).await?;
     let run = list.context("tacit-lookup/1/job");
     let run = Transcript::new("tacit-lookup/1/run").fixed(&run.0).fixed(&context.session.0).finish();
     let terms = terms(&params, &context, series, run)?;
@@ -277,8 +277,7 @@ fn keep(found: &Common, rows: &tacit_psi::storage::Log, desk: &mut Desk) -> Resu
     let mut kept = Kept { records: 0, width: KEPT_BYTES, rows: 0 };
     let keep = &mut desk.keep;
     found.each(desk.storage.as_mut(), &mut |storage, at| {
-        let Some(first) = at.first() else { return Ok(()) };
-        let key = List::key_of(rows, storage, *first)?;
+        let Some(key) = List::own_key(rows, storage, &at)? else { return Ok(()) };
         kept.records += 1;
         kept.rows += at.len() as u64;
         keep.put(&key[..KEPT_BYTES]) // proof: a hash is longer.

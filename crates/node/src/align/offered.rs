@@ -1,5 +1,6 @@
 //! What a node remembers of the lists that it brought together with others', so that a contract's limit on repeated
 //! alignments holds: how many there were, and that two lists are the same or differ by a group of keys, never by a person.
+//! Lists under a contract without such a limit are remembered too: one under a contract that has it is compared with them.
 //!
 //! A list is kept as 63 bits of each key's hash, which is as private as the rows: enough that two keys of a list of 2^24 look
 //! alike with a probability of 2^-16, in which case a difference counts one less. A count by groups offers each group as a list
@@ -11,6 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use tacit_governance::align::REPEAT_DAYS_MAX;
 use tacit_governance::{JobSpec, Meter, Metered, RepeatTerms};
 use tacit_jobs::align::{Offered, Spend};
 use tacit_types::{Code, Fault, Hash, JobId, NodeId, UnixMillis};
@@ -26,8 +28,18 @@ const MAGIC: [u8; 8] = *b"tcoffer1";
 /// Bytes before the keys: what it is, the digest of the key's schema, how many keys.
 const HEADER_BYTES: usize = 48;
 
-/// Two jobs at once are decided one after the other.
-static DECIDING: Mutex<()> = Mutex::new(());
+/// What was decided in this process: two jobs at once are decided one after the other, and the second is held to the list of
+/// the first, though it was counted before that was there.
+static DECIDED: Mutex<Vec<Decided>> = Mutex::new(Vec::new());
+
+/// A job whose lists may be offered, with their file.
+#[derive(Clone)]
+struct Decided {
+    job: JobId,
+    at: UnixMillis,
+    others: Vec<NodeId>,
+    path: PathBuf,
+}
 
 fn list(home: &Path, job: &JobId) -> PathBuf {
     folder(home).join(LISTS).join(format!("{job}.list"))
@@ -55,30 +67,45 @@ pub(super) async fn count(
     (spec, own): (&JobSpec, &NodeId),
     now: UnixMillis,
 ) -> Result<Option<Box<dyn Offered>>, Fault> {
-    let with = with(spec, own);
-    let counted = store.count_alignment(job, &with, terms.as_ref(), now).await?;
-    for gone in counted.gone {
-        let _ = fs::remove_file(list(home, &gone));
-    }
-    let Some(terms) = terms else { return Ok(None) };
-    create(&folder(home).join(LISTS))?;
-    let others = counted.others.into_iter().map(|(job, at)| (job, at, list(home, &job))).collect();
-    let counts = brought(home, &with, &terms, now);
-    Ok(Some(Box::new(Ledger { counts, ..Ledger::new(list(home, job), terms, others)? })))
+    Ok(Some(Box::new(counted(store, home, job, terms, with(spec, own), now).await?)))
 }
 
-/// What was counted of the keys that the other owners have brought, where that is limited: for each of them, and for all as they
-/// are, by which it was counted before.
-fn brought(home: &Path, with: &With, terms: &RepeatTerms, now: UnixMillis) -> Vec<Counts> {
-    let Some(most) = terms.keys else { return Vec::new() };
+async fn counted(
+    store: &Store,
+    home: &Path,
+    job: &JobId,
+    terms: Option<RepeatTerms>,
+    with: With,
+    now: UnixMillis,
+) -> Result<Ledger, Fault> {
+    let counted = store.count_alignment(job, &with, terms.as_ref(), now).await?;
+    counted.gone.iter().for_each(|gone| forget(home, gone));
+    create(&folder(home).join(LISTS))?;
+    let earlier = counted.others.into_iter().map(|(job, at)| (job, at, list(home, &job))).collect();
+    let counts = brought(home, &with, terms.as_ref(), now);
+    let own = Decided { job: *job, at: counted.at, others: with.others, path: list(home, job) };
+    Ledger::new(own, terms, earlier, counts, now)
+}
+
+/// Forgets a job's lists.
+fn forget(home: &Path, job: &JobId) {
+    let path = list(home, job);
+    DECIDED.lock().unwrap_or_else(PoisonError::into_inner).retain(|decided| decided.path != path);
+    let _ = fs::remove_file(path);
+}
+
+/// What was counted of the keys that the other owners have brought: for each of them, and for all as they are, by which it was
+/// counted before. Where a contract does not limit them they are counted for those that do.
+fn brought(home: &Path, with: &With, terms: Option<&RepeatTerms>, now: UnixMillis) -> Vec<Counts> {
+    let most = terms.and_then(|terms| terms.keys).unwrap_or(u64::MAX);
+    let days = terms.map_or(REPEAT_DAYS_MAX, |terms| terms.days);
     let names = with.others.iter().map(ToString::to_string).chain([with.owners.to_string()]);
     let path = |name| folder(home).join(LISTS).join(format!("{name}.keys"));
-    names
-        .map(|name| Counts { path: path(name), what: "keys of the other owners", most, days: terms.days, now })
-        .collect()
+    names.map(|name| Counts { path: path(name), what: "keys of the other owners", most, days, now }).collect()
 }
 
-/// What is left here of the limits on repeated alignments. Nothing is counted.
+/// What is left here of the limits on repeated alignments, of a job whose others bring so many keys each at the least, where
+/// they are counted. Nothing is counted.
 ///
 /// # Errors
 /// Those of the database and of the disk.
@@ -86,17 +113,18 @@ pub(super) async fn meters(
     store: &Store,
     home: &Path,
     terms: &RepeatTerms,
-    (spec, own, keys_min): (&JobSpec, &NodeId, u64),
+    (spec, own, keys_min): (&JobSpec, &NodeId, Option<u64>),
     now: UnixMillis,
 ) -> Result<Vec<Meter>, Fault> {
     let with = with(spec, own);
     let (used, first) = store.alignments_used(&with, terms, now).await?;
     let until = first.map(|at| at.plus(u64::from(terms.days) * DAY_MS));
     let runs = Meter { what: Metered::Runs, limit: u64::from(terms.runs), used, takes: 1, until };
-    let takes = keys_min.saturating_mul(with.others.len() as u64);
-    let keys = brought(home, &with, terms, now).into_iter().map(|counts| counts.meter(Metered::OthersKeys, takes));
-    let keys = keys.collect::<Result<Vec<Meter>, Fault>>()?.into_iter().max_by_key(|meter| meter.used);
-    Ok(core::iter::once(runs).chain(keys).collect())
+    let Some(takes) = keys_min.filter(|_| terms.keys.is_some()) else { return Ok(vec![runs]) };
+    let takes = takes.saturating_mul(with.others.len() as u64);
+    let counts = brought(home, &with, Some(terms), now).into_iter();
+    let keys = counts.map(|counts| counts.meter(Metered::OthersKeys, takes)).collect::<Result<Vec<Meter>, Fault>>()?;
+    Ok(core::iter::once(runs).chain(keys.into_iter().max_by_key(|meter| meter.used)).collect())
 }
 
 /// Forgets the lists that no contract can hold a later one to.
@@ -104,32 +132,50 @@ pub(super) async fn meters(
 /// # Errors
 /// Those of the database.
 pub(super) async fn expire(store: &Store, home: &Path, now: UnixMillis) -> Result<(), Fault> {
-    for gone in store.forget_alignments(now).await? {
-        let _ = fs::remove_file(list(home, &gone));
-    }
+    store.forget_alignments(now).await?.iter().for_each(|gone| forget(home, gone));
     Ok(())
 }
 
 /// The lists of a job on their way to be remembered.
 struct Ledger {
+    own: Decided,
     part: Part,
-    whole: PathBuf,
     file: BufWriter<File>,
     /// Where each list begins, and its keys.
     lists: Vec<(u64, u64)>,
-    terms: RepeatTerms,
-    others: Vec<(JobId, UnixMillis, PathBuf)>,
-    /// What the other owners bring, where it is limited.
+    terms: Option<RepeatTerms>,
+    now: UnixMillis,
+    /// The jobs that were counted before, with their lists where they have come to have any.
+    earlier: Vec<Earlier>,
+    /// What the other owners bring.
     counts: Vec<Counts>,
 }
 
+/// A job, when it was counted, and the file of its lists.
+type Earlier = (JobId, UnixMillis, PathBuf);
+
+/// What an earlier attempt of a job has left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    /// The same lists.
+    Same,
+    Others,
+}
+
 impl Ledger {
-    fn new(whole: PathBuf, terms: RepeatTerms, others: Vec<(JobId, UnixMillis, PathBuf)>) -> Result<Self, Fault> {
-        let part = whole.with_extension("part");
+    fn new(
+        own: Decided,
+        terms: Option<RepeatTerms>,
+        earlier: Vec<Earlier>,
+        counts: Vec<Counts>,
+        now: UnixMillis,
+    ) -> Result<Self, Fault> {
+        let part = own.path.with_extension("part");
         let file = open(&part)?;
         file.set_len(0).map_err(|e| io(&part, &e))?;
         let (file, part) = (BufWriter::new(file), Part(part));
-        let mut ledger = Self { part, whole, file, lists: Vec::new(), terms, others, counts: Vec::new() };
+        let mut ledger = Self { own, part, file, lists: Vec::new(), terms, now, earlier, counts };
         ledger.next()?;
         Ok(ledger)
     }
@@ -142,29 +188,34 @@ impl Ledger {
         })
     }
 
-    /// Another attempt of the job brings the same lists: whoever had the answer to the others may have kept it.
-    fn again(&self, form: Hash) -> Result<(), Fault> {
-        let (before, own) = (&self.whole, &self.part.0);
+    fn before(&self, form: Hash) -> Result<Before, Fault> {
+        let (before, own) = (&self.own.path, &self.part.0);
         let lists = match Keys::lists(before) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Before::Nothing),
             lists => lists.map_err(|e| io(before, &e))?,
         };
-        let mut same = lists.len() == self.lists.len();
+        // Without terms those of several attempts may stand there, the last one's first.
+        let mut same = lists.len() == self.lists.len() || (self.terms.is_none() && lists.len() > self.lists.len());
         for (at, (now, _)) in lists.iter().zip(&self.lists) {
             let keys = Keys::open(before, *at).and_then(|before| Ok((before, Keys::open(own, *now)?)));
             let (earlier, now) = keys.map_err(|e| io(before, &e))?;
             same = same && earlier.form == form && difference(now, earlier, 1).map_err(|e| io(before, &e))? == 0;
         }
-        if same {
-            return Ok(());
-        }
-        let what = "the list has changed since an earlier attempt of this job, which others may have had an answer to; submit the job anew";
-        Err(Fault::new(Code::RefusedAlignment, what))
+        Ok(if same { Before::Same } else { Before::Others })
     }
 
-    fn decide(&self, form: Hash) -> Result<(), Fault> {
-        self.again(form)?;
-        for (job, at, path) in &self.others {
+    /// The jobs that a list is compared with: those that were counted before, and those that were not and are decided.
+    fn compared(&self, terms: &RepeatTerms, decided: &[Decided]) -> Vec<Earlier> {
+        let since = self.now.0.saturating_sub(u64::from(terms.days) * DAY_MS);
+        let here = |path: &Path| path.parent() == self.own.path.parent() && path != self.own.path;
+        let meets = |others: &[NodeId]| others.iter().any(|other| self.own.others.contains(other));
+        let known = |path: &Path| self.earlier.iter().any(|(.., earlier)| earlier == path);
+        let since = decided.iter().filter(|d| here(&d.path) && d.at.0 > since && meets(&d.others) && !known(&d.path));
+        self.earlier.iter().cloned().chain(since.map(|d| (d.job, d.at, d.path.clone()))).collect()
+    }
+
+    fn decide(&self, terms: &RepeatTerms, form: Hash, decided: &[Decided]) -> Result<(), Fault> {
+        for (job, at, path) in &self.compared(terms, decided) {
             // A job that ended before it had its list offered nothing.
             let others = match Keys::lists(path) {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
@@ -184,21 +235,32 @@ impl Ledger {
                         );
                     }
                     let own = Keys::open(&self.part.0, *own).map_err(|e| io(&self.part.0, &e))?;
-                    let changed = difference(own, other, self.terms.change_min).map_err(|e| io(path, &e))?;
+                    let changed = difference(own, other, terms.change_min).map_err(|e| io(path, &e))?;
                     same |= changed == 0;
-                    near |= (1..self.terms.change_min).contains(&changed);
+                    near |= (1..terms.change_min).contains(&changed);
                 }
                 // Whoever had that job's answers has this list's too, however near another of its lists is.
                 if near && !same {
                     return refuse(&format!(
                         "this list, or a group of it, differs from one of {{}} by fewer than {} keys, though not by none: two \
                          answers would tell of single persons",
-                        self.terms.change_min
+                        terms.change_min
                     ));
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl Ledger {
+    /// Makes the lists durable, before those of an earlier attempt where these were others: there may have been answers to both.
+    fn keep(&mut self, before: Before) -> std::io::Result<()> {
+        if before == Before::Others {
+            std::io::copy(&mut File::open(&self.own.path)?, self.file.get_mut())?;
+        }
+        self.file.get_ref().sync_all()?;
+        fs::rename(&self.part.0, &self.own.path)
     }
 }
 
@@ -217,11 +279,25 @@ impl Offered for Ledger {
 
     fn done(&mut self, form: Hash) -> Result<(), Fault> {
         self.write_headers(form).map_err(|e| io(&self.part.0, &e))?;
-        let _one = DECIDING.lock().unwrap_or_else(PoisonError::into_inner);
-        self.decide(form)?;
-        let durable = self.file.get_ref().sync_all().and_then(|()| fs::rename(&self.part.0, &self.whole));
-        durable.map_err(|e| io(&self.part.0, &e))?;
-        self.whole.parent().map_or(Ok(()), sync_folder)
+        let mut decided = DECIDED.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.before(form)?;
+        if let Some(terms) = &self.terms {
+            // Another attempt of the job brings the same lists: whoever had the answer to the others may have kept it.
+            if before == Before::Others {
+                let what = "the list has changed since an earlier attempt of this job, which others may have had an answer to; submit the \
+                            job anew";
+                return Err(Fault::new(Code::RefusedAlignment, what));
+            }
+            self.decide(terms, form, &decided)?;
+        }
+        if before != Before::Same {
+            self.keep(before).map_err(|e| io(&self.part.0, &e))?;
+            self.own.path.parent().map_or(Ok(()), sync_folder)?;
+        }
+        if !decided.iter().any(|d| d.path == self.own.path) {
+            decided.push(self.own.clone());
+        }
+        Ok(())
     }
 
     fn others(&mut self, keys: u64) -> Result<(), Fault> {
@@ -320,181 +396,4 @@ fn difference(mut a: Keys, mut b: Keys, enough: u64) -> std::io::Result<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    fn key(n: u64) -> [u8; 32] {
-        tacit_crypto::sha256(&n.to_be_bytes()).0
-    }
-
-    /// Keys in the order that lists have.
-    fn ordered(keys: impl IntoIterator<Item = u64>) -> Vec<[u8; 32]> {
-        let mut all: Vec<_> = keys.into_iter().map(key).collect();
-        all.sort_unstable_by_key(|k| (k[31] & 1, *k));
-        all
-    }
-
-    struct Case {
-        folder: tempfile::TempDir,
-        done: Vec<(JobId, UnixMillis, PathBuf)>,
-    }
-
-    impl Case {
-        fn offer(&mut self, keys: impl IntoIterator<Item = u64>, form: u8) -> Result<(), Fault> {
-            self.offer_groups(keys, &[], form)
-        }
-
-        /// A list, with the groups of a count.
-        fn offer_groups(
-            &mut self,
-            keys: impl IntoIterator<Item = u64>,
-            groups: &[core::ops::Range<u64>],
-            form: u8,
-        ) -> Result<(), Fault> {
-            let job = JobId([self.done.len() as u8 + 1; 32]);
-            let path = self.folder.path().join(format!("{job}.list"));
-            let terms = RepeatTerms { runs: 9, days: 9, change_min: 5, keys: None };
-            let mut ledger = Ledger::new(path.clone(), terms, self.done.clone())?;
-            ordered(keys).iter().try_for_each(|key| ledger.put(key))?;
-            for group in groups {
-                ledger.next()?;
-                ordered(group.clone()).iter().try_for_each(|key| ledger.put(key))?;
-            }
-            ledger.done(Hash([form; 32]))?;
-            self.done.push((job, UnixMillis(0), path));
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_list_is_the_same_or_differs_by_a_group_from_each_one_before() {
-        let mut case = Case { folder: tempfile::tempdir().unwrap(), done: Vec::new() };
-        let code = |r: Result<(), Fault>| r.map_err(|f| f.code);
-        let refused = Err(Code::RefusedAlignment);
-        case.offer(0..1000, 1).unwrap();
-        assert_eq!(code(case.offer(0..1000, 1)), Ok(()), "the same");
-        // One more, one less, one other, four in all; and the last in order, and the first.
-        assert_eq!(code(case.offer(0..1001, 1)), refused);
-        assert_eq!(code(case.offer(1..1000, 1)), refused);
-        assert_eq!(code(case.offer((1..1000).chain([5000]), 1)), refused);
-        assert_eq!(code(case.offer(2..1002, 1)), refused);
-        assert_eq!(code(case.offer(0..1004, 1)), refused);
-        assert_eq!(code(case.offer(0..1005, 1)), Ok(()), "five");
-        // Far from the last one, and next to the first.
-        assert_eq!(code(case.offer(0..999, 1)), refused);
-        assert_eq!(code(case.offer(2000..2100, 1)), Ok(()), "another list altogether");
-        // Another form of the same key would hide every difference.
-        assert_eq!(code(case.offer(0..1000, 2)), refused);
-        // What was refused was not remembered, and left nothing.
-        assert_eq!(fs::read_dir(case.folder.path()).unwrap().count(), 4);
-    }
-
-    #[test]
-    fn groups_that_were_near_each_other_are_asked_about_again_and_moved_ones_are_not() {
-        let mut case = Case { folder: tempfile::tempdir().unwrap(), done: Vec::new() };
-        let mut offer = |groups: &[core::ops::Range<u64>]| case.offer_groups(0..300, groups, 1).map_err(|f| f.code);
-        // Each near the others or the whole; they were answered together.
-        let small = [0..3, 3..7, 7..300];
-        assert_eq!(offer(&small), Ok(()));
-        assert_eq!(offer(&small), Ok(()));
-        assert_eq!(offer(&[0..4, 4..7, 7..300]), Err(Code::RefusedAlignment));
-        assert_eq!(offer(&small), Ok(()));
-    }
-
-    /// The answer to the first attempt may have been kept by who made it fail.
-    #[test]
-    fn another_attempt_brings_the_same_lists() {
-        let mut case = Case { folder: tempfile::tempdir().unwrap(), done: Vec::new() };
-        case.offer_groups(0..1000, &[0..300, 300..1000], 1).unwrap();
-        let (_, _, path) = case.done[0].clone();
-        let terms = RepeatTerms { runs: 9, days: 9, change_min: 5, keys: None };
-        let again = |keys: core::ops::Range<u64>, groups: &[core::ops::Range<u64>], form| {
-            let mut ledger = Ledger::new(path.clone(), terms, Vec::new()).unwrap();
-            ordered(keys).iter().try_for_each(|key| ledger.put(key)).unwrap();
-            for group in groups {
-                ledger.next().unwrap();
-                ordered(group.clone()).iter().try_for_each(|key| ledger.put(key)).unwrap();
-            }
-            ledger.done(Hash([form; 32])).map_err(|f| f.code)
-        };
-        let refused = Err(Code::RefusedAlignment);
-        assert_eq!(again(0..1000, &[0..300, 300..1000], 1), Ok(()));
-        assert_eq!(again(0..999, &[0..300, 300..1000], 1), refused);
-        assert_eq!(again(0..2000, &[0..300, 300..1000], 1), refused, "also by as many as another job may");
-        assert_eq!(again(0..1000, &[0..299, 299..1000], 1), refused);
-        assert_eq!(again(0..1000, &[], 1), refused);
-        assert_eq!(again(0..1000, &[0..300, 300..1000, 900..1000], 1), refused);
-        assert_eq!(again(0..1000, &[0..300, 300..1000], 2), refused);
-        assert_eq!(again(0..1000, &[0..300, 300..1000], 1), Ok(()), "what was refused left no trace");
-    }
-
-    #[test]
-    fn who_changes_one_key_at_a_time_gets_no_two_answers_that_differ_by_fewer_than_a_group() {
-        let mut case = Case { folder: tempfile::tempdir().unwrap(), done: Vec::new() };
-        let (mut list, mut taken) = ((0..300u64).collect::<BTreeSet<_>>(), Vec::<BTreeSet<u64>>::new());
-        for step in 0..120u64 {
-            // By turns: one key less, one more, one other, the same again; now and then back to the list before.
-            let before = list.clone();
-            let some = *list.iter().nth((step * 37 % 200) as usize).unwrap();
-            match if step % 20 == 19 { 4 } else { step % 4 } {
-                0 => _ = list.remove(&some),
-                1 => _ = list.insert(1000 + step),
-                2 => _ = list.remove(&some) && list.insert(2000 + step),
-                3 => {}
-                _ => list = taken.last().cloned().unwrap_or(before),
-            }
-            if case.offer(list.iter().copied(), 1).is_ok() {
-                for other in &taken {
-                    let apart = list.symmetric_difference(other).count();
-                    assert!(apart == 0 || apart >= 5, "step {step}: {apart} apart");
-                }
-                taken.push(list.clone());
-            } else {
-                let near = |other: &BTreeSet<u64>| (1..5).contains(&list.symmetric_difference(other).count());
-                assert!(taken.iter().any(near), "step {step} was refused without a reason");
-            }
-        }
-        let different: BTreeSet<_> = taken.iter().collect();
-        assert!(different.len() >= 2 && different.len() <= 1 + 2 * 120 / 5, "{}", different.len());
-    }
-
-    #[test]
-    fn whoever_moves_a_person_from_group_to_group_asks_about_that_person() {
-        let mut case = Case { folder: tempfile::tempdir().unwrap(), done: Vec::new() };
-        let code = |r: Result<(), Fault>| r.map_err(|f| f.code);
-        let refused = Err(Code::RefusedAlignment);
-        case.offer_groups(0..300, &[0..100, 100..200, 200..300], 1).unwrap();
-        assert_eq!(code(case.offer_groups(0..300, &[0..100, 100..200, 200..300], 1)), Ok(()), "the same");
-        assert_eq!(code(case.offer_groups(0..300, &[200..300, 0..100, 100..200], 1)), Ok(()), "in another order");
-        // The list is the same, and one, two or four of its keys are in another group.
-        assert_eq!(code(case.offer_groups(0..300, &[0..100, 100..201, 201..300], 1)), refused);
-        assert_eq!(code(case.offer_groups(0..300, &[0..98, 98..200, 200..300], 1)), refused);
-        assert_eq!(code(case.offer_groups(0..300, &[0..100, 100..196, 196..300], 1)), refused);
-        assert_eq!(code(case.offer_groups(0..300, &[0..100, 100..205, 205..300], 1)), Ok(()), "five");
-        // A list that is nearly a group of before, and a group that is nearly a list of before.
-        assert_eq!(code(case.offer(0..99, 1)), refused);
-        assert_eq!(code(case.offer_groups(0..900, &[0..299, 299..900], 1)), refused);
-        assert_eq!(code(case.offer_groups(0..900, &[0..400, 400..900], 1)), Ok(()));
-        assert_eq!(code(case.offer(400..901, 1)), refused);
-        // A list without groups, and one as a node kept it before there were any, is a file of one.
-        case.offer(5000..5100, 1).unwrap();
-        let (_, _, path) = case.done.last().unwrap();
-        assert_eq!(Keys::lists(path).unwrap(), [0]);
-        assert_eq!(Keys::lists(&case.done[0].2).unwrap(), [0, 2448, 3296, 4144]);
-        // What ends in the middle of a header is no list.
-        fs::write(path, &fs::read(&case.done[0].2).unwrap()[..2460]).unwrap();
-        assert_eq!(code(case.offer(9000..9100, 1)), Err(Code::StoreFailed));
-    }
-
-    #[test]
-    fn a_difference_is_found_wherever_it_is() {
-        let mut case = Case { folder: tempfile::tempdir().unwrap(), done: Vec::new() };
-        case.offer(0..64, 1).unwrap();
-        for gone in 0..64 {
-            assert!(case.offer((0..64).filter(|n| *n != gone), 1).is_err(), "without {gone}");
-            assert!(case.offer((0..64).map(|n| if n == gone { 99 } else { n }), 1).is_err(), "another for {gone}");
-        }
-    }
-}
+mod tests;

@@ -33,7 +33,8 @@ fn times(met: &[Met], peer: &NodeId) -> Vec<UnixMillis> {
 
 impl Store {
     /// Counts a job among those that met one of the same parties, once however often it is tried. What is counted is durable when
-    /// this returns. Gives the other jobs of the terms' days, with their times, and those that are too old to be remembered.
+    /// this returns. Gives when it was counted first, the other jobs of the terms' days, with their times, and those that are too
+    /// old to be remembered.
     ///
     /// # Errors
     /// `refused.alignment` when the terms do not allow another, with the time when they do; those of the database.
@@ -48,9 +49,9 @@ impl Store {
         let gone = old(&mut tx, Some(job), now).await?;
         let met = tx.met(Some(job), with, terms.map_or(0, |t| t.days), now).await?;
         // A job that is counted goes on, whatever was counted since.
-        let counted = sqlx::query("SELECT 1 FROM alignments WHERE job = ?").bind(job.0.as_slice());
-        let counted = counted.fetch_optional(&mut *tx.0).await.map_err(|e| fault(&e))?.is_some();
-        if let Some(terms) = terms.filter(|_| !counted) {
+        let counted = sqlx::query_scalar::<_, i64>("SELECT at FROM alignments WHERE job = ?").bind(job.0.as_slice());
+        let counted = counted.fetch_optional(&mut *tx.0).await.map_err(|e| fault(&e))?;
+        if let Some(terms) = terms.filter(|_| counted.is_none()) {
             let runs = terms.runs as usize;
             let next = with.others.iter().filter_map(|peer| {
                 let times = times(&met, peer);
@@ -70,7 +71,8 @@ impl Store {
         tx.commit().await?;
         let mut others: Vec<(JobId, UnixMillis)> = met.iter().map(|m| (m.job, m.at)).collect();
         others.dedup();
-        Ok(Counted { others, gone })
+        let at = counted.map_or(now, |at| UnixMillis(at.unsigned_abs()));
+        Ok(Counted { at, others, gone })
     }
 
     /// How many jobs that met the same party count in the terms' days, and when the first of them was: of the party that was met
@@ -173,6 +175,8 @@ async fn old(tx: &mut Tx<'_>, but: Option<&JobId>, now: UnixMillis) -> Result<Ve
 /// What stands beside a job that was counted.
 #[derive(Debug)]
 pub struct Counted {
+    /// When the job was counted first.
+    pub at: UnixMillis,
     /// The other jobs of the same owners within the terms' days, oldest first.
     pub others: Vec<(JobId, UnixMillis)>,
     /// Jobs that were forgotten just now.

@@ -20,10 +20,12 @@ use crate::trace::Trace;
 use self::case::Case;
 use self::check::Watch;
 use self::desk::{Found, held};
-use self::world::{Order, Ran, Side, World};
+use self::world::{Order, Ran, STEP_MS, Side, World};
 
 /// Attempts at a job: more than seats die.
 const ATTEMPTS_MAX: u32 = 6;
+/// Milliseconds that one seat reads its rows for, after the others have begun.
+const READS_MS: u64 = 8 * STEP_MS;
 /// Milliseconds of the world's clock between two jobs.
 const BETWEEN_MS: u64 = 3_600_000;
 
@@ -171,6 +173,9 @@ impl<'a> Runner<'a> {
 
     fn attempt(&mut self, number: u8, attempt: u32, crash: Option<&Crash>) -> Ran {
         let has = |bug| self.options.has(bug);
+        let mut reading = Dice::new(self.options.seed, &format!("align reading {number} {attempt}"));
+        let seats = self.case.seats() as u64;
+        let reads = reading.chance(200).then(|| (reading.below(seats) as usize, reading.between(1, READS_MS)));
         let order = Order {
             job: JobId([number; 32]),
             attempt,
@@ -178,6 +183,8 @@ impl<'a> Runner<'a> {
             seeds: self.options.seed,
             delay: self.faults.delay,
             crash,
+            reads,
+            one_key: false,
             cheats: &self.faults.cheats,
             corrupt: if has(Bug::UndetectedCorruption) { 20 } else { 0 },
             alike: has(Bug::ReuseSeed),

@@ -1,12 +1,13 @@
 //! Alignments, searches and counts under faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tacit_protocol::Offence;
 use tacit_types::JobId;
 
 use super::case::{Case, LOOKUP};
-use super::world::{Order, Ran, Side, World};
+use super::desk::held;
+use super::world::{Order, Ran, STEP_MS, Side, World};
 use crate::bug::Bug;
 use crate::dice::Dice;
 use crate::faults::{Cheat, Deed, FaultKind};
@@ -79,19 +80,64 @@ fn case_of(wanted: impl Fn(&Case) -> bool) -> Case {
 }
 
 fn attempt(case: &Case, sides: &mut [Side], job: u8, cheats: &[Cheat]) -> Ran {
-    let order = Order {
+    World::new(case, sides, order(job, cheats)).run(sides, &mut Trace::new(false, &crate::Faults::default()))
+}
+
+fn order(job: u8, cheats: &[Cheat]) -> Order<'_> {
+    Order {
         job: JobId([job; 32]),
         attempt: 1,
         now: (1 << 40) + u64::from(job) * 60_000,
         seeds: 1,
         delay: 5,
         crash: None,
+        reads: None,
+        one_key: false,
         cheats,
         corrupt: 0,
         alike: false,
         leftovers: false,
-    };
-    World::new(case, sides, order).run(sides, &mut Trace::new(false, &crate::Faults::default()))
+    }
+}
+
+/// An attempt of fresh sides that is as it should be but for that.
+fn unusual(case: &Case, change: impl FnOnce(&mut Order<'_>)) -> (Vec<Side>, Ran) {
+    let mut sides: Vec<Side> = (0..case.seats()).map(|_| Side::new(false)).collect();
+    let mut order = order(1, &[]);
+    change(&mut order);
+    let ran = World::new(case, &sides, order).run(&mut sides, &mut Trace::new(false, &crate::Faults::default()));
+    (sides, ran)
+}
+
+#[test]
+fn who_still_reads_its_rows_is_waited_for() {
+    for wanted in ["both", "receiver", "spine", "star", "count", "groups", "search"] {
+        let case = case_of(|case| case.word() == wanted);
+        for seat in 0..case.seats() {
+            let (_, ran) = unusual(&case, |order| order.reads = Some((seat, 5 * STEP_MS)));
+            assert!(ran.ends.iter().all(|end| matches!(end, Some(Ok(_)))), "{wanted}, seat {seat}: {:?}", ran.ends);
+        }
+    }
+}
+
+/// Nobody who works as it should makes that happen; one who lies can, and learns from an end like no other that it has.
+#[test]
+fn padding_that_matches_is_no_row_and_ends_nothing() {
+    for wanted in ["both", "receiver", "star"] {
+        let wants = |case: &Case| case.word() == wanted && !case.written["size"].is_null() && !case.joined().is_empty();
+        let case = case_of(wants);
+        let ((sides, ran), (others, _)) = (unusual(&case, |order| order.one_key = true), unusual(&case, |_| {}));
+        assert!(ran.ends.iter().all(|end| matches!(end, Some(Ok(_)))), "{wanted}: {:?}", ran.ends);
+        let mut found = 0;
+        for (side, other) in sides.iter().zip(&others) {
+            let (side, other) = (held(&side.found), held(&other.found));
+            let sorted = |records: &[Vec<u8>]| records.iter().cloned().collect::<BTreeSet<_>>();
+            assert_eq!(sorted(&side.records), sorted(&other.records), "{wanted}");
+            assert_eq!(side.kept, other.kept, "{wanted}");
+            found += side.records.len();
+        }
+        assert!(found > 0, "{wanted}");
+    }
 }
 
 #[test]

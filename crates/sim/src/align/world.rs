@@ -54,6 +54,10 @@ pub struct Order<'a> {
     pub seeds: u64,
     pub delay: u64,
     pub crash: Option<&'a Crash>,
+    /// A seat that reads its rows so many milliseconds longer than the others.
+    pub reads: Option<(usize, u64)>,
+    /// Whether all nodes have one key for the job, so that what they pad lists with is the same.
+    pub one_key: bool,
     pub cheats: &'a [Cheat],
     /// Messages in a thousand of which a byte changes on the way and nobody notices.
     pub corrupt: u32,
@@ -146,7 +150,7 @@ impl<'a> World<'a> {
             storage: Box::new(Files(side.lists.clone())),
             workers: Arc::new(Inline),
             memory: 1 << 20,
-            key: Secret::new([seat as u8 + 7; 32]),
+            key: Secret::new([if self.order.one_key { 7 } else { seat as u8 + 7 }; 32]),
             state: side.state.clone(),
             offered: (!searches).then(|| Box::new(count()) as Box<dyn Offered>),
             lookup: searches.then(|| LookupDesk {
@@ -195,9 +199,17 @@ impl<'a> World<'a> {
 
     pub fn run(mut self, sides: &mut [Side], trace: &mut Trace) -> Ran {
         (0..self.machines.len()).for_each(|seat| self.queue.at(0, Event::Machine(seat, MachineEvent::Start)));
+        let reading = self.order.reads;
         while let Some(event) = self.queue.pop() {
             self.ran.events += 1;
             match event {
+                // What comes meanwhile is there when it begins.
+                Event::Machine(seat, event)
+                    if reading.is_some_and(|(late, ms)| late == seat && self.queue.now() < ms) =>
+                {
+                    let ms = reading.map_or(0, |(_, ms)| ms);
+                    self.queue.at(ms, Event::Machine(seat, event));
+                }
                 Event::Machine(seat, event) => self.step(seat, event, sides, trace),
                 Event::Timer(seat, at) if self.timers[seat] == Some(at) => {
                     self.timers[seat] = None;
@@ -258,7 +270,8 @@ impl<'a> World<'a> {
             }
             Effect::Persist { ticket, record } => {
                 if record.starts_with(STATE_LABEL) {
-                    sides[seat].state = Some(record);
+                    // One of nothing else says that there is none.
+                    sides[seat].state = Some(record).filter(|record| record.len() > STATE_LABEL.len());
                 }
                 self.queue.after(0, Event::Machine(seat, MachineEvent::Persisted { ticket }));
             }
