@@ -144,8 +144,9 @@ impl Worker {
         let plan = tacit_jobs::kind(&spec.kind).and_then(|k| k.plan(&spec.params, &parts));
         let online = plan.as_ref().ok().and_then(|plan| plan.online());
         let align = plan.as_ref().ok().and_then(|plan| plan.aligns());
+        let feeds = plan.as_ref().map(|plan| plan.feeds()).unwrap_or_default();
         let facts = plan.map(|plan| plan.facts(&ledger.owner));
-        Request { job, facts, online, align, now }
+        Request { job, facts, online, align, feeds, now }
     }
 
     /// How the job would be decided, and the limits that it meets.

@@ -4,6 +4,7 @@
 use tacit_types::{Code, DatasetVersionId, Fault, Hash, JobId, NodeId, UnixMillis};
 
 use crate::contract::Contract;
+use crate::job::ProviderRef;
 
 /// What is revealed where two or more owners find the keys that they have in common.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, minicbor::Encode, minicbor::Decode)]
@@ -243,17 +244,50 @@ pub(crate) fn check(terms: &Contract, asked: Option<&AlignFacts>) -> Result<(), 
     Ok(())
 }
 
-/// A dataset version that was aligned is still to be used, and for what it may be.
-pub(crate) fn check_source(source: Option<&Aligned>, now: UnixMillis) -> Result<(), Fault> {
-    let Some(source) = source else { return Ok(()) };
-    if now >= source.expires {
-        let what = format!("the alignment of job {} was good until {}", source.job.short(), source.expires);
-        return Err(Fault::new(Code::RefusedDataset, what));
+/// What a job's rows may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Feeds {
+    /// Rows that an owner may look at one by one, with what else its node knows of them.
+    #[default]
+    Rows,
+    /// Rows by the ids of one alignment, of which nobody knows which are the others' too: they are computed on as shares and
+    /// in no other way.
+    Shares {
+        /// The job that made the ids.
+        alignment: JobId,
+    },
+}
+
+/// A dataset version is still to be used, if it was aligned, and for what it may be.
+pub(crate) fn check_source(
+    source: Option<&Aligned>,
+    feeds: Feeds,
+    providers: &[ProviderRef],
+    now: UnixMillis,
+) -> Result<(), Fault> {
+    let refuse = |what: String| Err(Fault::new(Code::RefusedDataset, what));
+    if let Some(source) = source.filter(|source| now >= source.expires) {
+        return refuse(format!("the alignment of job {} was good until {}", source.job.short(), source.expires));
     }
-    // A kind that shows anything of single rows beside the ids would tell which of them match.
-    if source.level == AlignLevel::Spine {
-        let what = "an alignment by ids that nobody can match feeds computations on its shares alone";
-        return Err(Fault::new(Code::RefusedDataset, what));
+    let spine = source.filter(|source| source.level == AlignLevel::Spine);
+    match (feeds, spine) {
+        // A kind that shows anything of single rows beside the ids would tell which of them match.
+        (Feeds::Rows, Some(_)) => {
+            refuse("an alignment by ids that nobody can match feeds computations on its shares alone".into())
+        }
+        (Feeds::Rows, None) => Ok(()),
+        (Feeds::Shares { alignment }, Some(spine)) if spine.job == alignment => {
+            let mut owners: Vec<NodeId> = providers.iter().map(|p| p.owner).collect();
+            owners.sort_unstable();
+            // Ids that others have too would be matched with rows that these have not agreed to.
+            if owners == spine.parties {
+                return Ok(());
+            }
+            refuse(format!("the providers are not those who aligned in job {}", alignment.short()))
+        }
+        (Feeds::Shares { alignment }, _) => refuse(format!(
+            "the job computes on the ids of alignment {}, and this version is none of it",
+            alignment.short()
+        )),
     }
-    Ok(())
 }

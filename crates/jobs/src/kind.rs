@@ -3,11 +3,12 @@
 use core::future::Future;
 use core::pin::Pin;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tacit_crypto::SealPublic;
 use tacit_governance::{
-    AlignFacts, AttachmentRef, Cohort, ColumnKind, JobFacts, JobSpec, ModelDescriptor, ModelRef, OnlineFacts,
+    AlignFacts, AttachmentRef, Cohort, ColumnKind, Feeds, JobFacts, JobSpec, ModelDescriptor, ModelRef, OnlineFacts,
     ProviderRef,
 };
 use tacit_protocol::{Abort, Disclosure, Party};
@@ -16,6 +17,7 @@ use tacit_types::{Columns, Fault, Hash, Lang, LocalQuery, NodeId, Seat};
 
 use crate::align::{AlignParams, Desk};
 use crate::score::online::host::Reading;
+use crate::shares::OnShares;
 
 /// The kind of each column that every provider of a job has in common; `Float` where they differ
 /// between whole and real numbers.
@@ -149,6 +151,17 @@ pub trait Plan: Send + Sync {
     /// What this job keeps at its owners for later jobs: the terms of an alignment. Nothing unless the kind says so.
     fn kept(&self) -> Option<&AlignParams> {
         None
+    }
+
+    /// The job as one that computes on shares of rows by ids, of which nobody knows which match. Then no other half of it reads
+    /// rows: [`Plan::fold`] gives none. Not so unless the kind says so.
+    fn on_shares(&self) -> Option<Arc<dyn OnShares>> {
+        None
+    }
+
+    /// What its rows may be: ids of an alignment for a kind that computes on shares of them, and for no other.
+    fn feeds(&self) -> Feeds {
+        self.on_shares().map_or(Feeds::Rows, |job| Feeds::Shares { alignment: job.alignment() })
     }
 
     /// Everything that the job opens, to whom, and how much of it at most.

@@ -8,6 +8,7 @@
 pub mod align;
 pub mod checked;
 pub mod count;
+pub mod cross;
 pub mod decimal;
 pub mod difference;
 pub mod evidence;
@@ -15,6 +16,7 @@ pub mod filter;
 pub mod kind;
 pub mod score;
 pub mod session;
+pub mod shares;
 pub mod stats;
 pub mod words;
 
@@ -35,6 +37,7 @@ pub const CATALOG: &[&dyn Kind] = &[
     &align::Align,
     &align::MatchCount,
     &align::Lookup,
+    &cross::CrossStats,
 ];
 
 /// The kind of that name.

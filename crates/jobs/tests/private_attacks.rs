@@ -124,7 +124,8 @@ impl Owner {
         };
         let question = spec.question();
         let job = Statement::sign(&key(OPERATOR), "job", NOW, None, spec);
-        let request = Request { job: &job, facts: Ok(plan.facts(&key(1).id())), online: None, align: None, now: NOW };
+        let facts = Ok(plan.facts(&key(1).id()));
+        let request = Request { job: &job, facts, online: None, align: None, feeds: plan.feeds(), now: NOW };
         let contracts = [self.contract.clone()];
         let ledger = Ledger {
             owner: key(1).id(),

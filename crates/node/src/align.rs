@@ -15,6 +15,7 @@ use tacit_crypto::{Secret, Statement, Transcript, agree::derive, sha256};
 use tacit_engine::WorkerJob;
 use tacit_governance::{AlignFacts, Aligned, Contract, DatasetDescriptor, JobSpec, Meter};
 use tacit_jobs::align::{Desk, KEPT_BYTES, Keep, Kept, KeyPart, STATE_LABEL, Selection, Storage, Workers};
+use tacit_jobs::shares::Spine;
 use tacit_types::{Code, Columns, DatasetVersionId, Fault, JobId, LocalQuery, Name, NodeId, UnixMillis};
 
 use crate::config::Keys;
@@ -375,23 +376,46 @@ fn header(bytes: &[u8]) -> Option<Kept> {
     rest.is_empty().then(|| Kept { records: number(records), width: number(width) as usize, rows: number(rows) })
 }
 
+/// What an alignment kept, each record of so many bytes.
+fn records(home: &Path, found_by: &Found, width: usize) -> Result<Vec<u8>, Fault> {
+    let path = found(home, &found_by.job);
+    let corrupt = |what: &str| Fault::new(Code::StoreCorrupt, format!("{}: {what}", path.display()));
+    let mut bytes = fs::read(&path).map_err(|e| corrupt(&e.to_string()))?;
+    let kept = header(&bytes).ok_or_else(|| corrupt("no keys of an alignment"))?;
+    bytes.drain(..HEADER_BYTES); // proof: a header is at least as long.
+    if kept.width != width || (bytes.len() / width) as u64 != kept.records {
+        return Err(corrupt("another number of keys than were found"));
+    }
+    Ok(bytes)
+}
+
+/// The agreed key, and this owner's columns of it.
+fn key_of(found_by: &Found) -> (Vec<KeyPart>, Vec<String>) {
+    let part = |(name, steps, _): &(String, Vec<String>, String)| KeyPart { name: name.clone(), steps: steps.clone() };
+    let parts = found_by.key.iter().map(part).collect();
+    (parts, found_by.key.iter().map(|(_, _, column)| column.clone()).collect())
+}
+
 /// The rows of an aligned version among those of its source.
 ///
 /// # Errors
-/// `store.corrupt` when the found keys are gone or changed in length.
+/// `store.corrupt` when the found keys are gone or changed in length, or are ids: these have no selection of rows.
 pub(crate) fn selection(home: &Path, found_by: &Found) -> Result<Selection, Fault> {
-    let path = found(home, &found_by.job);
-    let corrupt = |what: &str| Fault::new(Code::StoreCorrupt, format!("{}: {what}", path.display()));
-    let bytes = fs::read(&path).map_err(|e| corrupt(&e.to_string()))?;
-    let kept = header(&bytes).ok_or_else(|| corrupt("no keys of an alignment"))?;
-    let records = bytes.get(HEADER_BYTES..).unwrap_or_default();
-    if kept.width != KEPT_BYTES || (records.len() / KEPT_BYTES) as u64 != kept.records {
-        return Err(corrupt("another number of keys than were found"));
-    }
-    let parts: Vec<KeyPart> =
-        found_by.key.iter().map(|(name, steps, _)| KeyPart { name: name.clone(), steps: steps.clone() }).collect();
-    let columns: Vec<String> = found_by.key.iter().map(|(_, _, column)| column.clone()).collect();
-    Selection::new(&parts, &columns, records)
+    let (parts, columns) = key_of(found_by);
+    Selection::new(&parts, &columns, &records(home, found_by, KEPT_BYTES)?)
+}
+
+/// The ids of an aligned version, and the alignments of keys before, of whose rows they are.
+///
+/// # Errors
+/// `refused.dataset` for a version whose ids are not those of this job; `store.corrupt` when they are gone.
+pub(crate) fn spine<'a>(home: &Path, all: &'a [Found], job: &JobId) -> Result<(Spine, &'a [Found]), Fault> {
+    let Some((last, before)) = all.split_last().filter(|(last, _)| last.job == *job) else {
+        let what = format!("the version has no ids of alignment {}", job.short());
+        return Err(Fault::new(Code::RefusedDataset, what));
+    };
+    let (parts, columns) = key_of(last);
+    Ok((Spine::new(&parts, &columns, &records(home, last, 2 * KEPT_BYTES)?)?, before))
 }
 
 /// Puts what a job has found into the catalogue, as a version of its own, once its receipt is in the log. Nothing where it

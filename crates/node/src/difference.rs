@@ -10,6 +10,7 @@ use tacit_crypto::{Secret, agree::derive};
 use tacit_governance::{JobSpec, SignedContract};
 use tacit_jobs::Fold;
 use tacit_jobs::difference::{Asked, Tagger};
+use tacit_jobs::shares::{Placed, SharesFold};
 use tacit_types::{Code, Columns, DatasetVersionId, Fault, Hash, JobId, LocalQuery, NodeId, UnixMillis};
 
 use crate::datasets::Kept;
@@ -72,6 +73,15 @@ impl Watch {
         let columns = self.own.iter().map(find).collect::<Result<_, _>>()?;
         fold.take(&Columns { rows: batch.rows, columns })?;
         self.asked.take(&batch, fold)
+    }
+
+    /// As [`Watch::take`], of rows by their ids: a question of the rows that could match.
+    ///
+    /// # Errors
+    /// Those of the fold.
+    pub(crate) fn place(&mut self, batch: &Columns, placed: &Placed, fold: &mut dyn SharesFold) -> Result<(), Fault> {
+        fold.take(placed)?;
+        self.asked.take_with(batch, |each| fold.members(placed, each))
     }
 
     /// Decides, and remembers the question.

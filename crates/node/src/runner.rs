@@ -33,6 +33,7 @@ use crate::peers::FRAMES_PER_SEAT_MAX;
 use crate::store::WindowRow;
 
 mod links;
+mod shares;
 mod vote;
 
 use links::{AbortOnDrop, Arrived, Writer, finish_links, open_link, take_streams};
@@ -238,7 +239,7 @@ struct AttemptRun {
     counter: Option<Counter>,
     /// Whether calls are answered during the run: nothing may hold the machine up then.
     serves: bool,
-    /// Whether a step may take as long as a batch of keys.
+    /// Whether a step may take as long as a batch of keys, or the product of whole columns.
     aligns: bool,
     /// A write of the ledger that is under way.
     ledger: Option<tokio::task::JoinHandle<()>>,
@@ -303,7 +304,7 @@ impl AttemptRun {
             self.counter = Counter::new(&self.inner.store, &self.header.job, spec).await?;
         }
         let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params, &tacit_jobs::Parts::of(spec))?;
-        self.aligns = plan.aligns().is_some();
+        self.aligns = plan.aligns().is_some() || plan.on_shares().is_some();
         let (streams, _seat) = self.inner.board.open(self.header.job, self.header.attempt);
         let (events, received) = mpsc::channel(self.seats().len().saturating_mul(FRAMES_PER_SEAT_MAX).max(1));
         let writers = self.open_links(&events);
@@ -359,6 +360,9 @@ impl AttemptRun {
 
     /// Reads the owner's rows: consent rule first, then view, filter, fold.
     async fn local_half(&self, spec: &JobSpec, plan: &dyn Plan) -> Result<Box<dyn JointHalf>, Fault> {
+        if let Some(on) = plan.on_shares() {
+            return self.shares_half(spec, plan, on).await;
+        }
         let owner = self.inner.keys.root.id();
         let material = self.material(spec, &owner).await?;
         let mut fold = match plan.aligns() {

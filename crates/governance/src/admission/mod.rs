@@ -4,7 +4,7 @@
 use tacit_crypto::{Body, Statement};
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, JobId, ModelVersionId, NodeId, UnixMillis};
 
-use crate::align::{self, AlignFacts};
+use crate::align::{self, AlignFacts, Feeds};
 use crate::contract::SignedContract;
 use crate::dataset::{DatasetDescriptor, Use};
 use crate::grade::Grade;
@@ -87,6 +87,8 @@ pub struct Request<'a> {
     pub online: Option<OnlineFacts>,
     /// The lists that it brings together, where it does.
     pub align: Option<AlignFacts>,
+    /// What its rows may be.
+    pub feeds: Feeds,
     /// The time.
     pub now: UnixMillis,
 }
@@ -235,8 +237,7 @@ impl Walk {
             spec.provider(&ledger.owner).map(|p| steps::dataset(p, terms, ledger)).transpose()
         })?;
         let grade = standing_grade(request, ledger, contract, provided.map(|(_, dataset)| dataset));
-        let source = provided.and_then(|(_, dataset)| dataset.aligned.as_ref());
-        self.put(Rule::Source, || align::check_source(source, request.now))?;
+        self.put(Rule::Source, || steps::source(spec, provided, request))?;
         self.put(Rule::Release, || control::release(provided, request.now))?;
         self.put(Rule::Officer, || control::officer(provided, grade, terms, &ledger.owner))?;
         self.put(Rule::Personal, || control::personal(provided, terms, request.now))?;
@@ -262,8 +263,8 @@ impl Walk {
             self.put(Rule::Privacy, || privacy::check(terms, own, facts.privacy, question, &ledger.privacy))?;
         self.put(Rule::Online, || steps::online(spec, terms, request.online))?;
         self.put(Rule::Alignment, || align::check(terms, request.align.as_ref()))?;
-        let rows =
-            self.put(Rule::Scores, || steps::scores(spec, terms, facts, ledger, (ledger.rows_used)(&contract.id())))?;
+        let rows = self
+            .put(Rule::Scores, || steps::scores(request, terms, facts, ledger, (ledger.rows_used)(&contract.id())))?;
         Ok(Admission {
             job: JobSpec::id(request.job),
             owner: ledger.owner,

@@ -3,6 +3,7 @@
 use tacit_types::{Code, ContractId, Fault, NodeId, UnixMillis};
 
 use super::{JobFacts, Ledger, Request};
+use crate::align::{self, Feeds};
 use crate::contract::{Contract, DatasetGrant, Role, SignedContract};
 use crate::dataset::{DatasetDescriptor, Use};
 use crate::job::{JobSpec, ProviderRef};
@@ -27,6 +28,12 @@ pub fn dataset<'a>(
         return Err(refuse(format!("view `{}`", provider.view)));
     }
     Ok((grant, dataset))
+}
+
+/// What was aligned is still to be used, and for a job of this kind and these providers.
+pub fn source(spec: &JobSpec, provided: Provided<'_>, request: &Request<'_>) -> Result<(), Fault> {
+    let Some((_, dataset)) = provided else { return Ok(()) };
+    align::check_source(dataset.aligned.as_ref(), request.feeds, &spec.providers, request.now)
 }
 
 /// The coordinator has kept what it promised to this node, or is forgiven.
@@ -65,14 +72,16 @@ pub fn models(spec: &JobSpec, terms: &Contract, ledger: &Ledger<'_>) -> Result<(
 
 /// What a job scores is within the contract's terms; gives the rows to be taken from its allowance.
 pub fn scores(
-    spec: &JobSpec,
+    request: &Request<'_>,
     terms: &Contract,
     facts: &JobFacts,
     ledger: &Ledger<'_>,
     used: u64,
 ) -> Result<u64, Fault> {
+    let spec = request.job.body();
     let Some(score) = facts.score else {
-        return if spec.models.is_empty() && spec.dealer.is_none() {
+        let on_shares = matches!(request.feeds, Feeds::Shares { .. });
+        return if spec.models.is_empty() && spec.dealer.is_some() == on_shares {
             Ok(0)
         } else {
             Err(Fault::new(Code::RefusedParameters, "a kind that uses no model has one, or a dealer"))

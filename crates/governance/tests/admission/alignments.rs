@@ -111,3 +111,59 @@ fn what_was_aligned_is_used_until_its_day_and_ids_feed_no_kind_that_reads_rows()
     assert_eq!(with(AlignLevel::Both, NOW).unwrap_err(), Code::RefusedDataset);
     assert_eq!(with(AlignLevel::Spine, NOW.plus(1)).unwrap_err(), Code::RefusedDataset);
 }
+
+#[test]
+fn ids_of_one_alignment_feed_computations_on_shares_among_those_who_aligned() {
+    let alignment = JobId([7; 32]);
+    let source = |level| Aligned {
+        job: alignment,
+        parties: vec![key(1).id(), key(2).id(), key(3).id()],
+        level,
+        base: dataset_of(9),
+        expires: NOW.plus(1),
+    };
+    let dealer = |c: &mut Contract| {
+        c.parties.push(ContractParty { name: name("notary"), root: key(20).id(), role: Role::Dealer });
+    };
+    let with = |aligned: Option<Aligned>, feeds, change: &dyn Fn(&mut Case)| {
+        let mut case = Case::new().contract(dealer).other(|c| {
+            c.signers.push(20);
+            c.job.dealer = matches!(feeds, Feeds::Shares { .. }).then(|| key(20).id());
+            c.feeds = feeds;
+        });
+        case.dataset.as_mut().into_iter().for_each(|d| d.aligned = aligned.clone());
+        let mut owners: Vec<NodeId> = case.job.providers.iter().map(|p| p.owner).collect();
+        owners.sort_unstable();
+        if let Some(aligned) = case.dataset.as_mut().and_then(|d| d.aligned.as_mut()) {
+            aligned.parties = owners;
+        }
+        change(&mut case);
+        case.decide().map(|_| ()).map_err(|f| f.code)
+    };
+    let shares = Feeds::Shares { alignment };
+    let spine = || Some(source(AlignLevel::Spine));
+    assert_eq!(with(spine(), shares, &|_| {}), Ok(()));
+    let refused = Err(Code::RefusedDataset);
+    assert_eq!(with(spine(), Feeds::Rows, &|_| {}), refused, "a kind that reads rows");
+    assert_eq!(with(spine(), Feeds::Shares { alignment: JobId([8; 32]) }, &|_| {}), refused, "of another alignment");
+    assert_eq!(with(None, shares, &|_| {}), refused, "one owner's ids and the other's plain version");
+    assert_eq!(with(Some(source(AlignLevel::Both)), shares, &|_| {}), refused, "keys that both know");
+    let aligned = |case: &mut Case, change: &dyn Fn(&mut Aligned)| {
+        case.dataset.as_mut().and_then(|d| d.aligned.as_mut()).into_iter().for_each(change);
+    };
+    assert_eq!(
+        with(spine(), shares, &|c| aligned(c, &|a| a.parties.truncate(1))),
+        refused,
+        "with one who did not align"
+    );
+    assert_eq!(
+        with(spine(), shares, &|c| aligned(c, &|a| a.parties.push(key(9).id()))),
+        refused,
+        "without one who did"
+    );
+    assert_eq!(with(spine(), shares, &|c| aligned(c, &|a| a.expires = NOW)), refused, "after its day");
+    // Who computes on shares has a dealer, and no other kind that scores nothing has one.
+    let refused = Err(Code::RefusedParameters);
+    assert_eq!(with(spine(), shares, &|c| c.job.dealer = None), refused);
+    assert_eq!(with(None, Feeds::Rows, &|c| c.job.dealer = Some(key(20).id())), refused);
+}

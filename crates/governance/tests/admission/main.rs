@@ -7,7 +7,7 @@ use tacit_governance::contract::{Cohort, ColumnGrant, DatasetGrant, Quota};
 use tacit_governance::orders::Verdict;
 use tacit_governance::{
     Admission, AlignFacts, AlignLevel, AlignTerms, Aligned, ColumnInfo, ColumnKind, Contract, ContractParty,
-    DatasetDescriptor, JobFacts, JobSpec, Judgement, Ledger, Level, LookupFacts, LookupTerms, ModelDescriptor,
+    DatasetDescriptor, Feeds, JobFacts, JobSpec, Judgement, Ledger, Level, LookupFacts, LookupTerms, ModelDescriptor,
     OnlineFacts, Order, PrivacyCost, PrivacyLedger, ProviderRef, RepeatTerms, Request, Role, ScoringTerms,
     SignedContract, Use, judge,
 };
@@ -50,6 +50,8 @@ struct Case {
     rows_used: u64,
     online: Option<OnlineFacts>,
     align: Option<AlignFacts>,
+    /// What the job's rows may be.
+    feeds: Feeds,
     known: bool,
     revoked: bool,
     used: u64,
@@ -178,6 +180,7 @@ impl Case {
             rows_used: 0,
             online: None,
             align: None,
+            feeds: Feeds::Rows,
             known: true,
             revoked: false,
             used: 4,
@@ -246,7 +249,7 @@ impl Case {
         let ids: Vec<ContractId> = contracts.iter().map(SignedContract::id).collect();
         let (used, rows_used, spent, asked) = (self.used, self.rows_used, self.spent, self.asked);
         let (facts, align) = (self.facts.clone(), self.align.clone());
-        let request = Request { job, facts, online: self.online, align, now: self.now };
+        let request = Request { job, facts, online: self.online, align, feeds: self.feeds, now: self.now };
         judge(
             &request,
             &Ledger {

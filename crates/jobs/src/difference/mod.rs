@@ -122,9 +122,21 @@ impl Asked {
     /// # Errors
     /// Those of [`Tagger::tags`] and of [`Fold::members`].
     pub fn take(&mut self, batch: &Columns, fold: &dyn Fold) -> Result<(), Fault> {
+        self.take_with(batch, |each| fold.members(batch, each))
+    }
+
+    /// As [`Asked::take`], of rows whose sets `members` names.
+    ///
+    /// # Errors
+    /// Those of [`Tagger::tags`] and of `members`.
+    pub fn take_with(
+        &mut self,
+        batch: &Columns,
+        members: impl FnOnce(&mut dyn FnMut(usize, usize)) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let tags = self.tagger.tags(batch)?;
         let sets = &mut self.sets;
-        fold.members(batch, &mut |set, row| {
+        members(&mut |set, row| {
             if let (Some((_, sketch)), Some(tag)) = (sets.get_mut(set), tags.get(row)) {
                 sketch.put(*tag);
             }

@@ -244,7 +244,7 @@ fn mean(n: i128, sum: i128, fraction: u32) -> f64 {
 /// With a = floor(Sx / n), b = floor(Sy / n) and remainders r, s: the sum of (x - a)(y - b) is
 /// Sxy - a Sy - b r, an exact integer of the size of the answer; what is left, r s / n, is small.
 /// So nothing cancels in floating point.
-fn deviations(n: i128, (sx, sy): (i128, i128), sxy: i128) -> f64 {
+pub(crate) fn deviations(n: i128, (sx, sy): (i128, i128), sxy: i128) -> f64 {
     let (a, r) = (sx.div_euclid(n), sx.rem_euclid(n));
     let (b, s) = (sy.div_euclid(n), sy.rem_euclid(n));
     let about = sxy.wrapping_sub(a.wrapping_mul(sy)).wrapping_sub(b.wrapping_mul(r));

@@ -1,0 +1,61 @@
+//! The local half of a job that computes on shares of rows by ids. A version with ids is opened here and nowhere else, and what
+//! is read of it is taken by a fold that ends on shares: [`tacit_jobs::shares`].
+
+use std::sync::Arc;
+
+use tacit_governance::JobSpec;
+use tacit_jobs::shares::{self, OnShares};
+use tacit_jobs::{JointHalf, Plan};
+use tacit_types::{Columns, Fault};
+
+use super::AttemptRun;
+use crate::{align, datasets, difference};
+
+impl AttemptRun {
+    /// Reads the owner's rows: consent rule first, then view, then the place of each among the ids.
+    pub(super) async fn shares_half(
+        &self,
+        spec: &JobSpec,
+        plan: &dyn Plan,
+        on: Arc<dyn OnShares>,
+    ) -> Result<Box<dyn JointHalf>, Fault> {
+        let owner = self.inner.keys.root.id();
+        let Some(provider) = spec.provider(&owner) else { return Ok(shares::deals(on)) };
+        let row = datasets::find(&self.inner.store, &provider.dataset).await?;
+        let kept = datasets::kept(&row)?;
+        let (spine, before) = align::spine(&self.inner.home, &kept.aligned, &on.alignment())?;
+        let mut fold = on.fold(&owner, spine.ids())?;
+        let dataset = tacit_data::Dataset::open(kept.registration.clone(), &self.inner.config.sources).await?;
+        dataset.check().await?;
+        let mut query = plan.local_query(&owner, &provider.view);
+        if let Some(first) = kept.aligned.first() {
+            query.view.clone_from(&first.view);
+        }
+        let (store, job) = (&self.inner.store, &self.header.job);
+        let read = (provider.dataset, &dataset);
+        let mut watch = difference::Watch::new(store, spec, &kept, read, Some(fold.sets()), &mut query).await?;
+        // Before the alignments of keys, which take away again what they alone have read.
+        spine.widen(&mut query);
+        let narrowed = align::Narrowed::new(&self.inner.home, before, &mut query)?;
+        let take = |batch: Columns| {
+            let batch = narrowed.take(batch)?;
+            match &mut watch {
+                Some(watch) => watch.place(&batch, &spine.place(batch.clone())?, fold.as_mut()),
+                None => fold.take(&spine.place(batch)?),
+            }
+        };
+        let limits = tacit_data::Limits::default();
+        let stats = dataset.run(&query, kept.rule(&spec.purpose).as_ref(), &limits, take).await?;
+        if let Some(watch) = watch {
+            watch.decide(store, job, crate::now()).await?;
+        }
+        let job = job.short();
+        if stats.not_finite > 0 {
+            tracing::warn!(%job, values = stats.not_finite, "a view gave NaN or infinity, which counts as no value");
+        }
+        for note in fold.notes() {
+            tracing::warn!(%job, "{note}");
+        }
+        Ok(shares::brings(on, &spine, fold.finish()))
+    }
+}
