@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tacit_governance::{AttachmentRef, ColumnKind, ModelDescriptor, ModelFamily, ModelRef, ProviderRef};
+use tacit_jobs::cross::params::CROSS_COLUMNS_MAX;
 use tacit_jobs::kind::DraftProvider;
 use tacit_jobs::score::keys;
 use tacit_jobs::{Draft, Material, Parts};
@@ -64,6 +65,32 @@ fn seed(kind: &str, models_count: usize, written: Value) -> Vec<u8> {
     };
     let kind = tacit_jobs::kind(kind).expect("a known kind");
     kind.draft(written, &draft).expect("sound parameters")
+}
+
+/// Parameters of `cross-stats/v1`: what is planned is bounded, every column that is read is decided on, and no half but one on
+/// shares is given.
+pub fn cross(bytes: &[u8]) {
+    // proof: the kind is in the catalogue.
+    let kind = tacit_jobs::kind("cross-stats/v1").expect("a known kind");
+    let providers = OWNERS.map(|(_, owner)| ProviderRef { owner, dataset: DatasetVersionId([1; 32]), view: "v".into() });
+    let parts = Parts { providers: &providers, dealer: Some(DEALER), ..Parts::default() };
+    let Ok(plan) = kind.plan(bytes, &parts) else { return };
+    let on = plan.on_shares().expect("it computes on shares");
+    for (_, owner) in OWNERS {
+        let (facts, query) = (plan.facts(&owner), plan.local_query(&owner, "data"));
+        assert!(query.columns.iter().all(|c| facts.uses.iter().any(|(used, _)| used == c)), "a column is not decided on");
+        assert!(plan.fold(&owner, Material::default()).is_err(), "a half that reads rows");
+        assert!(on.fold(&owner, 2).is_ok() && on.fold(&owner, u64::MAX).is_err());
+    }
+    let most = (2 + 3 * 2 * CROSS_COLUMNS_MAX + 2 * CROSS_COLUMNS_MAX * CROSS_COLUMNS_MAX) as u64;
+    assert!(plan.disclosures().iter().all(|d| d.cells_max <= most));
+}
+
+/// Parameters to begin with.
+pub fn cross_seeds() -> Vec<Vec<u8>> {
+    let written = json!({"alignment": "07".repeat(32), "rows": 1000,
+        "columns": {"bank": {"x": ["0", "99.5"]}, "telecom": {"y": ["-2.5", "2.5"]}}});
+    vec![seed("cross-stats/v1", 0, written)]
 }
 
 /// Parameters of `score-trees/v1`.

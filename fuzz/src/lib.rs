@@ -48,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "trees_params", run: dealt::trees, seeds: dealt::trees_seeds },
     Target { name: "network_params", run: dealt::network, seeds: dealt::network_seeds },
     Target { name: "verify_params", run: dealt::verify, seeds: dealt::verify_seeds },
+    Target { name: "cross_params", run: dealt::cross, seeds: dealt::cross_seeds },
     Target { name: "key_list", run: score::key_list, seeds: score::key_list_seeds },
     Target { name: "sealed_attachment", run: score::sealed_attachment, seeds: score::sealed_attachment_seeds },
     Target { name: "call_body", run: online::call_body, seeds: online::call_body_seeds },

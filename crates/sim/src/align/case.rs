@@ -227,11 +227,17 @@ impl Case {
         lists.reduce(|a, b| a.intersection(&b).cloned().collect()).unwrap_or_default()
     }
 
-    /// What is kept of a key.
-    pub fn kept(&self, key: &Plain) -> Vec<u8> {
+    /// The agreed key, and the columns of it, which all owners call alike.
+    pub fn key_parts(&self) -> (Vec<KeyPart>, Vec<String>) {
         let parts: BTreeMap<String, Vec<String>> =
             serde_json::from_value(self.written["key"].clone()).unwrap_or_default();
-        let parts: Vec<KeyPart> = parts.into_iter().map(|(name, steps)| KeyPart { name, steps }).collect();
+        let names = parts.keys().cloned().collect();
+        (parts.into_iter().map(|(name, steps)| KeyPart { name, steps }).collect(), names)
+    }
+
+    /// What is kept of a key.
+    pub fn kept(&self, key: &Plain) -> Vec<u8> {
+        let (parts, _) = self.key_parts();
         let schema = tacit_jobs::align::params::schema(&parts).expect("why: sound parameters");
         let whole = schema.key(key.iter().map(|part| Some(part.as_str()))).expect("why: every column has a value");
         whole[..KEPT_BYTES].to_vec()

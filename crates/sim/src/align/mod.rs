@@ -1,9 +1,10 @@
-//! Owners bring their keys together, search among them and count them, in one to three jobs, while messages come late, seats
+//! Owners bring their keys together, search among them, count them and compute across ids, in one to three jobs, while messages come late, seats
 //! die and begin again, lists change, and one says something else than it should: what each keeps is what a plain join
 //! gives, or nothing.
 
 mod case;
 mod check;
+mod cross;
 mod desk;
 mod world;
 
@@ -19,6 +20,7 @@ use crate::trace::Trace;
 
 use self::case::Case;
 use self::check::Watch;
+use self::cross::{CROSS, Cross};
 use self::desk::{Found, held};
 use self::world::{Order, Ran, STEP_MS, Side, World};
 
@@ -164,11 +166,26 @@ impl<'a> Runner<'a> {
             self.watch.attempt_ended(&self.case, &self.sides, &ran, cheat, self.options)?;
             if let Some(end) = self.watch.end(&self.case, &ran, cheat) {
                 self.ends.push(format!("{} {end}", self.case.word()));
-                return Ok(());
+                return self.cross(number, attempt);
             }
             self.after_death(&ran);
         }
         check::broken("a_job_ends_once_nobody_dies", format!("not after {ATTEMPTS_MAX} attempts"))
+    }
+
+    /// Statistics across both owners, where both have kept the ids of a job that has just ended.
+    fn cross(&mut self, number: u8, attempt: u32) -> Result<(), Violation> {
+        let kept = self.sides.iter().all(|side| held(&side.found).kept.is_some());
+        if self.case.written["level"] != "spine" || !kept || !self.faults.cheats.is_empty() {
+            return Ok(());
+        }
+        let mut dice = Dice::new(self.options.seed, &format!("{CROSS} {number} {attempt}"));
+        let (case, sides) = (&self.case, &self.sides);
+        let usage = Cross::new(case, sides, JobId([number; 32]), &mut dice).run(&mut dice)?;
+        self.trace.note(self.now, || "everyone".into(), || format!("{CROSS} over what both have kept: {usage:?}"));
+        self.ends.push(format!("{CROSS} {}", if usage.is_empty() { "without a seat" } else { "well" }));
+        self.watch.usage.extend(usage);
+        Ok(())
     }
 
     fn attempt(&mut self, number: u8, attempt: u32, crash: Option<&Crash>) -> Ran {

@@ -32,6 +32,9 @@ fn what_is_kept_is_a_plain_join_or_nothing_whatever_happens() {
         assert!(ends.get(&format!("{kind} done")).is_some_and(|n| *n >= 10), "{kind}: {ends:?}");
         assert!(ends.contains_key(&format!("{kind} cheated")), "{kind}: {ends:?}");
     }
+    // What both keep of a spine is computed on, now and then without a seat.
+    assert!(ends.get("cross-stats/v1 well").is_some_and(|n| *n >= 10), "{ends:?}");
+    assert!(ends.contains_key("cross-stats/v1 without a seat"), "{ends:?}");
     for end in ["too few keys", "no more of that", "another list"] {
         assert!(ends.keys().any(|e| e.ends_with(end)), "{end}: {ends:?}");
     }
