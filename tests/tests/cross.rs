@@ -246,7 +246,8 @@ fn both_learn_how_their_columns_go_together_and_not_over_whom() {
 
     // Nothing is told of fewer rows than the floor, and nobody but the recipient learns that they are fewer.
     let floor = |rows: usize| format!("[cohort]\nrows = {rows}\ncontributors = 2\n");
-    all.check(&all.ask("cross", &first, 2 * ROOM, &floor(matched)).ok());
+    let done = all.ask("cross", &first, 2 * ROOM, &floor(matched)).ok();
+    assert_eq!((&done["result"]["suppressed"], &done["result"]["rows"]), (&json!(false), &json!(matched)), "{done}");
     let done = all.ask("cross", &first, 2 * ROOM, &floor(matched + 1)).ok();
     assert_eq!((&done["result"]["suppressed"], &done["result"]["rows"]), (&json!(true), &Value::Null), "{done}");
     assert!(done["result"]["pairs"].as_array().unwrap().iter().all(|p| p["covariance"].is_null()), "{done}");
@@ -267,6 +268,17 @@ fn both_learn_how_their_columns_go_together_and_not_over_whom() {
     // The second alignment serves as well as the first.
     all.agree("again", kinds, &dealt, [("data-aligned", 2); 2]);
     all.check(&all.ask("again", &second, 2 * ROOM, "").ok());
+    // An owner finds what its rows were computed on for, by their keys alone.
+    let rows = |key: &str| -> Vec<Value> {
+        let said = all.world.run("bank", &["data", "subject", "data", key]).ok();
+        let uses = said["uses"].as_array().unwrap().iter().filter(|u| u["kind"] == "cross-stats/v1");
+        uses.map(|u| if u["unknown"].is_null() { u["rows"].clone() } else { panic!("{u}") }).collect()
+    };
+    let trimmed = |(key, _): &&Row| key.as_ref().is_some_and(|k| !k.starts_with(' '));
+    let (key, _) = all.tables[0].iter().find(trimmed).unwrap();
+    let found = rows(key.as_deref().unwrap());
+    assert!(found.len() >= 4 && found.iter().all(|n| n.as_u64() >= Some(1)), "{found:?}");
+    assert_eq!(rows("Cust-99999"), Vec::<Value>::new());
     let (bundle, trust) = (all.world.folder().join("log.bundle"), all.world.folder().join("group.trust"));
     all.world.run("lab", &["receipt", "export", "--out", &shown(&bundle), "--trust", &shown(&trust)]).ok();
     let mut verify = Command::new(program("tacit-verify"));

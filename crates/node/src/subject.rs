@@ -6,12 +6,12 @@ use std::path::Path;
 
 use tacit_data::{Dataset, Limits, Sources};
 use tacit_engine::WorkerJob;
-use tacit_governance::{ColumnKind, DatasetDescriptor, JobSpec, Level};
+use tacit_governance::{AlignLevel, ColumnKind, DatasetDescriptor, JobSpec, Level};
 use tacit_jobs::Parts;
 use tacit_types::query::Compare;
 use tacit_types::{Code, ContractId, Fault, JobId, Literal, LocalQuery, NodeId, Predicate, UnixMillis, wire};
 
-use crate::align::Narrowed;
+use crate::align::{self, Narrowed};
 use crate::datasets;
 use crate::store::{DatasetRow, Store};
 
@@ -156,7 +156,19 @@ async fn count(
 ) -> Result<u64, Fault> {
     let kept = datasets::kept(row)?;
     let dataset = Dataset::open(kept.registration.clone(), sources).await?;
-    let narrowed = Narrowed::new(home, &kept.aligned, &mut query)?;
+    // Of ids, the rows whose key has one: what the job can have computed on.
+    let ids = datasets::descriptor(row)?.aligned.filter(|aligned| aligned.level == AlignLevel::Spine);
+    let (spine, before) = match &ids {
+        Some(aligned) => {
+            align::spine(home, &kept.aligned, &aligned.job).map(|(spine, before)| (Some(spine), before))?
+        }
+        None => (None, &kept.aligned[..]),
+    };
+    if let Some(first) = kept.aligned.first() {
+        query.view.clone_from(&first.view);
+    }
+    spine.iter().for_each(|spine| spine.widen(&mut query));
+    let narrowed = Narrowed::new(home, before, &mut query)?;
     let same = Predicate::Compare { column: column.clone(), op: Compare::Eq, value: literal(*kind, key)? };
     query.filter = Some(match query.filter.take() {
         Some(filter) => Predicate::And(vec![filter, same]),
@@ -164,7 +176,14 @@ async fn count(
     });
     let mut rows = 0u64;
     let take = |batch| {
-        rows += narrowed.take(batch)?.rows as u64;
+        let batch = narrowed.take(batch)?;
+        rows += match &spine {
+            None => batch.rows,
+            Some(spine) => {
+                let placed = spine.place(batch)?;
+                (0..placed.rows()).filter(|row| placed.place(*row).is_some()).count()
+            }
+        } as u64;
         Ok(())
     };
     dataset.run(&query, kept.rule(purpose).as_ref(), &Limits::default(), take).await?;

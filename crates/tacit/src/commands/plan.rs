@@ -90,7 +90,8 @@ pub async fn plan(party: &Party, client: &Client, out: &Out, file: &Path, signed
 fn held_apart(known: &[SignedContract], ready: &Ready) -> Option<ExactTerms> {
     let spec = ready.job.body();
     let facts = spec.providers.first().map(|p| ready.plan.facts(&p.owner))?;
-    let exact = facts.checked.is_some() && facts.privacy.is_none();
+    let sums = facts.checked.is_some() || ready.plan.on_shares().is_some();
+    let exact = sums && facts.privacy.is_none();
     let named = known.iter().filter(|c| exact && spec.contracts.contains(&c.id()));
     named.filter_map(|c| c.body().exact).max_by_key(|e| e.change_min)
 }
