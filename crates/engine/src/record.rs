@@ -64,10 +64,14 @@ fn opened(spec: &JobSpec, finished: &Finished) -> Vec<(String, u64)> {
     }
 }
 
+/// The job's plan; nothing where there is none here.
+pub(crate) fn plan(spec: &JobSpec) -> Option<Box<dyn tacit_jobs::Plan>> {
+    tacit_jobs::kind(&spec.kind).and_then(|kind| kind.plan(&spec.params, &tacit_jobs::Parts::of(spec))).ok()
+}
+
 /// What the job's plan lists as openings; nothing where there is no such plan here.
 fn listed(spec: &JobSpec) -> Vec<tacit_protocol::Disclosure> {
-    let plan = tacit_jobs::kind(&spec.kind).and_then(|kind| kind.plan(&spec.params, &tacit_jobs::Parts::of(spec)));
-    plan.map(|plan| plan.disclosures()).unwrap_or_default()
+    plan(spec).map(|plan| plan.disclosures()).unwrap_or_default()
 }
 
 /// To whom the plan opens something. What a window opens is its recipient's, who signs the job.
@@ -98,8 +102,8 @@ fn check_disclosures(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
 /// What the job costs each dataset in privacy, from its first attempt on and whatever became of that: each owner's node has
 /// charged it when it admitted the job.
 fn privacy(spec: &JobSpec, attempt: Attempt) -> Vec<PrivacyCharge> {
-    let plan = tacit_jobs::kind(&spec.kind).and_then(|kind| kind.plan(&spec.params, &tacit_jobs::Parts::of(spec)));
-    let cost = |provider: &ProviderRef| plan.as_ref().ok().and_then(|plan| plan.facts(&provider.owner).privacy);
+    let plan = plan(spec);
+    let cost = |provider: &ProviderRef| plan.as_ref().and_then(|plan| plan.facts(&provider.owner).privacy);
     let charge = |provider: &ProviderRef| {
         let cost = cost(provider)?;
         let (mechanism, dataset) = (Name::new(tacit_jobs::stats::private::MECHANISM).ok()?, provider.dataset);

@@ -382,8 +382,8 @@ impl Job {
                 _ => None,
             });
         }
-        let on_shares = self.needs_everyone();
-        let needed = self.parties.iter().filter(|p| on_shares || Some(p.member.node) == self.aggregator);
+        let everyone = self.needs_everyone();
+        let needed = self.parties.iter().filter(|p| everyone || Some(p.member.node) == self.aggregator);
         needed.into_iter().find_map(|p| match &p.finished {
             Some(Finished::Failed { code, .. }) => Some(*code),
             None if p.lost_at.is_some_and(|at| now >= at.plus(self.limits.loss_ms)) => Some(Code::JobPeerLost),
@@ -391,10 +391,14 @@ impl Job {
         })
     }
 
-    /// Whether the loss of any one party is the end of an attempt: shares are of no use without each of them.
+    /// Whether the loss of any one party is the end of an attempt: shares are of no use without each of them, nor is a list of
+    /// keys without the others'.
     fn needs_everyone(&self) -> bool {
         // why: the bytes were verified when the job was submitted.
-        JobSpec::verify(&self.bytes).is_ok_and(|job| job.body().dealer.is_some())
+        JobSpec::verify(&self.bytes).is_ok_and(|job| {
+            let plan = record::plan(job.body());
+            job.body().dealer.is_some() || plan.is_some_and(|plan| plan.aligns().is_some())
+        })
     }
 
     pub(super) fn must_attest(&self, p: &PartyState) -> bool {
