@@ -113,7 +113,7 @@ fn yesterday(world: &mut World) {
     assert!(size(&log) < newest);
     world.start(COORDINATOR);
     let begun = Instant::now();
-    while !world.log(COORDINATOR).contains("witnesses have seen more of this log") {
+    while !world.log(COORDINATOR).contains("the log went back behind what was seen before") {
         assert!(begun.elapsed() < Duration::from_secs(30), "{}", world.log(COORDINATOR));
         std::thread::sleep(Duration::from_millis(100));
     }

@@ -202,7 +202,7 @@ impl LogService {
     fn refuse(&self, what: String) {
         if self.refused.borrow().is_none() {
             let fault = Fault::new(Code::LogRollback, what);
-            tracing::error!(%fault, "nothing is appended any more: restore the newest state of the home folder");
+            tracing::error!(%fault, "nothing is appended any more: stop the coordinator and run `tacit log repair --from MIRROR`");
             self.refused.send_replace(Some(fault));
         }
     }
