@@ -13,10 +13,12 @@ pub mod disk;
 pub mod pages;
 pub mod program;
 pub mod repo;
+pub mod tap;
 pub mod wire;
 pub mod world;
 
 pub use craft::Offer;
+pub use tap::{Tap, Tapped};
 pub use wire::Wire;
 pub use world::{Done, World, free_port};
 

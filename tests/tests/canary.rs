@@ -1,11 +1,12 @@
 //! Values that occur nowhere else are planted in one owner's rows. After jobs of both kinds, with
-//! every daemon logging all it can, they are looked for in every byte that anyone else has.
+//! every daemon logging all it can, they are looked for in every byte that anyone else has, and in every frame that passes
+//! between nodes, operator and coordinator, in clear.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tacit_tests::world::{COORDINATOR, shown};
-use tacit_tests::{Wire, World};
+use tacit_tests::{Tap, Wire, World, free_port};
 
 const TEXT: &str = "Quetzalcoatlus-7319";
 const WHOLE: i64 = 730_218_649_513;
@@ -93,8 +94,29 @@ fn no_row_value_is_found_outside_its_owners_source() {
     world.kill(COORDINATOR);
     world.level = "trace";
     world.start(COORDINATOR);
+    let tap = Tap::new();
+    let config = std::fs::read_to_string(world.home(COORDINATOR).join("coordinator.toml")).unwrap();
+    let listens = config.parse::<toml::Table>().unwrap()["listen"].as_str().unwrap().to_owned();
+    let before = tap.before(COORDINATOR, &world.home(COORDINATOR), listens.parse().unwrap()).to_string();
+    // Who has joined goes through the tap from then on.
+    let through = |world: &World, name: &str| {
+        let file = world.home(name).join("node.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(&listens), "{text}");
+        std::fs::write(file, text.replace(&listens, &before)).unwrap();
+    };
     for (name, seed) in [("a", 1), ("b", 2), ("c", 3)] {
-        world.join(name, "node");
+        let listens = format!("127.0.0.1:{}", free_port());
+        let invitation = world.invite(name, "node");
+        world.run(name, &["join", &invitation, "--listen", &listens, "--public", &listens]).ok();
+        through(&world, name);
+        // Other nodes are told the tap's address.
+        let before = tap.before(name, &world.home(name), listens.parse().unwrap());
+        let file = world.home(name).join("node.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let public = format!("public = \"{listens}\"");
+        assert!(text.contains(&public), "{text}");
+        std::fs::write(file, text.replace(&public, &format!("public = \"{before}\""))).unwrap();
         // The source lies outside the node's folder: the node keeps no copy of it.
         let folder = world.folder().join(format!("{name}-data"));
         std::fs::create_dir(&folder).unwrap();
@@ -106,6 +128,8 @@ fn no_row_value_is_found_outside_its_owners_source() {
         world.start(name);
     }
     world.join("lab", "operator");
+    through(&world, "lab");
+    tap.know("lab", &world.home("lab"));
     world.wait_online("lab", 3);
     world.agree("wide", &["a", "b", "c"], 20, "");
     let mut outputs: BTreeMap<String, String> = BTreeMap::new();
@@ -122,7 +146,15 @@ fn no_row_value_is_found_outside_its_owners_source() {
     }
     assert!(ends.iter().all(|e| e.0 == 0), "{ends:?}");
     let (bundle, trust) = (shown(&world.folder().join("log.bundle")), shown(&world.folder().join("log.trust")));
-    let commands: [(&str, &[&str]); 8] = [
+    let page = |name: &str| shown(&world.folder().join(name));
+    let (report, check) = (page("report.html"), page("verify.html"));
+    let commands: [(&str, &[&str]); 14] = [
+        ("lab", &["receipt", "page", "--out", &check]),
+        ("lab", &["report", "--from", "2020-01-01", "--until", "2100-01-01", "--out", &report]),
+        ("lab", &["receipt", "show", "2"]),
+        ("lab", &["receipt", "explain", "2"]),
+        ("b", &["data", "list"]),
+        ("b", &["node", "jobs"]),
         ("lab", &["receipt", "export", "--out", &bundle, "--trust", &trust]),
         ("lab", &["receipt", "list"]),
         ("lab", &["job", "list"]),
@@ -153,6 +185,29 @@ fn no_row_value_is_found_outside_its_owners_source() {
     for path in all.iter().filter(|p| **p != source) {
         let found = hits(&std::fs::read(path).unwrap(), &shapes);
         assert!(found.is_empty(), "{}: {found:?}", path.display());
+    }
+    // Every frame between any two of them.
+    let tapped = tap.tapped();
+    let pairs: [(&str, &str); 8] = [
+        ("a", COORDINATOR),
+        (COORDINATOR, "a"),
+        ("b", COORDINATOR),
+        ("lab", COORDINATOR),
+        (COORDINATOR, "lab"),
+        ("a", "b"),
+        ("b", "a"),
+        ("a", "c"),
+    ];
+    for (from, to) in pairs {
+        let frames = tapped.iter().filter(|t| (t.from.as_str(), t.to.as_str()) == (from, to));
+        let bytes: usize = frames.map(|t| t.bytes.len()).sum();
+        assert!(bytes > 1000, "{from} to {to}: {bytes} bytes");
+    }
+    let clear = |text: &str| tapped.iter().any(|t| t.bytes.windows(text.len()).any(|w| w == text.as_bytes()));
+    assert!(clear("stats/v1") && clear("north"), "the frames are not in clear");
+    for frames in &tapped {
+        let found = hits(&frames.bytes, &shapes);
+        assert!(found.is_empty(), "{} to {}: {found:?}", frames.from, frames.to);
     }
     for (what, text) in &outputs {
         let found = hits(text.as_bytes(), &shapes);
