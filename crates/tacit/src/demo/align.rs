@@ -1,6 +1,7 @@
 //! `tacit demo align`: a bank and a telecom find the customers that they have in common, whose names and birth dates each wrote
-//! in its own way; they make ids for the customers of either, and learn of none whether the other has it; and three count what
-//! all have, also by what the third's customers bought. Each keeps its own rows, and a job that wants to show too much is refused.
+//! in its own way; they make ids for the customers of either, and learn of none whether the other has it; over these ids they
+//! learn how their columns go together; and three count what all have, also by what the third's customers bought. Each keeps
+//! its own rows, and a job that wants to show too much is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +11,7 @@ use tacit_types::Fault;
 use super::Play;
 use super::credit::OWNERS;
 use super::people::Person;
+use super::pooled;
 use super::stage::Stage;
 use crate::output::bytes;
 
@@ -30,6 +32,11 @@ pub const PLAY: Play = Play {
 const RECIPIENT: &str = "broker";
 /// Who has customers.
 const NODES: [&str; 3] = ["bank", "telecom", "shop"];
+
+/// Who deals randomness for what is computed on the ids of the other two.
+const DEALER: &str = "shop";
+/// Columns that go into sums over the ids, with ranges that their values do not reach.
+const SUMMED: [[(&str, u32); 2]; 2] = [[("age", 100), ("duration", 100)], [("residence", 10), ("employment", 10)]];
 
 /// What the shop's customers bought, by its column `purpose`.
 const PURPOSES: [&str; 3] = ["car", "goods", "business"];
@@ -80,6 +87,7 @@ impl Demo<'_> {
         self.agree()?;
         let aligned = self.align(&tables)?;
         let spine = self.spine(&tables)?;
+        let across = self.across(&tables, &spine)?;
         let counted = self.count(&tables)?;
         self.stage.chapter("A job that would tell the telecom alone is refused: the contract says both or neither.");
         let job = format!(
@@ -92,13 +100,14 @@ impl Demo<'_> {
         let seconds = self.stage.seconds();
         let sound = aligned["as_joined"] == json!(true)
             && spine["as_joined"] == json!(true)
+            && across["as_joined"] == json!(true)
             && counted["keys"] == counted["expected"]
             && counted["groups"] == counted["expected_groups"]
             && refused["code"] == json!("refused.alignment")
             && Stage::verified(&receipts);
         self.stage.chapter(if sound { "All of it held." } else { "Something did not hold: see above." });
         Ok(json!({
-            "aligned": aligned, "spine": spine, "counted": counted, "refused": [refused], "receipts": receipts, "egress": egress,
+            "aligned": aligned, "spine": spine, "across": across, "counted": counted, "refused": [refused], "receipts": receipts, "egress": egress,
             "seconds": seconds, "sound": sound,
         }))
     }
@@ -112,16 +121,18 @@ impl Demo<'_> {
         NODES.iter().try_for_each(|name| self.stage.join(name, "node"))?;
         self.stage.join(RECIPIENT, "operator")?;
         self.stage.chapter(
-            "Each registers its rows in place. Name and birth date may align, the shop's `purpose` may make groups, and \
-             nothing may leave.",
+            "Each registers its rows in place. Name and birth date may align, the shop's `purpose` may make groups, two \
+             columns each of bank and telecom may go into sums, and nothing may leave.",
         );
-        for (name, table) in NODES.iter().zip(tables) {
+        for (i, (name, table)) in NODES.iter().zip(tables).enumerate() {
             let file = self.stage.world.write(&format!("{name}.csv"), &table.csv)?.display().to_string();
             let levels = ["--level", "name=align_key", "--level", "birth=align_key"];
             let args =
                 [&["data", "add", "customers", &file, "--text", "name", "--text", "birth"][..], &levels].concat();
-            let more: &[&str] = if *name == "shop" { &["--level", "purpose=after_group_by"] } else { &[] };
-            let added = self.stage.world.run(name, &[&args[..], more].concat())?;
+            let summed = SUMMED.get(i).into_iter().flatten().map(|(column, _)| format!("{column}=after_aggregate"));
+            let more: Vec<String> = summed.chain((i == 2).then(|| "purpose=after_group_by".to_owned())).collect();
+            let more: Vec<&str> = more.iter().flat_map(|level| ["--level", level]).collect();
+            let added = self.stage.world.run(name, &[&args[..], &more].concat())?;
             let keys = table.csv.lines().skip(1).filter_map(|line| {
                 let mut fields = line.split(',');
                 Some(format!("`{}`, `{}`", fields.next()?, fields.next()?))
@@ -256,6 +267,63 @@ impl Demo<'_> {
             "saw": saw}))
     }
 
+    fn across(&mut self, tables: &[Table], spine: &Value) -> Result<Value, Fault> {
+        self.stage.chapter(
+            "Over these ids: how do columns of the bank go together with columns of the telecom, among the customers that both \
+             have? The shop deals the randomness, and neither owner learns over whom.",
+        );
+        let mut text = format!(
+            "name = \"across\"\npurpose = \"customers in common\"\nkinds = [\"cross-stats/v1\"]\ndemander = \"{RECIPIENT}\"\n\
+             quota_jobs = 3\nvalid_days = 30\ndealers = [\"{DEALER}\"]\n[cohort]\nrows = 10\ncontributors = 2\n"
+        );
+        let mut job = format!(
+            "kind = \"cross-stats/v1\"\ncontract = \"across\"\ndealer = \"{DEALER}\"\n[params]\nalignment = {}\nrows = 2048\n",
+            spine["job"]
+        );
+        for (owner, columns) in NODES.iter().zip(SUMMED) {
+            let version = &self.version(owner, "spine")?["version"];
+            text.push_str(&format!(
+                "[[datasets]]\nowner = \"{owner}\"\ndataset = \"customers-aligned\"\nversion = {version}\n"
+            ));
+            job.push_str(&format!("[params.columns.{owner}]\n"));
+            columns.iter().for_each(|(column, most)| job.push_str(&format!("{column} = [\"0\", \"{most}\"]\n")));
+        }
+        self.stage.agree(RECIPIENT, "across", &text, &[NODES[0], NODES[1], DEALER])?;
+        let done = self.submit("across.toml", &job)?;
+        let result = &done["result"];
+        let customers = joined(tables);
+        let mut as_joined = result["rows"] == json!(customers.len());
+        self.stage.say(format!(
+            "    {} customers with one complete row at each; a join in one place: {}",
+            result["rows"],
+            customers.len()
+        ));
+        let of = |name: &Value| -> Vec<f64> {
+            let place = SUMMED.iter().flatten().position(|(column, _)| name == *column).unwrap_or_default();
+            customers.iter().filter_map(|values| values.get(place).copied()).collect()
+        };
+        let mut pairs = Vec::new();
+        for pair in result["pairs"].as_array().into_iter().flatten() {
+            let [x, y] = [0, 1].map(|i| of(&pair["columns"][i]));
+            let expected = pooled::correlation(&x, &y);
+            let found = pair["correlation"].as_f64();
+            as_joined &= found.is_some_and(|found| (found - expected).abs() < 1e-6);
+            let name = |i: usize| pair["columns"][i].as_str().unwrap_or_default().to_owned();
+            self.stage.say(format!(
+                "    {:10} with {:12} correlation {:+.9}   pooled {expected:+.9}",
+                name(0),
+                name(1),
+                found.unwrap_or(f64::NAN)
+            ));
+            pairs.push(json!({"columns": pair["columns"], "correlation": found, "pooled": expected}));
+        }
+        as_joined &= pairs.len() == 4;
+        Ok(
+            json!({"job": done["id"], "receipt": done["receipt"], "customers": result["rows"], "expected": customers.len(),
+            "pairs": pairs, "as_joined": as_joined}),
+        )
+    }
+
     fn count(&mut self, tables: &[Table]) -> Result<Value, Fault> {
         self.stage.chapter(
             "All three count the customers that all have, and how many of them bought what at the shop, padded to 1024 each; \
@@ -286,6 +354,32 @@ impl Demo<'_> {
             "expected_groups": expected_groups,
         }))
     }
+}
+
+/// The values of the columns in [`SUMMED`], of each customer who has one complete row at the bank and one at the telecom.
+fn joined(tables: &[Table]) -> Vec<Vec<f64>> {
+    let of = |(table, columns): (&Table, [(&str, u32); 2])| -> BTreeMap<String, Vec<[f64; 2]>> {
+        let mut lines = table.csv.lines();
+        let names: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
+        let mut all: BTreeMap<String, Vec<[f64; 2]>> = BTreeMap::new();
+        for (line, id) in lines.zip(&table.rows) {
+            let fields: Vec<&str> = line.split(',').collect();
+            let value = |(column, _): (&str, u32)| {
+                let place = names.iter().position(|n| *n == column)?;
+                fields.get(place)?.parse().ok()
+            };
+            if let (Some(id), [Some(a), Some(b)]) = (id, columns.map(value)) {
+                all.entry(id.clone()).or_default().push([a, b]);
+            }
+        }
+        all
+    };
+    let [bank, telecom] = [0, 1].map(|i| tables.get(i).map(|table| of((table, SUMMED[i]))).unwrap_or_default());
+    let both = bank.iter().filter_map(|(id, rows)| match (&rows[..], telecom.get(id).map(Vec::as_slice)) {
+        ([a], Some([b])) => Some([*a, *b].concat()),
+        _ => None,
+    });
+    both.collect()
 }
 
 /// How many of these customers bought what at the shop.

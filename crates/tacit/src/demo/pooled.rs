@@ -89,24 +89,25 @@ impl Pool {
     /// Sample covariances and correlations.
     pub fn matrix(&self, columns: &[&str]) -> Value {
         let data: Vec<Vec<f64>> = columns.iter().map(|c| self.numbers(c, None)).collect();
-        let means: Vec<f64> = data.iter().map(|d| d.iter().sum::<f64>() / d.len() as f64).collect();
         let n = data.first().map_or(0, Vec::len);
-        let covariance: Vec<Vec<f64>> = (0..columns.len())
-            .map(|i| {
-                (0..columns.len())
-                    .map(|j| {
-                        (0..n).map(|r| (data[i][r] - means[i]) * (data[j][r] - means[j])).sum::<f64>() / (n - 1) as f64
-                    })
-                    .collect()
-            })
-            .collect();
-        let correlation: Vec<Vec<f64>> = (0..columns.len())
-            .map(|i| {
-                (0..columns.len()).map(|j| covariance[i][j] / (covariance[i][i] * covariance[j][j]).sqrt()).collect()
-            })
-            .collect();
+        let all = |of: fn(&[f64], &[f64]) -> f64| -> Vec<Vec<f64>> {
+            data.iter().map(|x| data.iter().map(|y| of(x, y)).collect()).collect()
+        };
+        let (covariance, correlation) = (all(covariance), all(correlation));
         json!({"rows": n, "covariance": covariance, "correlation": correlation})
     }
+}
+
+/// The sample covariance of two columns.
+pub fn covariance(x: &[f64], y: &[f64]) -> f64 {
+    let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
+    let (a, b) = (mean(x), mean(y));
+    x.iter().zip(y).map(|(x, y)| (x - a) * (y - b)).sum::<f64>() / (x.len() as f64 - 1.0)
+}
+
+/// The correlation of two columns.
+pub fn correlation(x: &[f64], y: &[f64]) -> f64 {
+    covariance(x, y) / (covariance(x, x) * covariance(y, y)).sqrt()
 }
 
 fn moments(label: &str, asked: &[&str], values: &[f64]) -> Value {
