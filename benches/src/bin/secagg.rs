@@ -308,13 +308,20 @@ fn round_case(n: usize, d: usize, dropped: usize, bench: Bench) {
         by_step(&reports[0].work[0])
     );
     let bytes_sent = online_bytes(&reports[0].work[0]);
-    Case { case: name("server"), seconds, limit_seconds, bytes_sent, note, ..case.clone() }.print(bench.json);
     let hashing = median(reports.iter().map(|r| r.work[0].ahead_seconds).collect());
+    server_cases(&Case { seconds, limit_seconds, bytes_sent, note, ..case }, hashing, name, bench);
+}
+
+/// The server's thread, the hashing of chunks on the threads of its readers, and both.
+fn server_cases(server: &Case, hashing: f64, name: impl Fn(&str) -> String, bench: Bench) {
+    let Case { seconds, limit_seconds, .. } = *server;
+    Case { case: name("server"), ..server.clone() }.print(bench.json);
     let note = "limit: the case server; hashing of chunks where they arrive, on the threads of the readers".to_owned();
-    Case { case: name("server_hash_ahead"), seconds: hashing, limit_seconds: seconds, note, ..case.clone() }
+    Case { case: name("server_hash_ahead"), seconds: hashing, limit_seconds: seconds, note, ..server.clone() }
         .print(bench.json);
     let note = "limit: as for server; all of the server's work, hashing included".to_owned();
-    Case { case: name("server_all"), seconds: seconds + hashing, limit_seconds, note, ..case }.print(bench.json);
+    Case { case: name("server_all"), seconds: seconds + hashing, limit_seconds, note, ..server.clone() }
+        .print(bench.json);
 }
 
 /// What checking a sum costs a client, and what it costs the server that the sum can be checked.
@@ -422,46 +429,46 @@ fn thousand_case(d: usize, bench: Bench) {
         bytes_sent: online_bytes(&first),
         limit_seconds: masks as f64 * bytes * bench.cipher,
         samples: parties - 1,
-        note: format!("limit: raw AES of {masks} masks; with set-up, {:.4} s without; median of the clients", online),
+        note: format!(
+            "limit: raw AES of {masks} masks; with set-up, {online:.4} s without; median of the clients; peak is that of all \
+             parties in one process"
+        ),
         ..case.clone()
     }
     .print(bench.json);
     let lost = THOUSAND_DROPPED * usize::from(THOUSAND_DEGREE) * parties / THOUSAND;
     let unmasks = parties + lost;
     let (machine, hashing) = (server_seconds(hub), hub.ahead_seconds);
-    Case {
-        case: name("server"),
-        seconds: machine + hashing,
-        bytes_sent: online_bytes(hub),
-        limit_seconds: plain_sum_seconds(parties, d) + unmasks as f64 * bytes * bench.cipher,
-        samples: 1,
-        note: format!(
-            "limit: plain sum and raw AES of about {unmasks} masks; the machine's thread {machine:.3} s, hashing of \
-             chunks where they arrive {hashing:.3} s; ms by step: {}",
-            by_step(hub)
-        ),
-        ..case.clone()
-    }
-    .print(bench.json);
     let done = std::env::current_exe().and_then(|me| Command::new(me).arg("--alone").arg(&path).output());
     let done = done.unwrap_or_else(|e| panic!("the server by itself: {e}"));
     let _ = std::fs::remove_file(&path);
     let alone: Alone = serde_json::from_slice(&done.stdout)
         .unwrap_or_else(|e| panic!("the server by itself: {e}: {}", String::from_utf8_lossy(&done.stderr)));
     assert_eq!(alone.bytes_sent, online_bytes(hub), "the server by itself did something else");
+    let (sum_mb, program_mb) = (bytes / 1e6, alone.before_mb);
+    let server = Case {
+        seconds: machine,
+        bytes_sent: online_bytes(hub),
+        limit_seconds: plain_sum_seconds(parties, d) + unmasks as f64 * bytes * bench.cipher,
+        samples: 1,
+        peak_mb: alone.peak_mb,
+        note: format!(
+            "limit: plain sum and raw AES of about {unmasks} masks; the machine's thread, without hashing the chunks, which is \
+             the case hash_ahead; peak is that of the case alone; ms by step: {}",
+            by_step(hub)
+        ),
+        ..case
+    };
+    server_cases(&server, hashing, name, bench);
     Case {
         case: name("server_alone"),
         seconds: alone.seconds,
-        bytes_sent: alone.bytes_sent,
         limit_seconds: machine,
-        peak_mb: alone.peak_mb,
-        samples: 1,
         note: format!(
-            "the same again in a process of its own, for its memory; the sum is {:.0} MB, the program alone {:.1} MB",
-            bytes / 1e6,
-            alone.before_mb
+            "the same again in a process of its own, for its memory; the sum is {sum_mb:.0} MB, the program alone \
+             {program_mb:.1} MB"
         ),
-        ..case
+        ..server
     }
     .print(bench.json);
 }
