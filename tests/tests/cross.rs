@@ -217,6 +217,55 @@ impl Crossing {
 }
 
 #[test]
+fn questions_over_ids_take_the_same_rows_or_differ_by_a_group() {
+    const GROUP: usize = 10;
+    let all = Crossing::new();
+    let cohort = "[cohort]\nrows = 20\ncontributors = 2\n";
+    let terms = format!("{cohort}[alignment]\nlevels = [\"spine\"]\nkeys_min = 10\nkeep_days = 9\n");
+    all.agree("join", "\"align/v1\"", &terms, [("data", 1); 2]);
+    let alignment = all.align();
+    let held = format!("dealers = [\"{DEALER}\"]\n[exact]\nchange_min = {GROUP}\n{cohort}");
+    all.agree("held", "\"cross-stats/v1\"", &held, [("data-aligned", 1); 2]);
+    // The telecom's rows without some of those whose values all carry, and whose key is in one row.
+    let table = &all.tables[1];
+    let key = |row: &Row| row.0.as_ref().map(|k| k.trim().to_lowercase());
+    let counts = |row: &&Row| {
+        let carries =
+            |(v, (_, least, most)): (&Option<f64>, &(&str, f64, f64))| v.is_some_and(|v| *least < v && v < *most);
+        let (of, carry) = (key(row), row.1.iter().zip(&COLUMNS[1]).all(carries));
+        of.is_some() && carry && table.iter().filter(|other| key(other) == of).count() == 1
+    };
+    let left_out = |n: usize| {
+        let gone: Vec<Option<String>> = table.iter().filter(counts).take(n).map(key).collect();
+        let rows: Vec<Row> =
+            table.iter().filter(|row| key(row).is_none() || !gone.contains(&key(row))).cloned().collect();
+        assert_eq!(rows.len(), table.len() - n);
+        all.world.write("telecom.csv", csv(1, &rows));
+    };
+    let asked = || all.ask("held", &alignment, 2 * ROOM, "");
+    let first = asked().ok();
+    all.check(&first);
+    all.check(&asked().ok());
+    for n in [1, GROUP - 1] {
+        left_out(n);
+        let done = asked();
+        all.refused(&done, "refused.difference");
+        assert_eq!(done.json["party"], "telecom", "{}", done.json);
+    }
+    left_out(GROUP);
+    assert!(asked().ok()["result"]["rows"].as_u64() < first["result"]["rows"].as_u64());
+    // What pads the rows that are read and no sum leaves the question near the one before: keys that stand twice, and a key
+    // that was not aligned.
+    let more: Vec<Row> = table.iter().filter(counts).take(GROUP + 1).cloned().collect();
+    let gone: Vec<Option<String>> = more.iter().map(key).collect();
+    let mut rows: Vec<Row> = table.iter().filter(|row| !gone.contains(&key(row))).cloned().collect();
+    rows.extend(more[..GROUP].iter().flat_map(|row| [row.clone(), row.clone()]));
+    rows.push((Some("Cust-77777".into()), more[0].1));
+    all.world.write("telecom.csv", csv(1, &rows));
+    all.refused(&asked(), "refused.difference");
+}
+
+#[test]
 fn both_learn_how_their_columns_go_together_and_not_over_whom() {
     let all = Crossing::new();
     let cohort = "[cohort]\nrows = 20\ncontributors = 2\n";

@@ -14,6 +14,11 @@ use crate::kind::{JointContext, JointOutput, OpenedVector};
 
 /// The step of the agreement, before any round of a protocol.
 pub const AGREE: Step = Step::new(0, 1);
+/// How many steps' time a party waits for a peer that still reads its rows: who has few rows, or none, is done with them long
+/// before who has many. Of an attempt of up to some minutes that is all; the attempt's end is the bound there. A peer that is
+/// gone is heard of at once.
+pub(crate) const READING: u64 = 32;
+
 /// The first round number that a kind's protocols may use.
 pub const FIRST_ROUND: u16 = 1;
 

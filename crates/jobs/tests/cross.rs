@@ -150,7 +150,7 @@ impl World {
                 let valid = Some(rows.iter().map(|r| r.1[i].is_some()).collect());
                 columns.push(Column { name: (*name).into(), values, valid });
             }
-            fold.take(&spine.place(Columns { rows: rows.len(), columns }).unwrap()).unwrap();
+            fold.take(&spine.place(Columns { rows: rows.len(), columns }).unwrap(), &mut |_, _| ()).unwrap();
         }
         shares::brings(on, &spine, fold.finish())
     }
@@ -440,11 +440,28 @@ fn a_sum_that_no_rows_can_have_is_refused() {
     let invalid = Err(Code::ReceiptInvalid);
     assert!(world.open_with(|o| assert_eq!(o.cells.len(), 22)).is_ok());
     for at in 0..22 {
-        // A flag that is neither, a number that is none, and one that no rows have.
+        // What is no number: low bits, a sign, and more than a word.
         assert_eq!(code(&|o| o.cells[at] = 1), invalid, "cell {at}");
         assert_eq!(code(&|o| o.cells[at] = 1 << 63), invalid, "cell {at}");
         assert_eq!(code(&|o| o.cells[at] = 1 << 64), invalid, "cell {at}");
     }
+    // The first column is told, then its sum and its squares. What no rows can have, in units of what is handed out.
+    let circuit = plan_of(written(world.rows)).unwrap().on_shares().unwrap().circuit(world.floor).unwrap();
+    let unit = |output: u32| {
+        let handed = circuit.plan.handed(output).unwrap();
+        (0..64).map(|bit| 1u64 << bit).find(|unit| handed.number(*unit) == Some(1)).map(u128::from).unwrap()
+    };
+    let (sum, squares, product) = (unit(3), unit(4), unit(12));
+    let invalid_end = Err(Code::ReceiptInvalid);
+    let ok = |change: &dyn Fn(&mut OpenedVector)| code(change).map(|_| ());
+    assert_eq!(ok(&|o| o.cells[4] += squares), Ok(()), "other squares");
+    assert_eq!(ok(&|o| o.cells[4] = o.cells[3] / sum * squares), invalid_end, "fewer than the sum needs");
+    assert_eq!(ok(&|o| o.cells[4] = (o.cells[3] / sum << 20 | 1) * squares), invalid_end, "more than it allows");
+    assert_eq!(ok(&|o| o.cells[3] = (20 << 20 | 1) * sum), invalid_end, "beyond the range");
+    assert_eq!(ok(&|o| o.cells[16] += product), Ok(()), "another product");
+    assert_eq!(ok(&|o| o.cells[16] = (20 << 40 | 1) * product), invalid_end, "beyond both ranges");
+    assert_eq!(ok(&|o| o.cells[2..5].fill(0)), invalid_end, "a pair of a column that is not told");
+    assert_eq!(ok(&|o| (2..5).chain(14..18).for_each(|at| o.cells[at] = 0)), Ok(()), "nor it nor its pairs");
     assert_eq!(code(&|o| o.cells[0] = 0), invalid, "rows without their flag");
     assert_eq!(code(&|o| o.cells.truncate(21)), invalid);
     assert_eq!(code(&|o| o.cells.push(0)), invalid);
@@ -468,7 +485,8 @@ fn the_plan_says_that_it_computes_on_shares_and_gives_no_other_half() {
     // Two for the rows, three for each column, two for each pair.
     assert_eq!(listed, [("result".to_owned(), 2 + 3 * 4 + 2 * 4)]);
     let on = plan.on_shares().unwrap();
-    assert!(on.fold(&owner, 100).is_ok());
+    // The same names as other kinds give the same numbers, so that theirs and these are compared.
+    assert_eq!(on.fold(&owner, 100).unwrap().sets(), ["rows", "sum spend", "sum visits"]);
     let refused = |owner: &NodeId, ids: u64| on.fold(owner, ids).map(|_| ()).map_err(|f| f.code);
     assert_eq!(refused(&owner, 101), Err(Code::RefusedParameters));
     assert_eq!(refused(&keys()[2].id(), 10), Err(Code::RefusedParties));
@@ -494,8 +512,6 @@ fn parameters_hold_at_their_limits_and_one_past_is_refused() {
             "columns": {"bank": {"spend": ["0", "9"]}, "telecom": {"age": ["0", "9"]}}})
     };
     assert_eq!([code(narrow(CROSS_ROWS_MAX)), code(narrow(CROSS_ROWS_MAX + 1))], [Ok(()), refused]);
-    // With more columns the numbers of one owner no longer fit into a message.
-    assert_eq!([code(written(1 << 19)), code(written(CROSS_ROWS_MAX))], [Ok(()), Ok(())]);
     let bad_columns: [&dyn Fn(&mut Value); 8] = [
         &|w| w["columns"]["bank"]["spend"] = json!(["9", "9"]),
         &|w| w["columns"]["bank"]["spend"] = json!(["9", "8"]),
@@ -528,18 +544,22 @@ fn parameters_hold_at_their_limits_and_one_past_is_refused() {
         assert!(kind.plan(&params[..at], &Parts::default()).is_err());
     }
     // So many columns, and no more.
-    let wide = |n: usize| {
+    let wide_for = |n: usize, rows: u64| {
         let columns: BTreeMap<String, [&str; 2]> = (0..n).map(|i| (format!("c{i:02}"), ["0", "1"])).collect();
         let mut draft = draft();
         draft.providers.iter_mut().for_each(|p| {
             p.columns = columns.keys().map(|c| (c.clone(), ColumnKind::Int)).collect();
         });
-        let written = json!({"alignment": ALIGNMENT.to_string(), "rows": 1000,
+        let written = json!({"alignment": ALIGNMENT.to_string(), "rows": rows,
             "columns": {"bank": &columns, "telecom": &columns}});
         let params = kind.draft(written, &draft).map_err(|f| f.code)?;
         let parts = Parts { providers: &all, dealer: Some(dealer), ..Parts::default() };
         kind.plan(&params, &parts).map(|plan| plan.disclosures()[0].cells_max).map_err(|f| f.code)
     };
+    let wide = |n: usize| wide_for(n, 1000);
     let numbers = (2 + 3 * 2 * CROSS_COLUMNS_MAX + 2 * CROSS_COLUMNS_MAX * CROSS_COLUMNS_MAX) as u64;
     assert_eq!([wide(CROSS_COLUMNS_MAX), wide(CROSS_COLUMNS_MAX + 1)], [Ok(numbers), Err(Code::RefusedParameters)]);
+    // What an owner sends has to fit into a message.
+    assert_eq!(wide_for(2, CROSS_ROWS_MAX).map(|_| ()), Ok(()));
+    assert_eq!(wide_for(CROSS_COLUMNS_MAX, CROSS_ROWS_MAX), Err(Code::RefusedParameters));
 }

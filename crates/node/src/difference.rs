@@ -80,17 +80,17 @@ impl Watch {
     /// # Errors
     /// Those of the fold.
     pub(crate) fn place(&mut self, batch: &Columns, placed: &Placed, fold: &mut dyn SharesFold) -> Result<(), Fault> {
-        fold.take(placed)?;
-        self.asked.take_with(batch, |each| fold.members(placed, each))
+        self.asked.take_placed(batch, placed, fold)
     }
 
     /// Decides, and remembers the question.
     ///
     /// # Errors
     /// Those of [`Store::remember_rows`].
-    pub(crate) async fn decide(self, store: &Store, job: &JobId, now: UnixMillis) -> Result<(), Fault> {
+    pub(crate) async fn decide(mut self, store: &Store, job: &JobId, now: UnixMillis) -> Result<(), Fault> {
         let admitted = store.job(job).await?.as_ref().and_then(crate::serve::admitted_under);
         let contract = admitted.ok_or_else(|| Fault::new(Code::JobInternal, "a job that was not admitted"))?;
+        self.asked.all();
         let asks = ExactQuestion {
             job,
             contract,

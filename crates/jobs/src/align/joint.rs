@@ -19,10 +19,7 @@ pub(super) const BATCH: u32 = 4096;
 const CHECKPOINT: u32 = 4;
 /// How many steps' time may go by while a whole list is masked and sorted.
 pub(super) const PATIENCE: u64 = 4;
-/// How many steps' time a party waits for a peer that still reads its rows: who has a short list is done with it long before
-/// who has a long one. Of an attempt of up to some minutes that is all; the attempt's end is the bound there. A peer that is
-/// gone is heard of at once.
-pub(super) const READING: u64 = 8 * PATIENCE;
+pub(super) use crate::session::READING;
 
 /// The step in which every party says how many keys it has.
 const SIZES: Step = Step::new(session::ALIGN_ROUND, 1);

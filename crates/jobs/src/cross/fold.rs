@@ -4,11 +4,9 @@ use tacit_types::{Code, Column, Fault, Values as Cells};
 use zeroize::Zeroizing;
 
 use super::circuit::{Input, Layout};
-use super::params::{CrossParams, RangedColumn};
+use super::params::{CrossParams, Range};
+use crate::difference::ROWS;
 use crate::shares::{Placed, SharesFold, Values};
-
-/// Rows with a value in each column, whose key has an id.
-const ROWS: &str = "matched rows";
 
 /// What an owner has at the ids.
 struct Table {
@@ -26,7 +24,7 @@ struct Table {
 const CARRIES: u32 = 1 << 31;
 
 pub(super) struct CrossFold {
-    columns: Vec<RangedColumn>,
+    columns: Vec<(String, Range)>,
     table: Table,
     rows: u64,
     incomplete: u64,
@@ -36,7 +34,8 @@ pub(super) struct CrossFold {
 impl CrossFold {
     /// Of an owner, for so many ids.
     pub fn new(params: &CrossParams, owner: usize, ids: usize) -> Self {
-        let columns = params.owners.get(owner).map_or(Vec::new(), |o| o.columns.clone());
+        let own = params.owners.get(owner).into_iter().flat_map(|o| &o.columns);
+        let columns: Vec<(String, Range)> = own.map(|c| (c.column.clone(), c.range())).collect();
         let width = columns.len();
         let (rows, cells) = (vec![0; ids], vec![0; ids * width].into());
         let table = Table { layout: Layout::new(params), owner, rows, cells, width };
@@ -45,13 +44,13 @@ impl CrossFold {
 
     /// The numbers of each row, one for each column, where it has them all.
     fn numbers(&self, batch: &Placed) -> Result<Vec<Option<Vec<u32>>>, Fault> {
-        let columns = self.columns.iter().map(|c| Ok((c, batch.column(&c.column)?)));
-        let columns = columns.collect::<Result<Vec<(&RangedColumn, &Column)>, Fault>>()?;
-        if let Some((ranged, _)) = columns.iter().find(|(_, c)| matches!(c.values, Cells::Text(_))) {
-            return Err(Fault::new(Code::DataColumnType, format!("`{}` holds texts", ranged.column)));
+        let columns = self.columns.iter().map(|(name, range)| Ok((range, batch.column(name)?)));
+        let columns = columns.collect::<Result<Vec<(&Range, &Column)>, Fault>>()?;
+        if let Some((_, column)) = columns.iter().find(|(_, c)| matches!(c.values, Cells::Text(_))) {
+            return Err(Fault::new(Code::DataColumnType, format!("`{}` holds texts", column.name)));
         }
-        let number = |row: usize, (ranged, column): &(&RangedColumn, &Column)| {
-            let (number, carries) = ranged.number(value(column, row)?);
+        let number = |row: usize, (range, column): &(&Range, &Column)| {
+            let (number, carries) = range.number(value(column, row)?);
             Some(number | if carries { CARRIES } else { 0 })
         };
         Ok((0..batch.rows()).map(|row| columns.iter().map(|c| number(row, c)).collect()).collect())
@@ -69,7 +68,7 @@ fn value(column: &Column, row: usize) -> Option<f64> {
 }
 
 impl SharesFold for CrossFold {
-    fn take(&mut self, batch: &Placed) -> Result<(), Fault> {
+    fn take(&mut self, batch: &Placed, members: &mut dyn FnMut(usize, usize)) -> Result<(), Fault> {
         for (row, numbers) in self.numbers(batch)?.into_iter().enumerate() {
             self.rows += 1;
             let Some(place) = batch.place(row) else {
@@ -80,6 +79,9 @@ impl SharesFold for CrossFold {
                 self.incomplete += 1;
                 continue;
             };
+            members(0, row);
+            let carriers = numbers.iter().enumerate().filter(|(_, n)| **n & CARRIES != 0);
+            carriers.for_each(|(i, _)| members(1 + i, row));
             let width = self.table.width;
             if let (Some(rows), Some(cells)) =
                 (self.table.rows.get_mut(place), self.table.cells.get_mut(place * width..(place + 1) * width))
@@ -103,18 +105,8 @@ impl SharesFold for CrossFold {
     }
 
     fn sets(&self) -> Vec<String> {
-        let sums = self.columns.iter().map(|c| format!("matched sum {}", c.column));
+        let sums = self.columns.iter().map(|(name, _)| format!("sum {name}"));
         core::iter::once(ROWS.to_owned()).chain(sums).collect()
-    }
-
-    fn members(&self, batch: &Placed, each: &mut dyn FnMut(usize, usize)) -> Result<(), Fault> {
-        for (row, numbers) in self.numbers(batch)?.into_iter().enumerate() {
-            let (Some(_), Some(numbers)) = (batch.place(row), numbers) else { continue };
-            each(0, row);
-            let carriers = numbers.iter().enumerate().filter(|(_, n)| **n & CARRIES != 0);
-            carriers.for_each(|(i, _)| each(1 + i, row));
-        }
-        Ok(())
     }
 
     fn finish(self: Box<Self>) -> Box<dyn Values> {

@@ -39,6 +39,11 @@ pub struct RangedColumn {
 }
 
 impl RangedColumn {
+    /// The range, ready for many values.
+    pub fn range(&self) -> Range {
+        Range { least: self.least.to_f64(), most: self.most.to_f64(), factor: 2f64.powi(self.scale()) }
+    }
+
     /// The power of two by which a value's distance from the least is multiplied: the greatest with which the whole range
     /// stays within [`VALUE_BITS`]. Whole numbers of a range of no more than that stay exact.
     pub fn scale(&self) -> i32 {
@@ -47,19 +52,28 @@ impl RangedColumn {
         (-SCALE_MAX..=SCALE_MAX).rev().find(|s| range * 2f64.powi(*s) <= top).unwrap_or(-SCALE_MAX)
     }
 
-    /// The number that stands for a value, and whether the value is more than the end of its range, or zero.
-    pub fn number(&self, value: f64) -> (u32, bool) {
-        let (least, most) = (self.least.to_f64(), self.most.to_f64());
-        let carries = value != 0.0 && least < value && value < most;
-        let scaled = ((value.clamp(least, most) - least) * 2f64.powi(self.scale())).round();
-        // why: a saturating cast of a number from 0 to the top.
-        (scaled.min(f64::from(1u32 << VALUE_BITS)) as u32, carries)
-    }
-
     fn is_sound(&self) -> bool {
         let named = !self.column.is_empty() && self.column.len() <= COLUMN_NAME_BYTES_MAX;
         let range = self.most.to_f64() - self.least.to_f64();
         named && self.least.is_valid() && self.most.is_valid() && range > 0.0
+    }
+}
+
+/// The range of a column's values.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    least: f64,
+    most: f64,
+    factor: f64,
+}
+
+impl Range {
+    /// The number that stands for a value, and whether the value is more than the end of its range, or zero.
+    pub fn number(&self, value: f64) -> (u32, bool) {
+        let carries = value != 0.0 && self.least < value && value < self.most;
+        let scaled = ((value.clamp(self.least, self.most) - self.least) * self.factor).round();
+        // why: a saturating cast of a number from 0 to the top.
+        (scaled.min(f64::from(1u32 << VALUE_BITS)) as u32, carries)
     }
 }
 

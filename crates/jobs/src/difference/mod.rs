@@ -9,9 +9,13 @@ mod sketch;
 pub use sketch::{Apart, Sketch, Tag};
 
 use crate::kind::Fold;
+use crate::shares::{Placed, SharesFold};
 
 /// What numbers of rows themselves are of.
 pub const ROWS: &str = "rows";
+
+/// Sets of rows of a question on ids, of which a row may stand in each.
+pub const PLACED_SETS_MAX: usize = 32;
 
 /// Sets of rows of one question.
 pub const SETS_PER_QUESTION_MAX: usize = 512;
@@ -97,6 +101,18 @@ fn write(buffer: &mut Vec<u8>, column: &Column, row: usize) {
 pub struct Asked {
     tagger: Tagger,
     sets: Vec<(String, Sketch)>,
+    /// By place, where rows have places.
+    placed: Vec<AtPlace>,
+}
+
+/// What stands at a place.
+#[derive(Clone, Copy, Default)]
+struct AtPlace {
+    /// Rows in sets, two for more.
+    rows: u8,
+    /// The sets of the last one, a bit each.
+    sets: u32,
+    tag: Option<Tag>,
 }
 
 impl Asked {
@@ -114,7 +130,7 @@ impl Asked {
             return Err(Fault::new(Code::RefusedDifference, what));
         }
         let sets = subjects.into_iter().map(|subject| (subject, Sketch::new(change_min))).collect();
-        Ok(Self { tagger, sets })
+        Ok(Self { tagger, sets, placed: Vec::new() })
     }
 
     /// Takes a batch with all columns.
@@ -122,25 +138,46 @@ impl Asked {
     /// # Errors
     /// Those of [`Tagger::tags`] and of [`Fold::members`].
     pub fn take(&mut self, batch: &Columns, fold: &dyn Fold) -> Result<(), Fault> {
-        self.take_with(batch, |each| fold.members(batch, each))
-    }
-
-    /// As [`Asked::take`], of rows whose sets `members` names.
-    ///
-    /// # Errors
-    /// Those of [`Tagger::tags`] and of `members`.
-    pub fn take_with(
-        &mut self,
-        batch: &Columns,
-        members: impl FnOnce(&mut dyn FnMut(usize, usize)) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
         let tags = self.tagger.tags(batch)?;
         let sets = &mut self.sets;
-        members(&mut |set, row| {
+        fold.members(batch, &mut |set, row| {
             if let (Some((_, sketch)), Some(tag)) = (sets.get_mut(set), tags.get(row)) {
                 sketch.put(*tag);
             }
         })
+    }
+
+    /// As [`Asked::take`], of rows with places, which the fold takes in the same pass. Where more than one stands at a place
+    /// none counts, so none pads a set: they are put into the sets once [all](Asked::all) are there.
+    ///
+    /// # Errors
+    /// Those of [`Tagger::tags`] and of the fold.
+    pub fn take_placed(&mut self, batch: &Columns, rows: &Placed, fold: &mut dyn SharesFold) -> Result<(), Fault> {
+        let tags = self.tagger.tags(batch)?;
+        let placed = &mut self.placed;
+        let mut last = None;
+        fold.take(rows, &mut |set, row| {
+            let (Some(place), Some(tag)) = (rows.place(row), tags.get(row)) else { return };
+            if placed.len() <= place {
+                placed.resize(place + 1, AtPlace::default());
+            }
+            let Some(at) = placed.get_mut(place) else { return };
+            if last.replace(row) != Some(row) {
+                *at = AtPlace { rows: at.rows.saturating_add(1).min(2), sets: 0, tag: Some(*tag) };
+            }
+            at.sets |= u32::try_from(set).ok().and_then(|set| 1u32.checked_shl(set)).unwrap_or(0);
+        })
+    }
+
+    /// All rows were taken.
+    pub fn all(&mut self) {
+        for at in core::mem::take(&mut self.placed).into_iter().filter(|at| at.rows == 1) {
+            for (set, (_, sketch)) in self.sets.iter_mut().enumerate().take(PLACED_SETS_MAX) {
+                if let (true, Some(tag)) = (at.sets >> set & 1 == 1, at.tag) {
+                    sketch.put(tag);
+                }
+            }
+        }
     }
 
     /// What the rows' tags are made of.
@@ -212,6 +249,62 @@ mod tests {
         // What stands at a place without a value is no value.
         let hidden = |n| batch(vec![("a", Values::Int(vec![n]), none.clone()), ("b", texts(&["x"]), None)]);
         assert_eq!(tagger(1, &["a", "b"]).tags(&hidden(1)).unwrap(), tagger(1, &["a", "b"]).tags(&hidden(2)).unwrap());
+    }
+
+    #[test]
+    fn of_rows_at_one_place_none_counts() {
+        use crate::align::KeyPart;
+        use crate::shares::{Spine, Values as Brought};
+
+        /// Every row stands in the set of all, and in one more if its number is odd.
+        struct Odd;
+        impl SharesFold for Odd {
+            fn take(&mut self, batch: &Placed, members: &mut dyn FnMut(usize, usize)) -> Result<(), Fault> {
+                let Values::Int(n) = &batch.column("n")?.values else { panic!("no numbers") };
+                for (row, n) in n.iter().enumerate().filter(|(row, _)| batch.place(*row).is_some()) {
+                    (0..1 + *n as usize % 2).for_each(|set| members(set, row));
+                }
+                Ok(())
+            }
+            fn notes(&self) -> Vec<String> {
+                Vec::new()
+            }
+            fn sets(&self) -> Vec<String> {
+                vec![ROWS.into(), "odd".into()]
+            }
+            fn finish(self: Box<Self>) -> Box<dyn Brought> {
+                panic!("not asked for")
+            }
+        }
+        let key = [KeyPart { name: "id".into(), steps: vec!["trim/1".into()] }];
+        let keys = ["a", "b", "c", "d"];
+        let schema = crate::align::params::schema(&key).unwrap();
+        let record =
+            |(i, k): (usize, &&str)| [[i as u8; 16], *schema.key([Some(*k)]).unwrap().first_chunk().unwrap()].concat();
+        let records: Vec<u8> = keys.iter().enumerate().flat_map(record).collect();
+        let spine = Spine::new(&key, &["id".into()], &records).unwrap();
+        let asked = |batches: &[&[(&str, i64)]]| {
+            let mut asked = Asked::new(tagger(1, &["id", "n"]), Odd.sets(), 10).unwrap();
+            for rows in batches {
+                let ids: Vec<&str> = rows.iter().map(|(id, _)| *id).collect();
+                let n = Values::Int(rows.iter().map(|(_, n)| *n).collect());
+                let all = batch(vec![("id", texts(&ids), None), ("n", n, None)]);
+                let placed = spine.place(all.clone()).unwrap();
+                asked.take_placed(&all, &placed, &mut Odd).unwrap();
+            }
+            asked.all();
+            asked
+        };
+        let apart = |a: &Asked, b: &Asked| -> Vec<Apart> {
+            let pairs = a.sets().iter().zip(b.sets());
+            pairs.map(|((_, a), (_, b))| a.apart(b, 10)).collect()
+        };
+        let plain = asked(&[&[("a", 1), ("b", 2)]]);
+        // A key without a place, keys that stand twice, in one batch or in two, and a row that is there twice.
+        let padded = asked(&[&[("a", 1), ("x", 3), ("c", 5), ("c", 6)], &[("b", 2), ("d", 7)], &[("d", 7)]]);
+        assert_eq!(apart(&plain, &padded), [Apart::Same, Apart::Same]);
+        assert_eq!(apart(&plain, &asked(&[&[("a", 1)], &[("b", 4)]])), [Apart::Few, Apart::Same]);
+        assert_eq!(apart(&plain, &asked(&[&[("b", 2)]])), [Apart::Few, Apart::Few]);
     }
 
     #[test]

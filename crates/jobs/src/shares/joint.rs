@@ -95,7 +95,7 @@ async fn compare(party: &mut Party, owners: &[Seat], ids: &Hash, step_ms: u64) -
 }
 
 async fn run(mut half: SharesJoint, mut party: Party, context: JointContext) -> Result<JointOutput, Abort> {
-    session::agree(&mut party, &context.session, context.step_ms).await?;
+    session::agree(&mut party, &context.session, session::READING * context.step_ms).await?;
     let Circuit { plan, parties, dealer, numbers } = half.job.circuit(context.cohort)?;
     let owners: Vec<Seat> = parties.iter().map(|p| seat(&context, p)).collect::<Result<_, _>>()?;
     let terms = Terms {

@@ -53,23 +53,18 @@ pub trait OnShares: Send + Sync {
 
 /// Takes an owner's rows, each with its place among the ids.
 pub trait SharesFold: Send {
-    /// Takes a batch. The first may be empty: it shows the columns.
+    /// Takes a batch. The first may be empty: it shows the columns. `members` is given each set of [`SharesFold::sets`] and
+    /// each row that stands in it, if it is the only one at its place.
     ///
     /// # Errors
     /// `data.column_type`, `data.column_unknown`: of the columns, never of a value.
-    fn take(&mut self, batch: &Placed) -> Result<(), Fault>;
+    fn take(&mut self, batch: &Placed, members: &mut dyn FnMut(usize, usize)) -> Result<(), Fault>;
 
     /// What the owner should know of its own rows, and nobody else. Without values of rows.
     fn notes(&self) -> Vec<String>;
 
-    /// As [`Fold::sets`](crate::Fold::sets).
+    /// As [`Fold::sets`](crate::Fold::sets), at most [`PLACED_SETS_MAX`](crate::difference::PLACED_SETS_MAX).
     fn sets(&self) -> Vec<String>;
-
-    /// As [`Fold::members`](crate::Fold::members).
-    ///
-    /// # Errors
-    /// Those of [`SharesFold::take`].
-    fn members(&self, batch: &Placed, each: &mut dyn FnMut(usize, usize)) -> Result<(), Fault>;
 
     /// Ends the local half.
     fn finish(self: Box<Self>) -> Box<dyn Values>;

@@ -103,7 +103,9 @@ impl Spine {
 /// What may be done compiles:
 ///
 /// ```
-/// fn fold(fold: &mut dyn tacit_jobs::shares::SharesFold, rows: &tacit_jobs::shares::Placed) { fold.take(rows).unwrap(); }
+/// fn fold(fold: &mut dyn tacit_jobs::shares::SharesFold, rows: &tacit_jobs::shares::Placed) {
+///     fold.take(rows, &mut |_, _| ()).unwrap();
+/// }
 /// ```
 pub struct Placed {
     columns: Columns,

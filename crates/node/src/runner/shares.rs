@@ -41,7 +41,7 @@ impl AttemptRun {
             let batch = narrowed.take(batch)?;
             match &mut watch {
                 Some(watch) => watch.place(&batch, &spine.place(batch.clone())?, fold.as_mut()),
-                None => fold.take(&spine.place(batch)?),
+                None => fold.take(&spine.place(batch)?, &mut |_, _| ()),
             }
         };
         let limits = tacit_data::Limits::default();

@@ -95,7 +95,7 @@ impl<'a> Cross<'a> {
             let values = Values::Int(some.into_iter().map(Option::unwrap_or_default).collect());
             batch.columns.push(Column { name: COLUMNS[seat].into(), values, valid });
             let placed = spine.place(batch).expect("why: the columns are those of the key");
-            fold.take(&placed).expect("why: the columns are those of the job");
+            fold.take(&placed, &mut |_, _| ()).expect("why: the columns are those of the job");
         }
         shares::brings(on, &spine, fold.finish())
     }
