@@ -25,8 +25,10 @@ use crate::store::{Store, With};
 const LISTS: &str = "offered";
 /// Begins a list.
 const MAGIC: [u8; 8] = *b"tcoffer1";
-/// Bytes before the keys: what it is, the digest of the key's schema, how many keys.
+/// Bytes before the keys: what it is, the digest of the key's schema, which attempt brought it, how many keys.
 const HEADER_BYTES: usize = 48;
+/// The low bits of the last eight bytes of a header, which are the number of keys. Above them is the attempt.
+const COUNT_BITS: u32 = 48;
 
 /// What was decided in this process: two jobs at once are decided one after the other, and the second is held to the list of
 /// the first, though it was counted before that was there.
@@ -91,6 +93,8 @@ async fn counted(
 fn forget(home: &Path, job: &JobId) {
     let path = list(home, job);
     DECIDED.lock().unwrap_or_else(PoisonError::into_inner).retain(|decided| decided.path != path);
+    // What a process that was killed had begun to write goes too.
+    let _ = fs::remove_file(path.with_extension("part"));
     let _ = fs::remove_file(path);
 }
 
@@ -160,7 +164,8 @@ enum Before {
     Nothing,
     /// The same lists.
     Same,
-    Others,
+    /// Others, and the number of the attempt after them.
+    Others(u16),
 }
 
 impl Ledger {
@@ -180,9 +185,10 @@ impl Ledger {
         Ok(ledger)
     }
 
-    fn write_headers(&mut self, form: Hash) -> std::io::Result<()> {
+    fn write_headers(&mut self, form: Hash, attempt: u16) -> std::io::Result<()> {
         self.file.flush()?;
         self.lists.iter().try_for_each(|(at, keys)| {
+            let keys = u64::from(attempt) << COUNT_BITS | keys;
             let header = [&MAGIC[..], &form.0, &keys.to_be_bytes()].concat();
             self.file.get_ref().write_all_at(&header, *at)
         })
@@ -190,18 +196,28 @@ impl Ledger {
 
     fn before(&self, form: Hash) -> Result<Before, Fault> {
         let (before, own) = (&self.own.path, &self.part.0);
-        let lists = match Keys::lists(before) {
+        let attempts = match attempts(before) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Before::Nothing),
-            lists => lists.map_err(|e| io(before, &e))?,
+            attempts => attempts.map_err(|e| io(before, &e))?,
         };
-        // Without terms those of several attempts may stand there, the last one's first.
-        let mut same = lists.len() == self.lists.len() || (self.terms.is_none() && lists.len() > self.lists.len());
-        for (at, (now, _)) in lists.iter().zip(&self.lists) {
-            let keys = Keys::open(before, *at).and_then(|before| Ok((before, Keys::open(own, *now)?)));
-            let (earlier, now) = keys.map_err(|e| io(before, &e))?;
-            same = same && earlier.form == form && difference(now, earlier, 1).map_err(|e| io(before, &e))? == 0;
+        let is_same = |lists: &[u64]| -> std::io::Result<bool> {
+            let mut same = lists.len() == self.lists.len();
+            for (at, (now, _)) in lists.iter().zip(&self.lists) {
+                let (earlier, now) = (Keys::open(before, *at)?, Keys::open(own, *now)?);
+                same = same && earlier.form == form && difference(now, earlier, 1)? == 0;
+            }
+            Ok(same)
+        };
+        let mut same = false;
+        for (_, lists) in &attempts {
+            same |= is_same(lists).map_err(|e| io(before, &e))?;
         }
-        Ok(if same { Before::Same } else { Before::Others })
+        // Without terms those of several attempts may stand there.
+        if same && (self.terms.is_none() || attempts.len() == 1) {
+            return Ok(Before::Same);
+        }
+        let newest = attempts.iter().map(|(attempt, _)| *attempt).max().unwrap_or(0);
+        Ok(Before::Others(newest.saturating_add(1)))
     }
 
     /// The jobs that a list is compared with: those that were counted before, and those that were not and are decided.
@@ -217,17 +233,18 @@ impl Ledger {
     fn decide(&self, terms: &RepeatTerms, form: Hash, decided: &[Decided]) -> Result<(), Fault> {
         for (job, at, path) in &self.compared(terms, decided) {
             // A job that ended before it had its list offered nothing.
-            let others = match Keys::lists(path) {
+            let attempts = match attempts(path) {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                others => others.map_err(|e| io(path, &e))?,
+                attempts => attempts.map_err(|e| io(path, &e))?,
             };
             let refuse = |what: &str| {
                 let other = format!("job {} of {at}", job.short());
                 Err(Fault::new(Code::RefusedAlignment, what.replace("{}", &other)))
             };
-            for (own, _) in &self.lists {
+            let pairs = attempts.iter().flat_map(|(_, lists)| self.lists.iter().map(move |(own, _)| (own, lists)));
+            for (own, others) in pairs {
                 let (mut same, mut near) = (false, false);
-                for at in &others {
+                for at in others {
                     let other = Keys::open(path, *at).map_err(|e| io(path, &e))?;
                     if other.form != form {
                         return refuse(
@@ -239,7 +256,7 @@ impl Ledger {
                     same |= changed == 0;
                     near |= (1..terms.change_min).contains(&changed);
                 }
-                // Whoever had that job's answers has this list's too, however near another of its lists is.
+                // Whoever had that attempt's answers has this list's too, however near another of its lists is.
                 if near && !same {
                     return refuse(&format!(
                         "this list, or a group of it, differs from one of {{}} by fewer than {} keys, though not by none: two \
@@ -256,7 +273,7 @@ impl Ledger {
 impl Ledger {
     /// Makes the lists durable, before those of an earlier attempt where these were others: there may have been answers to both.
     fn keep(&mut self, before: Before) -> std::io::Result<()> {
-        if before == Before::Others {
+        if matches!(before, Before::Others(_)) {
             std::io::copy(&mut File::open(&self.own.path)?, self.file.get_mut())?;
         }
         self.file.get_ref().sync_all()?;
@@ -278,17 +295,20 @@ impl Offered for Ledger {
     }
 
     fn done(&mut self, form: Hash) -> Result<(), Fault> {
-        self.write_headers(form).map_err(|e| io(&self.part.0, &e))?;
+        self.write_headers(form, 0).map_err(|e| io(&self.part.0, &e))?;
         let mut decided = DECIDED.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.before(form)?;
         if let Some(terms) = &self.terms {
             // Another attempt of the job brings the same lists: whoever had the answer to the others may have kept it.
-            if before == Before::Others {
+            if matches!(before, Before::Others(_)) {
                 let what = "the list has changed since an earlier attempt of this job, which others may have had an answer to; submit the \
                             job anew";
                 return Err(Fault::new(Code::RefusedAlignment, what));
             }
             self.decide(terms, form, &decided)?;
+        }
+        if let Before::Others(attempt) = before {
+            self.write_headers(form, attempt).map_err(|e| io(&self.part.0, &e))?;
         }
         if before != Before::Same {
             self.keep(before).map_err(|e| io(&self.part.0, &e))?;
@@ -330,6 +350,7 @@ fn tag(key: &[u8; 32]) -> u64 {
 /// The keys of a remembered list, in order.
 struct Keys {
     form: Hash,
+    attempt: u16,
     left: u64,
     file: BufReader<File>,
 }
@@ -356,7 +377,9 @@ impl Keys {
         if magic != MAGIC {
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "no list of keys"));
         }
-        Ok(Self { form: Hash(form), left: u64::from_be_bytes(keys), file })
+        let [high, low, ..] = keys;
+        let (attempt, left) = (u16::from_be_bytes([high, low]), u64::from_be_bytes(keys) & ((1 << COUNT_BITS) - 1));
+        Ok(Self { form: Hash(form), attempt, left, file })
     }
 
     fn next(&mut self) -> std::io::Result<Option<(u64, u64)>> {
@@ -369,6 +392,19 @@ impl Keys {
         let tag = u64::from_be_bytes(bytes);
         Ok(Some((tag & 1, tag)))
     }
+}
+
+/// The lists of a file by the attempts that brought them: where each begins.
+fn attempts(path: &Path) -> std::io::Result<Vec<(u16, Vec<u64>)>> {
+    let mut all: Vec<(u16, Vec<u64>)> = Vec::new();
+    for at in Keys::lists(path)? {
+        let attempt = Keys::open(path, at)?.attempt;
+        match all.last_mut() {
+            Some((last, lists)) if *last == attempt => lists.push(at),
+            _ => all.push((attempt, vec![at])),
+        }
+    }
+    Ok(all)
 }
 
 /// Keys that one list has and the other has not, at most `enough`.
