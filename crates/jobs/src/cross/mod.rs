@@ -33,7 +33,7 @@ impl Kind for CrossStats {
     fn title(&self, lang: Lang) -> &'static str {
         match lang {
             Lang::En => "how columns of two owners go together over the keys that both have, whoever they are",
-            Lang::Zh => "双方列在共有键上的联合统计（不披露哪些键共有）",
+            Lang::Zh => "双方列在共有键上的联合统计（各节点均不知哪些键共有）",
         }
     }
 
