@@ -456,10 +456,10 @@ fn a_sum_that_no_rows_can_have_is_refused() {
     let ok = |change: &dyn Fn(&mut OpenedVector)| code(change).map(|_| ());
     assert_eq!(ok(&|o| o.cells[4] += squares), Ok(()), "other squares");
     assert_eq!(ok(&|o| o.cells[4] = o.cells[3] / sum * squares), invalid_end, "fewer than the sum needs");
-    assert_eq!(ok(&|o| o.cells[4] = (o.cells[3] / sum << 20 | 1) * squares), invalid_end, "more than it allows");
-    assert_eq!(ok(&|o| o.cells[3] = (20 << 20 | 1) * sum), invalid_end, "beyond the range");
+    assert_eq!(ok(&|o| o.cells[4] = (((o.cells[3] / sum) << 20) | 1) * squares), invalid_end, "more than it allows");
+    assert_eq!(ok(&|o| o.cells[3] = ((20 << 20) | 1) * sum), invalid_end, "beyond the range");
     assert_eq!(ok(&|o| o.cells[16] += product), Ok(()), "another product");
-    assert_eq!(ok(&|o| o.cells[16] = (20 << 40 | 1) * product), invalid_end, "beyond both ranges");
+    assert_eq!(ok(&|o| o.cells[16] = ((20 << 40) | 1) * product), invalid_end, "beyond both ranges");
     assert_eq!(ok(&|o| o.cells[2..5].fill(0)), invalid_end, "a pair of a column that is not told");
     assert_eq!(ok(&|o| (2..5).chain(14..18).for_each(|at| o.cells[at] = 0)), Ok(()), "nor it nor its pairs");
     assert_eq!(code(&|o| o.cells[0] = 0), invalid, "rows without their flag");
