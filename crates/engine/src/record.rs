@@ -5,8 +5,8 @@ use tacit_crypto::{Statement, cbor, sha256};
 use tacit_governance::{JobSpec, ProviderRef};
 use tacit_protocol::Blame;
 use tacit_receipts::record::{
-    Audience, Disclosure, PartyEntry, PrivacyCharge, Quantity, RECORD_VERSION, Role, Standing, Status, UsageLine,
-    cardinality_bucket,
+    Audience, Disclosure, PartyEntry, PrivacyCharge, Quantity, RECORD_VERSION, RECORD_VERSION_DISPUTED,
+    RECORD_VERSION_FIRST, Role, Sighting, Standing, Status, UsageLine, cardinality_bucket,
 };
 use tacit_receipts::{KeyHistory, UsageRecord, Window};
 use tacit_types::{Attempt, Code, DatasetVersionId, Fault, Hash, Name, NodeId, Seat, Step, Unit, UnixMillis};
@@ -154,6 +154,7 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
             quantity: Quantity::Plain(quantity),
             class: unit.class(),
             observers: Vec::new(),
+            differing: Vec::new(),
         });
     };
     for i in 0..ended.parties.len() {
@@ -186,8 +187,13 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
             })
             .collect();
     }
+    let took_part = (0u16..).zip(&ended.parties).filter(|(_, p)| p.standing == Standing::TookPart);
+    let reported: Vec<(Seat, &Finished)> =
+        took_part.filter_map(|(seat, p)| Some((Seat(seat), p.finished.as_ref()?))).collect();
+    lines.iter_mut().for_each(|line| line.differing = differing(line, &reported));
+    let disputed = lines.iter().any(UsageLine::is_disputed);
     UsageRecord {
-        version: RECORD_VERSION,
+        version: if disputed { RECORD_VERSION_DISPUTED } else { RECORD_VERSION },
         origin: ended.origin.to_owned(),
         job: JobSpec::id(ended.job),
         spec: spec_hash(ended.job),
@@ -206,6 +212,29 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
         attempt: ended.attempt,
         convictions: ended.evidence.iter().filter_map(evidence::conviction).collect(),
     }
+}
+
+/// What a party has counted itself in a unit, where every party counts by itself. The others follow from the record, or from the
+/// summary that is its result.
+fn counted(unit: Unit, finished: &Finished) -> Option<u64> {
+    let Finished::Ok { cells_in, payload_bytes, cells_out, cells_suppressed, .. } = finished else { return None };
+    match unit {
+        Unit::CellIn => Some(*cells_in),
+        Unit::PayloadByte => Some(*payload_bytes),
+        Unit::CellOut => Some(*cells_out),
+        Unit::CellSuppressed => Some(*cells_suppressed),
+        Unit::Job | Unit::Party | Unit::Call | Unit::RowAsked | Unit::RowScanned => None,
+    }
+}
+
+/// The counts of those who report another number than a line has. The line's own party is never among them: it states the
+/// line's quantity.
+fn differing(line: &UsageLine, reported: &[(Seat, &Finished)]) -> Vec<Sighting> {
+    let Quantity::Plain(stated) = line.quantity else { return Vec::new() };
+    let others = reported.iter().filter(|(seat, _)| *seat != line.party);
+    let counts =
+        others.filter_map(|(seat, report)| Some(Sighting { seat: *seat, quantity: counted(line.unit, report)? }));
+    counts.filter(|count| count.quantity != stated).collect()
 }
 
 /// The kind as a name: `stats/v1` becomes `stats.v1`.
@@ -263,7 +292,7 @@ pub fn check(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
     record.check()?;
     let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
     let spec = own.job.body();
-    if record.version != RECORD_VERSION {
+    if record.version == RECORD_VERSION_FIRST {
         return wrong(format!("version {}", record.version));
     }
     if record.parties.iter().zip(record.parties.iter().skip(1)).any(|(a, b)| a.party >= b.party) {
@@ -372,9 +401,7 @@ pub fn check_parties(
 
 fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>, window: Option<Window>) -> Result<(), Fault> {
     let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
-    let Some(finished @ Finished::Ok { package, survivors, cells_in, payload_bytes, cells_out, cells_suppressed, .. }) =
-        own.finished
-    else {
+    let Some(finished @ Finished::Ok { package, survivors, .. }) = own.finished else {
         return wrong("this party's attempt gave no result".into());
     };
     if record.attempt != own.attempt || entry.standing != Standing::TookPart {
@@ -391,24 +418,17 @@ fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>, window: Opt
     if record.result.is_none() || (commitment.is_some() && record.result != commitment) {
         return wrong("the result's commitment differs".into());
     }
+    let me = record.parties.iter().position(|p| p.party == own.node).map_or(Seat(u16::MAX), |i| Seat(i as u16));
     for line in &record.lines {
         let expected = match line.unit {
-            Unit::Job => 1,
-            Unit::Party => record.parties.len() as u64,
-            Unit::CellIn => *cells_in,
-            Unit::PayloadByte => *payload_bytes,
-            Unit::CellOut => *cells_out,
-            Unit::CellSuppressed => *cells_suppressed,
-            Unit::Call | Unit::RowAsked if window.is_none() => {
-                return wrong(format!("a line of {}", line.unit.word()));
-            }
-            Unit::Call => window.map_or(0, |w| w.calls),
-            Unit::RowAsked => window.map_or(0, |w| w.rows),
-            Unit::RowScanned => return wrong(format!("a line of {}", line.unit.word())),
+            Unit::Job => Some(1),
+            Unit::Party => Some(record.parties.len() as u64),
+            Unit::Call => window.map(|w| w.calls),
+            Unit::RowAsked => window.map(|w| w.rows),
+            unit => counted(unit, finished),
         };
-        if line.quantity != Quantity::Plain(expected) {
-            return wrong(format!("{} is {:?}, counted {expected}", line.unit.word(), line.quantity));
-        }
+        let Some(expected) = expected else { return wrong(format!("a line of {}", line.unit.word())) };
+        check_line(line, me, expected, counted(line.unit, finished).is_some())?;
     }
     let of = |unit: Unit| record.lines.iter().filter(move |l| l.unit == unit);
     let mut inputs = [Unit::CellIn, Unit::PayloadByte].map(|unit| of(unit).map(|l| l.party).collect::<Vec<Seat>>());
@@ -416,10 +436,10 @@ fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>, window: Opt
     let brings = |seat: &Seat| record.parties.get(seat.index()).is_some_and(|p| p.role == Role::Input);
     let givers: Vec<Seat> = took_part.into_iter().filter(brings).collect();
     let others = [Unit::Job, Unit::Party, Unit::CellOut, Unit::CellSuppressed];
-    let counted = [Unit::Call, Unit::RowAsked];
+    let of_calls = [Unit::Call, Unit::RowAsked];
     if inputs.iter().any(|seats| *seats != givers)
         || others.iter().any(|unit| of(*unit).count() != 1)
-        || counted.iter().any(|unit| of(*unit).count() != usize::from(window.is_some()))
+        || of_calls.iter().any(|unit| of(*unit).count() != usize::from(window.is_some()))
     {
         return wrong("a usage line is missing, stands twice or is another party's".into());
     }
@@ -433,6 +453,23 @@ fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>, window: Opt
     match opened(own.job.body(), finished).iter().find(|(what, cells)| !listed(what, *cells)) {
         Some((what, cells)) => wrong(format!("the opening of {cells} cells of {what} is not listed")),
         None => Ok(()),
+    }
+}
+
+/// Checks a line against this party's own count: it says that number, or this party's number stands beside it as what it
+/// counted. What others are said to have counted they sign themselves.
+fn check_line(line: &UsageLine, me: Seat, expected: u64, by_itself: bool) -> Result<(), Fault> {
+    let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, format!("{}: {what}", line.unit.word())));
+    if line.is_disputed() && !by_itself {
+        return wrong("a dispute over what no party counts by itself".into());
+    }
+    let said = line.differing.iter().find(|count| count.seat == me).map(|count| count.quantity);
+    match (line.quantity == Quantity::Plain(expected), said) {
+        (true, None) => Ok(()),
+        // Whoever's line it is has said the line's number: this party's own is never anything else.
+        (false, Some(said)) if said == expected && line.party != me => Ok(()),
+        (_, Some(said)) => wrong(format!("this party is said to have counted {said}, counted {expected}")),
+        (false, None) => wrong(format!("{:?}, counted {expected}", line.quantity)),
     }
 }
 

@@ -118,6 +118,40 @@ fn report(job: &mut Job, at: u64, seat: Seat, finished: Finished) {
     job.step(T0.plus(at), Input::Finish { node: node(seat).id(), finish });
 }
 
+/// One party counts otherwise than two: the job goes on to its result, and the record says who counted what. Before, no party
+/// attested, and there was none.
+#[test]
+fn a_count_that_differs_ends_no_job() {
+    let mut job = job(&[AGGREGATOR, LOST]);
+    let Finished::Ok { package, survivors, payload_bytes, cells_out, cells_suppressed, opened, .. } = ok(Seat(2))
+    else {
+        unreachable!("it ended well")
+    };
+    let other = Finished::Ok { package, survivors, cells_in: 5, payload_bytes, cells_out, cells_suppressed, opened };
+    report(&mut job, 6, Seat(2), other.clone());
+    assert_eq!((job.state(), job.terminal()), ("settling", Some(&Terminal::Succeeded)));
+    let asked = job.outstanding().into_iter().find_map(|command| match command {
+        tacit_engine::Command::Ask { request: tacit_engine::ToNode::Attest { record, .. }, .. } => Some(record),
+        _ => None,
+    });
+    let record: UsageRecord = cbor::decode(&asked.expect("the parties are asked")).unwrap();
+    assert_eq!(record.disputed().count(), 3, "a line of each");
+    let noted =
+        |what: &str| job.view(T0).timeline.iter().any(|e| e.what == what && e.detail.starts_with("3 usage lines"));
+    assert!(noted("disputed"));
+    let mut odd = running(Seat(2));
+    odd.finish(ONE, other, Some(vec![9]));
+    let mut attestations = Vec::new();
+    for (seat, worker) in [(AGGREGATOR, back(AGGREGATOR)), (LOST, back(LOST)), (Seat(2), odd)] {
+        let attested = attests(&worker, seat, &record).expect("its own count is in it").attested.unwrap().1;
+        attestations.push(Statement::<Attestation>::verify(&attested).unwrap());
+    }
+    let receipt = tacit_receipts::assemble(record.clone(), &attestations, Vec::new()).unwrap().receipt;
+    assert!(receipt.missing().next().is_none());
+    // Who has not counted so does not sign that it has.
+    assert_eq!(attests(&back(Seat(2)), Seat(2), &record).err(), Some(Code::ReceiptRecord));
+}
+
 /// The record of a result of all three.
 fn record() -> UsageRecord {
     let job = job(&[AGGREGATOR, LOST, Seat(2)]);

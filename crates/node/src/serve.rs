@@ -320,6 +320,10 @@ impl Inner {
         let figures = opening.iter().map(Opening::figure).collect();
         let (answer, attested) = job.attest_with(bytes, evidence, (link, seen, figures), &self.context(now))?;
         if let Some(attested) = attested {
+            let disputed = parsed.disputed().count();
+            if disputed > 0 {
+                tracing::warn!(job = %id.short(), lines = disputed, "observers differ on usage lines: not billed until a ruling");
+            }
             if let Some(opening) = &opening {
                 openings::keep(&self.home, &mut crate::os_rng()?, opening)?;
             }

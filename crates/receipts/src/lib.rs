@@ -58,7 +58,7 @@ pub use receipt::{
     Absent, Assembled, Attestation, JointReceipt, Promise, SeenCheckpoint, Verdict, assemble, assemble_with,
 };
 pub use record::{
-    Audience, Conviction, Disclosure, PartyEntry, Quantity, Role, Standing, Status, UsageLine, UsageRecord,
+    Audience, Conviction, Disclosure, PartyEntry, Quantity, Role, Sighting, Standing, Status, UsageLine, UsageRecord,
 };
 pub use report::{Finding, Notice, Report, Scope, TrustSource};
 pub use rotation::{KeyRotation, LogChain, LogKey};

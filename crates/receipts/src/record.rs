@@ -8,8 +8,10 @@ use tacit_types::{
     Attempt, Code, ContractId, DatasetVersionId, Fault, Hash, JobId, Name, NodeId, Seat, Step, Unit, UnixMillis,
 };
 
-/// The version of the record that this code writes. It reads this and [`RECORD_VERSION_FIRST`].
+/// The version of the record that this code writes, but of one with a disputed line. It reads all three.
 pub const RECORD_VERSION: u32 = 2;
+/// The version of a record with a disputed line, and of no other: what says the same has the same bytes.
+pub const RECORD_VERSION_DISPUTED: u32 = 3;
 /// The version before convictions. Logs hold such records; no node attests another.
 pub const RECORD_VERSION_FIRST: u32 = 1;
 /// Convictions of a record.
@@ -18,6 +20,8 @@ pub const CONVICTIONS_MAX: usize = 16;
 pub const OFFENCE_BYTES_MAX: usize = 32;
 /// Usage lines of a record.
 pub const LINES_MAX: usize = 8 * SEATS_MAX;
+/// Counts of observers that stand beside the disputed lines of a record, in all.
+pub const SIGHTINGS_MAX: usize = 2 * SEATS_MAX;
 /// Disclosures, contracts, privacy charges or transcript roots of a record.
 pub const LIST_MAX: usize = SEATS_MAX;
 /// Bytes of the text that says what a disclosure reveals.
@@ -29,6 +33,7 @@ pub const DISCLOSURE_TEXT_BYTES_MAX: usize = 256;
 /// UsageRecord = { 1: v, 2: log_origin, 3: job_id, 4: spec_hash, 5: [* contract_hash], 6: kind, 7: status,
 ///   8: [+ PartyEntry], 9: [* UsageLine], 10: [* PrivacyCharge], ? 11: algorithm_hash, ? 12: result_commitment,
 ///   13: [* link_transcript_root], 14: t_start, 15: t_end, 16: [* Disclosure], 17: attempt, ? 18: [+ Conviction] }
+/// UsageLine = { 1: unit, 2: seat, 3: qty, 4: class, 5: [* observer], ? 6: [+ { 1: seat, 2: qty }] }
 /// Conviction = { 1: seat, 2: offence, 3: evidence_hash }
 /// ```
 ///
@@ -37,7 +42,7 @@ pub const DISCLOSURE_TEXT_BYTES_MAX: usize = 256;
 #[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
 pub struct UsageRecord {
-    /// [`RECORD_VERSION`].
+    /// [`RECORD_VERSION`], or [`RECORD_VERSION_DISPUTED`].
     #[n(1)]
     pub version: u32,
     /// The origin of the log that this record is for, so that it cannot move to another log.
@@ -218,9 +223,34 @@ pub struct UsageLine {
     /// How far it can be checked; always [`Unit::class`].
     #[n(4)]
     pub class: Class,
-    /// Who observed the same number; empty means every party that took part.
+    /// Who observes it; empty means every party that took part.
     #[n(5)]
     pub observers: Vec<Seat>,
+    /// The counts of those observers that counted something else, ascending by seat; every other observer counted
+    /// [`quantity`](Self::quantity), which is that of the line's own party. With any, the line is disputed: nothing is
+    /// billed for it until a ruling. Left out when there are none, and in versions before [`RECORD_VERSION_DISPUTED`].
+    #[n(6)]
+    #[cbor(default, skip_if = "Vec::is_empty")]
+    pub differing: Vec<Sighting>,
+}
+
+/// What an observer counted where the line says something else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Sighting {
+    /// The observer.
+    #[n(1)]
+    pub seat: Seat,
+    /// Its count.
+    #[n(2)]
+    pub quantity: u64,
+}
+
+impl UsageLine {
+    /// Whether its observers counted different numbers.
+    pub fn is_disputed(&self) -> bool {
+        !self.differing.is_empty()
+    }
 }
 
 /// A quantity in the open, or a salted commitment to one.
@@ -320,8 +350,9 @@ impl UsageRecord {
     /// `receipt.record`, naming the field.
     pub fn check(&self) -> Result<(), Fault> {
         let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
-        if self.version != RECORD_VERSION && self.version != RECORD_VERSION_FIRST {
-            return wrong(format!("version {} is neither {RECORD_VERSION_FIRST} nor {RECORD_VERSION}", self.version));
+        if !(RECORD_VERSION_FIRST..=RECORD_VERSION_DISPUTED).contains(&self.version) {
+            let what = format!("{} is not {RECORD_VERSION_FIRST} to {RECORD_VERSION_DISPUTED}", self.version);
+            return wrong(format!("version {what}"));
         }
         if self.parties.is_empty() || self.parties.len() > SEATS_MAX {
             return wrong(format!("{} parties; 1 to {SEATS_MAX} are possible", self.parties.len()));
@@ -345,7 +376,48 @@ impl UsageRecord {
             return wrong(format!("it ended at {} before it began at {}", self.ended, self.started));
         }
         self.check_convictions()?;
-        self.check_seats()
+        self.check_seats()?;
+        self.check_disputed()
+    }
+
+    /// The places of the lines on which observers differ.
+    pub fn disputed(&self) -> impl Iterator<Item = usize> {
+        self.lines.iter().enumerate().filter(|(_, line)| line.is_disputed()).map(|(i, _)| i)
+    }
+
+    /// A line that observers dispute is one that they can count, says who counted what, and says nothing twice.
+    fn check_disputed(&self) -> Result<(), Fault> {
+        let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
+        let any = self.disputed().next().is_some();
+        if any != (self.version == RECORD_VERSION_DISPUTED) {
+            let lines = if any { "a disputed line" } else { "no disputed line" };
+            return wrong(format!("{lines} in version {}", self.version));
+        }
+        let sightings: usize = self.lines.iter().map(|line| line.differing.len()).sum();
+        if sightings > SIGHTINGS_MAX {
+            return wrong(format!("{sightings} counts beside disputed lines; at most {SIGHTINGS_MAX}"));
+        }
+        for i in self.disputed() {
+            let Some(line) = self.lines.get(i) else { continue };
+            let (Quantity::Plain(stated), Class::A, Status::Ok) = (line.quantity, line.class, &self.status) else {
+                return wrong(format!("usage line {i} is disputed, and no party can have counted it"));
+            };
+            if line.differing.iter().zip(line.differing.iter().skip(1)).any(|(a, b)| a.seat >= b.seat) {
+                return wrong(format!("usage line {i}: the counts are out of order, or one stands twice"));
+            }
+            let took_part =
+                |seat: &Seat| self.parties.get(seat.index()).is_some_and(|p| p.standing == Standing::TookPart);
+            let observes = |seat: &Seat| {
+                took_part(seat) && *seat != line.party && (line.observers.is_empty() || line.observers.contains(seat))
+            };
+            if let Some(other) = line.differing.iter().find(|s| !observes(&s.seat)) {
+                return wrong(format!("usage line {i}: {} does not observe it", other.seat));
+            }
+            if let Some(same) = line.differing.iter().find(|s| s.quantity == stated) {
+                return wrong(format!("usage line {i}: {} counted what it says", same.seat));
+            }
+        }
+        Ok(())
     }
 
     fn check_convictions(&self) -> Result<(), Fault> {

@@ -102,6 +102,14 @@ pub enum Notice {
         /// How many.
         count: u64,
     },
+    /// A receipt with usage lines on which observers differ, as each of them has signed: nothing is billed for these until
+    /// a ruling.
+    LinesDisputed {
+        /// The receipt.
+        leaf: u64,
+        /// How many lines.
+        count: u64,
+    },
     /// A case whose answer or decision is overdue by a witness's clock.
     CaseOverdue {
         /// The leaf that opened it.
@@ -159,6 +167,10 @@ impl Notice {
             Notice::Unattested { count } => (
                 format!("{count} receipts of attempts without a result lack the attestation of a party that was away"),
                 format!("{count} 份无结果尝试的凭证缺少当时不在线的一方的证明"),
+            ),
+            Notice::LinesDisputed { leaf, count } => (
+                format!("leaf {leaf}: observers counted different numbers in {count} usage lines, and signed so; these are not billed until a ruling"),
+                format!("条目 {leaf}：{count} 个用量行的计数方所计数量不一，各方均已如此签署；裁定前不计费"),
             ),
             Notice::CaseOverdue { leaf, due } => (
                 format!("the case of leaf {leaf} was to be answered or decided by {due}"),
@@ -309,6 +321,7 @@ mod tests {
             Notice::BesideUnused { count: 7 },
             Notice::PapersUnused { count: 7 },
             Notice::Unattested { count: 7 },
+            Notice::LinesDisputed { leaf: 7, count: 7 },
             Notice::CaseOverdue { leaf: 7, due: "7".into() },
             Notice::PromisePending { usage: "7".into() },
         ];

@@ -274,8 +274,10 @@ impl<'a> Verifier<'a> {
         self.by_coordinator(index, statement.signer());
         let receipt = statement.body();
         let record = &receipt.record;
-        if let Err(fault) = record.check() {
-            self.flaw(index, fault);
+        match (record.check(), record.disputed().count() as u64) {
+            (Err(fault), _) => self.flaw(index, fault),
+            (Ok(()), 0) => {}
+            (Ok(()), count) => self.report.notice(Notice::LinesDisputed { leaf: index, count }),
         }
         if record.origin != self.trust.origin {
             self.flaw(index, Fault::new(Code::ReceiptRecord, format!("it is for the log {:?}", record.origin)));

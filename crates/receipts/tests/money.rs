@@ -79,6 +79,7 @@ fn compute(case: &Value) -> Result<Outcome, Fault> {
         shares: shares.iter().map(|s| Due { party: s.party, fen: s.fen as i64 }).collect(),
         causes: Vec::new(),
         valuation: valuation.is_some().then_some(end + 3),
+        disputed: None,
     };
     body.check()?;
     Ok(Outcome { plan: plan.id().0, charge: cbor::encode(&body), body })
@@ -163,14 +164,25 @@ fn statements_have_the_bytes_of_the_vectors() {
         let money = Money::read(kind, &body).unwrap().expect("a statement of money");
         money.check().unwrap_or_else(|fault| panic!("{vector}: {fault}"));
         assert_eq!(sha256(&body).0, id(&vector["sha256"]));
+        let differ = vector["name"].as_str().unwrap().contains("observers differ");
         match money {
-            Money::Close(close) => assert_eq!((close.count == 12), (close.last_seq == Some(11))),
+            Money::Close(close) => {
+                assert_eq!((close.count == 12), (close.last_seq == Some(11)));
+                assert_eq!(close.disputed, differ.then_some(2));
+            }
             Money::Correction(c) => {
                 assert_eq!((c.original.index, c.was, c.quantity, c.dispute), (17, 1000, 900, Some(23)))
             }
             Money::Dispute(d) => assert_eq!(d.line.is_some(), d.evidence.len() == 1),
-            Money::Ruling(ruling) => assert_eq!(ruling.outcome, tacit_receipts::money::Outcome::Void),
-            Money::Charge(charge) => assert_eq!((charge.due, &charge.causes[..]), (-100, &[23, 25][..])),
+            Money::Ruling(ruling) => {
+                assert_eq!(ruling.outcome, tacit_receipts::money::Outcome::Void);
+                assert_eq!(ruling.about.map(|about| about.line), differ.then_some(3));
+            }
+            Money::Answer(answer) => assert_eq!(answer.about.map(|about| about.line), differ.then_some(3)),
+            Money::Charge(charge) => {
+                assert_eq!((charge.due, &charge.causes[..]), (-100, &[23, 25][..]));
+                assert_eq!(charge.disputed, differ.then_some(2));
+            }
             other => panic!("{other:?}"),
         }
     }

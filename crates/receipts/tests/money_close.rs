@@ -192,6 +192,7 @@ fn an_answer_is_for_an_open_dispute_and_changes_nothing() {
         dispute,
         reason: "our counters say otherwise".into(),
         evidence: vec![Hash([4; 32])],
+        about: None,
     };
     let before = shop.ledger.charge(&plan, period, shop.size()).unwrap();
     let good = answer(shop.at(at));

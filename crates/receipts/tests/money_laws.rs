@@ -358,6 +358,7 @@ fn statements_are_within_their_caps_and_the_largest_fit_a_leaf() {
         sums: (0..sums)
             .map(|i| UnitSum { contract: ContractId(node(i).0), unit: Unit::Call, quantity: u64::MAX })
             .collect(),
+        disputed: Some(u64::MAX),
     };
     assert_eq!(close(SUMS_MAX, ORIGIN_BYTES_MAX).check(), Ok(()));
     fits(&close(SUMS_MAX, ORIGIN_BYTES_MAX));
@@ -381,7 +382,11 @@ fn statements_are_within_their_caps_and_the_largest_fit_a_leaf() {
         shares: (0..shares).map(|i| Due { party: node(i), fen: 0 }).collect(),
         causes: (0..causes).map(|i| u64::MAX / 2 + i).collect(),
         valuation: Some(u64::MAX),
+        disputed: Some(u64::MAX),
     };
+    let none = Some(0);
+    let (said, told) = (PeriodClose { disputed: none, ..close(1, 1) }, Charge { disputed: none, ..charge(1, 1, 1) });
+    assert!(said.check().is_err() && told.check().is_err(), "no lines are left out, and it says so");
     let (lines, shares, causes) = (CHARGE_LINES_MAX, SHARES_MAX, CAUSES_MAX as u64);
     assert_eq!(charge(lines, shares, causes).check(), Ok(()));
     fits(&charge(lines, shares, causes));
@@ -451,6 +456,7 @@ fn words_and_evidence_are_within_their_caps() {
         outcome: Outcome::Void,
         reason: "r".repeat(reason),
         evidence: vec![Hash([1; 32]); evidence],
+        about: Some(About { plan: Hash([1; 32]), line: u32::MAX }),
     };
     assert_eq!(dispute(REASON_BYTES_MAX, EVIDENCE_MAX).check(), Ok(()));
     assert_eq!(ruling(REASON_BYTES_MAX, EVIDENCE_MAX).check(), Ok(()));

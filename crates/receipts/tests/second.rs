@@ -68,8 +68,8 @@ fn a_log_of_the_second_implementation_is_valid_and_has_our_bytes() {
     let trust = Trust::parse(&vectors.bytes("trust")).unwrap();
     let report = verify_bundle(&vectors.bytes("bundle"), Some(&trust)).unwrap();
     assert_eq!(report.faults, []);
-    assert_eq!((report.leaves, report.receipts, report.valid, report.cosigned.len()), (7, 4, 4, 2));
-    assert_eq!(report.notices, []);
+    assert_eq!((report.leaves, report.receipts, report.valid, report.cosigned.len()), (8, 5, 5, 2));
+    assert_eq!(report.notices, [Notice::LinesDisputed { leaf: 7, count: 1 }]);
     let bundle = Bundle::parse(&vectors.bytes("bundle")).unwrap();
     assert_eq!(cbor::encode(&bundle), vectors.bytes("bundle"));
     for leaf in vectors.all_bytes("leaves") {
@@ -93,12 +93,30 @@ fn a_log_of_the_second_implementation_is_valid_and_has_our_bytes() {
         assert_eq!(root(&tree, n).unwrap().to_string(), expected);
     }
     for (n, expected) in (0..).zip(vectors.0["consistency"].as_array().unwrap()) {
-        let proof: Vec<String> = consistency_proof(&tree, n, 7).unwrap().iter().map(Hash::to_string).collect();
+        let proof: Vec<String> = consistency_proof(&tree, n, 8).unwrap().iter().map(Hash::to_string).collect();
         assert_eq!(serde_json::json!(proof), *expected);
     }
-    let head = Checkpoint { origin: vectors.text("origin"), size: 7, root: tree.root() };
+    let head = Checkpoint { origin: vectors.text("origin"), size: 8, root: tree.root() };
     let signed = head.sign(&vectors.log(), &vectors.log_secret()).unwrap();
     assert!(vectors.text("checkpoint").starts_with(&signed.note().to_string()));
+}
+
+/// What is no properly marked dispute is a fault, in both implementations.
+#[test]
+fn disputed_lines_are_marked_as_the_second_implementation_has_it() {
+    let vectors = Vectors::read();
+    let Leaf::Receipt(receipt) = Leaf::read(&vectors.all_bytes("leaves")[7]).unwrap() else { panic!("no receipt") };
+    let record = &receipt.body().record;
+    assert_eq!(record.version, record::RECORD_VERSION_DISPUTED);
+    assert_eq!(record.disputed().collect::<Vec<_>>(), [1]);
+    let counts: Vec<(u16, u64)> = record.lines[1].differing.iter().map(|s| (s.seat.0, s.quantity)).collect();
+    assert_eq!((record.lines[1].quantity, counts), (Quantity::Plain(1005), vec![(0, 1004), (2, 1006)]));
+    let bad = vectors.0["badly_marked"].as_object().unwrap();
+    assert_eq!(bad.len(), 13);
+    for (what, bytes) in bad {
+        let record: UsageRecord = cbor::decode(&hex::decode(bytes.as_str().unwrap()).unwrap()).unwrap();
+        assert_eq!(record.check().map_err(|fault| fault.code), Err(Code::ReceiptRecord), "{what}");
+    }
 }
 
 #[test]
@@ -114,7 +132,7 @@ fn both_forms_of_proof_have_the_bytes_of_the_second_implementation() {
         let proof = LogProof::build(&tree, i, &signed).unwrap();
         assert_eq!(proof.to_string(), vectors.all("proofs")[at]);
         proof.verify(leaf, &trust.origin, &log, &quorum).unwrap();
-        let receipt = cose::receipt(&tree, (i, 7), leaf, (&log, &vectors.log_secret())).unwrap();
+        let receipt = cose::receipt(&tree, (i, 8), leaf, (&log, &vectors.log_secret())).unwrap();
         assert_eq!(receipt, vectors.all_bytes("cose_receipts")[at]);
         let whole = cose::attach(leaf, std::slice::from_ref(&receipt)).unwrap();
         assert_eq!(whole, vectors.all_bytes("transparent_statements")[at]);
@@ -165,8 +183,8 @@ fn cose_receipts_are_held_to_their_log_and_their_limits() {
     assert_eq!(code(cose::verify_receipt(receipt, leaf, "log.example/other", &log)), Code::LogProof);
     let other = VerifierKey::new(&origin, KeyKind::Ed25519, common::key(9).id()).unwrap();
     assert_eq!(code(cose::verify_receipt(receipt, leaf, &origin, &other)), Code::LogSignature);
-    assert!(cose::receipt(&vectors.tree(), (3, 7), leaf, (&log, &common::key(9))).is_err());
-    assert!(cose::receipt(&vectors.tree(), (7, 7), leaf, (&log, &vectors.log_secret())).is_err());
+    assert!(cose::receipt(&vectors.tree(), (3, 8), leaf, (&log, &common::key(9))).is_err());
+    assert!(cose::receipt(&vectors.tree(), (8, 8), leaf, (&log, &vectors.log_secret())).is_err());
     assert_eq!(
         code(cose::verify_receipt(&vec![0; COSE_RECEIPT_BYTES_MAX + 1], leaf, &origin, &log)),
         Code::LogMalformed
@@ -232,7 +250,7 @@ fn a_policy_file_says_who_counts() {
         "group g any c b\nquorum g",
         "group x all a b\ngroup y any x c\nquorum y",
     ] {
-        assert_eq!(rule(good).unwrap(), 7, "{good}");
+        assert_eq!(rule(good).unwrap(), 8, "{good}");
     }
     for short in [
         "quorum c",

@@ -207,6 +207,8 @@ pub enum Trick {
     WithholdRelease,
     /// A node reports another end of an attempt than it had.
     ReportAnother,
+    /// A node counts other cells than it gave, and reports and attests that count.
+    CountAnother,
     /// A node hands in as late what is no attestation of its own.
     HandInJunk,
     /// The coordinator orders an attempt twice, with two aggregators.
@@ -246,6 +248,7 @@ impl Trick {
         Trick::ForkChain,
         Trick::WithholdRelease,
         Trick::ReportAnother,
+        Trick::CountAnother,
         Trick::HandInJunk,
         Trick::TellTwoRoots,
         Trick::GiveWrongSum,

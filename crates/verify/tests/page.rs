@@ -165,8 +165,46 @@ fn of_records(cases: &mut Cases) {
     fn convicted(r: &mut UsageRecord, seat: u16, offence: &str) {
         r.convictions.push(Conviction { seat: Seat(seat), offence: offence.into(), evidence: Hash([9; 32]) });
     }
-    let altered: [(&'static str, Alter); 21] = [
-        ("another version", |r| r.version = 3),
+    fn differ(r: &mut UsageRecord, line: usize, counts: &[(u16, u64)]) {
+        r.version = record::RECORD_VERSION_DISPUTED;
+        let count = |(seat, quantity): &(u16, u64)| Sighting { seat: Seat(*seat), quantity: *quantity };
+        r.lines[line].differing = counts.iter().map(count).collect();
+    }
+    let altered: [(&'static str, Alter); 36] = [
+        ("another version", |r| r.version = 4),
+        ("no version", |r| r.version = 0),
+        ("no disputed line in its version", |r| r.version = 3),
+        ("a disputed line", |r| differ(r, 1, &[(0, 7), (2, 8)])),
+        ("a disputed line in the version before", |r| {
+            differ(r, 1, &[(0, 7)]);
+            r.version = 2;
+        }),
+        ("counts out of order", |r| differ(r, 1, &[(2, 7), (0, 8)])),
+        ("a count twice", |r| differ(r, 1, &[(2, 7), (2, 8)])),
+        ("a count of the line's own party", |r| differ(r, 1, &[(1, 7)])),
+        ("a count of nobody", |r| differ(r, 1, &[(3, 7)])),
+        ("a count of no observer", |r| {
+            differ(r, 1, &[(2, 7)]);
+            r.lines[1].observers = vec![Seat(0)];
+        }),
+        ("a count of one who was lost", |r| {
+            differ(r, 1, &[(2, 7)]);
+            r.parties[2].standing = Standing::Dropped { step: Step(4) };
+        }),
+        ("a count that is the line's own", |r| differ(r, 1, &[(2, 1003)])),
+        ("a disputed line of class B", |r| differ(r, 0, &[(2, 7)])),
+        ("a disputed commitment", |r| {
+            differ(r, 1, &[(2, 7)]);
+            r.lines[1].quantity = Quantity::Committed(Hash([9; 32]));
+        }),
+        ("as many counts as fit", |r| {
+            differ(r, 1, &[(0, 7), (2, 8)]);
+            r.lines = vec![r.lines[1].clone(); record::SIGHTINGS_MAX / 2];
+        }),
+        ("more counts than fit", |r| {
+            differ(r, 1, &[(0, 7), (2, 8)]);
+            r.lines = vec![r.lines[1].clone(); record::SIGHTINGS_MAX / 2 + 1];
+        }),
         ("the first version", |r| r.version = 1),
         ("an audience of all", |r| r.disclosures[0].to = record::Audience::Seats),
         ("an audience of all in the first version", |r| {
@@ -528,6 +566,8 @@ fn the_page_says_who_used_what_in_two_languages_and_runs_no_stored_script() {
     let page = file("verify.html", page::page().as_bytes());
     let mut world = World::new(3);
     let mut record = world.record(1);
+    record.version = record::RECORD_VERSION_DISPUTED;
+    record.lines[1].differing = vec![Sighting { seat: Seat(2), quantity: 998 }];
     let hostile = "<img src=x onerror='window.hit=1'><script>window.hit=1</script>\u{202e}gro.live";
     record.disclosures[0].what = hostile.into();
     let leaf = world.close(record);
@@ -543,7 +583,7 @@ fn the_page_says_who_used_what_in_two_languages_and_runs_no_stored_script() {
         "secure-sum",
         "bank-1",
         "brought data",
-        "1001",
+        "1001 (disputed: bank-2 998)",
         "took part to the end",
         "two parties or more count the same",
         "<script>window.hit=1</script>\\u{202e}gro.live",
@@ -556,7 +596,7 @@ fn the_page_says_who_used_what_in_two_languages_and_runs_no_stored_script() {
     }
     browser.eval("document.getElementById('language').click()");
     let text = browser.eval("document.body.innerText").as_str().unwrap().to_owned();
-    for part in ["有效: 1 份凭证", "提供数据", "全程参与", "至少两方计数一致", "已得出结果。"]
+    for part in ["有效: 1 份凭证", "提供数据", "全程参与", "至少两方计数一致", "已得出结果。", "有异议"]
     {
         assert!(text.contains(part), "{part} in {text}");
     }

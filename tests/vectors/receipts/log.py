@@ -28,6 +28,7 @@ WITNESSES = [bytes([50 + i] * 32) for i in range(3)]
 PARTIES = [bytes([100 + i] * 32) for i in range(3)]
 NAMES = ["bank-a", "bank-b", "telecom"]
 QUORUM = 2
+SIGHTINGS_MAX = 2048
 
 
 # Statements: COSE_Sign1 over deterministic CBOR
@@ -74,7 +75,7 @@ class Log:
     def hashes(self):
         return [tlog.leaf_hash(leaf) for leaf in self.leaves]
 
-    def record(self, job, attempt, status, result, standing, version=2, convicted=()):
+    def record(self, job, attempt, status, result, standing, version=2, convicted=(), differing=None):
         started, self.now = self.now, self.now + 60_000
         parties = []
         for i, (name, seed) in enumerate(zip(NAMES, PARTIES)):
@@ -84,6 +85,9 @@ class Log:
             parties.append(entry)
         lines = [{1: 0, 2: 0, 3: 1, 4: 1, 5: []}, {1: 2, 2: 1, 3: 1000 + job, 4: 0, 5: []},
                  {1: 6, 2: 2, 3: bytes([job] * 32), 4: 2, 5: [2]}]
+        # Observers that counted something else than a line says: the line is disputed, and the version says that one is.
+        for at, counts in (differing or {}).items():
+            version, lines[at][6] = 3, [{1: seat, 2: count} for seat, count in counts]
         revealed = [{1: "sum of 4 groups", 2: tlog.public_key(PARTIES[0]), 3: 4}] if result else []
         if result and version > 1:
             revealed.append({1: "counts", 2: 0, 3: 8})
@@ -170,7 +174,61 @@ def small_log():
     log.append(log.attest(2, aborted))
     refused = log.record(4, 0, choice(2, _1="refused.quota", _2=1), False, took_part)
     log.close(refused, [log.attest(i, refused) for i in range(3)], [])
+    # Two parties counted other numbers than the third gave; all three sign who counted what.
+    disputed = log.record(5, 1, choice(0), True, took_part, differing={1: [(0, 1004), (2, 1006)]})
+    log.close(disputed, [log.attest(i, disputed) for i in range(3)], [])
     return log
+
+
+# Lines on which observers differ
+
+def disputed_fault(record):
+    """What is wrong with the disputed lines of a record; nothing when each says who counted what."""
+    lines = [line for line in record[9] if 6 in line]
+    if bool(lines) != (record[1] == 3):
+        return "a disputed line, or none, in this version"
+    if sum(len(line[6]) for line in lines) > SIGHTINGS_MAX:
+        return "too many counts"
+    for line in lines:
+        seats = [count[1] for count in line[6]]
+        if not isinstance(line[3], int) or line[4] != 0 or record[7] != choice(0):
+            return "no party can have counted it"
+        if not seats or seats != sorted(set(seats)):
+            return "counts out of order, twice, or none"
+        for seat in seats:
+            took_part = seat < len(record[8]) and record[8][seat][6] == choice(0)
+            if not took_part or seat == line[2] or (line[5] and seat not in line[5]):
+                return "a count of one who does not observe it"
+        if line[3] in [count[2] for count in line[6]]:
+            return "a count that is the line's own"
+    return None
+
+
+def badly_marked():
+    """Records whose disputed lines are not marked as they should be, by what is wrong."""
+    took_part = [choice(0)] * 3
+    counts = {1: [(0, 1004), (2, 1006)]}
+    make = lambda differing, **more: Log().record(5, 1, choice(0), True, took_part, differing=differing, **more)
+    out = {
+        "no disputed line in its version": make(None, version=3),
+        "a disputed line in the version before": make(counts) | {1: 2},
+        "counts out of order": make({1: [(2, 1006), (0, 1004)]}),
+        "a count twice": make({1: [(0, 1004), (0, 1006)]}),
+        "the count of the line's own party": make({1: [(1, 1004)]}),
+        "the count of nobody": make({1: [(3, 1004)]}),
+        "a count that is the line's own": make({1: [(0, 1005)]}),
+        "a line that follows from the job": make({0: [(1, 2)]}),
+        "a commitment": make({2: [(0, 1)]}),
+        "a count of one who is no observer": make(counts),
+        "a count of one who was lost": make(counts),
+        "no result": make(counts),
+        "one count more than fit": make(counts),
+    }
+    out["a count of one who is no observer"][9][1][5] = [0]
+    out["a count of one who was lost"][8][2][6] = choice(1, _1=4)
+    out["no result"][7] = choice(1, _1="job.peer_lost")
+    out["one count more than fit"][9] += out["one count more than fit"][9][1:2] * (SIGHTINGS_MAX // 2)
+    return {name: dumps(record).hex() for name, record in out.items()}
 
 
 # What shows a leaf to be in the log
@@ -244,6 +302,7 @@ def made():
         "proofs": [proof_file(log, i, note) for i in range(size)],
         "cose_receipts": [receipt.hex() for receipt in receipts],
         "transparent_statements": [transparent(leaf, [r]).hex() for leaf, r in zip(log.leaves, receipts)],
+        "badly_marked": badly_marked(),
         "openings": [opening(1, open_statement(log.leaves[i])[1][1]).hex() for i in (2, 3)],
         "policy": policy(),
         "trust": dumps(trust()).hex(),
@@ -289,6 +348,19 @@ def check(held):
         assert tlog.included(tlog.leaf_hash(leaf), index, size, path, root)
 
 
+def check_disputed(held):
+    """Of the log's receipts one has a disputed line, and each marks what it has as it should; the other records do not."""
+    found = []
+    for index, leaf in enumerate(held["leaves"]):
+        header, receipt = open_statement(bytes.fromhex(leaf))
+        if header[3] == "application/vnd.tacit.joint-receipt+cbor":
+            assert disputed_fault(receipt[1]) is None, index
+            found += [(index, at) for at, line in enumerate(receipt[1][9]) if 6 in line]
+    assert found == [(7, 1)]
+    for name, record in held["badly_marked"].items():
+        assert disputed_fault(loads(bytes.fromhex(record))), name
+
+
 def check_openings(held):
     """Each opening opens the figure of its own receipt, and of no other."""
     for index, said in zip((2, 3), held["openings"]):
@@ -330,6 +402,7 @@ def main(arguments):
         if path.read_text() != text:
             sys.exit(f"{path.name} is not what this script makes")
         check(json.loads(path.read_text()))
+        check_disputed(json.loads(path.read_text()))
         check_openings(json.loads(path.read_text()))
         check_change(json.loads(path.read_text()))
     else:

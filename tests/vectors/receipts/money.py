@@ -311,6 +311,21 @@ def rate(p, usage, carried):
     return lines, total, left
 
 
+def used(lines, rulings, corrections):
+    """lines: [[unit, party, quantity, [[party, count]]]] of receipts that count, with the counts of observers that differ from
+    the quantity; rulings: [[line, "stands" or "void"]]; corrections: [[line, quantity]], each on a line of these. Gives what is
+    rated, and how many lines are left out because their observers differ and nothing is ruled."""
+    rulings, corrections = dict(map(tuple, rulings)), dict(map(tuple, corrections))
+    usage, left_out = [], 0
+    for at, (u, party, quantity, differing) in enumerate(lines):
+        ruled = rulings.get(at)
+        left_out += bool(differing) and ruled is None
+        if u in CLASS_C or ruled == "void" or (differing and ruled is None):
+            continue
+        usage.append([u, party, corrections.get(at, quantity)])
+    return usage, left_out
+
+
 # --- division -----------------------------------------------------------------------------------------------------
 
 def largest_remainder(total, weights):
@@ -749,6 +764,14 @@ def golden_statements():
         "dispute": {1: 1, 2: origin, 3: plan, 4: ref, 5: 1, 6: "we sent 900", 7: [raw(party(0xE1))]},
         "dispute of a whole receipt": {1: 1, 2: origin, 3: plan, 4: ref, 6: "no such job", 7: []},
         "ruling": {1: 1, 2: origin, 3: ref, 4: 1, 5: "not proven", 6: []},
+        "ruling on a line on which observers differ": {1: 1, 2: origin, 3: ref, 4: 1, 5: "not proven", 6: [], 7: {1: plan, 2: 3}},
+        "dispute-answer": {1: 1, 2: origin, 3: ref, 4: "see the count", 5: [raw(party(0xE1))]},
+        "dispute-answer on a line on which observers differ": {1: 1, 2: origin, 3: ref, 4: "see the count", 5: [], 6: {1: plan, 2: 3}},
+        "period-close with lines on which observers differ": {1: 1, 2: origin, 3: period_body(NOVEMBER), 4: 0, 5: 11, 6: 12,
+                                                              7: [{1: raw(party(0xC1)), 2: 0, 3: 12}], 8: 2},
+        "charge without lines on which observers differ": {
+            1: 1, 2: origin, 3: plan, 4: period_body(NOVEMBER), 5: 60, 6: lines_body([("use", "cell_in", 900, 900)]),
+            7: 900, 8: 1000, 9: -100, 10: 0, 11: 0, 12: dues_body([[party(1), -60], [party(2), -40]]), 13: [23, 25], 15: 2},
         "charge that changes an earlier one": {
             1: 1, 2: origin, 3: plan, 4: period_body(NOVEMBER), 5: 60, 6: lines_body([("use", "cell_in", 900, 900)]),
             7: 900, 8: 1000, 9: -100, 10: 0, 11: 0, 12: dues_body([[party(1), -60], [party(2), -40]]), 13: [23, 25]},
@@ -757,7 +780,35 @@ def golden_statements():
                            for n, b in bodies.items()]}
 
 
-GOLDEN = {"rating.json": golden_rating, "settlement.json": golden_settlement, "statements.json": golden_statements}
+def golden_disputed():
+    """Receipts of three parties, seats 0 to 2, some lines of which are disputed, ruled on and corrected; and what they cost."""
+    p = base(prices=[priced("job", {"each": 5_000_000}), priced("cell_in", {"each": 1_234})])
+    agreed = [["job", 0, 1, []], ["cell_in", 1, 20_000, []], ["cell_in", 2, 20_000, []]]
+    one = [agreed[0], ["cell_in", 1, 30_000, [[0, 20_000], [2, 20_000]]], agreed[2]]
+    # Who counts otherwise does so on every line: its own is disputed as well.
+    all_of_them = [agreed[0], ["cell_in", 1, 20_000, [[2, 19_000]]], ["cell_in", 2, 19_000, [[0, 20_000], [1, 20_000]]]]
+    own = ["row_scanned", 1, 7, []]
+    cases = {
+        "all agree": (agreed, [], []),
+        "one gives itself more": (one, [], []),
+        "one gives itself more, and it stands": (one, [[1, "stands"]], []),
+        "one gives itself more, and it is void": (one, [[1, "void"]], []),
+        "one gives itself more, and is corrected": (one, [[1, "stands"]], [[1, 20_000]]),
+        "a correction alone ends no dispute": (one, [], [[1, 20_000]]),
+        "one counts otherwise": (all_of_them, [], []),
+        "one counts otherwise, and one line is ruled": (all_of_them, [[1, "stands"]], []),
+        "one counts otherwise, and both are": (all_of_them, [[1, "stands"], [2, "void"]], []),
+        "what nobody else counts is no dispute": (agreed + [own], [], []),
+    }
+    out = []
+    for name, (lines, rulings, corrections) in cases.items():
+        usage, left_out = used(lines, rulings, corrections)
+        out.append({"name": name, "lines": lines, "rulings": rulings, "corrections": corrections,
+                    "total": rate(p, usage, 0)[1], "disputed": left_out})
+    return {"cases": out}
+
+
+GOLDEN = {"disputed.json": golden_disputed, "rating.json": golden_rating, "settlement.json": golden_settlement, "statements.json": golden_statements}
 
 
 def text_of(make):

@@ -7,7 +7,7 @@ use tacit_engine::api::{FromCoordinator, ToCoordinator};
 use tacit_engine::{CancelOrder, Terminal};
 use tacit_governance::{PartyCard, PartyRole};
 use tacit_net::{Purpose, keyfile};
-use tacit_receipts::{JointReceipt, TrustSource, verify_files};
+use tacit_receipts::{JointReceipt, Notice, TrustSource, verify_files};
 use tacit_types::{Code, JobId};
 
 use crate::support::*;
@@ -65,6 +65,37 @@ async fn a_job_succeeds_and_its_receipt_is_in_the_log() {
     let report = tacit_coordinator::fsck(world.home()).unwrap();
     assert_eq!((report.leaves, report.receipts, report.jobs, report.unreceipted), (13, 11, 11, 0));
     assert!(report.cosignatures >= 2);
+}
+
+/// One node counts otherwise than the others: the result opens, and the receipt says who counted what.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_that_differs_is_in_the_receipt_and_holds_nothing_up() {
+    let mut world = World::new().await;
+    let nodes = world.nodes(3).await;
+    let operator = world.operator("o").await;
+    nodes[1].script().more = 2;
+    let id = operator.submit(operator.job(&nodes, 1)).await.unwrap();
+    let view = operator.end(id).await;
+    assert_eq!((view.terminal, view.receipt), (Some(Terminal::Succeeded), Some(2)), "{:?}", view.timeline);
+    let FromCoordinator::Result(result) = operator.ask(&ToCoordinator::Result(id)).await.unwrap() else { panic!() };
+    assert_eq!(result.releases.len(), 3);
+    let leaves = world.leaves(&operator).await;
+    let receipt = Statement::<JointReceipt>::verify(&leaves[2]).unwrap().into_body();
+    let (record, odd) = (&receipt.record, nodes[1].id());
+    assert_eq!((receipt.absent.len(), record.disputed().count()), (0, 3));
+    for line in &record.lines {
+        let counts = line.differing.iter().map(|s| (record.parties[s.seat.index()].party, s.quantity));
+        let own = record.parties[line.party.index()].party == odd;
+        match (line.is_disputed(), own) {
+            (true, true) => assert!(counts.clone().count() == 2 && counts.clone().all(|c| c.1 == 5 && c.0 != odd)),
+            (true, false) => assert_eq!(counts.collect::<Vec<_>>(), [(odd, 7)]),
+            (false, _) => assert_ne!(line.unit, tacit_types::Unit::CellIn),
+        }
+    }
+    world.stop().await;
+    let report = verify_files(&Files(world.log()), None).unwrap();
+    assert!(report.is_valid(), "{:?}", report.faults);
+    assert!(report.notices.contains(&Notice::LinesDisputed { leaf: 2, count: 3 }), "{:?}", report.notices);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -322,6 +322,8 @@ pub struct Script {
     pub lose: BTreeSet<&'static str>,
     /// Reports this instead of a result.
     pub fail: Option<Code>,
+    /// Cells that it counts beyond those of the others.
+    pub more: u64,
     /// Keeps its reports back.
     pub mute: bool,
     /// Lies about the size that its witness holds.
@@ -628,7 +630,7 @@ impl Inner {
                 package: (assignment.aggregator == self.key.id())
                     .then(|| tacit_engine::Package::Inline(Blob(b"sealed".to_vec()))),
                 survivors: (0..assignment.seats.len() as u16).map(Seat).collect(),
-                cells_in: 5,
+                cells_in: 5 + script.more,
                 payload_bytes: 40,
                 cells_out: 4,
                 cells_suppressed: 1,

@@ -325,6 +325,10 @@ impl Job {
         });
         self.record = Some(Blob(tacit_crypto::cbor::encode(&record)));
         self.note(now, "settling", None, terminal.word());
+        let disputed = record.disputed().count();
+        if disputed > 0 {
+            self.note(now, "disputed", None, format!("{disputed} usage lines on which observers differ"));
+        }
         self.terminal = Some(terminal);
         self.state = State::Attesting { until: now.plus(self.limits.settle_ms) };
     }

@@ -85,13 +85,18 @@ fn verdict(job: &Statement<JobSpec>, record: &UsageRecord) -> Result<(), Fault> 
 }
 
 fn verdict_of(job: &Statement<JobSpec>, record: &UsageRecord, finished: &Finished) -> Result<(), Fault> {
+    verdict_at(2, job, record, finished)
+}
+
+/// What the node that holds dataset `n` says.
+fn verdict_at(n: u8, job: &Statement<JobSpec>, record: &UsageRecord, finished: &Finished) -> Result<(), Fault> {
     let own = Own {
         keys: KeyHistory::none(),
         job,
         origin: "log.example",
-        node: key(102).id(),
-        root: key(2).id(),
-        dataset: Some(DatasetVersionId([2; 32])),
+        node: key(n + 100).id(),
+        root: key(n).id(),
+        dataset: Some(DatasetVersionId([n; 32])),
         attempt: Attempt(1),
         finished: Some(finished),
         input_sent: true,
@@ -262,6 +267,128 @@ fn a_node_attests_only_what_it_can_know() {
         change(&mut record);
         assert_eq!(verdict(&job, &record).map_err(|f| f.code), Err(Code::ReceiptRecord), "{what}");
     }
+}
+
+/// An end at a party that has counted so many cells.
+fn counting(package: Option<Vec<u8>>, cells: u64) -> Finished {
+    let Finished::Ok { package, survivors, payload_bytes, cells_out, cells_suppressed, opened, .. } = finished(package)
+    else {
+        unreachable!("it ended well")
+    };
+    Finished::Ok { package, survivors, cells_in: cells, payload_bytes, cells_out, cells_suppressed, opened }
+}
+
+/// Whoever counts otherwise disputes its own line with those of all others, and each party signs its own count alone.
+#[test]
+fn a_line_on_which_parties_differ_is_disputed_and_the_rest_is_attested() {
+    let job = job();
+    let cells = |n: u8| if n == 3 { 5 } else { 4 };
+    let own = |n: u8| counting((n == 1).then(|| vec![1, 2, 3]), cells(n));
+    let part = |n: u8| Part {
+        name: Name::new(&format!("p{n}")).unwrap(),
+        node: key(n + 100).id(),
+        root: key(n).id(),
+        standing: Standing::TookPart,
+        finished: Some(own(n)),
+    };
+    let ended = |parties: Vec<Part>| Ended {
+        job: &job,
+        origin: "log.example",
+        attempt: Attempt(1),
+        status: Status::Ok,
+        parties,
+        span: (NOW, NOW.plus(5)),
+        evidence: &[],
+    };
+    let good = assemble(ended([1, 2, 3].map(part).into()));
+    let seat = |n: u8| Seat(good.parties.iter().position(|p| p.party == key(n + 100).id()).unwrap() as u16);
+    assert_eq!((good.version, good.check()), (RECORD_VERSION_DISPUTED, Ok(())));
+    let all: Vec<u8> = vec![1, 2, 3];
+    for line in &good.lines {
+        let mut expected: Vec<(Seat, u64)> = match line.unit {
+            Unit::CellIn if line.party == seat(3) => vec![(seat(1), 4), (seat(2), 4)],
+            Unit::CellIn => vec![(seat(3), 5)],
+            _ => Vec::new(),
+        };
+        expected.sort_unstable();
+        let found: Vec<(Seat, u64)> = line.differing.iter().map(|s| (s.seat, s.quantity)).collect();
+        assert_eq!(found, expected, "{line:?}");
+    }
+    assert_eq!(good.disputed().count(), 3);
+    // Each attests it, with its own count, and none with another.
+    for n in &all {
+        assert_eq!(verdict_at(*n, &job, &good, &own(*n)), Ok(()), "{n}");
+        let other = counting((*n == 1).then(|| vec![1, 2, 3]), 6);
+        assert_eq!(verdict_at(*n, &job, &good, &other).map_err(|f| f.code), Err(Code::ReceiptRecord), "{n}");
+    }
+    // What a coordinator could write instead, and who does not sign it.
+    let refused_by = |change: &dyn Fn(&mut UsageRecord)| -> Vec<u8> {
+        let mut record = good.clone();
+        change(&mut record);
+        record.version = if record.disputed().next().is_some() { RECORD_VERSION_DISPUTED } else { RECORD_VERSION };
+        let refuses = |n: &&u8| {
+            let said = verdict_at(**n, &job, &record, &own(**n)).map_err(|f| f.code);
+            assert!(matches!(said, Ok(()) | Err(Code::ReceiptRecord)), "{said:?}");
+            said.is_err()
+        };
+        all.iter().filter(refuses).copied().collect()
+    };
+    let cells_of =
+        |r: &mut UsageRecord, n: u8| r.lines.iter().position(|l| l.unit == Unit::CellIn && l.party == seat(n)).unwrap();
+    let mut two = vec![Sighting { seat: seat(2), quantity: 9 }, Sighting { seat: seat(3), quantity: 5 }];
+    two.sort_unstable_by_key(|s| s.seat);
+    // A dispute is hidden: who differs does not sign. Of a line of its own nobody else does.
+    assert_eq!(
+        refused_by(&|r| {
+            let i = cells_of(r, 1);
+            r.lines[i].differing.clear();
+        }),
+        [3]
+    );
+    assert_eq!(
+        refused_by(&|r| {
+            let i = cells_of(r, 3);
+            r.lines[i].differing.clear();
+        }),
+        [1, 2]
+    );
+    assert_eq!(refused_by(&|r| r.lines.iter_mut().for_each(|l| l.differing.clear())), [1, 2, 3]);
+    // A count is put into a party's mouth.
+    assert_eq!(
+        refused_by(&|r| {
+            let i = cells_of(r, 1);
+            r.lines[i].differing.clone_from(&two);
+        }),
+        [2]
+    );
+    assert_eq!(
+        refused_by(&|r| {
+            let i = cells_of(r, 1);
+            r.lines[i].differing[0].quantity = 6;
+        }),
+        [3]
+    );
+    // The number that the line's own party gave is another.
+    assert_eq!(
+        refused_by(&|r| {
+            let i = cells_of(r, 3);
+            r.lines[i].quantity = Quantity::Plain(7);
+        }),
+        [3]
+    );
+    // A dispute over what follows from the record, or is the result itself.
+    for unit in [Unit::Party, Unit::Job] {
+        let made_up = |r: &mut UsageRecord| {
+            let line = r.lines.iter_mut().find(|l| l.unit == unit).unwrap();
+            let other = if line.party == seat(2) { seat(1) } else { seat(2) };
+            line.differing = vec![Sighting { seat: other, quantity: 8 }];
+        };
+        assert_eq!(refused_by(&made_up), [1, 2, 3], "{unit:?}");
+    }
+    // Who was lost counts nothing: its report, if there is one, stands nowhere.
+    let mut parts: Vec<Part> = [1, 2, 3].map(part).into();
+    parts[2].standing = Standing::Dropped { step: Step(4) };
+    assert_eq!(assemble(ended(parts)).lines.iter().flat_map(|l| &l.differing).filter(|s| s.seat == seat(3)).count(), 0);
 }
 
 /// An attempt's number is held to what this node knows: never below its own last one, never above the

@@ -7,6 +7,23 @@ use super::statement::{LeafRef, REASON_BYTES_MAX, common};
 /// Hashes of evidence of a dispute, an answer or a ruling.
 pub const EVIDENCE_MAX: usize = 64;
 
+/// A line of a receipt on which its observers differ, under one plan. It is in dispute without a statement of anybody's;
+/// an answer or a ruling on it names the receipt as its leaf, and this.
+///
+/// ```cddl
+/// About = { 1: plan, 2: line }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct About {
+    /// The hash of the plan's body.
+    #[n(1)]
+    pub plan: Hash,
+    /// The usage line's place in its record.
+    #[n(2)]
+    pub line: u32,
+}
+
 statement! {
     /// A party of a plan says that a use is not as its receipt has it. Until a ruling it is on hold: not billed.
     ///
@@ -36,10 +53,10 @@ statement! {
     /// A party of the plan, or its arbiter, on a dispute that is open. It is for people: it changes no amount.
     ///
     /// ```cddl
-    /// Answer = { 1: version, 2: origin, 3: LeafRef, 4: reason, 5: [* evidence_hash] }
+    /// Answer = { 1: version, 2: origin, 3: LeafRef, 4: reason, 5: [* evidence_hash], ? 6: About }
     /// ```
     Answer = "dispute-answer" {
-        /// The dispute.
+        /// The dispute, or a receipt.
         #[n(3)]
         pub dispute: LeafRef,
         /// What the party says, in words.
@@ -48,17 +65,20 @@ statement! {
         /// SHA-256 of documents that the parties exchange.
         #[n(5)]
         pub evidence: Vec<Hash>,
+        /// Of a receipt, which of its lines on which observers differ.
+        #[n(6)]
+        pub about: Option<About>,
     }
 }
 
 statement! {
-    /// The end of a dispute. In force like a [`Correction`]; that a use stands, who disputed it may say alone.
+    /// The end of a dispute. In force like a [`Correction`]; that a use stands, those who disputed it may say alone.
     ///
     /// ```cddl
-    /// Ruling = { 1: version, 2: origin, 3: LeafRef, 4: outcome, 5: reason, 6: [* evidence_hash] }
+    /// Ruling = { 1: version, 2: origin, 3: LeafRef, 4: outcome, 5: reason, 6: [* evidence_hash], ? 7: About }
     /// ```
     Ruling = "ruling" {
-        /// The dispute.
+        /// The dispute, or a receipt.
         #[n(3)]
         pub dispute: LeafRef,
         /// What becomes of the use.
@@ -70,6 +90,9 @@ statement! {
         /// SHA-256 of documents that it rests on.
         #[n(6)]
         pub evidence: Vec<Hash>,
+        /// Of a receipt, which of its lines on which observers differ.
+        #[n(7)]
+        pub about: Option<About>,
     }
 }
 

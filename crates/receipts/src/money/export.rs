@@ -153,9 +153,11 @@ fn usage(record: &UsageRecord, context: &Context<'_>) -> Vec<Vec<(&'static str, 
             ("Ended", time(record.ended)),
             ("Unit", text(line.unit.word())),
             ("UnitCode", text(line.unit.ucum())),
-            ("Class", text(format!("{:?}", line.class))),
+            ("Class", text(format!("{:?}{}", line.class, if line.is_disputed() { ", disputed" } else { "" }))),
         ];
         let (quantity, commitment) = match line.quantity {
+            // What observers dispute is in no sum that anyone makes of a file of rows.
+            _ if line.is_disputed() => (Cell::Null, Cell::Null),
             Quantity::Plain(quantity) => (number_of(quantity), Cell::Null),
             Quantity::Committed(hash) => (Cell::Null, text(hash)),
         };

@@ -36,7 +36,7 @@ pub use plan::{Ceiling, Commission, Counted, Price, PricePlan, Regime, Schedule,
 pub use rate::{ChargeLine, Item, Rated, Usage, rate};
 pub use share::{Share, coalitions, share};
 pub use statement::{
-    Answer, Charge, CoalitionValue, Correction, Dispute, Due, LeafRef, Outcome, Period, PeriodClose, Ruling,
+    About, Answer, Charge, CoalitionValue, Correction, Dispute, Due, LeafRef, Outcome, Period, PeriodClose, Ruling,
     Settlement, Transfer, UnitSum, Valuation,
 };
 

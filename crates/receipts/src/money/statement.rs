@@ -6,7 +6,7 @@
 use tacit_crypto::{cbor, sha256};
 use tacit_types::{Code, ContractId, Fault, Hash, NodeId, Unit, UnixMillis};
 
-pub use super::dispute::{Answer, Dispute, EVIDENCE_MAX, Outcome, Ruling};
+pub use super::dispute::{About, Answer, Dispute, EVIDENCE_MAX, Outcome, Ruling};
 use super::plan::{PAYEES_MAX, PRICES_MAX};
 use super::rate::ChargeLine;
 use crate::receipt::SeenCheckpoint;
@@ -95,7 +95,7 @@ statement! {
     ///
     /// ```cddl
     /// PeriodClose = { 1: version, 2: origin, 3: Period, ? 4: first_seq, ? 5: last_seq, 6: count,
-    ///   7: [* { 1: contract, 2: unit, 3: quantity }] }
+    ///   7: [* { 1: contract, 2: unit, 3: quantity }], ? 8: disputed }
     /// ```
     PeriodClose = "period-close" {
         /// The period.
@@ -110,10 +110,13 @@ statement! {
         /// How many they are.
         #[n(6)]
         pub count: u64,
-        /// Every quantity of class A or B in the open, in receipts of the period with a result that name the party: summed
-        /// by contract and unit, ascending.
+        /// Every quantity of class A or B in the open on which its observers agree, in receipts of the period with a result
+        /// that name the party: summed by contract and unit, ascending.
         #[n(7)]
         pub sums: Vec<UnitSum>,
+        /// How many lines of these receipts are in no sum because their observers differ; left out when there are none.
+        #[n(8)]
+        pub disputed: Option<u64>,
     }
 }
 
@@ -140,7 +143,8 @@ statement! {
     ///
     /// ```cddl
     /// Charge = { 1: version, 2: origin, 3: plan, 4: Period, 5: as_of, 6: [* ChargeLine], 7: total, 8: before, 9: due,
-    ///   10: carried_in, 11: carried_out, 12: [* { 1: party, 2: fen }], 13: [* cause_leaf], ? 14: valuation_leaf }
+    ///   10: carried_in, 11: carried_out, 12: [* { 1: party, 2: fen }], 13: [* cause_leaf], ? 14: valuation_leaf,
+    ///   ? 15: disputed }
     /// ChargeLine = { 1: item, ? 2: unit, 3: quantity, 4: fen }
     /// ```
     Charge = "charge" {
@@ -180,6 +184,10 @@ statement! {
         /// The leaf from which the valuation holds that the split used.
         #[n(14)]
         pub valuation: Option<u64>,
+        /// How many lines of the period are not in it because their observers differ and nothing is ruled yet; left out when
+        /// there are none.
+        #[n(15)]
+        pub disputed: Option<u64>,
     }
 }
 
@@ -331,6 +339,14 @@ fn ascending<K: Ord>(code: Code, what: &str, mut keys: impl Iterator<Item = K>) 
     Ok(())
 }
 
+/// A count of disputed lines is left out when there are none.
+fn counted(code: Code, disputed: Option<u64>) -> Result<(), Fault> {
+    match disputed {
+        Some(0) => Err(Fault::new(code, "it counts no disputed line, and says so")),
+        _ => Ok(()),
+    }
+}
+
 impl PeriodClose {
     /// Checks the statement by itself.
     ///
@@ -339,6 +355,7 @@ impl PeriodClose {
     pub fn check(&self) -> Result<(), Fault> {
         let code = Code::ReceiptPeriodClose;
         common(code, self.version, &self.origin, &[("sums", self.sums.len(), SUMS_MAX)])?;
+        counted(code, self.disputed)?;
         ascending(code, "sums", self.sums.iter().map(|s| (s.contract, s.unit)))?;
         self.period.check()
     }
@@ -357,6 +374,7 @@ impl Charge {
             ("causes", self.causes.len(), CAUSES_MAX),
         ];
         common(code, self.version, &self.origin, &lists)?;
+        counted(code, self.disputed)?;
         ascending(code, "shares", self.shares.iter().map(|s| s.party))?;
         ascending(code, "causes", self.causes.iter())?;
         self.period.check()?;

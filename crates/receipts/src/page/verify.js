@@ -2,7 +2,7 @@
 
 const BUNDLE_BYTES_MAX = 256 << 20, TRUST_BYTES_MAX = 1 << 20, LEAF_BYTES_MAX = 60000, ATTESTATION_BYTES_MAX = 8192;
 const NOTE_BYTES_MAX = 65536, SIGNATURES_MAX = 128, WITNESSES_MAX = 64, PARTIES_MAX = 4096, PAPERS_MAX = 4096, SEATS_MAX = 1024, CONVICTIONS_MAX = 16, FIGURES_MAX = 8;
-const LINES_MAX = 8 * SEATS_MAX, LOG_KEYS_MAX = 64, OVERLAP_MAX = 7776000000n, DISCLOSURE_BYTES_MAX = 256, TREE_SIZE_MAX = 1n << 62n, SKEW = 300000n;
+const LINES_MAX = 8 * SEATS_MAX, SIGHTINGS_MAX = 2 * SEATS_MAX, LOG_KEYS_MAX = 64, OVERLAP_MAX = 7776000000n, DISCLOSURE_BYTES_MAX = 256, TREE_SIZE_MAX = 1n << 62n, SKEW = 300000n;
 
 const code = (item) => (str(item) in CODES ? item : wrong('an unknown code'));
 const units = ['job', 'party', 'cell_in', 'cell_out', 'cell_suppressed', 'payload_byte', 'row_scanned', 'call', 'row_asked'];
@@ -39,7 +39,7 @@ const RECORD = map({
   }))],
   9: ['lines', list(map({
     1: ['unit', index(...units)], 2: ['party', u16], 3: ['quantity', quantity], 4: ['class', index('A', 'B', 'C')],
-    5: ['observers', list(u16)],
+    5: ['observers', list(u16)], 6: ['differing', optional(some(list(map({ 1: ['seat', u16], 2: ['quantity', u64] }))))],
   }))],
   10: ['privacy', list(map({ 1: ['dataset', id], 2: ['mechanism', name], 3: ['epsilon', u64] }))],
   11: ['algorithm', optional(id)], 12: ['result', optional(id)], 13: ['transcripts', list(id)], 14: ['started', u64],
@@ -309,11 +309,29 @@ async function included(hash, at, size, proof, root) {
   if (last !== 0n || hex(hash) !== root) throw new Fault('log.proof', `leaf ${at} of ${size}: the proof leads elsewhere`);
 }
 
+/** The usage lines on which observers differ. */
+const disputedLines = (record) => record.lines.filter((l) => l.differing);
+
+/** What is wrong with the lines that observers dispute; nothing when each says who counted what. */
+function disputedFault(record) {
+  const lines = disputedLines(record), { parties } = record;
+  if ((lines.length > 0) !== (record.version === 3n)) return `a disputed line, or none, in version ${record.version}`;
+  if (lines.reduce((n, l) => n + l.differing.length, 0) > SIGHTINGS_MAX) return 'too many counts beside disputed lines';
+  const observes = (l, seat) => parties[Number(seat)]?.standing.is === 'took_part' && seat !== l.party && (!l.observers.length || l.observers.includes(seat));
+  for (const l of lines) {
+    if (l.quantity.plain === undefined || l.class !== 'A' || record.status.is !== 'ok') return 'a disputed line that no party can have counted';
+    if (l.differing.some((s, i) => i > 0 && l.differing[i - 1].seat >= s.seat)) return 'counts beside a disputed line out of order, or one twice';
+    if (l.differing.some((s) => !observes(l, s.seat))) return 'a count beside a disputed line of one who does not observe it';
+    if (l.differing.some((s) => s.quantity === l.quantity.plain)) return 'a count beside a disputed line that is the line\'s own';
+  }
+  return null;
+}
+
 /** What is wrong with a record by itself; nothing when it is sound. */
 function recordFault(record) {
   const { parties } = record, seated = (seat) => Number(seat) < parties.length;
   const first = record.version === 1n, convictions = record.convictions ?? [];
-  if (!first && record.version !== 2n) return `version ${record.version} is neither 1 nor 2`;
+  if (record.version < 1n || record.version > 3n) return `version ${record.version} is not 1 to 3`;
   if (!parties.length || parties.length > SEATS_MAX) return `${parties.length} parties`;
   if (new Set(parties.map((p) => p.party)).size !== parties.length) return 'a party is entered twice';
   const lists = [record.contracts, record.privacy, record.transcripts, record.disclosures];
@@ -331,7 +349,7 @@ function recordFault(record) {
   if (status.is === 'ok' && attempt === 0n) return 'a job ended well without an attempt';
   if (status.is === 'refused' && attempt > 0n) return 'an attempt of a refused job';
   if (status.seat !== undefined && !seated(status.seat)) return 'the status names a seat that no party has';
-  return null;
+  return disputedFault(record);
 }
 
 /** The verification of one bundle. */
@@ -439,6 +457,7 @@ class Verification {
     this.report.shown.push({ leaf: at, issued: sealed.issued, receipt });
     const contradiction = recordFault(record);
     if (contradiction) this.flaw(at, 'receipt.record', contradiction);
+    else if (disputedLines(record).length) this.notice('lines_disputed', { leaf: at, count: disputedLines(record).length });
     if (record.origin !== this.trust.origin) this.flaw(at, 'receipt.record', `it is for the log ${record.origin}`);
     const subject = `job/${record.job}/${record.attempt}`;
     if (sealed.subject !== subject) this.flaw(at, 'receipt.record', 'another job in the header than in the record');

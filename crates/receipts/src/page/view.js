@@ -15,7 +15,7 @@ const WORDS = {
     party: 'Party', role: 'What it did', standing: 'How it ended for it', dataset: 'Dataset', key: 'Key',
     roles: { input: 'brought data', compute: 'computed without data', result: 'received the result' },
     standings: { took_part: 'took part to the end', dropped: 'was lost on the way', silent: 'never answered' },
-    unit: 'Unit', quantity: 'Quantity', counted: 'Who counted', whose: 'Whose', committed: 'committed',
+    unit: 'Unit', quantity: 'Quantity', counted: 'Who counted', whose: 'Whose', committed: 'committed', disputed: 'disputed',
     classes: { A: 'two parties or more count the same', B: 'follows from the signed job', C: 'one party says so; never billed' },
     units: { job: 'jobs', party: 'parties', cell_in: 'numbers given under masks', cell_out: 'cells of the result', cell_suppressed: 'cells held back', payload_byte: 'bytes of payload', row_scanned: 'rows read', call: 'calls', row_asked: 'rows asked for' },
     revealed: 'What was revealed', to: 'To', all: 'all that took part', most: 'Numbers at most', convicted: 'Broke the protocol', offence: 'How', evidence: 'SHA-256 of the evidence', privacy: 'Privacy budget spent', mechanism: 'Mechanism', epsilon: 'Epsilon, millionths',
@@ -29,6 +29,7 @@ const WORDS = {
       lines_ignored: (n) => `${n.count} signature lines of a checkpoint count for nothing: no trusted key, or not valid`,
       beside_unused: (n) => `${n.count} attestations in the bundle are named by no receipt`,
       papers_unread: (n) => `${n.count} papers are beside the receipt: this page does not read them, tacit-verify does`,
+      lines_disputed: (n) => `leaf ${n.leaf}: observers counted different numbers in ${n.count} usage lines, and signed so; these are not billed until a ruling`,
       unattested: (n) => `${n.count} receipts of attempts without a result lack the attestation of a party that was away`,
     },
   },
@@ -45,7 +46,7 @@ const WORDS = {
     party: '参与方', role: '角色', standing: '情况', dataset: '数据集', key: '密钥',
     roles: { input: '提供数据', compute: '仅参与计算', result: '接收结果' },
     standings: { took_part: '全程参与', dropped: '中途失联', silent: '从未应答' },
-    unit: '计量单位', quantity: '数量', counted: '计数方式', whose: '所属方', committed: '承诺值',
+    unit: '计量单位', quantity: '数量', counted: '计数方式', whose: '所属方', committed: '承诺值', disputed: '有异议',
     classes: { A: '至少两方计数一致', B: '由已签署的作业得出', C: '单方自报，不计费' },
     units: { job: '作业', party: '参与方数', cell_in: '掩码提交的数值', cell_out: '结果单元格', cell_suppressed: '抑制的单元格', payload_byte: '有效载荷字节', row_scanned: '读取的行', call: '调用', row_asked: '查询的行' },
     revealed: '披露内容', to: '披露给', all: '全体参与方', most: '数值至多', convicted: '违反协议方', offence: '行为', evidence: '证据的 SHA-256', privacy: '已用隐私预算', mechanism: '机制', epsilon: 'ε（百万分之一）',
@@ -59,6 +60,7 @@ const WORDS = {
       lines_ignored: (n) => `检查点中有 ${n.count} 行签名不计入：密钥不受信任或签名无效`,
       beside_unused: (n) => `证据包中有 ${n.count} 份证明未被任何凭证引用`,
       papers_unread: (n) => `凭证旁附有 ${n.count} 份文件：本页面不予解读，请使用 tacit-verify`,
+      lines_disputed: (n) => `条目 ${n.leaf}：${n.count} 个用量行的计数方所计数量不一，各方均已如此签署；裁定前不计费`,
       unattested: (n) => `${n.count} 份无结果尝试的凭证缺少当时不在线的一方的证明`,
     },
   },
@@ -100,6 +102,12 @@ function finding(w, { leaf, code: of, what }) {
   return item;
 }
 
+/** A quantity, and beside one that is disputed who counted what else. */
+function quantityView(w, seat, { quantity, differing }) {
+  const stated = quantity.plain ?? `${w.committed} ${short(quantity.committed)}`;
+  return differing ? `${stated} (${w.disputed}: ${differing.map((s) => `${seat(s.seat)} ${s.quantity}`).join(', ')})` : stated;
+}
+
 function receiptView(w, { leaf, receipt }) {
   const { record } = receipt, { status } = record;
   const ended = status.is === 'ok' ? w.ok : `${w[status.is]}: ${CODES[status.code][state.lang === 'zh' ? 1 : 0]} [${status.code}]`;
@@ -111,7 +119,7 @@ function receiptView(w, { leaf, receipt }) {
     element('p', record.contracts.length ? `${w.authority}: ${record.contracts.join(', ')}` : w.noContract),
     element('p', `${w.spec} ${record.spec}`),
     table([w.party, w.role, w.standing, w.dataset, w.key], record.parties.map((p) => [p.name, w.roles[p.role], w.standings[p.standing.is], p.dataset ? short(p.dataset) : '', short(p.party)])),
-    table([w.unit, w.whose, w.quantity, w.counted], record.lines.map((l) => [w.units[l.unit], seat(l.party), l.quantity.plain ?? `${w.committed} ${short(l.quantity.committed)}`, w.classes[l.class]])),
+    table([w.unit, w.whose, w.quantity, w.counted], record.lines.map((l) => [w.units[l.unit], seat(l.party), quantityView(w, seat, l), w.classes[l.class]])),
   ];
   if (record.disclosures.length) out.push(table([w.revealed, w.to, w.most], record.disclosures.map((d) => [d.what, d.to === 'parties' ? w.all : nameOf(d.to), d.cardinality])));
   if (record.privacy.length) out.push(table([w.privacy, w.mechanism, w.epsilon], record.privacy.map((p) => [short(p.dataset), p.mechanism, p.epsilon])));

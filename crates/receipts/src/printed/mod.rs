@@ -139,6 +139,9 @@ fn take(
             }
             if record.status == Status::Ok && !faulty {
                 used(&mut found.usage, record)?;
+                if record.disputed().next().is_some() {
+                    found.disputes.push((at, statement.envelope().issued_at));
+                }
             }
         }
         Leaf::Money(envelope, money) if within(envelope.issued_at) => match *money {
@@ -153,9 +156,9 @@ fn take(
     Ok(true)
 }
 
-/// Adds what a receipt counts that could be billed.
+/// Adds what a receipt counts that could be billed, and on which its observers agree.
 fn used(usage: &mut BTreeMap<(ContractId, String, Unit), u64>, record: &UsageRecord) -> Result<(), Fault> {
-    for line in record.lines.iter().filter(|l| l.class != Class::C) {
+    for line in record.lines.iter().filter(|l| l.class != Class::C && !l.is_disputed()) {
         let Quantity::Plain(quantity) = line.quantity else { continue };
         let party = record.parties.get(line.party.index()).map(|p| p.name.to_string()).unwrap_or_default();
         for contract in &record.contracts {

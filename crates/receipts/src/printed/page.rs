@@ -169,6 +169,11 @@ fn money(page: &mut Page<'_>, found: &Found) {
             let fen = number(format!("{} {currency}", decimal(line.fen)));
             lines.push(place(at).into_iter().chain(row).chain([fen]).collect());
         }
+        if let Some(disputed) = charge.disputed {
+            let row =
+                [text(&payer), text("计数不一，未计 / counts differ, left out"), text(""), number(disputed), text("")];
+            lines.push(place(at).into_iter().chain(row).collect());
+        }
         let due = number(format!("{} {currency}", decimal(charge.due)));
         let row = [text(&payer), text("应付 / due"), text(""), text("")];
         lines.push(place(at).into_iter().chain(row).chain([due]).collect());
@@ -206,14 +211,29 @@ fn disputes(page: &mut Page<'_>, found: &Found) {
     page.title("Disputes", "异议");
     let mut rows = Vec::new();
     for (at, opened) in &found.disputes {
-        let view = found.ledger.disputes().find(|d| d.at.index == at.index);
-        let about = view.map_or_else(String::new, |d| d.receipt.to_string());
-        let state = match view.map(|d| d.ruled) {
-            Some(Some((leaf, outcome))) => format!("{outcome:?}, {leaf}"),
-            Some(None) => "未决 / open".into(),
-            None => "无效 / without effect".into(),
+        let mut row = |about: String, state: String| {
+            rows.push(place(at).into_iter().chain([text(opened), number(about), text(state)]).collect());
         };
-        rows.push(place(at).into_iter().chain([text(opened), number(about), text(state)]).collect());
+        let mut views = found.ledger.disputes().filter(|d| d.at.index == at.index).peekable();
+        if views.peek().is_none() {
+            let state = match found.ledger.receipt_at(at.index) {
+                Some(_) => "计数不一，无价格方案 / counts differ, no price plan",
+                None => "无效 / without effect",
+            };
+            row(String::new(), state.into());
+        }
+        for view in views {
+            let about = match view.line.filter(|_| view.automatic) {
+                Some(line) => format!("{}, 行 / line {line}", view.receipt),
+                None => view.receipt.to_string(),
+            };
+            let state = match view.ruled {
+                Some((leaf, outcome)) => format!("{outcome:?}, {leaf}"),
+                None if view.automatic => "计数不一，未决 / counts differ, open".into(),
+                None => "未决 / open".into(),
+            };
+            row(about, state);
+        }
     }
     page.table(&["条目 / leaf", "哈希 / hash", "提出 / opened", "凭证 / receipt", "状态 / state"], rows);
     page.title("Complaints, incidents, conduct", "投诉、事件、行为记录");

@@ -165,6 +165,7 @@ impl World {
             quantity,
             class: unit.class(),
             observers: if unit.class() == Class::C { vec![Seat(seat)] } else { Vec::new() },
+            differing: Vec::new(),
         };
         UsageRecord {
             version: RECORD_VERSION,

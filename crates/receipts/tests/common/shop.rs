@@ -107,7 +107,12 @@ impl Shop {
 
     /// Everyone signs; gives the place of the last signature.
     pub fn agree<T: Body + Clone>(&mut self, body: &T) -> u64 {
-        let signed = (0..self.world.parties).map(|i| self.says(i, body.clone()));
+        self.agree_of(self.world.parties, body)
+    }
+
+    /// The first `parties` sign; gives the place of the last signature.
+    pub fn agree_of<T: Body + Clone>(&mut self, parties: usize, body: &T) -> u64 {
+        let signed = (0..parties).map(|i| self.says(i, body.clone()));
         let leaves: Vec<u64> = signed.map(|(at, said)| said.map(|()| at).unwrap()).collect();
         *leaves.last().unwrap()
     }
@@ -154,8 +159,9 @@ impl Shop {
     }
 
     pub fn ruling(&self, dispute: u64, outcome: Outcome) -> Ruling {
-        let dispute = self.at(dispute);
-        Ruling { version: 1, origin: ORIGIN.into(), dispute, outcome, reason: "heard".into(), evidence: Vec::new() }
+        let (dispute, about) = (self.at(dispute), None);
+        let (origin, reason) = (ORIGIN.into(), "heard".into());
+        Ruling { version: 1, origin, dispute, outcome, reason, evidence: Vec::new(), about }
     }
 
     #[track_caller]

@@ -418,6 +418,7 @@ impl World {
             let check = self.who_voted_says_what_it_voted_for(i, &id, attempt, &finished);
             self.found(check);
         }
+        let finished = self.counted_falsely(i, finished);
         self.close_books(i, &id);
         self.nodes[i].early.retain(|(job, early), _| *job != id || *early > attempt);
         self.finish(i, id, attempt, finished, saw, release)

@@ -194,6 +194,18 @@ impl World {
         finish
     }
 
+    /// What a dishonest node says that it has counted, to everybody alike.
+    pub fn counted_falsely(&mut self, i: usize, mut finished: Finished) -> Finished {
+        if matches!(finished, Finished::Ok { .. })
+            && self.plays(i + 1, Trick::CountAnother)
+            && let Finished::Ok { cells_in, payload_bytes, .. } = &mut finished
+        {
+            *cells_in += 1;
+            *payload_bytes = 0;
+        }
+        finished
+    }
+
     /// What a dishonest node hands in as a late attestation.
     pub fn handed_in_falsely(&mut self, i: usize) -> Alive {
         let Some((job, own)) = self.nodes[i].jobs().into_iter().next() else { return Ok(()) };

@@ -169,6 +169,26 @@ fn every_trick_is_survived() {
     }
 }
 
+/// A node that counts otherwise than the others stands in the receipt with its count, and the result opens all the same.
+#[test]
+fn a_count_that_differs_costs_no_result() {
+    let mut opened = 0;
+    for seed in 0..200 {
+        let rogue = Some(Rogue { process: 2, tricks: vec![Trick::CountAnother] });
+        let faults = Faults { delay: 20, rogue, ..Faults::default() };
+        let report = run(&Options { faults: Some(faults), ..Options::new(Scenario::Life, seed) });
+        assert_eq!(report.violation, None, "seed {seed}");
+        let with_result: Vec<&String> = report.usage.iter().filter(|line| line.starts_with("Ok ")).collect();
+        let results = report.ends.iter().filter(|end| end.starts_with("succeeded")).count();
+        assert_eq!(with_result.len(), results, "seed {seed}: {:?}", report.ends);
+        opened += with_result.iter().filter(|line| line.contains("Sighting")).count();
+        if opened > 4 {
+            return;
+        }
+    }
+    panic!("only {opened} results have a disputed line");
+}
+
 /// A dealer that shows two roots is left out, and convicted in the receipt over the signatures of the others.
 #[test]
 fn a_cheat_is_in_the_receipt_and_convicts() {

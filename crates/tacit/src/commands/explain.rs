@@ -10,6 +10,7 @@ use tacit_types::{Code, Fault, Hash};
 
 use super::contract::contracts;
 use super::money::Books;
+use super::receipt::differing;
 use crate::cli::Cli;
 use crate::home::Party;
 use crate::output::Out;
@@ -96,6 +97,22 @@ fn say(out: &Out, books: &Books, known: &[SignedContract], leaf: u64, receipt: &
             conviction.offence,
             out.say("by the evidence of the hash", "证据哈希"),
             conviction.evidence
+        ));
+    }
+    for i in record.disputed() {
+        let Some(line) = record.lines.get(i) else { continue };
+        let Quantity::Plain(stated) = line.quantity else { continue };
+        sentences.push(format!(
+            "{} {i} ({}): {} {stated}{comma}{} {}{stop}{}{stop}",
+            out.say("Observers differ on line", "计数方所计不一，行"),
+            line.unit.word(),
+            out.say("it says", "该行为"),
+            out.say("others counted:", "他方所计："),
+            differing(record, line),
+            out.say(
+                "Each has signed its count; the line is not billed until a ruling, the others are",
+                "各方均已签署自身计数；该行裁定前不计费，其余各行照常"
+            )
         ));
     }
     let (plans, lines) = billed(books, leaf, receipt);
@@ -189,6 +206,7 @@ fn table(out: &Out, receipt: &JointReceipt, billed: &[(u32, LineView)]) {
             Quantity::Committed(hash) => hash.short(),
         };
         let counted = match line.class {
+            _ if line.is_disputed() => out.say("observers counted different numbers", "计数方所计不一"),
             Class::A => out.say("two parties or more count the same", "至少两方计数一致"),
             Class::B => out.say("follows from the signed job", "由已签署的作业得出"),
             Class::C => out.say("one party says so; never billed", "单方自报，不计费"),

@@ -9,8 +9,8 @@ use tacit_node::Client;
 use tacit_receipts::merkle::{inclusion_proof, leaf_hash};
 use tacit_receipts::policy::Policy;
 use tacit_receipts::{
-    Bundle, JointReceipt, Leaf, LogProof, MemTree, PartyKey, Quantity, Role, Standing, Status, Trust, UsageRecord,
-    cose, verify_bundle_watched,
+    Bundle, JointReceipt, Leaf, LogProof, MemTree, PartyKey, Quantity, Role, Sighting, Standing, Status, Trust,
+    UsageLine, UsageRecord, cose, verify_bundle_watched,
 };
 use tacit_types::{Code, Fault};
 
@@ -89,7 +89,9 @@ fn summary(place: u64, receipt: &JointReceipt) -> Value {
             "standing": standing(p.standing)})).collect::<Vec<_>>(),
         "attestations": receipt.attestations.len(), "started": record.started.0, "ended": record.ended.0,
         "lines": record.lines.iter().map(|l| json!({"unit": l.unit.word(), "party": record.parties.get(l.party.index()).map(|p| p.name.as_str()),
-            "quantity": match l.quantity { Quantity::Plain(n) => json!(n), Quantity::Committed(h) => json!(h.to_string()) }})).collect::<Vec<_>>(),
+            "quantity": match l.quantity { Quantity::Plain(n) => json!(n), Quantity::Committed(h) => json!(h.to_string()) },
+            "disputed": l.differing.iter().map(|s| json!({"party": record.parties.get(s.seat.index()).map(|p| p.name.as_str()),
+                "counted": s.quantity})).collect::<Vec<_>>()})).collect::<Vec<_>>(),
         "disclosures": record.disclosures.iter().map(|d| json!({"what": d.what, "to": d.to.to_string(), "at_most": d.cardinality})).collect::<Vec<_>>(),
         "verified": record.disclosures.iter().any(|d| d.what == tacit_jobs::score::VERIFIED_RESULT),
         "checked": record.disclosures.iter().any(|d| tacit_jobs::checked::is_checked(&d.what)),
@@ -97,6 +99,15 @@ fn summary(place: u64, receipt: &JointReceipt) -> Value {
             "party": record.parties.get(c.seat.index()).map(|p| p.name.as_str())})).collect::<Vec<_>>(),
         "result": record.result.map(|h| h.to_string()),
     })
+}
+
+/// What observers counted who differ from a line, by name.
+pub(super) fn differing(record: &UsageRecord, line: &UsageLine) -> String {
+    let count = |s: &Sighting| {
+        let name = record.parties.get(s.seat.index()).map_or("?", |p| p.name.as_str());
+        format!("{name} {}", s.quantity)
+    };
+    line.differing.iter().map(count).collect::<Vec<_>>().join(", ")
 }
 
 fn role(role: Role) -> &'static str {
@@ -207,6 +218,9 @@ async fn show(client: &Client, out: &Out, wanted: &str) -> Result<(), Fault> {
         .map(|l| {
             let party = record.parties.get(l.party.index()).map(|p| p.name.to_string()).unwrap_or_default();
             let quantity = match l.quantity {
+                Quantity::Plain(n) if l.is_disputed() => {
+                    format!("{n} ({}: {})", out.say("disputed", "有异议"), differing(record, l))
+                }
                 Quantity::Plain(n) => n.to_string(),
                 Quantity::Committed(h) => h.short(),
             };

@@ -23,6 +23,8 @@ fn off(what: impl Into<String>) -> Fault {
 struct Used {
     usage: Usage,
     causes: Vec<u64>,
+    /// Lines that are left out because their observers differ.
+    disputed: u64,
 }
 
 impl Ledger {
@@ -36,12 +38,16 @@ impl Ledger {
         let from = all.partition_point(|(leaf, _)| *leaf < period.first);
         let numbers: Vec<u64> =
             all.iter().skip(from).take_while(|(leaf, _)| period.holds(*leaf)).map(|(_, seq)| *seq).collect();
-        let mut sums = BTreeMap::new();
+        let (mut sums, mut disputed) = (BTreeMap::new(), 0u64);
         for (_, receipt) in self.receipts.range(period.first..period.end.max(period.first)) {
             if !receipt.ok || !receipt.parties.contains(party) {
                 continue;
             }
             for line in receipt.lines.iter().filter(|l| l.class != Class::C) {
+                if !line.differing.is_empty() {
+                    disputed = disputed.saturating_add(1);
+                    continue;
+                }
                 for contract in &receipt.contracts {
                     let sum: &mut u64 = sums.entry((*contract, line.unit)).or_default();
                     let quantity = line.quantity.unwrap_or_default();
@@ -62,6 +68,7 @@ impl Ledger {
             last_seq: numbers.iter().max().copied(),
             count: numbers.len() as u64,
             sums: sums.into_iter().map(sum).collect(),
+            disputed: Some(disputed).filter(|lines| *lines > 0),
         })
     }
 
@@ -123,12 +130,13 @@ impl Ledger {
             shares: shares.into_iter().map(due).collect::<Result<_, _>>()?,
             causes,
             valuation: valuation.filter(|_| plan.plan.split.needs_valuation()).map(|(since, _)| *since),
+            disputed: Some(used.disputed).filter(|lines| *lines > 0),
         })
     }
 
     /// Sums the receipts of a period that count: with a result, whole, after the plan, and neither on hold nor void.
     fn used(&self, id: &Hash, plan: &Plan, period: &Period, as_of: u64) -> Result<Used, Fault> {
-        let mut used = Used { usage: Usage::default(), causes: Vec::new() };
+        let mut used = Used { usage: Usage::default(), causes: Vec::new(), disputed: 0 };
         let first = period.first.max(plan.since.saturating_add(1));
         for (leaf, receipt) in self.receipts.range(first..period.end.max(first)) {
             if !receipt.contracts.contains(&plan.plan.contract) {
@@ -156,17 +164,19 @@ impl Ledger {
         receipt: &Receipt,
         as_of: u64,
     ) -> Result<(), Fault> {
-        let leaves = self.disputed.get(&(*id, leaf)).into_iter().flatten().filter(|at| **at < as_of);
+        let leaves = self.disputed.get(&(*id, leaf)).into_iter().flatten().filter(|(at, _)| *at < as_of);
         let disputes: Vec<_> = leaves
-            .filter_map(|at| self.disputes.get(at))
-            .map(|d| (d.line, d.ruled.filter(|(at, _)| *at < as_of)))
+            .filter_map(|at| Some((at.1.is_some(), self.disputes.get(at)?)))
+            .map(|(differ, d)| (d.line, d.ruled.filter(|(at, _)| *at < as_of), differ))
             .collect();
-        used.causes.extend(disputes.iter().filter_map(|(_, ruled)| ruled.map(|(at, _)| at)));
+        used.causes.extend(disputes.iter().filter_map(|(_, ruled, _)| ruled.map(|(at, _)| at)));
+        let open = disputes.iter().filter(|(_, ruled, differ)| *differ && ruled.is_none()).count() as u64;
+        used.disputed = used.disputed.saturating_add(open);
         for (index, line) in (0u32..).zip(&receipt.lines) {
             let key = (*id, leaf, index);
             let changed = self.corrections.get(&key).into_iter().flatten().map(|(since, _)| *since);
             used.causes.extend(changed.filter(|since| *since < as_of));
-            let barred = |(of, ruled): &(Option<u32>, Option<(u64, Outcome)>)| {
+            let barred = |(of, ruled, _): &(Option<u32>, Option<(u64, Outcome)>, bool)| {
                 of.is_none_or(|of| of == index) && ruled.is_none_or(|(_, outcome)| outcome == Outcome::Void)
             };
             if line.class == Class::C || disputes.iter().any(barred) {
@@ -228,6 +238,9 @@ pub(super) fn compare(stated: &Charge, ours: &Charge) -> Result<(), Fault> {
     } else if (stated.carried_in, stated.carried_out) != (ours.carried_in, ours.carried_out) {
         let (a, b, c, d) = (stated.carried_in, stated.carried_out, ours.carried_in, ours.carried_out);
         format!("permitted revenue of {a} came in and {b} goes on; the log gives {c} and {d}")
+    } else if stated.disputed != ours.disputed {
+        let [a, b] = [stated, ours].map(|c| c.disputed.unwrap_or_default());
+        format!("it leaves {a} disputed lines out; the log has {b}")
     } else if stated.causes != ours.causes {
         format!("it names {:?} as its causes; the log has {:?}", stated.causes, ours.causes)
     } else if let Some((a, b)) = stated.shares.iter().zip(&ours.shares).find(|(a, b)| a != b) {

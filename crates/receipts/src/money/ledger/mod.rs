@@ -13,10 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use tacit_crypto::statement::Envelope;
 use tacit_crypto::{Keyring, Statement};
 use tacit_types::unit::Class;
-use tacit_types::{Attempt, Code, ContractId, Fault, Hash, JobId, NodeId, Unit, UnixMillis};
+use tacit_types::{Attempt, Code, ContractId, Fault, Hash, JobId, NodeId, Seat, Unit, UnixMillis};
 
 use super::plan::PricePlan;
-use super::statement::{Charge, Due, LeafRef, MONEY_VERSION, Outcome, Period, Settlement, Valuation};
+use super::statement::{About, Charge, Due, LeafRef, MONEY_VERSION, Outcome, Period, Settlement, Valuation};
 use super::{Money, net};
 use crate::keys::{KeyHistory, KeyRole};
 use crate::leaf::Leaf;
@@ -49,6 +49,8 @@ struct Line {
     party: NodeId,
     /// None for a commitment.
     quantity: Option<u64>,
+    /// Those whose count is another.
+    differing: BTreeSet<NodeId>,
 }
 
 #[derive(Debug)]
@@ -60,13 +62,18 @@ struct Plan {
     periods: BTreeMap<Period, Vec<u64>>,
 }
 
+/// A dispute: the leaf of its statement; or of a receipt, with a line on which observers differ.
+type DisputeId = (u64, Option<About>);
+
 #[derive(Debug)]
 struct Disputed {
+    /// Of the dispute's leaf.
     hash: Hash,
     plan: Hash,
     receipt: u64,
     line: Option<u32>,
-    by: NodeId,
+    /// Who disputes: they may say together that the use stands.
+    by: BTreeSet<NodeId>,
     ruled: Option<(u64, Outcome)>,
 }
 
@@ -98,9 +105,9 @@ pub struct Ledger {
     plans: BTreeMap<Hash, Plan>,
     /// By plan, receipt and line: from which leaf on which quantity holds.
     corrections: BTreeMap<(Hash, u64, u32), Vec<(u64, u64)>>,
-    disputes: BTreeMap<u64, Disputed>,
+    disputes: BTreeMap<DisputeId, Disputed>,
     /// The disputes about a receipt, by plan and receipt.
-    disputed: BTreeMap<(Hash, u64), Vec<u64>>,
+    disputed: BTreeMap<(Hash, u64), Vec<DisputeId>>,
     valuations: BTreeMap<(Hash, Period), (u64, Valuation)>,
     charges: BTreeMap<u64, Charged>,
     /// Which keys speak for which parties, where it follows a log by itself.
@@ -116,11 +123,13 @@ impl Ledger {
     /// Takes a receipt in. `sound` says that the verifier found no fault in it; `whole`, that every party which took
     /// part has attested.
     pub fn receipt(&mut self, leaf: LeafRef, issued: UnixMillis, record: &UsageRecord, sound: bool, whole: bool) {
+        let seated = |seat: &Seat| record.parties.get(seat.index()).map(|p| p.party);
         let line = |line: &crate::record::UsageLine| Line {
             unit: line.unit,
             class: line.class,
             // why: a record whose lines name no seat is not sound, and not billed.
-            party: record.parties.get(line.party.index()).map_or(NodeId([0; 32]), |p| p.party),
+            party: seated(&line.party).unwrap_or(NodeId([0; 32])),
+            differing: line.differing.iter().filter_map(|s| seated(&s.seat)).collect(),
             quantity: match line.quantity {
                 Quantity::Plain(quantity) => Some(quantity),
                 Quantity::Committed(_) => None,
@@ -137,8 +146,22 @@ impl Ledger {
             whole_at: whole.then_some(leaf.index),
         };
         self.newest = self.newest.max(issued);
+        self.differ(leaf, &receipt);
         self.receipts.insert(leaf.index, receipt);
         self.digests.entry(record.digest()).or_insert(leaf.index);
+    }
+
+    /// A line on which observers differ is in dispute from its receipt on, under every plan that rates the receipt.
+    fn differ(&mut self, leaf: LeafRef, receipt: &Receipt) {
+        let rates = |(_, plan): &(&Hash, &Plan)| receipt.ok && receipt.contracts.contains(&plan.plan.contract);
+        for (plan, _) in self.plans.iter().filter(rates) {
+            for (line, of) in (0u32..).zip(&receipt.lines).filter(|(_, line)| !line.differing.is_empty()) {
+                let id = (leaf.index, Some(About { plan: *plan, line }));
+                let (plan, receipt, line, by) = (*plan, leaf.index, Some(line), of.differing.clone());
+                self.disputed.entry((plan, receipt)).or_default().push(id);
+                self.disputes.insert(id, Disputed { hash: leaf.hash, plan, receipt, line, by, ruled: None });
+            }
+        }
     }
 
     /// A late attestation at `leaf` was the last that a record lacked.

@@ -1,6 +1,8 @@
 //! What parties say about money. Each statement is judged without a change ([`Ledger::allows`]), and takes effect when
 //! it is a leaf ([`Ledger::push`]).
 
+use std::collections::BTreeSet;
+
 use tacit_crypto::statement::Envelope;
 use tacit_crypto::{cbor, sha256};
 use tacit_types::unit::Class;
@@ -10,7 +12,7 @@ use super::{Disputed, Ledger, Plan, Receipt};
 use crate::money::Money;
 use crate::money::plan::PricePlan;
 use crate::money::statement::{
-    Answer, Correction, Dispute, LeafRef, Outcome, Period, PeriodClose, Ruling, UnitSum, Valuation,
+    About, Answer, Correction, Dispute, LeafRef, Outcome, Period, PeriodClose, Ruling, UnitSum, Valuation,
 };
 use crate::verify::CLOCK_SKEW_MILLIS_MAX;
 
@@ -112,7 +114,9 @@ impl Ledger {
         }
         if let Some(dispute) = correction.dispute {
             let fits = |d: &Disputed| d.plan == correction.plan && d.receipt == at && d.line.is_none_or(|l| l == index);
-            if !self.disputes.get(&dispute).is_some_and(fits) {
+            let about = About { plan: correction.plan, line: index };
+            let ids = [(dispute, None), (dispute, Some(about))];
+            if !ids.iter().filter_map(|id| self.disputes.get(id)).any(fits) {
                 return Err(wrong(format!("leaf {dispute} is no dispute about line {index} of leaf {at}")));
             }
         }
@@ -150,22 +154,24 @@ impl Ledger {
             plan: dispute.plan,
             receipt: dispute.original.index,
             line: dispute.line,
-            by: envelope.signer,
+            by: [envelope.signer].into(),
             ruled: None,
         };
-        self.disputed.entry((found.plan, found.receipt)).or_default().push(leaf.index);
-        self.disputes.insert(leaf.index, found);
+        let id = (leaf.index, None);
+        self.disputed.entry((found.plan, found.receipt)).or_default().push(id);
+        self.disputes.insert(id, found);
         Ok(())
     }
 
     /// The dispute that a statement refers to.
-    fn disputed_at(&self, at: &LeafRef) -> Result<&Disputed, Fault> {
-        let found = self.disputes.get(&at.index).filter(|d| d.hash == at.hash);
-        found.ok_or_else(|| disputed(format!("leaf {} of that hash is no dispute before it", at.index)))
+    fn disputed_at(&self, at: &LeafRef, about: Option<About>) -> Result<&Disputed, Fault> {
+        let found = self.disputes.get(&(at.index, about)).filter(|d| d.hash == at.hash);
+        let what = about.map_or_else(String::new, |about| format!(", nor in dispute in its line {}", about.line));
+        found.ok_or_else(|| disputed(format!("leaf {} of that hash is no dispute before it{what}", at.index)))
     }
 
     fn answers(&self, signer: NodeId, answer: &Answer) -> Result<(), Fault> {
-        let dispute = self.disputed_at(&answer.dispute)?;
+        let dispute = self.disputed_at(&answer.dispute, answer.about)?;
         if dispute.ruled.is_some() {
             return Err(disputed(format!("the dispute of leaf {} is ruled already", answer.dispute.index)));
         }
@@ -178,24 +184,29 @@ impl Ledger {
         self.answers(signer, answer)
     }
 
-    /// The plan of a ruling that ends an open dispute, and who may give it alone.
-    fn rules(&self, signer: NodeId, ruling: &Ruling) -> Result<(&PricePlan, Option<NodeId>), Fault> {
-        let dispute = self.disputed_at(&ruling.dispute)?;
+    /// The plan of a ruling that ends an open dispute, and who has disputed when it says that the use stands.
+    fn rules(&self, signer: NodeId, ruling: &Ruling) -> Result<(&PricePlan, Option<&BTreeSet<NodeId>>), Fault> {
+        let dispute = self.disputed_at(&ruling.dispute, ruling.about)?;
         if dispute.ruled.is_some() {
             return Err(disputed(format!("the dispute of leaf {} is ruled already", ruling.dispute.index)));
         }
-        let withdrawn = ruling.outcome == Outcome::Stands && signer == dispute.by;
+        let by = Some(&dispute.by).filter(|_| ruling.outcome == Outcome::Stands);
         let plan = &self.known(&dispute.plan)?.plan;
-        let alone = if withdrawn { Some(signer) } else { plan.arbiter };
-        may(plan, signer, alone)?;
-        Ok((plan, alone))
+        if !by.is_some_and(|by| by.contains(&signer)) {
+            may(plan, signer, plan.arbiter)?;
+        }
+        Ok((plan, by))
     }
 
     pub(super) fn ruling(&mut self, leaf: LeafRef, signer: NodeId, ruling: &Ruling) -> Result<(), Fault> {
-        let (plan, alone) = self.rules(signer, ruling)?;
-        let plan = plan.clone();
-        if self.sign(&plan, sha256(&cbor::encode(ruling)), signer, alone)
-            && let Some(dispute) = self.disputes.get_mut(&ruling.dispute.index)
+        let (plan, by) = self.rules(signer, ruling)?;
+        let (plan, by) = (plan.clone(), by.cloned());
+        let body = sha256(&cbor::encode(ruling));
+        let agreed = self.sign(&plan, body, signer, plan.arbiter);
+        let signed = self.signed.get(&body);
+        let withdrawn = by.is_some_and(|by| signed.is_some_and(|signed| by.is_subset(signed)));
+        if (agreed || withdrawn)
+            && let Some(dispute) = self.disputes.get_mut(&(ruling.dispute.index, ruling.about))
         {
             dispute.ruled = Some((leaf.index, ruling.outcome));
         }
@@ -280,6 +291,10 @@ impl Ledger {
                     c.sums.iter().find(same).map_or(0, |s| s.quantity)
                 };
                 format!("{} {} under {}; the log has {}", of(close), sum.unit.word(), sum.contract.short(), of(&ours))
+            }
+            None if close.disputed != ours.disputed => {
+                let lines = |c: &PeriodClose| c.disputed.unwrap_or_default();
+                format!("{} disputed lines; the log has {}", lines(close), lines(&ours))
             }
             None => format!("{said}, differently written"),
         };

@@ -10,10 +10,12 @@ use crate::money::plan::PricePlan;
 use crate::money::statement::{Charge, LeafRef, Outcome, Period};
 
 /// A dispute and what became of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DisputeView {
-    /// The dispute.
+    /// The dispute, or the receipt on a line of which observers differ.
     pub at: LeafRef,
+    /// Whether it is the latter: nobody has signed a dispute.
+    pub automatic: bool,
     /// The plan.
     pub plan: Hash,
     /// The leaf of the receipt.
@@ -21,7 +23,7 @@ pub struct DisputeView {
     /// The usage line; none for all of them.
     pub line: Option<u32>,
     /// Who disputes.
-    pub by: NodeId,
+    pub by: Vec<NodeId>,
     /// The leaf of the ruling in force, and what it says.
     pub ruled: Option<(u64, Outcome)>,
 }
@@ -81,12 +83,13 @@ impl Ledger {
 
     /// Every dispute, in the order of the log.
     pub fn disputes(&self) -> impl Iterator<Item = DisputeView> {
-        self.disputes.iter().map(|(index, d)| DisputeView {
+        self.disputes.iter().map(|((index, about), d)| DisputeView {
             at: LeafRef { index: *index, hash: d.hash },
+            automatic: about.is_some(),
             plan: d.plan,
             receipt: d.receipt,
             line: d.line,
-            by: d.by,
+            by: d.by.iter().copied().collect(),
             ruled: d.ruled,
         })
     }

@@ -118,8 +118,11 @@ pub enum DisputeCommand {
     /// Say something on a dispute that is open. No amount changes.
     #[command(after_help = "Example: tacit dispute answer 21 --reason 'see the enclosed count' --evidence ours.csv")]
     Answer {
-        /// The dispute's place in the log.
+        /// The dispute's place in the log, or that of a receipt on a line of which observers differ.
         dispute: u64,
+        /// Of such a receipt, the line, by its number in `tacit receipt explain`.
+        #[arg(long, value_name = "NUMBER")]
+        line: Option<u32>,
         /// What to say.
         #[arg(long)]
         reason: String,
@@ -128,9 +131,10 @@ pub enum DisputeCommand {
         evidence: Vec<PathBuf>,
     },
     /// Propose how a dispute ends, or agree to what another party proposed: payer and payees sign the same, the plan's
-    /// arbiter alone suffices, and who disputed may withdraw.
+    /// arbiter alone suffices, and who disputed may withdraw; on a line on which observers differ that is each of those whose
+    /// count is not the line's.
     #[command(
-        after_help = "Example: tacit dispute resolve 21 --outcome stands --reason 'counted again'\n         tacit dispute resolve 21 --outcome 990 --reason 'ten were counted twice'\n         tacit dispute resolve 21 --agree"
+        after_help = "Example: tacit dispute resolve 21 --outcome stands --reason 'counted again'\n         tacit dispute resolve 21 --outcome 990 --reason 'ten were counted twice'\n         tacit dispute resolve 21 --agree\n         tacit dispute resolve 17 --line 3 --outcome 990 --reason 'counted again'"
     )]
     Resolve(ResolveArgs),
     /// Disputes, what was said on them, and how they ended.
@@ -154,8 +158,11 @@ pub struct OpenArgs {
 
 #[derive(Args)]
 pub struct ResolveArgs {
-    /// The dispute's place in the log.
+    /// The dispute's place in the log, or that of a receipt on a line of which observers differ.
     pub dispute: u64,
+    /// Of such a receipt, the line, by its number in `tacit receipt explain`.
+    #[arg(long, value_name = "NUMBER")]
+    pub line: Option<u32>,
     /// stands: billed as it is; void: not billed; a number: billed with this quantity.
     #[arg(long, required_unless_present = "agree", conflicts_with = "agree", requires = "reason")]
     pub outcome: Option<String>,

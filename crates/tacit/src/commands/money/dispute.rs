@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 use tacit_node::Client;
 use tacit_receipts::money::ledger::DisputeView;
 use tacit_receipts::money::statement::MONEY_VERSION;
-use tacit_receipts::money::{Answer, Correction, Dispute, Outcome, Ruling};
-use tacit_receipts::{Leaf, Money};
+use tacit_receipts::money::{About, Answer, Correction, Dispute, Outcome, Ruling};
+use tacit_receipts::{Leaf, Money, UsageRecord};
 use tacit_types::{Code, Fault, Hash, NodeId};
 
 use super::args::{OpenArgs, ResolveArgs};
 use super::{Books, DisputeCommand, evidence, say};
+use crate::commands::receipt::differing;
 use crate::home::Party;
 use crate::output::Out;
 
@@ -22,17 +23,22 @@ pub(super) async fn run(
 ) -> Result<(), Fault> {
     match command {
         DisputeCommand::Open(args) => open(party, client, books, out, args).await,
-        DisputeCommand::Answer { dispute, reason, evidence: files } => {
-            let body = Answer {
-                version: MONEY_VERSION,
-                origin: books.trust.origin.clone(),
-                dispute: find(books, *dispute)?.at,
-                reason: reason.clone(),
-                evidence: evidence(files)?,
-            };
-            let leaf = say(party, client, out, body).await?;
-            out.text(format!("{} {leaf}", out.say("answered, leaf", "已答复，叶")));
-            out.value(&json!({"leaf": leaf, "dispute": dispute}));
+        DisputeCommand::Answer { dispute, line, reason, evidence: files } => {
+            let (evidence, mut leaves) = (evidence(files)?, Vec::new());
+            for found in find(books, *dispute, *line, &party.keys.node_id)? {
+                let body = Answer {
+                    version: MONEY_VERSION,
+                    origin: books.trust.origin.clone(),
+                    dispute: found.at,
+                    reason: reason.clone(),
+                    evidence: evidence.clone(),
+                    about: about(&found),
+                };
+                leaves.push(say(party, client, out, body).await?);
+            }
+            let places: Vec<String> = leaves.iter().map(u64::to_string).collect();
+            out.text(format!("{} {}", out.say("answered, leaf", "已答复，叶"), places.join(", ")));
+            out.value(&json!({"leaf": leaves.first(), "leaves": leaves, "dispute": dispute, "line": line}));
             Ok(())
         }
         DisputeCommand::Resolve(args) => resolve(party, client, books, out, args).await,
@@ -40,9 +46,30 @@ pub(super) async fn run(
     }
 }
 
-fn find(books: &Books, leaf: u64) -> Result<DisputeView, Fault> {
-    let found = books.ledger.disputes().find(|d| d.at.index == leaf);
-    found.ok_or_else(|| Fault::new(Code::ReceiptDispute, format!("leaf {leaf} is no dispute")))
+/// The disputes that a command means: that of a leaf; or of a receipt's line on which observers differ those under the plans in
+/// which this party has a say.
+fn find(books: &Books, leaf: u64, line: Option<u32>, us: &NodeId) -> Result<Vec<DisputeView>, Fault> {
+    let wrong = |what: String| Err(Fault::new(Code::ReceiptDispute, what));
+    let of_leaf: Vec<DisputeView> = books.ledger.disputes().filter(|d| d.at.index == leaf).collect();
+    if line.is_none() && of_leaf.iter().any(|d| d.automatic) {
+        return wrong(format!("leaf {leaf} is a receipt: name the line on which observers differ with --line"));
+    }
+    let says = |d: &DisputeView| {
+        let plan = books.ledger.plan_in_force(&d.plan);
+        d.by.contains(us) || plan.is_some_and(|p| p.arbiter == Some(*us) || p.signers().any(|s| s == us))
+    };
+    let meant = |d: &DisputeView| if d.automatic { d.line == line && says(d) } else { line.is_none() };
+    let found: Vec<DisputeView> = of_leaf.into_iter().filter(meant).collect();
+    match (found.is_empty(), line) {
+        (false, _) => Ok(found),
+        (true, None) => wrong(format!("leaf {leaf} is no dispute")),
+        (true, Some(line)) => wrong(format!("line {line} of leaf {leaf} is in no dispute of this party's")),
+    }
+}
+
+/// What names a dispute beside its leaf.
+fn about(dispute: &DisputeView) -> Option<About> {
+    dispute.line.filter(|_| dispute.automatic).map(|line| About { plan: dispute.plan, line })
 }
 
 async fn open(party: &Party, client: &Client, books: &Books, out: &Out, args: &OpenArgs) -> Result<(), Fault> {
@@ -83,29 +110,51 @@ async fn open(party: &Party, client: &Client, books: &Books, out: &Out, args: &O
 }
 
 /// What was said on a dispute and still stands to be signed or read.
-fn about(books: &Books, dispute: u64) -> Vec<(u64, NodeId, Money)> {
+fn said_on(books: &Books, dispute: &DisputeView) -> Vec<(u64, NodeId, Money)> {
+    let (at, own) = (dispute.at.index, about(dispute));
     let said = |(leaf, bytes): (u64, &Vec<u8>)| {
         let Ok(Leaf::Money(envelope, money)) = Leaf::read(bytes) else { return None };
         let of = match money.as_ref() {
-            Money::Answer(answer) => Some(answer.dispute.index),
-            Money::Ruling(ruling) => Some(ruling.dispute.index),
-            Money::Correction(correction) => correction.dispute,
-            _ => None,
+            Money::Answer(answer) => answer.dispute.index == at && answer.about == own,
+            Money::Ruling(ruling) => ruling.dispute.index == at && ruling.about == own,
+            Money::Correction(correction) => {
+                let same = own.is_none_or(|own| (correction.plan, correction.line) == (own.plan, own.line));
+                correction.dispute == Some(at) && same
+            }
+            _ => false,
         };
-        (of == Some(dispute)).then_some((leaf, envelope.signer, *money))
+        of.then_some((leaf, envelope.signer, *money))
     };
     (0u64..).zip(&books.leaves).filter_map(said).collect()
 }
 
 async fn resolve(party: &Party, client: &Client, books: &Books, out: &Out, args: &ResolveArgs) -> Result<(), Fault> {
-    let dispute = find(books, args.dispute)?;
-    if let Some((ruled, _)) = dispute.ruled {
+    let found = find(books, args.dispute, args.line, &party.keys.node_id)?;
+    if let Some((ruled, _)) = found.iter().find_map(|dispute| dispute.ruled) {
         return Err(Fault::new(Code::ReceiptDispute, format!("leaf {} was resolved at leaf {ruled}", args.dispute)));
     }
     let mut leaves = Vec::new();
+    for dispute in &found {
+        leaves.extend(resolve_one(party, client, books, out, args, dispute).await?);
+    }
+    let places: Vec<String> = leaves.iter().map(u64::to_string).collect();
+    out.text(format!("{} {}", out.say("signed, leaf", "已签署，叶"), places.join(", ")));
+    out.value(&json!({"dispute": args.dispute, "line": args.line, "leaves": leaves}));
+    Ok(())
+}
+
+async fn resolve_one(
+    party: &Party,
+    client: &Client,
+    books: &Books,
+    out: &Out,
+    args: &ResolveArgs,
+    dispute: &DisputeView,
+) -> Result<Vec<u64>, Fault> {
+    let mut leaves = Vec::new();
     if args.agree {
         let us = party.keys.node_id;
-        let said = about(books, args.dispute);
+        let said = said_on(books, dispute);
         let theirs = said.iter().filter(|(_, by, _)| *by != us);
         // A later proposal takes the place of an earlier one.
         let correction =
@@ -122,19 +171,17 @@ async fn resolve(party: &Party, client: &Client, books: &Books, out: &Out, args:
             "stands" => Outcome::Stands,
             "void" => Outcome::Void,
             quantity => {
-                let correction = correction(books, &dispute, quantity, &reason)?;
+                let correction = correction(books, dispute, quantity, &reason)?;
                 leaves.push(say(party, client, out, correction).await?);
                 Outcome::Stands
             }
         };
         let (version, origin) = (MONEY_VERSION, books.trust.origin.clone());
-        let ruling = Ruling { version, origin, dispute: dispute.at, outcome, reason, evidence: Vec::new() };
+        let (evidence, about) = (Vec::new(), about(dispute));
+        let ruling = Ruling { version, origin, dispute: dispute.at, outcome, reason, evidence, about };
         leaves.push(say(party, client, out, ruling).await?);
     }
-    let places: Vec<String> = leaves.iter().map(u64::to_string).collect();
-    out.text(format!("{} {}", out.say("signed, leaf", "已签署，叶"), places.join(", ")));
-    out.value(&json!({"dispute": args.dispute, "leaves": leaves}));
-    Ok(())
+    Ok(leaves)
 }
 
 fn correction(books: &Books, dispute: &DisputeView, quantity: &str, reason: &str) -> Result<Correction, Fault> {
@@ -160,6 +207,14 @@ fn correction(books: &Books, dispute: &DisputeView, quantity: &str, reason: &str
     })
 }
 
+/// What observers counted on whose counts a line is disputed.
+fn counts(out: &Out, record: &UsageRecord, line: Option<u32>) -> String {
+    let line = line.and_then(|line| usize::try_from(line).ok()).and_then(|line| record.lines.get(line));
+    line.map_or_else(String::new, |line| {
+        format!("{}: {}", out.say("observers counted otherwise", "计数方所计不同"), differing(record, line))
+    })
+}
+
 fn word(out: &Out, dispute: &DisputeView) -> &'static str {
     match dispute.ruled {
         None => out.say("open: not billed", "未决：暂不计费"),
@@ -178,17 +233,20 @@ fn list(books: &Books, out: &Out) -> Result<(), Fault> {
                 Money::Dispute(d) => (d.reason, d.evidence),
                 _ => Default::default(),
             },
+            Some(Leaf::Receipt(receipt)) => (counts(out, &receipt.body().record, dispute.line), Vec::new()),
             _ => Default::default(),
         };
+        let by = dispute.by.iter().map(|key| books.name(key)).collect::<Vec<_>>().join(", ");
         let line = dispute.line.map_or_else(|| out.say("all", "全部").to_owned(), |l| l.to_string());
-        let cells = |leaf: u64, [of, line]: [String; 2], who: &NodeId, what: &str, text: &str, files: usize| {
-            vec![leaf.to_string(), of, line, books.name(who), what.to_owned(), text.to_owned(), files.to_string()]
+        let cells = |leaf: u64, [of, line]: [String; 2], who: String, what: &str, text: &str, files: usize| {
+            vec![leaf.to_string(), of, line, who, what.to_owned(), text.to_owned(), files.to_string()]
         };
-        let row =
-            |leaf, who: &NodeId, what: &str, text: &str, files| cells(leaf, Default::default(), who, what, text, files);
+        let row = |leaf, who: &NodeId, what: &str, text: &str, files| {
+            cells(leaf, Default::default(), books.name(who), what, text, files)
+        };
         let of = [dispute.receipt.to_string(), line];
-        rows.push(cells(dispute.at.index, of, &dispute.by, word(out, &dispute), &reason, evidence.len()));
-        let said = about(books, dispute.at.index);
+        rows.push(cells(dispute.at.index, of, by.clone(), word(out, &dispute), &reason, evidence.len()));
+        let said = said_on(books, &dispute);
         rows.extend(said.iter().map(|(leaf, by, m)| match m {
             Money::Answer(a) => row(*leaf, by, out.say("answers", "答复"), &a.reason, a.evidence.len()),
             Money::Ruling(r) if r.outcome == Outcome::Stands => {
@@ -203,7 +261,7 @@ fn list(books: &Books, out: &Out) -> Result<(), Fault> {
         }));
         values.push(json!({
             "dispute": dispute.at.index, "hash": dispute.at.hash.to_string(), "receipt": dispute.receipt, "line": dispute.line,
-            "by": books.name(&dispute.by), "reason": reason, "evidence": evidence.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "automatic": dispute.automatic, "by": by, "reason": reason, "evidence": evidence.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "state": match dispute.ruled { None => "open", Some((_, Outcome::Stands)) => "stands", Some((_, Outcome::Void)) => "void" },
             "said": said.iter().map(|(leaf, by, m)| said_view(books, *leaf, by, m)).collect::<Vec<_>>(),
         }));
@@ -232,3 +290,6 @@ fn said_view(books: &Books, leaf: u64, by: &NodeId, money: &Money) -> Value {
     };
     json!({"leaf": leaf, "by": books.name(by), "what": what, "reason": reason})
 }
+
+#[cfg(test)]
+mod tests;

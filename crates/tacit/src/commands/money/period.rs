@@ -119,12 +119,21 @@ async fn count(party: &Party, client: &Client, books: &Books, out: &Out, until: 
     let rows: Vec<Vec<String>> =
         close.sums.iter().map(|s| vec![s.contract.short(), s.unit.word().into(), s.quantity.to_string()]).collect();
     out.table(&[out.say("contract", "合同"), out.say("unit", "计量单位"), out.say("quantity", "数量")], &rows);
+    if let Some(lines) = close.disputed {
+        out.text(format!("{}: {lines}", left_out(out)));
+    }
     let sums = |s: &tacit_receipts::money::UnitSum| json!({"contract": s.contract.to_string(), "unit": s.unit.word(), "quantity": s.quantity});
     out.value(&json!({
         "leaf": leaf, "first_leaf": period.first, "end_leaf": period.end, "until": until.0, "count": close.count,
         "first_seq": close.first_seq, "last_seq": close.last_seq, "sums": close.sums.iter().map(sums).collect::<Vec<_>>(),
+        "disputed_lines": close.disputed.unwrap_or_default(),
     }));
     Ok(())
+}
+
+/// What lines are on which observers differ.
+fn left_out(out: &Out) -> &'static str {
+    out.say("lines left out, observers differ", "计数方所计不一而未计入的行")
 }
 
 /// The ends of the periods that were charged, in order: a period's number is its place here.
@@ -232,6 +241,11 @@ pub(super) fn charges(books: &Books, out: &Out, number: Option<usize>) -> Result
             ]);
             rows.push(row);
         }
+        if let Some(lines) = c.charge.disputed {
+            let mut row = std::mem::replace(&mut first, blank());
+            row.extend([left_out(out).to_owned(), lines.to_string(), String::new()]);
+            rows.push(row);
+        }
         let mut row = first;
         row.extend([out.say("due", "应付").to_owned(), String::new(), money(c.charge.due, &currency)]);
         rows.push(row);
@@ -262,7 +276,7 @@ fn charge_view(books: &Books, view: &ChargeView<'_>) -> Value {
         "first_leaf": c.period.first, "end_leaf": c.period.end, "until": c.period.until.0, "as_of": c.as_of,
         "lines": c.lines.iter().map(line).collect::<Vec<_>>(), "total_fen": c.total, "before_fen": c.before, "due_fen": c.due,
         "shares": c.shares.iter().map(|s| json!({"party": books.name(&s.party), "fen": s.fen})).collect::<Vec<_>>(),
-        "causes": c.causes,
+        "causes": c.causes, "disputed_lines": c.disputed.unwrap_or_default(),
     })
 }
 
@@ -284,8 +298,14 @@ fn all_settlements(books: &Books) -> Vec<(u64, tacit_types::Hash, Settlement)> {
 
 pub(super) fn settlements(books: &Books, out: &Out, command: &SettlementCommand) -> Result<(), Fault> {
     let all = all_settlements(books);
+    // How many lines its charges leave out, in all.
+    let disputed = |s: &Settlement| -> u64 {
+        let taken = |c: &ChargeView<'_>| s.charges.iter().any(|of| of.index == c.at.index);
+        books.ledger.charges().filter(taken).filter_map(|c| c.charge.disputed).fold(0, u64::saturating_add)
+    };
     let value = |(leaf, hash, s): &(u64, tacit_types::Hash, Settlement)| {
         json!({
+            "disputed_lines": disputed(s),
             "leaf": leaf, "hash": hash.to_string(), "currency": s.currency, "charges": s.charges.iter().map(|c| c.index).collect::<Vec<_>>(),
             "positions": s.positions.iter().map(|p| json!({"party": books.name(&p.party), "fen": p.fen})).collect::<Vec<_>>(),
             "payments": s.transfers.iter().map(|t| json!({"from": books.name(&t.from), "to": books.name(&t.to), "fen": t.fen})).collect::<Vec<_>>(),
@@ -316,6 +336,9 @@ pub(super) fn settlements(books: &Books, out: &Out, command: &SettlementCommand)
             out.text(format!("{} {at}  {hash}", out.say("leaf", "叶")));
             let charges: Vec<String> = s.charges.iter().map(|c| c.index.to_string()).collect();
             out.text(format!("{}: {}", out.say("charges of leaves", "费用所在叶"), charges.join(", ")));
+            if disputed(s) > 0 {
+                out.text(format!("{}: {}", left_out(out), disputed(s)));
+            }
             let positions: Vec<Vec<String>> =
                 s.positions.iter().map(|p| vec![books.name(&p.party), money(p.fen, &s.currency)]).collect();
             out.table(&[party, out.say("gets (below zero: gives)", "应收（负数为应付）")], &positions);
