@@ -170,7 +170,7 @@ fn of_records(cases: &mut Cases) {
         let count = |(seat, quantity): &(u16, u64)| Sighting { seat: Seat(*seat), quantity: *quantity };
         r.lines[line].differing = counts.iter().map(count).collect();
     }
-    let altered: [(&'static str, Alter); 36] = [
+    let altered: [(&'static str, Alter); 37] = [
         ("another version", |r| r.version = 4),
         ("no version", |r| r.version = 0),
         ("no disputed line in its version", |r| r.version = 3),
@@ -230,6 +230,7 @@ fn of_records(cases: &mut Cases) {
             r.status = Status::Refused { code: Code::RefusedQuota, seat: Some(Seat(2)) };
             (r.attempt, r.result) = (Attempt(0), None);
         }),
+        ("a privacy cost with a delta", |r| r.privacy[0].delta_femto = 1_000_000),
         ("of another log", |r| r.origin = "log.example/other".into()),
         ("a party twice", |r| r.parties[2].party = r.parties[1].party),
         ("ended before it began", |r| r.ended = UnixMillis(1)),

@@ -11,6 +11,8 @@ const role = index('input', 'compute', 'result');
 const quantity = (item) => (item instanceof Uint8Array ? { committed: id(item) } : { plain: u64(item) });
 /** A key in hex, or `parties` for all that took part. */
 const audience = (item) => (item === 0n ? 'parties' : id(item));
+/** A number that is left out when it is zero. */
+const above = (of) => (item) => of(item) || wrong('a zero that is left out');
 /** A list that is left out when it is empty. */
 const some = (of) => (item) => { const out = of(item); return out.length ? out : wrong('an empty list'); };
 
@@ -41,7 +43,7 @@ const RECORD = map({
     1: ['unit', index(...units)], 2: ['party', u16], 3: ['quantity', quantity], 4: ['class', index('A', 'B', 'C')],
     5: ['observers', list(u16)], 6: ['differing', optional(some(list(map({ 1: ['seat', u16], 2: ['quantity', u64] }))))],
   }))],
-  10: ['privacy', list(map({ 1: ['dataset', id], 2: ['mechanism', name], 3: ['epsilon', u64] }))],
+  10: ['privacy', list(map({ 1: ['dataset', id], 2: ['mechanism', name], 3: ['epsilon', u64], 4: ['delta', optional(above(u64))] }))],
   11: ['algorithm', optional(id)], 12: ['result', optional(id)], 13: ['transcripts', list(id)], 14: ['started', u64],
   15: ['ended', u64], 16: ['disclosures', list(map({ 1: ['what', str], 2: ['to', audience], 3: ['cardinality', u64] }))],
   17: ['attempt', u32],

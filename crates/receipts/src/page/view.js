@@ -18,7 +18,7 @@ const WORDS = {
     unit: 'Unit', quantity: 'Quantity', counted: 'Who counted', whose: 'Whose', committed: 'committed', disputed: 'disputed',
     classes: { A: 'two parties or more count the same', B: 'follows from the signed job', C: 'one party says so; never billed' },
     units: { job: 'jobs', party: 'parties', cell_in: 'numbers given under masks', cell_out: 'cells of the result', cell_suppressed: 'cells held back', payload_byte: 'bytes of payload', row_scanned: 'rows read', call: 'calls', row_asked: 'rows asked for' },
-    revealed: 'What was revealed', to: 'To', all: 'all that took part', most: 'Numbers at most', convicted: 'Broke the protocol', offence: 'How', evidence: 'SHA-256 of the evidence', privacy: 'Privacy budget spent', mechanism: 'Mechanism', epsilon: 'Epsilon, millionths',
+    revealed: 'What was revealed', to: 'To', all: 'all that took part', most: 'Numbers at most', convicted: 'Broke the protocol', offence: 'How', evidence: 'SHA-256 of the evidence', privacy: 'Privacy budget spent', mechanism: 'Mechanism', epsilon: 'Epsilon, millionths', delta: 'Delta, parts of 10^15',
     notices: {
       unpinned: () => "TRUST: FROM BUNDLE, UNPINNED. The keys came with the evidence: this shows that the file holds together, not who signed it. Choose a trust file.",
       trust_differs: () => "the bundle's own list of keys differs from the trust file; the trust file was used",
@@ -49,7 +49,7 @@ const WORDS = {
     unit: '计量单位', quantity: '数量', counted: '计数方式', whose: '所属方', committed: '承诺值', disputed: '有异议',
     classes: { A: '至少两方计数一致', B: '由已签署的作业得出', C: '单方自报，不计费' },
     units: { job: '作业', party: '参与方数', cell_in: '掩码提交的数值', cell_out: '结果单元格', cell_suppressed: '抑制的单元格', payload_byte: '有效载荷字节', row_scanned: '读取的行', call: '调用', row_asked: '查询的行' },
-    revealed: '披露内容', to: '披露给', all: '全体参与方', most: '数值至多', convicted: '违反协议方', offence: '行为', evidence: '证据的 SHA-256', privacy: '已用隐私预算', mechanism: '机制', epsilon: 'ε（百万分之一）',
+    revealed: '披露内容', to: '披露给', all: '全体参与方', most: '数值至多', convicted: '违反协议方', offence: '行为', evidence: '证据的 SHA-256', privacy: '已用隐私预算', mechanism: '机制', epsilon: 'ε（百万分之一）', delta: 'δ（10 的 15 次方分之一）',
     notices: {
       unpinned: () => '信任：来自证据包，未固定。密钥随证据一同提供：只能表明文件自洽，不能表明由谁签署。请选择信任文件。',
       trust_differs: () => '证据包自带的密钥列表与信任文件不同；已采用信任文件',
@@ -122,7 +122,7 @@ function receiptView(w, { leaf, receipt }) {
     table([w.unit, w.whose, w.quantity, w.counted], record.lines.map((l) => [w.units[l.unit], seat(l.party), quantityView(w, seat, l), w.classes[l.class]])),
   ];
   if (record.disclosures.length) out.push(table([w.revealed, w.to, w.most], record.disclosures.map((d) => [d.what, d.to === 'parties' ? w.all : nameOf(d.to), d.cardinality])));
-  if (record.privacy.length) out.push(table([w.privacy, w.mechanism, w.epsilon], record.privacy.map((p) => [short(p.dataset), p.mechanism, p.epsilon])));
+  if (record.privacy.length) out.push(table([w.privacy, w.mechanism, w.epsilon, w.delta], record.privacy.map((p) => [short(p.dataset), p.mechanism, p.epsilon, p.delta ?? 0n])));
   if (record.convictions) out.push(table([w.convicted, w.offence, w.evidence], record.convictions.map((c) => [seat(c.seat), c.offence, c.evidence])));
   if (record.result) out.push(element('p', `${w.result} ${record.result}`));
   return element('section', out);
