@@ -61,6 +61,12 @@ fn a_broken_promise_is_shown_to_anyone_and_ends_the_coordinators_jobs() {
     let [first, refusing, silent] = order;
     let promised = [first, refusing];
     world.run(refusing, &["contract", "revoke", "gone"]).ok();
+    // What its node notes of that in the log is not what the coordinator will forget.
+    until("the revocation is noted", || {
+        let found = world.run(refusing, &["doctor"]).json;
+        let noted = found["checks"].as_array()?.iter().all(|check| check["check"] != json!("memos"));
+        noted.then_some(found)
+    });
     world.job(&job("good")).ok();
     for owner in OWNERS {
         assert_eq!(promises(&world, owner), Vec::<Value>::new(), "{owner} has seen the receipt");

@@ -216,3 +216,110 @@ fn rows_that_a_restored_database_has_forgotten_wait_for_the_owners_word() {
     let refused = world.job(&asked(18));
     assert!(refused.status != 0 && refused.json.to_string().contains("refused.forgotten"), "{}", refused.json);
 }
+
+/// What `doctor` says of a check, if it has it.
+fn said(world: &World, party: &str, check: &str) -> Option<Value> {
+    let found = world.run(party, &["doctor"]).json;
+    found["checks"].as_array()?.iter().find(|found| found["check"] == json!(check)).cloned()
+}
+
+/// Waits until the log has what an owner's node was told.
+fn noted(world: &World, party: &str) {
+    let begun = Instant::now();
+    while let Some(found) = said(world, party, "memos") {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{found} {}", world.log(party));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// What an owner would say to a job.
+fn code_of(world: &World, party: &str, job: &str) -> Value {
+    let plan = world.run("lab", &["job", "plan", &shown(&world.write("asked.toml", job))]).json;
+    let owner = plan["owners"].as_array().into_iter().flatten().find(|owner| owner["party"] == json!(party));
+    owner.unwrap_or_else(|| panic!("{plan}"))["code"].clone()
+}
+
+/// Revocations, suspensions, lists and new versions hold at an owner that has put an older database back, though it alone knew
+/// of them; what stands in the log by hash alone is waited for.
+#[test]
+fn a_restored_database_is_told_again_what_was_revoked_denied_and_replaced() {
+    let mut world = World::with_nodes(&OWNERS.map(|name| (name, TABLE)), LEVELS);
+    ["good", "held", "old", "free"].iter().for_each(|name| world.agree(name, &OWNERS, 20, ""));
+    world.job(&count("good")).ok();
+    let kept = world.folder().join("kept");
+    let stopped = |world: &mut World, between: &dyn Fn(&World)| {
+        assert_eq!(world.stop("a"), 0);
+        between(world);
+        world.start("a");
+        world.wait_online("lab", OWNERS.len());
+    };
+    stopped(&mut world, &|world| copy(&world.home("a"), &kept));
+    let restore = |world: &World| {
+        std::fs::remove_dir_all(world.home("a")).unwrap();
+        copy(&kept, &world.home("a"));
+    };
+    let sums = "kind = \"stats/v1\"\ncontract = \"free\"\n[[params.measures]]\ncolumn = \"age\"\n\
+                statistics = [\"count\"]\nbound = \"100\"\n";
+    let list = |world: &World, name: &str, items: &str| {
+        let text = format!("kind = \"list\"\nname = \"{name}\"\nnumber = 1\nreason = \"order 17\"\n{items}");
+        let (file, signed) = (world.write(&format!("{name}.toml"), text), world.folder().join(name));
+        world.run("a", &["list", "write", &shown(&file), "--out", &shown(&signed)]).ok();
+        world.run("a", &["list", "add", &shown(&signed)]).ok();
+        shown(&signed)
+    };
+    let jobs = [count("good"), count("held"), count("old"), sums.to_owned(), count("free")];
+    let codes = |world: &World| jobs.each_ref().map(|job| code_of(world, "a", job));
+    assert_eq!(codes(&world), [const { Value::Null }; 5]);
+
+    world.run("a", &["contract", "revoke", "good", "--reason", "purpose is over"]).ok();
+    world.run("a", &["contract", "suspend", "held", "--until", "2999-01-01", "--reason", "review"]).ok();
+    world.agree("new", &OWNERS, 20, "[lifecycle]\namends = \"old\"\n");
+    world.run("a", &["contract", "show", "new"]).ok();
+    list(&world, "no-sums", "[[items]]\njob_kind = \"stats/v1\"\n");
+    noted(&world, "a");
+    let no = ["contract_revoked", "contract_suspended", "contract_replaced", "listed"];
+    let no = no.map(|code| json!(format!("refused.{code}")));
+    let all = [no.as_slice(), &[Value::Null]].concat();
+    assert_eq!(codes(&world).as_slice(), all);
+
+    stopped(&mut world, &restore);
+    assert_eq!(codes(&world).as_slice(), all, "{}", world.log("a"));
+    assert_eq!(world.job(&count("good")).json["code"], json!("refused.contract_revoked"));
+    assert_eq!(world.run("a", &["list", "lacking"]).ok(), json!([]));
+    noted(&world, "a");
+    let once = world.run("a", &["list", "show"]).ok();
+    assert_eq!(once.as_array().unwrap().len(), 3, "two on contracts and a list: {once}");
+    // Once more, from a database that has met none of it again: the log still says it.
+    stopped(&mut world, &restore);
+    assert_eq!(codes(&world).as_slice(), all);
+
+    // What is too long for a memo is known to be missing. No job is admitted until it is here, or its owner gives it up.
+    let many: String = (0..1200).map(|n| format!("[[items]]\npurpose = \"{n:-<60}\"\n")).collect();
+    let long = list(&world, "long", &format!("[[items]]\njob_kind = \"count/v1\"\n{many}"));
+    noted(&world, "a");
+    assert_eq!(code_of(&world, "a", &count("free")), json!("refused.listed"));
+    stopped(&mut world, &restore);
+    assert_eq!(codes(&world).as_slice(), vec![json!("refused.ledger_behind"); 5]);
+    assert_eq!(said(&world, "a", "told before").unwrap()["code"], json!("refused.ledger_behind"));
+    assert_eq!(world.run("a", &["list", "lacking"]).ok()[0]["waits"], json!(true));
+    world.run("a", &["list", "add", &long]).ok();
+    assert_eq!(world.run("a", &["list", "lacking"]).ok(), json!([]));
+    assert_eq!(code_of(&world, "a", &count("free")), json!("refused.listed"));
+
+    stopped(&mut world, &restore);
+    assert_eq!(code_of(&world, "a", &count("free")), json!("refused.ledger_behind"));
+    assert_ne!(world.run("a", &["list", "lacking", "--accept"]).status, 0, "it takes a reason");
+    let given_up = world.run("a", &["list", "lacking", "--accept", "--reason", "the file is lost"]).ok();
+    assert_eq!(
+        (&given_up[0]["waits"], &given_up[0]["accepted"]["reason"]),
+        (&json!(false), &json!("the file is lost"))
+    );
+    assert_eq!(codes(&world).as_slice(), all, "what is not lost holds");
+    let text = world.command("a", &["--lang", "zh", "list", "lacking"]).output().unwrap();
+    assert!(String::from_utf8(text.stdout).unwrap().contains("已确认遗失"));
+    world.job(&count("free")).ok();
+    let [bundle, trust] = ["log.bundle", "group.trust"].map(|name| shown(&world.folder().join(name)));
+    world.run("lab", &["receipt", "export", "--out", &bundle, "--trust", &trust]).ok();
+    let done = World::finish(Command::new(program("tacit-verify")).args([&bundle, "--trust", &trust, "--json"]));
+    assert_eq!(done.status, 0, "{}{}", done.json, done.stderr);
+}

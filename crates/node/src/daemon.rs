@@ -565,6 +565,7 @@ async fn serve(inner: Arc<Inner>, mut events: Events, mut stopped: watch::Receiv
     inner.spawn(inner.clone().hand_in_attestations());
     inner.spawn(inner.clone().keep_ledger());
     inner.spawn(inner.clone().follow_strangers());
+    inner.spawn(inner.clone().keep_memos());
     loop {
         let event = tokio::select! {
             event = events.next() => event,

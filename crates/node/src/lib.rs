@@ -17,6 +17,7 @@ pub mod duties;
 pub mod files;
 pub mod key_change;
 pub mod ledger;
+pub mod memos;
 pub mod mirror;
 pub mod models;
 pub mod online;

@@ -4,7 +4,7 @@
 //! reads the coordinator's log, up to a head that is no older than what this node has seen by any trace that it has, and
 //! counts each job of its own that the database does not know. What counts against it is its own signature alone: the
 //! admission, which the coordinator keeps, says what the job took; where that is not to be had, the attestation in the log
-//! stands for the most that such a job can take.
+//! stands for the most that such a job can take. What the node was told, as a revocation, it is told again by its own memos.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -228,8 +228,9 @@ impl Inner {
             let jobs = self.store.was_behind().await?.map_or(0, |(_, jobs)| jobs);
             tracing::warn!(
                 jobs,
-                "the database is from before what this node has signed; jobs were counted from the log, and what was taken in, \
-                 revoked or registered since the backup is to be brought again: `tacit doctor` says more"
+                "the database is from before what this node has signed; jobs were counted from the log, and what the node was \
+                 told was taken from there; what was signed or registered since the backup is to be brought again: \
+                 `tacit doctor` says more"
             );
         }
         Ok(())
@@ -427,6 +428,10 @@ impl Inner {
                 let mut tx = self.store.begin().await?;
                 scan.behind |= chain_on(&mut tx, &attestation).await?;
                 tx.commit().await
+            }
+            Ok(Leaf::Memo(memo)) if own.contains(&memo.signer()) => {
+                scan.behind |= self.take_memo(Some(connection), memo.body()).await?;
+                Ok(())
             }
             _ => Ok(()),
         }

@@ -108,7 +108,7 @@ impl Inner {
     async fn admit(&self, job: Blob, offered: &[Vec<Blob>]) -> Result<FromNode, Fault> {
         let parsed = JobSpec::verify(&job)?;
         let id = JobSpec::id(&parsed);
-        self.caught_up().await?;
+        self.knows_all().await?;
         let now = crate::now();
         let mut tx = self.store.begin().await?;
         if let Some(known) = tx.job(&id).await? {
@@ -153,7 +153,7 @@ impl Inner {
             Ok(parsed) => parsed,
             Err(fault) => return Ok(FromNode::Planned(Outlook { objection: Some(fault), ..Outlook::default() })),
         };
-        self.caught_up().await?;
+        self.knows_all().await?;
         let now = crate::now();
         let (mut tx, id) = (self.store.begin().await?, JobSpec::id(&parsed));
         let consumed = tx.job(&id).await?.is_some() || tx.recounted(&id).await?;
@@ -181,7 +181,7 @@ impl Inner {
     }
 
     async fn reserve(&self, job: JobId, attempt: Attempt, ttl_ms: u64) -> Result<FromNode, Fault> {
-        self.caught_up().await?;
+        self.knows_all().await?;
         let Some(known) = self.store.job(&job).await? else { return Err(unknown(&job)) };
         if let Some((_, why)) = self.store.halted_jobs(crate::now()).await?.into_iter().find(|(id, _)| *id == job) {
             return Err(why);

@@ -20,6 +20,7 @@ mod bounds;
 mod datasets;
 mod evidence;
 mod forgotten;
+mod memos;
 mod models;
 mod online;
 mod orders;
@@ -35,6 +36,7 @@ pub use attestations::AttestationRow;
 pub use datasets::DatasetRow;
 pub use evidence::{EVIDENCE_ROWS_MAX, EvidenceRow};
 pub use forgotten::Forgotten;
+pub use memos::{Due, DueRow, LackingRow, MemoRow};
 pub use models::ModelRow;
 pub use online::{
     CALLERS_MAX, CALLS_KEPT_MAX, CallRow, CallerRow, PUBLISHED_MAX, PublishedRow, WINDOWS_KEPT_MAX, WindowRow,
@@ -301,18 +303,14 @@ impl Store {
         tx.contracts().await
     }
 
-    /// Contracts that the owner has revoked.
+    /// Revokes a contract as its owner.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn revoke(&self, contract: &ContractId, at: UnixMillis) -> Result<()> {
-        sqlx::query("INSERT OR IGNORE INTO revocations (contract, at) VALUES (?, ?)")
-            .bind(contract.0.as_slice())
-            .bind(at.0 as i64)
-            .execute(&self.pool)
-            .await
-            .map(|_| ())
-            .map_err(|e| self.note(&e))
+        let mut tx = self.begin().await?;
+        tx.revoke(contract, at).await?;
+        tx.commit().await
     }
 
     /// Contracts that the owner has revoked, and when.
@@ -575,6 +573,23 @@ impl Tx<'_> {
             .transpose()
     }
 
+    /// As [`Store::revoke`].
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn revoke(&mut self, contract: &ContractId, at: UnixMillis) -> Result<()> {
+        let done = sqlx::query("INSERT OR IGNORE INTO revocations (contract, at) VALUES (?, ?)")
+            .bind(contract.0.as_slice())
+            .bind(at.0 as i64)
+            .execute(&mut *self.0)
+            .await
+            .map_err(|e| fault(&e))?;
+        match done.rows_affected() {
+            0 => Ok(()),
+            _ => self.memo_due(&Due::Revoked(*contract)).await,
+        }
+    }
+
     /// Contracts that the owner has revoked.
     ///
     /// # Errors
@@ -616,20 +631,28 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database.
     pub async fn put_contract(&mut self, contract: &SignedContract) -> Result<()> {
+        let mut news = false;
         for (signer, statement) in contract.statements() {
             let sql = match contract.rejected_by(&signer) {
                 false => "INSERT OR IGNORE INTO contract_signatures (contract, signer, statement) VALUES (?, ?, ?)",
-                true => "INSERT OR REPLACE INTO contract_signatures (contract, signer, statement) VALUES (?, ?, ?)",
+                true => {
+                    "INSERT INTO contract_signatures (contract, signer, statement) VALUES (?, ?, ?) \
+                     ON CONFLICT (contract, signer) DO UPDATE SET statement = excluded.statement WHERE statement <> excluded.statement"
+                }
             };
-            sqlx::query(sql)
+            let done = sqlx::query(sql)
                 .bind(contract.id().0.as_slice())
                 .bind(signer.0.as_slice())
                 .bind(statement)
                 .execute(&mut *self.0)
                 .await
                 .map_err(|e| fault(&e))?;
+            news |= done.rows_affected() > 0;
         }
-        Ok(())
+        match news {
+            true => self.memo_due(&Due::Contract(contract.id())).await,
+            false => Ok(()),
+        }
     }
 
     /// The issuer's chain: number and id of the last attestation.

@@ -7,6 +7,7 @@ use tacit_types::{Code, Fault, Hash, Name, NodeId};
 
 use crate::cases::Said;
 use crate::keys::PartyRotation;
+use crate::memo::Memo;
 use crate::money::Money;
 use crate::receipt::{Attestation, JointReceipt};
 use crate::rotation::KeyRotation;
@@ -96,6 +97,8 @@ pub enum Leaf {
     Money(Envelope, Box<Money>),
     /// A statement of a case: a complaint, an incident, a conduct record, or a step of one.
     Case(Envelope, Box<Said>),
+    /// What a node notes for itself.
+    Memo(Statement<Memo>),
     /// A statement of a type that this version does not know, kept as it is.
     Other(Envelope),
 }
@@ -125,6 +128,7 @@ impl Leaf {
             Genesis::TYPE => return of(envelope, bytes).map(Leaf::Genesis),
             KeyRotation::TYPE => return of(envelope, bytes).map(Leaf::KeyRotation),
             PartyRotation::TYPE => return of(envelope, bytes).map(Leaf::PartyRotation),
+            Memo::TYPE => return of(envelope, bytes).map(Leaf::Memo),
             _ => {}
         }
         if let Some(money) = Money::read(&envelope.kind, &envelope.body)? {
@@ -145,6 +149,7 @@ impl Leaf {
             Leaf::PartyRotation(_) => PartyRotation::TYPE,
             Leaf::Receipt(_) => JointReceipt::TYPE,
             Leaf::Attestation(_) => Attestation::TYPE,
+            Leaf::Memo(_) => Memo::TYPE,
             Leaf::Money(envelope, _) | Leaf::Case(envelope, _) | Leaf::Other(envelope) => &envelope.kind,
         }
     }

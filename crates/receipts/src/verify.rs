@@ -235,6 +235,8 @@ impl<'a> Verifier<'a> {
             Leaf::Attestation(statement) => self.late_attestation(index, &statement),
             Leaf::Money(envelope, money) => self.money(at, &envelope, &money),
             Leaf::Case(envelope, said) => self.case(at, &envelope, &said),
+            // It speaks to the node that signed it alone.
+            Leaf::Memo(_) => {}
             Leaf::Other(envelope) => tally(&mut self.unchecked, &envelope.kind),
         }
     }

@@ -16,7 +16,7 @@ use tacit_receipts::merkle::leaf_hash;
 use tacit_receipts::money::{LeafRef, PricePlan};
 use tacit_receipts::tiles::{TILE_WIDTH, beside_path};
 use tacit_receipts::verify::{Beside, CLOCK_SKEW_MILLIS_MAX};
-use tacit_receipts::{Cases, KeyHistory, KeyRole, Leaf, Ledger, Money, TileRead, TileReader};
+use tacit_receipts::{Cases, KeyHistory, KeyRole, Leaf, Ledger, Memo, Money, TileRead, TileReader};
 use tacit_types::wire::Blob;
 use tacit_types::{Code, ContractId, Fault, Hash, NodeId};
 use tokio::sync::{Mutex, oneshot};
@@ -53,6 +53,8 @@ struct State {
     next: u64,
     /// Where a party has said a thing: the same again is no news.
     said: BTreeMap<(NodeId, Hash), u64>,
+    /// How many memos nodes have noted.
+    memos: BTreeMap<NodeId, u64>,
     /// Statements of price plans, by contract.
     plans: BTreeMap<ContractId, Vec<Blob>>,
 }
@@ -94,6 +96,11 @@ impl State {
                     self.plans.entry(plan.contract).or_default().push(Blob(leaf.to_vec()));
                 }
                 done.map(|()| Some(envelope))
+            }
+            Ok(Leaf::Memo(memo)) => {
+                let node = self.keys.id_of(KeyRole::Node, &memo.signer());
+                self.memos.insert(node, memo.body().number);
+                Ok(Some(memo.envelope().clone()))
             }
             Ok(Leaf::PartyRotation(change)) => {
                 let done = self.keys.follow_any(&change, Some(at.index));
@@ -140,6 +147,7 @@ async fn with_log<T>(shared: &Shared, look: impl FnOnce(&State) -> Result<T, Fau
 enum Words {
     Money(Box<Money>),
     Case(Box<Said>),
+    Memo(Memo),
 }
 
 impl Words {
@@ -162,7 +170,16 @@ fn enrolled(shared: &Shared, said: &Said) -> Result<(), Fault> {
     }
 }
 
-/// Takes a party's statement of money or of a case. The answer comes once it is in a published checkpoint; what the party has said
+/// A node's memos have numbers without gaps, so that it knows by the last of them how many there are.
+fn in_turn(state: &State, node: &NodeId, memo: &Memo) -> Result<(), Fault> {
+    let next = state.memos.get(node).copied().unwrap_or_default().saturating_add(1);
+    match memo.number == next {
+        true => Ok(()),
+        false => Err(Fault::new(Code::ReceiptSequenceGap, format!("memo {}; the next is {next}", memo.number))),
+    }
+}
+
+/// Takes a party's statement of money or of a case, or a node's memo. The answer comes once it is in a published checkpoint; what the party has said
 /// before is answered with its leaf.
 ///
 /// # Errors
@@ -171,7 +188,11 @@ pub(crate) async fn say(shared: &Arc<Shared>, party: &Party, statement: Blob) ->
     let (envelope, words) = match Leaf::read(&statement)? {
         Leaf::Money(envelope, money) => (envelope, Words::Money(money)),
         Leaf::Case(envelope, said) => (envelope, Words::Case(said)),
-        _ => return Err(Fault::new(Code::ReceiptMalformed, "it is no statement of money or of a case")),
+        Leaf::Memo(memo) => {
+            memo.body().check(shared.log_key.name())?;
+            (memo.envelope().clone(), Words::Memo(memo.into_body()))
+        }
+        _ => return Err(Fault::new(Code::ReceiptMalformed, "it is no statement of money or of a case, and no memo")),
     };
     let keys = shared.roster().keys().clone();
     if keys.speaker(&envelope.signer, shared.clock.now()) != Some(party.row.node) {
@@ -191,6 +212,7 @@ pub(crate) async fn say(shared: &Arc<Shared>, party: &Party, statement: Blob) ->
             }
         }
         Words::Case(said) => enrolled(shared, said)?,
+        Words::Memo(_) => {}
     }
     let pending = |what: &str| Fault::new(Code::ReceiptPending, what);
     let mut under_way = shared.books.under_way.lock().await;
@@ -205,6 +227,7 @@ pub(crate) async fn say(shared: &Arc<Shared>, party: &Party, statement: Blob) ->
         Some(place) if words.is_news_no_more(state, *place) => Ok(Some(*place)),
         _ => match &words {
             Words::Money(money) => state.ledger.allows(state.next, &envelope, money).map(|()| None),
+            Words::Memo(memo) => in_turn(state, &envelope.signer, memo).map(|()| None),
             Words::Case(said) => {
                 state.cases.allows(&envelope, said, &|leaf| hash_of(&state.hashes, leaf)).map(|()| None)
             }
@@ -261,5 +284,40 @@ async fn plan_of_contract(shared: &Shared, plan: &PricePlan) -> Result<(), Fault
     match plan.signers().find(|signer| roster.by_node(signer).is_none()) {
         Some(stranger) => Err(Fault::new(Code::ReceiptPartyUnknown, format!("{} is not enrolled", stranger.short()))),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tacit_crypto::{Secret, SigningKey, Statement};
+    use tacit_types::UnixMillis;
+
+    /// Each node's memos are counted by what the log has, whatever other nodes note.
+    #[test]
+    fn memos_are_taken_in_their_order() {
+        let [a, b] = [1, 2].map(|n| SigningKey::from_seed(&Secret::new([n; 32])));
+        let memo = |number| Memo {
+            version: 1,
+            origin: "log.example".into(),
+            number,
+            tag: Hash([number as u8; 32]),
+            sealed: None,
+        };
+        let mut state = State::default();
+        let next = |state: &State, key: &SigningKey| {
+            let taken = |number: &u64| in_turn(state, &key.id(), &memo(*number)).is_ok();
+            (0..6).filter(taken).collect::<Vec<_>>()
+        };
+        assert_eq!((next(&state, &a), next(&state, &b)), (vec![1], vec![1]));
+        for (key, number) in [(&a, 1), (&b, 1), (&a, 2)] {
+            let said = Statement::sign(key, "memo", UnixMillis(9_000), None, memo(number));
+            state.take(said.bytes(), &|_| None).unwrap();
+            state.next += 1;
+            let place = state.said.get(&(key.id(), meaning(said.envelope()))).copied();
+            assert_eq!(place, Some(state.next - 1), "the same again is answered with its leaf");
+        }
+        assert_eq!((next(&state, &a), next(&state, &b)), (vec![3], vec![2]));
+        assert_eq!(in_turn(&state, &a.id(), &memo(4)).unwrap_err().code, Code::ReceiptSequenceGap);
     }
 }

@@ -7,6 +7,11 @@ use super::*;
 /// Lists, reviews and assessments that a node keeps.
 pub const ORDERS_MAX: i64 = 1024;
 
+/// Which of two on one subject is the later, as the database has it.
+pub(super) fn number(order: &Order) -> i64 {
+    i64::try_from(order.number()).unwrap_or(i64::MAX)
+}
+
 impl Store {
     /// Takes a list, a review or an assessment in. A later one of the same signer on the same subject takes its place.
     ///
@@ -75,16 +80,9 @@ impl Tx<'_> {
     /// # Errors
     /// Those of [`Store::put_order`].
     pub async fn put_order(&mut self, order: &Order, at: UnixMillis) -> Result<()> {
-        let number = i64::try_from(order.number()).unwrap_or(i64::MAX);
+        let number = number(order);
         let subject = order.subject();
-        let kept: Option<i64> =
-            sqlx::query_scalar("SELECT number FROM orders WHERE kind = ? AND signer = ? AND subject = ?")
-                .bind(order.word())
-                .bind(order.signer().0.as_slice())
-                .bind(&subject)
-                .fetch_optional(&mut *self.0)
-                .await
-                .map_err(|e| fault(&e))?;
+        let kept = self.kept_number(order).await?;
         if let Some(kept) = kept.filter(|kept| *kept >= number) {
             let what = format!("{} `{subject}`: number {number} is not later than {kept}", order.word());
             return Err(Fault::new(Code::ArgsInvalid, what));
@@ -108,8 +106,19 @@ impl Tx<'_> {
         .bind(at.0 as i64)
         .execute(&mut *self.0)
         .await
-        .map(|_| ())
-        .map_err(|e| fault(&e))
+        .map_err(|e| fault(&e))?;
+        self.memo_due(&Due::Order(order.bytes().to_vec())).await
+    }
+
+    /// The number of the statement that is kept of the same signer on the same subject.
+    pub(super) async fn kept_number(&mut self, order: &Order) -> Result<Option<i64>> {
+        sqlx::query_scalar("SELECT number FROM orders WHERE kind = ? AND signer = ? AND subject = ?")
+            .bind(order.word())
+            .bind(order.signer().0.as_slice())
+            .bind(order.subject())
+            .fetch_optional(&mut *self.0)
+            .await
+            .map_err(|e| fault(&e))
     }
 
     /// As [`Store::orders`].

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use tacit_engine::api::PAGE_MAX;
 use tacit_engine::recount::{at_most, counted};
-use tacit_governance::{Admission, PrivacyCost};
+use tacit_governance::orders::{Denied, NegativeList};
+use tacit_governance::{Admission, Order, PrivacyCost};
 use tacit_receipts::merkle::leaf_hash;
 use tacit_receipts::receipt::next_link;
 use tacit_receipts::record::PrivacyCharge;
-use tacit_receipts::{Absent, Attestation, JointReceipt, Peaks, Standing, Status, UsageRecord};
+use tacit_receipts::{Absent, Attestation, JointReceipt, Memo, Peaks, Standing, Status, UsageRecord};
 use tacit_types::Seat;
 use tacit_types::limits::ROWS_MAX;
 
 use super::*;
 use crate::carried::Carried;
+use crate::memos::{self, Told};
 use crate::recount::Scan;
 use crate::store::Recounted;
 
@@ -264,5 +266,84 @@ async fn a_refusal_takes_nothing_from_who_refused_alone() {
         let rows = counted(&record, &own, Some(&papers), false, &[]);
         assert!(rows.iter().all(|row| (row.job, row.contract, row.rows) == (id, contract.id(), 7)));
     }
+    world.end().await;
+}
+
+/// What stands in this node's memos is in force again where the database does not know of it, once; what no memo carries, and what
+/// is said of a contract that is not to be had, holds every job until it is here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_log_shows_is_told_again() {
+    let mut world = World::new("told").await;
+    let [revoked, denied, free] = ["revoked", "denied", "free"].map(|called| world.contract(called, 60_000, true));
+    for contract in [&revoked, &denied, &free] {
+        world.admit(contract).await;
+    }
+    let asked = async |world: &mut World, contract: &tacit_governance::SignedContract| {
+        let (_, job, contracts) = world.job(contract);
+        match world.ask(&ToNode::Admit { job, contracts }).await {
+            FromNode::Refused(bytes) => {
+                Some(Statement::<tacit_governance::Refusal>::verify(&bytes).unwrap().into_body().code)
+            }
+            other => failed(&other),
+        }
+    };
+    let key = world.keys.seal.to_bytes();
+    let key = tacit_crypto::SealKey::from_bytes(&key).unwrap();
+    let memo = |number, told: &Told, carried: bool| {
+        let mut rng = crate::os_rng().unwrap();
+        let told = told.bytes();
+        let sealed = memos::sealed(&key, &mut rng, "log.example", &told).filter(|_| carried).map(Into::into);
+        Memo { version: 1, origin: "log.example".into(), number, tag: memos::tag(&key, &told), sealed }
+    };
+    let list = |contract: &tacit_governance::SignedContract, name: &str| {
+        let kind = Some("count/v1".to_owned());
+        let items = vec![Denied { party: Some(contract.body().parties[3].root), kind, ..Denied::default() }];
+        let body = NegativeList { name: name.into(), number: 1, items, reason: "order 17".into(), until: None };
+        let order = Order::read(Statement::sign(&super::key(30), name, crate::now(), None, body).bytes()).unwrap();
+        let told = Told::Order(Blob(order.bytes().to_vec()));
+        (order, told)
+    };
+    let take = async |world: &World, memo: Memo| world.node.inner().take_memo(None, &memo).await.unwrap();
+    // A revocation, once: what it brought is not due to be noted again under another number.
+    let told = Told::Revoked(revoked.id());
+    let elsewhere = Memo { origin: "log.other".into(), ..memo(1, &told, true) };
+    assert!(!take(&world, elsewhere).await);
+    assert_eq!(asked(&mut world, &revoked).await, None);
+    assert!(take(&world, memo(1, &told, true)).await && !take(&world, memo(1, &told, true)).await);
+    assert_eq!(asked(&mut world, &revoked).await, Some(Code::RefusedContractRevoked));
+    world.node.inner().prepare_memos().await.unwrap();
+    assert_eq!(world.store().memos_waiting().await.unwrap(), 0);
+    // A list that no memo carries.
+    let (order, told) = list(&denied, "ours");
+    assert!(take(&world, memo(2, &told, false)).await);
+    let (_, job, contracts) = world.job(&free);
+    assert_eq!(asked(&mut world, &free).await, Some(Code::RefusedLedgerBehind));
+    assert_eq!(failed(&world.ask(&ToNode::Plan { job, contracts }).await), Some(Code::RefusedLedgerBehind));
+    let (another, _) = list(&denied, "another");
+    let tag = memos::tag(&key, &told.bytes());
+    let other = memos::tag(&key, &Told::Order(Blob(another.bytes().to_vec())).bytes());
+    world.store().put_told(&another, &other, crate::now()).await.unwrap();
+    assert_eq!(asked(&mut world, &free).await, Some(Code::RefusedLedgerBehind), "another list is not that one");
+    world.store().put_told(&order, &tag, crate::now()).await.unwrap();
+    assert_eq!(asked(&mut world, &free).await, Some(Code::RefusedListed));
+    let again = world.store().put_told(&order, &tag, crate::now()).await;
+    assert_eq!(again.unwrap_err().code, Code::ArgsInvalid, "it lacks no more");
+    // A new version that nobody hands out is waited for, and is here with its signatures.
+    let amended = {
+        let mut body = world.contract("new", 60_000, true).body().clone();
+        let amends = Some(free.id());
+        body.lifecycle = Some(tacit_governance::lifecycle::Lifecycle { amends, ..Default::default() });
+        let mut contract = tacit_governance::SignedContract::draft(body);
+        for n in [1, 2, 4] {
+            contract.sign(&super::key(n), crate::now()).unwrap();
+        }
+        contract.sign(&world.keys.root, crate::now()).unwrap();
+        contract
+    };
+    assert!(take(&world, memo(3, &Told::Amended(amended.id()), true)).await);
+    assert_eq!(asked(&mut world, &free).await, Some(Code::RefusedLedgerBehind));
+    world.store().put_contract(&amended).await.unwrap();
+    assert_eq!(asked(&mut world, &free).await, Some(Code::RefusedContractReplaced));
+    assert_eq!(world.store().lacking().await.unwrap(), []);
     world.end().await;
 }

@@ -448,7 +448,7 @@ class Verification {
       const genesis = body(GENESIS, sealed.payload);
       coordinators();
       if (at !== 0n || genesis.origin !== this.trust.origin) this.find(at, 'log.genesis', 'a second beginning, or that of another log');
-    } else {
+    } else if (sealed.kind !== 'node-memo') { // which speaks to the node that signed it alone
       this.unchecked.set(sealed.kind, (this.unchecked.get(sealed.kind) ?? 0) + 1);
     }
   }

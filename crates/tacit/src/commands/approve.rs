@@ -8,6 +8,7 @@ use tacit_engine::{PricePlans, ToCoordinator, Worker};
 use tacit_governance::orders::Verdict;
 use tacit_governance::{JobSpec, Rule, SignedContract};
 use tacit_node::ledger::{self, Whose};
+use tacit_node::memos;
 use tacit_types::limits::JOB_BYTES_MAX;
 use tacit_types::{Code, Fault, JobId, wire::Blob};
 
@@ -35,6 +36,7 @@ pub async fn approve(party: &Party, out: &Out, wanted: &str, reject: bool, reaso
 pub async fn test(party: &Party, out: &Out, job: &str) -> Result<u8, Fault> {
     let bytes = bytes_of(party, job).await?;
     let job = JobSpec::verify(&bytes)?;
+    memos::nothing_lacks(&party.store).await?;
     let keys = party.store.party_keys(&party.config.coordinator.origin).await?;
     // A contract that others have signed since is known at the coordinator; without it, what is here decides.
     let offered = match party.connect().await {

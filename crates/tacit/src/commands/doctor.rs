@@ -8,7 +8,7 @@ use tacit_engine::{FromCoordinator, ToCoordinator};
 use tacit_governance::{PartyCard, PartyRole};
 use tacit_net::{Address, Closed, Config as NetConfig, Endpoint, Identity, Purpose, keyfile};
 use tacit_node::daemon::DATABASE_FILE;
-use tacit_node::{Client, Config, Keys, Store};
+use tacit_node::{Client, Config, Keys, Store, memos};
 use tacit_receipts::KeyRole;
 use tacit_types::{Code, Fault, NodeId};
 
@@ -95,6 +95,9 @@ async fn of_party(home: &Path, out: &Out) -> Vec<Finding> {
     }
     let serves = config.role().is_ok_and(|r| r == PartyRole::Partner);
     if serves {
+        if let Ok(store) = &store {
+            findings.extend(told(store, out).await);
+        }
         let listen = config.listen.parse();
         let listen = listen.map_err(|_| Fault::new(Code::ConfigMalformed, format!("listen: {}", config.listen)));
         findings.push(Finding::new("node and witness key", key::since(home, out), out));
@@ -132,13 +135,35 @@ async fn restored(store: &Store, out: &Out) -> Option<Finding> {
     Some(Finding::new("ledger", shown, out))
 }
 
+/// Whether the log has what this party's node was told, and the node what the log shows that it was told.
+async fn told(store: &Store, out: &Out) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let lacking = memos::nothing_lacks(store).await;
+    if lacking.is_err() {
+        findings.push(Finding::new("told before", lacking.map(|()| String::new()), out));
+    }
+    let shown = match store.memos_waiting().await {
+        Ok(0) => return findings,
+        Ok(n) => Ok(format!(
+            "{}: {n}",
+            out.say(
+                "revocations, lists and other words of which the log has no memo yet",
+                "日志中尚无备忘的撤销、清单及其他声明"
+            )
+        )),
+        Err(fault) => Err(fault),
+    };
+    findings.push(Finding::new("memos", shown, out));
+    findings
+}
+
 /// What no log shows of a database that was restored: the owner brings it again, or says that it need not be known.
 async fn to_bring(party: &Party, out: &Out) -> Option<Finding> {
     party.store.was_behind().await.ok().flatten()?;
     let shown = super::forgotten::all(party).await.map(|all| {
         let again = out.say(
-            "what was taken in with `tacit list add`, revoked or registered since the backup is to be brought again",
-            "备份之后以 `tacit list add` 录入、撤销或登记的内容须重新录入",
+            "what was signed or registered since the backup is to be brought again, and what was taken in with `tacit list add` or revoked in the last moments before the loss",
+            "备份之后签署或登记的内容，以及丢失前片刻以 `tacit list add` 录入或撤销的内容，须重新录入",
         );
         let waiting: Vec<String> = all.into_iter().filter(|(_, f)| f.waits()).map(|(name, _)| name).collect();
         if waiting.is_empty() {

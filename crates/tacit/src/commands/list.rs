@@ -9,6 +9,9 @@ use tacit_crypto::Statement;
 use tacit_governance::grade::Grade;
 use tacit_governance::orders::{AlgorithmReview, Denied, NegativeList, RiskAssessment, Verdict};
 use tacit_governance::{Order, PartyCard, PartyRole};
+use tacit_node::memos::{self, Told};
+use tacit_node::store::LackingRow;
+use tacit_types::wire::Blob;
 use tacit_types::{Code, DatasetVersionId, Fault, ModelVersionId, Name, NodeId, UnixMillis};
 
 use super::control::{document, root_of};
@@ -68,6 +71,18 @@ pub enum ListCommand {
         /// A file that `list write`, `list approve`, `contract revoke` or `contract suspend` wrote.
         file: PathBuf,
     },
+    /// What this node was told before its database was put back to an older one, and the log has by hash alone: no job is admitted until it is taken in again.
+    #[command(
+        after_help = "Examples: tacit list lacking\n          tacit list add no-minors.list   (what is lacking, from whoever has the file)\n          tacit list lacking --accept --reason 'the file is lost; contracts were looked through'\nWhat is accepted as lost is denied no more."
+    )]
+    Lacking {
+        /// Have jobs admitted without what is lacking now.
+        #[arg(long, requires = "reason")]
+        accept: bool,
+        /// Why that may be.
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// Lists, reviews, assessments and revocations that this node keeps.
     #[command(after_help = "Example: tacit list show --json")]
     Show,
@@ -125,6 +140,7 @@ pub async fn run(cli: &Cli, out: &Out, command: &ListCommand) -> Result<(), Faul
             })
         }
         ListCommand::Add { file } => add(&party, out, file).await,
+        ListCommand::Lacking { accept, reason } => lacking(&party, out, reason.as_deref().filter(|_| *accept)).await,
         ListCommand::Show => show(&party, out).await,
     };
     party.store.close().await;
@@ -231,9 +247,33 @@ async fn add(party: &Party, out: &Out, file: &Path) -> Result<(), Fault> {
     {
         return Err(Fault::new(Code::ArgsInvalid, "a regrading of another owner's data"));
     }
-    party.store.put_order(&order, tacit_node::now()).await?;
+    let told = Told::Order(Blob(order.bytes().to_vec())).bytes();
+    party.store.put_told(&order, &memos::tag(&party.keys.seal, &told), tacit_node::now()).await?;
     out.text(format!("{} {}", out.say("taken in:", "已录入："), summary(out, &order)));
     out.value(&view(&order));
+    Ok(())
+}
+
+/// Lists what the log has by hash alone, or accepts that it is lost.
+async fn lacking(party: &Party, out: &Out, accept: Option<&str>) -> Result<(), Fault> {
+    if let Some(reason) = accept {
+        party.store.accept_lacking(reason, tacit_node::now()).await?;
+    }
+    let rows = party.store.lacking().await?;
+    let row = |row: &LackingRow| {
+        let state = match &row.accepted {
+            Some((at, reason)) => format!("{} {at}: {reason}", out.say("accepted as lost", "已确认遗失")),
+            None => out.say("no job is admitted", "不接受任何作业").to_owned(),
+        };
+        vec![row.number.to_string(), row.tag.to_string(), state]
+    };
+    let head = [out.say("memo", "备忘"), out.say("tag", "标记"), out.say("state", "状态")];
+    out.table(&head, &rows.iter().map(row).collect::<Vec<_>>());
+    let list = rows.iter().map(|row| {
+        json!({"number": row.number, "tag": row.tag.to_string(), "waits": row.accepted.is_none(),
+            "accepted": row.accepted.as_ref().map(|(at, reason)| json!({"at": at.0, "reason": reason}))})
+    });
+    out.value(&list.collect::<Vec<_>>());
     Ok(())
 }
 

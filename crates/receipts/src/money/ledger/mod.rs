@@ -206,7 +206,8 @@ impl Ledger {
                 let id = statement.body().id;
                 self.keys.follow(&statement, Some(index), &|_, key| *key == id)?;
             }
-            Leaf::Genesis(_) | Leaf::KeyEvent(_) | Leaf::KeyRotation(_) | Leaf::Case(..) | Leaf::Other(_) => {}
+            Leaf::Genesis(_) | Leaf::KeyEvent(_) | Leaf::KeyRotation(_) => {}
+            Leaf::Case(..) | Leaf::Memo(_) | Leaf::Other(_) => {}
         }
         Ok(())
     }
