@@ -421,3 +421,76 @@ fn what_a_contract_left_behind_is_deleted_after_its_end_and_attested() {
     // An expired or deleted version is no more than a name: the node goes on.
     assert!(world.run("b", &["data", "list"]).ok().to_string().contains("data-aligned"));
 }
+
+/// What two reviewers ran is run again at each owner: another result of one vector stops the kind there, and so does a review
+/// that nobody can run again.
+#[test]
+fn what_reviewers_ran_is_run_again_at_each_owner() {
+    let world = World::with_nodes(&OWNERS.map(|name| (name, TABLE)), LEVELS);
+    ["first", "second"].iter().for_each(|name| world.join(name, "operator"));
+    let hash = format!("sha256:{}", "01".repeat(32));
+    let right = format!("{{ holder = \"lab\", basis = \"{hash}\" }}");
+    let control = format!(
+        "[control.rights]\nhold = {{ basis = \"{hash}\" }}\nprocess = {right}\noperate = {right}\n[control.declarations]\n\
+         harms_security = false\ninfringes_rights = false\nunauthorised = false\nbarred_by_law = false\n\
+         [control.review]\nreviewers = [\"first\", \"second\"]\nrerun = true\n"
+    );
+    world.agree("good", &OWNERS, 20, &control);
+    let path = |name: &str| shown(&world.folder().join(format!("{name}.review")));
+    let said = |party: &str| {
+        let plan = world.run("lab", &["job", "plan", &shown(&world.write("plan.toml", COUNT))]).json;
+        let owner = plan["owners"].as_array().unwrap().iter().find(|o| o["party"] == json!(party)).unwrap().clone();
+        (owner["code"].clone(), owner.to_string())
+    };
+    let no = json!("refused.review");
+    assert_eq!(said("a").0, no, "nobody has reviewed it");
+    let kind = COUNT.lines().next().unwrap().split('"').nth(1).unwrap();
+    let run = |party: &str, more: &[&str]| world.run(party, &[&["review", "run", kind], more].concat());
+    for reviewer in ["first", "second"] {
+        let to = path(reviewer);
+        run(reviewer, &["--grade-max", "important", "--until", "2999-01-01", "--out", &to]).ok();
+        assert_eq!(world.run("b", &["review", "check", &to]).ok()["differs"], Value::Null);
+        for owner in OWNERS {
+            assert_eq!(world.run(owner, &["list", "add", &to]).ok()["differs"], Value::Null);
+        }
+    }
+    world.job(COUNT).ok();
+    let given = run("lab", &[]).ok();
+    let runs: Vec<(String, String)> = given["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| (run["name"].as_str().unwrap().to_owned(), run["result"].as_str().unwrap().to_owned()))
+        .collect();
+    assert!(runs.len() > 2, "{given}");
+
+    // Statements of one signer are told apart by the second.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let write = |reviewer: &str, name: &str, runs: &str| {
+        let text = format!(
+            "kind = \"review\"\njob_kind = \"{kind}\"\nverdict = \"approve\"\ngrade_max = \"important\"\nvectors = \"{hash}\"\n\
+             until = \"2999-01-01\"\n{runs}"
+        );
+        let file = shown(&world.write(&format!("{name}.toml"), text));
+        world.run(reviewer, &["list", "write", &file, "--out", &path(name)]).ok();
+    };
+    let (odd, result) = &runs[1];
+    let other = format!("{}{}", &result[..63], if result.ends_with('0') { '1' } else { '0' });
+    write("first", "other", &format!("[[runs]]\nname = \"{odd}\"\nresult = \"{other}\"\n"));
+    let checked = world.run("b", &["review", "check", &path("other")]);
+    assert_eq!((checked.status, &checked.json["differs"]), (3, &json!(odd)), "{}", checked.json);
+    assert_eq!(world.run("a", &["list", "add", &path("other")]).ok()["differs"], json!(odd));
+    let (code, text) = said("a");
+    assert!(code == no && text.contains(odd), "{text}");
+    assert_eq!(world.job(COUNT).json["code"], no);
+    assert_eq!(said("b").0, Value::Null, "who has not heard of it goes on");
+    // What nobody can run again does not count where the contract asks for it.
+    write("second", "unrun", "");
+    world.run("b", &["review", "check", &path("unrun")]).fails("args.invalid");
+    world.run("b", &["list", "add", &path("unrun")]).ok();
+    let (code, text) = said("b");
+    assert!(code == no && text.contains("1 of 2"), "{text}");
+    world.run("lab", &["review", "run", "none/v1"]).fails("refused.kind");
+    let text = world.command("b", &["--lang", "zh", "review", "check", &path("other")]).output().unwrap();
+    assert!(String::from_utf8(text.stdout).unwrap().contains("测试向量"));
+}

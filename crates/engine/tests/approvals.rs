@@ -202,6 +202,7 @@ fn review(by: u8, change: impl FnOnce(&mut AlgorithmReview)) -> Vec<u8> {
         grade_max: Grade(4),
         vectors: Hash([5; 32]),
         until: T0.plus(DAY),
+        runs: Vec::new(),
     };
     change(&mut body);
     at(&reviewer(by), T0, body)
@@ -214,8 +215,11 @@ fn risk(score: u8, until: UnixMillis) -> Vec<u8> {
 fn reviewed() -> Contract {
     terms(|control| {
         control.approvals = Vec::new();
-        control.review =
-            Some(ReviewRule { reviewers: vec![reviewer(0).id(), reviewer(1).id(), reviewer(2).id()], need: 2 });
+        control.review = Some(ReviewRule {
+            reviewers: vec![reviewer(0).id(), reviewer(1).id(), reviewer(2).id()],
+            need: 2,
+            rerun: false,
+        });
         control.risk = Some(RiskRule { assessors: vec![assessor().id()], score_max: 30 });
     })
 }

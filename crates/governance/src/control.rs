@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use tacit_types::{DatasetVersionId, Hash, NodeId, UnixMillis};
 
 use crate::contract::{Contract, Role};
+use crate::model::is_false;
 
 /// The three rights to data that are held apart (结构性分置): a job needs all of them for every dataset.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, minicbor::Encode, minicbor::Decode)]
@@ -206,6 +207,10 @@ pub struct ReviewRule {
     /// How many of them must agree: two at least.
     #[n(2)]
     pub need: u8,
+    /// Whether a review counts only where its test vectors give the same at the owner's node.
+    #[n(3)]
+    #[cbor(default, skip_if = "is_false")]
+    pub rerun: bool,
 }
 
 /// What a demander's assessment of risk (風險評估) must say.

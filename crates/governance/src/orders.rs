@@ -119,6 +119,32 @@ pub struct AlgorithmReview {
     /// Until when, exclusive.
     #[n(6)]
     pub until: UnixMillis,
+    /// What each vector gave, where the reviewer ran those of the program: an owner's node runs them again.
+    #[n(7)]
+    #[cbor(default, skip_if = "Vec::is_empty")]
+    pub runs: Vec<VectorRun>,
+}
+
+/// What a kind of job gave of one test vector.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct VectorRun {
+    /// The vector's name.
+    #[n(1)]
+    pub name: String,
+    /// The hash of the vector and of what it gave.
+    #[n(2)]
+    pub result: Hash,
+}
+
+/// Test vectors of one review.
+pub const VECTOR_RUNS_MAX: usize = 64;
+
+impl AlgorithmReview {
+    /// The first vector of which something else came out here than at the reviewer, by what came out here.
+    pub fn differs(&self, here: &[VectorRun]) -> Option<&VectorRun> {
+        self.runs.iter().find(|run| !here.contains(run))
+    }
 }
 
 impl Body for AlgorithmReview {
@@ -223,7 +249,12 @@ impl Order {
                     && list.items.len() <= LIST_ITEMS_MAX
                     && list.items.iter().all(Denied::says_something)
             }
-            Order::Review(review) => text(&review.body().kind),
+            Order::Review(review) => {
+                let review = review.body();
+                text(&review.kind)
+                    && review.runs.len() <= VECTOR_RUNS_MAX
+                    && review.runs.iter().all(|run| text(&run.name))
+            }
             Order::Risk(risk) => risk.body().score <= RISK_SCORE_MAX,
             Order::Revocation(revocation) => text(&revocation.body().reason),
             Order::Regrading(regrading) => regrading.body().is_sound(),

@@ -14,6 +14,7 @@ pub mod difference;
 pub mod evidence;
 pub mod filter;
 pub mod kind;
+pub mod review;
 pub mod score;
 pub mod session;
 pub mod shares;

@@ -125,7 +125,8 @@ impl Owner {
         let question = spec.question();
         let job = Statement::sign(&key(OPERATOR), "job", NOW, None, spec);
         let facts = Ok(plan.facts(&key(1).id()));
-        let request = Request { job: &job, facts, online: None, align: None, feeds: plan.feeds(), now: NOW };
+        let (feeds, rerun) = (plan.feeds(), tacit_jobs::review::runs as fn(&str) -> _);
+        let request = Request { job: &job, facts, online: None, align: None, feeds, rerun, now: NOW };
         let contracts = [self.contract.clone()];
         let ledger = Ledger {
             owner: key(1).id(),

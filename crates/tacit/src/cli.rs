@@ -12,6 +12,7 @@ use crate::commands::money::{
 use crate::commands::opening::{OpenArgs, OpeningArgs};
 use crate::commands::promises::PromisesArgs;
 use crate::commands::report::ReportArgs;
+use crate::commands::review::ReviewCommand;
 use crate::commands::warn::WarnArgs;
 
 mod contract;
@@ -90,6 +91,9 @@ pub enum Command {
     /// Lists of what is denied, reviews of algorithms, assessments of recipients: sign them, take them in, look at them.
     #[command(subcommand)]
     List(ListCommand),
+    /// Review what computes: run a kind of job over its test vectors, sign what came out, run again what others signed.
+    #[command(subcommand)]
+    Review(ReviewCommand),
     /// Write, submit and follow jobs, and open results.
     #[command(subcommand)]
     Job(JobCommand),

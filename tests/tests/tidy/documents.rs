@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use tacit_governance::ColumnKind;
 use tacit_jobs::ColumnKinds;
+use tacit_jobs::review::{Roles, Writing};
 use tacit_tests::{pages, repo};
-
-use crate::catalogue::{Roles, Writing};
 
 fn documents() -> Vec<PathBuf> {
     repo::with_extension("", "md")
@@ -133,7 +132,7 @@ fn check(place: &str, text: &str) {
             let models = job.get("models").and_then(toml::Value::as_array);
             let models = models.map_or(if ranges.is_some() { 1 } else { 2 }, Vec::len);
             let roles = Roles::of(job.contains_key("dealer"), models);
-            let writing = Writing::with(&named, roles);
+            let writing = Writing::with(&named, roles).expect("roles");
             let params = kind.draft(params, &writing.draft).unwrap_or_else(|f| wrong(&f.to_string()));
             let mut parts = writing.parts();
             // The keys of a window come with its calls.

@@ -189,15 +189,11 @@ pub fn grade(grade: Option<Grade>, request: &Request<'_>, facts: &JobFacts) -> R
     refuse(Code::RefusedGrade, format!("grade `{}` gives no {}{more}", grade.word(), product.word()))
 }
 
-/// What computes was reviewed, for data of this grade, by as many as the contract wants, and nobody of them rejected it.
-pub fn review(
-    spec: &JobSpec,
-    terms: &Contract,
-    grade: Option<Grade>,
-    ledger: &Ledger<'_>,
-    now: UnixMillis,
-) -> Result<(), Fault> {
+/// What computes was reviewed, for data of this grade, by as many as the contract wants, and nobody of them rejected it. Of what
+/// the reviewers ran the same comes out here.
+pub fn review(request: &Request<'_>, terms: &Contract, grade: Option<Grade>, ledger: &Ledger<'_>) -> Result<(), Fault> {
     let Some(rule) = terms.control.as_ref().and_then(|c| c.review.as_ref()) else { return Ok(()) };
+    let (spec, now) = (request.job.body(), request.now);
     let of = |order: &Order| match order {
         Order::Review(s) if rule.reviewers.contains(&s.signer()) && now < s.body().until => {
             Some((s.signer(), s.body().clone()))
@@ -205,6 +201,8 @@ pub fn review(
         _ => None,
     };
     let valid: Vec<(NodeId, AlgorithmReview)> = ledger.orders.iter().filter_map(of).collect();
+    let run = valid.iter().any(|(_, r)| r.kind == spec.kind && !r.runs.is_empty());
+    let here = if run { (request.rerun)(&spec.kind) } else { Vec::new() };
     let mut subjects: Vec<_> = spec.models.iter().map(|m| Some(m.model)).collect();
     if subjects.is_empty() {
         subjects.push(None);
@@ -216,7 +214,12 @@ pub fn review(
         if on.clone().any(|(_, r)| r.verdict == Verdict::Reject) {
             return refuse(Code::RefusedReview, format!("{what} was rejected"));
         }
-        let enough = |r: &AlgorithmReview| grade.is_none_or(|g| g <= r.grade_max);
+        if let Some(run) = on.clone().find_map(|(_, r)| r.differs(&here)) {
+            let what = format!("{what}: test vector `{}` gives something else here than at a reviewer", run.name);
+            return refuse(Code::RefusedReview, what);
+        }
+        let run = |r: &AlgorithmReview| !rule.rerun || !r.runs.is_empty();
+        let enough = |r: &AlgorithmReview| grade.is_none_or(|g| g <= r.grade_max) && run(r);
         let agree: std::collections::BTreeSet<NodeId> = on.filter(|(_, r)| enough(r)).map(|(key, _)| *key).collect();
         if agree.len() < usize::from(rule.need) {
             let what = format!("{what} has {} of {} reviews that hold now", agree.len(), rule.need);

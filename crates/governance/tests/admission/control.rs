@@ -7,7 +7,9 @@ use tacit_governance::control::{
 use tacit_governance::grade::{
     Anonymised, Basis, BasisKind, Class, ConsentFor, DatasetTerms, Grade, Registration, Sharing,
 };
-use tacit_governance::orders::{AlgorithmReview, Denied, NegativeList, RiskAssessment, Verdict};
+use tacit_governance::orders::{
+    AlgorithmReview, Denied, NegativeList, RiskAssessment, VECTOR_RUNS_MAX, VectorRun, Verdict,
+};
 use tacit_governance::{Precision, Rule, ScoreFacts};
 
 use super::*;
@@ -63,7 +65,7 @@ fn terms() -> Control {
         delegation: 0,
         liability: parties.map(|p| Clause { party: key(p).id(), text: Hash([p; 32]) }).to_vec(),
         dispute: Some(Hash([7; 32])),
-        review: Some(ReviewRule { reviewers: REVIEWERS.map(|r| key(r).id()).to_vec(), need: 2 }),
+        review: Some(ReviewRule { reviewers: REVIEWERS.map(|r| key(r).id()).to_vec(), need: 2, rerun: true }),
         risk: Some(RiskRule { assessors: vec![key(ASSESSOR).id()], score_max: 40 }),
         scene: Some("claims of 2026".into()),
     }
@@ -89,6 +91,12 @@ pub fn data() -> DatasetTerms {
     }
 }
 
+/// What the owner's build gives of the test vectors of `stats/v1`, and of no other kind.
+pub fn rerun(kind: &str) -> Vec<VectorRun> {
+    let run = |n: u8| VectorRun { name: format!("vector {n}"), result: Hash([n; 32]) };
+    if kind == "stats/v1" { [1, 2].map(run).to_vec() } else { Vec::new() }
+}
+
 pub fn review(by: u8, change: impl FnOnce(&mut AlgorithmReview)) -> Order {
     let mut body = AlgorithmReview {
         kind: "stats/v1".into(),
@@ -97,6 +105,7 @@ pub fn review(by: u8, change: impl FnOnce(&mut AlgorithmReview)) -> Order {
         grade_max: Grade::IMPORTANT,
         vectors: Hash([4; 32]),
         until: LATER,
+        runs: rerun("stats/v1"),
     };
     change(&mut body);
     Order::read(Statement::sign(&key(by), "review", NOW, None, body).bytes()).unwrap()
@@ -381,6 +390,46 @@ fn only_what_two_have_reviewed_computes() {
     three.push(review(c, |r| r.verdict = Verdict::Reject));
     assert_eq!(code(holding(three)), refused, "the third rejects");
     assert_eq!(code(with(|c| c.review.as_mut().unwrap().need = 1)), Some(Code::RefusedContractIncomplete));
+}
+
+#[test]
+fn a_review_holds_where_its_test_vectors_give_the_same_here() {
+    let refused = Some(Code::RefusedReview);
+    let [a, b, c] = REVIEWERS;
+    let judged = |second: Order, rerun: bool| {
+        let orders = vec![review(a, |_| {}), second, risk(ASSESSOR, 40, LATER)];
+        holding(orders).contract(|contract| {
+            contract.control.as_mut().unwrap().review.as_mut().unwrap().rerun = rerun;
+        })
+    };
+    let other = |by| review(by, |r| r.runs[1].result = Hash([9; 32]));
+    for rerun in [true, false] {
+        assert_eq!(code(judged(review(b, |_| {}), rerun)), None);
+        // One vector is enough of those that are here, and none more than those.
+        assert_eq!(code(judged(review(b, |r| r.runs.truncate(1)), rerun)), None);
+        assert_eq!(code(judged(other(b), rerun)), refused);
+        let more = |r: &mut AlgorithmReview| r.runs.push(VectorRun { name: "3".into(), result: Hash([3; 32]) });
+        assert_eq!(code(judged(review(b, more), rerun)), refused);
+        assert_eq!(code(judged(review(b, |r| r.runs[0].name = "vector 2".into()), rerun)), refused);
+        // A third whose program gave something else speaks against it, though two agree.
+        let mut three = vec![review(a, |_| {}), review(b, |_| {}), other(c), risk(ASSESSOR, 40, LATER)];
+        assert_eq!(code(holding(three.clone())), refused);
+        three[2] = other(STRANGER);
+        assert_eq!(code(holding(three.clone())), None, "who is no reviewer says nothing");
+        three[2] = review(c, |r| (r.runs[1].result, r.until) = (Hash([9; 32]), NOW));
+        assert_eq!(code(holding(three)), None, "it is over");
+        // What was not run counts where the contract does not ask for it.
+        let unrun = judged(review(b, |r| r.runs.clear()), rerun);
+        assert_eq!(code(unrun), if rerun { refused } else { None });
+    }
+    let what = judged(other(b), true).decide().unwrap_err().what;
+    assert!(what.contains("test vector `vector 2`"), "{what}");
+    let many = |n: usize| {
+        let Order::Review(said) = review(b, |_| {}) else { panic!("it is a review") };
+        let body = AlgorithmReview { runs: vec![rerun("stats/v1").remove(0); n], ..said.body().clone() };
+        Order::read(Statement::sign(&key(b), "review", NOW, None, body).bytes()).is_ok()
+    };
+    assert_eq!((many(VECTOR_RUNS_MAX), many(VECTOR_RUNS_MAX + 1)), (true, false));
 }
 
 #[test]

@@ -249,7 +249,8 @@ impl Case {
         let ids: Vec<ContractId> = contracts.iter().map(SignedContract::id).collect();
         let (used, rows_used, spent, asked) = (self.used, self.rows_used, self.spent, self.asked);
         let (facts, align) = (self.facts.clone(), self.align.clone());
-        let request = Request { job, facts, online: self.online, align, feeds: self.feeds, now: self.now };
+        let request =
+            Request { job, facts, online: self.online, align, feeds: self.feeds, rerun: control::rerun, now: self.now };
         judge(
             &request,
             &Ledger {

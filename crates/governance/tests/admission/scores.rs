@@ -207,8 +207,15 @@ fn who_deals_needs_no_data_and_who_has_no_part_refuses() {
     let facts = core::mem::replace(&mut case.facts, Err(Fault::new(Code::JobInternal, "")));
     let job = Statement::sign(&key(OPERATOR), "job", NOW, None, case.job);
     let decide = |owner: u8| {
-        let request =
-            Request { job: &job, facts: facts.clone(), online: None, align: None, feeds: Feeds::Rows, now: NOW };
+        let request = Request {
+            job: &job,
+            facts: facts.clone(),
+            online: None,
+            align: None,
+            feeds: Feeds::Rows,
+            rerun: |_| Vec::new(),
+            now: NOW,
+        };
         let ledger = Ledger {
             owner: key(owner).id(),
             contracts: &contracts,

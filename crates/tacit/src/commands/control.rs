@@ -115,6 +115,9 @@ struct WrittenReview {
     reviewers: Vec<Name>,
     #[serde(default = "two")]
     need: u8,
+    /// Whether reviews count only where their test vectors give the same at the owner's node.
+    #[serde(default)]
+    rerun: bool,
 }
 
 fn two() -> u8 {
@@ -229,7 +232,7 @@ impl Written {
             review: self
                 .review
                 .as_ref()
-                .map(|r| Ok::<_, Fault>(ReviewRule { reviewers: roots(&r.reviewers)?, need: r.need }))
+                .map(|r| Ok::<_, Fault>(ReviewRule { reviewers: roots(&r.reviewers)?, need: r.need, rerun: r.rerun }))
                 .transpose()?,
             risk: self
                 .risk
@@ -286,7 +289,7 @@ pub fn view(contract: &SignedContract) -> Value {
         "emergency": control.emergency.map(|e| json!({"order": e.order.to_string(), "until": e.until.0})),
         "liability": control.liability.iter().map(|c| json!({"party": name(&c.party), "text": c.text.to_string()})).collect::<Vec<_>>(),
         "dispute": control.dispute.map(|d| d.to_string()),
-        "review": control.review.as_ref().map(|r| json!({"need": r.need,
+        "review": control.review.as_ref().map(|r| json!({"need": r.need, "rerun": r.rerun,
             "reviewers": r.reviewers.iter().map(ToString::to_string).collect::<Vec<_>>()})),
         "risk": control.risk.as_ref().map(|r| json!({"score_max": r.score_max,
             "assessors": r.assessors.iter().map(ToString::to_string).collect::<Vec<_>>()})),

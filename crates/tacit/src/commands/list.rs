@@ -7,16 +7,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tacit_crypto::Statement;
 use tacit_governance::grade::Grade;
-use tacit_governance::orders::{AlgorithmReview, Denied, NegativeList, RiskAssessment, Verdict};
+use tacit_governance::orders::{AlgorithmReview, Denied, NegativeList, RiskAssessment, VectorRun, Verdict};
 use tacit_governance::{Order, PartyCard, PartyRole};
 use tacit_node::memos::{self, Told};
 use tacit_node::store::LackingRow;
 use tacit_types::wire::Blob;
-use tacit_types::{Code, DatasetVersionId, Fault, ModelVersionId, Name, NodeId, UnixMillis};
+use tacit_types::{Code, DatasetVersionId, Fault, Hash, ModelVersionId, Name, NodeId, UnixMillis};
 
 use super::control::{document, root_of};
 use super::money::when;
-use super::regrade;
+use super::{regrade, review};
 use crate::cli::Cli;
 use crate::home::Party;
 use crate::output::Out;
@@ -105,6 +105,9 @@ enum Written {
         grade_max: String,
         vectors: String,
         until: String,
+        /// What each vector gave, of a reviewer that ran those of the program by other means than `review run`.
+        #[serde(default)]
+        runs: Vec<WrittenRun>,
     },
     Risk {
         party: Name,
@@ -112,6 +115,14 @@ enum Written {
         report: String,
         until: String,
     },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRun {
+    name: String,
+    /// The hash of the vector and of what it gave.
+    result: String,
 }
 
 #[derive(Deserialize)]
@@ -180,7 +191,7 @@ fn sign(party: &Party, text: &str, file: &Path, cards: &[PartyCard], at: UnixMil
             let body = NegativeList { name: name.clone(), number, items, reason, until };
             Statement::sign(key, &name, at, None, body).bytes().to_vec()
         }
-        Written::Review { job_kind, model, verdict, grade_max, vectors, until } => {
+        Written::Review { job_kind, model, verdict, grade_max, vectors, until, runs } => {
             let verdict = match verdict.as_str() {
                 "approve" => Verdict::Approve,
                 "reject" => Verdict::Reject,
@@ -194,6 +205,10 @@ fn sign(party: &Party, text: &str, file: &Path, cards: &[PartyCard], at: UnixMil
                 grade_max: grade.ok_or_else(|| invalid(format!("grade_max: `{grade_max}`; general-1 to core")))?,
                 vectors: document(file, &vectors)?,
                 until: when::parse(&until)?,
+                runs: runs
+                    .into_iter()
+                    .map(|run| Ok(VectorRun { name: run.name, result: Hash::from_hex(&run.result)? }))
+                    .collect::<Result<_, Fault>>()?,
             };
             Statement::sign(key, &job_kind, at, None, body).bytes().to_vec()
         }
@@ -250,7 +265,15 @@ async fn add(party: &Party, out: &Out, file: &Path) -> Result<(), Fault> {
     let told = Told::Order(Blob(order.bytes().to_vec())).bytes();
     party.store.put_told(&order, &memos::tag(&party.keys.seal, &told), tacit_node::now()).await?;
     out.text(format!("{} {}", out.say("taken in:", "已录入："), summary(out, &order)));
-    out.value(&view(&order));
+    let mut shown = view(&order);
+    if let Order::Review(review) = &order {
+        let differs = review::differs(review.body());
+        if let Some(vector) = &differs {
+            out.text(review::warning(out, vector));
+        }
+        shown["differs"] = differs.into();
+    }
+    out.value(&shown);
     Ok(())
 }
 
@@ -291,7 +314,7 @@ async fn show(party: &Party, out: &Out) -> Result<(), Fault> {
     Ok(())
 }
 
-fn summary(out: &Out, order: &Order) -> String {
+pub(super) fn summary(out: &Out, order: &Order) -> String {
     let until = |t: UnixMillis| format!("{} {t}", out.say("until", "有效至"));
     match order {
         Order::List(s) => {
@@ -354,11 +377,11 @@ fn view(order: &Order) -> Value {
                 "items": items, "until": list.until.map(|t| t.0)})
         }
         Order::Review(s) => {
-            let review = s.body();
-            let verdict = if review.verdict == Verdict::Approve { "approve" } else { "reject" };
-            json!({"kind": "review", "signer": signer, "job_kind": review.kind, "model": review.model.map(|m| m.to_string()),
-                "verdict": verdict, "grade_max": review.grade_max.word(), "vectors": review.vectors.to_string(),
-                "until": review.until.0})
+            let said = s.body();
+            let verdict = if said.verdict == Verdict::Approve { "approve" } else { "reject" };
+            json!({"kind": "review", "signer": signer, "job_kind": said.kind, "model": said.model.map(|m| m.to_string()),
+                "verdict": verdict, "grade_max": said.grade_max.word(), "vectors": said.vectors.to_string(),
+                "until": said.until.0, "runs": review::runs(&said.runs)})
         }
         Order::Risk(s) => {
             let risk = s.body();

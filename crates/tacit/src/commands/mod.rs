@@ -34,6 +34,7 @@ pub mod promises;
 mod receipt;
 mod regrade;
 pub mod report;
+pub mod review;
 mod scores;
 mod serve;
 mod subject;
@@ -66,6 +67,7 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Fault> {
         Command::Data(command) => data::run(cli, out, command).await.map(|()| 0),
         Command::Model(command) => model::run(cli, out, command).await.map(|()| 0),
         Command::Contract(command) => contract::run(cli, out, command).await,
+        Command::Review(command) => review::run(cli, out, command).await,
         Command::List(command) => list::run(cli, out, command).await.map(|()| 0),
         Command::Job(command) => job::run(cli, out, command).await,
         Command::Receipt(ReceiptCommand::Evidence { evidence, out: file }) => {

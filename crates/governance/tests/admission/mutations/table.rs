@@ -249,6 +249,8 @@ pub const CONTRACT: &[Row] = &[
     row("40.11.1", "review", &[RefusedContractIncomplete, RefusedReview], never),
     row("40.11.1[]", "review", &[RefusedContractIncomplete, RefusedReview], |op| matches!(op, Op::Remove | Op::Flip)),
     row("40.11.2", "review", &[RefusedContractIncomplete, RefusedReview], never),
+    // What is run again no more asks for less.
+    row("40.11.3", "review", &[RefusedReview], any),
     row("40.12", "risk", &[], gone),
     row("40.12.1", "risk", &[RefusedContractIncomplete, RefusedRisk], never),
     row("40.12.1[]", "risk", &[RefusedContractIncomplete, RefusedRisk], never),
