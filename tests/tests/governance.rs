@@ -494,3 +494,55 @@ fn what_reviewers_ran_is_run_again_at_each_owner() {
     let text = world.command("b", &["--lang", "zh", "review", "check", &path("other")]).output().unwrap();
     assert!(String::from_utf8(text.stdout).unwrap().contains("测试向量"));
 }
+
+/// A column that views rename, or make others of, is graded under all of its names; what is less sensitive, under one.
+#[test]
+fn a_column_is_graded_under_every_name_that_views_give_it() {
+    let world = World::with_nodes(&OWNERS.map(|name| (name, TABLE)), LEVELS);
+    let file = shown(&world.write("people.csv", "age,region\n31,north\n42,south\n"));
+    let views = [
+        "areas=SELECT region AS area, age + 1 AS next FROM data",
+        "zones=SELECT area AS zone, upper(area) AS loud, next FROM areas",
+    ];
+    let add = ["data", "add", "people", &file, "--view", views[0], "--view", views[1]];
+    world.run("a", &add).ok();
+    let hash = format!("sha256:{}", "01".repeat(32));
+    let regrade = |grade: &str, column: &str| {
+        let fixed = ["data", "regrade", "people", "--evidence", &hash, "--reason", "measured"];
+        world.run("a", &[&fixed[..], &["--grade", grade, "--column", column]].concat())
+    };
+    regrade("important", "towns").fails("data.column_unknown");
+    // By the name of a view: the source's column, its other name, and what is computed of it.
+    let done = regrade("important", "area").ok();
+    assert_eq!((&done["column"], &done["source"]), (&json!("area"), &json!("region")), "{done}");
+    assert_eq!(done["also"], json!(["loud", "region", "zone"]));
+    regrade("important", "zone").fails("args.invalid");
+    // What a view computes is its own.
+    assert_eq!(regrade("general-3", "next").ok()["also"], json!([]));
+    let done = regrade("general-4", "age").ok();
+    assert_eq!((&done["source"], &done["also"]), (&Value::Null, &json!(["next"])));
+    let done = regrade("general-2", "zone").ok();
+    assert_eq!(
+        (&done["holds"], &done["source"], &done["also"]),
+        (&json!(false), &json!("region"), &json!([])),
+        "{done}"
+    );
+    let held = world.run("a", &["data", "show", "people"]).ok()["regradings"].as_array().unwrap().clone();
+    let held: Vec<String> = held
+        .iter()
+        .map(|r| format!("{} {} {}", r["column"].as_str().unwrap(), r["number"], r["to"].as_str().unwrap()))
+        .collect();
+    let mut sorted = held.clone();
+    sorted.sort_unstable();
+    let expected = [
+        "age 1 general-4",
+        "area 1 important",
+        "loud 1 important",
+        "next 1 general-3",
+        "next 2 general-4",
+        "region 1 important",
+        "zone 1 important",
+        "zone 2 general-2",
+    ];
+    assert_eq!(sorted, expected);
+}

@@ -14,6 +14,7 @@ use crate::fault::from_datafusion;
 use crate::filter;
 use crate::inspect::Inspection;
 use crate::kind::{ColumnDef, check_header};
+use crate::origins::{self, Origin};
 use crate::scan::{Scan, SourceTable};
 use crate::session::{self, DATA};
 use crate::source::Source;
@@ -104,6 +105,19 @@ impl Dataset {
             None => Ok(&self.registration.columns),
             Some(i) => Ok(self.view_columns.get(i).map(Vec::as_slice).unwrap_or_default()),
         }
+    }
+
+    /// What each column of `data` (or the dataset's own name), or of a view, is made of, in their order. The source is not
+    /// touched.
+    ///
+    /// # Errors
+    /// `data.unknown` when it is neither; those of planning.
+    pub async fn origins(&self, view: &str) -> Result<Vec<(String, Origin)>, Fault> {
+        let views = self.position(view)?.map_or(0, |i| i + 1);
+        let session = session::new(PLANNING_BYTES)?;
+        let plan = self.tables(&session, None, Arc::default(), 0, views).await?;
+        let names = plan.schema().fields().iter().map(|field| field.name().clone());
+        Ok(names.zip(origins::of(&plan)).collect())
     }
 
     /// The position of a view; `None` for the dataset itself.

@@ -35,6 +35,50 @@ async fn a_view_over_a_view_gives_its_columns_and_rows() {
     assert_eq!(run(&dataset, &q).await.err().unwrap().code, Code::DataColumnUnknown);
 }
 
+/// What a column is made of is known through names, views, groups, joins and unions; a query within reads everything.
+#[tokio::test]
+async fn a_views_columns_are_known_by_the_columns_of_the_source() {
+    let (_folder, path) = file("t.csv", CSV);
+    let views = [
+        ("renamed", "SELECT id AS who, \"Town\" AS place, amount * 2 AS twice, 7 AS seven FROM data WHERE consent = 1"),
+        ("again", "SELECT place AS home, twice + who AS mixed FROM renamed ORDER BY twice LIMIT 9"),
+        ("grouped", "SELECT place, count(*) AS n, sum(twice) AS total FROM renamed GROUP BY place"),
+        ("joined", "SELECT DISTINCT a.home, d.amount FROM again a JOIN data d ON d.\"Town\" = a.home"),
+        ("both", "SELECT place AS x FROM renamed UNION ALL SELECT \"Town\" FROM data"),
+        ("either", "SELECT place AS x FROM renamed UNION ALL SELECT CAST(id AS VARCHAR) FROM data"),
+        ("within", "SELECT id, (SELECT max(amount) FROM data) AS most FROM data"),
+        ("ranked", "SELECT id, row_number() OVER (PARTITION BY \"Town\" ORDER BY amount) AS place FROM data"),
+        ("star", "SELECT * FROM renamed"),
+    ];
+    let dataset = open(&path, &views).await.unwrap();
+    // A column, what it is made of, and what it is.
+    type Made = (&'static str, &'static [&'static str], Option<&'static str>);
+    let cases: [(&str, &[Made]); 11] = [
+        ("data", &[("id", &["id"], Some("id")), ("Town", &["Town"], Some("Town"))]),
+        ("claims", &[("amount", &["amount"], Some("amount")), ("consent", &["consent"], Some("consent"))]),
+        ("renamed", &[("who", &["id"], Some("id")), ("place", &["Town"], Some("Town"))]),
+        ("renamed", &[("twice", &["amount"], None), ("seven", &[], None)]),
+        ("again", &[("home", &["Town"], Some("Town")), ("mixed", &["amount", "id"], None)]),
+        ("grouped", &[("place", &["Town"], Some("Town")), ("n", &[], None), ("total", &["amount"], None)]),
+        ("joined", &[("home", &["Town"], Some("Town")), ("amount", &["amount"], Some("amount"))]),
+        ("both", &[("x", &["Town"], Some("Town"))]),
+        ("either", &[("x", &["Town", "id"], None)]),
+        ("within", &[("id", &["id"], Some("id")), ("most", &["Town", "amount", "consent", "id"], None)]),
+        ("ranked", &[("id", &["id"], Some("id")), ("place", &["Town", "amount"], None)]),
+    ];
+    for (view, columns) in cases {
+        let found = dataset.origins(view).await.unwrap();
+        for (name, sources, same) in columns {
+            let (_, origin) = found.iter().find(|(found, _)| found == name).unwrap();
+            let sources: std::collections::BTreeSet<String> = sources.iter().map(|s| (*s).to_owned()).collect();
+            assert_eq!((&origin.sources, origin.same.as_deref()), (&sources, *same), "{view}.{name}");
+        }
+    }
+    let names = |found: Vec<(String, tacit_data::Origin)>| found.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    assert_eq!(names(dataset.origins("star").await.unwrap()), ["who", "place", "twice", "seven"]);
+    assert_eq!(dataset.origins("none").await.unwrap_err().code, Code::DataUnknown);
+}
+
 #[tokio::test]
 async fn no_aggregate_of_a_view_has_seen_a_row_without_consent() {
     let (_folder, path) = file("t.csv", CSV);

@@ -66,7 +66,8 @@ pub struct RegradeArgs {
     /// The version, where there are several.
     #[arg(long)]
     pub version: Option<u32>,
-    /// A column, for jobs that touch it; the whole dataset when absent.
+    /// A column of the source or of a view, for jobs that touch it; a more sensitive grade holds under every name that views give
+    /// it, and for what they compute of it. The whole dataset when absent.
     #[arg(long)]
     pub column: Option<String>,
     /// general-1 to general-4, important or core.

@@ -1,9 +1,11 @@
 //! `data regrade` and `list approve`: an owner grades its data anew, and others say what they think of it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Value, json};
 use tacit_crypto::Statement;
+use tacit_data::{Dataset, Origin};
 use tacit_governance::grade::Grade;
 use tacit_governance::orders::Verdict;
 use tacit_governance::regrade::{Graded, REGRADING_APPROVALS, Regrading, RegradingApproval, id, said};
@@ -95,6 +97,43 @@ pub fn summary(out: &Out, body: &Regrading) -> String {
     format!("{what} {at}{column}: {from} -> {to}, {}", body.reason)
 }
 
+/// The names under which jobs may read what a column is.
+#[derive(Default)]
+struct Names {
+    /// The column of the source that it is under another name.
+    source: Option<String>,
+    /// The source's column, other names of it in views, and what views compute of it.
+    also: Vec<String>,
+}
+
+impl Names {
+    /// Of a column of the source, or of a view. What a view computes is a column of its own: of that nothing is made that is
+    /// known by its name.
+    async fn of(party: &Party, row: &DatasetRow, column: &str) -> Result<Self, Fault> {
+        let registration = datasets::kept(row)?.registration;
+        let views: Vec<String> = registration.views.iter().map(|view| view.name.to_string()).collect();
+        let own = registration.columns.iter().any(|known| known.name == column);
+        let dataset = Dataset::open(registration, &party.config.sources).await?;
+        let mut made: Vec<(String, Origin)> = Vec::new();
+        for view in &views {
+            made.extend(dataset.origins(view).await?);
+        }
+        let named = || made.iter().filter(|(name, _)| name == column).map(|(_, origin)| origin);
+        let of: BTreeSet<&str> = match own {
+            true => BTreeSet::from([column]),
+            false => named().map(|origin| origin.same.as_deref()).collect::<Option<_>>().unwrap_or_default(),
+        };
+        let touched =
+            made.iter().filter(|(_, origin)| origin.sources.iter().any(|source| of.contains(source.as_str())));
+        let names = of.iter().copied().chain(touched.map(|(name, _)| name.as_str()));
+        let also: BTreeSet<&str> = names.filter(|name| *name != column).collect();
+        Ok(Self {
+            source: of.first().filter(|source| **source != column).map(|source| (*source).to_owned()),
+            also: also.into_iter().map(str::to_owned).collect(),
+        })
+    }
+}
+
 /// Grades a dataset version of this party's, or a column of it, anew. It is taken in here at once; what is less sensitive waits for
 /// others.
 pub async fn regrade(party: &Party, out: &Out, args: &RegradeArgs) -> Result<(), Fault> {
@@ -118,33 +157,51 @@ pub async fn regrade(party: &Party, out: &Out, args: &RegradeArgs) -> Result<(),
         return Err(Fault::new(Code::DataColumnUnknown, format!("`{column}` is not a column of {}", args.name)));
     }
     let column = args.column.as_deref();
-    // A column that was never graded apart has the grade of its dataset.
-    let from = known.grade(column).or_else(|| known.grade(None)).unwrap_or(Grade(1));
-    if from == to {
+    let names = match column {
+        Some(column) => Names::of(party, row, column).await?,
+        None => Names::default(),
+    };
+    let (evidence, now) = (document(Path::new("./-"), &args.evidence)?, tacit_node::now());
+    let anew = |column: Option<&str>| {
+        // A column that was never graded apart has the grade of its dataset.
+        let from = known.grade(column).or_else(|| known.grade(None)).unwrap_or(Grade(1));
+        let before = known.orders.iter().filter_map(|order| match order {
+            Order::Regrading(s) if s.body().dataset == row.id && s.body().column.as_deref() == column => {
+                Some(s.body().number)
+            }
+            _ => None,
+        });
+        let (number, reason) = (before.max().unwrap_or(0) + 1, args.reason.clone());
+        Regrading { dataset: row.id, column: column.map(str::to_owned), number, from, to, evidence, reason }
+    };
+    let body = anew(column);
+    // What is more sensitive is so by whatever name a job reads it. What is less sensitive was approved of that name alone.
+    let also =
+        names.also.iter().map(|name| anew(Some(name.as_str()))).filter(|other| other.from < to && to > body.from);
+    let also: Vec<Regrading> = also.collect();
+    if body.from == to {
         return Err(invalid(format!("it is of grade `{}` already", to.word())));
     }
-    let before = known.orders.iter().filter_map(|order| match order {
-        Order::Regrading(s) if s.body().dataset == row.id && s.body().column.as_deref() == column => {
-            Some(s.body().number)
-        }
-        _ => None,
-    });
-    let body = Regrading {
-        dataset: row.id,
-        column: args.column.clone(),
-        number: before.max().unwrap_or(0) + 1,
-        from,
-        to,
-        evidence: document(Path::new("./-"), &args.evidence)?,
-        reason: args.reason.clone(),
-    };
-    let now = tacit_node::now();
-    let order = Order::read(Statement::sign(&party.keys.root, &args.name, now, None, body.clone()).bytes())?;
-    party.store.put_order(&order, now).await?;
+    let sign =
+        |body: &Regrading| Order::read(Statement::sign(&party.keys.root, &args.name, now, None, body.clone()).bytes());
+    let order = sign(&body)?;
+    let mut tx = party.store.begin().await?;
+    tx.put_order(&order, now).await?;
+    for other in &also {
+        tx.put_order(&sign(other)?, now).await?;
+    }
+    tx.commit().await?;
     if let Some(to) = &args.out {
         write(to, order.bytes())?;
     }
     out.text(format!("{} {}", out.say("signed:", "已签署："), summary(out, &body)));
+    for other in &also {
+        out.text(format!("{} {}", out.say("and so, as it is made of it:", "由其得出者亦然："), summary(out, other)));
+    }
+    if let (Some(source), true) = (&names.source, body.is_downward()) {
+        let stays = out.say("the grade of the source's column stays:", "来源列的级别不变：");
+        out.text(format!("{stays} {source}"));
+    }
     out.text(match body.is_downward() {
         true => out.say(
             "it holds under a contract once two of its approvers have approved it: `tacit list approve`, then `tacit list add` here",
@@ -153,8 +210,9 @@ pub async fn regrade(party: &Party, out: &Out, args: &RegradeArgs) -> Result<(),
         false => out.say("it holds from the next admission on", "自下一次准入起生效"),
     });
     out.value(
-        &json!({"dataset": row.id.to_string(), "column": body.column, "number": body.number, "from": from.word(),
-        "to": to.word(), "evidence": body.evidence.to_string(), "holds": !body.is_downward(),
+        &json!({"dataset": row.id.to_string(), "column": body.column, "number": body.number, "from": body.from.word(),
+        "to": to.word(), "evidence": body.evidence.to_string(), "holds": !body.is_downward(), "source": names.source,
+        "also": also.iter().map(|other| &other.column).collect::<Vec<_>>(),
         "statement": args.out.as_ref().map(|f| f.display().to_string())}),
     );
     Ok(())
