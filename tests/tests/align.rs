@@ -121,14 +121,7 @@ impl Aligning {
 
     /// A contract over the first two owners' tables, signed by both.
     fn agree(&self, name: &str, alignment: &str) {
-        let mut text = format!(
-            "name = \"{name}\"\npurpose = \"tests\"\nkinds = [\"align/v1\"]\ndemander = \"lab\"\nquota_jobs = 20\n\
-             valid_days = 30\n[cohort]\nrows = 3\ncontributors = 2\n{alignment}\n"
-        );
-        for owner in &OWNERS[..2] {
-            write!(text, "[[datasets]]\nowner = \"{owner}\"\ndataset = \"data\"\n").unwrap();
-        }
-        let file = self.world.write(&format!("{name}.contract.toml"), text);
+        let file = self.world.write(&format!("{name}.contract.toml"), contract_text(name, alignment));
         self.world.run("lab", &["contract", "draft", &shown(&file)]).ok();
         for owner in &OWNERS[..2] {
             self.world.run(owner, &["contract", "sign", name]).ok();
@@ -162,6 +155,18 @@ impl Aligning {
         all.sort_by_key(|d| d["version"].as_u64());
         all
     }
+}
+
+/// A contract over the first two owners' tables.
+fn contract_text(name: &str, alignment: &str) -> String {
+    let mut text = format!(
+        "name = \"{name}\"\npurpose = \"tests\"\nkinds = [\"align/v1\"]\ndemander = \"lab\"\nquota_jobs = 20\n\
+         valid_days = 30\n[cohort]\nrows = 3\ncontributors = 2\n{alignment}\n"
+    );
+    for owner in &OWNERS[..2] {
+        write!(text, "[[datasets]]\nowner = \"{owner}\"\ndataset = \"data\"\n").unwrap();
+    }
+    text
 }
 
 const TERMS: &str = "[alignment]\nlevels = [\"both\", \"receiver\", \"spine\"]\nkeys_min = 10\nkeep_days = 9\n";
@@ -348,6 +353,57 @@ fn lists_are_brought_together_so_often_and_change_by_groups() {
     let output = all.world.command("lab", &["--lang", "zh", "job", "plan", &of("whole")]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("对齐次数") && text.contains("余量不足"), "{text}");
+}
+
+#[test]
+fn a_receipt_shows_of_lists_and_matches_what_the_contract_allows() {
+    let all = two();
+    let sizes = [0, 1].map(|i| keys(&all.tables[i]).len() as u64);
+    let matches = keys(&all.tables[0]).intersection(&keys(&all.tables[1])).count() as u64;
+    assert!(matches > 150 && !matches.is_power_of_two() && sizes[0] != sizes[1], "{matches} of {sizes:?}");
+    let params = |level: &str| format!("{level}\nmode = \"double_mask\"\nkeys_min = 10\nkeep_days = 9");
+    let (both, one) = (params("level = \"both\""), params("level = \"receiver\"\nreceiver = \"bank\""));
+    let sum = [sizes[0] + sizes[1]; 2];
+    for (i, (terms, lists, word, given, told)) in [
+        ("", "sum", "never", sum, 0),
+        ("matches_in_receipt = \"bucket\"\n", "sum", "bucket", sum, matches.next_power_of_two()),
+        ("matches_in_receipt = \"exact\"\nlists_in_receipt = \"each\"\n", "each", "exact", sizes, matches),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let contract = format!("shows-{word}");
+        all.agree(&contract, &format!("{TERMS}{terms}"));
+        let signed = all.world.run("telecom", &["contract", "show", &contract]).ok()["alignment"].clone();
+        assert_eq!([&signed["lists_in_receipt"], &signed["matches_in_receipt"]], [lists, word], "{signed}");
+        let plan = |params: &str| all.world.run("lab", &["job", "plan", &all.job_file(&contract, params)]).ok();
+        assert_eq!(plan(&both)["in_receipt"], json!({"lists": lists, "matches": word}));
+        assert_eq!(plan(&one)["in_receipt"], json!({"lists": lists, "matches": null}), "one alone learns it");
+        let said = all.world.command("lab", &["--lang", "zh", "job", "plan", &all.job_file(&contract, &both)]).output();
+        let said = String::from_utf8(said.unwrap().stdout).unwrap();
+        assert!(said.contains(["不显示匹配数量", "2 的幂", "确切匹配数量"][i]), "{said}");
+        assert!(said.contains(if lists == "each" { "每一方提供的键数" } else { "键数之和" }), "{said}");
+        let done = all.align(&contract, &both).ok();
+        let receipt = all.world.run("lab", &["receipt", "show", &done["receipt"].to_string()]).ok();
+        let line = |unit: &str| -> BTreeMap<String, u64> {
+            let lines = receipt["lines"].as_array().into_iter().flatten().filter(|l| l["unit"] == unit);
+            lines.map(|l| (l["party"].as_str().unwrap().to_owned(), l["quantity"].as_u64().unwrap())).collect()
+        };
+        assert_eq!(line("cell_out").into_values().collect::<Vec<_>>(), [told], "{receipt}");
+        let of = |each: [u64; 2]| BTreeMap::from([0, 1].map(|i| (OWNERS[i].to_owned(), each[i])));
+        assert_eq!(line("cell_in"), of(given), "{receipt}");
+        assert_eq!(line("payload_byte"), of(given.map(|keys| 32 * keys)), "{receipt}");
+        let quantities = receipt["lines"].as_array().into_iter().flatten().map(|l| l["quantity"].as_u64());
+        assert_eq!(quantities.filter(|n| *n == Some(matches)).count(), usize::from(word == "exact"), "{receipt}");
+        // However much of it is shown, what both keep is the same.
+        assert_eq!(all.aligned("bank").len(), i + 1);
+    }
+    for (term, words) in [("matches_in_receipt", "never, bucket, exact"), ("lists_in_receipt", "sum, each")] {
+        let text = contract_text("odd", &format!("{TERMS}{term} = \"always\"\n"));
+        let file = all.world.write("odd.contract.toml", text);
+        let refused = all.world.run("lab", &["contract", "draft", &shown(&file)]);
+        assert!(refused.status != 0 && refused.json.to_string().contains(words), "{}", refused.json);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use tacit_crypto::{Statement, cbor, sha256};
 use tacit_governance::{JobSpec, ProviderRef};
+use tacit_jobs::session::Given;
 use tacit_protocol::Blame;
 use tacit_receipts::record::{
     Audience, Disclosure, PartyEntry, PrivacyCharge, Quantity, RECORD_VERSION, RECORD_VERSION_DISPUTED,
@@ -190,7 +191,8 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
     let took_part = (0u16..).zip(&ended.parties).filter(|(_, p)| p.standing == Standing::TookPart);
     let reported: Vec<(Seat, &Finished)> =
         took_part.filter_map(|(seat, p)| Some((Seat(seat), p.finished.as_ref()?))).collect();
-    lines.iter_mut().for_each(|line| line.differing = differing(line, &reported));
+    let compared = |line: &&mut UsageLine| !(lists_differ(spec) && matches!(line.unit, Unit::CellIn | Unit::PayloadByte));
+    lines.iter_mut().filter(compared).for_each(|line| line.differing = differing(line, &reported));
     let disputed = lines.iter().any(UsageLine::is_disputed);
     UsageRecord {
         version: if disputed { RECORD_VERSION_DISPUTED } else { RECORD_VERSION },
@@ -212,6 +214,13 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
         attempt: ended.attempt,
         convictions: ended.evidence.iter().filter_map(evidence::conviction).collect(),
     }
+}
+
+/// Whether each party may report its own list of keys: then two that report different numbers need not have counted differently.
+/// Each node knows all lists, and attests no line with another number.
+fn lists_differ(spec: &JobSpec) -> bool {
+    let plan = tacit_jobs::kind(&spec.kind).and_then(|kind| kind.plan(&spec.params, &tacit_jobs::Parts::of(spec)));
+    plan.ok().and_then(|plan| plan.aligns()).is_some_and(|facts| facts.lookup.is_none())
 }
 
 /// What a party has counted itself in a unit, where every party counts by itself. The others follow from the record, or from the
@@ -266,6 +275,8 @@ pub struct Own<'a> {
     pub attempt: Attempt,
     /// How that ended here.
     pub finished: Option<&'a Finished>,
+    /// What each party has given in it, by seat, where not all have given alike.
+    pub each: &'a [Given],
     /// Whether that is the end for which it voted, and it has not heard the verdict.
     pub untold: bool,
     /// Whether its masked input has left it.
@@ -420,15 +431,21 @@ fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>, window: Opt
     }
     let me = record.parties.iter().position(|p| p.party == own.node).map_or(Seat(u16::MAX), |i| Seat(i as u16));
     for line in &record.lines {
+        let listed = own.each.get(line.party.index()).and_then(|given| match line.unit {
+            Unit::CellIn => Some(given.cells),
+            Unit::PayloadByte => Some(given.bytes),
+            _ => None,
+        });
         let expected = match line.unit {
             Unit::Job => Some(1),
             Unit::Party => Some(record.parties.len() as u64),
             Unit::Call => window.map(|w| w.calls),
             Unit::RowAsked => window.map(|w| w.rows),
-            unit => counted(unit, finished),
+            unit => listed.or(counted(unit, finished)),
         };
         let Some(expected) = expected else { return wrong(format!("a line of {}", line.unit.word())) };
-        check_line(line, me, expected, counted(line.unit, finished).is_some())?;
+        // Of lists each party reports its own, so that nobody's report stands against another's line.
+        check_line(line, me, expected, listed.is_none() && counted(line.unit, finished).is_some())?;
     }
     let of = |unit: Unit| record.lines.iter().filter(move |l| l.unit == unit);
     let mut inputs = [Unit::CellIn, Unit::PayloadByte].map(|unit| of(unit).map(|l| l.party).collect::<Vec<Seat>>());

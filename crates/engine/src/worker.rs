@@ -9,6 +9,7 @@ use tacit_crypto::statement::Link;
 use tacit_crypto::{Keyring, SigningKey, Statement, sha256};
 use tacit_governance::admission::meters;
 use tacit_governance::{Admission, JobSpec, Judgement, Ledger, ProviderRef, Refusal, Request, SignedContract, judge};
+use tacit_jobs::session::Given;
 use tacit_protocol::Blame;
 use tacit_receipts::money::PricePlan;
 use tacit_receipts::record::Role;
@@ -59,6 +60,8 @@ pub struct WorkerJob {
     pub untold: bool,
     /// Whether the job has ended here, the last attempt well, and no record of it was attested.
     pub owed: bool,
+    /// What each party has given in the last attempt, by seat, where not all have given alike.
+    pub each: Vec<Given>,
 }
 
 /// An attestation to be stored in one transaction with the issuer's chain.
@@ -218,6 +221,7 @@ impl WorkerJob {
             kept: None,
             untold: false,
             owed: false,
+            each: Vec::new(),
         }
     }
 
@@ -266,7 +270,15 @@ impl WorkerJob {
         self.reported = true;
         self.release = None;
         (self.kept, self.untold) = (None, false);
+        self.each.clear();
         Ok(())
+    }
+
+    /// Takes what each party has given in an attempt, before the vote for its end and before the end.
+    pub fn gave(&mut self, attempt: Attempt, each: Vec<Given>) {
+        if attempt.0 == self.attempt && self.finished.is_none() {
+            self.each = each;
+        }
     }
 
     /// Takes what was seen of the others in an attempt, before its end. What is too long to travel the driver keeps apart.
@@ -383,6 +395,7 @@ impl WorkerJob {
                 dataset: job.body().provider(&context.owner).map(|p| p.dataset),
                 attempt: Attempt(self.attempt),
                 finished: self.finished.as_ref(),
+                each: &self.each,
                 input_sent: self.input_sent,
                 admitted: self.admitted,
                 began: Some(self.began).filter(|at| at.0 > 0),

@@ -133,6 +133,7 @@ fn a_receipt_by_hash_is_complete_with_what_stands_beside_it() {
         kept: None,
         untold: false,
         owed: false,
+        each: Vec::new(),
     };
     let release = |beside: &[Blob]| held().release(&leaf, &proof, beside, &log, &quorum, &context);
     assert_eq!(release(&beside), Ok(FromNode::Released(Blob(vec![9]))));

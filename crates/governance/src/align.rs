@@ -3,8 +3,9 @@
 
 use tacit_types::{Code, DatasetVersionId, Fault, Hash, JobId, NodeId, UnixMillis};
 
-use crate::contract::Contract;
-use crate::job::ProviderRef;
+use crate::contract::{Contract, SignedContract};
+use crate::job::{JobSpec, ProviderRef};
+use crate::model::is_false;
 
 /// What is revealed where two or more owners find the keys that they have in common.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, minicbor::Encode, minicbor::Decode)]
@@ -51,6 +52,93 @@ impl AlignLevel {
     }
 }
 
+/// What a receipt shows of how many keys match, where both parties learn it. Whoever reads the log sees it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
+pub enum MatchesShown {
+    /// Nothing.
+    #[n(0)]
+    #[default]
+    Never,
+    /// The power of two that is not below it.
+    #[n(1)]
+    Bucket,
+    /// The number.
+    #[n(2)]
+    Exact,
+}
+
+impl MatchesShown {
+    /// Every form, from what shows least to what shows most.
+    pub const ALL: [MatchesShown; 3] = [MatchesShown::Never, MatchesShown::Bucket, MatchesShown::Exact];
+
+    /// The word used in files and in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            MatchesShown::Never => "never",
+            MatchesShown::Bucket => "bucket",
+            MatchesShown::Exact => "exact",
+        }
+    }
+
+    /// The form of that word.
+    ///
+    /// # Errors
+    /// `args.invalid` for another word.
+    pub fn parse(word: &str) -> Result<Self, Fault> {
+        Self::ALL.into_iter().find(|shown| shown.word() == word).ok_or_else(|| {
+            let words = Self::ALL.map(Self::word).join(", ");
+            Fault::new(Code::ArgsInvalid, format!("matches_in_receipt `{word}`: one of {words}"))
+        })
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that the derive asks for")]
+    fn is_never(&self) -> bool {
+        *self == MatchesShown::Never
+    }
+}
+
+/// What a receipt shows of the lists that a job brings together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Shown {
+    /// How many keys match, where both parties learn it.
+    pub matches: MatchesShown,
+    /// How many keys each party offers; the sum of all where it does not.
+    pub each_list: bool,
+}
+
+impl Shown {
+    /// Of the number that says it, the bit for lists.
+    const EACH_LIST: u8 = 4;
+
+    /// What the receipt of a job may show: the least that the contracts which it names allow, as far as they are known here.
+    pub fn allowed(spec: &JobSpec, known: &[SignedContract]) -> Self {
+        let named = known.iter().filter(|contract| spec.contracts.contains(&contract.id()));
+        let allows = |contract: &SignedContract| {
+            let terms = contract.body().alignment.as_ref();
+            terms.map_or_else(Self::default, |t| Self { matches: t.matches, each_list: t.each_list })
+        };
+        named.map(allows).reduce(Self::least).unwrap_or_default()
+    }
+
+    /// What both show.
+    pub fn least(self, other: Self) -> Self {
+        Self { matches: self.matches.min(other.matches), each_list: self.each_list && other.each_list }
+    }
+
+    /// The number by which nodes tell each other of it.
+    pub fn number(self) -> u8 {
+        self.matches as u8 | if self.each_list { Self::EACH_LIST } else { 0 }
+    }
+
+    /// What that number says; nothing of another.
+    pub fn of_number(number: u8) -> Option<Self> {
+        let each_list = number & Self::EACH_LIST != 0;
+        let mut all = MatchesShown::ALL.into_iter().map(|matches| Self { matches, each_list });
+        all.find(|shown| shown.number() == number)
+    }
+}
+
 /// Days that an aligned dataset version may be used at the most.
 pub const ALIGN_KEEP_DAYS_MAX: u32 = 3660;
 /// The least number of distinct keys of a list that a contract may state: a shorter list asks about single persons.
@@ -81,6 +169,14 @@ pub struct AlignTerms {
     /// What may be searched in a cache of an owner's keys; nothing when absent.
     #[n(7)]
     pub lookup: Option<LookupTerms>,
+    /// What a receipt shows of the number of matches that both learn. A contract without it shows nothing.
+    #[n(8)]
+    #[cbor(default, skip_if = "MatchesShown::is_never")]
+    pub matches: MatchesShown,
+    /// Whether a receipt shows how many keys each party offers. A contract without it shows the sum of all.
+    #[n(9)]
+    #[cbor(default, skip_if = "is_false")]
+    pub each_list: bool,
 }
 
 /// What who asks may search in another owner's cache. The holder's node holds the numbers of queries for its own list, over

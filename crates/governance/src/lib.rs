@@ -22,7 +22,9 @@ pub mod privacy;
 pub mod regrade;
 
 pub use admission::{Admission, JobFacts, Judgement, Ledger, Meter, Metered, Refusal, Request, Rule, admit, judge};
-pub use align::{AlignFacts, AlignLevel, AlignTerms, Aligned, Feeds, LookupFacts, LookupTerms, RepeatTerms};
+pub use align::{
+    AlignFacts, AlignLevel, AlignTerms, Aligned, Feeds, LookupFacts, LookupTerms, MatchesShown, RepeatTerms, Shown,
+};
 pub use contract::{Cohort, ColumnGrant, Contract, ContractParty, DatasetGrant, Quota, Role, SignedContract};
 pub use control::Control;
 pub use dataset::{ColumnInfo, ColumnKind, DatasetDescriptor, Level, Use};

@@ -17,6 +17,7 @@ use tacit_types::{Columns, Fault, Hash, Lang, LocalQuery, NodeId, Seat};
 
 use crate::align::{AlignParams, Desk};
 use crate::score::online::host::Reading;
+use crate::session::Given;
 use crate::shares::OnShares;
 
 /// The kind of each column that every provider of a job has in common; `Float` where they differ
@@ -316,6 +317,8 @@ pub struct JointOutput {
     pub cells_out: u64,
     /// Cells suppressed by the floor.
     pub cells_suppressed: u64,
+    /// What each party has contributed, by seat, where not all have contributed alike.
+    pub each: Vec<Given>,
 }
 
 /// A result as its recipient sees it.

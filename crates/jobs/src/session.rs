@@ -56,8 +56,8 @@ pub async fn begin(party: &mut Party, context: &JointContext, rounds: u16, check
 }
 
 /// What a party has given to aggregations under masks. It follows from lengths and widths, so it is the same number at
-/// every party, and the same for all inputs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// every party, and the same for all inputs. Of lists of keys it is their lengths.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Given {
     /// Cells.
     pub cells: u64,
@@ -99,6 +99,7 @@ pub fn output(outcome: Outcome, given: Given, cells_out: u64, cells_suppressed: 
         payload_bytes: given.bytes,
         cells_out,
         cells_suppressed,
+        each: Vec::new(),
     })
 }
 

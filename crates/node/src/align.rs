@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::{Deserialize, Serialize};
 use tacit_crypto::{Secret, Statement, Transcript, agree::derive, sha256};
 use tacit_engine::WorkerJob;
-use tacit_governance::{AlignFacts, Aligned, Contract, DatasetDescriptor, JobSpec, Meter};
+use tacit_governance::{AlignFacts, Aligned, Contract, DatasetDescriptor, JobSpec, Meter, Shown};
 use tacit_jobs::align::{Desk, KEPT_BYTES, Keep, Kept, KeyPart, STATE_LABEL, Selection, Storage, Workers};
 use tacit_jobs::shares::Spine;
 use tacit_types::{Code, Columns, DatasetVersionId, Fault, JobId, LocalQuery, Name, NodeId, UnixMillis};
@@ -237,6 +237,7 @@ pub(crate) async fn desk(
         state,
         offered,
         lookup,
+        shown: Shown::allowed(spec, &contracts),
         keep: Box::new(Shelf::new(home, job)?),
     })
 }

@@ -10,7 +10,7 @@ use tacit_engine::evidence::Saw;
 use tacit_engine::session::Session;
 use tacit_governance::JobSpec;
 use tacit_jobs::score::online::host::{Tell, hear};
-use tacit_jobs::session::Vote;
+use tacit_jobs::session::{Given, Vote};
 use tacit_jobs::{JointContext, JointHalf, JointOutput, Material, Plan};
 use tacit_net::Address;
 use tacit_net::mesh::Keep;
@@ -76,8 +76,12 @@ pub(crate) async fn run(
     let proof: Vec<Blame> =
         saw.blames.iter().filter(|blame| tacit_jobs::evidence::verify(seating, blame)).cloned().collect();
     let opened = attempt_run.usage.opened.clone().into_iter().collect();
+    let mut each = Vec::new();
     let (finished, release) = match outcome {
-        Ok((output, package)) => finished_ok(output, package, opened),
+        Ok((mut output, package)) => {
+            each = std::mem::take(&mut output.each);
+            finished_ok(output, package, opened)
+        }
         Err(abort) => (finished_failed(&abort, input_sent), None),
     };
     if let Finished::Failed { code, hint, .. } = &finished {
@@ -94,6 +98,7 @@ pub(crate) async fn run(
         saw: &saw,
         proof: &proof,
         release: &release,
+        each: &each,
         egress: &egress,
         window: window.as_ref().zip(rows),
     };
@@ -127,6 +132,8 @@ struct End<'a> {
     /// What of it convicts.
     proof: &'a [Blame],
     release: &'a Option<Vec<u8>>,
+    /// What each party gave, where not all gave alike.
+    each: &'a [Given],
     egress: &'a [(NodeId, &'static str, u64)],
     /// The calls of a window that was counted, and the rows that they asked for.
     window: Option<(&'a WindowRow, u64)>,
@@ -142,6 +149,7 @@ async fn store(
     let Some(mut job) = tx.job(id).await? else { return Ok(()) };
     tx.put_evidence(id, attempt, end.proof, crate::now()).await?;
     job.see(attempt, end.saw.clone());
+    job.gave(attempt, end.each.to_vec());
     job.finish(attempt, end.finished.clone(), end.release.clone());
     tx.put_job(id, &job).await?;
     tx.forget_records(id).await?;

@@ -618,6 +618,7 @@ impl Inner {
             kept: None,
             untold: false,
             owed: false,
+            each: Vec::new(),
         }
     }
 

@@ -13,7 +13,9 @@ fn two_quorums_share_an_honest_witness() {
 
 use tacit_crypto::{SealPublic, Secret, SigningKey};
 use tacit_governance::admission::CLOCK_SKEW_MAX_MS;
-use tacit_governance::{Cohort, ProviderRef};
+use tacit_governance::{AlignLevel, Cohort, ProviderRef};
+use tacit_jobs::align::params::AlignMode;
+use tacit_jobs::align::{AlignParams, KeyPart, OwnerKey};
 
 fn key(n: u8) -> SigningKey {
     SigningKey::from_seed(&Secret::new([n; 32]))
@@ -57,12 +59,16 @@ fn finished(package: Option<Vec<u8>>) -> Finished {
 }
 
 fn record(job: &Statement<JobSpec>) -> UsageRecord {
+    record_of(job, &|n| finished((n == 1).then(|| vec![1, 2, 3])))
+}
+
+fn record_of(job: &Statement<JobSpec>, finished: &dyn Fn(u8) -> Finished) -> UsageRecord {
     let part = |n: u8| Part {
         name: Name::new(&format!("p{n}")).unwrap(),
         node: key(n + 100).id(),
         root: key(n).id(),
         standing: Standing::TookPart,
-        finished: Some(finished((n == 1).then(|| vec![1, 2, 3]))),
+        finished: Some(finished(n)),
     };
     assemble(Ended {
         job,
@@ -90,6 +96,16 @@ fn verdict_of(job: &Statement<JobSpec>, record: &UsageRecord, finished: &Finishe
 
 /// What the node that holds dataset `n` says.
 fn verdict_at(n: u8, job: &Statement<JobSpec>, record: &UsageRecord, finished: &Finished) -> Result<(), Fault> {
+    verdict_each((n, &[]), job, record, finished)
+}
+
+/// What it says where it knows what each party gave.
+fn verdict_each(
+    (n, each): (u8, &[Given]),
+    job: &Statement<JobSpec>,
+    record: &UsageRecord,
+    finished: &Finished,
+) -> Result<(), Fault> {
     let own = Own {
         keys: KeyHistory::none(),
         job,
@@ -99,6 +115,7 @@ fn verdict_at(n: u8, job: &Statement<JobSpec>, record: &UsageRecord, finished: &
         dataset: Some(DatasetVersionId([n; 32])),
         attempt: Attempt(1),
         finished: Some(finished),
+        each,
         input_sent: true,
         admitted: true,
         refusal: None,
@@ -412,6 +429,7 @@ fn the_number_of_an_attempt_is_checked() {
             dataset: Some(DatasetVersionId([2; 32])),
             attempt: Attempt(own),
             finished: Some(&failed).filter(|_| own > 0),
+            each: &[],
             input_sent,
             admitted,
             refusal: (!admitted).then_some(Code::RefusedQuota),
@@ -475,6 +493,7 @@ fn a_node_attests_no_end_that_its_own_contradicts() {
             dataset: Some(DatasetVersionId([2; 32])),
             attempt: Attempt(finished.map_or(0, |_| 1)),
             finished,
+            each: &[],
             input_sent: finished.is_some(),
             admitted: refusal.is_none(),
             refusal,
@@ -576,4 +595,74 @@ fn a_provider_that_is_not_known_gives_no_result() {
 fn kinds_become_names() {
     assert_eq!(kind_name("stats/v1").as_str(), "stats.v1");
     assert_eq!(kind_name("").as_str(), "unknown");
+}
+
+/// A job that counts the keys in common of the three.
+fn listed() -> Statement<JobSpec> {
+    let mut spec = job().body().clone();
+    let own = |provider: &ProviderRef| OwnerKey { owner: provider.owner, columns: vec!["id".into()] };
+    let mut owners: Vec<OwnerKey> = spec.providers.iter().map(own).collect();
+    owners.sort_by_key(|own| own.owner);
+    let params = AlignParams {
+        level: AlignLevel::Count,
+        mode: AlignMode::DoubleMask,
+        learner: Some(key(1).id()),
+        key: vec![KeyPart { name: "id".into(), steps: Vec::new() }],
+        owners,
+        keys_min: 5,
+        size: None,
+        keep_days: 0,
+        count_min: None,
+        group: None,
+    };
+    (spec.kind, spec.params) = ("match-count/v1".into(), cbor::encode(&params));
+    Statement::sign(&key(90), "job", NOW, None, spec)
+}
+
+/// Of lists of keys each party gives its own number, which all know: each checks every party's line against it, and that two
+/// report different numbers is no dispute.
+#[test]
+fn each_party_has_a_line_of_what_it_gave() {
+    let job = listed();
+    let give = |n: u8| Given { cells: 40 + u64::from(n), bytes: 32 * (40 + u64::from(n)) };
+    let said = |n: u8| {
+        let Finished::Ok { package, survivors, cells_out, cells_suppressed, .. } =
+            finished((n == 1).then(|| vec![1, 2, 3]))
+        else {
+            unreachable!("it ends well")
+        };
+        let (Given { cells, bytes }, opened) = (give(n), Vec::new());
+        Finished::Ok { package, survivors, cells_in: cells, payload_bytes: bytes, cells_out, cells_suppressed, opened }
+    };
+    let record = record_of(&job, &said);
+    let number = |party: Seat| (1..=3).find(|n| record.parties[party.index()].party == key(n + 100).id()).unwrap();
+    let each: Vec<Given> = (0..3).map(|seat| give(number(Seat(seat)))).collect();
+    for line in &record.lines {
+        let given = each[line.party.index()];
+        match line.unit {
+            Unit::CellIn => assert_eq!(line.quantity, Quantity::Plain(given.cells)),
+            Unit::PayloadByte => assert_eq!(line.quantity, Quantity::Plain(given.bytes)),
+            _ => {}
+        }
+    }
+    assert!(!record.lines.iter().any(UsageLine::is_disputed));
+    let verdict = |record: &UsageRecord, each: &[Given]| verdict_each((2, each), &job, record, &said(2)).is_ok();
+    assert!(verdict(&record, &each));
+    assert!(!verdict(&record, &[]), "who knows of one number attests no others");
+    let inputs = |line: &UsageLine| matches!(line.unit, Unit::CellIn | Unit::PayloadByte);
+    let places: Vec<usize> = (0..record.lines.len()).filter(|i| inputs(&record.lines[*i])).collect();
+    assert_eq!(places.len(), 6);
+    for place in places {
+        let mut other = record.clone();
+        let Quantity::Plain(quantity) = &mut other.lines[place].quantity else { panic!("a number") };
+        *quantity += 1;
+        assert!(!verdict(&other, &each), "line {place}");
+        // Nor may anybody be said to have counted another's list otherwise.
+        let mut disputed = record.clone();
+        let line = &mut disputed.lines[place];
+        let seat = Seat(u16::from(line.party == Seat(0)));
+        line.differing = vec![Sighting { seat, quantity: 1 }];
+        disputed.version = RECORD_VERSION_DISPUTED;
+        assert!(!verdict(&disputed, &each), "line {place}");
+    }
 }

@@ -13,6 +13,8 @@ pub fn aligning() -> Case {
             keep_days: 30,
             repeat: Some(RepeatTerms { runs: 1, days: 1, change_min: ALIGN_KEYS_MIN, keys: Some(1 << 20) }),
             lookup: Some(LookupTerms { per_job: 1000, queries: 2000, days: 7, epoch_days: 30 }),
+            matches: MatchesShown::Bucket,
+            each_list: true,
         });
     });
     case.align = Some(AlignFacts {
@@ -91,6 +93,70 @@ fn an_alignment_is_one_that_the_contract_allows() {
         let case = aligning().contract(|c| c.alignment.as_mut().into_iter().for_each(faulty));
         assert_eq!(case.decide().unwrap_err().code, Code::RefusedContractIncomplete);
     }
+}
+
+#[test]
+fn terms_that_show_nothing_are_those_of_before() {
+    let of = |matches, each_list| {
+        let case = aligning()
+            .contract(|c| c.alignment.iter_mut().for_each(|a| (a.matches, a.each_list) = (matches, each_list)));
+        cbor::encode(case.contract.alignment.as_ref().unwrap())
+    };
+    let [never, bucket, exact] = MatchesShown::ALL.map(|matches| of(matches, false));
+    let (lists, both) = (of(MatchesShown::Never, true), of(MatchesShown::Exact, true));
+    // A map of seven fields, of eight and of nine; the last have their numbers and their values.
+    assert_eq!([&never, &bucket, &exact, &lists, &both].map(|b| b[0]), [0xa7, 0xa8, 0xa8, 0xa8, 0xa9]);
+    let added = |bytes: &[u8]| bytes[1..].strip_prefix(&never[1..]).map(<[u8]>::to_vec);
+    assert_eq!([added(&bucket), added(&exact)], [Some(vec![8, 1]), Some(vec![8, 2])]);
+    assert_eq!([added(&lists), added(&both)], [Some(vec![9, 0xf5]), Some(vec![8, 2, 9, 0xf5])]);
+    let read = |bytes: &[u8]| cbor::decode::<AlignTerms>(bytes).map(|terms| (terms.matches, terms.each_list));
+    assert_eq!([read(&never), read(&both)], [Ok((MatchesShown::Never, false)), Ok((MatchesShown::Exact, true))]);
+    let ends = |bytes: &[u8], end: u8| read(&[&bytes[..bytes.len() - 1], &[end]].concat());
+    assert!(ends(&bucket, 0).is_err() && ends(&lists, 0xf4).is_err(), "nothing is said in one way");
+    assert!(ends(&bucket, 2).is_ok() && ends(&bucket, 3).is_err(), "one past them");
+}
+
+#[test]
+fn a_receipt_shows_no_more_than_the_strictest_contract_of_the_job() {
+    let forms =
+        [false, true].into_iter().flat_map(|each| MatchesShown::ALL.map(|m| Shown { matches: m, each_list: each }));
+    let forms: Vec<Shown> = forms.collect();
+    let under = |shown: &Shown| {
+        let set = |a: &mut AlignTerms| (a.matches, a.each_list) = (shown.matches, shown.each_list);
+        aligning().contract(|c| c.alignment.iter_mut().for_each(set)).signed()
+    };
+    let known: Vec<SignedContract> = forms.iter().map(under).collect();
+    let shown = |named: &[&SignedContract], known: &[SignedContract]| {
+        let mut job = aligning().job;
+        job.contracts = named.iter().map(|c| c.id()).collect();
+        Shown::allowed(&job, known)
+    };
+    for (one, a) in known.iter().zip(&forms) {
+        for (other, b) in known.iter().zip(&forms) {
+            let least =
+                Shown { matches: a.matches.min(b.matches), each_list: [a.each_list, b.each_list] == [true, true] };
+            assert_eq!(shown(&[one, other], &known), least);
+        }
+    }
+    let (all, most) = (known.last().unwrap(), forms.last().unwrap());
+    let without = aligning().contract(|c| c.alignment = None).signed();
+    assert_eq!(shown(&[all, &without], &[all.clone(), without.clone()]), Shown::default());
+    // What is not known here is the other owners' to hold.
+    assert_eq!(shown(&[all, &without], std::slice::from_ref(all)), *most);
+    assert_eq!(shown(&[all], &[]), Shown::default());
+    assert_eq!(shown(&[all], &[known[0].clone(), all.clone()]), *most, "of another job");
+}
+
+#[test]
+fn what_a_receipt_shows_has_its_words_and_numbers() {
+    for shown in MatchesShown::ALL {
+        assert_eq!(MatchesShown::parse(shown.word()), Ok(shown));
+    }
+    assert_eq!(MatchesShown::parse("always").map_err(|f| f.code), Err(Code::ArgsInvalid));
+    let known: Vec<u8> = (0..=u8::MAX).filter(|n| Shown::of_number(*n).is_some()).collect();
+    assert_eq!(known, [0, 1, 2, 4, 5, 6]);
+    assert!(known.iter().all(|n| Shown::of_number(*n).is_some_and(|shown| shown.number() == *n)));
+    assert_eq!(Shown::of_number(6), Some(Shown { matches: MatchesShown::Exact, each_list: true }));
 }
 
 #[test]

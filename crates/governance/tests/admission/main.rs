@@ -1,15 +1,15 @@
 //! Every term of contract and job, changed one at a time: each change that widens use is refused with
 //! its own code, and the unchanged job is admitted.
 
-use tacit_crypto::{SealPublic, Secret, SigningKey, Statement};
+use tacit_crypto::{SealPublic, Secret, SigningKey, Statement, cbor};
 use tacit_governance::align::{ALIGN_KEEP_DAYS_MAX, ALIGN_KEYS_MIN, REPEAT_DAYS_MAX};
 use tacit_governance::contract::{Cohort, ColumnGrant, DatasetGrant, Quota};
 use tacit_governance::orders::Verdict;
 use tacit_governance::{
     Admission, AlignFacts, AlignLevel, AlignTerms, Aligned, ColumnInfo, ColumnKind, Contract, ContractParty,
-    DatasetDescriptor, Feeds, JobFacts, JobSpec, Judgement, Ledger, Level, LookupFacts, LookupTerms, ModelDescriptor,
-    OnlineFacts, Order, PrivacyCost, PrivacyLedger, ProviderRef, RepeatTerms, Request, Role, ScoringTerms,
-    SignedContract, Use, judge,
+    DatasetDescriptor, Feeds, JobFacts, JobSpec, Judgement, Ledger, Level, LookupFacts, LookupTerms, MatchesShown,
+    ModelDescriptor, OnlineFacts, Order, PrivacyCost, PrivacyLedger, ProviderRef, RepeatTerms, Request, Role,
+    ScoringTerms, Shown, SignedContract, Use, judge,
 };
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, JobId, ModelVersionId, Name, NodeId, UnixMillis};
 

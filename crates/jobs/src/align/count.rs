@@ -8,7 +8,9 @@ use tacit_psi::ring::openings;
 use tacit_psi::{Host, RingGroups, RingKeys, RingTerms, ring};
 use tacit_types::{Code, Fault, Hash, Lang, LocalQuery, NodeId, Seat};
 
-use super::joint::{BATCH, EXCHANGE_ROUND, PATIENCE, READING, all_offered, hand, result, seat_of, sizes, sum};
+use super::joint::{
+    BATCH, EXCHANGE_ROUND, Offer, PATIENCE, READING, all_offered, hand, others, result, seat_of, sizes,
+};
 use super::list::{List, ListFold};
 use super::params::{self, AlignParams, MATCH_OWNERS_MAX};
 use super::{Desk, aligns, alone, facts, local_query, no_desk, own_columns, signed};
@@ -243,9 +245,8 @@ async fn count(
     };
     let cells = params.owners.len() + params.groups();
     party.reveal(&announced(&params), cells as u64, Concealed::new(()))?;
-    let lists = all_offered(&mut party, &context, &params, own).await?;
-    let offered = sum(&lists);
-    list.others(offered - own)?; // proof: the sum has the own list in it.
+    let (lists, shown) = all_offered(&mut party, &context, &params, (own, list.desk.shown)).await?;
+    list.others(others(&lists, own))?;
     let terms = RingTerms {
         seats,
         collector,
@@ -274,7 +275,7 @@ async fn count(
     let cells = found.map_or_else(|| vec![0; 2 * numbers as usize], |counts| told(&counts, least));
     let query = list.context("tacit-match-count/1/done");
     // Whether a number was told is the collector's and the recipient's to know, so its cell is metered either way.
-    hand(&mut party, &context, result(2 * numbers), query, cells, (offered, numbers)).await
+    hand(&mut party, &context, result(2 * numbers), query, cells, (Offer::of(lists, shown), numbers)).await
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use tacit_crypto::Secret;
+use tacit_governance::Shown;
 use tacit_psi::{Storage, Workers};
 use tacit_types::{Fault, Hash, JobId, UnixMillis};
 
@@ -105,6 +106,8 @@ pub struct Desk {
     pub offered: Option<Box<dyn Offered>>,
     /// Where it searches a cache.
     pub lookup: Option<LookupDesk>,
+    /// What the contracts of the job, as far as this node knows them, let its receipt show.
+    pub shown: Shown,
     /// What is found.
     pub keep: Box<dyn Keep>,
 }

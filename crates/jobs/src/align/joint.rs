@@ -1,9 +1,10 @@
 //! The joint half of an alignment: the owners' lists are brought together, each keeps what it may learn, and the recipient
 //! hears that it was done.
 
-use tacit_governance::AlignLevel;
+use tacit_governance::{AlignLevel, MatchesShown, Shown};
 use tacit_protocol::{Abort, Audience, Blame, Concealed, Disclosure, Offence, Party};
 use tacit_psi::{Common, Host, Level, Mode, Outcome, Resume, Storage, Terms, intersect, star};
+use tacit_receipts::record::cardinality_bucket;
 use tacit_secagg::{Collection, Vector};
 use tacit_types::{Code, Fault, Hash, NodeId, Seat, Step, Unit};
 
@@ -133,9 +134,8 @@ async fn align(
     let owners = params.owners.len();
     let cells = if params.level == AlignLevel::Both { 4 } else { owners as u64 };
     party.reveal(&sizes(owners), cells, Concealed::new(()))?;
-    let lists = all_offered(&mut party, &context, &params, keys.len()).await?;
-    let offered = sum(&lists);
-    list.others(offered - keys.len())?; // proof: the sum has the own list in it.
+    let (lists, shown) = all_offered(&mut party, &context, &params, (keys.len(), list.desk.shown)).await?;
+    list.others(others(&lists, keys.len()))?;
     // What was counted against a contract's limit is what may come.
     for run in &mut terms {
         let peer = if party.seat() == run.receiver { run.sender } else { run.receiver };
@@ -194,7 +194,21 @@ async fn align(
         list.desk.keep.done(kept)?;
     }
     let query = list.context("tacit-align/1/done");
-    hand(&mut party, &context, result(1), query, vec![1], (offered, matched)).await
+    let metered = metered(matched, shown.matches, context.cohort.rows);
+    hand(&mut party, &context, result(1), query, vec![1], (Offer::of(lists, shown), metered)).await
+}
+
+/// What stands in the receipt for so many matches that both know: nothing for fewer than the floor, of which a reader of the
+/// log could tell single persons.
+fn metered(matched: u64, shown: MatchesShown, floor: u64) -> u64 {
+    if matched < floor {
+        return 0;
+    }
+    match shown {
+        MatchesShown::Never => 0,
+        MatchesShown::Bucket => cardinality_bucket(matched),
+        MatchesShown::Exact => matched,
+    }
 }
 
 /// What the exchanges of a job have found.
@@ -225,25 +239,48 @@ async fn settle(
     party.reveal(&opening(params), cells, Concealed::new(()))
 }
 
-/// How many keys all parties offer together: what the job is metered by, the same number at every party.
-pub(super) fn sum(lists: &[u64]) -> u64 {
-    lists.iter().fold(0, |sum, list| sum.saturating_add(*list))
+/// How many keys the others offer together.
+pub(super) fn others(lists: &[u64], own: u64) -> u64 {
+    lists.iter().fold(0u64, |sum, list| sum.saturating_add(*list)).saturating_sub(own)
 }
 
-/// How many keys each party offers, by seat. Each party learns each size in the exchange as well; whoever sees the receipt
-/// learns the sum alone.
+/// What the parties are metered by.
+pub(super) enum Offer {
+    /// Each by the same number: queries, or the keys that all offer together.
+    Alike(u64),
+    /// Each, by seat, by the keys that it offers.
+    Each(Vec<u64>),
+}
+
+impl Offer {
+    /// Lists of these lengths, of which a receipt shows so much.
+    pub fn of(lists: Vec<u64>, shown: Shown) -> Self {
+        if shown.each_list {
+            return Offer::Each(lists);
+        }
+        Offer::Alike(lists.iter().fold(0, |sum, list| sum.saturating_add(*list)))
+    }
+}
+
+/// How many keys each party offers, by seat. Each party learns each size in the exchange as well. Each also says what its
+/// contracts let a receipt show of lists and matches, and the least of it holds: for who says less than its contracts less is
+/// metered, and who says more changes nothing.
 pub(super) async fn all_offered(
     party: &mut Party,
     context: &JointContext,
     params: &AlignParams,
-    own: u64,
-) -> Result<Vec<u64>, Abort> {
+    (own, mut shown): (u64, Shown),
+) -> Result<(Vec<u64>, Shown), Abort> {
     let until = party.now().plus(PATIENCE * context.step_ms);
-    let said = party.exchange(SIZES, &own.to_be_bytes(), 8, until).await?.all(SIZES)?;
+    let body = [&own.to_be_bytes()[..], &[shown.number()]].concat();
+    let said = party.exchange(SIZES, &body, body.len(), until).await?.all(SIZES)?;
     let mut sizes = vec![own; party.seating().len()];
     for (seat, body) in said {
         let blame = |offence| Blame::seat(seat, offence).at(SIZES);
-        let size = u64::from_be_bytes(body.try_into().map_err(|_| blame(Offence::Malformed))?);
+        let malformed = || blame(Offence::Malformed);
+        let Some((size, [number])) = body.split_first_chunk::<8>() else { return Err(malformed()) };
+        let size = u64::from_be_bytes(*size);
+        shown = shown.least(Shown::of_number(*number).ok_or_else(malformed)?);
         let fits = context.owners.get(seat.index()).is_some_and(|owner| params.offers(owner).contains(&size));
         if !fits {
             return Err(blame(Offence::BadSize));
@@ -252,17 +289,17 @@ pub(super) async fn all_offered(
             *place = size;
         }
     }
-    Ok(sizes)
+    Ok((sizes, shown))
 }
 
-/// Sums the cells of all seats for the recipient, and meters what was offered and what both have learnt.
+/// Sums the cells of all seats for the recipient, and meters what was offered and what the contracts show of the matches.
 pub(super) async fn hand(
     party: &mut Party,
     context: &JointContext,
     disclosure: Disclosure,
     query: Hash,
     cells: Vec<u64>,
-    (offered, matched): (u64, u64),
+    (offer, matched): (Offer, u64),
 ) -> Result<JointOutput, Abort> {
     let plan = Collection {
         context: context.session,
@@ -274,8 +311,16 @@ pub(super) async fn hand(
         disclosure,
     };
     let outcome = tacit_secagg::collect(party, &plan, &Vector::W64(cells)).await?;
-    let given = Given { cells: offered, bytes: offered.saturating_mul(32) };
-    let output = session::output(outcome, given, matched, 0)?;
+    let give = |keys: u64| Given { cells: keys, bytes: keys.saturating_mul(32) };
+    let each: Vec<Given> = match &offer {
+        Offer::Alike(_) => Vec::new(),
+        Offer::Each(lists) => lists.iter().copied().map(give).collect(),
+    };
+    let given = match &offer {
+        Offer::Alike(keys) => give(*keys),
+        Offer::Each(_) => each.get(party.seat().index()).copied().unwrap_or_default(),
+    };
+    let output = JointOutput { each, ..session::output(outcome, given, matched, 0)? };
     if !session::confirm(party, context, 0, &output).await? {
         return Err(Abort::Local(Fault::new(Code::JobPeerLost, "a party was lost before its release was durable")));
     }

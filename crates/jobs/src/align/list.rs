@@ -255,6 +255,7 @@ mod tests {
             state: None,
             offered: None,
             lookup: None,
+            shown: Default::default(),
             keep: Box::new(Nowhere),
         };
         let mut rows = Writer::new(ROWS_FILE, ROW_BYTES);

@@ -12,7 +12,7 @@ use tacit_psi::{Common, Host};
 use tacit_types::{Code, Fault, Hash, Lang, LocalQuery, NodeId, Seat};
 
 use super::desk::{KEPT_BYTES, Kept, LookupDesk};
-use super::joint::{BATCH, EXCHANGE_ROUND, PATIENCE, READING, hand, result, seat_of, sizes};
+use super::joint::{BATCH, EXCHANGE_ROUND, Offer, PATIENCE, READING, hand, result, seat_of, sizes};
 use super::list::{List, ListFold};
 use super::params::{self, AlignMode, AlignParams};
 use super::{Desk, aligns, alone, facts, local_query, no_desk, own_columns};
@@ -269,7 +269,7 @@ async fn search(
         keep(&found, &rows, &mut list.desk)?;
     }
     let query = list.context("tacit-lookup/1/done");
-    hand(&mut party, &context, result(1), query, vec![1], (terms.queries, 0)).await
+    hand(&mut party, &context, result(1), query, vec![1], (Offer::Alike(terms.queries), 0)).await
 }
 
 /// Keeps the asker's rows that were found.

@@ -32,7 +32,8 @@ impl AttemptRun {
         let Some(mut job) = tx.job(&id).await? else { return Err(Fault::new(Code::JobUnknown, id.short())) };
         let kept = matches!(vote, Vote::For(_));
         match vote {
-            Vote::For(output) => {
+            Vote::For(mut output) => {
+                job.gave(attempt, std::mem::take(&mut output.each));
                 let opened = self.usage.opened.clone().into_iter().collect();
                 let saw = Saw::of(&self.usage, None);
                 let (finished, release) = finished_ok(output, package, opened);

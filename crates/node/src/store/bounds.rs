@@ -174,6 +174,7 @@ pub(super) mod tests {
             kept: None,
             untold: false,
             owed: false,
+            each: Vec::new(),
         }
     }
 
@@ -189,8 +190,8 @@ pub(super) mod tests {
         tx.insert_job(&id, &open, Some(contract), UnixMillis(99), UnixMillis(9)).await.unwrap();
         tx.commit().await.unwrap();
         let new = wire::encode(&open);
-        let (before, added) = new.split_at(new.len() - 3);
-        assert_eq!(added, [0; 3], "nothing, no, and no");
+        let (before, added) = new.split_at(new.len() - 11);
+        assert_eq!(added, [0; 11], "nothing, no, no, and an empty list");
         for sql in [
             "DROP TABLE orders",
             "DROP TABLE row_sets",

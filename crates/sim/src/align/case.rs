@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tacit_crypto::{Secret, SigningKey};
-use tacit_governance::{ColumnKind, ProviderRef};
+use tacit_governance::{ColumnKind, MatchesShown, ProviderRef, Shown};
 use tacit_jobs::align::{KEPT_BYTES, KeyPart};
 use tacit_jobs::kind::DraftProvider;
 use tacit_jobs::{Draft, Parts, Plan};
@@ -17,6 +17,8 @@ use crate::dice::Dice;
 pub const ALIGN: &str = "align/v1";
 pub const COUNT: &str = "match-count/v1";
 pub const LOOKUP: &str = "lookup/v1";
+/// The job's floor of rows.
+pub const FLOOR: u64 = 3;
 /// Distinct keys below which a list is refused.
 pub const KEYS_MIN: u64 = 5;
 /// The size that lists are padded to where they are, and queries of a search.
@@ -48,6 +50,8 @@ pub struct Case {
     pub lists: Vec<Vec<Row>>,
     /// Keys of others, or queries, that an owner's contract allows in all.
     pub budget: u64,
+    /// What each owner's contracts let a receipt show of lists and matches.
+    pub shown: Vec<Shown>,
     /// The first numbers of the lists, and where a run's twin has them.
     shift: u64,
 }
@@ -66,12 +70,18 @@ impl Case {
             (0..owners).map(|_| SigningKey::from_seed(&Secret::new(dice.bytes()))).collect();
         keys.sort_by_key(SigningKey::id);
         let budget = if dice.chance(600) { u64::MAX } else { dice.between(1, 3) * PADDED };
+        let of_key = |key: &SigningKey| {
+            let [one, other, ..] = key.id().0;
+            Shown { matches: MatchesShown::ALL[usize::from(one % 3)], each_list: other % 4 > 0 }
+        };
+        let shown = keys.iter().map(of_key).collect();
         let mut case = Self {
             kind,
             written,
             keys: keys.into_iter().map(Arc::new).collect(),
             lists: Vec::new(),
             budget,
+            shown,
             shift: if twin { ELSEWHERE } else { 0 },
         };
         let ranges = ranges(dice, owners, twin && !case.tells_how_many());
@@ -241,6 +251,32 @@ impl Case {
         let schema = tacit_jobs::align::params::schema(&parts).expect("why: sound parameters");
         let whole = schema.key(key.iter().map(|part| Some(part.as_str()))).expect("why: every column has a value");
         whole[..KEPT_BYTES].to_vec()
+    }
+
+    /// What a receipt shows of each owner's list: its length or that of all together, or the queries.
+    pub fn given(&self) -> Vec<u64> {
+        let lists: Vec<u64> = (0..self.seats()).map(|seat| self.offered(seat)).collect();
+        let all = if self.kind == LOOKUP { PADDED } else { lists.iter().sum() };
+        if self.gives_each() { lists } else { vec![all; self.seats()] }
+    }
+
+    /// Whether a receipt shows the length of each list.
+    pub fn gives_each(&self) -> bool {
+        self.kind != LOOKUP && self.shown.iter().all(|shown| shown.each_list)
+    }
+
+    /// What a receipt shows of the number of matches.
+    pub fn metered(&self) -> u64 {
+        let matches = self.joined().len() as u64;
+        let both = self.kind == ALIGN && self.written["receiver"].is_null();
+        match self.shown.iter().map(|shown| shown.matches).min() {
+            Some(MatchesShown::Exact) if both && matches >= FLOOR => matches,
+            // Written here again: the least power of two that is not below it.
+            Some(MatchesShown::Bucket) if both && matches >= FLOOR => {
+                (0..64).map(|bit| 1 << bit).find(|power| *power >= matches).unwrap_or(u64::MAX)
+            }
+            _ => 0,
+        }
     }
 
     /// Who keeps something.

@@ -8,7 +8,7 @@ use tacit_jobs::{JointOutput, session};
 use tacit_protocol::Abort;
 use tacit_types::{Code, Seat};
 
-use super::case::{ALIGN, COUNT, Case};
+use super::case::{ALIGN, COUNT, Case, FLOOR};
 use super::desk::held;
 use super::world::{Ran, Side, recipient};
 use crate::bug::Bug;
@@ -260,7 +260,7 @@ fn the_recipient_opens_what_is_so(case: &Case, ok: &[&JointOutput]) -> Check {
 
 /// The least number that the recipient is told.
 fn least(case: &Case) -> u64 {
-    case.written["count_min"].as_u64().unwrap_or(0).max(3)
+    case.written["count_min"].as_u64().unwrap_or(0).max(FLOOR)
 }
 
 /// What is told is what a group-by gives, and what is not told cannot be told from the rest: it is nothing, or two groups and
@@ -295,14 +295,22 @@ fn expected(case: &Case) -> Value {
 }
 
 fn what_is_metered_is_what_was_offered_and_told(case: &Case, ok: &[&JointOutput]) -> Check {
-    let lists: u64 = (0..case.seats()).map(|seat| case.offered(seat)).sum();
-    let matches = case.joined().len() as u64;
-    let expected = match (case.kind, case.written["level"].as_str()) {
-        (ALIGN, Some("both" | "spine")) => (lists, matches),
-        (ALIGN, _) => (lists, 0),
-        (COUNT, _) => (lists, 1 + case.groups() as u64),
-        _ => (case.written["queries"].as_u64().unwrap_or(0), 0),
+    let given = case.given();
+    let told = match case.kind {
+        ALIGN => case.metered(),
+        COUNT => 1 + case.groups() as u64,
+        _ => 0,
     };
-    let wrong = ok.iter().map(|output| (output.cells_in, output.cells_out)).find(|pair| *pair != expected);
-    holds(wrong.is_none(), "what_is_metered_is_what_was_offered_and_told", || format!("{wrong:?} for {expected:?}"))
+    // Each knows what it is metered by, and where that differs what every other is.
+    let each = if case.gives_each() { given.clone() } else { Vec::new() };
+    let fits = |(output, own): (&&JointOutput, &u64)| {
+        let (cells, bytes): (Vec<u64>, Vec<u64>) = output.each.iter().map(|given| (given.cells, given.bytes)).unzip();
+        let mine = (output.cells_in, output.payload_bytes, output.cells_out) == (*own, 32 * own, told);
+        mine && cells == each && bytes.iter().zip(&cells).all(|(bytes, cells)| *bytes == 32 * cells)
+    };
+    let fine = ok.len() == given.len() && ok.iter().zip(&given).all(fits);
+    holds(fine, "what_is_metered_is_what_was_offered_and_told", || {
+        let metered = |o: &&JointOutput| (o.cells_in, o.payload_bytes, o.cells_out, o.each.clone());
+        format!("{:?} for {given:?} and {told}", ok.iter().map(metered).collect::<Vec<_>>())
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tacit_governance::{MatchesShown, Shown};
 use tacit_protocol::Offence;
 use tacit_types::JobId;
 
@@ -140,6 +141,54 @@ fn padding_that_matches_is_no_row_and_ends_nothing() {
             found += side.records.len();
         }
         assert!(found > 0, "{wanted}");
+    }
+}
+
+/// What a receipt shows of the number of matches is the least that any of the contracts allows, the same at both; where both
+/// do not learn it, and of fewer than the floor, nothing.
+#[test]
+fn a_receipt_shows_as_much_of_the_matches_as_all_contracts_allow() {
+    let enough = |case: &Case| case.joined().len() > 4 && !case.joined().len().is_power_of_two();
+    let few = |case: &Case| !case.joined().is_empty() && case.joined().len() < 3;
+    let shown = |case: &mut Case, one: usize, other: usize| {
+        case.shown = [one, other].map(|n| Shown { matches: MatchesShown::ALL[n], each_list: false }).to_vec();
+        let (_, ran) = unusual(case, |_| {});
+        let cells = |end: Option<Result<tacit_jobs::JointOutput, _>>| end.and_then(Result::ok).map(|o| o.cells_out);
+        let told: Vec<Option<u64>> = ran.ends.into_iter().map(cells).collect();
+        assert_eq!((told.len(), told[0]), (2, told[1]));
+        told[0].unwrap_or_else(|| panic!("{} and {}", MatchesShown::ALL[one].word(), MatchesShown::ALL[other].word()))
+    };
+    for level in ["both", "spine", "receiver"] {
+        let mut case = case_of(|case| case.word() == level && enough(case));
+        let matches = case.joined().len() as u64;
+        let told = if level == "receiver" { [0; 3] } else { [0, matches.next_power_of_two(), matches] };
+        for (one, other) in (0..3).flat_map(|one| (0..3).map(move |other| (one, other))) {
+            assert_eq!(shown(&mut case, one, other), told[one.min(other)], "{level}: {one} and {other}");
+        }
+        let mut case = case_of(|case| case.word() == level && few(case));
+        assert_eq!([1, 2].map(|form| shown(&mut case, form, form)), [0; 2], "{level}, a few");
+    }
+}
+
+/// Where all contracts show each list, each party is metered by its own; where one does not, by the sum of all.
+#[test]
+fn a_receipt_shows_each_list_where_all_contracts_do() {
+    for wanted in ["both", "star", "count", "groups", "search"] {
+        let mut case = case_of(|case| case.word() == wanted && case.plain(0).len() != case.plain(1).len());
+        let seats = case.seats();
+        let lists: Vec<u64> = (0..seats).map(|seat| case.offered(seat)).collect();
+        for without in 0..=seats {
+            let of = |seat| Shown { matches: MatchesShown::Never, each_list: seat != without };
+            case.shown = (0..seats).map(of).collect();
+            let (_, ran) = unusual(&case, |_| {});
+            let outputs =
+                ran.ends.into_iter().map(|end| end.and_then(Result::ok).unwrap_or_else(|| panic!("{wanted}")));
+            let (given, each): (Vec<u64>, Vec<usize>) = outputs.map(|o| (o.cells_in, o.each.len())).unzip();
+            let all = if wanted == "search" { case.offered(usize::from(case.holds(0))) } else { lists.iter().sum() };
+            let told = without == seats && wanted != "search";
+            let expected = if told { (lists.clone(), vec![seats; seats]) } else { (vec![all; seats], vec![0; seats]) };
+            assert_eq!((given, each), expected, "{wanted}, without {without}");
+        }
     }
 }
 

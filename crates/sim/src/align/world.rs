@@ -11,7 +11,7 @@ use tacit_jobs::{JointContext, JointOutput, Material, session};
 use tacit_protocol::{Abort, Effect, Event as MachineEvent, Machine, Message, Offence, Offender, Seating, Setup};
 use tacit_types::{Attempt, Hash, JobId, Millis, Seat, UnixMillis};
 
-use super::case::{Case, LOOKUP};
+use super::case::{Case, FLOOR, LOOKUP};
 use super::desk::{Count, Disk, Files, Found, Shared, Shelf, held};
 use crate::dice::Dice;
 use crate::faults::{Cheat, Crash, Deed};
@@ -159,6 +159,7 @@ impl<'a> World<'a> {
                 now: UnixMillis(self.order.now),
                 spend: self.case.holds(seat).then(|| Box::new(count()) as Box<dyn Spend>),
             }),
+            shown: self.case.shown[seat],
             keep: Box::new(Shelf(side.found.clone())),
         }
     }
@@ -187,7 +188,7 @@ impl<'a> World<'a> {
             session: Hash([order.attempt as u8; 32]),
             aggregator: Seat(0),
             step_ms: STEP_MS,
-            cohort: Cohort { rows: 3, contributors: 2 },
+            cohort: Cohort { rows: FLOOR, contributors: 2 },
             recipient: recipient().public(),
             owners,
         };
@@ -340,7 +341,7 @@ impl<'a> World<'a> {
             // Announces, or counts, what is not so: a number at the end of a short message, a list that is shorter.
             Some(Deed::Forge) => {
                 let end = message.body.len();
-                if end == 8 {
+                if end == 9 {
                     message.body[7] = super::case::KEYS_MIN as u8;
                 } else {
                     message.body.truncate(end.saturating_sub(ELEMENT).max(end.min(1)));

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tacit_governance::{AlignLevel, AlignTerms, ContractParty, LookupTerms, RepeatTerms, Role};
+use tacit_governance::{AlignLevel, AlignTerms, ContractParty, LookupTerms, MatchesShown, RepeatTerms, Role, Shown};
 use tacit_types::{Code, Fault, Lang, Name};
 
 use crate::output::Out;
@@ -27,6 +27,22 @@ pub struct Written {
     repeat: Option<Repeat>,
     /// What may be searched in a cache; nothing when absent.
     lookup: Option<Lookup>,
+    /// What a receipt shows of the number of matches: never, bucket, exact; never when absent.
+    matches_in_receipt: Option<String>,
+    /// What a receipt shows of the lists: sum, each; sum when absent.
+    lists_in_receipt: Option<String>,
+}
+
+/// The words for what a receipt shows of lists.
+const LISTS: [(&str, bool); 2] = [("sum", false), ("each", true)];
+
+fn lists_word(each: bool) -> &'static str {
+    LISTS.iter().find(|(_, shows)| *shows == each).map_or("", |(word, _)| word)
+}
+
+fn each_list(word: &str) -> Result<bool, Fault> {
+    let found = LISTS.iter().find(|(known, _)| *known == word).map(|(_, each)| *each);
+    found.ok_or_else(|| Fault::new(Code::ArgsInvalid, format!("lists_in_receipt `{word}`: one of sum, each")))
 }
 
 /// What a person writes under `[alignment.lookup]`.
@@ -65,7 +81,7 @@ fn keep_days() -> u32 {
 /// The terms, over the parties of the contract.
 ///
 /// # Errors
-/// `args.invalid` for another level; `refused.parties` for a learner that is no provider.
+/// `args.invalid` for another level, or form of matches or of lists; `refused.parties` for a learner that is no provider.
 pub fn terms(written: &Written, parties: &[ContractParty]) -> Result<AlignTerms, Fault> {
     let mut levels: Vec<AlignLevel> = written.levels.iter().map(|w| AlignLevel::parse(w)).collect::<Result<_, _>>()?;
     levels.sort_unstable();
@@ -97,6 +113,8 @@ pub fn terms(written: &Written, parties: &[ContractParty]) -> Result<AlignTerms,
             days: l.days,
             epoch_days: l.epoch_days,
         }),
+        matches: written.matches_in_receipt.as_deref().map(MatchesShown::parse).transpose()?.unwrap_or_default(),
+        each_list: written.lists_in_receipt.as_deref().map(each_list).transpose()?.unwrap_or_default(),
     })
 }
 
@@ -115,11 +133,43 @@ fn words(terms: &AlignTerms) -> Vec<&'static str> {
 /// The terms as JSON.
 pub fn view(terms: &AlignTerms, parties: &[ContractParty]) -> Value {
     json!({"levels": words(terms), "learners": names(terms, parties), "keys_min": terms.keys_min,
-        "padded": terms.padded, "keep_days": terms.keep_days,
+        "padded": terms.padded, "keep_days": terms.keep_days, "matches_in_receipt": terms.matches.word(),
+        "lists_in_receipt": lists_word(terms.each_list),
         "repeat": terms.repeat.map(|r| json!({"runs": r.runs, "days": r.days, "change_min": r.change_min,
             "keys": r.keys})),
         "lookup": terms.lookup.map(|l| json!({"per_job": l.per_job, "queries": l.queries, "days": l.days,
             "epoch_days": l.epoch_days}))})
+}
+
+/// What a receipt shows, for programs: of lists, and of matches where both learn their number.
+pub fn shown_view(shown: Shown, both: bool) -> Value {
+    json!({"lists": lists_word(shown.each_list), "matches": both.then(|| shown.matches.word())})
+}
+
+/// What a receipt shows, in words.
+pub fn shown(out: &Out, shown: Shown, both: bool) -> String {
+    let lists = if shown.each_list {
+        out.say("a receipt shows how many keys each party offers", "凭证显示每一方提供的键数")
+    } else {
+        out.say("a receipt shows how many keys all offer together", "凭证显示各方提供的键数之和")
+    };
+    let stop = out.say("; ", "；");
+    if both { [lists, stop, matches(out, shown.matches)].concat() } else { lists.to_owned() }
+}
+
+fn matches<'a>(out: &Out, shown: MatchesShown) -> &'a str {
+    match shown {
+        MatchesShown::Never => out.say("and nothing of how many match", "不显示匹配数量"),
+        MatchesShown::Bucket => {
+            out.say("and how many match, as the power of two not below it", "并显示匹配数量，取不小于它的 2 的幂")
+        }
+        MatchesShown::Exact => out.say("and how many match", "并显示确切匹配数量"),
+    }
+}
+
+/// Whether both parties of an alignment at this level learn how many keys match, so that both are metered by it.
+pub fn both_learn(level: AlignLevel) -> bool {
+    matches!(level, AlignLevel::Both | AlignLevel::Spine)
 }
 
 /// The terms in a line.
@@ -143,8 +193,11 @@ pub fn line(out: &Out, terms: &AlignTerms, parties: &[ContractParty]) -> String 
             l.per_job, l.days, l.queries, l.epoch_days
         ),
     });
+    let both = terms.levels.iter().any(|level| both_learn(*level));
+    let shows = Shown { matches: terms.matches, each_list: terms.each_list };
+    let shown = format!("{}{}", out.say("; ", "；"), shown(out, shows, both));
     format!(
-        "{}; {}: {}; {} {}; {} {}{padded}{repeat}{keys}{lookup}",
+        "{}; {}: {}; {} {}; {} {}{padded}{repeat}{keys}{lookup}{shown}",
         words(terms).join(", "),
         out.say("may learn", "可获知"),
         names(terms, parties).join(", "),

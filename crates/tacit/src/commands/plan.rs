@@ -6,14 +6,16 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tacit_engine::{FromCoordinator, PlanAnswer, ToCoordinator};
 use tacit_governance::privacy::decimal;
-use tacit_governance::{ExactTerms, JobSpec, Meter, Metered, Rule, SignedContract};
+use tacit_governance::{ExactTerms, JobSpec, MatchesShown, Meter, Metered, Rule, Shown, SignedContract};
 use tacit_jobs::Safeguard;
 use tacit_node::Client;
 use tacit_protocol::Audience;
 use tacit_receipts::money::amount;
 use tacit_receipts::money::rate::{Item, Usage, rate};
+use tacit_receipts::record::cardinality_bucket;
 use tacit_types::{Code, Fault, Lang, NodeId, Unit, wire::Blob};
 
+use super::alignment::{self, both_learn};
 use super::contract::{apart, contracts, dealer_warning};
 use super::job::ready;
 use super::job_file::Ready;
@@ -60,9 +62,14 @@ pub async fn plan(party: &Party, client: &Client, out: &Out, file: &Path, signed
     if let Some(cost) = &noise {
         out.text(format!("{}: {cost}", out.say("privacy cost for each dataset", "每个数据集的隐私开销")));
     }
-    let exact = held_apart(&contracts(party, client).await?, &ready);
+    let known = contracts(party, client).await?;
+    let exact = held_apart(&known, &ready);
     if let Some(exact) = &exact {
         out.text(format!("{}: {}", out.say("exact answers", "精确结果"), apart(out, exact)));
+    }
+    let shows = shown(&known, &ready);
+    if let Some((shown, both)) = shows {
+        out.text(format!("{}: {}", out.say("receipt", "凭证"), alignment::shown(out, shown, both)));
     }
     if let Some(name) = &ready.dealer {
         out.text(format!("{} {name}: {}", out.say("dealer", "随机数分发方"), dealer_warning(out)));
@@ -79,6 +86,7 @@ pub async fn plan(party: &Party, client: &Client, out: &Out, file: &Path, signed
         "checked": checks.map(|price| json!({"bytes_sent": price.member, "bytes_aggregator": price.aggregator})),
         "privacy": noise.as_ref().map(super::privacy::cost),
         "exact": exact.map(|e| json!({"change_min": e.change_min})),
+        "in_receipt": shows.map(|(shown, both)| alignment::shown_view(shown, both)),
         "estimate": {"cells": estimate.cells, "bytes_up": estimate.bytes_up, "rounds": estimate.rounds},
         "price": price,
     }));
@@ -94,6 +102,13 @@ fn held_apart(known: &[SignedContract], ready: &Ready) -> Option<ExactTerms> {
     let exact = sums && facts.privacy.is_none();
     let named = known.iter().filter(|c| exact && spec.contracts.contains(&c.id()));
     named.filter_map(|c| c.body().exact).max_by_key(|e| e.change_min)
+}
+
+/// What the receipt of a job that brings lists together would show of them, and whether both parties learn how many keys match.
+/// A search is metered by its queries alone.
+fn shown(known: &[SignedContract], ready: &Ready) -> Option<(Shown, bool)> {
+    let facts = ready.plan.aligns().filter(|facts| facts.lookup.is_none())?;
+    Some((Shown::allowed(ready.job.body(), known), both_learn(facts.level)))
 }
 
 /// What is revealed, for programs, and the same in words.
@@ -182,19 +197,34 @@ fn owner(a: &PlanAnswer) -> Value {
         "limits": limits.collect::<Vec<_>>()})
 }
 
+/// The cells that the receipt would have as released at the most. Of an alignment these are the matches of lists of so many
+/// keys, as far as it shows them.
+fn released(ready: &Ready, known: &[SignedContract], keys: u64) -> u64 {
+    let to_recipient = |d: &tacit_protocol::Disclosure| d.to == Audience::Recipient;
+    if ready.plan.kept().is_none() {
+        return ready.plan.disclosures().into_iter().filter(to_recipient).map(|d| d.cells_max).sum();
+    }
+    match shown(known, ready).filter(|(_, both)| *both).map(|(shown, _)| shown.matches) {
+        None | Some(MatchesShown::Never) => 0,
+        Some(MatchesShown::Bucket) => cardinality_bucket(keys),
+        Some(MatchesShown::Exact) => keys,
+    }
+}
+
 /// What a job uses at the most, unit by unit, as its receipt would have it.
-fn usage(ready: &Ready, nodes: &BTreeMap<NodeId, NodeId>) -> Result<Usage, Fault> {
+fn usage(ready: &Ready, known: &[SignedContract], nodes: &BTreeMap<NodeId, NodeId>) -> Result<Usage, Fault> {
     let spec: &JobSpec = ready.job.body();
     let (mut usage, estimate) = (Usage::default(), ready.plan.estimate(spec.seated().len()));
     let inputs: Vec<&NodeId> = spec.providers.iter().filter_map(|p| nodes.get(&p.owner)).collect();
+    // Of lists without a line for each, every party's line is the sum of all.
+    let lists = if shown(known, ready).is_some_and(|(shown, _)| !shown.each_list) { inputs.len() as u64 } else { 1 };
     for node in &inputs {
-        usage.add(Unit::CellIn, **node, estimate.cells)?;
+        usage.add(Unit::CellIn, **node, estimate.cells.saturating_mul(lists))?;
         usage.add(Unit::PayloadByte, **node, estimate.bytes_up)?;
     }
     // Who writes these lines is not known before: a provider, of which each counts the same.
     if let Some(first) = inputs.first() {
-        let released =
-            ready.plan.disclosures().iter().filter(|d| d.to == Audience::Recipient).map(|d| d.cells_max).sum();
+        let released = released(ready, known, estimate.cells);
         usage.add(Unit::Job, **first, 1)?;
         usage.add(Unit::Party, **first, spec.seated().len() as u64)?;
         usage.add(Unit::CellOut, **first, released)?;
@@ -222,7 +252,7 @@ async fn price(party: &Party, client: &Client, out: &Out, ready: &Ready) -> Resu
     let nodes = cards.iter().map(|(_, card, _)| (card.root, card.node)).collect();
     let mut each = plan.clone();
     each.prices.iter_mut().for_each(|price| price.free = 0);
-    let rated = rate(&each, &usage(ready, &nodes)?, 0)?;
+    let rated = rate(&each, &usage(ready, &known, &nodes)?, 0)?;
     let lines: Vec<_> = rated.lines.iter().filter(|line| line.item == Item::Use).collect();
     let total: i64 = lines.iter().map(|line| line.fen).sum();
     out.text(format!(

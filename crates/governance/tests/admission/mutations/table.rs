@@ -185,6 +185,9 @@ pub const CONTRACT: &[Row] = &[
     row("22.7.2", "alignment", &[RefusedContractIncomplete], any),
     row("22.7.3", "alignment", &[RefusedContractIncomplete], any),
     row("22.7.4", "alignment", &[RefusedContractIncomplete, RefusedAlignment], higher),
+    // What a receipt shows of lists and matches is decided where they are metered.
+    row("22.8", "alignment", &[RefusedContractIncomplete], any),
+    row("22.9", "alignment", &[RefusedContractIncomplete], any),
     row("23", "checked", &[RefusedUnchecked], any),
     row("24", "privacy", &[RefusedContractIncomplete, RefusedBudget, RefusedUnprivate], never),
     row("24.1", "privacy", &[RefusedContractIncomplete], never),

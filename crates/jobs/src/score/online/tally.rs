@@ -70,5 +70,6 @@ pub(super) fn output(window: Window, survivors: Vec<Seat>) -> JointOutput {
         payload_bytes: window.cells * 8,
         cells_out: window.rows,
         cells_suppressed: 0,
+        each: Vec::new(),
     }
 }
