@@ -29,6 +29,10 @@ pub use tacit_psi::{InMemory, Inline, Storage, Workers};
 /// The kind.
 pub struct Align;
 
+/// Why `align/v1` has no level `count`: two kinds for one number would have two sets of limits on it.
+const COUNTED: &str = "how many keys owners have in common, two of them or more, is counted by match-count/v1, which has a \
+                       `collector`, a `count_min` and groups; align/v1 finds which, at level receiver, both or spine";
+
 /// Keys are written with their owners.
 fn alone() -> Fault {
     Fault::new(Code::RefusedParameters, "an alignment is written with its providers")
@@ -69,7 +73,7 @@ impl Kind for Align {
             || written.count_min.is_some()
             || written.group.is_some()
         {
-            return wrong("a number of keys is counted by match-count/v1");
+            return wrong(COUNTED);
         }
         if written.searches() {
             return wrong("asker, queries, epoch_days: of lookup/v1");
@@ -81,7 +85,10 @@ impl Kind for Align {
         let params = signed(self, params)?;
         params.check(parts)?;
         let owners = params.owners.len();
-        if params.level == AlignLevel::Count || !(2..=MATCH_OWNERS_MAX).contains(&owners) {
+        if params.level == AlignLevel::Count {
+            return Err(Fault::new(Code::RefusedParameters, COUNTED));
+        }
+        if !(2..=MATCH_OWNERS_MAX).contains(&owners) {
             let what = format!("2 to {MATCH_OWNERS_MAX} owners, who learn of keys or of ids");
             return Err(Fault::new(Code::RefusedParameters, what));
         }
@@ -191,5 +198,51 @@ impl Plan for AlignPlan {
         let rows = vec![vec![level.to_owned(), "who may know has its part".to_owned()]];
         let table = Table { title: "alignment".into(), head: vec!["level".into(), "result".into()], rows };
         Ok(Opened { json, tables: vec![table] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tacit_governance::{ColumnKind, ProviderRef};
+    use tacit_types::DatasetVersionId;
+
+    use super::*;
+    use crate::kind::DraftProvider;
+
+    /// What `align/v1` says to a job of that level: as it is written, and as somebody else's program has signed it.
+    fn said(owners: u8, level: &str, more: serde_json::Value) -> [Result<(), Fault>; 2] {
+        let ids: Vec<NodeId> = (1..=owners).map(|n| NodeId([n; 32])).collect();
+        let columns = [("id".to_owned(), ColumnKind::Text)];
+        let provider =
+            |owner: &NodeId| DraftProvider { name: owner.short(), owner: *owner, columns: columns.clone().into() };
+        let draft = Draft { providers: ids.iter().map(provider).collect(), ..Draft::default() };
+        let mut written = serde_json::json!({
+            "level": level, "mode": "double_mask", "keys_min": 10, "key": {"id": ["trim/1"]},
+        });
+        written.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let drafted = Align.draft(written.clone(), &draft).map(|_| ());
+        written.as_object_mut().unwrap().insert("collector".into(), ids[0].short().into());
+        let parsed = AlignLevel::parse(level).unwrap();
+        let mut params = params::read(written).and_then(|w| w.params(parsed, &draft)).unwrap();
+        params.learner = (parsed == AlignLevel::Count).then_some(ids[0]);
+        let of = |owner: &NodeId| ProviderRef { owner: *owner, dataset: DatasetVersionId([1; 32]), view: "v".into() };
+        let providers: Vec<ProviderRef> = ids.iter().map(of).collect();
+        let parts = Parts { providers: &providers, ..Parts::default() };
+        [drafted, Align.plan(&cbor::encode(&params), &parts).map(|_| ())]
+    }
+
+    #[test]
+    fn a_count_is_refused_with_the_kind_that_counts() {
+        assert_eq!(said(2, "both", serde_json::json!({})), [Ok(()), Ok(())]);
+        for owners in [2, 3] {
+            for refused in said(owners, "count", serde_json::json!({})) {
+                let fault = refused.unwrap_err();
+                assert_eq!(fault.code, Code::RefusedParameters);
+                assert!(fault.what.contains("match-count/v1") && fault.what.contains("two of them or more"), "{fault}");
+            }
+        }
+        // What only a count has is no part of another level.
+        let [drafted, _] = said(2, "both", serde_json::json!({"group": null, "count_min": 5}));
+        assert!(drafted.unwrap_err().what.contains("match-count/v1"));
     }
 }
