@@ -252,7 +252,7 @@ async fn search(mut party: Party) -> Result<Option<u64>, Abort> {
     let keys = five(&party, &mut storage)?;
     let mut host = Host { storage: &mut storage, workers: &Inline, memory: 0, run: 0, resume: None };
     if party.seat() == terms.asker {
-        let role = Role::Asker { oldest: 0 };
+        let role = Role::Asker { oldest: 0, keys_max: u64::MAX };
         let found = lookup(&mut party, &terms, &keys, &mut host, &mut shelf, role).await?;
         return Ok(found.map(|found| found.len()));
     }

@@ -15,7 +15,7 @@ use tacit_crypto::Secret;
 use tacit_protocol::{Abort, Audience, Disclosure, Party};
 use tacit_psi::lookup::{Cache, LookupTerms, Maker, Role, SHIP_TAGS_MAX, cache, lookup};
 use tacit_psi::{Host, KeyColumn, KeySet, KeySetBuilder, Level, Mode, Outcome, Schema, Step, Terms, intersect};
-use tacit_types::{Fault, Hash, Seat, UnixMillis};
+use tacit_types::{Code, Fault, Hash, Seat, UnixMillis};
 
 /// Megabytes that one process may have at any time, the program and its network with it.
 const CEILING_MB: f64 = 256.0;
@@ -272,7 +272,18 @@ async fn one(mut party: Party, mut own: Own, sizes: Sizes, attempt: u8) -> Resul
             step_ms: 600_000,
         };
         match intersect(&mut party, &terms, &own.keys, &mut host).await? {
-            Outcome::Set(set) => set.matches(),
+            Outcome::Set(set) => {
+                // What a plain join has: each of the first rows of who learns, once.
+                let mut joined = vec![false; sizes.common() as usize];
+                set.matched(host.storage, &mut |_, rows| {
+                    for row in rows {
+                        let place = joined.get_mut(row as usize).filter(|joined| !**joined);
+                        *place.ok_or_else(|| Fault::new(Code::JobInternal, "a row that no join has"))? = true;
+                    }
+                    Ok(())
+                })?;
+                joined.into_iter().filter(|joined| *joined).count() as u64
+            }
             _ => sizes.common(),
         }
     } else {
@@ -291,7 +302,7 @@ async fn one(mut party: Party, mut own: Own, sizes: Sizes, attempt: u8) -> Resul
             begin_ms: 3_600_000,
             step_ms: 600_000,
         };
-        let role = own.cache.as_ref().map_or(Role::Asker { oldest: 0 }, Role::Holder);
+        let role = own.cache.as_ref().map_or(Role::Asker { oldest: 0, keys_max: u64::MAX }, Role::Holder);
         let found = lookup(&mut party, &terms, &own.keys, &mut host, &mut own.shelf, role).await?;
         found.map_or(sizes.common(), |found| found.len())
     };

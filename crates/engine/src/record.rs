@@ -191,7 +191,8 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
     let took_part = (0u16..).zip(&ended.parties).filter(|(_, p)| p.standing == Standing::TookPart);
     let reported: Vec<(Seat, &Finished)> =
         took_part.filter_map(|(seat, p)| Some((Seat(seat), p.finished.as_ref()?))).collect();
-    let compared = |line: &&mut UsageLine| !(lists_differ(spec) && matches!(line.unit, Unit::CellIn | Unit::PayloadByte));
+    let compared =
+        |line: &&mut UsageLine| !(lists_differ(spec) && matches!(line.unit, Unit::CellIn | Unit::PayloadByte));
     lines.iter_mut().filter(compared).for_each(|line| line.differing = differing(line, &reported));
     let disputed = lines.iter().any(UsageLine::is_disputed);
     UsageRecord {

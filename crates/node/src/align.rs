@@ -14,25 +14,30 @@ use serde::{Deserialize, Serialize};
 use tacit_crypto::{Secret, Statement, Transcript, agree::derive, sha256};
 use tacit_engine::WorkerJob;
 use tacit_governance::{AlignFacts, Aligned, Contract, DatasetDescriptor, JobSpec, Meter, Shown};
-use tacit_jobs::align::{Desk, KEPT_BYTES, Keep, Kept, KeyPart, STATE_LABEL, Selection, Storage, Workers};
+use tacit_jobs::align::{Desk, KEPT_BYTES, Keep, Kept, KeyPart, Records, STATE_LABEL, Selection, Storage, Workers};
 use tacit_jobs::shares::Spine;
-use tacit_types::{Code, Columns, DatasetVersionId, Fault, JobId, LocalQuery, Name, NodeId, UnixMillis};
+use tacit_types::{Code, Columns, DatasetVersionId, Fault, Hash, JobId, LocalQuery, Name, NodeId, UnixMillis};
 
 use crate::config::Keys;
 use crate::datasets::{self, Kept as Registered};
 use crate::store::{DatasetRow, Store, Tx};
 
+mod config;
 mod expire;
 mod lookup;
 mod offered;
 pub(crate) use offered::with;
 
+pub use self::config::{
+    ALIGN_LIST_KEYS_MAX, ALIGN_LIST_KEYS_MIN, ALIGN_MEMORY_MB_DEFAULT, ALIGN_MEMORY_MB_MAX, ALIGN_MEMORY_MB_MIN,
+    AlignConfig,
+};
 pub(crate) use self::expire::expire;
 
 /// The folder of all this, in the node's.
 const FOLDER: &str = "align";
-/// Bytes that sorting one list may hold.
-const SORT_BYTES: usize = 64 << 20;
+/// Bytes of a file that are hashed at a time.
+const HASHED_BYTES: usize = 1 << 20;
 /// Begins a file of found keys.
 const MAGIC: [u8; 8] = *b"tcalign1";
 /// Bytes before the records: what it is, records, bytes of each, rows.
@@ -137,6 +142,10 @@ impl Storage for Files {
     fn taken_up(&mut self, batches: u64) {
         tracing::info!(folder = %self.folder.display(), batches, "an exchange of an earlier attempt goes on");
     }
+
+    fn sorting(&mut self, runs: u64) {
+        tracing::info!(folder = %self.folder.display(), runs, "a list longer than [align] memory_mb is sorted in files");
+    }
 }
 
 /// The cores of this machine, for as long as a batch takes.
@@ -205,7 +214,7 @@ impl Keep for Shelf {
 /// `refused.alignment` where the contract allows no further alignment yet; those of the database and of the disk.
 pub(crate) async fn desk(
     store: &Store,
-    home: &Path,
+    (home, config): (&Path, AlignConfig),
     own: &NodeId,
     job: &JobId,
     spec: &JobSpec,
@@ -232,7 +241,8 @@ pub(crate) async fn desk(
         job: *job,
         storage: Box::new(Files { folder, open: BTreeMap::new() }),
         workers: Arc::new(Threads(std::thread::available_parallelism().map_or(1, usize::from))),
-        memory: SORT_BYTES,
+        memory: config.memory(),
+        keys_max: config.keys_max,
         key: derive(b"tacit-align/1/node", &secret, &[&job.0]),
         state,
         offered,
@@ -377,17 +387,75 @@ fn header(bytes: &[u8]) -> Option<Kept> {
     rest.is_empty().then(|| Kept { records: number(records), width: number(width) as usize, rows: number(rows) })
 }
 
-/// What an alignment kept, each record of so many bytes.
-fn records(home: &Path, found_by: &Found, width: usize) -> Result<Vec<u8>, Fault> {
-    let path = found(home, &found_by.job);
-    let corrupt = |what: &str| Fault::new(Code::StoreCorrupt, format!("{}: {what}", path.display()));
-    let mut bytes = fs::read(&path).map_err(|e| corrupt(&e.to_string()))?;
-    let kept = header(&bytes).ok_or_else(|| corrupt("no keys of an alignment"))?;
-    bytes.drain(..HEADER_BYTES); // proof: a header is at least as long.
-    if kept.width != width || (bytes.len() / width) as u64 != kept.records {
-        return Err(corrupt("another number of keys than were found"));
+/// What an alignment kept, in its file.
+struct KeptFile {
+    path: PathBuf,
+    file: File,
+    kept: Kept,
+}
+
+impl KeptFile {
+    /// The file of what a job found.
+    ///
+    /// # Errors
+    /// `store.corrupt` when it is gone, or has no header or another length than that says.
+    fn open(path: PathBuf) -> Result<Self, Fault> {
+        let corrupt = |what: &str| Fault::new(Code::StoreCorrupt, format!("{}: {what}", path.display()));
+        let file = File::open(&path).map_err(|e| corrupt(&e.to_string()))?;
+        let mut head = [0; HEADER_BYTES];
+        let read = file.read_exact_at(&mut head, 0).ok().and_then(|()| header(&head));
+        let kept = read.ok_or_else(|| corrupt("no keys of an alignment"))?;
+        let bytes = file.metadata().map_err(|e| corrupt(&e.to_string()))?.len();
+        let whole = (kept.width as u64).checked_mul(kept.records).and_then(|n| n.checked_add(HEADER_BYTES as u64));
+        if whole != Some(bytes) {
+            return Err(corrupt("another number of keys than were found"));
+        }
+        Ok(Self { path, file, kept })
     }
-    Ok(bytes)
+
+    /// As [`KeptFile::open`], where each record has so many bytes.
+    fn of(home: &Path, found_by: &Found, width: usize) -> Result<Self, Fault> {
+        let kept = Self::open(found(home, &found_by.job))?;
+        if kept.kept.width == width {
+            return Ok(kept);
+        }
+        Err(Fault::new(Code::StoreCorrupt, format!("{}: of another kind", kept.path.display())))
+    }
+
+    fn bytes(&self, at: u64, out: &mut [u8]) -> Result<(), Fault> {
+        let corrupt = |e: std::io::Error| Fault::new(Code::StoreCorrupt, format!("{}: {e}", self.path.display()));
+        self.file.read_exact_at(out, HEADER_BYTES as u64 + at).map_err(corrupt)
+    }
+
+    /// Bytes of the records.
+    fn len(&self) -> u64 {
+        self.kept.records * self.kept.width as u64 // proof: `open` has multiplied them.
+    }
+
+    /// A hash of everything in it, read a piece at a time.
+    fn hash(&self) -> Result<Hash, Fault> {
+        let numbers = [self.kept.records, self.kept.width as u64, self.kept.rows];
+        let mut hash = numbers.iter().fold(Transcript::new("tacit-align/1/found"), |all, n| all.u64(*n));
+        let (mut at, mut piece) = (0, vec![0; HASHED_BYTES]);
+        while at < self.len() {
+            let left = usize::try_from(self.len() - at).unwrap_or(HASHED_BYTES);
+            piece.truncate(left);
+            self.bytes(at, &mut piece)?;
+            hash = hash.bytes(&piece);
+            at += piece.len() as u64;
+        }
+        Ok(hash.finish())
+    }
+}
+
+impl Records for KeptFile {
+    fn count(&self) -> u64 {
+        self.kept.records
+    }
+
+    fn read(&self, first: u64, out: &mut [[u8; KEPT_BYTES]]) -> Result<(), Fault> {
+        self.bytes(first.saturating_mul(KEPT_BYTES as u64), out.as_flattened_mut())
+    }
 }
 
 /// The agreed key, and this owner's columns of it.
@@ -403,7 +471,7 @@ fn key_of(found_by: &Found) -> (Vec<KeyPart>, Vec<String>) {
 /// `store.corrupt` when the found keys are gone or changed in length, or are ids: these have no selection of rows.
 pub(crate) fn selection(home: &Path, found_by: &Found) -> Result<Selection, Fault> {
     let (parts, columns) = key_of(found_by);
-    Selection::new(&parts, &columns, &records(home, found_by, KEPT_BYTES)?)
+    Selection::new(&parts, &columns, Box::new(KeptFile::of(home, found_by, KEPT_BYTES)?))
 }
 
 /// The ids of an aligned version, and the alignments of keys before, of whose rows they are.
@@ -416,7 +484,12 @@ pub(crate) fn spine<'a>(home: &Path, all: &'a [Found], job: &JobId) -> Result<(S
         return Err(Fault::new(Code::RefusedDataset, what));
     };
     let (parts, columns) = key_of(last);
-    Ok((Spine::new(&parts, &columns, &records(home, last, 2 * KEPT_BYTES)?)?, before))
+    let kept = KeptFile::of(home, last, 2 * KEPT_BYTES)?;
+    // A computation on shares holds a number for each id anyway.
+    let bytes = usize::try_from(kept.len()).map_err(|_| Fault::new(Code::DataTooLarge, "the ids of an alignment"))?;
+    let mut records = vec![0; bytes];
+    kept.bytes(0, &mut records)?;
+    Ok((Spine::new(&parts, &columns, &records)?, before))
 }
 
 /// Puts what a job has found into the catalogue, as a version of its own, once its receipt is in the log. Nothing where it
@@ -430,9 +503,11 @@ pub(crate) async fn catalogue(
     now: UnixMillis,
 ) -> Result<(), Fault> {
     let path = found(home, id);
-    let Ok(mut file) = File::open(&path) else { return Ok(()) };
+    if !path.exists() {
+        return Ok(());
+    }
     let parsed = job.job()?;
-    let Some((base, row)) = made(tx, keys, id, parsed.body(), &mut file, now).await? else { return Ok(()) };
+    let Some((base, row)) = made(tx, keys, id, parsed.body(), &path, now).await? else { return Ok(()) };
     tracing::info!(job = %id.short(), base = %base.short(), dataset = %row.name, version = row.version, "aligned");
     tx.put_dataset(&row).await
 }
@@ -442,17 +517,15 @@ async fn made(
     keys: &Keys,
     id: &JobId,
     spec: &JobSpec,
-    file: &mut File,
+    path: &Path,
     now: UnixMillis,
 ) -> Result<Option<(DatasetVersionId, DatasetRow)>, Fault> {
-    use std::io::Read;
     let owner = keys.root.id();
     let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params, &tacit_jobs::Parts::of(spec))?;
     let (Some(params), Some(provider)) = (plan.kept(), spec.provider(&owner)) else { return Ok(None) };
     let corrupt = |what: &str| Fault::new(Code::StoreCorrupt, format!("what job {} found: {what}", id.short()));
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|e| corrupt(&e.to_string()))?;
-    let kept = header(&bytes).ok_or_else(|| corrupt("no header"))?;
+    let file = KeptFile::open(path.to_owned())?;
+    let kept = file.kept;
     let all = tx.datasets().await?;
     let source = all.iter().find(|d| d.id == provider.dataset).ok_or_else(|| corrupt("its dataset is gone"))?;
     let mut registered: Registered = datasets::kept(source)?;
@@ -480,7 +553,7 @@ async fn made(
         commitment: Transcript::new("tacit-align/1/commitment")
             .fixed(&before.commitment.0)
             .fixed(&salt)
-            .fixed(&sha256(&bytes).0)
+            .fixed(&file.hash()?.0)
             .finish(),
         views: vec![name.to_string()],
         terms: before.terms,

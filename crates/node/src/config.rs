@@ -10,6 +10,7 @@ use tacit_net::keyfile;
 use tacit_receipts::KeyRole;
 use tacit_types::{Code, Fault, Name, NodeId, UnixMillis};
 
+use crate::align::AlignConfig;
 use crate::files::{io_fault, write_whole};
 use crate::key_change::Changes;
 use crate::online::OnlineConfig;
@@ -50,6 +51,9 @@ pub struct Config {
     /// Where others ask for cosignatures; nowhere when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<WitnessConfig>,
+    /// What lists of keys may take of this machine.
+    #[serde(default, skip_serializing_if = "AlignConfig::is_default")]
+    pub align: AlignConfig,
     /// Databases behind local names. They hold passwords, so they are read and never written.
     #[serde(default, skip_serializing)]
     pub sources: Sources,
@@ -116,6 +120,7 @@ impl Config {
         config.online.as_ref().map(OnlineConfig::check).transpose()?;
         config.witness.as_ref().map(WitnessConfig::check).transpose()?;
         config.coordinator_id()?;
+        config.align.check()?;
         config.sources.check()?;
         Ok(config)
     }

@@ -82,11 +82,12 @@ pub(crate) async fn run(
             each = std::mem::take(&mut output.each);
             finished_ok(output, package, opened)
         }
-        Err(abort) => (finished_failed(&abort, input_sent), None),
+        Err(abort) => {
+            // With the cause, which the others are not told where it is this node's own.
+            tracing::warn!(job = %id.short(), attempt = attempt.0, code = %abort.code(), cause = %abort, "the attempt failed");
+            (finished_failed(&abort, input_sent), None)
+        }
     };
-    if let Finished::Failed { code, hint, .. } = &finished {
-        tracing::warn!(job = %id.short(), attempt = attempt.0, %code, hint, "the attempt failed");
-    }
     let egress = attempt_run.egress.take();
     let window = attempt_run.window.take();
     let rows = tacit_engine::record::window(job.body(), &finished).map(|w| w.rows);
@@ -376,8 +377,9 @@ impl AttemptRun {
         let mut fold = match plan.aligns() {
             None => plan.fold(&owner, material)?,
             Some(facts) => {
-                let (store, home, job) = (&self.inner.store, &self.inner.home, &self.header.job);
-                let desk = align::desk(store, home, &owner, job, spec, &facts).await?;
+                let (store, job) = (&self.inner.store, &self.header.job);
+                let lends = (self.inner.home.as_path(), self.inner.config.align);
+                let desk = align::desk(store, lends, &owner, job, spec, &facts).await?;
                 plan.fold_at(&owner, material, desk)?
             }
         };

@@ -1,18 +1,22 @@
-//! Sorting lists that may be larger than memory: runs that fit, then one merge of all of them.
+//! Sorting lists that may be larger than memory: runs that fit, then merges of some of them at a time.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
-use tacit_types::Fault;
+use tacit_types::{Code, Fault};
 
-use crate::storage::{Log, Reader, Storage, Writer};
+use crate::storage::{BLOCK_BYTES, Log, Reader, Storage, Writer};
 
-/// Files that the runs of one sorting may take, from the given one on.
+/// Runs of one sorting. They take the files from the given one on, and their merges those after them.
 pub const RUNS_MAX: u32 = 1 << 16;
+/// Runs that are merged at a time: as many files are open, and a block of each is held.
+const RUNS_AT_ONCE: usize = 64;
+/// Bytes of a run that are read at a time at the least.
+const MERGED_BYTES_MIN: usize = 1 << 12;
 /// Bytes that are sorted at a time at the least.
 const RUN_BYTES_MIN: usize = 1 << 16;
 
-/// Sorts a list by its records' bytes into `into`, holding about `memory` bytes. Runs take the files from `scratch` on.
+/// Sorts a list by its records' bytes into `into`, holding about `memory` bytes. Runs and merges take the files from `scratch` on.
 ///
 /// # Errors
 /// Those of the storage; `data.too_large` when more than [`RUNS_MAX`] runs were needed.
@@ -22,17 +26,68 @@ pub fn sort(storage: &mut dyn Storage, log: &Log, into: u32, scratch: u32, memor
     let per_run = (memory.max(RUN_BYTES_MIN) / (2 * width + 16)).max(1) as u64;
     let runs = log.count.div_ceil(per_run);
     if runs > u64::from(RUNS_MAX) {
-        return Err(Fault::new(tacit_types::Code::DataTooLarge, format!("{runs} runs of sorting")));
+        return Err(Fault::new(Code::DataTooLarge, format!("{runs} runs of sorting")));
     }
     if runs <= 1 {
         return sorted_run(storage, log, 0, log.count, into);
     }
-    let mut parts = Vec::new();
+    storage.sorting(runs);
+    // proof: at most RUNS_MAX, and fewer merges than runs.
+    let mut merging = Merging { levels: Vec::new(), file: scratch + runs as u32, width, memory };
     for run in 0..runs {
         let first = run * per_run;
-        parts.push(sorted_run(storage, log, first, per_run.min(log.count - first), scratch + run as u32)?);
+        let part = sorted_run(storage, log, first, per_run.min(log.count - first), scratch + run as u32)?;
+        merging.add(storage, part)?;
     }
-    merge(storage, parts, into, width)
+    merging.finish(storage, into)
+}
+
+/// Sorted parts on their way into one: runs, merges of runs, merges of those. They are merged as soon as there are more than
+/// enough of them, so that few files are there at a time.
+struct Merging {
+    levels: Vec<Vec<Log>>,
+    /// Where the next merge goes.
+    file: u32,
+    width: usize,
+    memory: usize,
+}
+
+impl Merging {
+    fn add(&mut self, storage: &mut dyn Storage, mut part: Log) -> Result<(), Fault> {
+        for level in 0.. {
+            match self.levels.get_mut(level) {
+                Some(parts) if parts.len() == RUNS_AT_ONCE => {
+                    let full = std::mem::replace(parts, vec![part]);
+                    part = self.merge(storage, full)?;
+                }
+                Some(parts) => {
+                    parts.push(part);
+                    break;
+                }
+                None => {
+                    self.levels.push(vec![part]);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, storage: &mut dyn Storage, parts: Vec<Log>) -> Result<Log, Fault> {
+        let file = self.file;
+        self.file += 1;
+        merge(storage, parts, file, (self.width, self.memory))
+    }
+
+    fn finish(mut self, storage: &mut dyn Storage, into: u32) -> Result<Log, Fault> {
+        let mut parts: VecDeque<Log> = std::mem::take(&mut self.levels).into_iter().flatten().collect();
+        while parts.len() > RUNS_AT_ONCE {
+            let some = parts.drain(..RUNS_AT_ONCE).collect();
+            let part = self.merge(storage, some)?;
+            parts.push_back(part);
+        }
+        merge(storage, parts.into(), into, (self.width, self.memory))
+    }
 }
 
 fn sorted_run(storage: &mut dyn Storage, log: &Log, first: u64, count: u64, into: u32) -> Result<Log, Fault> {
@@ -50,8 +105,9 @@ fn sorted_run(storage: &mut dyn Storage, log: &Log, first: u64, count: u64, into
     writer.finish(storage)
 }
 
-fn merge(storage: &mut dyn Storage, parts: Vec<Log>, into: u32, width: usize) -> Result<Log, Fault> {
-    let mut readers: Vec<Reader> = parts.iter().map(Reader::new).collect();
+fn merge(storage: &mut dyn Storage, parts: Vec<Log>, into: u32, (width, memory): (usize, usize)) -> Result<Log, Fault> {
+    let held = (memory / (2 * parts.len().max(1))).clamp(MERGED_BYTES_MIN, BLOCK_BYTES);
+    let mut readers: Vec<Reader> = parts.iter().map(|part| Reader::holding(part, held)).collect();
     let mut heap = BinaryHeap::with_capacity(readers.len());
     for (i, reader) in readers.iter_mut().enumerate() {
         if let Some(record) = reader.next(storage)? {
@@ -159,7 +215,7 @@ mod tests {
         writer.finish(storage).unwrap()
     }
 
-    fn numbers(storage: &mut InMemory, log: &Log) -> Vec<u32> {
+    fn numbers(storage: &mut dyn Storage, log: &Log) -> Vec<u32> {
         let mut reader = Reader::new(log);
         let mut out = Vec::new();
         while let Some(record) = reader.next(storage).unwrap() {
@@ -171,7 +227,9 @@ mod tests {
     #[test]
     fn runs_and_their_merge_sort_as_memory_does() {
         let mut storage = InMemory::default();
-        for count in [0u32, 1, 2, 1000, 1724, 1725, 40_000] {
+        // The last but one are as many runs as are merged at a time, the last one more.
+        let most = RUNS_AT_ONCE as u32 * 1724;
+        for count in [0u32, 1, 2, 1000, 1724, 1725, 40_000, most, most + 1] {
             // Duplicates too: every number comes about twice.
             let unsorted: Vec<u32> = (0..count).map(|i| i.wrapping_mul(2_654_435_761) % (count / 2 + 1)).collect();
             let log = list(&mut storage, 1, &unsorted);
@@ -179,8 +237,74 @@ mod tests {
             let mut expected = unsorted.clone();
             expected.sort_unstable();
             assert_eq!(numbers(&mut storage, &sorted), expected, "{count}");
-            assert!(storage.read(10, 0, &mut [0]).is_err(), "left behind");
+            let left = (10..100).find(|file| storage.read(*file, 0, &mut [0]).is_ok());
+            assert_eq!(left, None, "left behind");
         }
+    }
+
+    /// Storage that says how many runs there were and how many files of them there were at a time.
+    #[derive(Default)]
+    struct Watched {
+        files: InMemory,
+        runs: Vec<u64>,
+        open: std::collections::BTreeSet<u32>,
+        most: usize,
+    }
+
+    impl Storage for Watched {
+        fn write(&mut self, file: u32, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
+            self.open.insert(file);
+            self.most = self.most.max(self.open.len());
+            self.files.write(file, offset, bytes)
+        }
+
+        fn read(&mut self, file: u32, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
+            self.files.read(file, offset, out)
+        }
+
+        fn remove(&mut self, file: u32) -> Result<(), Fault> {
+            self.open.remove(&file);
+            self.files.remove(file)
+        }
+
+        fn sync(&mut self) -> Result<(), Fault> {
+            Ok(())
+        }
+
+        fn sorting(&mut self, runs: u64) {
+            self.runs.push(runs);
+        }
+    }
+
+    #[test]
+    fn what_memory_has_no_room_for_goes_to_files_and_comes_back_the_same() {
+        let numbers_of = |storage: &mut Watched, memory| {
+            let mut writer = Writer::new(1, 11);
+            for i in 0..200_000u32 {
+                writer.push(storage, &[&i.wrapping_mul(2_654_435_761).to_be_bytes(), &[1; 7]]).unwrap();
+            }
+            let log = writer.finish(storage).unwrap();
+            let sorted = sort(storage, &log, 2, 10, memory).unwrap();
+            numbers(storage, &sorted)
+        };
+        let (mut small, mut large) = (Watched::default(), Watched::default());
+        assert_eq!(numbers_of(&mut small, 0), numbers_of(&mut large, 1 << 30));
+        // 117 runs of 1724: when there is one more than 64, these are merged.
+        assert_eq!((small.runs, large.runs), (vec![117], vec![]));
+        assert_eq!((small.most, large.most), (1 + RUNS_AT_ONCE + 2, 2));
+        assert_eq!(small.open.into_iter().collect::<Vec<_>>(), [1, 2], "what was sorted, and how");
+    }
+
+    #[test]
+    fn a_list_of_one_run_too_many_is_refused_before_it_is_read() {
+        let mut storage = InMemory::default();
+        let mut of = |runs: u64| {
+            let log = Log { file: 1, width: 11, count: runs * 1724 };
+            sort(&mut storage, &log, 2, 10, 0).map_err(|f| f.code)
+        };
+        // There is nothing to read of the one that would be.
+        assert_eq!(of(RUNS_MAX.into()), Err(Code::JobInternal));
+        assert_eq!(of(u64::from(RUNS_MAX) + 1), Err(Code::DataTooLarge));
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub trait Storage: Send {
 
     /// A run is taken up again in which so many batches are done, of which the files are here. A host may write it down.
     fn taken_up(&mut self, _batches: u64) {}
+
+    /// A list is sorted in so many runs, each in a file, because memory has no room for it. A host may write it down.
+    fn sorting(&mut self, _runs: u64) {}
 }
 
 /// Files in memory.
@@ -73,7 +76,7 @@ fn gap(file: u32, offset: u64) -> Fault {
 }
 
 /// Bytes that are read or written at a time.
-const BLOCK_BYTES: usize = 1 << 16;
+pub(crate) const BLOCK_BYTES: usize = 1 << 16;
 
 /// A list of records of one length in a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -126,13 +129,19 @@ pub struct Reader {
     log: Log,
     next: u64,
     block: Vec<u8>,
+    holds: usize,
     at: usize,
 }
 
 impl Reader {
     /// At the first record.
     pub fn new(log: &Log) -> Self {
-        Self { log: log.clone(), next: 0, block: Vec::new(), at: 0 }
+        Self::holding(log, BLOCK_BYTES)
+    }
+
+    /// At the first record, with blocks of about so many bytes.
+    pub(crate) fn holding(log: &Log, bytes: usize) -> Self {
+        Self { log: log.clone(), next: 0, block: Vec::new(), holds: bytes, at: 0 }
     }
 
     /// The record that comes next; `None` at the end.
@@ -141,7 +150,7 @@ impl Reader {
     /// Those of the storage.
     pub fn next(&mut self, storage: &mut dyn Storage) -> Result<Option<&[u8]>, Fault> {
         if self.at == self.block.len() {
-            let whole = (BLOCK_BYTES / self.log.width).max(1) as u64;
+            let whole = (self.holds / self.log.width).max(1) as u64;
             let count = whole.min(self.log.count - self.next);
             if count == 0 {
                 return Ok(None);

@@ -8,9 +8,7 @@ use tacit_psi::ring::openings;
 use tacit_psi::{Host, RingGroups, RingKeys, RingTerms, ring};
 use tacit_types::{Code, Fault, Hash, Lang, LocalQuery, NodeId, Seat};
 
-use super::joint::{
-    BATCH, EXCHANGE_ROUND, Offer, PATIENCE, READING, all_offered, hand, others, result, seat_of, sizes,
-};
+use super::joint::{BATCH, EXCHANGE_ROUND, Offer, PATIENCE, READING, all_offered, hand, result, seat_of, sizes};
 use super::list::{List, ListFold};
 use super::params::{self, AlignParams, MATCH_OWNERS_MAX};
 use super::{Desk, aligns, alone, facts, local_query, no_desk, own_columns, signed};
@@ -246,7 +244,7 @@ async fn count(
     let cells = params.owners.len() + params.groups();
     party.reveal(&announced(&params), cells as u64, Concealed::new(()))?;
     let (lists, shown) = all_offered(&mut party, &context, &params, (own, list.desk.shown)).await?;
-    list.others(others(&lists, own))?;
+    list.others(&lists, own)?;
     let terms = RingTerms {
         seats,
         collector,

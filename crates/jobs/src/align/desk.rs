@@ -13,7 +13,7 @@ pub const KEPT_BYTES: usize = 16;
 
 /// Where the matched keys go. Nothing of them leaves the node.
 pub trait Keep: Send {
-    /// Takes the next record, in the order that both parties have.
+    /// Takes the next record: a matched key, which is past the one before, or an id, in the order that both parties have.
     ///
     /// # Errors
     /// What keeps it from being written.
@@ -98,6 +98,8 @@ pub struct Desk {
     pub workers: Arc<dyn Workers>,
     /// Bytes that sorting may hold.
     pub memory: usize,
+    /// Distinct keys of one list, own or another's, that the node brings together.
+    pub keys_max: u64,
     /// A key of this node for this job alone.
     pub key: Secret<[u8; 32]>,
     /// The last state that an earlier attempt persisted.

@@ -3,13 +3,14 @@
 
 use tacit_governance::{AlignLevel, MatchesShown, Shown};
 use tacit_protocol::{Abort, Audience, Blame, Concealed, Disclosure, Offence, Party};
-use tacit_psi::{Common, Host, Level, Mode, Outcome, Resume, Storage, Terms, intersect, star};
+use tacit_psi::{Common, Host, Level, Mode, Outcome, Resume, Terms, intersect, star};
 use tacit_receipts::record::cardinality_bucket;
 use tacit_secagg::{Collection, Vector};
 use tacit_types::{Code, Fault, Hash, NodeId, Seat, Step, Unit};
 
 use super::desk::{KEPT_BYTES, Kept};
 use super::list::List;
+use super::matched::Matched;
 use super::params::{AlignMode, AlignParams};
 use crate::kind::{JointContext, JointFuture, JointHalf, JointOutput};
 use crate::session::{self, Given};
@@ -135,7 +136,7 @@ async fn align(
     let cells = if params.level == AlignLevel::Both { 4 } else { owners as u64 };
     party.reveal(&sizes(owners), cells, Concealed::new(()))?;
     let (lists, shown) = all_offered(&mut party, &context, &params, (keys.len(), list.desk.shown)).await?;
-    list.others(others(&lists, keys.len()))?;
+    list.others(&lists, keys.len())?;
     // What was counted against a contract's limit is what may come.
     for run in &mut terms {
         let peer = if party.seat() == run.receiver { run.sender } else { run.receiver };
@@ -157,41 +158,33 @@ async fn align(
     if terms.len() > 1 {
         settle(&mut party, &context, &params, &terms, &lists).await?;
     }
-    let mut kept = Kept { records: 0, width: KEPT_BYTES, rows: 0 };
     let mut matched = 0;
-    let keep = &mut desk.keep;
-    let mut put = |storage: &mut dyn Storage, at: Vec<u64>| {
-        let Some(key) = List::own_key(&rows, storage, &at)? else { return Ok(()) };
-        kept.records += 1;
-        kept.rows += at.len() as u64;
-        keep.put(&key[..KEPT_BYTES]) // proof: a hash is longer.
-    };
-    let learns = match &found {
+    // Durable before this party votes: once it has, the job may succeed without it. What a job finds that does not is removed.
+    match &found {
         Found::Two(Outcome::Set(set)) => {
             matched = if params.level == AlignLevel::Both { set.matches() } else { 0 };
-            set.matched(desk.storage.as_mut(), &mut put)?;
-            true
+            let mut keys = Matched::new(&rows);
+            set.matched(desk.storage.as_mut(), &mut |storage, at| keys.put(storage, &at))?;
+            keys.keep(desk)?;
         }
         Found::All(Some(common)) => {
-            common.each(desk.storage.as_mut(), &mut put)?;
-            true
+            let mut keys = Matched::new(&rows);
+            common.each(desk.storage.as_mut(), &mut |storage, at| keys.put(storage, &at))?;
+            keys.keep(desk)?;
         }
         Found::Two(Outcome::Spine(spine)) => {
             matched = spine.matches();
-            kept.width = 2 * KEPT_BYTES;
+            let mut kept = Kept { records: 0, width: 2 * KEPT_BYTES, rows: 0 };
+            let keep = &mut desk.keep;
             spine.each_with(desk.storage.as_mut(), &mut |storage, uid, at| {
                 let key = List::own_key(&rows, storage, &at)?;
                 kept.records += 1;
                 kept.rows += if key.is_some() { at.len() as u64 } else { 0 };
-                keep.put(&[&uid, &key.unwrap_or_default()[..KEPT_BYTES]].concat()) // proof: as above.
+                keep.put(&[&uid, &key.unwrap_or_default()[..KEPT_BYTES]].concat()) // proof: a hash is longer.
             })?;
-            true
+            desk.keep.done(kept)?;
         }
-        Found::Two(Outcome::Cardinality(_) | Outcome::Nothing) | Found::All(None) => false,
-    };
-    // Before this party votes: once it has, the job may succeed without it. What a job finds that does not is removed.
-    if learns {
-        list.desk.keep.done(kept)?;
+        Found::Two(Outcome::Cardinality(_) | Outcome::Nothing) | Found::All(None) => {}
     }
     let query = list.context("tacit-align/1/done");
     let metered = metered(matched, shown.matches, context.cohort.rows);
@@ -237,11 +230,6 @@ async fn settle(
     let others = runs.iter().filter(|run| ![run.receiver, run.sender].contains(&me));
     let cells = others.map(|run| size(run.receiver).min(size(run.sender))).sum();
     party.reveal(&opening(params), cells, Concealed::new(()))
-}
-
-/// How many keys the others offer together.
-pub(super) fn others(lists: &[u64], own: u64) -> u64 {
-    lists.iter().fold(0u64, |sum, list| sum.saturating_add(*list)).saturating_sub(own)
 }
 
 /// What the parties are metered by.

@@ -13,7 +13,9 @@ use crate::kind::{Fold, JointHalf};
 use crate::stats::groups::GroupFinder;
 
 /// The file of the rows' keys: past every file of the protocol.
-const ROWS_FILE: u32 = u32::MAX;
+pub(super) const ROWS_FILE: u32 = u32::MAX;
+/// Random keys that are made at a time.
+const PADDING_KEYS: u64 = 1 << 12;
 /// A row's record: 0 without a key, else 1 and the number of its group; the key.
 const ROW_BYTES: usize = 1 + 32;
 
@@ -43,6 +45,8 @@ pub(super) struct List {
 
 impl ListFold {
     pub fn new(params: AlignParams, columns: &[String], desk: Desk, then: Then) -> Result<Self, Fault> {
+        // What is known before any row is read.
+        params.size.map_or(Ok(()), |size| has_room(&desk, "a padded list", size))?;
         let schema = params::schema(&params.key)?;
         let rows = Writer::new(ROWS_FILE, ROW_BYTES);
         let (columns, groups) = (columns.to_vec(), None);
@@ -92,6 +96,13 @@ impl Fold for ListFold {
     }
 }
 
+/// Whether this node brings lists of so many keys together.
+fn has_room(desk: &Desk, whose: &str, keys: u64) -> Result<(), Fault> {
+    let most = desk.keys_max;
+    let what = || format!("{whose} has {keys} distinct keys, and this node takes {most}");
+    if keys <= most { Ok(()) } else { Err(Fault::new(Code::DataTooLarge, what())) }
+}
+
 impl List {
     /// The distinct keys, and how many of them are the owner's own.
     ///
@@ -114,11 +125,7 @@ impl List {
         if missing == 0 {
             return Ok((own, distinct));
         }
-        // The same in every attempt, so that a state of an earlier one is of the same input.
-        let seed = derive(b"tacit-align/1/padding", self.desk.key.expose_secret(), &[&self.desk.job.0]);
-        let mut padding = vec![[0; 32]; missing as usize];
-        Prg::new(&seed).keystream(0, padding.as_flattened_mut());
-        Ok((self.build(&padding)?, distinct))
+        Ok((self.build(missing)?, distinct))
     }
 
     /// The distinct keys of an owner whose rows make groups, each key in one: of fewer than the job wants in the last.
@@ -148,11 +155,12 @@ impl List {
 
     /// The owner's own distinct keys.
     fn own(&mut self, least: u64, most: u64) -> Result<KeySet, Fault> {
-        let own = self.build(&[])?;
+        let own = self.build(0)?;
         if own.len() < least || own.len() > most {
             let what = format!("this list has fewer than {least} distinct keys, or more than {most}");
             return Err(Fault::new(Code::RefusedCohort, what));
         }
+        has_room(&self.desk, "this list", own.len())?;
         Ok(own)
     }
 
@@ -170,7 +178,10 @@ impl List {
         offered.done(self.schema.digest())
     }
 
-    fn build(&mut self, padding: &[[u8; 32]]) -> Result<KeySet, Fault> {
+    /// The list of the rows' keys and of so many random ones, which are the same in every attempt: so a state of an earlier
+    /// one is of the same input.
+    fn build(&mut self, padding: u64) -> Result<KeySet, Fault> {
+        let seed = derive(b"tacit-align/1/padding", self.desk.key.expose_secret(), &[&self.desk.job.0]);
         let storage = self.desk.storage.as_mut();
         let mut builder = KeySetBuilder::new(self.schema.clone(), self.desk.memory);
         let mut reader = Reader::new(&self.rows);
@@ -181,17 +192,24 @@ impl List {
             };
             builder.push_key(storage, key)?;
         }
-        for key in padding {
-            builder.push_key(storage, Ok(*key))?;
+        let random = Prg::new(&seed);
+        let mut made = 0;
+        while made < padding {
+            let mut keys = vec![[0; 32]; PADDING_KEYS.min(padding - made) as usize];
+            random.keystream(32 * made, keys.as_flattened_mut());
+            keys.iter().try_for_each(|key| builder.push_key(storage, Ok(*key)))?;
+            made += keys.len() as u64;
         }
         builder.finish(storage)
     }
 
-    /// Counts what the others bring, where the contract limits it: before any key of this list has left in any form.
+    /// Counts what the others bring, by seat, where the contract limits it: before any key of this list has left in any form.
     ///
     /// # Errors
-    /// Those of [`super::Offered::others`].
-    pub fn others(&mut self, keys: u64) -> Result<(), Fault> {
+    /// `data.too_large` for a list of more keys than this node takes; those of [`super::Offered::others`].
+    pub fn others(&mut self, lists: &[u64], own: u64) -> Result<(), Fault> {
+        lists.iter().try_for_each(|keys| has_room(&self.desk, "a list", *keys))?;
+        let keys = lists.iter().fold(0u64, |sum, list| sum.saturating_add(*list)).saturating_sub(own);
         self.desk.offered.as_mut().map_or(Ok(()), |offered| offered.others(keys))
     }
 
@@ -251,6 +269,7 @@ mod tests {
             storage: Box::new(InMemory::default()),
             workers: Arc::new(Inline),
             memory: 1 << 20,
+            keys_max: u64::MAX,
             key: Secret::new([2; 32]),
             state: None,
             offered: None,
@@ -269,8 +288,8 @@ mod tests {
         List { desk, schema, rows }
     }
 
-    #[test]
-    fn rows_without_a_listed_value_stand_in_the_last_group() {
+    /// A count by groups of one owner, and the owner.
+    fn counted() -> (AlignParams, tacit_types::NodeId) {
         let written = serde_json::json!({
             "collector": "bank", "keys_min": 2, "key": {"id": []},
             "group": {"provider": "bank", "column": "region", "values": ["north", "south"]},
@@ -279,7 +298,12 @@ mod tests {
         let owner = tacit_types::NodeId([1; 32]);
         let provider = crate::kind::DraftProvider { name: "bank".into(), owner, columns: kinds.into() };
         let draft = crate::kind::Draft { providers: vec![provider], ..Default::default() };
-        let params = params::read(written).and_then(|w| w.params(tacit_governance::AlignLevel::Count, &draft)).unwrap();
+        (params::read(written).and_then(|w| w.params(tacit_governance::AlignLevel::Count, &draft)).unwrap(), owner)
+    }
+
+    #[test]
+    fn rows_without_a_listed_value_stand_in_the_last_group() {
+        let (params, owner) = counted();
         let finder = GroupFinder::new(params.group_of(&owner).unwrap());
         let desk = list(0).desk;
         let then: Then = Box::new(|_| unreachable!("the rows are looked at before"));
@@ -314,6 +338,49 @@ mod tests {
         assert_eq!(list.groups(&more).unwrap().sizes(), [0, 0, 6]);
         let few = AlignParams { keys_min: 7, ..params };
         assert_eq!(list.groups(&few).map(|g| g.len()).map_err(|f| f.code), Err(Code::RefusedCohort));
+    }
+
+    #[test]
+    fn a_node_takes_lists_of_as_many_keys_as_it_is_told() {
+        let with = |room: u64| {
+            let mut list = list(20);
+            list.desk.keys_max = room;
+            list
+        };
+        let own = |room: u64| with(room).keys_of(1, 30, None).map(|(set, _)| set.len()).map_err(|f| f.code);
+        assert_eq!([own(20), own(19)], [Ok(20), Err(Code::DataTooLarge)]);
+        let others = |room: u64| with(room).others(&[20, 25], 20).map_err(|f| f.code);
+        assert_eq!([others(25), others(24)], [Ok(()), Err(Code::DataTooLarge)]);
+        // A size that the job states is known before any row is read.
+        let begins = |room: u64| {
+            let params = AlignParams { size: Some(40), ..counted().0 };
+            let then: Then = Box::new(|_| unreachable!("no row is read"));
+            ListFold::new(params, &["id".into()], with(room).desk, then).map(|_| ()).map_err(|f| f.code)
+        };
+        assert_eq!([begins(40), begins(39)], [Ok(()), Err(Code::DataTooLarge)]);
+    }
+
+    /// Written down once: a state of an attempt goes on with the same random keys.
+    #[test]
+    fn padding_is_the_same_however_it_is_made() {
+        let mut list = list(7);
+        let size = 7 + 2 * PADDING_KEYS + 3;
+        let (padded, own) = list.keys_of(1, size, Some(size)).unwrap();
+        assert_eq!((padded.len(), own), (size, 7));
+        let seed = derive(b"tacit-align/1/padding", list.desk.key.expose_secret(), &[&list.desk.job.0]);
+        let mut random = vec![[0u8; 32]; (size - 7) as usize];
+        Prg::new(&seed).keystream(0, random.as_flattened_mut());
+        let own = (0..7).map(|n| list.schema.key([Some(n.to_string().as_str())]).unwrap());
+        let mut all: Vec<[u8; 32]> = own.chain(random).collect();
+        all.sort_unstable_by_key(|key| (key[31] & 1, *key));
+        let mut each = Vec::new();
+        padded
+            .each(list.desk.storage.as_mut(), &mut |key| {
+                each.push(*key);
+                Ok(())
+            })
+            .unwrap();
+        assert!(each == all, "{} keys", each.len());
     }
 
     #[test]

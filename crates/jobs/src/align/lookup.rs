@@ -11,9 +11,10 @@ use tacit_psi::lookup::{LookupTerms, Maker, Role, SHIP_TAGS_MAX, cache, lookup};
 use tacit_psi::{Common, Host};
 use tacit_types::{Code, Fault, Hash, Lang, LocalQuery, NodeId, Seat};
 
-use super::desk::{KEPT_BYTES, Kept, LookupDesk};
+use super::desk::LookupDesk;
 use super::joint::{BATCH, EXCHANGE_ROUND, Offer, PATIENCE, READING, hand, result, seat_of, sizes};
 use super::list::{List, ListFold};
+use super::matched::Matched;
 use super::params::{self, AlignMode, AlignParams};
 use super::{Desk, aligns, alone, facts, local_query, no_desk, own_columns};
 use crate::kind::{
@@ -253,7 +254,7 @@ async fn search(
     };
     let lasts = u64::from(epoch_days) * DAY_MS;
     let found = if asks {
-        let role = Role::Asker { oldest: now.0.saturating_sub(lasts + DAY_MS) };
+        let role = Role::Asker { oldest: now.0.saturating_sub(lasts + DAY_MS), keys_max: desk.keys_max };
         lookup(&mut party, &terms, &keys, &mut host, shelf.as_mut(), role).await?
     } else {
         // Before anything is answered, and whatever becomes of this attempt.
@@ -274,15 +275,9 @@ async fn search(
 
 /// Keeps the asker's rows that were found.
 fn keep(found: &Common, rows: &tacit_psi::storage::Log, desk: &mut Desk) -> Result<(), Fault> {
-    let mut kept = Kept { records: 0, width: KEPT_BYTES, rows: 0 };
-    let keep = &mut desk.keep;
-    found.each(desk.storage.as_mut(), &mut |storage, at| {
-        let Some(key) = List::own_key(rows, storage, &at)? else { return Ok(()) };
-        kept.records += 1;
-        kept.rows += at.len() as u64;
-        keep.put(&key[..KEPT_BYTES]) // proof: a hash is longer.
-    })?;
-    keep.done(kept)
+    let mut keys = Matched::new(rows);
+    found.each(desk.storage.as_mut(), &mut |storage, at| keys.put(storage, &at))?;
+    keys.keep(desk)
 }
 
 #[cfg(test)]

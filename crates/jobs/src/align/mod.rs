@@ -7,6 +7,7 @@ pub mod desk;
 mod joint;
 mod list;
 mod lookup;
+mod matched;
 pub mod params;
 mod select;
 
@@ -20,7 +21,7 @@ pub use self::desk::{Desk, KEPT_BYTES, Keep, Kept, LookupDesk, Offered, Spend};
 pub use self::lookup::{LOOKUP_KEYS_MAX, Lookup, LookupParams};
 use self::params::MATCH_OWNERS_MAX;
 pub use self::params::{AlignParams, KeyGroups, KeyPart, OwnerKey};
-pub use self::select::Selection;
+pub use self::select::{Records, Selection};
 use crate::kind::{ColumnKinds, Draft, Estimate, Fold, Kind, Material, Opened, OpenedVector, Parts, Plan, Table};
 pub use tacit_psi::lookup::newest_epoch;
 pub use tacit_psi::session::STATE_LABEL;

@@ -76,6 +76,8 @@ pub enum Role<'a> {
     Asker {
         /// The least epoch that is good: an older one has expired.
         oldest: u64,
+        /// Keys of the cache that this party has room for, which may be fewer than the terms allow.
+        keys_max: u64,
     },
 }
 
@@ -285,8 +287,8 @@ pub async fn lookup(
             run.end().await?;
             Ok(None)
         }
-        Role::Asker { oldest } => {
-            let header = take(&mut run, keys.schema(), shelf, oldest).await?;
+        Role::Asker { oldest, keys_max } => {
+            let header = take(&mut run, keys.schema(), shelf, (oldest, keys_max)).await?;
             let found = ask(&mut run, &header, keys, host, shelf).await?;
             run.end().await?;
             Ok(Some(found))
@@ -324,7 +326,12 @@ async fn ship(run: &mut Run<'_>, cache: &Cache, shelf: &mut dyn Storage) -> Resu
 }
 
 /// The asker takes the header, and what it lacks of the cache.
-async fn take(run: &mut Run<'_>, schema: Hash, shelf: &mut dyn Storage, oldest: u64) -> Result<Header, Abort> {
+async fn take(
+    run: &mut Run<'_>,
+    schema: Hash,
+    shelf: &mut dyn Storage,
+    (oldest, keys_max): (u64, u64),
+) -> Result<Header, Abort> {
     let (whole, partial) = (cache::latest(shelf), cache::partial(shelf));
     let named = |held: &Option<Record>| {
         let (id, have) = held.map_or((Hash([0; 32]), 0), |r| (r.header.id(), r.have));
@@ -356,6 +363,10 @@ async fn take(run: &mut Run<'_>, schema: Hash, shelf: &mut dyn Storage, oldest: 
     }
     if header.epoch < oldest {
         return Err(Abort::Local(Fault::new(Code::RefusedAlignment, "the epoch of the holder's cache has expired")));
+    }
+    if header.keys > keys_max {
+        let what = format!("the holder's cache has {} keys, and this node takes {keys_max}", header.keys);
+        return Err(Abort::Local(Fault::new(Code::DataTooLarge, what)));
     }
     if whole.is_some_and(|r| r.header == header) {
         return Ok(header);

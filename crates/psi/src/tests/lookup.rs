@@ -20,6 +20,7 @@ struct Pair {
     shelves: [Disk; 2],
     now: u64,
     oldest: u64,
+    room: u64,
     attempt: u32,
     change: fn(&mut LookupTerms),
 }
@@ -27,7 +28,7 @@ struct Pair {
 impl Pair {
     fn new(held: Rows, asked: Rows) -> Self {
         let shelves = [Disk::default(), Disk::default()];
-        Self { held, asked, shelves, now: 5 * DAY, oldest: 0, attempt: 1, change: |_| () }
+        Self { held, asked, shelves, now: 5 * DAY, oldest: 0, room: u64::MAX, attempt: 1, change: |_| () }
     }
 
     fn terms(&self) -> LookupTerms {
@@ -53,7 +54,7 @@ impl Pair {
 
     fn world(&mut self) -> World<'static, Option<Vec<u64>>> {
         self.attempt += 1;
-        let (now, oldest) = (self.now, self.oldest);
+        let (now, oldest, keys_max) = (self.now, self.oldest, self.room);
         let protocols = [self.held.clone(), self.asked.clone()].into_iter().enumerate().map(|(seat, rows)| {
             let (terms, shelf) = (self.terms(), self.shelves[seat].clone());
             let protocol: Protocol<Option<Vec<u64>>> = Box::new(move |mut party| {
@@ -63,7 +64,7 @@ impl Pair {
                     let mut host =
                         Host { storage: &mut storage, workers: &Inline, memory: 1 << 20, run: 0, resume: None };
                     if seat == ASKER {
-                        let role = Role::Asker { oldest };
+                        let role = Role::Asker { oldest, keys_max };
                         let found = lookup(&mut party, &terms, &keys, &mut host, &mut shelf, role).await?;
                         let mut all = Vec::new();
                         found.expect("who asks learns").each(host.storage, &mut |_, rows| {
@@ -184,7 +185,7 @@ fn a_changed_list_or_an_epoch_that_is_over_has_a_new_key() {
 }
 
 #[test]
-fn an_old_or_an_expired_epoch_and_a_second_cache_of_one_are_refused() {
+fn an_old_or_an_expired_epoch_a_second_cache_of_one_and_one_that_is_too_large_are_refused() {
     let code = |pair: &mut Pair| {
         let mut world = pair.world();
         world.run();
@@ -201,6 +202,11 @@ fn an_old_or_an_expired_epoch_and_a_second_cache_of_one_are_refused() {
     pair.now += 4 * DAY;
     pair.oldest = pair.now;
     assert_eq!(code(&mut pair), None, "the epoch of today");
+    pair.room = 500;
+    assert_eq!(code(&mut pair), None, "as many keys as there is room for");
+    pair.room = 499;
+    assert_eq!(code(&mut pair), Some(Ok(Code::DataTooLarge)), "one past it, and nobody is blamed");
+    pair.room = u64::MAX;
     pair.oldest = pair.now + 1;
     assert_eq!(code(&mut pair), Some(Ok(Code::RefusedAlignment)), "one past it");
     pair.oldest = 0;

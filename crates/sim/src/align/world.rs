@@ -150,6 +150,7 @@ impl<'a> World<'a> {
             storage: Box::new(Files(side.lists.clone())),
             workers: Arc::new(Inline),
             memory: 1 << 20,
+            keys_max: u64::MAX,
             key: Secret::new([if self.order.one_key { 7 } else { seat as u8 + 7 }; 32]),
             state: side.state.clone(),
             offered: (!searches).then(|| Box::new(count()) as Box<dyn Offered>),

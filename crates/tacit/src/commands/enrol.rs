@@ -160,6 +160,7 @@ pub async fn join_at(home: &Path, invite: &Invite, place: &Place) -> Result<Join
         online: None,
         mirror: true,
         witness: None,
+        align: tacit_node::align::AlignConfig::default(),
         sources: tacit_data::Sources::default(),
     };
     let mut known = Vec::new();
