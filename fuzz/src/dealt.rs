@@ -72,13 +72,17 @@ fn seed(kind: &str, models_count: usize, written: Value) -> Vec<u8> {
 pub fn cross(bytes: &[u8]) {
     // proof: the kind is in the catalogue.
     let kind = tacit_jobs::kind("cross-stats/v1").expect("a known kind");
-    let providers = OWNERS.map(|(_, owner)| ProviderRef { owner, dataset: DatasetVersionId([1; 32]), view: "v".into() });
+    let providers =
+        OWNERS.map(|(_, owner)| ProviderRef { owner, dataset: DatasetVersionId([1; 32]), view: "v".into() });
     let parts = Parts { providers: &providers, dealer: Some(DEALER), ..Parts::default() };
     let Ok(plan) = kind.plan(bytes, &parts) else { return };
     let on = plan.on_shares().expect("it computes on shares");
     for (_, owner) in OWNERS {
         let (facts, query) = (plan.facts(&owner), plan.local_query(&owner, "data"));
-        assert!(query.columns.iter().all(|c| facts.uses.iter().any(|(used, _)| used == c)), "a column is not decided on");
+        assert!(
+            query.columns.iter().all(|c| facts.uses.iter().any(|(used, _)| used == c)),
+            "a column is not decided on"
+        );
         assert!(plan.fold(&owner, Material::default()).is_err(), "a half that reads rows");
         assert!(on.fold(&owner, 2).is_ok() && on.fold(&owner, u64::MAX).is_err());
     }
