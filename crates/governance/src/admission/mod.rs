@@ -89,7 +89,7 @@ pub struct Request<'a> {
     pub align: Option<AlignFacts>,
     /// What its rows may be.
     pub feeds: Feeds,
-    /// What this build gives of a kind's test vectors. Asked where a review says what its reviewer's gave.
+    /// What this build gives of a kind's test vectors. Asked where a contract wants reviews.
     pub rerun: fn(&str) -> Vec<VectorRun>,
     /// The time.
     pub now: UnixMillis,
