@@ -505,7 +505,7 @@ fn a_side_that_is_killed_at_any_tenth_goes_on_to_the_same_rows() {
                 all.world.start(side);
                 let done = all.world.run("lab", &["job", "watch", &id]);
                 if done.status != 0 {
-                    let late = tenth >= 5 && tenth < 10 && done.json["code"] == "job.peer_lost";
+                    let late = (5..10).contains(&tenth) && done.json["code"] == "job.peer_lost";
                     assert!(late, "killed at {tenth} tenths: {}{}", done.json, done.stderr);
                     assert!(OWNERS[..2].iter().all(|owner| all.aligned(owner).len() == tenth as usize + 1));
                 }
