@@ -191,9 +191,8 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
     let took_part = (0u16..).zip(&ended.parties).filter(|(_, p)| p.standing == Standing::TookPart);
     let reported: Vec<(Seat, &Finished)> =
         took_part.filter_map(|(seat, p)| Some((Seat(seat), p.finished.as_ref()?))).collect();
-    let compared =
-        |line: &&mut UsageLine| !(lists_differ(spec) && matches!(line.unit, Unit::CellIn | Unit::PayloadByte));
-    lines.iter_mut().filter(compared).for_each(|line| line.differing = differing(line, &reported));
+    let disputable = disputable(spec);
+    lines.iter_mut().filter(|line| disputable(line.unit)).for_each(|line| line.differing = differing(line, &reported));
     let disputed = lines.iter().any(UsageLine::is_disputed);
     UsageRecord {
         version: if disputed { RECORD_VERSION_DISPUTED } else { RECORD_VERSION },
@@ -217,11 +216,15 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
     }
 }
 
-/// Whether each party may report its own list of keys: then two that report different numbers need not have counted differently.
-/// Each node knows all lists, and attests no line with another number.
-fn lists_differ(spec: &JobSpec) -> bool {
-    let plan = tacit_jobs::kind(&spec.kind).and_then(|kind| kind.plan(&spec.params, &tacit_jobs::Parts::of(spec)));
-    plan.ok().and_then(|plan| plan.aligns()).is_some_and(|facts| facts.lookup.is_none())
+/// Whether a number that parties count can stand disputed in the record of this job. Of an alignment what is released can not: it
+/// is what the contracts let a receipt show of the matches, and a number beside it would show another. Nor can its lists, of
+/// which each party may report its own: each node knows all of them, and attests no line with another number.
+fn disputable(spec: &JobSpec) -> impl Fn(Unit) -> bool {
+    let align = plan(spec).and_then(|plan| plan.aligns());
+    move |unit| match (&align, unit) {
+        (Some(facts), Unit::CellIn | Unit::PayloadByte) => facts.lookup.is_some(),
+        (align, _) => align.is_none(),
+    }
 }
 
 /// What a party has counted itself in a unit, where every party counts by itself. The others follow from the record, or from the
@@ -430,6 +433,7 @@ fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>, window: Opt
     if record.result.is_none() || (commitment.is_some() && record.result != commitment) {
         return wrong("the result's commitment differs".into());
     }
+    let disputable = disputable(own.job.body());
     let me = record.parties.iter().position(|p| p.party == own.node).map_or(Seat(u16::MAX), |i| Seat(i as u16));
     for line in &record.lines {
         let listed = own.each.get(line.party.index()).and_then(|given| match line.unit {
@@ -446,7 +450,8 @@ fn check_ok(record: &UsageRecord, entry: &PartyEntry, own: &Own<'_>, window: Opt
         };
         let Some(expected) = expected else { return wrong(format!("a line of {}", line.unit.word())) };
         // Of lists each party reports its own, so that nobody's report stands against another's line.
-        check_line(line, me, expected, listed.is_none() && counted(line.unit, finished).is_some())?;
+        let by_itself = listed.is_none() && disputable(line.unit) && counted(line.unit, finished).is_some();
+        check_line(line, me, expected, by_itself)?;
     }
     let of = |unit: Unit| record.lines.iter().filter(move |l| l.unit == unit);
     let mut inputs = [Unit::CellIn, Unit::PayloadByte].map(|unit| of(unit).map(|l| l.party).collect::<Vec<Seat>>());

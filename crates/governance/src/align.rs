@@ -111,14 +111,15 @@ impl Shown {
     /// Of the number that says it, the bit for lists.
     const EACH_LIST: u8 = 4;
 
-    /// What the receipt of a job may show: the least that the contracts which it names allow, as far as they are known here.
+    /// What the receipt of a job may show, as far as the owner goes that admitted it under a contract with these terms.
+    pub fn under(terms: Option<&AlignTerms>) -> Self {
+        terms.map_or_else(Self::default, |t| Self { matches: t.matches, each_list: t.each_list })
+    }
+
+    /// What the receipt of a job may show, for who plans it: the least that the contracts which it names allow, as far as they are known here.
     pub fn allowed(spec: &JobSpec, known: &[SignedContract]) -> Self {
         let named = known.iter().filter(|contract| spec.contracts.contains(&contract.id()));
-        let allows = |contract: &SignedContract| {
-            let terms = contract.body().alignment.as_ref();
-            terms.map_or_else(Self::default, |t| Self { matches: t.matches, each_list: t.each_list })
-        };
-        named.map(allows).reduce(Self::least).unwrap_or_default()
+        named.map(|contract| Self::under(contract.body().alignment.as_ref())).reduce(Self::least).unwrap_or_default()
     }
 
     /// What both show.

@@ -247,7 +247,9 @@ pub(crate) async fn desk(
         state,
         offered,
         lookup,
-        shown: Shown::allowed(spec, &contracts),
+        // Of the contract that admitted it: what else a job names is nobody's word but who signed the job.
+        shown: Shown::under(terms),
+        sole: spec.contracts.len() == 1,
         keep: Box::new(Shelf::new(home, job)?),
     })
 }

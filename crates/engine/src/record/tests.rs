@@ -665,4 +665,38 @@ fn each_party_has_a_line_of_what_it_gave() {
         disputed.version = RECORD_VERSION_DISPUTED;
         assert!(!verdict(&disputed, &each), "line {place}");
     }
+    // Of what an alignment releases no other number stands beside the one that its contracts let a receipt show, nor, where all
+    // are metered by the sum, of the lists.
+    let alike = |n: u8| match said(n) {
+        Finished::Ok { package, survivors, cells_out, cells_suppressed, opened, .. } => {
+            let (cells_in, payload_bytes) = (120, 3840);
+            Finished::Ok { package, survivors, cells_in, payload_bytes, cells_out, cells_suppressed, opened }
+        }
+        failed => failed,
+    };
+    let odd = |n: u8| match alike(n) {
+        Finished::Ok { package, survivors, cells_in, payload_bytes, opened, .. } if n == 3 => {
+            let (cells_out, cells_suppressed) = (173, 9);
+            Finished::Ok { package, survivors, cells_in, payload_bytes, cells_out, cells_suppressed, opened }
+        }
+        finished => finished,
+    };
+    let record = record_of(&job, &odd);
+    assert!(!record.lines.iter().any(UsageLine::is_disputed));
+    let record = record_of(&job, &alike);
+    assert!(verdict_each((2, &[]), &job, &record, &alike(2)).is_ok());
+    for place in 0..record.lines.len() {
+        let mut disputed = record.clone();
+        let line = &mut disputed.lines[place];
+        line.differing = vec![Sighting { seat: Seat(u16::from(line.party == Seat(0))), quantity: 173 }];
+        disputed.version = RECORD_VERSION_DISPUTED;
+        assert!(verdict_each((2, &[]), &job, &disputed, &alike(2)).is_err(), "line {place}");
+        // Nor is this party's own number a sighting of what is another's.
+        let own = record.parties.iter().position(|p| p.party == key(102).id()).unwrap();
+        let line = &mut disputed.lines[place];
+        let Quantity::Plain(said) = line.quantity else { panic!("a number") };
+        (line.quantity, line.differing) =
+            (Quantity::Plain(173), vec![Sighting { seat: Seat(own as u16), quantity: said }]);
+        assert!(verdict_each((2, &[]), &job, &disputed, &alike(2)).is_err(), "line {place}");
+    }
 }

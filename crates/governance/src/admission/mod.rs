@@ -252,7 +252,7 @@ impl Walk {
         self.put(Rule::Columns, || steps::columns(terms, provided, facts))?;
         self.put(Rule::Rows, || steps::rows(provided, facts))?;
         self.put(Rule::Parties, || steps::parties(spec, terms, facts))?;
-        self.put(Rule::Cohort, || steps::cohort(spec, terms))?;
+        self.put(Rule::Cohort, || steps::cohort(spec, terms, request.align.as_ref()))?;
         self.put(Rule::Recipient, || steps::recipient(spec, terms))?;
         self.put(Rule::Risk, || control::risk(terms, ledger, request.now))?;
         self.put(Rule::Regions, || control::regions(terms, provided, &ledger.owner, request.now))?;

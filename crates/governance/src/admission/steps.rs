@@ -3,7 +3,7 @@
 use tacit_types::{Code, ContractId, Fault, NodeId, UnixMillis};
 
 use super::{JobFacts, Ledger, Request};
-use crate::align::{self, Feeds};
+use crate::align::{self, AlignFacts, Feeds, MatchesShown};
 use crate::contract::{Contract, DatasetGrant, Role, SignedContract};
 use crate::dataset::{DatasetDescriptor, Use};
 use crate::job::{JobSpec, ProviderRef};
@@ -320,8 +320,16 @@ pub fn rows(provided: Provided<'_>, facts: &JobFacts) -> Result<(), Fault> {
     }
 }
 
-/// The job's floor is at least the contract's.
-pub fn cohort(spec: &JobSpec, terms: &Contract) -> Result<(), Fault> {
+/// The job's floor is at least the contract's; where it decides what a receipt shows of matches, it is the contract's.
+pub fn cohort(spec: &JobSpec, terms: &Contract, align: Option<&AlignFacts>) -> Result<(), Fault> {
+    let shown = terms.alignment.as_ref().is_some_and(|a| a.matches != MatchesShown::Never);
+    if align.is_some() && shown && spec.cohort.rows > terms.cohort.rows {
+        let what = format!(
+            "the job's floor is {} rows, and the contract has the matches in its receipt from {} on",
+            spec.cohort.rows, terms.cohort.rows
+        );
+        return Err(Fault::new(Code::RefusedCohort, what));
+    }
     if spec.cohort.rows >= terms.cohort.rows && spec.cohort.contributors >= terms.cohort.contributors {
         return Ok(());
     }

@@ -95,6 +95,20 @@ fn an_alignment_is_one_that_the_contract_allows() {
     }
 }
 
+/// Who signs the job may not choose from how many matches on they are in the receipt, and so on the bill.
+#[test]
+fn matches_in_a_receipt_are_held_to_the_contracts_floor() {
+    let decide = |rows: u64, matches: MatchesShown| {
+        let case = aligning().contract(|c| c.alignment.as_mut().into_iter().for_each(|a| a.matches = matches));
+        case.job(|j| j.cohort.rows = rows).decide().err().map(|f| f.code)
+    };
+    for shown in [MatchesShown::Bucket, MatchesShown::Exact] {
+        assert_eq!(decide(10, shown), None);
+        assert_eq!(decide(11, shown), Some(Code::RefusedCohort));
+    }
+    assert_eq!(decide(11, MatchesShown::Never), None);
+}
+
 #[test]
 fn terms_that_show_nothing_are_those_of_before() {
     let of = |matches, each_list| {

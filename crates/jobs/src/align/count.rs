@@ -243,7 +243,7 @@ async fn count(
     };
     let cells = params.owners.len() + params.groups();
     party.reveal(&announced(&params), cells as u64, Concealed::new(()))?;
-    let (lists, shown) = all_offered(&mut party, &context, &params, (own, list.desk.shown)).await?;
+    let (lists, shown) = all_offered(&mut party, &context, &params, (own, list.desk.shown, list.desk.sole)).await?;
     list.others(&lists, own)?;
     let terms = RingTerms {
         seats,

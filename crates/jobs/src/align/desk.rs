@@ -108,8 +108,10 @@ pub struct Desk {
     pub offered: Option<Box<dyn Offered>>,
     /// Where it searches a cache.
     pub lookup: Option<LookupDesk>,
-    /// What the contracts of the job, as far as this node knows them, let its receipt show.
+    /// What the contract under which this owner admitted the job lets its receipt show.
     pub shown: Shown,
+    /// The job names one contract, under which every owner has admitted it.
+    pub sole: bool,
     /// What is found.
     pub keep: Box<dyn Keep>,
 }

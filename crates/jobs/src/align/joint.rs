@@ -135,7 +135,8 @@ async fn align(
     let owners = params.owners.len();
     let cells = if params.level == AlignLevel::Both { 4 } else { owners as u64 };
     party.reveal(&sizes(owners), cells, Concealed::new(()))?;
-    let (lists, shown) = all_offered(&mut party, &context, &params, (keys.len(), list.desk.shown)).await?;
+    let (lists, shown) =
+        all_offered(&mut party, &context, &params, (keys.len(), list.desk.shown, list.desk.sole)).await?;
     list.others(&lists, keys.len())?;
     // What was counted against a contract's limit is what may come.
     for run in &mut terms {
@@ -251,16 +252,17 @@ impl Offer {
 }
 
 /// How many keys each party offers, by seat. Each party learns each size in the exchange as well. Each also says what its
-/// contracts let a receipt show of lists and matches, and the least of it holds: for who says less than its contracts less is
-/// metered, and who says more changes nothing.
+/// contract lets a receipt show of lists and matches. Under one contract all say the same, or who says otherwise is to blame;
+/// under several the least of it holds, and whoever says less than its contract has less metered.
 pub(super) async fn all_offered(
     party: &mut Party,
     context: &JointContext,
     params: &AlignParams,
-    (own, mut shown): (u64, Shown),
+    (own, allowed, sole): (u64, Shown, bool),
 ) -> Result<(Vec<u64>, Shown), Abort> {
     let until = party.now().plus(PATIENCE * context.step_ms);
-    let body = [&own.to_be_bytes()[..], &[shown.number()]].concat();
+    let body = [&own.to_be_bytes()[..], &[allowed.number()]].concat();
+    let mut shown = allowed;
     let said = party.exchange(SIZES, &body, body.len(), until).await?.all(SIZES)?;
     let mut sizes = vec![own; party.seating().len()];
     for (seat, body) in said {
@@ -268,7 +270,11 @@ pub(super) async fn all_offered(
         let malformed = || blame(Offence::Malformed);
         let Some((size, [number])) = body.split_first_chunk::<8>() else { return Err(malformed()) };
         let size = u64::from_be_bytes(*size);
-        shown = shown.least(Shown::of_number(*number).ok_or_else(malformed)?);
+        let theirs = Shown::of_number(*number).ok_or_else(malformed)?;
+        if sole && theirs != allowed {
+            return Err(malformed());
+        }
+        shown = shown.least(theirs);
         let fits = context.owners.get(seat.index()).is_some_and(|owner| params.offers(owner).contains(&size));
         if !fits {
             return Err(blame(Offence::BadSize));

@@ -275,6 +275,7 @@ mod tests {
             offered: None,
             lookup: None,
             shown: Default::default(),
+            sole: true,
             keep: Box::new(Nowhere),
         };
         let mut rows = Writer::new(ROWS_FILE, ROW_BYTES);

@@ -52,6 +52,8 @@ pub struct Case {
     pub budget: u64,
     /// What each owner's contracts let a receipt show of lists and matches.
     pub shown: Vec<Shown>,
+    /// All have admitted it under one contract.
+    pub sole: bool,
     /// The first numbers of the lists, and where a run's twin has them.
     shift: u64,
 }
@@ -82,6 +84,7 @@ impl Case {
             lists: Vec::new(),
             budget,
             shown,
+            sole: false,
             shift: if twin { ELSEWHERE } else { 0 },
         };
         let ranges = ranges(dice, owners, twin && !case.tells_how_many());

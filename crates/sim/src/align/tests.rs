@@ -170,6 +170,24 @@ fn a_receipt_shows_as_much_of_the_matches_as_all_contracts_allow() {
     }
 }
 
+/// Under one contract whoever says that it shows less, or more, is to blame, before any key has left.
+#[test]
+fn under_one_contract_nobody_lowers_what_is_metered() {
+    for wanted in ["both", "star", "count"] {
+        let mut case = case_of(|case| case.word() == wanted);
+        case.sole = true;
+        let all = Shown { matches: MatchesShown::Exact, each_list: true };
+        case.shown = vec![all; case.seats()];
+        let (_, ran) = unusual(&case, |_| {});
+        assert!(ran.ends.into_iter().all(|end| matches!(end, Some(Ok(_)))), "{wanted}");
+        for less in [Shown { matches: MatchesShown::Never, ..all }, Shown { each_list: false, ..all }] {
+            case.shown[0] = less;
+            let (_, ran) = unusual(&case, |_| {});
+            assert!(!ran.ends.into_iter().any(|end| matches!(end, Some(Ok(_)))), "{wanted}: {less:?}");
+        }
+    }
+}
+
 /// Where all contracts show each list, each party is metered by its own; where one does not, by the sum of all.
 #[test]
 fn a_receipt_shows_each_list_where_all_contracts_do() {

@@ -161,6 +161,7 @@ impl<'a> World<'a> {
                 spend: self.case.holds(seat).then(|| Box::new(count()) as Box<dyn Spend>),
             }),
             shown: self.case.shown[seat],
+            sole: self.case.sole,
             keep: Box::new(Shelf(side.found.clone())),
         }
     }
