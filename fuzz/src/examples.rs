@@ -196,7 +196,7 @@ fn controlled() -> (Contract, Vec<u8>) {
 pub fn orders() -> Vec<Vec<u8>> {
     use tacit_governance::grade::Grade;
     use tacit_governance::lifecycle::{Deleted, DeletionAttestation, LeftKind};
-    use tacit_governance::orders::{AlgorithmReview, Denied, NegativeList, RiskAssessment, Verdict};
+    use tacit_governance::orders::{AlgorithmReview, Denied, NegativeList, RiskAssessment, VectorRun, Verdict};
     let item = Denied { column: Some("age".into()), purpose: Some("marketing".into()), ..Denied::default() };
     let list = NegativeList {
         name: "minors".into(),
@@ -212,6 +212,7 @@ pub fn orders() -> Vec<Vec<u8>> {
         grade_max: Grade::IMPORTANT,
         vectors: Hash([4; 32]),
         until: AT.plus(9),
+        runs: vec![VectorRun { name: "sums".into(), result: Hash([5; 32]) }],
     };
     let risk = RiskAssessment { party: key(5).id(), score: 20, report: Hash([3; 32]), until: AT.plus(9) };
     let suspension = Revocation { contract: contract().id(), reason: "under review".into(), until: Some(AT.plus(9)) };

@@ -145,7 +145,16 @@ fn customers_of_the_demonstration_are_those_of_a_join() {
             saw["opened"].as_array().unwrap().iter().map(|one| one["what"].as_str().unwrap()).collect();
         assert!(opened.contains(&"sizes of the lists") && opened.len() >= 2, "{opened:?}");
     }
-    assert_eq!(shown["receipts"], json!({"count": 4, "valid": 4, "exit_status": 0}));
+    // What goes together over the ids, beside the same of the rows in one place.
+    let across = &shown["across"];
+    assert!(across["customers"].as_u64().unwrap() > 500 && across["customers"] == across["expected"], "{across}");
+    let pairs = across["pairs"].as_array().unwrap();
+    assert_eq!(pairs.len(), 4);
+    for pair in pairs {
+        let [found, pooled] = ["correlation", "pooled"].map(|field| pair[field].as_f64().unwrap());
+        assert!((found - pooled).abs() < 1e-9 && pooled.abs() > 0.01, "{pair}");
+    }
+    assert_eq!(shown["receipts"], json!({"count": 5, "valid": 5, "exit_status": 0}));
     for node in shown["egress"].as_array().unwrap() {
         assert!(node["by_kind"]["masked points"].as_u64().unwrap() > 1000, "{node}");
     }
