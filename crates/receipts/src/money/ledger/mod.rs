@@ -1,7 +1,8 @@
 //! What a log says about money, leaf by leaf: which plans are in force, what is corrected and disputed, what was
 //! charged and settled. Whoever issues a statement and whoever verifies one follow the log with this.
 //!
-//! It keeps the usage lines of every receipt, so its memory grows with the log, by less than the log's own bytes.
+//! It keeps the usage lines of every receipt, so its memory grows with the log; a line that is disputed is kept
+//! once for each price plan of its contract.
 
 mod due;
 mod period;
