@@ -110,7 +110,7 @@ fn peak(world: &World, party: &str) -> u64 {
 
 /// However long the list is, a daemon holds what one part needs.
 #[test]
-#[ignore = "a million keys, for their time and memory; run it by hand"]
+#[ignore = "a million keys, for their time and memory: `cargo xtask long batch`"]
 fn ten_parts_take_the_memory_of_two() {
     const PART: usize = 100_000;
     let private = one_owner(PART);

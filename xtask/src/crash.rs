@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 pub fn run() -> ExitCode {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["test", "--package", "tacit-coordinator", "--test", "coordinator", "--"])
+        .args(["test", "--workspace", "--locked", "--test", "coordinator", "--"])
         .args(["--nocapture", "--exact", "crash::a_fault_at_any_system_call_loses_no_receipt_and_doubles_none"])
         .env("TACIT_CRASH_ALL", "1")
         .current_dir(super::root());

@@ -14,7 +14,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["test", "--package", "tacit-tests", "--test", "kill", "--", "--nocapture"])
+        .args(["test", "--workspace", "--locked", "--test", "kill", "--", "--nocapture"])
         .env("TACIT_KILL_CYCLES", arguments.cycles.to_string())
         .current_dir(super::root());
     match cargo.status() {

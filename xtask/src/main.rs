@@ -5,6 +5,7 @@ mod ci;
 mod crash;
 mod fuzz;
 mod kill;
+mod long;
 mod mutate;
 mod pages;
 mod sim;
@@ -29,6 +30,8 @@ enum Task {
     Fuzz(fuzz::Arguments),
     /// Kill daemons under load and check that nothing is lost or done twice.
     Kill(kill::Arguments),
+    /// Run the tests that take minutes or gigabytes.
+    Long(long::Arguments),
     /// Meet every fault at every system call of the log's append, publication and start.
     Crash,
     /// Change the owner's decision in one place at a time and see that its tests notice.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Kill(arguments) => kill::run(&arguments),
+        Task::Long(arguments) => long::run(&arguments),
         Task::Crash => crash::run(),
         Task::Mutate(arguments) => mutate::run(&arguments),
         Task::Sim(task) => sim::exit(task.run()),

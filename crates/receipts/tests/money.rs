@@ -230,7 +230,7 @@ fn random_plans_come_to_the_same_in_both_implementations() {
 }
 
 #[test]
-#[ignore = "the long form: a hundred thousand cases"]
+#[ignore = "the long form, a hundred thousand cases: `cargo xtask long money`"]
 fn a_hundred_thousand_random_plans_come_to_the_same() {
     stream(LONG, "1");
 }
