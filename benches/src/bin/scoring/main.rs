@@ -527,6 +527,7 @@ async fn over_quic(by: usize, bench: &Bench) -> Result<(), AnyError> {
             ..Case::default()
         });
     }
+    split::over_quic(100_000 / by, 100, bench).await?;
     online::over_quic(|case| bench.wants(case)).await?.into_iter().for_each(|case| bench.print(case));
     Ok(())
 }

@@ -2,14 +2,16 @@
 //! summed under masks, and the recipient opens the sum.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use serde_json::json;
 use tacit_benches::case::{Case, Clock, SAMPLES, median, peak_mb, reset_peak};
+use tacit_benches::mesh::{AnyError, Mesh};
 use tacit_benches::world;
 use tacit_crypto::{Rng, SealKey, Secret};
 use tacit_governance::{AttachmentRef, Cohort, ColumnKind, ModelDescriptor, ModelFamily, ModelRef, ProviderRef};
-use tacit_jobs::kind::{DraftProvider, JointHalf};
+use tacit_jobs::kind::{DraftProvider, Fold, JointHalf};
 use tacit_jobs::score::keys::{self, KEYS_MAX};
 use tacit_jobs::{Draft, JointContext, JointOutput, Material, Parts, Plan, session};
 use tacit_models::{Additive, Feature, Frame, Kind, Link, Meta, Model, Shape, Term};
@@ -104,6 +106,42 @@ fn plan(columns: usize, rows: u64) -> Box<dyn Plan> {
     must(kind.plan(&params, &parts))
 }
 
+/// What the halves are told: two owners, and a recipient who is neither.
+fn context(recipient: &SealKey) -> JointContext {
+    JointContext {
+        session: Hash([7; 32]),
+        aggregator: Seat(0),
+        step_ms: 60_000,
+        cohort: Cohort { rows: 3, contributors: 2 },
+        recipient: recipient.public(),
+        owners: (0..OWNERS).map(owner).collect(),
+    }
+}
+
+fn recipient() -> SealKey {
+    SealKey::generate(&mut Rng::from_seed(&Secret::new([9; 32])))
+}
+
+/// The list of keys of the rows, as an attachment.
+fn keys_of(first: usize, count: usize) -> Vec<u8> {
+    let ids: Vec<String> = (first..first + count).map(|row| format!("{row:09}")).collect();
+    must(keys::encode(ids.iter().map(String::as_str))).1
+}
+
+/// An owner's local half, before its first row.
+fn fold(plan: &dyn Plan, columns: usize, list: &[u8], i: usize) -> Box<dyn Fold> {
+    let attachments = [(keys::ATTACHMENT.to_owned(), list.to_vec())].into();
+    must(plan.fold(&owner(i), Material { model: Some(model(columns, Some(i)).encode()), attachments }))
+}
+
+/// The scores, as the recipient opens them.
+fn opened(plan: &dyn Plan, recipient: &SealKey, outputs: Vec<JointOutput>) -> serde_json::Value {
+    let releases = (0..).map(Seat).zip(outputs.iter().map(|o| o.release.clone())).collect();
+    let package = outputs.into_iter().find_map(|o| o.package).unwrap_or_default();
+    let json = must(plan.open(&package, &|bytes| session::unblind(recipient, bytes, &releases))).json;
+    json["scores"].clone()
+}
+
 /// Processor seconds of one job.
 struct Ran {
     /// Of each owner: looking up and scoring its part, then the sum.
@@ -116,15 +154,11 @@ struct Ran {
 /// Scores rows from one on, as one job, and holds every score to the plain one.
 fn job(columns: usize, first: usize, count: usize) -> Ran {
     let plan = plan(columns, count as u64);
-    let ids: Vec<String> = (first..first + count).map(|row| format!("{row:09}")).collect();
-    let (_, list) = must(keys::encode(ids.iter().map(String::as_str)));
-    drop(ids);
+    let list = keys_of(first, count);
     let mut seats = vec![0.0; OWNERS];
     let mut halves: Vec<Option<Box<dyn JointHalf>>> = Vec::new();
     for (i, seconds) in seats.iter_mut().enumerate() {
-        let attachments = [(keys::ATTACHMENT.to_owned(), list.clone())].into();
-        let mut fold =
-            must(plan.fold(&owner(i), Material { model: Some(model(columns, Some(i)).encode()), attachments }));
+        let mut fold = fold(&*plan, columns, &list, i);
         for at in (first..first + count).step_by(BATCH_ROWS) {
             let batch = rows(at, BATCH_ROWS.min(first + count - at), features(columns, Some(i)));
             let clock = Clock::start();
@@ -134,27 +168,15 @@ fn job(columns: usize, first: usize, count: usize) -> Ran {
         halves.push(Some(fold.finish()));
     }
     drop(list);
-    let recipient = SealKey::generate(&mut Rng::from_seed(&Secret::new([9; 32])));
-    let context = JointContext {
-        session: Hash([7; 32]),
-        aggregator: Seat(0),
-        step_ms: 60_000,
-        cohort: Cohort { rows: 3, contributors: 2 },
-        recipient: recipient.public(),
-        owners: (0..OWNERS).map(owner).collect(),
-    };
-    let halves = Mutex::new(halves);
+    let (recipient, halves) = (recipient(), Mutex::new(halves));
     let report = world::run(OWNERS, &plan.disclosures(), &BTreeMap::new(), |party| {
         let half = halves.lock().ok().and_then(|mut all| all.get_mut(party.seat().index())?.take());
-        half.unwrap_or_else(|| panic!("a seat runs once")).run(party, context.clone())
+        half.unwrap_or_else(|| panic!("a seat runs once")).run(party, context(&recipient))
     });
     let bytes = report.work.iter().map(|work| work.bytes_of(|_| true)).max().unwrap_or(0);
     seats.iter_mut().zip(&report.work).for_each(|(seconds, work)| *seconds += work.seconds_of(|_| true));
-    let outputs: Vec<JointOutput> = report.outcomes.into_values().map(must).collect();
-    let releases = (0..).map(Seat).zip(outputs.iter().map(|o| o.release.clone())).collect();
-    let package = outputs.into_iter().find_map(|o| o.package).unwrap_or_default();
-    let opened = must(plan.open(&package, &|bytes| session::unblind(&recipient, bytes, &releases))).json;
-    Ran { seats, plain: plain(columns, first, &opened["scores"]), bytes }
+    let scores = opened(&*plan, &recipient, report.outcomes.into_values().map(must).collect());
+    Ran { seats, plain: plain(columns, first, &scores), bytes }
 }
 
 /// Seconds of plain evaluation of the rows, whose margins the scores are held to.
@@ -199,6 +221,67 @@ pub fn beside_plain(rows: usize, columns: usize, bench: &Bench) {
             .to_owned(),
         ..Case::default()
     });
+}
+
+/// One job over QUIC on loopback, by the clock: both owners look up and score side by side, then sum over the links, which
+/// are up.
+pub async fn over_quic(rows_count: usize, columns: usize, bench: &Bench) -> Result<(), AnyError> {
+    let case = format!("quic_split_{rows_count}x{columns}");
+    if !bench.wants(&case) {
+        return Ok(());
+    }
+    let mesh = Mesh::connect(OWNERS).await?;
+    let (plan, list, recipient) = (plan(columns, rows_count as u64), keys_of(0, rows_count), recipient());
+    let batches: Vec<Arc<Vec<Columns>>> = (0..OWNERS)
+        .map(|i| {
+            let at = (0..rows_count).step_by(BATCH_ROWS);
+            Arc::new(at.map(|at| rows(at, BATCH_ROWS.min(rows_count - at), features(columns, Some(i)))).collect())
+        })
+        .collect();
+    reset_peak();
+    let (mut seconds, mut limit, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..SAMPLES {
+        let begun = Instant::now();
+        let local = batches.iter().enumerate().map(|(i, batches)| {
+            let (mut fold, batches) = (fold(&*plan, columns, &list, i), batches.clone());
+            tokio::task::spawn_blocking(move || {
+                batches.iter().for_each(|batch| must(fold.take(batch)));
+                fold.finish()
+            })
+        });
+        let mut halves = Vec::new();
+        for half in local.collect::<Vec<_>>() {
+            halves.push(Some(half.await?));
+        }
+        let halves = Mutex::new(halves);
+        let disclosures = plan.disclosures();
+        let ran = mesh.run(&disclosures, |party| {
+            let half = halves.lock().ok().and_then(|mut all| all.get_mut(party.seat().index())?.take());
+            half.unwrap_or_else(|| panic!("a seat runs once")).run(party, context(&recipient))
+        });
+        let ran = ran.await?;
+        seconds.push(begun.elapsed().as_secs_f64());
+        bytes = ran.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
+        let scores = opened(&*plan, &recipient, ran.into_iter().map(|(output, _)| output).collect());
+        limit.push(self::plain(columns, 0, &scores));
+    }
+    bench.print(Case {
+        case,
+        n: rows_count,
+        d: columns,
+        parties: OWNERS,
+        seconds: median(seconds),
+        bytes_sent: bytes,
+        limit_seconds: median(limit),
+        peak_mb: peak_mb(),
+        samples: SAMPLES,
+        note:
+            "split model; wall time, both owners on the machine's cores; limit: plain evaluation of the whole model on \
+               one core"
+                .to_owned(),
+        ..Case::default()
+    });
+    Ok(())
 }
 
 /// A list of so many keys in parts of a job each, one after the other: the most memory of all seats and the recipient.
