@@ -50,3 +50,13 @@ pub fn crates() -> Vec<String> {
     let folder = |p: PathBuf| Some(p.parent()?.file_name()?.to_string_lossy().into_owned());
     manifests.filter_map(folder).collect()
 }
+
+/// The fenced block after the line of a page that names a file.
+///
+/// # Panics
+/// When the page has no such line, or no block after it.
+pub fn snippet<'a>(page: &'a str, file: &str) -> &'a str {
+    let after = page.split_once(&format!("\n`{file}`")).unwrap_or_else(|| panic!("{file} is not in the page")).1;
+    let block = after.split_once("```").and_then(|(_, b)| b.split_once('\n')).map(|(_, b)| b);
+    block.and_then(|b| b.split_once("```")).unwrap_or_else(|| panic!("{file} has no block")).0
+}

@@ -424,13 +424,6 @@ fn report(what: &str) {
     let _ = writeln!(std::io::stderr(), "\n*** {what} ***\n");
 }
 
-/// The fenced block after the line that names a file in a page.
-fn snippet<'a>(page: &'a str, file: &str) -> &'a str {
-    let after = page.split_once(&format!("\n`{file}`")).unwrap_or_else(|| panic!("{file} is not in the page")).1;
-    let block = after.split_once("```").and_then(|(_, b)| b.split_once('\n')).map(|(_, b)| b);
-    block.and_then(|b| b.split_once("```")).unwrap_or_else(|| panic!("{file} has no block")).0
-}
-
 /// The worked example of docs/ONLINE.md, file by file and command by command, over the data of docs/SCORING.md.
 #[test]
 fn the_worked_example_works_as_it_stands() {
@@ -441,7 +434,7 @@ fn the_worked_example_works_as_it_stands() {
         world.join(owner, "node");
         let (data, model) = (format!("{owner}.csv"), format!("{owner}-credit.json"));
         let (data, model) =
-            (world.write(&data, snippet(&before, &data)), world.write(&model, snippet(&before, &model)));
+            (world.write(&data, repo::snippet(&before, &data)), world.write(&model, repo::snippet(&before, &model)));
         let add = ["data", "add", "customers", &shown(&data), "--level", "id=align_key", "--all", "score_only"];
         world.run(owner, &add).ok();
         world.run(owner, &["model", "import", "credit", &shown(&model), "--format", format]).ok();
@@ -456,7 +449,7 @@ fn the_worked_example_works_as_it_stands() {
     world.start("lab");
     world.wait_online("lab", 2);
     for file in ["contract.toml", "online.toml"] {
-        world.write(file, snippet(&page, file));
+        world.write(file, repo::snippet(&page, file));
     }
     let (mut node, mut call, mut proven) = (String::new(), String::new(), false);
     for line in page.split("```console\n").skip(1).flat_map(|b| b.split_once("```").unwrap().0.lines()) {

@@ -455,7 +455,7 @@ fn memory(world: &World, party: &str) -> (u64, u64) {
 
 /// 100,000 rows of 20 features with a private model, in a memory that grows by little more than the rows themselves.
 #[test]
-#[ignore = "the greatest job, for its time and memory; run it by hand"]
+#[ignore = "the greatest job, for its time and memory: `cargo xtask long private`"]
 fn a_hundred_thousand_rows_of_twenty_features_take_little_memory() {
     let tables = vec![table("a", 5, 100_000, 12), table("b", 6, 100_000, 8)];
     let private = Private::new(tables, "m", "rows = 1000000\nprecision = \"score\"");
