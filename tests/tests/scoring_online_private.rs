@@ -20,6 +20,8 @@ struct Private {
     online: Online,
     tables: Vec<Table>,
     model: Model,
+    /// Rows a second.
+    pace: u64,
 }
 
 impl std::ops::Deref for Private {
@@ -39,6 +41,10 @@ impl std::ops::DerefMut for Private {
 impl Private {
     /// `risk` has the model and no rows; the contract allows so much.
     fn new(precision: &str) -> Self {
+        Self::at(precision, 2000)
+    }
+
+    fn at(precision: &str, pace: u64) -> Self {
         let tables = vec![table("bank", 5, ROWS, 3), table("telecom", 6, ROWS, 2)];
         let model = Model::of("risk", &tables);
         let world = World::with_coordinator();
@@ -54,20 +60,21 @@ impl Private {
             "name = \"credit\"\npurpose = \"tests\"\nkinds = [\"score-linear/v1\"]\ndemander = \"lab\"\n\
              quota_jobs = 100\nvalid_days = 30\ndealers = [\"{DEALER}\"]\n[cohort]\nrows = 3\ncontributors = 2\n\
              [scoring]\nrows = 400000\nprecision = \"{precision}\"\n\
-             online = {{ rows_per_window = 4000, rows_per_second = 2000 }}\n\
+             online = {{ rows_per_window = 4000, rows_per_second = {pace} }}\n\
              [[models]]\nowner = \"risk\"\nmodel = \"credit\"\n"
         );
         for table in &tables {
             contract.push_str(&format!("[[datasets]]\nowner = \"{}\"\ndataset = \"data\"\n", table.owner));
         }
-        Self { online: Online::new(world, &NODES, &contract), tables, model }
+        Self { online: Online::new(world, &NODES, &contract), tables, model, pace }
     }
 
     fn publish(&self, name: &str, params: &str) -> Done {
         let mut text = format!(
             "kind = \"score-linear/v1\"\ncontract = \"credit\"\ndealer = \"{DEALER}\"\n[params]\nkey = \"id\"\n\
-             bound = \"64\"\nlink = \"logistic\"\n{params}\n[params.online]\nrows = 4000\nrows_per_second = 2000\n\
-             seconds = 600\n[params.ranges]\n"
+             bound = \"64\"\nlink = \"logistic\"\n{params}\n[params.online]\nrows = 4000\nrows_per_second = {}\n\
+             seconds = 600\n[params.ranges]\n",
+            self.pace
         );
         for name in self.tables.iter().flat_map(|t| &t.features) {
             text.push_str(&format!("{name} = [\"-{RANGE}\", \"{RANGE}\"]\n"));
@@ -127,6 +134,32 @@ fn calls_of_a_private_model_are_answered_counted_and_proven() {
         let decided = online.plain(key).map_or(Value::Null, |margin| json!(margin >= -0.4));
         assert_eq!(row["score"], decided, "{key}");
     }
+}
+
+/// However many names a model is published under: the rows a second are the contract's.
+#[test]
+fn names_of_one_contract_share_its_rows_a_second() {
+    const PACE: u64 = 100;
+    let online = Private::at("score", PACE);
+    let names = ["one", "two", "three", "four"];
+    let many: Vec<String> = keys(ROWS).into_iter().cycle().take(PACE as usize * 7 / 10).collect();
+    for name in names {
+        online.publish(name, "unknown = \"flag\"").ok();
+        online.first(name, &many[..1]);
+    }
+    // Each name's own share is there again.
+    std::thread::sleep(Duration::from_secs(2));
+    let begun = Instant::now();
+    let answers: Vec<Done> = names.into_iter().map(|name| online.call(name, &many)).collect();
+    let most = PACE as f64 * (1.0 + begun.elapsed().as_secs_f64());
+    let refused = answers.iter().filter(|done| done.status != 0);
+    assert!(refused.clone().all(|done| done.code() == "refused.pace"), "{:?}", refused.map(Done::code).next());
+    let answered = answers.iter().filter(|done| done.status == 0).count();
+    assert!(
+        answered > 0 && (answered * many.len()) as f64 <= most,
+        "{answered} of {} rows, {most} at most",
+        many.len()
+    );
 }
 
 /// kill -9 of the dealer, of the model's owner and of the recipient: calls fail with a code, what was done is in a

@@ -109,6 +109,35 @@ impl Precision {
     }
 }
 
+/// What the recipient of scores learns of keys that some owner has no usable row for, from least to most.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
+pub enum UnknownKeys {
+    /// Nothing: such a key has a score like any other.
+    #[n(0)]
+    Hidden,
+    /// Whether there is one in a list or a call, which then has no scores.
+    #[n(1)]
+    Any,
+    /// Which they are; never who lacks them.
+    #[n(2)]
+    Each,
+}
+
+impl UnknownKeys {
+    /// Every one.
+    pub const ALL: [UnknownKeys; 3] = [UnknownKeys::Hidden, UnknownKeys::Any, UnknownKeys::Each];
+
+    /// The word of a job file that asks for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            UnknownKeys::Hidden => "default",
+            UnknownKeys::Any => "refuse",
+            UnknownKeys::Each => "flag",
+        }
+    }
+}
+
 /// What a contract allows of scoring. Without it no job scores.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
@@ -134,6 +163,12 @@ pub struct ScoringTerms {
     /// How many different keys a recipient may ask about; as many as rows when absent.
     #[n(6)]
     pub distinct: Option<DistinctTerms>,
+    /// Digits after the point of a rounded score, at most; as many as a job can ask for when absent.
+    #[n(7)]
+    pub decimals: Option<u8>,
+    /// The most that may be told of unknown keys; which they are when absent.
+    #[n(8)]
+    pub unknown: Option<UnknownKeys>,
 }
 
 /// Different keys that one recipient of a contract may ask about. Each owner's node counts them by itself: a key once in a
@@ -184,7 +219,7 @@ pub struct OnlineTerms {
     /// Rows of one window.
     #[n(1)]
     pub rows_per_window: u64,
-    /// Rows a second, held by each owner's node with a burst of one second's rows.
+    /// Rows a second of all windows of the contract together, held by each owner's node with a burst of one second's rows.
     #[n(2)]
     pub rows_per_second: u64,
 }
@@ -207,6 +242,10 @@ pub struct ScoreFacts {
     pub rows: u64,
     /// What the recipient learns of each.
     pub precision: Precision,
+    /// Digits after the point, of a rounded score.
+    pub decimals: Option<u8>,
+    /// What the recipient learns of unknown keys.
+    pub unknown: UnknownKeys,
     /// The family that each of the job's models must have.
     pub family: ModelFamily,
     /// Whether parties that deviate are found.

@@ -249,8 +249,8 @@ pub trait Fold: Send {
         Vec::new()
     }
 
-    /// Of a window, at an owner of rows: its seat asks its own node before it answers calls, because the contract limits
-    /// different keys.
+    /// Of a window, at an owner of rows or of a model: its seat asks its own node before it answers calls, because the
+    /// contract limits them over all of its windows.
     fn count_keys(&mut self) {}
 
     /// The sets of rows that its exact numbers are of, each by what the numbers are: two sets of one name can be taken from

@@ -14,6 +14,7 @@ use tacit_types::{Attempt, Code, Fault, JobId, NodeId, StatementId, UnixMillis, 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::asked::Paces;
 use crate::client;
 use crate::config::{Config, Keys};
 use crate::egress::Ledger;
@@ -83,6 +84,8 @@ pub(crate) struct Inner {
     /// How a job ended was told here and could not be stored: it is asked for again.
     pub(crate) unclosed: AtomicBool,
     pub(crate) online: Online,
+    /// What is left of each contract's rows a second.
+    pub(crate) paces: Arc<Paces>,
     /// What went to the coordinator and is not written down yet.
     pub(crate) ledger: Ledger,
     /// What the log shows that this node has used.
@@ -143,6 +146,7 @@ impl Node {
             reports: tokio::sync::Notify::new(),
             unclosed: AtomicBool::new(false),
             online: Online::new(crate::now()),
+            paces: Arc::default(),
             ledger: Ledger::default(),
             recount: Recount::default(),
             config,

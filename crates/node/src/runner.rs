@@ -244,7 +244,7 @@ struct AttemptRun {
     ahead: Arc<HashAhead>,
     /// The callers' end of a window, at its recipient.
     host: Option<HostLink>,
-    /// What counts the keys of calls, at an owner whose contract limits them.
+    /// What counts the calls of a window, at an owner.
     counter: Option<Counter>,
     /// Whether calls are answered during the run: nothing may hold the machine up then.
     serves: bool,
@@ -309,8 +309,9 @@ impl AttemptRun {
         self.serves = spec.asker.is_some();
         if spec.asker == Some(self.inner.keys.root.id()) {
             self.host = Some(self.inner.online.link(&self.header.job, self.header.attempt.0));
-        } else if self.serves && spec.provider(&self.inner.keys.root.id()).is_some() {
-            self.counter = Counter::new(&self.inner.store, &self.header.job, spec).await?;
+        } else if self.serves && spec.dealer != Some(self.inner.keys.root.id()) {
+            let (inner, owner) = (&self.inner, self.inner.keys.root.id());
+            self.counter = Counter::new(&inner.store, &inner.paces, &self.header.job, spec, &owner).await?;
         }
         let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params, &tacit_jobs::Parts::of(spec))?;
         self.aligns = plan.aligns().is_some() || plan.on_shares().is_some();
@@ -586,9 +587,9 @@ impl AttemptRun {
                 let (job, attempt) = (self.header.job, self.header.attempt.0);
                 self.window = Some(WindowRow { job, attempt, leaves });
             }
-            Tell::Count { keys } => {
+            Tell::Count { keys, rows } => {
                 if let Some(counter) = &self.counter {
-                    counter.count(keys);
+                    counter.count(keys, rows);
                 }
             }
             _ => {}

@@ -95,6 +95,19 @@ pub fn scores(
         let (asked, most) = (score.precision.word(), allowed.precision.word());
         return refuse(Code::RefusedPrecision, format!("the job asks for `{asked}`, the contract allows `{most}`"));
     }
+    if let (Some(most), Some(asked)) = (allowed.decimals, score.decimals)
+        && asked > most
+    {
+        let what = format!("the job asks for {asked} digits after the point, the contract allows {most}");
+        return refuse(Code::RefusedPrecision, what);
+    }
+    if let Some(most) = allowed.unknown
+        && score.unknown > most
+    {
+        let (asked, most) = (score.unknown.word(), most.word());
+        let what = format!("the job says `unknown = \"{asked}\"`, the contract allows `{most}`");
+        return refuse(Code::RefusedPrecision, what);
+    }
     if allowed.verified && !score.verified {
         return refuse(Code::RefusedUnverified, format!("contract `{}` wants every score verified", terms.name));
     }

@@ -134,7 +134,7 @@ impl<B: Brings> Fold for WindowFold<B> {
     }
 
     fn count_keys(&mut self) {
-        self.counts = self.table.is_some();
+        self.counts = true;
     }
 
     fn finish(self: Box<Self>) -> Box<dyn JointHalf> {

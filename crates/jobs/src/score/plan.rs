@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tacit_governance::{JobFacts, ModelFamily, OnlineFacts, Precision, ScoreFacts, Use};
+use tacit_governance::{JobFacts, ModelFamily, OnlineFacts, Precision, ScoreFacts, UnknownKeys, Use};
 use tacit_protocol::{Audience, Disclosure};
 use tacit_types::{Fault, LocalQuery, NodeId};
 
@@ -12,7 +12,7 @@ use super::keys::{self, Wanted};
 use super::online::host::Reading;
 use super::online::{self, INDEX_ROWS_MAX, shares};
 use super::open;
-use super::params::ScoreParams;
+use super::params::{ScoreParams, Unknown};
 use crate::kind::{Estimate, Fold, Material, Opened, OpenedVector, Plan, Safeguard};
 
 /// A checked job of one kind of score.
@@ -82,6 +82,12 @@ impl<J: Job> Plan for ScorePlan<J> {
             score: Some(ScoreFacts {
                 rows: params.rows,
                 precision,
+                decimals: params.output.decimals,
+                unknown: match params.unknown {
+                    Unknown::Default => UnknownKeys::Hidden,
+                    Unknown::Refuse => UnknownKeys::Any,
+                    Unknown::Flag => UnknownKeys::Each,
+                },
                 family: J::FAMILY,
                 verified: params.verified.is_some(),
             }),

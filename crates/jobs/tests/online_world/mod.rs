@@ -117,7 +117,7 @@ impl World {
                     }
                     Effect::SetTimer(at) => drop(self.timers.insert(to, at)),
                     Effect::Host(bytes) => match host::hear(&bytes).unwrap() {
-                        Tell::Count { keys } => {
+                        Tell::Count { keys, .. } => {
                             let outcome = (self.counting)(to, &keys);
                             let event = (to, Event::Host(host::said(&Say::Counted { outcome })));
                             if self.slow == Some(to) { self.held.push(event) } else { self.queue.push_back(event) }

@@ -90,6 +90,12 @@ struct State {
     last: Option<Fault>,
 }
 
+/// The least value that so many hundredths of all are not above (nearest rank).
+fn percentile(sorted: &[u32], hundredth: usize) -> Option<u32> {
+    let rank = (sorted.len() * hundredth).div_ceil(100);
+    sorted.get(rank.saturating_sub(1)).copied()
+}
+
 /// One published model.
 pub(crate) struct Series {
     pub row: PublishedRow,
@@ -196,7 +202,7 @@ impl Series {
         let state = self.state();
         let mut sorted: Vec<u32> = state.counts.latencies.iter().copied().collect();
         sorted.sort_unstable();
-        let place = |hundredth: usize| sorted.get(sorted.len().saturating_sub(1) * hundredth / 100).copied();
+        let place = |hundredth| percentile(&sorted, hundredth);
         let counts = &state.counts;
         json!({
             "state": if state.live.is_some() { "open" } else { "opening" },
@@ -364,6 +370,14 @@ mod tests {
         assert_eq!((counts.latencies.len(), counts.latencies.front()), (LATENCIES_MAX, Some(&1)));
         counts.took(Duration::MAX);
         assert_eq!((counts.latencies.len(), counts.latencies.back()), (LATENCIES_MAX, Some(&u32::MAX)));
+    }
+
+    #[test]
+    fn the_slowest_of_few_calls_is_in_the_last_hundredth() {
+        let sorted: Vec<u32> = (1..=200).collect();
+        let of = |n: usize| [50, 99].map(|h| percentile(&sorted[..n], h));
+        assert_eq!([of(0), of(1), of(2)], [[None; 2], [Some(1); 2], [Some(1), Some(2)]]);
+        assert_eq!([of(10), of(100), of(200)], [[Some(5), Some(10)], [Some(50), Some(99)], [Some(100), Some(198)]]);
     }
 
     /// A burst is less than an owner allows, and never nothing.

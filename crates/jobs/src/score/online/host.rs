@@ -23,7 +23,7 @@ pub enum Say {
     },
     /// Answer what is under way, then end the window.
     Close,
-    /// At an owner: the keys of the batch that has waited longest are counted, or may not be answered.
+    /// At an owner: the batch that has waited longest is counted, or may not be answered.
     Counted {
         /// Why not.
         outcome: Result<(), Code>,
@@ -46,10 +46,12 @@ pub enum Tell {
     },
     /// No more calls are taken: what was not put to the owners will not be.
     Ending,
-    /// At an owner whose contract limits different keys: count these, before their batch is answered.
+    /// At an owner whose node counts calls: count these, before their batch is answered.
     Count {
-        /// Of one batch.
+        /// Of one batch; none at a seat that is not told the keys.
         keys: Vec<Blob>,
+        /// As many as the batch has keys.
+        rows: u64,
     },
     /// The window has ended: the hashes of its calls.
     Closed {

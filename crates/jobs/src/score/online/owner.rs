@@ -240,7 +240,7 @@ impl Serving {
         }
         if self.counts {
             let keys = calls.iter().flat_map(|c| &c.keys).cloned().collect();
-            party.tell_host(told(&Tell::Count { keys }));
+            party.tell_host(told(&Tell::Count { keys, rows }));
             self.waiting = Some(Waiting { step, pad, calls, rows });
             return Ok(None);
         }

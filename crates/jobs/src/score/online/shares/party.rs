@@ -360,7 +360,7 @@ impl<I: Copy + Send + Sync + 'static> Serving<I> {
         let verdict = if !self.pace.take(rows, party.now()) {
             Some(Err(Code::RefusedPace))
         } else if self.counts {
-            party.tell_host(told(&Tell::Count { keys: heard.keys.clone() }));
+            party.tell_host(told(&Tell::Count { keys: heard.keys.clone(), rows }));
             None
         } else {
             Some(Ok(()))
