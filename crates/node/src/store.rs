@@ -41,7 +41,7 @@ pub use models::ModelRow;
 pub use online::{
     CALLERS_MAX, CALLS_KEPT_MAX, CallRow, CallerRow, PUBLISHED_MAX, PublishedRow, WINDOWS_KEPT_MAX, WindowRow,
 };
-pub use orders::ORDERS_MAX;
+pub use orders::{ORDERS_MAX, STOPS_MAX};
 
 pub use privacy::{Noisy, SpentRow};
 pub use promises::{PROMISE_ROWS_MAX, PromiseRow, PromiseStanding};

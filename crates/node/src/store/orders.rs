@@ -4,8 +4,15 @@ use tacit_governance::{Order, lifecycle};
 
 use super::*;
 
-/// Lists, reviews and assessments that a node keeps.
+/// Reviews, assessments and regradings that a node keeps.
 pub const ORDERS_MAX: i64 = 1024;
+/// Lists, revocations and suspensions that a node keeps. They end a use, so that nothing else takes their room.
+pub const STOPS_MAX: i64 = 1024;
+
+/// Whether it says no to a use, and nothing else.
+const fn stops(order: &Order) -> bool {
+    matches!(order, Order::List(_) | Order::Revocation(_))
+}
 
 /// Which of two on one subject is the later, as the database has it.
 pub(super) fn number(order: &Order) -> i64 {
@@ -16,7 +23,8 @@ impl Store {
     /// Takes a list, a review or an assessment in. A later one of the same signer on the same subject takes its place.
     ///
     /// # Errors
-    /// `args.invalid` for one that is not later than the one kept, or past [`ORDERS_MAX`]; those of the database.
+    /// `args.invalid` for one that is not later than the one kept, or past [`ORDERS_MAX`] or [`STOPS_MAX`]; those of the
+    /// database.
     pub async fn put_order(&self, order: &Order, at: UnixMillis) -> Result<()> {
         let mut tx = self.begin().await?;
         tx.put_order(order, at).await?;
@@ -87,11 +95,17 @@ impl Tx<'_> {
             let what = format!("{} `{subject}`: number {number} is not later than {kept}", order.word());
             return Err(Fault::new(Code::ArgsInvalid, what));
         }
-        let count: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM orders").fetch_one(&mut *self.0).await.map_err(|e| fault(&e))?;
-        if kept.is_none() && count >= ORDERS_MAX {
-            let what = format!("{ORDERS_MAX} lists, reviews and assessments are kept; no more are taken");
-            return Err(Fault::new(Code::ArgsInvalid, what));
+        let (most, words) = match stops(order) {
+            true => (STOPS_MAX, "lists and revocations"),
+            false => (ORDERS_MAX, "reviews, assessments and regradings"),
+        };
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM orders WHERE (kind IN ('list', 'revocation')) = ?")
+            .bind(stops(order))
+            .fetch_one(&mut *self.0)
+            .await
+            .map_err(|e| fault(&e))?;
+        if kept.is_none() && count >= most {
+            return Err(Fault::new(Code::ArgsInvalid, format!("{most} {words} are kept; no more are taken")));
         }
         sqlx::query(
             "INSERT INTO orders (kind, signer, subject, number, statement, at) VALUES (?, ?, ?, ?, ?, ?) \
