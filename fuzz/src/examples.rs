@@ -11,8 +11,7 @@ use tacit_governance::admission::{Admission, Refusal};
 use tacit_governance::{
     Cohort, ColumnGrant, ColumnInfo, ColumnKind, Contract, ContractParty, DatasetDescriptor, DatasetGrant, ExactTerms,
     JobSpec, Level, Lifecycle, Meter, Metered, PartyCard, PartyRole, PrivacyCost, PrivacyTerms, ProviderRef, Quota,
-    Revocation, Role, SignedContract, Succession,
-};
+    Revocation, Role, SignedContract, Succession, User};
 use tacit_jobs::ColumnKinds;
 use tacit_protocol::message::{Address, Message};
 use tacit_protocol::{Blame, Offence};
@@ -93,6 +92,7 @@ fn contract() -> Contract {
         purpose: "cost of care".into(),
         recipients: vec![seal_key(9).public()],
         operators: vec![key(5).id()],
+        users: vec![User { root: key(5).id(), node: key(5).id(), seal: seal_key(9).public() }],
         cohort: Cohort { rows: 10, contributors: 3 },
         quota: Quota { jobs: 20 },
         valid_from: AT,

@@ -6,11 +6,11 @@ use tacit_crypto::{Body, SealPublic, SigningKey, Statement, StatementError, cbor
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, Name, NodeId, UnixMillis};
 
 use crate::align::AlignTerms;
-use crate::control::{Control, Office};
+use crate::control::{Control, Office, is_wildcard};
 use crate::dataset::Level;
 use crate::exact::ExactTerms;
 use crate::lifecycle::Lifecycle;
-use crate::model::{ModelGrant, ScoringTerms, is_false};
+use crate::model::{ModelGrant, Precision, ScoringTerms, is_false};
 use crate::orders::{Approval, Verdict};
 use crate::privacy::PrivacyTerms;
 
@@ -98,6 +98,21 @@ pub struct Quota {
     pub jobs: u64,
 }
 
+/// The keys of a party that may submit jobs or receive results. Its own signature of the contract answers for them.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct User {
+    /// The party's root key.
+    #[n(1)]
+    pub root: NodeId,
+    /// The key that signs its jobs, among the contract's operators.
+    #[n(2)]
+    pub node: NodeId,
+    /// The key to which its results are sealed, among the contract's recipients.
+    #[n(3)]
+    pub seal: SealPublic,
+}
+
 /// The terms. Further terms (rights, purposes by scene, prices, regions, approvals) take the
 /// numbers from 20 on.
 #[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
@@ -139,6 +154,10 @@ pub struct Contract {
     /// Until when, exclusive.
     #[n(12)]
     pub valid_until: UnixMillis,
+    /// Whose the operators and recipients are: parties, so that what is asked of parties is asked of them.
+    #[n(13)]
+    #[cbor(default, skip_if = "Vec::is_empty")]
+    pub users: Vec<User>,
     /// Models that may be used.
     #[n(20)]
     #[cbor(default, skip_if = "Vec::is_empty")]
@@ -222,6 +241,10 @@ impl Contract {
             "the rows that may be scored are 0, or fewer than those of one job",
         );
         check(
+            self.scoring.is_none_or(|s| s.decimals.is_none() || s.precision == Precision::Rounded),
+            "digits after the point without a precision of `rounded`",
+        );
+        check(
             self.scoring.and_then(|s| s.online).is_none_or(|o| o.rows_per_window > 0 && o.rows_per_second > 0),
             "online terms that allow nothing",
         );
@@ -229,13 +252,26 @@ impl Contract {
             self.scoring.is_none_or(|s| s.distinct.is_none_or(|d| d.keys > 0 && d.keys <= s.rows && d.days > 0)),
             "the different keys of a period are 0, or more than the rows, or the period has no day",
         );
-        check(!self.kinds.is_empty() && self.kinds.iter().all(|k| k != "*"), "no job kind, or a wildcard");
+        check(!self.kinds.is_empty() && self.kinds.iter().all(|k| !is_wildcard(k)), "no job kind, or a wildcard");
         check(
-            !self.purpose.trim().is_empty() && self.purpose.len() <= PURPOSE_BYTES_MAX && self.purpose != "*",
+            !self.purpose.trim().is_empty() && self.purpose.len() <= PURPOSE_BYTES_MAX && !is_wildcard(&self.purpose),
             "the purpose is empty, a wildcard or over 256 bytes",
         );
         check(!self.recipients.is_empty(), "no recipient");
         check(!self.operators.is_empty(), "no operator");
+        let users: BTreeSet<&NodeId> = self.users.iter().map(|u| &u.root).collect();
+        check(
+            users.len() == self.users.len() && users.iter().all(|root| roots.contains(root)),
+            "a user that is no party, or stands twice",
+        );
+        check(
+            self.operators.iter().all(|key| self.users.iter().any(|u| u.node == *key)),
+            "an operator that is nobody's among the users",
+        );
+        check(
+            self.recipients.iter().all(|key| self.users.iter().any(|u| u.seal == *key)),
+            "a recipient that is nobody's among the users",
+        );
         check(
             self.alignment.as_ref().is_none_or(AlignTerms::is_sound),
             "terms of alignment that allow nothing, or lists or changes of fewer than 3 keys, or repeats over no or too many days",
@@ -269,6 +305,12 @@ impl Contract {
             .iter()
             .chain(succeeded)
             .filter(|p| matches!(p.role, Role::Provider | Role::Dealer | Role::Demander))
+    }
+
+    /// Who uses what comes out: demanders, and every other party that may submit jobs or receive results.
+    pub fn using(&self) -> impl Iterator<Item = &ContractParty> {
+        let named = |p: &ContractParty| self.users.iter().any(|u| u.root == p.root);
+        self.parties.iter().filter(move |p| p.role == Role::Demander || named(p))
     }
 
     /// When the last job may begin, exclusive: the end of the contract, or of the emergency that it rests on.

@@ -104,7 +104,7 @@ pub struct PartyRegion {
     pub region: String,
 }
 
-/// The assessment that lets what is computed cross a border (數據出境安全評估).
+/// The assessment that lets what is computed cross a border (数据出境安全评估).
 #[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
 pub struct CrossBorder {
@@ -173,7 +173,7 @@ pub struct ApprovalRule {
     pub need: u8,
 }
 
-/// What makes a contract one of emergency (應對突發事件): short, and over by itself.
+/// What makes a contract one of emergency (应对突发事件): short, and over by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
 pub struct Emergency {
@@ -185,7 +185,7 @@ pub struct Emergency {
     pub until: UnixMillis,
 }
 
-/// A party's clause of liability (約定各自權責范圍).
+/// A party's clause of liability (约定各自权责范围).
 #[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
 pub struct Clause {
@@ -213,7 +213,7 @@ pub struct ReviewRule {
     pub rerun: bool,
 }
 
-/// What a demander's assessment of risk (風險評估) must say.
+/// What a demander's assessment of risk (风险评估) must say.
 #[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
 pub struct RiskRule {
@@ -252,7 +252,7 @@ pub struct Control {
     /// Whether it is a contract of emergency.
     #[n(7)]
     pub emergency: Option<Emergency>,
-    /// How often a right may be handed on: 0, for no right is (不得轉委託).
+    /// How often a right may be handed on: 0, for no right is (不得转委托).
     #[n(8)]
     pub delegation: u8,
     /// The parties' clauses of liability.
@@ -268,7 +268,7 @@ pub struct Control {
     /// What is asked of a demander's risk.
     #[n(12)]
     pub risk: Option<RiskRule>,
-    /// The scene of use (應用場景) within the purpose.
+    /// The scene of use (应用场景) within the purpose.
     #[n(13)]
     pub scene: Option<String>,
 }
@@ -323,10 +323,6 @@ impl Control {
             self.declarations.len() == DECLARATIONS && self.declarations.iter().all(|a| *a == Answer::No),
             "the four declarations on data that may not be traded (不得交易) are not all answered with no",
         );
-        check(
-            !is_wildcard(&of.purpose) && of.kinds.iter().all(|k| !is_wildcard(k)),
-            "a purpose or kind for everything",
-        );
         check(self.scene.as_deref().is_none_or(is_text), "the scene is empty, too long or for everything");
         check(self.rights.iter().all(|r| party(&r.holder)), "a holder of a right is no party");
         check(
@@ -335,7 +331,7 @@ impl Control {
         );
         let rights: BTreeSet<_> = self.rights.iter().map(|r| (r.dataset, r.kind)).collect();
         check(rights.len() == self.rights.len(), "a right has two holders");
-        check(self.delegation == 0, "a right may not be handed on (不得轉委託): delegation is 0");
+        check(self.delegation == 0, "a right may not be handed on (不得转委托): delegation is 0");
         check(
             self.venue.as_ref().is_none_or(|v| is_text(&v.exchange) && is_text(&v.order)),
             "the exchange or its order has no name",

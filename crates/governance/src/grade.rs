@@ -241,10 +241,10 @@ pub struct Registration {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(index_only)]
 pub enum Sharing {
-    /// Unconditionally (無條件共享): still only under a contract.
+    /// Unconditionally (无条件共享): still only under a contract.
     #[n(0)]
     Unconditional,
-    /// On the conditions of its contract (有條件共享).
+    /// On the conditions of its contract (有条件共享).
     #[n(1)]
     Conditional,
     /// Withheld (不予共享).

@@ -25,7 +25,7 @@ pub use admission::{Admission, JobFacts, Judgement, Ledger, Meter, Metered, Refu
 pub use align::{
     AlignFacts, AlignLevel, AlignTerms, Aligned, Feeds, LookupFacts, LookupTerms, MatchesShown, RepeatTerms, Shown,
 };
-pub use contract::{Cohort, ColumnGrant, Contract, ContractParty, DatasetGrant, Quota, Role, SignedContract};
+pub use contract::{Cohort, ColumnGrant, Contract, ContractParty, DatasetGrant, Quota, Role, SignedContract, User};
 pub use control::Control;
 pub use dataset::{ColumnInfo, ColumnKind, DatasetDescriptor, Level, Use};
 pub use exact::ExactTerms;
@@ -34,7 +34,7 @@ pub use job::{AttachmentRef, JobSpec, ModelRef, ProviderRef};
 pub use lifecycle::{Lifecycle, Stage, Succession};
 pub use model::{
     DistinctTerms, ModelDescriptor, ModelFamily, ModelGrant, OnlineFacts, OnlineTerms, Period, Precision, ScoreFacts,
-    ScoringTerms,
+    ScoringTerms, UnknownKeys,
 };
 pub use orders::{Approval, Order, Revocation};
 pub use party::{PartyCard, PartyRole};

@@ -151,7 +151,7 @@ impl Body for AlgorithmReview {
     const TYPE: &'static str = "algorithm-review";
 }
 
-/// How risky it is that a party receives results (風險評估).
+/// How risky it is that a party receives results (风险评估).
 #[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
 pub struct RiskAssessment {

@@ -8,7 +8,7 @@ use tacit_crypto::{SealPublic, Secret, SigningKey, Statement};
 use tacit_governance::contract::{Cohort, ColumnGrant, DatasetGrant, Quota};
 use tacit_governance::{
     ColumnInfo, ColumnKind, Contract, ContractParty, DatasetDescriptor, JobSpec, Ledger, Level, PrivacyCost,
-    PrivacyLedger, PrivacyTerms, ProviderRef, Request, Role, SignedContract, admit,
+    PrivacyLedger, PrivacyTerms, ProviderRef, Request, Role, SignedContract, User, admit,
 };
 use tacit_jobs::{ColumnKinds, Parts, Plan};
 use tacit_types::{Code, Column, Columns, DatasetVersionId, Hash, JobId, Name, UnixMillis, Values};
@@ -54,6 +54,7 @@ fn contract(budget: PrivacyCost, job_epsilon_micro: u64) -> SignedContract {
         purpose: "counts".into(),
         recipients: vec![SealPublic([7; 32])],
         operators: vec![key(OPERATOR).id()],
+        users: vec![User { root: key(OPERATOR).id(), node: key(OPERATOR).id(), seal: SealPublic([7; 32]) }],
         cohort: Cohort { rows: 3, contributors: 2 },
         quota: Quota { jobs: 1_000 },
         valid_from: UnixMillis(NOW.0 - 10),

@@ -8,7 +8,7 @@ use tacit_engine::control::{Seated, ToNode};
 use tacit_engine::{Assignment, Finished, FromNode, Terminal};
 use tacit_governance::{
     Cohort, ColumnGrant, ColumnInfo, ColumnKind, Contract, ContractParty, DatasetDescriptor, DatasetGrant, JobSpec,
-    Level, Metered, PartyCard, PartyRole, ProviderRef, Quota, Role, SignedContract,
+    Level, Metered, PartyCard, PartyRole, ProviderRef, Quota, Role, SignedContract, User,
 };
 use tacit_receipts::{KeyKind, VerifierKey};
 use tacit_types::wire::{self, Blob};
@@ -134,6 +134,7 @@ impl World {
             purpose: "tests".into(),
             recipients: vec![SealPublic([7; 32])],
             operators: vec![key(OPERATOR).id()],
+            users: vec![User { root: key(4).id(), node: key(OPERATOR).id(), seal: SealPublic([7; 32]) }],
             cohort: Cohort { rows: 10, contributors: 2 },
             quota: Quota { jobs: 9 },
             valid_from: UnixMillis(now.0 - 10_000),

@@ -3,7 +3,7 @@
 use tacit_crypto::{SealPublic, Statement};
 use tacit_engine::api::{FromCoordinator, ToCoordinator};
 use tacit_engine::{Finish, Finished};
-use tacit_governance::{Cohort, Contract, ContractParty, PartyRole, Quota, Role};
+use tacit_governance::{Cohort, Contract, ContractParty, PartyRole, Quota, Role, User};
 use tacit_net::{Address, Purpose};
 use tacit_types::wire::Blob;
 use tacit_types::{Attempt, Code, ContractId, JobId, Name, NodeId, Step, UnixMillis};
@@ -264,6 +264,7 @@ fn contract(provider: &NodeId, demander: &NodeId, seal: SealPublic) -> Contract 
         purpose: "test".into(),
         recipients: vec![seal],
         operators: vec![*demander],
+        users: vec![User { root: *demander, node: *demander, seal }],
         cohort: Cohort { rows: 3, contributors: 2 },
         quota: Quota { jobs: 1 },
         valid_from: tacit_types::UnixMillis(1),

@@ -9,7 +9,7 @@ use tacit_crypto::{Body, SealPublic, SigningKey, Statement};
 use tacit_engine::record::spec_hash;
 use tacit_governance::{
     Admission, Cohort, ColumnGrant, ColumnInfo, ColumnKind, Contract, ContractParty, DatasetDescriptor, DatasetGrant,
-    JobSpec, Level, PartyCard, PartyRole, ProviderRef, Quota, Refusal, Role,
+    JobSpec, Level, PartyCard, PartyRole, ProviderRef, Quota, Refusal, Role, User,
 };
 use tacit_receipts::{Absent, Bundle, Report, Status, Trust, assemble, verify_bundle};
 use tacit_types::{Code, DatasetVersionId, Hash, JobId, Lang, Name, UnixMillis};
@@ -83,6 +83,7 @@ pub fn contract() -> Contract {
         purpose: "credit screening".into(),
         recipients: vec![SealPublic([7; 32])],
         operators: vec![operator().id()],
+        users: vec![User { root: root(0).id(), node: operator().id(), seal: SealPublic([7; 32]) }],
         cohort: Cohort { rows: 3, contributors: 2 },
         quota: Quota { jobs: 9 },
         valid_from: T0,

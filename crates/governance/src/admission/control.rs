@@ -151,8 +151,7 @@ pub fn personal(provided: Provided<'_>, terms: &Contract, now: UnixMillis) -> Re
                 return no(format!("no consent rule for `{}`", terms.purpose));
             };
             let named = basis.kind == BasisKind::SeparateConsent || !rule.recipients.is_empty();
-            let mut demanders = terms.parties.iter().filter(|p| p.role == Role::Demander);
-            match demanders.find(|p| named && !rule.recipients.contains(&p.root)) {
+            match terms.using().find(|p| named && !rule.recipients.contains(&p.root)) {
                 Some(p) => no(format!("consent for `{}` does not name {}", terms.purpose, p.name)),
                 None => Ok(()),
             }
@@ -231,7 +230,7 @@ pub fn review(request: &Request<'_>, terms: &Contract, grade: Option<Grade>, led
 /// Each demander was assessed, and its risk is no greater than the contract takes.
 pub fn risk(terms: &Contract, ledger: &Ledger<'_>, now: UnixMillis) -> Result<(), Fault> {
     let Some(rule) = terms.control.as_ref().and_then(|c| c.risk.as_ref()) else { return Ok(()) };
-    for party in terms.parties.iter().filter(|p| p.role == Role::Demander) {
+    for party in terms.using() {
         let of = |order: &Order| match order {
             Order::Risk(s) => {
                 let body = s.body();

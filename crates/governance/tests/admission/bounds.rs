@@ -87,7 +87,16 @@ fn of_a_job_with_models_the_models_are_reviewed_and_not_the_kind_beside_them() {
     let (precision, online, distinct) = (tacit_governance::Precision::Rounded, None, None);
     let mut case = controlled().contract(|c| {
         c.models.push(ModelGrant { owner: key(1).id(), model });
-        c.scoring = Some(ScoringTerms { rows: 9, rows_per_job: 9, precision, online, verified: false, distinct });
+        c.scoring = Some(ScoringTerms {
+            rows: 9,
+            rows_per_job: 9,
+            precision,
+            online,
+            verified: false,
+            distinct,
+            decimals: None,
+            unknown: None,
+        });
     });
     case.job.models = vec![ModelRef { owner: key(1).id(), model }];
     let descriptor = ModelDescriptor {

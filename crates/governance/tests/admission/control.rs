@@ -15,7 +15,7 @@ use tacit_governance::{Precision, Rule, ScoreFacts};
 use super::*;
 
 /// This owner's chief data officer, a notary, two trustees.
-const OFFICER: u8 = 20;
+pub const OFFICER: u8 = 20;
 const NOTARY: u8 = 21;
 const TRUSTEES: [u8; 2] = [22, 23];
 pub const REVIEWERS: [u8; 3] = [30, 31, 32];
@@ -333,9 +333,10 @@ fn the_grade_decides_what_may_be_made() {
     // A score of important data leaves as yes or no, and only verified.
     let score = |precision, verified| {
         controlled().other(move |c| {
-            let family = tacit_governance::ModelFamily::Linear;
+            let (family, unknown) = (tacit_governance::ModelFamily::Linear, tacit_governance::UnknownKeys::Each);
             let facts = c.facts.as_mut().unwrap();
-            (facts.score, facts.checked) = (Some(ScoreFacts { rows: 1, precision, family, verified }), None);
+            let score = ScoreFacts { rows: 1, precision, decimals: None, unknown, family, verified };
+            (facts.score, facts.checked) = (Some(score), None);
         })
     };
     assert_eq!(code(score(Precision::Rounded, true)), refused);

@@ -9,7 +9,7 @@ use tacit_governance::{
     Admission, AlignFacts, AlignLevel, AlignTerms, Aligned, ColumnInfo, ColumnKind, Contract, ContractParty,
     DatasetDescriptor, Feeds, JobFacts, JobSpec, Judgement, Ledger, Level, LookupFacts, LookupTerms, MatchesShown,
     ModelDescriptor, OnlineFacts, Order, PrivacyCost, PrivacyLedger, ProviderRef, RepeatTerms, Request, Role,
-    ScoringTerms, Shown, SignedContract, Use, judge,
+    ScoringTerms, Shown, SignedContract, Use, User, judge,
 };
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, JobId, ModelVersionId, Name, NodeId, UnixMillis};
 
@@ -23,6 +23,7 @@ mod prices;
 mod private;
 mod regrade;
 mod scores;
+mod users;
 
 const NOW: UnixMillis = UnixMillis(1_000_000_000);
 
@@ -106,6 +107,7 @@ impl Case {
             purpose: "fraud research".into(),
             recipients: vec![SealPublic([7; 32])],
             operators: vec![key(OPERATOR).id()],
+            users: vec![User { root: key(DEMANDER).id(), node: key(OPERATOR).id(), seal: SealPublic([7; 32]) }],
             cohort: Cohort { rows: 10, contributors: 2 },
             quota: Quota { jobs: 5 },
             valid_from: UnixMillis(NOW.0 - 10),

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use tacit_crypto::cbor;
-use tacit_governance::{AttachmentRef, DistinctTerms, ExactTerms, Lifecycle, OnlineTerms, Succession};
+use tacit_governance::{AttachmentRef, DistinctTerms, ExactTerms, Lifecycle, OnlineTerms, Succession, UnknownKeys};
 
 use super::*;
 
@@ -58,7 +58,7 @@ impl Change {
 const CONTROL: &str = include_str!("../../src/control.rs");
 
 /// A body's name in the sources, and where it stands in the tree.
-const BODIES: [(Doc, &str, &str, &str); 31] = [
+const BODIES: [(Doc, &str, &str, &str); 32] = [
     (Doc::Job, "", "JobSpec", include_str!("../../src/job.rs")),
     (Doc::Job, "5[].", "ProviderRef", include_str!("../../src/job.rs")),
     (Doc::Job, "13[].", "ModelRef", include_str!("../../src/job.rs")),
@@ -68,6 +68,7 @@ const BODIES: [(Doc, &str, &str, &str); 31] = [
     (Doc::Contract, "3[].", "ContractParty", include_str!("../../src/contract.rs")),
     (Doc::Contract, "4[].", "DatasetGrant", include_str!("../../src/contract.rs")),
     (Doc::Contract, "4[].4[].", "ColumnGrant", include_str!("../../src/contract.rs")),
+    (Doc::Contract, "13[].", "User", include_str!("../../src/contract.rs")),
     (Doc::Contract, "10.", "Quota", include_str!("../../src/contract.rs")),
     (Doc::Contract, "20[].", "ModelGrant", include_str!("../../src/model.rs")),
     (Doc::Contract, "21.", "ScoringTerms", include_str!("../../src/model.rs")),
@@ -115,6 +116,8 @@ fn bases() -> [Case; 4] {
             online: Some(OnlineTerms { rows_per_window: 100, rows_per_second: 10 }),
             verified: true,
             distinct: Some(DistinctTerms { keys: 50, days: 7 }),
+            decimals: Some(2),
+            unknown: Some(UnknownKeys::Each),
             ..s
         });
     });

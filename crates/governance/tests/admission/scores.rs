@@ -1,5 +1,6 @@
 //! Scores, windows of calls, models and dealers.
 
+use tacit_governance::UnknownKeys;
 use tacit_governance::{DistinctTerms, ModelFamily, ModelGrant, ModelRef, OnlineTerms, Period, Precision, ScoreFacts};
 
 use tacit_governance::admit;
@@ -25,6 +26,8 @@ pub fn scoring() -> Case {
             online: None,
             verified: false,
             distinct: None,
+            decimals: None,
+            unknown: None,
         });
         for grant in &mut c.datasets {
             grant.columns.push(ColumnGrant { name: "income".into(), levels: vec![Level::ScoreOnly] });
@@ -59,6 +62,8 @@ pub fn scoring() -> Case {
         score: Some(ScoreFacts {
             rows: 100,
             precision: Precision::Rounded,
+            decimals: Some(2),
+            unknown: UnknownKeys::Each,
             family: ModelFamily::Linear,
             verified: false,
         }),
@@ -139,6 +144,45 @@ fn a_score_within_the_terms_takes_its_rows_from_the_allowance() {
     let admission = scoring().decide().unwrap();
     assert_eq!((admission.rows, admission.dataset), (100, Some(dataset_of(1))));
     assert!(scoring().other(|c| score(c, |s| s.precision = Precision::Decision)).decide().is_ok());
+}
+
+#[test]
+fn a_contract_says_how_many_digits_a_rounded_score_has() {
+    let decide = |allowed: Option<u8>, asked: Option<u8>, precision| {
+        let terms = |c: &mut tacit_governance::Contract| {
+            c.scoring = c.scoring.map(|s| ScoringTerms { decimals: allowed, ..s });
+        };
+        let asked = |c: &mut Case| score(c, |s| (s.decimals, s.precision) = (asked, precision));
+        scoring().contract(terms).other(asked).decide().map(|a| a.rows).map_err(|f| f.code)
+    };
+    let (rounded, refused) = (Precision::Rounded, Err(Code::RefusedPrecision));
+    assert_eq!((decide(Some(2), Some(3), rounded), decide(Some(0), Some(1), rounded)), (refused, refused));
+    assert_eq!((decide(Some(2), Some(2), rounded), decide(Some(0), Some(0), rounded)), (Ok(100), Ok(100)));
+    // Less than a rounded score has no digits, and terms from before say nothing of them.
+    assert_eq!((decide(Some(0), None, Precision::Band), decide(None, Some(6), rounded)), (Ok(100), Ok(100)));
+    // Digits of a score that may be told whole would limit nothing.
+    let whole = scoring().contract(|c| {
+        c.scoring = c.scoring.map(|s| ScoringTerms { decimals: Some(2), precision: Precision::Score, ..s });
+    });
+    assert_eq!(whole.decide().map_err(|f| f.code).map(|_| ()), Err(Code::RefusedContractIncomplete));
+}
+
+#[test]
+fn a_contract_says_what_is_told_of_unknown_keys() {
+    let decide = |allowed: Option<UnknownKeys>, asked| {
+        let terms = |c: &mut tacit_governance::Contract| {
+            c.scoring = c.scoring.map(|s| ScoringTerms { unknown: allowed, ..s });
+        };
+        let case = scoring().contract(terms).other(|c| score(c, |s| s.unknown = asked));
+        case.decide().map(|_| ()).map_err(|f| f.code)
+    };
+    for (i, allowed) in UnknownKeys::ALL.into_iter().enumerate() {
+        for (j, asked) in UnknownKeys::ALL.into_iter().enumerate() {
+            let wanted = if j > i { Err(Code::RefusedPrecision) } else { Ok(()) };
+            assert_eq!(decide(Some(allowed), asked), wanted, "{} of {}", asked.word(), allowed.word());
+        }
+        assert_eq!(decide(None, allowed), Ok(()), "terms from before");
+    }
 }
 
 #[test]

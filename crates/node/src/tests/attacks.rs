@@ -4,7 +4,7 @@
 use tacit_governance::grade::Grade;
 use tacit_governance::orders::{Denied, NegativeList, Verdict};
 use tacit_governance::regrade::{self, Regrading, RegradingApproval};
-use tacit_governance::{JobSpec, Order};
+use tacit_governance::{ContractParty, JobSpec, Order, Role, User};
 use tacit_receipts::{AddCheckpoint, Checkpoint, MemTree, UsageRecord, merkle};
 
 use super::*;
@@ -109,7 +109,11 @@ async fn jobs(world: &mut World, report: &mut Report) {
     let own = key(COORDINATOR).id();
     let more = world.tries(&good, OPERATOR, |job| job.providers[1].owner = own).await;
     report.takes("a provider of its own in the place of one", &more);
-    let demands = world.agreed(|c| c.operators.push(own));
+    let demands = world.agreed(|c| {
+        c.operators.push(own);
+        c.parties.push(ContractParty { name: name("host"), root: own, role: Role::Coordinator });
+        c.users.push(User { root: own, node: own, seal: SealPublic([8; 32]) });
+    });
     report.takes("a contract in which it operates", &world.tries(&demands, COORDINATOR, |_| {}).await);
 }
 

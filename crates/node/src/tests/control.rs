@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use tacit_governance::control::{Answer, ApprovalRule, Control, Office, Right, RightKind};
 use tacit_governance::grade::{Basis, BasisKind, Class, ConsentFor, DatasetTerms, Grade, Sharing};
-use tacit_governance::orders::{Denied, NegativeList, Verdict};
+use tacit_governance::orders::{Denied, NegativeList, RiskAssessment, Verdict};
 use tacit_governance::{Lifecycle, Order, Refusal, Revocation, Rule};
 use tacit_types::query::Compare;
 use tacit_types::{Literal, LocalQuery, Predicate};
 
 use super::*;
 use crate::datasets;
+use crate::store::{ORDERS_MAX, STOPS_MAX};
 
 const TRUSTEE: u8 = 20;
 const CDO: u8 = 21;
@@ -215,6 +216,34 @@ async fn consent_that_one_person_withdraws_takes_one_row_out_of_the_next_job() {
     assert_eq!((read("tests").await, read("another").await), (5, 6));
     write([1, 0, 1, 1, 0, 1]);
     assert_eq!((read("tests").await, read("another").await), (4, 6));
+    world.end().await;
+}
+
+/// However many assessments there are: what ends a use is still taken in, up to a number of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stops_a_use_has_room_that_nothing_else_takes() {
+    let world = World::new("room").await;
+    let assessed = |n: i64| {
+        let (party, report) = (NodeId([(n % 251) as u8; 32]), Hash([1; 32]));
+        let body = RiskAssessment { party, score: 1, report, until: UnixMillis(n as u64) };
+        Order::read(Statement::sign(&key((n / 251) as u8 + 1), "", UnixMillis(n as u64), None, body).bytes()).unwrap()
+    };
+    let list = |n: i64, number| {
+        let items = vec![Denied { purpose: Some("none".into()), ..Denied::default() }];
+        let body = NegativeList { name: n.to_string(), number, items, reason: "no".into(), until: None };
+        Order::read(Statement::sign(&key(30), "ours", crate::now(), None, body).bytes()).unwrap()
+    };
+    let mut tx = world.store().begin().await.unwrap();
+    for n in 0..ORDERS_MAX {
+        tx.put_order(&assessed(n), UnixMillis(1)).await.unwrap();
+    }
+    assert_eq!(tx.put_order(&assessed(ORDERS_MAX), UnixMillis(1)).await.unwrap_err().code, Code::ArgsInvalid);
+    for n in 0..STOPS_MAX {
+        tx.put_order(&list(n, 1), UnixMillis(1)).await.unwrap();
+    }
+    assert_eq!(tx.put_order(&list(STOPS_MAX, 1), UnixMillis(1)).await.unwrap_err().code, Code::ArgsInvalid);
+    tx.put_order(&list(7, 2), UnixMillis(2)).await.unwrap();
+    drop(tx);
     world.end().await;
 }
 

@@ -10,7 +10,7 @@ use tacit_governance::contract::{ColumnGrant, ContractParty, DatasetGrant, Quota
 use tacit_governance::dataset::{ColumnInfo, ColumnKind, Level};
 use tacit_governance::{
     Cohort, Contract, DatasetDescriptor, ModelDescriptor, ModelGrant, PartyCard, PartyRole, Precision, ScoringTerms,
-    SignedContract,
+    SignedContract, User,
 };
 use tacit_receipts::{Genesis, KeyCard, KeyEvent, KeyKind, PartyKey, Quorum, Trust, VerifierKey};
 use tacit_types::wire::Blob;
@@ -193,6 +193,7 @@ fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64
         purpose: PURPOSE.into(),
         recipients: vec![recipient.public()],
         operators: vec![operator.id()],
+        users: vec![User { root: operator.id(), node: operator.id(), seal: recipient.public() }],
         cohort: COHORT,
         quota: Quota { jobs },
         valid_from: UnixMillis(T0.0 - 86_400_000),
@@ -210,6 +211,8 @@ fn terms(owners: &[Owner], operator: &SigningKey, recipient: &SealKey, jobs: u64
             online: None,
             verified: false,
             distinct: None,
+            decimals: None,
+            unknown: None,
         }),
         alignment: None,
         checked: false,

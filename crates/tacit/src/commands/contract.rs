@@ -11,7 +11,7 @@ use tacit_engine::{FromCoordinator, ToCoordinator, api::dataset_id};
 use tacit_governance::contract::{Cohort, ColumnGrant, DatasetGrant, Quota};
 use tacit_governance::{
     Contract, ContractParty, DatasetDescriptor, DistinctTerms, ExactTerms, Level, ModelDescriptor, ModelGrant,
-    OnlineTerms, PartyCard, Precision, Role, ScoringTerms, SignedContract,
+    OnlineTerms, PartyCard, Precision, Role, ScoringTerms, SignedContract, UnknownKeys, User,
 };
 use tacit_node::Client;
 use tacit_types::{Code, Fault, Lang, ModelVersionId, Name, UnixMillis, wire::Blob};
@@ -88,6 +88,10 @@ struct WrittenScoring {
     verified: bool,
     /// How many different keys may be asked for in a period.
     distinct: Option<WrittenDistinct>,
+    /// Digits after the point of a rounded score, at most.
+    decimals: Option<u8>,
+    /// The most that may be told of unknown keys: default, refuse or flag.
+    unknown: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -114,6 +118,12 @@ impl WrittenScoring {
             let what = format!("scoring.precision: `{}`; one of decision, band, rounded, score", self.precision);
             Fault::new(Code::ArgsInvalid, what)
         })?;
+        let unknown = self.unknown.as_deref().map(|word| {
+            UnknownKeys::ALL.into_iter().find(|u| u.word() == word).ok_or_else(|| {
+                let what = format!("scoring.unknown: `{word}`; one of default, refuse, flag");
+                Fault::new(Code::ArgsInvalid, what)
+            })
+        });
         let online = self
             .online
             .as_ref()
@@ -126,6 +136,8 @@ impl WrittenScoring {
             online,
             verified: self.verified,
             distinct: distinct.map(|d| DistinctTerms { keys: d.keys, days: d.days.unwrap_or(valid_days) }),
+            decimals: self.decimals,
+            unknown: unknown.transpose()?,
         })
     }
 }
@@ -345,12 +357,16 @@ fn resolve(
     for name in &written.dealers {
         seat(&mut parties, card(name)?, Role::Dealer);
     }
-    let mut operators = vec![demander.node];
-    let mut recipients = vec![demander.seal];
+    let mut users = vec![user(demander)];
     for name in &written.operators {
         let operator = card(name)?;
-        operators.push(operator.node);
-        recipients.push(operator.seal);
+        // Whoever uses what comes out signs for it.
+        if !parties.iter().any(|p| p.root == operator.root) {
+            seat(&mut parties, operator, Role::Demander);
+        }
+        if users.iter().all(|u| u.root != operator.root) {
+            users.push(user(operator));
+        }
     }
     let now = tacit_node::now();
     let alignment = written.alignment.as_ref().map(|a| alignment::terms(a, &parties)).transpose()?;
@@ -361,8 +377,9 @@ fn resolve(
         datasets,
         kinds: written.kinds.clone(),
         purpose: written.purpose.clone(),
-        recipients,
-        operators,
+        recipients: users.iter().map(|u| u.seal).collect(),
+        operators: users.iter().map(|u| u.node).collect(),
+        users,
         cohort: Cohort { rows: written.cohort.rows, contributors: written.cohort.contributors },
         quota: Quota { jobs: written.quota_jobs },
         // A little earlier than now, so that clocks that differ agree that it has begun.
@@ -378,6 +395,10 @@ fn resolve(
         privacy: written.privacy.as_ref().map(privacy::terms).transpose()?,
         exact: written.exact.as_ref().map(|e| ExactTerms::new(e.change_min)).transpose()?,
     })
+}
+
+fn user(card: &PartyCard) -> User {
+    User { root: card.root, node: card.node, seal: card.seal }
 }
 
 /// Adds a party in a role, once.
@@ -411,10 +432,13 @@ fn view(contract: &SignedContract) -> serde_json::Value {
         "id": contract.id().to_string(), "name": body.name.as_str(), "purpose": body.purpose, "kinds": body.kinds,
         "parties": body.parties.iter().map(|p| json!({"name": p.name.as_str(), "root": p.root.to_string(),
             "role": format!("{:?}", p.role).to_lowercase()})).collect::<Vec<_>>(),
+        "operators": body.users.iter().map(|u| body.parties.iter().find(|p| p.root == u.root)
+            .map(|p| p.name.as_str())).collect::<Vec<_>>(),
         "models": body.models.iter().map(|m| json!({"owner": body.parties.iter().find(|p| p.root == m.owner)
             .map(|p| p.name.as_str()), "model": m.model.to_string()})).collect::<Vec<_>>(),
         "scoring": body.scoring.map(|s| json!({"rows": s.rows, "rows_per_job": s.rows_per_job,
-            "precision": s.precision.word(), "verified": s.verified,
+            "precision": s.precision.word(), "decimals": s.decimals, "unknown": s.unknown.map(UnknownKeys::word),
+            "verified": s.verified,
             "distinct": s.distinct.map(|d| json!({"keys": d.keys, "days": d.days})), "online": s.online.map(|o| json!({"rows_per_window": o.rows_per_window,
             "rows_per_second": o.rows_per_second}))})),
         "checked": body.checked,
@@ -474,6 +498,9 @@ fn terms(out: &Out, contract: &SignedContract) {
             format!("{}  {}  {signed}", party.name, party.root.short()),
         ));
     }
+    let using: Vec<&str> = body.using().map(|p| p.name.as_str()).collect();
+    let label = out.say("may submit jobs and receive results", "可提交作业并接收结果");
+    lines.push(rows(label, using.join(", ")));
     if let Some(scoring) = body.scoring {
         let precision = match scoring.precision {
             Precision::Decision => out.say("yes or no", "是或否"),
@@ -481,8 +508,13 @@ fn terms(out: &Out, contract: &SignedContract) {
             Precision::Rounded => out.say("a rounded score", "舍入后的分数"),
             Precision::Score => out.say("the score", "分数"),
         };
+        let digits = match (scoring.decimals, out.lang()) {
+            (None, _) => String::new(),
+            (Some(most), Lang::En) => format!(", at most {most} digits after the point"),
+            (Some(most), Lang::Zh) => format!("，小数点后最多 {most} 位"),
+        };
         let value = format!(
-            "{} {}, {} {}; {precision}",
+            "{} {}, {} {}; {precision}{digits}",
             scoring.rows,
             out.say("rows in all", "行（总计）"),
             scoring.rows_per_job,
@@ -495,6 +527,16 @@ fn terms(out: &Out, contract: &SignedContract) {
                 Lang::Zh => format!("每 {days} 天最多 {keys} 个不同的键，由各所有者节点计数"),
             };
             lines.push(rows(out.say("keys", "键"), value));
+        }
+        if let Some(unknown) = scoring.unknown {
+            let value = match unknown {
+                UnknownKeys::Hidden => out.say("nothing is told of them", "不告知任何信息"),
+                UnknownKeys::Any => {
+                    out.say("whether there is one, and then no scores", "仅告知是否存在，存在时不给出分数")
+                }
+                UnknownKeys::Each => out.say("which they are, not who lacks them", "告知是哪些键，不告知谁没有"),
+            };
+            lines.push(rows(out.say("unknown keys", "未知键"), value.to_owned()));
         }
         if scoring.verified {
             let value = out.say("of every score: who computes wrong is found", "每个分数均须验证：计算有误者会被发现");
