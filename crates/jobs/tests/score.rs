@@ -23,6 +23,8 @@ struct Owner {
     key: SigningKey,
     rows: Vec<(&'static str, Option<f64>, Option<&'static str>)>,
     weight: f64,
+    /// A second weight of the same number; zero is none.
+    against: f64,
 }
 
 fn owners(n: usize) -> Vec<Owner> {
@@ -32,7 +34,12 @@ fn owners(n: usize) -> Vec<Owner> {
         _ => vec![("cid", None, Some("a")), ("bob", Some(3.0), Some("a")), ("ann", Some(7.0), Some("b"))],
     };
     let mut all: Vec<Owner> = (0..n)
-        .map(|i| Owner { key: SigningKey::from_seed(&Secret::new([i as u8 + 1; 32])), rows: rows(i), weight: 0.0 })
+        .map(|i| Owner {
+            key: SigningKey::from_seed(&Secret::new([i as u8 + 1; 32])),
+            rows: rows(i),
+            weight: 0.0,
+            against: 0.0,
+        })
         .collect();
     all.sort_by_key(|o| o.key.id());
     for (i, owner) in all.iter_mut().enumerate() {
@@ -43,13 +50,16 @@ fn owners(n: usize) -> Vec<Owner> {
 
 impl Owner {
     fn model(&self) -> Model {
-        let terms = vec![
+        let mut terms = vec![
             Term { feature: 0, shape: Shape::Linear { weight: self.weight, missing: None } },
             Term {
                 feature: 1,
                 shape: Shape::Categories { points: vec![5.0, -6.5], other: Some(0.125), missing: Some(9.0) },
             },
         ];
+        if self.against < 0.0 {
+            terms.push(Term { feature: 0, shape: Shape::Linear { weight: self.against, missing: None } });
+        }
         let meta = Meta { owner: self.key.id(), name: Name::new("credit").unwrap(), version: 1 };
         let features = vec![Feature::numeric("x"), Feature::categorical("c", vec!["a".into(), "b".into()])];
         Model::new(meta, features, Link::Identity, Kind::Additive(Additive { intercept: 0.5, terms })).unwrap()
@@ -304,6 +314,18 @@ fn extreme_values_are_clamped_and_never_wrap() {
     let most = f64::from(1u32 << score::PARTIAL_BITS);
     let expected: f64 = job.plain("bob").into_iter().flatten().map(|p| p.clamp(-most, most)).sum();
     assert!((score - expected).abs() < 1e-6, "{score} {expected} {ids:?}");
+}
+
+/// Finite weights of a finite value whose terms overflow to both sides: their sum is no number, and no score of zero.
+#[test]
+fn a_sum_that_is_no_number_is_as_good_as_none() {
+    let mut owners = owners(2);
+    (owners[0].weight, owners[0].against) = (1e300, -1e300);
+    let Some(bob) = owners[0].rows.iter_mut().find(|r| r.0 == "bob") else { panic!() };
+    bob.1 = Some(1e300);
+    let opened = Job::new(owners, &["ann", "bob"], json!({"key": "id"})).open();
+    assert_eq!(opened["unknown"], json!(1), "{opened}");
+    assert!(opened["scores"][0].is_f64() && opened["scores"][1].is_null(), "{opened}");
 }
 
 #[test]

@@ -17,7 +17,8 @@ pub struct Frame {
 impl Frame {
     /// Takes the columns of a model's features from a batch, by name. Further columns are passed over.
     ///
-    /// Whole numbers may stand for a numeric feature, and for the text of a category.
+    /// Whole numbers may stand for a numeric feature, and for the text of a category; fractions for categories that
+    /// are all numbers.
     ///
     /// # Errors
     /// `model.input` for a column that is not there or not of the feature's kind.
@@ -98,10 +99,22 @@ fn codes(column: &Column, list: &[String]) -> Result<Vec<f64>, Fault> {
     let code = |text: &str| places.get(text).map_or(UNKNOWN_CATEGORY, |place| *place as f64);
     let valid = |row: usize, value: f64| if column.is_valid(row) { value } else { f64::NAN };
     match &column.values {
-        Values::Int(list) => Ok(list.iter().enumerate().map(|(i, v)| valid(i, code(&v.to_string()))).collect()),
-        Values::Text(list) => Ok(list.iter().enumerate().map(|(i, v)| valid(i, code(v))).collect()),
+        Values::Int(values) => Ok(values.iter().enumerate().map(|(i, v)| valid(i, code(&v.to_string()))).collect()),
+        Values::Text(values) => Ok(values.iter().enumerate().map(|(i, v)| valid(i, code(v))).collect()),
+        Values::Float(values) if list.iter().all(|c| c.parse().is_ok_and(|v| number_name(v) == *c)) => Ok(values
+            .iter()
+            .enumerate()
+            .map(|(i, v)| if v.is_nan() { *v } else { valid(i, code(&number_name(*v))) })
+            .collect()),
         Values::Float(_) => Err(input(&column.name, "fractions where categories are expected")),
     }
+}
+
+/// The name of a category that is a number: `1` and `1.0` are the same.
+pub(crate) fn number_name(value: f64) -> String {
+    // why: whole and below 2^63 in magnitude, so the conversion is exact; it has no sign of zero.
+    let whole = value.fract() == 0.0 && value.abs() < 9.2e18;
+    if whole { (value as i64).to_string() } else { value.to_string() }
 }
 
 impl Model {

@@ -19,11 +19,15 @@ const FILES: &[(&str, Format)] = &[
     ("lgb-binary.txt", Format::LightGbm),
     ("lgb-zero.txt", Format::LightGbm),
     ("lgb-forest.txt", Format::LightGbm),
+    ("lgb-columns.txt", Format::LightGbm),
+    ("lgb-codes.txt", Format::LightGbm),
     ("skl-logistic.json", Format::Linear),
+    ("scorecard.json", Format::Scorecard),
     ("onnx-logistic.onnx", Format::Onnx),
     ("onnx-mlp.onnx", Format::Onnx),
     ("onnx-forest.onnx", Format::Onnx),
     ("onnx-boosted.onnx", Format::Onnx),
+    ("onnx-gemm.onnx", Format::Onnx),
 ];
 
 fn told(file: &str) -> Import {
@@ -110,12 +114,8 @@ fn a_cut_or_bent_file_is_one_fault() {
     for (file, format) in FILES {
         let whole = bytes(file);
         for cut in (0..whole.len()).step_by(whole.len() / 80 + 1) {
-            // The lines after the trees of a LightGBM model may go without harm.
             match format.read(told(file), &whole[..cut]) {
-                Ok(_) => {
-                    let end = whole[cut..].iter().all(u8::is_ascii_whitespace);
-                    assert!(end || (*format == Format::LightGbm && cut > whole.len() / 2), "{file}, {cut}");
-                }
+                Ok(_) => assert!(whole[cut..].iter().all(u8::is_ascii_whitespace), "{file}, {cut}"),
                 Err(fault) => assert!(fault.code.text().starts_with("model."), "{file}: {fault}"),
             }
         }
@@ -128,6 +128,29 @@ fn a_cut_or_bent_file_is_one_fault() {
         }
         assert_eq!(code(format.read(told(file), &vec![b' '; MODEL_FILE_BYTES_MAX + 1])), Err(Code::ModelTooLarge));
     }
+}
+
+/// What follows the trees names the categories: without it another model would be read.
+#[test]
+fn a_lightgbm_file_that_is_cut_after_its_trees_is_refused() {
+    for file in ["lgb-binary.txt", "lgb-columns.txt", "lgb-codes.txt"] {
+        let whole = text(file);
+        let from = whole.find("end of trees").unwrap();
+        let end = whole.trim_end().len();
+        for cut in from..end {
+            let fault = Format::LightGbm.read(import("m"), &whole.as_bytes()[..cut]).map(drop).expect_err("a cut file");
+            let of = [Code::ModelMalformed, Code::ModelFeatures];
+            assert!(of.contains(&fault.code), "{file}, {cut}: {fault}");
+        }
+        assert!(Format::LightGbm.read(import("m"), &whole.as_bytes()[..end]).is_ok());
+    }
+    let whole = text("lgb-binary.txt");
+    let longer = |more: String| code(Format::LightGbm.read(import("m"), (whole.clone() + &more).as_bytes()));
+    assert_eq!(longer("pandas_categorical:null\n".into()), Err(Code::ModelMalformed), "two such lines");
+    assert_eq!(longer("x\n".into()), Err(Code::ModelMalformed), "something after it");
+    let lines = TEXT_LINES_MAX - whole.lines().count();
+    assert_eq!(longer("\n".repeat(lines)), Ok(()));
+    assert_eq!(longer("\n".repeat(lines + 1)), Err(Code::ModelTooLarge));
 }
 
 /// A text changed in one place reads as this code.
@@ -145,7 +168,19 @@ fn each_lie_of_an_xgboost_file_is_named() {
     assert_eq!(lie("\"left_children\":[1,", "\"left_children\":[99999,"), Err(Code::ModelStructure));
     assert_eq!(lie("\"left_children\":[1,", "\"left_children\":[-7,"), Err(Code::ModelStructure));
     assert_eq!(lie("\"left_children\":[1,", "\"left_children\":["), Err(Code::ModelStructure), "one too few");
-    assert_eq!(lie("\"split_conditions\":[", "\"split_conditions\":[NaN,"), Err(Code::ModelNotFinite));
+    // A leaf, and a split on a number; only a split on categories has no threshold.
+    let file = text("xgb-logistic.json");
+    let (_, values) = file.split_once("\"split_conditions\":[").unwrap();
+    let values: Vec<&str> = values.split_once(']').unwrap().0.split(',').collect();
+    let (_, kinds) = file.split_once("\"split_type\":[").unwrap();
+    let kinds: Vec<bool> = kinds.split_once(']').unwrap().0.split(',').map(|kind| kind == "1").collect();
+    for (i, categories) in kinds.iter().enumerate() {
+        let mut bent = values.clone();
+        bent[i] = "NaN";
+        let end = lie(&values.join(","), &bent.join(","));
+        assert_eq!(end, if *categories { Ok(()) } else { Err(Code::ModelNotFinite) }, "node {i}");
+    }
+    assert!(kinds.contains(&true));
     assert_eq!(lie("\"split_conditions\":[", "\"split_conditions\":[1e39,"), Err(Code::ModelNotFinite));
     assert_eq!(lie("\"split_indices\":[", "\"split_indices\":[-1,"), Err(Code::ModelStructure));
     assert_eq!(

@@ -291,6 +291,10 @@ pub struct ModelDivideArgs {
     /// The names of the features in the order of training, where the file has none.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub features: Vec<String>,
+    /// The categories of a feature in the order of their codes, where the file has the codes alone:
+    /// FEATURE=CATEGORY,CATEGORY
+    #[arg(long, value_name = "CATEGORIES")]
+    pub categories: Vec<String>,
     /// A party and the features that it has rows of: PARTY=FEATURE,FEATURE
     #[arg(long, value_name = "PARTY=FEATURES", required = true)]
     pub owner: Vec<String>,
@@ -379,6 +383,10 @@ pub struct ModelImportArgs {
     /// The names of the features in the order of training, where the file has none.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub features: Vec<String>,
+    /// The categories of a feature in the order of their codes, where the file has the codes alone:
+    /// FEATURE=CATEGORY,CATEGORY
+    #[arg(long, value_name = "CATEGORIES")]
+    pub categories: Vec<String>,
     /// The declared range of a numeric feature: FEATURE=LEAST..GREATEST
     #[arg(long, value_name = "RANGE", allow_hyphen_values = true)]
     pub range: Vec<String>,

@@ -4,6 +4,9 @@
 //! values in the bits of its `decision_type`: 1 categorical, 2 missing goes left, 4 zero is missing, 8 NaN is missing;
 //! with neither of the last two, NaN counts as zero. A categorical split has the set of codes that go left; a
 //! missing or unknown category goes right.
+//!
+//! A file of the Python package ends with the categories of the data frame's columns, or with `null` or `[]` where the
+//! values are the codes. Other packages write no such line.
 
 use tacit_types::{Code, Fault};
 
@@ -13,7 +16,7 @@ use crate::json::Json;
 use crate::limits::{
     CATEGORIES_MAX, CATEGORIES_TOTAL_MAX, CATEGORY_BYTES_MAX, NODES_MAX, SET_ENTRIES_MAX, TEXT_LINES_MAX, TREES_MAX,
 };
-use crate::model::{Kind, Link, Model};
+use crate::model::{Feature, FeatureKind, Kind, Link, Model};
 use crate::tree::{Linked, Missing, Precision, Test, Tree, Trees, in_order};
 
 type Read<T> = Result<T, Fault>;
@@ -28,10 +31,11 @@ pub fn read(import: Import, bytes: &[u8]) -> Result<Model, Fault> {
     let text = core::str::from_utf8(bytes).map_err(|_| Fault::new(Code::ModelMalformed, "the file is not UTF-8"))?;
     let mut lines = Lines { rest: text.lines().enumerate(), number: 0 };
     let header = Header::read(&mut lines)?;
-    let mut file = File { header, trees: Vec::new(), nodes: 0, entries: 0, known: Vec::new() };
+    let mut file = File { header, trees: Vec::new(), nodes: 0, entries: 0, known: Vec::new(), lists: None };
     file.known = file.header.known()?;
     file.read_trees(&mut lines)?;
-    file.read_categories(&mut lines)?;
+    file.read_rest(&mut lines)?;
+    file.name_categories();
     file.model(import)
 }
 
@@ -42,13 +46,18 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    fn next(&mut self) -> Read<&'a str> {
-        let (i, line) = self.rest.next().ok_or_else(|| self.fault(Code::ModelMalformed, "the file ends here"))?;
+    /// The next line; `None` at the end of the file.
+    fn more(&mut self) -> Read<Option<&'a str>> {
+        let Some((i, line)) = self.rest.next() else { return Ok(None) };
         self.number = i + 1;
         if self.number > TEXT_LINES_MAX {
             return Err(self.fault(Code::ModelTooLarge, format_args!("more than {TEXT_LINES_MAX} lines")));
         }
-        Ok(line.trim_end())
+        Ok(Some(line.trim_end()))
+    }
+
+    fn next(&mut self) -> Read<&'a str> {
+        self.more()?.ok_or_else(|| self.fault(Code::ModelMalformed, "the file ends here"))
     }
 
     fn fault(&self, code: Code, what: impl core::fmt::Display) -> Fault {
@@ -193,6 +202,8 @@ struct File {
     nodes: usize,
     entries: usize,
     known: Vec<Known>,
+    /// The categories of the data frame's columns; `None` without such a line.
+    lists: Option<Vec<Vec<String>>>,
 }
 
 impl File {
@@ -222,44 +233,107 @@ impl File {
         }
     }
 
-    /// The last line of a model that was trained on a pandas frame has the categories of its categorical columns.
-    fn read_categories(&mut self, lines: &mut Lines<'_>) -> Read<()> {
-        while let Ok(line) = lines.next() {
-            let Some(text) = line.strip_prefix("pandas_categorical:").filter(|t| *t != "null") else { continue };
-            let mut json = Json::new(text.as_bytes());
-            let (mut lists, mut total) = (Vec::new(), 0);
-            let read = json.array(self.known.len(), "categorical columns", |json| {
-                let list = json.list(CATEGORIES_MAX, "categories", |json| match json.peek() {
-                    Some(b'"') => json.string(CATEGORY_BYTES_MAX),
-                    _ => json.number().map(str::to_owned),
-                })?;
-                total += list.len();
-                if total > CATEGORIES_TOTAL_MAX {
-                    return Err(
-                        json.fault(Code::ModelTooLarge, format_args!("more than {CATEGORIES_TOTAL_MAX} categories"))
-                    );
+    /// What follows the trees: the parameters, which name the categorical features, and the line of categories.
+    fn read_rest(&mut self, lines: &mut Lines<'_>) -> Read<()> {
+        while let Some(line) = lines.more()? {
+            if self.lists.is_some() {
+                if !line.is_empty() {
+                    return Err(lines.fault(Code::ModelMalformed, "the categories are the last line of a model"));
                 }
-                lists.push(list);
-                Ok(())
-            });
-            read.and_then(|()| json.finish()).map_err(|f| lines.fault(f.code, f.what))?;
-            // The lists are those of the categorical columns in order; a column without any split may be "none" here.
-            let columns = self.known.iter_mut().filter(|k| k.categorical);
-            if columns.count() == lists.len() {
-                for (known, list) in self.known.iter_mut().filter(|k| k.categorical).zip(lists) {
-                    known.categories = Some(list);
+            } else if let Some(text) = line.strip_prefix("pandas_categorical:") {
+                self.lists = Some(self.read_lists(text).map_err(|f| lines.fault(f.code, f.what))?);
+            } else if let Some(value) = line.strip_prefix("[categorical_feature: ").and_then(|l| l.strip_suffix(']')) {
+                // Those of the Python package are places; others may write names, which the line of infos has too.
+                for place in value.split(',').filter_map(|word| word.trim().parse::<usize>().ok()) {
+                    if let Some(known) = self.known.get_mut(place) {
+                        known.categorical = true;
+                    }
                 }
             }
         }
         Ok(())
     }
 
+    /// One list for each column of categories in the data frame, in the order of the columns.
+    fn read_lists(&self, text: &str) -> Read<Vec<Vec<String>>> {
+        let mut json = Json::new(text.as_bytes());
+        let (mut lists, mut total) = (Vec::new(), 0);
+        if json.peek() == Some(b'n') {
+            json.word("null")?;
+            json.finish()?;
+            return Ok(lists);
+        }
+        json.array(self.known.len(), "categorical columns", |json| {
+            let list = json.list(CATEGORIES_MAX, "categories", |json| match json.peek() {
+                Some(b'"') => json.string(CATEGORY_BYTES_MAX),
+                // Truth values are 0 and 1 in a column.
+                Some(b't' | b'f') => json.i64().map(|v| v.to_string()),
+                _ => {
+                    let text = json.number()?;
+                    features::number(text).ok_or_else(|| json.fault(Code::ModelMalformed, "a number is expected"))
+                }
+            })?;
+            total += list.len();
+            if total > CATEGORIES_TOTAL_MAX {
+                let what = format_args!("more than {CATEGORIES_TOTAL_MAX} categories");
+                return Err(json.fault(Code::ModelTooLarge, what));
+            }
+            lists.push(list);
+            Ok(())
+        })?;
+        json.finish()?;
+        Ok(lists)
+    }
+
+    /// Gives the categorical features their categories, where it is certain which are whose.
+    fn name_categories(&mut self) {
+        let Some(lists) = &self.lists else { return };
+        let infos = &self.header.infos;
+        let columns = self.known.iter_mut().enumerate().filter(|(_, k)| k.categorical);
+        let mut columns: Vec<(i64, &mut Known)> =
+            columns.map(|(i, known)| (infos.get(i).map_or(-1, |info| greatest(info)), known)).collect();
+        // Columns of numbers that were said to be categories have no list, and ordered categories have one and are
+        // numbers to the model: then the lists do not say whose they are.
+        let fits = |((seen, known), list): (&(i64, &mut Known), &Vec<String>)| {
+            // why: a list is far shorter than 2^63.
+            known.codes <= list.len() && *seen < list.len() as i64
+        };
+        let certain = columns.len() == lists.len() && columns.iter().zip(lists).all(fits);
+        for (i, (_, known)) in columns.iter_mut().enumerate() {
+            known.coded = lists.is_empty();
+            known.categories = lists.get(i).filter(|_| certain).cloned();
+        }
+    }
+
     fn model(self, import: Import) -> Read<Model> {
         let link = self.header.link()?;
-        let features = features::resolve(self.known, &import.features)?;
+        let features = features::resolve(self.known, &import)?;
+        check_lists(self.lists.as_deref().unwrap_or_default(), &features)?;
         let trees = Trees { precision: Precision::Double, base: 0.0, average: self.header.average, trees: self.trees };
         Model::new(import.meta, features, link, Kind::Trees(trees))
     }
+}
+
+/// The greatest code in what a file says of a categorical feature, `-1:4:0`.
+fn greatest(info: &str) -> i64 {
+    info.split(':').filter_map(|code| code.parse().ok()).max().unwrap_or(-1)
+}
+
+/// Checks what was declared where the file does not say whose its lists are: each is one of them, in their order, or
+/// the codes themselves.
+fn check_lists(lists: &[Vec<String>], features: &[Feature]) -> Read<()> {
+    let mut rest = lists.iter();
+    for feature in features {
+        let FeatureKind::Categorical(told) = &feature.kind else { continue };
+        let mut ahead = rest.clone();
+        if ahead.any(|list| list == told) {
+            rest = ahead;
+        } else if !lists.is_empty() && told.iter().enumerate().any(|(code, name)| *name != code.to_string()) {
+            let what = format!("{:?}: the file has no such list of categories in this order", feature.name);
+            return Err(Fault::new(Code::ModelFeatures, what));
+        }
+    }
+    Ok(())
 }
 
 /// The columns of one tree.

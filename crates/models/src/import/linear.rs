@@ -119,7 +119,7 @@ pub fn read(import: Import, bytes: &[u8]) -> Read<Model> {
         let missing = missing.map(|points| points + weight * mean);
         terms.push(Term { feature, shape: Shape::Linear { weight, missing } });
     }
-    let features = features::resolve(names.into_iter().map(Known::named).collect(), &import.features)?;
+    let features = features::resolve(names.into_iter().map(Known::named).collect(), &import)?;
     Model::new(import.meta, features, way, Kind::Additive(Additive { intercept, terms }))
 }
 

@@ -19,12 +19,14 @@ pub struct Import {
     /// The features in the order of training, where the file does not name them, or to say the categories or ranges
     /// that it leaves out. Empty: as the file has them.
     pub features: Vec<Feature>,
+    /// Categories by the name of their feature, in the order of their codes: for files that hold codes alone.
+    pub categories: Vec<(String, Vec<String>)>,
 }
 
 impl Import {
     /// An import that takes the features from the file.
     pub fn new(meta: Meta) -> Self {
-        Self { meta, features: Vec::new() }
+        Self { meta, features: Vec::new(), categories: Vec::new() }
     }
 }
 
@@ -64,8 +66,14 @@ impl Format {
     /// Reads a file of this format. A model in the own form keeps its owner, name, version and features.
     ///
     /// # Errors
-    /// Those of the reader.
+    /// Those of the reader; `model.features` for categories beside a format that has its own.
     pub fn read(self, import: Import, bytes: &[u8]) -> Result<Model, Fault> {
+        if matches!(self, Self::Own | Self::Scorecard) && !import.categories.is_empty() {
+            return Err(Fault::new(
+                Code::ModelFeatures,
+                "the file names its categories; none can be declared beside it",
+            ));
+        }
         match self {
             Self::XgBoost => xgboost::read(import, bytes),
             Self::LightGbm => lightgbm::read(import, bytes),

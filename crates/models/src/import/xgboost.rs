@@ -212,7 +212,7 @@ impl Learner {
         for (i, raw) in self.trees.into_iter().enumerate() {
             trees.push(raw.tree(i, self.weights.get(i).copied())?);
         }
-        let features = features::resolve(known, &import.features)?;
+        let features = features::resolve(known, &import)?;
         let trees = Trees { precision: Precision::Single, base: f64::from(base), average: false, trees };
         Model::new(import.meta, features, link, Kind::Trees(trees))
     }
@@ -232,7 +232,7 @@ impl Learner {
                 name: self.names.get(i).cloned(),
                 categorical: self.types.get(i).is_some_and(|t| t == "c"),
                 categories: self.categories.get(i).cloned().flatten(),
-                codes: 0,
+                ..Known::default()
             })
             .collect();
         for (t, tree) in self.trees.iter().enumerate() {
@@ -320,6 +320,16 @@ fn texts(offsets: &[i64], bytes: &[i64]) -> Option<Vec<String>> {
     offsets.windows(2).map(text).collect()
 }
 
+/// A threshold or the value of a leaf. A split on categories has neither, and in files before 3.1 `NaN` there; wherever
+/// else it stands, the model is refused.
+fn threshold(json: &mut Json<'_>) -> Read<f32> {
+    if json.peek() == Some(b'N') {
+        json.word("NaN")?;
+        return Ok(f32::NAN);
+    }
+    json.f32()
+}
+
 /// The columns of one tree.
 #[derive(Default)]
 struct RawTree {
@@ -352,7 +362,7 @@ impl RawTree {
                 "left_children" => it.left = json.list(nodes, "nodes", Json::i64)?,
                 "right_children" => it.right = json.list(nodes, "nodes", Json::i64)?,
                 "split_indices" => it.feature = json.list(nodes, "nodes", word)?,
-                "split_conditions" => it.value = json.list(nodes, "nodes", Json::f32)?,
+                "split_conditions" => it.value = json.list(nodes, "nodes", threshold)?,
                 "default_left" => it.default_left = json.list(nodes, "nodes", Json::i64)?,
                 "split_type" => it.kind = json.list(nodes, "nodes", Json::i64)?,
                 "categories" => it.categories = json.list(entries, "categories in splits", word)?,

@@ -93,6 +93,14 @@ pub fn each_row(model: &Model, pick: impl Fn(Given) -> f64) -> Vec<f64> {
         .collect()
 }
 
+/// The sum of the magnitudes of what the terms of a linear model add to a row. What a sum of floating-point numbers loses
+/// to rounding is a small multiple of the precision times this.
+pub fn reach(model: &Model, frame: &Frame, row: usize) -> f64 {
+    let tacit_models::Kind::Additive(additive) = model.kind() else { return 0.0 };
+    let term = |t: &tacit_models::Term| t.shape.value(frame.value(row, t.feature)).unwrap_or(0.0).abs();
+    additive.terms.iter().map(term).sum::<f64>() + additive.intercept.abs()
+}
+
 /// The ten numeric features, with the ranges of the table, rounded outward.
 pub fn numeric_features() -> Vec<tacit_models::Feature> {
     let value: serde_json::Value = serde_json::from_slice(&bytes("rows.json")).unwrap();

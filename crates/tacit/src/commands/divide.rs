@@ -25,7 +25,7 @@ pub fn divide(cli: &Cli, out: &Out, args: &ModelDivideArgs) -> Result<(), Fault>
     let holder = args.holder.as_ref().map_or(Ok(config.name), |given| Name::new(given))?;
     let owners = owners(&args.owner)?;
     vacant(&args.out)?;
-    let model = model::read(&args.file, &args.format, &args.features, meta)?;
+    let model = model::read(&args.file, &args.format, &args.features, &args.categories, meta)?;
     let parts = parts(&model, &owners, &holder)?;
     let files: Vec<(String, Vec<u8>)> = parts.iter().map(|(p, m)| (format!("{p}.tacit"), m.encode())).collect();
     write(&args.out, &files)?;

@@ -40,7 +40,7 @@ async fn import(party: &Party, out: &Out, args: &ModelImportArgs) -> Result<(), 
     let ranges = args.range.iter().map(|text| range(text)).collect::<Result<Vec<_>, _>>()?;
     let ranges: Vec<(&str, f64, f64)> = ranges.iter().map(|(n, a, b)| (n.as_str(), *a, *b)).collect();
     let (row, model) = models::add(&party.store, &party.keys, &name, |meta| {
-        read(&args.file, &args.format, &args.features, meta)?.with_ranges(&ranges)
+        read(&args.file, &args.format, &args.features, &args.categories, meta)?.with_ranges(&ranges)
     })
     .await?;
     let family = models::family(&model);
@@ -63,11 +63,13 @@ async fn import(party: &Party, out: &Out, args: &ModelImportArgs) -> Result<(), 
     Ok(())
 }
 
-/// Reads a model file of a format that people name, with the names of its features where it has none.
+/// Reads a model file of a format that people name, with the names of its features and categories where it has none.
 ///
 /// # Errors
-/// `args.invalid` for a format that is not known; those of the file and of its reader.
-pub fn read(path: &Path, format: &str, features: &[String], meta: Meta) -> Result<Model, Fault> {
+/// `args.invalid` for a format that is not known and for categories without a feature; those of the file and of its
+/// reader.
+pub fn read(path: &Path, format: &str, features: &[String], categories: &[String], meta: Meta) -> Result<Model, Fault> {
+    let categories = categories.iter().map(|text| listed(text)).collect::<Result<Vec<_>, _>>()?;
     let format = Format::named(format).ok_or_else(|| {
         let known: Vec<&str> = Format::ALL.iter().map(|(name, _)| *name).collect();
         Fault::new(Code::ArgsInvalid, format!("--format `{format}`: one of {}", known.join(", ")))
@@ -82,7 +84,7 @@ pub fn read(path: &Path, format: &str, features: &[String], meta: Meta) -> Resul
     }
     let bytes = std::fs::read(path).map_err(file)?;
     let features = features.iter().map(Feature::numeric).collect();
-    let read = format.read(Import { meta: meta.clone(), features }, &bytes);
+    let read = format.read(Import { meta: meta.clone(), features, categories }, &bytes);
     Ok(read.map_err(|f| Fault::new(f.code, format!("{shown}: {}", f.what)))?.named(meta))
 }
 
@@ -92,6 +94,14 @@ fn range(text: &str) -> Result<(String, f64, f64), Fault> {
     let (name, rest) = text.split_once('=').ok_or_else(wrong)?;
     let (least, greatest) = rest.split_once("..").ok_or_else(wrong)?;
     Ok((name.to_owned(), least.parse().map_err(|_| wrong())?, greatest.parse().map_err(|_| wrong())?))
+}
+
+/// `FEATURE=CATEGORY,CATEGORY`
+fn listed(text: &str) -> Result<(String, Vec<String>), Fault> {
+    let wrong =
+        || Fault::new(Code::ArgsInvalid, format!("--categories `{text}`: FEATURE=CATEGORY,CATEGORY is expected"));
+    let (name, rest) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
+    Ok((name.to_owned(), rest.split(',').map(str::to_owned).collect()))
 }
 
 async fn list(party: &Party, out: &Out) -> Result<(), Fault> {
@@ -135,5 +145,30 @@ mod tests {
         for wrong in ["x", "x=1", "x=1..", "x=..2", "x=a..b"] {
             assert_eq!(range(wrong).unwrap_err().code, Code::ArgsInvalid, "{wrong}");
         }
+    }
+    #[test]
+    fn categories_stand_in_the_order_of_their_codes() {
+        let (name, list) = listed("plan=prepaid,contract, both").unwrap();
+        assert_eq!((name.as_str(), list), ("plan", ["prepaid", "contract", " both"].map(String::from).to_vec()));
+        for wrong in ["plan", "=a,b", ""] {
+            assert_eq!(listed(wrong).unwrap_err().code, Code::ArgsInvalid, "{wrong}");
+        }
+    }
+
+    /// A file of XGBoost before 3.1 has the codes of its categories alone.
+    #[test]
+    fn a_file_of_codes_is_read_with_its_categories() {
+        let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/fixtures/models/xgb-ward-1.7.json");
+        let meta = || Meta { owner: tacit_types::NodeId([7; 32]), name: Name::new("m").unwrap(), version: 1 };
+        let fault = read(&place, "xgboost", &[], &[], meta()).unwrap_err();
+        assert_eq!(fault.code, Code::ModelFeatures);
+        assert!(fault.what.contains("\"ward\"") && fault.what.contains("--categories"), "{}", fault.what);
+        let wards = (0..40).map(|i| format!("w{i}")).collect::<Vec<_>>().join(",");
+        let model = read(&place, "xgboost", &[], &[format!("ward={wards}")], meta()).unwrap();
+        assert_eq!(model.features().last().unwrap().categories(), 40);
+        let other = read(&place, "xgboost", &[], &[format!("place={wards}")], meta()).unwrap_err();
+        assert_eq!(other.code, Code::ModelFeatures);
+        let number = read(&place, "xgboost", &[], &[format!("ward={wards}"), "mean_area=a,b".into()], meta());
+        assert_eq!(number.unwrap_err().code, Code::ModelFeatures);
     }
 }

@@ -97,9 +97,9 @@ impl Brings for SplitParty {
         let frame = Frame::new(self.model.features(), batch)?;
         let Kind::Additive(additive) = self.model.kind() else { return Err(not_ours()) };
         Ok(Box::new(move |row, cells| {
-            let margin = additive.margin(|feature| frame.value(row, feature));
-            match (margin, cells) {
-                (Ok(margin), [cell]) => *cell = fixed(margin * self.units, self.clamp),
+            let margin = additive.margin(|feature| frame.value(row, feature)).ok();
+            match (margin.and_then(|m| fixed(m * self.units, self.clamp)), cells) {
+                (Some(partial), [cell]) => *cell = partial,
                 _ => return false,
             }
             true

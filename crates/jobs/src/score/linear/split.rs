@@ -24,7 +24,7 @@ enum Found {
     Nothing,
     /// A partial score.
     Partial(i64),
-    /// More than one row, or a row that the model has no rule for: as good as none.
+    /// More than one row, a row that the model has no rule for or whose sum is no number: as good as none.
     Unusable,
 }
 
@@ -66,10 +66,12 @@ pub(in crate::score) fn part(columns: &OwnerColumns, model: &[u8]) -> Result<Mod
     Ok(model)
 }
 
-/// A partial score in fixed point, of a magnitude up to `most`.
-pub(in crate::score) fn fixed(partial: f64, most: f64) -> i64 {
+/// A partial score in fixed point, of a magnitude up to `most`. There is none where the terms of a row overflow to both
+/// sides: their sum is no number.
+pub(in crate::score) fn fixed(partial: f64, most: f64) -> Option<i64> {
     // why: within the clamp the product is far below 2^63.
-    (partial.clamp(-most, most) * (1u64 << FRACTION_BITS) as f64).round_ties_even() as i64
+    let units = (partial.clamp(-most, most) * (1u64 << FRACTION_BITS) as f64).round_ties_even() as i64;
+    (!partial.is_nan()).then_some(units)
 }
 
 impl Fold for SplitFold {
@@ -90,10 +92,8 @@ impl Fold for SplitFold {
         let most = f64::from(1u32 << PARTIAL_BITS);
         let frame = Frame::new(self.model.features(), batch)?;
         for row in rows {
-            let partial = match additive.margin(|feature| frame.value(row, feature)) {
-                Ok(partial) => Found::Partial(fixed(partial, most)),
-                Err(_) => Found::Unusable,
-            };
+            let partial = additive.margin(|feature| frame.value(row, feature)).ok().and_then(|p| fixed(p, most));
+            let partial = partial.map_or(Found::Unusable, Found::Partial);
             for place in self.wanted.places(column, row) {
                 if let Some(slot) = self.found.get_mut(*place as usize) {
                     *slot = if *slot == Found::Nothing { partial } else { Found::Unusable };
@@ -158,4 +158,17 @@ async fn sum(half: SplitJoint, mut party: Party, context: JointContext) -> Resul
     let cells = vector(&half, &mut party);
     let query = Transcript::new("tacit-score/1/split").u64(cells.len() as u64).finish();
     hand::over(party, &context, &half.params, query, cells).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_beyond_is_clamped_and_what_is_no_number_is_none() {
+        let one = 1i64 << FRACTION_BITS;
+        assert_eq!(fixed(1.0, 8.0), Some(one));
+        assert_eq!((fixed(f64::INFINITY, 8.0), fixed(-1e300, 8.0)), (Some(8 * one), Some(-8 * one)));
+        assert_eq!(fixed(f64::INFINITY - f64::INFINITY, 8.0), None);
+    }
 }

@@ -80,7 +80,7 @@ impl Builder {
         let most = f64::from(1u32 << PARTIAL_BITS);
         for row in 0..batch.rows {
             let Some(key) = hash_of(column, row) else { continue };
-            let partial = additive.margin(|feature| frame.value(row, feature)).ok().map(|p| fixed(p, most));
+            let partial = additive.margin(|feature| frame.value(row, feature)).ok().and_then(|p| fixed(p, most));
             let entry = Entry { key, partial: partial.unwrap_or(0), usable: partial.is_some() };
             self.index.push(entry);
         }

@@ -77,8 +77,12 @@ pub fn regressor(node: &Node<'_>) -> Read<(Trees, Link)> {
     Ok((trees(node, &weights, |w| (w.class == 0).then_some(w.weight), base, average)?, link))
 }
 
-/// A tree ensemble as a classifier of two classes: the score is that of the second.
-pub fn classifier(node: &Node<'_>) -> Read<(Trees, Link)> {
+/// How far the scores of two classes may be from a sum of one and still be taken for probabilities: what many singles lose.
+const WHOLE_ERROR: f64 = 5e-7;
+
+/// A tree ensemble as a classifier of two classes: the score is that of the second. And whether the two are
+/// probabilities: each from 0 to 1, of the sum one.
+pub fn classifier(node: &Node<'_>) -> Read<((Trees, Link), bool)> {
     let labels = class_count(node)?;
     if labels != 2 {
         return unsupported(format!("{labels} classes; classifiers of two can be used"));
@@ -95,23 +99,64 @@ pub fn classifier(node: &Node<'_>) -> Read<(Trees, Link)> {
             "NONE" if positive => Link::Identity,
             other => return unsupported(format!("post_transform {other:?} with the weights of one class")),
         };
+        let first = !classes.contains(&1);
         let base = match base.as_slice() {
             [] => 0.0,
-            [base] => *base,
-            more => return unsupported(format!("{} base values for one class", more.len())),
+            [base] if first => *base,
+            more => return unsupported(format!("{} base values with the weights of one class", more.len())),
         };
-        return Ok((trees(node, &weights, |w| Some(w.weight), base, false)?, link));
+        // The runtime makes the other score of the weights of the first class alone.
+        let whole = first
+            && (link != Link::Identity || {
+                let (least, most) = sums(node, &weights, base)?;
+                least >= 0.0 && most <= 1.0 + WHOLE_ERROR
+            });
+        return Ok(((trees(node, &weights, |w| Some(w.weight), base, false)?, link), whole));
+    }
+    // What the runtime makes of these is not what the specification says.
+    if base.len() > 1 {
+        return unsupported(format!("{} base values with the weights of two classes", base.len()));
+    }
+    let of = |class: i64| weights.iter().filter(move |w| w.class == class).map(|w| (w.tree, w.node));
+    if !of(0).collect::<BTreeSet<_>>().is_subset(&of(1).collect()) {
+        return unsupported("a leaf with the weight of the first of two classes alone".into());
     }
     let base = |class: usize| base.get(class).copied().unwrap_or(0.0);
     match transform.as_str() {
-        "NONE" => Ok((trees(node, &weights, |w| (w.class == 1).then_some(w.weight), base(1), false)?, Link::Identity)),
+        "NONE" => {
+            let (least, most) = sums(node, &weights, base(0) + base(1))?;
+            let positive = weights.iter().map(|w| w.weight).chain([base(0), base(1)]).all(|w| w >= 0.0);
+            let whole = positive && least >= 1.0 - WHOLE_ERROR && most <= 1.0 + WHOLE_ERROR;
+            let second = |w: &Weight| (w.class == 1).then_some(w.weight);
+            Ok(((trees(node, &weights, second, base(1), false)?, Link::Identity), whole))
+        }
         // The second of two softmaxes is the logistic of the difference.
         "SOFTMAX" => {
             let signed = |w: &Weight| Some(if w.class == 1 { w.weight } else { -w.weight });
-            Ok((trees(node, &weights, signed, base(1) - base(0), false)?, Link::Logistic { slope: 1.0 }))
+            Ok(((trees(node, &weights, signed, base(1) - base(0), false)?, Link::Logistic { slope: 1.0 }), true))
         }
         other => unsupported(format!("post_transform {other:?} with the weights of two classes")),
     }
+}
+
+/// The least and the greatest sum of all weights over one leaf of each tree.
+fn sums(node: &Node<'_>, weights: &[Weight], base: f32) -> Read<(f64, f64)> {
+    let mut leaves: BTreeMap<(i64, i64), f64> = BTreeMap::new();
+    for weight in weights {
+        *leaves.entry((weight.tree, weight.node)).or_default() += f64::from(weight.weight);
+    }
+    let modes = node.attribute("nodes_modes")?.map(|a| a.texts).unwrap_or_default();
+    // A leaf without a weight adds nothing; which tree has it does not matter here.
+    let bare = modes.iter().filter(|mode| **mode == b"LEAF").count() > leaves.len();
+    let mut trees: BTreeMap<i64, (f64, f64)> = BTreeMap::new();
+    for ((tree, _), sum) in leaves {
+        let (least, most) = trees.entry(tree).or_insert((sum, sum));
+        (*least, *most) = (least.min(sum), most.max(sum));
+        if bare {
+            (*least, *most) = (least.min(0.0), most.max(0.0));
+        }
+    }
+    Ok(trees.values().fold((f64::from(base), f64::from(base)), |(a, b), (least, most)| (a + least, b + most)))
 }
 
 fn class_count(node: &Node<'_>) -> Read<usize> {

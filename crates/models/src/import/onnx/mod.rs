@@ -38,7 +38,7 @@ pub fn read(import: Import, bytes: &[u8]) -> Result<Model, Fault> {
         })?;
     }
     let (kind, link) = walk.score(&graph)?;
-    let features = features::resolve(known, &import.features)?;
+    let features = features::resolve(known, &import)?;
     Model::new(import.meta, features, link, kind)
 }
 
@@ -74,8 +74,8 @@ enum Wire {
     Head(Head),
     /// One less the score of that name.
     Complement(String),
-    /// Both classes' scores; the head is that of the second.
-    Pair(Head),
+    /// Both classes' scores; the head is that of the second. Whether each is from 0 to 1 and both sum to one.
+    Pair(Head, bool),
     /// No function that can be held; the operator that made it.
     Opaque(String),
 }
@@ -163,10 +163,10 @@ impl Walk {
         }
         match node.operator {
             "TreeEnsembleClassifier" | "LinearClassifier" => {
-                let head = self.classical(node)?;
+                let (head, whole) = self.classical(node)?;
                 let [label, scores] = node.outputs.as_slice() else { return structure("has two outputs") };
                 self.define(label, Wire::Opaque(format!("{} (label)", node.operator)))?;
-                self.define(scores, Wire::Pair(head))
+                self.define(scores, Wire::Pair(head, whole))
             }
             _ => {
                 let wire = self.value(node)?;
@@ -203,7 +203,8 @@ impl Walk {
                 let norm = node.attribute("norm")?.and_then(|a| a.text).unwrap_or(b"MAX").to_vec();
                 match self.input(node, 0)? {
                     // Two probabilities sum to one already.
-                    Wire::Pair(head) if norm == b"L1" => Ok(Wire::Pair(head.clone())),
+                    Wire::Pair(head, true) if norm == b"L1" => Ok(Wire::Pair(head.clone(), true)),
+                    Wire::Pair(..) if norm == b"L1" => unsupported("norms two scores that may not sum to one"),
                     _ => opaque(),
                 }
             }
@@ -217,13 +218,13 @@ impl Walk {
             "Sigmoid" => self.activate(node, Activation::Logistic),
             "Tanh" => self.activate(node, Activation::Tanh),
             "Softmax" => self.softmax(node),
-            "TreeEnsembleRegressor" | "LinearRegressor" => self.classical(node).map(Wire::Head),
+            "TreeEnsembleRegressor" | "LinearRegressor" => self.classical(node).map(|(head, _)| Wire::Head(head)),
             _ => opaque(),
         }
     }
 
-    /// `ai.onnx.ml` linear models and trees.
-    fn classical(&self, node: &Node<'_>) -> Read<Head> {
+    /// `ai.onnx.ml` linear models and trees, and of a classifier whether its two scores are probabilities.
+    fn classical(&self, node: &Node<'_>) -> Read<(Head, bool)> {
         let Wire::Inputs(inputs) = self.input(node, 0)? else {
             return unsupported("takes something else than features");
         };
@@ -238,18 +239,19 @@ impl Walk {
                 intercept -= weight * input.offset;
                 terms.push(Term { feature: input.feature, shape: Shape::Linear { weight, missing: None } });
             }
-            return Ok(Head { kind: Rc::new(Kind::Additive(Additive { intercept, terms })), link });
+            // Two classes are read where the logistic function or the softmax makes their scores.
+            return Ok((Head { kind: Rc::new(Kind::Additive(Additive { intercept, terms })), link }, true));
         }
         let plain =
             |(i, input): (usize, &Input)| input.feature as usize == i && input.offset == 0.0 && is_one(input.scale);
         if inputs.len() != self.width || !inputs.iter().enumerate().all(plain) {
             return unsupported("trees on features that were scaled or put into another order");
         }
-        let (trees, link) = match node.operator {
-            "TreeEnsembleRegressor" => ensemble::regressor(node)?,
+        let ((trees, link), whole) = match node.operator {
+            "TreeEnsembleRegressor" => (ensemble::regressor(node)?, false),
             _ => ensemble::classifier(node)?,
         };
-        Ok(Head { kind: Rc::new(Kind::Trees(trees)), link })
+        Ok((Head { kind: Rc::new(Kind::Trees(trees)), link }, whole))
     }
 
     fn scaler(&self, node: &Node<'_>) -> Read<Wire> {
@@ -276,7 +278,7 @@ impl Walk {
             && of == second
         {
             let wire = self.input(node, 1)?;
-            return Ok(self.head(wire)?.map_or_else(|| Wire::Opaque("Concat".into()), Wire::Pair));
+            return Ok(self.head(wire)?.map_or_else(|| Wire::Opaque("Concat".into()), pair));
         }
         let mut all = Vec::new();
         for place in 0..node.inputs.len() {
@@ -418,13 +420,13 @@ impl Walk {
         let weights = pairs.iter().map(|[a, b]| b - a).collect();
         let bias = last.bias.windows(2).map(|w| w.iter().rev().copied().reduce(|b, a| b - a).unwrap_or(0.0)).collect();
         layers.push(Dense { weights, bias, activation: Activation::Logistic });
-        Ok(self.head(&Wire::Dense(layers))?.map_or_else(|| Wire::Opaque("Softmax".into()), Wire::Pair))
+        Ok(self.head(&Wire::Dense(layers))?.map_or_else(|| Wire::Opaque("Softmax".into()), pair))
     }
 
     /// The score that a value is; `None` when it is none.
     fn head(&self, wire: &Wire) -> Read<Option<Head>> {
         match wire {
-            Wire::Head(head) | Wire::Pair(head) => Ok(Some(head.clone())),
+            Wire::Head(head) | Wire::Pair(head, _) => Ok(Some(head.clone())),
             Wire::Dense(layers) if layers.last().is_some_and(|l| l.bias.len() == 1) => {
                 let mut layers: Vec<Layer> = layers
                     .iter()
@@ -462,6 +464,12 @@ impl Walk {
         }
         unsupported(why)
     }
+}
+
+/// A score and one less it.
+fn pair(head: Head) -> Wire {
+    let whole = matches!(head.link, Link::Logistic { .. });
+    Wire::Pair(head, whole)
 }
 
 /// Exactly one.
