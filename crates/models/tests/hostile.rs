@@ -28,6 +28,8 @@ const FILES: &[(&str, Format)] = &[
     ("onnx-forest.onnx", Format::Onnx),
     ("onnx-boosted.onnx", Format::Onnx),
     ("onnx-gemm.onnx", Format::Onnx),
+    ("onnx-ensemble5.onnx", Format::Onnx),
+    ("onnx-turned-tree.onnx", Format::Onnx),
 ];
 
 fn told(file: &str) -> Import {
@@ -449,62 +451,6 @@ fn lists_of_files_have_caps() {
     assert_eq!(xgboost(format!("\"trees\":[{{{overlap}}}]")), Err(Code::ModelTooLarge));
     let lines = "tree\n".to_owned() + &"a=b\n".repeat(TEXT_LINES_MAX);
     assert_eq!(code(Format::LightGbm.read(import("m"), lines.as_bytes())), Err(Code::ModelTooLarge));
-}
-
-/// A field of bytes in protobuf.
-fn part(number: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    let mut n = bytes.len();
-    while n >= 128 {
-        out.push((n % 128) as u8 | 128);
-        n /= 128;
-    }
-    out.push(n as u8);
-    out.extend_from_slice(bytes);
-    out
-}
-
-fn onnx(graph: &[u8]) -> Result<(), Code> {
-    code(Format::Onnx.read(told("onnx"), &part(7, graph)))
-}
-
-#[test]
-fn onnx_graphs_have_caps_and_are_no_cycles() {
-    let node = part(1, &part(4, b"Identity"));
-    let input = |element: u8, columns: u8| {
-        let dims = [part(1, &[]), part(1, &[8, columns])].concat();
-        part(11, &[part(1, b"x"), part(2, &part(1, &[vec![8, element], part(2, &dims)].concat()))].concat())
-    };
-    let step =
-        |operator: &[u8], from: &[u8], to: &[u8]| part(1, &[part(1, from), part(2, to), part(4, operator)].concat());
-    let output = |name: &[u8]| part(12, &part(1, name));
-    assert_eq!(onnx(&node.repeat(ONNX_OPERATORS_MAX + 1)), Err(Code::ModelTooLarge));
-    let constant = part(5, &part(8, b"c"));
-    assert_eq!(onnx(&constant.repeat(ONNX_TENSORS_MAX + 1)), Err(Code::ModelTooLarge));
-    // A shape bomb: 2^62 by 2^62 values; and a shape that is not that of its values.
-    let huge = [8, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40];
-    let tensor = |dims: &[u8], values: &[u8]| part(5, &[dims, &[16, 1], &part(9, values)].concat());
-    assert_eq!(onnx(&tensor(&[huge, huge].concat(), &[0; 8])), Err(Code::ModelStructure));
-    assert_eq!(onnx(&tensor(&[8, 3], &[0; 8])), Err(Code::ModelStructure));
-    assert_eq!(onnx(&tensor(&[8, 1].repeat(ONNX_RANK_MAX + 1), &[0; 4])), Err(Code::ModelTooLarge));
-    assert_eq!(onnx(&tensor(&[8, 3], &[0; 7])), Err(Code::ModelMalformed));
-    let many = vec![0u8; 4 * (ONNX_VALUES_MAX + 1)];
-    assert_eq!(onnx(&tensor(&[8, 1], &many)), Err(Code::ModelTooLarge));
-    // A cycle: the first operator takes what the second makes.
-    let cycle = [input(1, 10), step(b"Relu", b"b", b"a"), step(b"Relu", b"a", b"b"), output(b"b")].concat();
-    assert_eq!(onnx(&cycle), Err(Code::ModelStructure));
-    let twice = [input(1, 10), step(b"Identity", b"x", b"a"), step(b"Identity", b"x", b"a"), output(b"a")].concat();
-    assert_eq!(onnx(&twice), Err(Code::ModelStructure));
-    let unknown = [input(1, 10), step(b"Conv", b"x", b"a"), output(b"a")].concat();
-    assert_eq!(onnx(&unknown), Err(Code::ModelUnsupported));
-    assert_eq!(onnx(&[input(8, 10), output(b"x")].concat()), Err(Code::ModelUnsupported), "an input of texts");
-    assert_eq!(onnx(&[input(1, 9), output(b"x")].concat()), Err(Code::ModelUnsupported), "an output of nine numbers");
-    assert_eq!(onnx(&output(b"nowhere")), Err(Code::ModelStructure));
-    let fault = Format::Onnx.read(told("onnx"), &part(7, &unknown)).unwrap_err();
-    assert!(fault.what.contains("Conv"), "{}", fault.what);
-    for junk in [&b""[..], b"not a protobuf", &[0xff; 40], &[0x3a, 0xff, 0xff, 0xff, 0xff, 0x0f]] {
-        assert_eq!(code(Format::Onnx.read(told("onnx"), junk)), Err(Code::ModelMalformed));
-    }
 }
 
 #[test]

@@ -5,8 +5,8 @@ mod common;
 
 use common::{bytes, expected, frame, import, text};
 use tacit_models::import::{lightgbm, linear, onnx, xgboost};
-use tacit_models::{Kind, Model, Test};
-use tacit_types::Code;
+use tacit_models::{Feature, Frame, Kind, Model, Test};
+use tacit_types::{Code, Column, Values};
 
 /// The bits agree, as singles.
 fn same_singles(name: &str, ours: &[f64], theirs: &[Option<f64>]) {
@@ -91,6 +91,8 @@ fn what_cannot_be_scored_is_refused_by_name() {
         (lightgbm::read(import("m"), text("lgb-multi.txt").as_bytes()), "3 scores"),
         (lightgbm::read(import("m"), text("lgb-linear-trees.txt").as_bytes()), "linear trees"),
         (onnx::read(import("m"), &bytes("onnx-pairs-bare.onnx")), "may not sum to one"),
+        // A norm takes all features of a row at once: no sum of functions of one feature, and no layer.
+        (onnx::read(import("m"), &bytes("onnx-normalizer.onnx")), "\"Normalizer\""),
     ];
     for (refusal, reason) in refusals {
         let fault = refusal.unwrap_err();
@@ -134,5 +136,54 @@ fn onnx_scores_are_those_of_the_runtime() {
         let model = onnx::read(import, &bytes(&format!("{name}.onnx"))).unwrap_or_else(|f| panic!("{name}: {f}"));
         let scores = common::each_row(&model, |m| m.score);
         close(name, &scores, expected(name).scores.as_ref().unwrap(), error);
+    }
+}
+
+/// As converters of XGBoost and LightGBM write them, behind scalers, of version 5 of the operators; gaps included.
+#[test]
+fn onnx_trees_of_converters_score_as_the_runtime_does() {
+    let mut batch = common::rows();
+    let Values::Text(wards) = &batch.get("ward").unwrap().values else { panic!() };
+    let codes = wards.iter().map(|w| w.trim_start_matches('w').parse().unwrap_or(0.0)).collect();
+    let valid = batch.get("ward").unwrap().valid.clone();
+    batch.columns.push(Column { name: "ward_code".into(), values: Values::Float(codes), valid });
+    for name in [
+        "onnx-xgb",
+        "onnx-xgb-value",
+        "onnx-lgb",
+        "onnx-lgb-plain",
+        "onnx-lgb-value",
+        "onnx-lgb-equal",
+        "onnx-scaled-forest",
+        "onnx-turned-tree",
+        "onnx-ensemble5",
+    ] {
+        let mut import = import(name);
+        import.features = common::numeric_features();
+        if name == "onnx-lgb-equal" {
+            import.features = ["mean_radius", "ward_code"].map(Feature::numeric).to_vec();
+        }
+        let model = onnx::read(import, &bytes(&format!("{name}.onnx"))).unwrap_or_else(|f| panic!("{name}: {f}"));
+        let scores = model.scores(&Frame::new(model.features(), &batch).unwrap()).unwrap();
+        let expected = expected(name).scores.unwrap();
+        assert!(expected.iter().all(Option::is_some), "{name}: a row without a score");
+        close(name, &scores, &expected, 1e-6);
+    }
+}
+
+/// What is done to a feature before trees becomes part of the thresholds: exact to one single.
+#[test]
+fn scaled_thresholds_are_exact() {
+    for name in ["onnx-scaled-forest", "onnx-turned-tree"] {
+        let model = onnx::read(import("m"), &bytes(&format!("{name}.onnx"))).unwrap();
+        let rows = bytes(&format!("{name}.edges.bin"));
+        let values: Vec<f64> = rows.as_chunks().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect();
+        let mut scores = std::collections::BTreeSet::new();
+        for (row, values) in values.chunks(11).enumerate() {
+            let score = model.scores(&Frame::row(model.features(), &values[..10]).unwrap()).unwrap()[0];
+            assert!((score - values[10]).abs() <= 1e-6, "{name}, row {row}: {score} and {}", values[10]);
+            scores.insert(score.to_bits());
+        }
+        assert!(values.len() / 11 > 100 && scores.len() > 5);
     }
 }

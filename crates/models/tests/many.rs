@@ -84,7 +84,7 @@ fn a_hundred_thousand_margins_are_the_libraries_own_bits() {
     assert_eq!(count, 100_000);
     let columns = many(count);
     let margins = fixture["margins"].as_object().unwrap();
-    assert_eq!(margins.len(), 18);
+    assert_eq!(margins.len(), 23);
     for (name, hashes) in margins {
         let double = name.starts_with("lgb");
         let model = model(name);
@@ -108,7 +108,7 @@ fn thousands_of_other_scores_are_the_libraries_own() {
     let columns = many(count);
     let numbers: Vec<f64> = bytes("many.bin").as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect();
     let names = fixture["values"].as_array().unwrap();
-    assert_eq!((names.len(), numbers.len()), (8, 8 * count));
+    assert_eq!((names.len(), numbers.len()), (10, 10 * count));
     for (name, wanted) in names.iter().map(|n| n.as_str().unwrap()).zip(numbers.chunks(count)) {
         let model = model(name);
         let frame = Frame::new(model.features(), &columns).unwrap();

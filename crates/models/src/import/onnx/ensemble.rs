@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tacit_types::{Code, Fault};
 
-use super::proto::{Attribute, Node};
+use super::grow::{self, Column, Mode, Raw};
+use super::proto::{Attribute, Node, Tensor};
 use crate::limits::{NODES_MAX, TREES_MAX};
 use crate::model::Link;
-use crate::tree::{Linked, Missing, Precision, Test, Trees, in_order};
+use crate::tree::{Node as Tip, Precision, Tree, Trees};
 
 type Read<T> = Result<T, Fault>;
 
@@ -53,7 +54,7 @@ fn weights(node: &Node<'_>, prefix: &str) -> Read<Vec<Weight>> {
 }
 
 /// A tree ensemble as a regressor: one target.
-pub fn regressor(node: &Node<'_>) -> Read<(Trees, Link)> {
+pub fn regressor(node: &Node<'_>, columns: &[Column]) -> Read<(Trees, Link)> {
     let targets = node.attribute("n_targets")?.and_then(|a| a.int).unwrap_or(1);
     if targets != 1 {
         return unsupported(format!("{targets} targets; models of one score can be used"));
@@ -74,7 +75,7 @@ pub fn regressor(node: &Node<'_>) -> Read<(Trees, Link)> {
         more => return structure(format!("{} base values for one target", more.len())),
     };
     let weights = weights(node, "target")?;
-    Ok((trees(node, &weights, |w| (w.class == 0).then_some(w.weight), base, average)?, link))
+    Ok((trees(node, columns, &weights, |w| (w.class == 0).then_some(w.weight), base, average)?, link))
 }
 
 /// How far the scores of two classes may be from a sum of one and still be taken for probabilities: what many singles lose.
@@ -82,7 +83,7 @@ const WHOLE_ERROR: f64 = 5e-7;
 
 /// A tree ensemble as a classifier of two classes: the score is that of the second. And whether the two are
 /// probabilities: each from 0 to 1, of the sum one.
-pub fn classifier(node: &Node<'_>) -> Read<((Trees, Link), bool)> {
+pub fn classifier(node: &Node<'_>, columns: &[Column]) -> Read<((Trees, Link), bool)> {
     let labels = class_count(node)?;
     if labels != 2 {
         return unsupported(format!("{labels} classes; classifiers of two can be used"));
@@ -111,7 +112,7 @@ pub fn classifier(node: &Node<'_>) -> Read<((Trees, Link), bool)> {
                 let (least, most) = sums(node, &weights, base)?;
                 least >= 0.0 && most <= 1.0 + WHOLE_ERROR
             });
-        return Ok(((trees(node, &weights, |w| Some(w.weight), base, false)?, link), whole));
+        return Ok(((trees(node, columns, &weights, |w| Some(w.weight), base, false)?, link), whole));
     }
     // What the runtime makes of these is not what the specification says.
     if base.len() > 1 {
@@ -128,12 +129,15 @@ pub fn classifier(node: &Node<'_>) -> Read<((Trees, Link), bool)> {
             let positive = weights.iter().map(|w| w.weight).chain([base(0), base(1)]).all(|w| w >= 0.0);
             let whole = positive && least >= 1.0 - WHOLE_ERROR && most <= 1.0 + WHOLE_ERROR;
             let second = |w: &Weight| (w.class == 1).then_some(w.weight);
-            Ok(((trees(node, &weights, second, base(1), false)?, Link::Identity), whole))
+            Ok(((trees(node, columns, &weights, second, base(1), false)?, Link::Identity), whole))
         }
         // The second of two softmaxes is the logistic of the difference.
         "SOFTMAX" => {
             let signed = |w: &Weight| Some(if w.class == 1 { w.weight } else { -w.weight });
-            Ok(((trees(node, &weights, signed, base(1) - base(0), false)?, Link::Logistic { slope: 1.0 }), true))
+            Ok((
+                (trees(node, columns, &weights, signed, base(1) - base(0), false)?, Link::Logistic { slope: 1.0 }),
+                true,
+            ))
         }
         other => unsupported(format!("post_transform {other:?} with the weights of two classes")),
     }
@@ -171,6 +175,7 @@ fn class_count(node: &Node<'_>) -> Read<usize> {
 /// The trees; `pick` says what a weight adds to the score, if anything.
 fn trees(
     node: &Node<'_>,
+    columns: &[Column],
     weights: &[Weight],
     pick: impl Fn(&Weight) -> Option<f32>,
     base: f32,
@@ -192,8 +197,8 @@ fn trees(
     if count > NODES_MAX {
         return Err(Fault::new(Code::ModelTooLarge, format!("{count} nodes; at most {NODES_MAX}")));
     }
-    let columns = [node_ids.len(), features.len(), thresholds.len(), yes.len(), no.len(), modes.len()];
-    if columns.iter().any(|n| *n != count) || (!tracks.is_empty() && tracks.len() != count) {
+    let lists = [node_ids.len(), features.len(), thresholds.len(), yes.len(), no.len(), modes.len()];
+    if lists.iter().any(|n| *n != count) || (!tracks.is_empty() && tracks.len() != count) {
         return structure("nodes_*: lists of different lengths".into());
     }
     let mut places: BTreeMap<(i64, i64), u32> = BTreeMap::new();
@@ -215,18 +220,18 @@ fn trees(
     for i in 0..count {
         let at = |list: &[i64]| list.get(i).copied().unwrap_or_default();
         let tree = at(&tree_ids);
-        let threshold = f64::from(thresholds.get(i).copied().unwrap_or_default());
-        let swapped_test = match modes.get(i).copied().unwrap_or_default() {
-            b"LEAF" => None,
-            b"BRANCH_LEQ" => Some((false, Test::AtMost(threshold))),
-            b"BRANCH_LT" => Some((false, Test::Below(threshold))),
-            b"BRANCH_GT" => Some((true, Test::AtMost(threshold))),
-            b"BRANCH_GTE" => Some((true, Test::Below(threshold))),
+        let asks = match modes.get(i).copied().unwrap_or_default() {
+            b"LEAF" => {
+                nodes.push(Raw::Leaf(leaves.get(i).copied().unwrap_or_default()));
+                continue;
+            }
+            b"BRANCH_LEQ" => Ask::AtMost,
+            b"BRANCH_LT" => Ask::Below,
+            b"BRANCH_GTE" => Ask::AtLeast,
+            b"BRANCH_GT" => Ask::Above,
+            b"BRANCH_EQ" => Ask::Equal,
+            b"BRANCH_NEQ" => Ask::Unequal,
             other => return unsupported(format!("nodes of mode {:?}", String::from_utf8_lossy(other))),
-        };
-        let Some((swapped, test)) = swapped_test else {
-            nodes.push(Some(Linked::Leaf(f64::from(leaves.get(i).copied().unwrap_or_default()))));
-            continue;
         };
         let branch = |id: i64| match places.get(&(tree, id)) {
             Some(place) => Ok(*place),
@@ -238,11 +243,8 @@ fn trees(
                 *mark = true;
             }
         }
-        let Ok(feature) = u32::try_from(at(&features)) else { return structure(format!("feature {}", at(&features))) };
-        let missing_yes = (at(&tracks) != 0) != swapped;
-        let (yes, no) = if swapped { (no, yes) } else { (yes, no) };
-        let missing = if missing_yes { Missing::Yes } else { Missing::No };
-        nodes.push(Some(Linked::Split { feature, test, missing, yes, no }));
+        let threshold = thresholds.get(i).copied().unwrap_or_default();
+        nodes.push(asks.split(at(&features), threshold, at(&tracks) != 0, yes, no)?);
     }
     let mut roots: Vec<(i64, u32)> = Vec::new();
     for ((place, tree), inner) in (0u32..).zip(&tree_ids).zip(&inner) {
@@ -258,8 +260,130 @@ fn trees(
     if roots.len() > TREES_MAX {
         return Err(Fault::new(Code::ModelTooLarge, format!("{} trees; at most {TREES_MAX}", roots.len())));
     }
-    let trees = roots.iter().enumerate().map(|(i, (_, root))| in_order(i, &mut nodes, *root)).collect::<Read<_>>()?;
-    Ok(Trees { precision: Precision::Single, base: f64::from(base), average, trees })
+    let roots: Vec<u32> = roots.iter().map(|(_, root)| *root).collect();
+    let mut trees = grow::trees(&nodes, &roots, columns)?;
+    // The runtime adds the base after all leaves, as a tree that is a leaf alone and comes last.
+    let base = if average || base == 0.0 {
+        f64::from(base)
+    } else {
+        trees.push(Tree { nodes: vec![Tip::Leaf(f64::from(base))] });
+        0.0
+    };
+    Ok(Trees { precision: Precision::Single, base, average, trees })
+}
+
+/// What a node of a file asks.
+enum Ask {
+    AtMost,
+    Below,
+    AtLeast,
+    Above,
+    Equal,
+    Unequal,
+}
+
+impl Ask {
+    fn split(self, column: i64, threshold: f32, tracks: bool, yes: u32, no: u32) -> Read<Raw> {
+        let Ok(column) = usize::try_from(column) else { return structure(format!("feature {column}")) };
+        let (mode, turned) = match self {
+            Ask::AtMost => (Mode::AtMost, false),
+            Ask::Below => (Mode::Below, false),
+            Ask::AtLeast => (Mode::Below, true),
+            Ask::Above => (Mode::AtMost, true),
+            Ask::Equal => (Mode::Equal, false),
+            Ask::Unequal => (Mode::Equal, true),
+        };
+        // What is no number equals nothing, so it is unequal whether missing values are tracked or not.
+        let missing_yes = if matches!(self, Ask::Unequal) { false } else { tracks != turned };
+        let (yes, no) = if turned { (no, yes) } else { (yes, no) };
+        Ok(Raw::Split { column, mode, threshold, missing_yes, yes, no })
+    }
+}
+
+/// `TreeEnsemble` of version 5 of the operators: one target.
+pub fn ensemble(node: &Node<'_>, columns: &[Column]) -> Read<(Trees, Link)> {
+    let int =
+        |name: &str, default: i64| -> Read<i64> { Ok(node.attribute(name)?.and_then(|a| a.int).unwrap_or(default)) };
+    let targets = int("n_targets", 1)?;
+    if targets != 1 {
+        return unsupported(format!("{targets} targets; models of one score can be used"));
+    }
+    let average = match int("aggregate_function", 1)? {
+        0 => true,
+        1 => false,
+        other => return unsupported(format!("aggregate_function {other}")),
+    };
+    let link = match int("post_transform", 0)? {
+        0 => Link::Identity,
+        2 => Link::Logistic { slope: 1.0 },
+        other => return unsupported(format!("post_transform {other}")),
+    };
+    let (thresholds, modes, weights) =
+        (tensor(node, "nodes_splits", 1)?, tensor(node, "nodes_modes", 2)?, tensor(node, "leaf_weights", 1)?);
+    let (features, tracks) = (ints(node, "nodes_featureids")?, ints(node, "nodes_missing_value_tracks_true")?);
+    let (yes, yes_leaf) = (ints(node, "nodes_truenodeids")?, ints(node, "nodes_trueleafs")?);
+    let (no, no_leaf) = (ints(node, "nodes_falsenodeids")?, ints(node, "nodes_falseleafs")?);
+    let (leaf_targets, roots) = (ints(node, "leaf_targetids")?, ints(node, "tree_roots")?);
+    let count = thresholds.len();
+    if count.saturating_mul(2) > NODES_MAX || weights.len() > NODES_MAX {
+        return Err(Fault::new(Code::ModelTooLarge, format!("more than {NODES_MAX} nodes")));
+    }
+    if roots.len() > TREES_MAX {
+        return Err(Fault::new(Code::ModelTooLarge, format!("{} trees; at most {TREES_MAX}", roots.len())));
+    }
+    let lists = [modes.len(), features.len(), yes.len(), yes_leaf.len(), no.len(), no_leaf.len()];
+    if lists.iter().any(|n| *n != count) || (!tracks.is_empty() && tracks.len() != count) {
+        return structure("nodes_*: lists of different lengths".into());
+    }
+    if leaf_targets.len() != weights.len() || leaf_targets.iter().any(|t| *t != 0) {
+        return structure("leaf_*: not one weight of the one target a leaf".into());
+    }
+    // A leaf may be named more than once, as both branches of a tree that is a leaf alone: each gets its own.
+    let mut nodes: Vec<Raw> = vec![Raw::Leaf(0.0); count];
+    for i in 0..count {
+        let at = |list: &[i64]| list.get(i).copied().unwrap_or_default();
+        let mut branch = |id: i64, leaf: bool| -> Read<u32> {
+            let id = usize::try_from(id).unwrap_or(usize::MAX);
+            let weight = weights.get(id).filter(|_| leaf);
+            if let Some(weight) = weight {
+                // why: a leaf was one single in the file.
+                nodes.push(Raw::Leaf(*weight as f32));
+            }
+            match (weight, leaf) {
+                (Some(_), _) => Ok((nodes.len() - 1) as u32),
+                (None, false) if id < count => Ok(id as u32),
+                _ => structure(format!("node {i}: a branch leads to {id}, which is not there")),
+            }
+        };
+        let (yes, no) = (branch(at(&yes), at(&yes_leaf) != 0)?, branch(at(&no), at(&no_leaf) != 0)?);
+        // why: the kind of the tensor is a byte.
+        let asks = match modes.get(i).copied().unwrap_or_default() as i64 {
+            0 => Ask::AtMost,
+            1 => Ask::Below,
+            2 => Ask::AtLeast,
+            3 => Ask::Above,
+            4 => Ask::Equal,
+            5 => Ask::Unequal,
+            6 => return unsupported("nodes of mode BRANCH_MEMBER".into()),
+            other => return structure(format!("node {i}: mode {other}")),
+        };
+        let threshold = thresholds.get(i).copied().unwrap_or_default() as f32;
+        if let Some(slot) = nodes.get_mut(i) {
+            *slot = asks.split(at(&features), threshold, at(&tracks) != 0, yes, no)?;
+        }
+    }
+    let roots: Vec<u32> = roots.iter().map(|r| u32::try_from(*r).unwrap_or(u32::MAX)).collect();
+    let trees = grow::trees(&nodes, &roots, columns)?;
+    Ok((Trees { precision: Precision::Single, base: 0.0, average, trees }, link))
+}
+
+/// The values of a tensor of that kind.
+fn tensor(node: &Node<'_>, name: &str, kind: i64) -> Read<Vec<f64>> {
+    let Some(bytes) = node.attribute(name)?.and_then(|a| a.tensor) else {
+        return structure(format!("there is no {name}"));
+    };
+    let (_, tensor) = Tensor::read(bytes)?;
+    if tensor.kind == kind { Ok(tensor.values) } else { unsupported(format!("{name} of element type {}", tensor.kind)) }
 }
 
 /// A linear regressor or a classifier of two classes: weights of the score, intercept, link.

@@ -5,6 +5,7 @@
 //! score is the first output that is one number, or the probability of the second of two classes.
 
 mod ensemble;
+mod grow;
 mod proto;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::rc::Rc;
 
 use tacit_types::{Code, Fault};
 
+use self::grow::{Column, Step, Steps};
 use self::proto::{Graph, Node, Tensor};
 use super::features::{self, Known};
 use super::{Import, bounded};
@@ -48,6 +50,8 @@ struct Input {
     feature: u32,
     offset: f64,
     scale: f64,
+    /// The same as the runtime does it.
+    steps: Steps,
 }
 
 /// A layer that shares its weights with the other values that it is part of.
@@ -126,12 +130,13 @@ impl Walk {
                 });
             }
             // why: the number of features is bounded.
-            let inputs = (first..first + columns).map(|f| Input { feature: f as u32, offset: 0.0, scale: 1.0 });
+            let steps = Steps::new(input.element == 11);
+            let inputs = (first..first + columns).map(|f| Input { feature: f as u32, offset: 0.0, scale: 1.0, steps });
             self.define(input.name, Wire::Inputs(inputs.collect()))?;
         }
         self.width = known.len();
         for (name, tensor) in &graph.constants {
-            let tensor = Tensor { shape: tensor.shape.clone(), values: tensor.values.clone() };
+            let tensor = Tensor { kind: tensor.kind, shape: tensor.shape.clone(), values: tensor.values.clone() };
             self.define(name, Wire::Constant(Rc::new(tensor)))?;
         }
         Ok(known)
@@ -187,6 +192,9 @@ impl Walk {
         match node.operator {
             "Identity" | "ZipMap" => self.input(node, 0).cloned(),
             "Cast" => match (self.input(node, 0)?, node.attribute("to")?.and_then(|a| a.int)) {
+                (Wire::Inputs(inputs), Some(kind @ (1 | 11))) => {
+                    Ok(Wire::Inputs(inputs.iter().map(|i| Input { steps: i.steps.cast(kind == 11), ..*i }).collect()))
+                }
                 (wire, Some(1 | 11)) => Ok(wire.clone()),
                 _ => opaque(),
             },
@@ -218,7 +226,9 @@ impl Walk {
             "Sigmoid" => self.activate(node, Activation::Logistic),
             "Tanh" => self.activate(node, Activation::Tanh),
             "Softmax" => self.softmax(node),
-            "TreeEnsembleRegressor" | "LinearRegressor" => self.classical(node).map(|(head, _)| Wire::Head(head)),
+            "TreeEnsemble" | "TreeEnsembleRegressor" | "LinearRegressor" => {
+                self.classical(node).map(|(head, _)| Wire::Head(head))
+            }
             _ => opaque(),
         }
     }
@@ -242,14 +252,11 @@ impl Walk {
             // Two classes are read where the logistic function or the softmax makes their scores.
             return Ok((Head { kind: Rc::new(Kind::Additive(Additive { intercept, terms })), link }, true));
         }
-        let plain =
-            |(i, input): (usize, &Input)| input.feature as usize == i && input.offset == 0.0 && is_one(input.scale);
-        if inputs.len() != self.width || !inputs.iter().enumerate().all(plain) {
-            return unsupported("trees on features that were scaled or put into another order");
-        }
+        let columns: Vec<Column> = inputs.iter().map(|i| Column { feature: i.feature, steps: i.steps }).collect();
         let ((trees, link), whole) = match node.operator {
-            "TreeEnsembleRegressor" => (ensemble::regressor(node)?, false),
-            _ => ensemble::classifier(node)?,
+            "TreeEnsemble" => (ensemble::ensemble(node, &columns)?, false),
+            "TreeEnsembleRegressor" => (ensemble::regressor(node, &columns)?, false),
+            _ => ensemble::classifier(node, &columns)?,
         };
         Ok((Head { kind: Rc::new(Kind::Trees(trees)), link }, whole))
     }
@@ -268,7 +275,7 @@ impl Walk {
             }
         };
         let (offset, scale) = (list("offset", 0.0)?, list("scale", 1.0)?);
-        let scaled = inputs.iter().zip(offset).zip(scale).map(|((i, o), s)| i.scaled(f64::from(o), f64::from(s)));
+        let scaled = inputs.iter().zip(offset).zip(scale).map(|((i, o), s)| i.less(f64::from(o)).times(f64::from(s)));
         Ok(Wire::Inputs(scaled.collect()))
     }
 
@@ -361,7 +368,7 @@ impl Walk {
                 Ok(Wire::Dense(layers))
             }
             (Wire::Inputs(inputs), Wire::Constant(c)) | (Wire::Constant(c), Wire::Inputs(inputs)) => {
-                Ok(Wire::Inputs(each(inputs, c, |i, v| i.scaled(-v, 1.0))?))
+                Ok(Wire::Inputs(each(inputs, c, |i, v| i.less(-v))?))
             }
             _ => Ok(Wire::Opaque("Add".into())),
         }
@@ -377,7 +384,7 @@ impl Walk {
                 shift(&mut layers, c, -1.0)?;
                 Ok(Wire::Dense(layers))
             }
-            (Wire::Inputs(inputs), Wire::Constant(c)) => Ok(Wire::Inputs(each(inputs, c, |i, v| i.scaled(v, 1.0))?)),
+            (Wire::Inputs(inputs), Wire::Constant(c)) => Ok(Wire::Inputs(each(inputs, c, |i, v| i.less(v))?)),
             _ => Ok(Wire::Opaque("Sub".into())),
         }
     }
@@ -386,7 +393,11 @@ impl Walk {
         let divides = node.operator == "Div";
         match (self.input(node, 0)?, self.input(node, 1)?) {
             (Wire::Inputs(inputs), Wire::Constant(c)) => {
-                Ok(Wire::Inputs(each(inputs, c, |i, v| i.scaled(0.0, if divides { 1.0 / v } else { v }))?))
+                Ok(Wire::Inputs(each(inputs, c, |i, v| if divides { i.over(v) } else { i.times(v) })?))
+            }
+            // As converters of LightGBM end a classifier without dictionaries.
+            (wire @ (Wire::Head(_) | Wire::Pair(..)), Wire::Constant(c)) if matches!(c.values.as_slice(), [v] if is_one(*v)) => {
+                Ok(wire.clone())
             }
             _ => Ok(Wire::Opaque(node.operator.to_owned())),
         }
@@ -478,10 +489,18 @@ fn is_one(value: f64) -> bool {
 }
 
 impl Input {
-    /// `(self - offset) * scale`.
-    fn scaled(self, offset: f64, scale: f64) -> Self {
-        // ((x - o) s - offset) scale, as one offset and scale of x.
-        Self { feature: self.feature, offset: self.offset + offset / self.scale, scale: self.scale * scale }
+    /// Less a number.
+    fn less(self, by: f64) -> Self {
+        // (x - o) s - by, as one offset and scale of x.
+        Self { offset: self.offset + by / self.scale, steps: self.steps.then(Step::Less, by), ..self }
+    }
+
+    fn times(self, by: f64) -> Self {
+        Self { scale: self.scale * by, steps: self.steps.then(Step::Times, by), ..self }
+    }
+
+    fn over(self, by: f64) -> Self {
+        Self { scale: self.scale * (1.0 / by), steps: self.steps.then(Step::Over, by), ..self }
     }
 }
 

@@ -194,6 +194,8 @@ pub struct Input<'a> {
 /// `TensorProto` of numbers. The shape and the number of values agree.
 #[derive(Default)]
 pub struct Tensor {
+    /// 1 single, 2 byte, 6 and 7 whole numbers, 11 double.
+    pub kind: i64,
     pub shape: Vec<usize>,
     pub values: Vec<f64>,
 }
@@ -356,7 +358,7 @@ impl<'a> Input<'a> {
 
 impl Tensor {
     /// Reads a constant and its name.
-    fn read(bytes: &[u8]) -> Read<(&str, Self)> {
+    pub fn read(bytes: &[u8]) -> Read<(&str, Self)> {
         let (mut name, mut kind, mut raw, mut dims) = ("", 0, None, Vec::new());
         let (mut singles, mut doubles, mut ints) = (Vec::new(), Vec::new(), Vec::new());
         message(bytes, |number, field| {
@@ -379,9 +381,11 @@ impl Tensor {
             // why: shapes and indices; no weight is a whole number beyond 2^53.
             (7, Some(raw)) => chunks::<8>(raw)?.iter().map(|c| i64::from_le_bytes(*c) as f64).collect(),
             (6, Some(raw)) => chunks::<4>(raw)?.iter().map(|c| f64::from(i32::from_le_bytes(*c))).collect(),
+            (2, Some(raw)) if raw.len() <= ONNX_VALUES_MAX => raw.iter().map(|b| f64::from(*b)).collect(),
+            (2, Some(_)) => return Err(too_many("values in a list", ONNX_VALUES_MAX)),
             (1, None) => singles.iter().map(|v| f64::from(*v)).collect(),
             (11, None) => doubles,
-            (6 | 7, None) => ints.iter().map(|v| *v as f64).collect(),
+            (2 | 6 | 7, None) => ints.iter().map(|v| *v as f64).collect(),
             // Texts, truth values and halves: whatever needs them is refused when it is met.
             _ => return Ok((name, Self::default())),
         };
@@ -391,7 +395,7 @@ impl Tensor {
         let shape: Option<Vec<usize>> = dims.iter().map(|d| usize::try_from(*d).ok()).collect();
         let size = shape.as_ref().and_then(|s| s.iter().try_fold(1usize, |size, d| size.checked_mul(*d)));
         match shape {
-            Some(shape) if size == Some(values.len()) => Ok((name, Self { shape, values })),
+            Some(shape) if size == Some(values.len()) => Ok((name, Self { kind, shape, values })),
             _ => {
                 let what = format!("constant {name:?}: {} values for the shape {dims:?}", values.len());
                 Err(Fault::new(Code::ModelStructure, what))
