@@ -169,6 +169,23 @@ fn bombs() -> Vec<(&'static str, Format, Vec<u8>)> {
     let ints = [part(1, b"nodes_treeids"), part(8, &vec![0; ONNX_VALUES_MAX])].concat();
     let texts = [part(1, b"nodes_modes"), [74, 0].repeat(1 << 20)].concat();
     let trees_of = |attribute: Vec<u8>| graph(10, &[operator("TreeEnsembleRegressor", &["x"], "y", &[attribute])]);
+    // A chain of equalities of ten features: each has what follows it twice.
+    let length = 100;
+    let listed = |name: &str, item: &dyn Fn(usize) -> Vec<u8>| {
+        [part(1, name.as_bytes()), (0..=2 * length).flat_map(item).collect()].concat()
+    };
+    let whole = |n: usize| [vec![64], varint(n)].concat();
+    let next = |i: usize| if i + 1 < length { i + 1 } else { 2 * length };
+    let equality = [
+        listed("nodes_treeids", &|_| whole(0)),
+        listed("nodes_nodeids", &|i| whole(i)),
+        listed("nodes_featureids", &|i| whole(i % 10)),
+        listed("nodes_modes", &|i| part(9, if i < length { b"BRANCH_EQ" } else { b"LEAF" })),
+        listed("nodes_values", &|i| [&[61][..], &(i as f32).to_le_bytes()].concat()),
+        listed("nodes_truenodeids", &|i| whole(length + i % length)),
+        listed("nodes_falsenodeids", &|i| whole(next(i % length))),
+    ];
+    let chain = graph(10, &[operator("TreeEnsembleRegressor", &["x"], "y", &equality), part(12, &part(1, b"y"))]);
     let many = graph(10, &vec![operator("Identity", &["x"], "y", &[]); 1 << 16]);
     vec![
         (
@@ -194,6 +211,7 @@ fn bombs() -> Vec<(&'static str, Format, Vec<u8>)> {
         ("a wide matrix", Format::Onnx, wide),
         ("whole numbers of one byte", Format::Onnx, trees_of(ints)),
         ("empty texts", Format::Onnx, trees_of(texts)),
+        ("equalities", Format::Onnx, chain),
         ("operators", Format::Onnx, many),
         ("a list that announces more than there is", Format::Own, vec![0xa1, 0x05, 0x9b, 0, 0, 0, 1, 0, 0, 0, 0]),
         ("zeroes", Format::Own, vec![0; MODEL_BYTES_MAX]),

@@ -25,6 +25,8 @@ fn too_large<T>(what: String) -> Read<T> {
 
 /// What may be done to a column before trees.
 const STEPS_MAX: usize = 4;
+/// Nodes of all trees of an ensemble in which equality is taken apart: a short file may ask for many.
+const APART_MAX: usize = NODES_MAX / 4;
 /// Nodes that are looked at while equality is taken apart, for all trees.
 const VISITS_MAX: usize = 4 * NODES_MAX;
 
@@ -167,7 +169,7 @@ pub fn trees(raw: &[Raw], roots: &[u32], columns: &[Column]) -> Read<Vec<Tree>> 
     }
     let equal = raw.iter().any(|n| matches!(n, Raw::Split { mode: Mode::Equal, .. }));
     if equal {
-        let mut grow = Grow { raw, columns, out: Vec::new(), room: NODES_MAX, visits: 0 };
+        let mut grow = Grow { raw, columns, out: Vec::new(), room: APART_MAX, visits: 0 };
         return roots.iter().enumerate().map(|(i, root)| grow.tree(i, *root)).collect();
     }
     let mut nodes = raw.iter().map(|node| linked(node, columns).map(Some)).collect::<Read<Vec<_>>>()?;
@@ -234,7 +236,7 @@ impl Grow<'_> {
 
     fn push(&mut self, node: Option<Linked>) -> Read<u32> {
         if self.out.len() == self.room {
-            return too_large(format!("more than {NODES_MAX} nodes once equality is taken apart"));
+            return too_large(format!("more than {APART_MAX} nodes once equality is taken apart"));
         }
         self.out.push(node);
         // why: the cap on nodes is below 2^32.
