@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tacit_receipts::{Checkpoint, KeyKind, VerifierKey};
 use tacit_tests::program::program;
 use tacit_tests::world::{COORDINATOR, shown};
 use tacit_tests::{Done, World};
@@ -63,6 +64,8 @@ fn proofs_in_every_form_verify_and_a_damaged_or_lost_log_comes_back() {
         let held = world.run(owner, &["log", "mirror"]).ok();
         assert_eq!(held["size"], json!(size(&world.home(COORDINATOR).join("log"))));
     }
+
+    second_history(&world);
 
     // A bit that flips while the coordinator runs: found and named, and nothing is signed over it.
     let log = world.home(COORDINATOR).join("log");
@@ -135,6 +138,28 @@ fn yesterday(world: &mut World) {
 fn copy(from: &Path, to: &Path) {
     let done = Command::new("cp").arg("-a").arg(from).arg(to).status();
     assert!(done.is_ok_and(|status| status.success()), "{} to {}", from.display(), to.display());
+}
+
+/// A smaller log that somebody was shown, signed by the log's key: a node's mirror shows that it is of another history.
+fn second_history(world: &World) {
+    let path = |name: &str| shown(&world.folder().join(name));
+    let (note, folder, trust) = (path("shown.checkpoint"), path("history"), path("group.trust"));
+    let key = tacit_net::keyfile::read_signing(&world.home(COORDINATOR).join("log.key")).expect("log.key");
+    let own = std::fs::read_to_string(world.home("a").join("mirror/checkpoint")).unwrap();
+    let (origin, size) = (own.lines().next().unwrap(), size(&world.home("a").join("mirror")));
+    let log = VerifierKey::new(origin, KeyKind::Ed25519, key.id()).unwrap();
+    let head = Checkpoint { origin: origin.into(), size: size - 1, root: tacit_types::Hash([7; 32]) };
+    std::fs::write(&note, head.sign(&log, &key).unwrap().to_bytes()).unwrap();
+    let written = world.run("a", &["log", "evidence", &folder, "--note", &note]).ok();
+    assert_eq!(written["sizes"], json!([size, size - 1]));
+    let files: Vec<&str> = written["files"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let [held, offered, prefix] = files[..] else { panic!("{written}") };
+    let proven = verify(&["--fork", held, offered, prefix, "--trust", &trust]).ok();
+    assert_eq!((&proven["ok"], &proven["sizes"]), (&json!(true), &json!([size, size - 1])));
+    assert_eq!(verify(&["--fork", held, offered, "--trust", &trust]).status, 6, "two sizes show nothing alone");
+    // The mirror's own head is of no other history.
+    std::fs::write(&note, &own).unwrap();
+    world.run("a", &["log", "evidence", &folder, "--note", &note]).fails("log.proof");
 }
 
 fn proofs(world: &World, job: &str) {

@@ -95,8 +95,25 @@ fn a_coordinator_that_shows_two_histories_is_refused_and_leaves_the_evidence() {
     let written = world.run("bank", &["log", "evidence", &shown(&folder)]).ok();
     assert_eq!(written["size"], 3);
     let notes = ["held.checkpoint", "offered.checkpoint"].map(|name| std::fs::read(folder.join(name)).expect("a note"));
-    let proven = tacit_receipts::checkpoint::prove_fork(&notes[0], &notes[1], ORIGIN, &log.into()).expect("a fork");
+    let proven =
+        tacit_receipts::fork::prove_fork(&notes[0], &notes[1], None, ORIGIN, &log.clone().into()).expect("a fork");
     assert_ne!(proven[0].root, proven[1].root);
+
+    // A larger one that does not extend what was cosigned: its own proof gives it away.
+    let mut tree = MemTree::default();
+    (0..5).for_each(|i| tree.push(leaf_hash(format!("a third history {i}").as_bytes())));
+    let head = Checkpoint { origin: ORIGIN.into(), size: 5, root: tree.root() };
+    let larger = head.sign(&log, &key).expect("signed").to_bytes();
+    let proof = tacit_receipts::merkle::consistency_proof(&tree, 3, 5).expect("a proof");
+    let refused = post(&at, &AddCheckpoint { old: 3, proof, note: larger.clone() }.to_bytes());
+    assert!(refused.starts_with("HTTP/1.1 422 "), "{refused}");
+    let written = world.run("bank", &["log", "evidence", &shown(&folder)]).ok();
+    assert_eq!(written["sizes"], serde_json::json!([3, 5]));
+    let read = |name: &str| std::fs::read(folder.join(name)).expect("a file");
+    let prefix = tacit_receipts::fork::Prefix::parse(&read("prefix")).expect("a prefix");
+    let notes = ["held.checkpoint", "offered.checkpoint"].map(read);
+    let log = log.into();
+    assert!(tacit_receipts::fork::prove_fork(&notes[0], &notes[1], Some(&prefix), ORIGIN, &log).is_ok());
 }
 
 /// Posts a body and gives the whole answer.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tacit_receipts::fork::Prefix;
 use tacit_receipts::note::check_name;
 use tacit_receipts::witness::{REQUEST_BYTES_MAX, witness_name};
 use tacit_receipts::{
@@ -117,17 +118,27 @@ impl Pace {
     }
 }
 
-/// Where the two notes of a fork of a log are kept.
-fn fork_keys(own: &str, origin: &str) -> [String; 2] {
-    ["fork_held", "fork_offered"].map(|key| if origin == own { key.into() } else { format!("{key}/{origin}") })
+/// Where the two notes of a fork of a log are kept, and what the larger has in the smaller's place.
+fn fork_keys(own: &str, origin: &str) -> [String; 3] {
+    ["fork_held", "fork_offered", "fork_prefix"]
+        .map(|key| if origin == own { key.into() } else { format!("{key}/{origin}") })
 }
 
-/// The two notes that show two histories of a log that this node follows, when it was offered a second one: the log's
-/// keys, what this node held and what it was offered.
+/// What shows two histories of a log that this node follows.
+pub struct ForkEvidence {
+    /// The log's keys.
+    pub keys: LogChain,
+    /// The note that this node held, and the one that it was offered.
+    pub notes: [Vec<u8>; 2],
+    /// What the larger has in the smaller's place, where their sizes differ.
+    pub prefix: Option<Prefix>,
+}
+
+/// What shows two histories of a log that this node follows, when it was offered a second one.
 ///
 /// # Errors
 /// `config.malformed`, those of the database.
-pub async fn fork_evidence(config: &Config, store: &Store) -> Result<Option<(LogChain, [Vec<u8>; 2])>, Fault> {
+pub async fn fork_evidence(config: &Config, store: &Store) -> Result<Option<ForkEvidence>, Fault> {
     let malformed = |f: Fault| Fault::new(Code::ConfigMalformed, f.what);
     let pin = &config.coordinator;
     let mut logs = vec![(pin.origin.as_str(), log_keys::followed(config, store).await?)];
@@ -135,9 +146,11 @@ pub async fn fork_evidence(config: &Config, store: &Store) -> Result<Option<(Log
         logs.push((log.origin.as_str(), log.verifier().map_err(malformed)?.into()));
     }
     for (origin, keys) in logs {
-        let [held, offered] = fork_keys(&pin.origin, origin);
+        let [held, offered, prefix] = fork_keys(&pin.origin, origin);
         if let (Some(held), Some(offered)) = (store.meta(&held).await?, store.meta(&offered).await?) {
-            return Ok(Some((keys, [held, offered])));
+            let prefix = store.meta(&prefix).await?.filter(|bytes| !bytes.is_empty());
+            let prefix = prefix.map(|bytes| Prefix::parse(&bytes)).transpose()?;
+            return Ok(Some(ForkEvidence { keys, notes: [held, offered], prefix }));
         }
     }
     Ok(None)
@@ -232,9 +245,11 @@ impl Inner {
         let prepared = match witness.prepare(request, crate::now()) {
             Ok(prepared) => prepared,
             Err(refusal) => {
-                if let WitnessRefusal::Fork { held, offered } = &refusal {
+                if let WitnessRefusal::Fork { held, offered, prefix } = &refusal {
                     tracing::error!(%origin, "the log shows two histories, both signed");
-                    let [first, second] = fork_keys(&witnesses.own, &origin);
+                    let [first, second, third] = fork_keys(&witnesses.own, &origin);
+                    let prefix = prefix.as_ref().map(Prefix::to_text).unwrap_or_default();
+                    self.store.set_meta(&third, prefix.as_bytes()).await?;
                     self.store.set_meta(&first, held).await?;
                     self.store.set_meta(&second, offered).await?;
                 }

@@ -10,7 +10,6 @@ use tacit_types::{Code, Fault, Hash, NodeId, UnixMillis};
 use crate::keys::{KeyHistory, KeyRole, PartyKeySpan};
 use crate::merkle::TREE_SIZE_MAX;
 use crate::note::{KeyKind, SignedNote, VerifierKey, check_name, from_base64, from_decimal, to_base64};
-use crate::rotation::LogChain;
 use crate::verify::CLOCK_SKEW_MILLIS_MAX;
 
 /// Witnesses of a log.
@@ -123,28 +122,6 @@ impl SignedCheckpoint {
         }
         self.note.add(line)
     }
-}
-
-/// Shows that a log has two histories: two checkpoints of one size that it signed with different
-/// roots. The pair convinces anyone who has the log's keys; gives the two heads. A key that was retired convicts who
-/// had it, whenever it signed.
-///
-/// # Errors
-/// `log.malformed` or `log.signature` for either note; `log.proof` when the pair proves nothing.
-pub fn prove_fork(one: &[u8], other: &[u8], origin: &str, log: &LogChain) -> Result<[Checkpoint; 2], Fault> {
-    let open = |bytes| log.open(bytes).map(|(signed, _)| signed.checkpoint);
-    let heads = [open(one)?, open(other)?];
-    let [a, b] = &heads;
-    let what = if a.origin != origin || b.origin != origin {
-        "a checkpoint is of another log"
-    } else if a.size != b.size {
-        "the checkpoints are of different sizes: only the log's leaves tell whether they fit"
-    } else if a.root == b.root {
-        "the checkpoints are the same"
-    } else {
-        return Ok(heads);
-    };
-    Err(Fault::new(Code::LogProof, what))
 }
 
 /// Which witnesses count and how many must have cosigned. Against a log that shows two histories,
@@ -325,28 +302,6 @@ mod tests {
             bad[i] ^= 1;
             assert!(SignedCheckpoint::open(&bad, &log).is_err(), "byte {i}");
         }
-    }
-
-    #[test]
-    fn two_roots_at_one_size_prove_a_fork_and_nothing_else_does() {
-        let (log, _) = signed();
-        let sign = |origin: &str, size, root| {
-            let head = Checkpoint { origin: origin.into(), size, root: Hash([root; 32]) };
-            head.sign(&log, &key(1)).unwrap().to_bytes()
-        };
-        let origin = "log.example/usage/2026";
-        let one = sign(origin, 7, 9);
-        let [a, b] = prove_fork(&one, &sign(origin, 7, 8), origin, &log.clone().into()).unwrap();
-        assert_eq!((a.size, b.size, a.root == b.root), (7, 7, false));
-        let code = |other: &[u8], origin: &str, log: &VerifierKey| {
-            prove_fork(&one, other, origin, &log.clone().into()).unwrap_err().code
-        };
-        assert_eq!(code(&one, origin, &log), Code::LogProof);
-        assert_eq!(code(&sign(origin, 8, 8), origin, &log), Code::LogProof);
-        assert_eq!(code(&sign("log.example/x", 7, 8), origin, &log), Code::LogProof);
-        assert_eq!(code(&sign(origin, 7, 8), "log.example/x", &log), Code::LogProof);
-        let other = vkey(origin, KeyKind::Ed25519, 2);
-        assert_eq!(code(&sign(origin, 7, 8), origin, &other), Code::LogSignature);
     }
 
     #[test]

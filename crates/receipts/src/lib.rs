@@ -21,6 +21,7 @@ pub mod cases;
 pub mod chain;
 pub mod checkpoint;
 pub mod cose;
+pub mod fork;
 pub mod keys;
 pub mod leaf;
 pub mod log;

@@ -175,9 +175,25 @@ pub fn verify_consistency(old: u64, new: u64, proof: &[Hash], old_root: &Hash, n
             (true, false) => wrong("another root"),
         };
     }
+    let known = if old.is_power_of_two() { Some(*old_root) } else { None };
+    let (from_old, from_new) = walk(old, new, proof, known)?;
+    if from_old == *old_root && from_new == *new_root { Ok(()) } else { wrong("the proof leads to other roots") }
+}
+
+/// The root of a tree's first `old` leaves, as a consistency proof gives it that leads to the tree's own root. `None` where it
+/// leads elsewhere, and where `old` is 0, no less than `new`, or a power of two, whose root such a proof leaves out.
+pub fn prefix_root(old: u64, new: u64, proof: &[Hash], new_root: &Hash) -> Option<Hash> {
+    if old == 0 || old >= new || old.is_power_of_two() {
+        return None;
+    }
+    walk(old, new, proof, None).ok().filter(|(_, from_new)| from_new == new_root).map(|(from_old, _)| from_old)
+}
+
+/// The old and the new root to which a proof leads; `known` is the old one, where it is of a complete tree.
+fn walk(old: u64, new: u64, proof: &[Hash], known: Option<Hash>) -> Result<(Hash, Hash), Fault> {
+    let wrong = |what: &str| Err(Fault::new(Code::LogProof, format!("from {old} to {new} leaves: {what}")));
     let mut path = proof.iter();
-    let first = if old.is_power_of_two() { Some(old_root) } else { path.next() };
-    let Some(first) = first else {
+    let Some(first) = known.or_else(|| path.next().copied()) else {
         return wrong("the proof is too short");
     };
     let (mut node, mut last) = (old - 1, new - 1);
@@ -185,7 +201,7 @@ pub fn verify_consistency(old: u64, new: u64, proof: &[Hash], old_root: &Hash, n
         node >>= 1;
         last >>= 1;
     }
-    let (mut from_old, mut from_new) = (*first, *first);
+    let (mut from_old, mut from_new) = (first, first);
     for sibling in path {
         if last == 0 {
             return wrong("the proof is too long");
@@ -203,11 +219,7 @@ pub fn verify_consistency(old: u64, new: u64, proof: &[Hash], old_root: &Hash, n
         node >>= 1;
         last >>= 1;
     }
-    match (last == 0, from_old == *old_root && from_new == *new_root) {
-        (true, true) => Ok(()),
-        (false, _) => wrong("the proof is too short"),
-        (true, false) => wrong("the proof leads to other roots"),
-    }
+    if last == 0 { Ok((from_old, from_new)) } else { wrong("the proof is too short") }
 }
 
 /// A tree in memory: the hash of every complete subtree, 64 bytes a leaf.

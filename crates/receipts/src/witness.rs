@@ -7,6 +7,7 @@ use tacit_crypto::SigningKey;
 use tacit_types::{Code, Fault, Hash, UnixMillis};
 
 use crate::checkpoint::{Checkpoint, SignedCheckpoint};
+use crate::fork::Prefix;
 use crate::merkle::{PROOF_HASHES_MAX, empty_root, verify_consistency};
 use crate::note::{KeyKind, SignatureLine, SignedNote, VerifierKey, from_base64, from_decimal, to_base64};
 
@@ -60,13 +61,16 @@ pub enum WitnessRefusal {
         /// Leaves of the checkpoint.
         offered: u64,
     },
-    /// Same size, another root: two histories, both signed. The two notes are the evidence (409).
+    /// Two histories, both signed: another root at the same size (409), or a larger log whose own proof gives its first leaves
+    /// another root than the one that was cosigned (422). The two notes are the evidence, the latter with the prefix.
     #[error("the log shows two histories")]
     Fork {
         /// The note that the witness holds.
         held: Vec<u8>,
         /// The note that it was offered.
         offered: Vec<u8>,
+        /// What the larger has in the place of what was cosigned.
+        prefix: Option<Prefix>,
     },
     /// The proof does not lead from the held root to the new one (422).
     #[error("the consistency proof does not verify")]
@@ -97,8 +101,8 @@ impl WitnessRefusal {
             WitnessRefusal::Malformed(_) => 400,
             WitnessRefusal::UnknownLog(_) => 404,
             WitnessRefusal::Signature => 403,
+            WitnessRefusal::BadProof | WitnessRefusal::Fork { prefix: Some(_), .. } => 422,
             WitnessRefusal::Stale(_) | WitnessRefusal::Rollback { .. } | WitnessRefusal::Fork { .. } => 409,
-            WitnessRefusal::BadProof => 422,
             WitnessRefusal::Clock => 503,
         }
     }
@@ -249,7 +253,8 @@ impl Witness {
         let (held, held_root) = self.seen.as_ref().map_or((0, empty_root()), |seen| (seen.size, seen.root));
         if let Some(seen) = &self.seen {
             if head.size == seen.size && head.root != seen.root {
-                return Err(WitnessRefusal::Fork { held: seen.note.clone(), offered: request.note.clone() });
+                let (held, offered) = (seen.note.clone(), self.own_evidence(signed.note()));
+                return Err(WitnessRefusal::Fork { held, offered, prefix: None });
             }
             if now.seconds() < seen.at.seconds() {
                 return Err(WitnessRefusal::Clock);
@@ -261,8 +266,12 @@ impl Witness {
         if request.old != held {
             return Err(WitnessRefusal::Stale(held));
         }
-        verify_consistency(held, head.size, &request.proof, &held_root, &head.root)
-            .map_err(|_| WitnessRefusal::BadProof)?;
+        if verify_consistency(held, head.size, &request.proof, &held_root, &head.root).is_err() {
+            let prefix = Prefix::given(held, head.size, &request.proof, &head.root);
+            let Some((seen, prefix)) = self.seen.as_ref().zip(prefix) else { return Err(WitnessRefusal::BadProof) };
+            let (held, offered) = (seen.note.clone(), self.own_evidence(signed.note()));
+            return Err(WitnessRefusal::Fork { held, offered, prefix: Some(prefix) });
+        }
         let text = signed.note().text().to_owned();
         let seen = Seen { size: head.size, root: head.root, at: now, note: self.own_evidence(signed.note()) };
         Ok(Prepared { base: held, seen, text })
@@ -372,10 +381,16 @@ mod tests {
 
         assert_eq!(refusal(&request(&honest, 4, 8), 6_000), WitnessRefusal::Rollback { held: 10, offered: 8 });
         assert_eq!(refusal(&request(&honest, 4, 12), 6_000), WitnessRefusal::Stale(10));
-        assert_eq!(refusal(&request(&forked, 10, 12), 6_000), WitnessRefusal::BadProof);
+        let WitnessRefusal::Fork { prefix: Some(prefix), .. } = refusal(&request(&forked, 10, 12), 6_000) else {
+            panic!("no fork")
+        };
+        assert_eq!(prefix.root, root(&forked, 10).unwrap());
+        let mut made_up = request(&forked, 10, 12);
+        made_up.proof[1] = Hash([0; 32]);
+        assert_eq!(refusal(&made_up, 6_000), WitnessRefusal::BadProof);
         assert_eq!(refusal(&request(&honest, 10, 12), 4_000), WitnessRefusal::Clock);
         let fork = request(&forked, 10, 10);
-        let WitnessRefusal::Fork { held, offered } = refusal(&fork, 6_000) else { panic!("no fork") };
+        let WitnessRefusal::Fork { held, offered, prefix: None } = refusal(&fork, 6_000) else { panic!("no fork") };
         // The two notes convince anyone who has the log's key.
         let (a, b) = (SignedCheckpoint::open(&held, &log_key()), SignedCheckpoint::open(&offered, &log_key()));
         let (a, b) = (a.unwrap(), b.unwrap());

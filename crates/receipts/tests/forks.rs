@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use tacit_crypto::{Rng, Secret};
-use tacit_receipts::checkpoint::prove_fork;
+use tacit_receipts::fork::{Prefix, prove_fork};
 use tacit_receipts::merkle::{consistency_proof, leaf_hash, root};
 use tacit_receipts::*;
 use tacit_types::{Code, UnixMillis};
@@ -87,15 +87,31 @@ fn of_a_thousand_forks_and_rollbacks_none_passes_one_honest_witness() {
         let offered = AddCheckpoint { old, proof, note: note(&forged, size) };
         let before = witness.seen().cloned().unwrap();
         let refused = witness.prepare(&offered, UnixMillis(START.0 + 1_000)).unwrap_err();
-        let expected = [Code::LogRollback, Code::LogFork, Code::LogProof, Code::LogProof][kind as usize];
+        // The second history's own proof gives it away, but where it begins at a power of two.
+        let shows = kind == 2 && !held.is_power_of_two();
+        let third = if shows { Code::LogFork } else { Code::LogProof };
+        let expected = [Code::LogRollback, Code::LogFork, third, Code::LogProof][kind as usize];
         assert_eq!(refused.code(), expected, "trial {trial}: {held} to {size}, another from {fork} on");
         assert_eq!(witness.seen(), Some(&before));
         kinds[kind as usize] += 1;
 
         // The note that it holds and what it was offered are the evidence.
         if kind == 1 {
-            let [one, other] = prove_fork(&before.note, &offered.note, ORIGIN, &log_key().into()).unwrap();
+            let [one, other] = prove_fork(&before.note, &offered.note, None, ORIGIN, &log_key().into()).unwrap();
             assert!(one.size == held && one.root != other.root);
+        }
+        // Of two sizes with what the larger has in the smaller's place: of what was refused, of the second history's files, or
+        // of the mirror that a witness keeps of the first.
+        let between = match refused {
+            WitnessRefusal::Fork { prefix, .. } if kind == 2 => prefix,
+            _ if kind == 0 => Some(Prefix::of(&honest, size, held).unwrap()),
+            _ if size > held => Some(Prefix::of(&forged, held, size).unwrap()),
+            _ => None,
+        };
+        if kind != 1 {
+            let proven = prove_fork(&before.note, &offered.note, between.as_ref(), ORIGIN, &log_key().into());
+            let extends = kind == 0 && root(&honest, size).unwrap() == root(&forged, size).unwrap();
+            assert_eq!(proven.is_ok(), !extends, "trial {trial}: {held} to {size}, another from {fork} on");
         }
         let differs = size >= held && root(&forged, held).unwrap() != before.root;
         assert!(differs || size < held);

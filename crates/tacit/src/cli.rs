@@ -597,11 +597,17 @@ pub enum LogCommand {
     /// Look at this node's mirror of the log: how much it holds, and whether every file of it is as it was written.
     #[command(after_help = "Example: tacit --home bank log mirror")]
     Mirror,
-    /// Write the two checkpoints of a fork that this node was offered, for `tacit-verify --fork`.
-    #[command(after_help = "Example: tacit --home bank log evidence fork/")]
+    /// Write the two checkpoints of a fork that this node was offered, and what the larger has in the smaller's place, for
+    /// `tacit-verify --fork`.
+    #[command(
+        after_help = "Examples: tacit --home bank log evidence fork/\n          tacit --home bank log evidence fork/ --note shown.checkpoint"
+    )]
     Evidence {
         /// The folder to write them to.
         #[arg(value_name = "FOLDER")]
         out: PathBuf,
+        /// A checkpoint that somebody was shown, no larger than this node's mirror: compared with that.
+        #[arg(long, value_name = "FILE")]
+        note: Option<PathBuf>,
     },
 }

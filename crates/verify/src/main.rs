@@ -22,8 +22,8 @@ use clap::{Parser, ValueEnum};
 use tacit_receipts::budget;
 use tacit_receipts::bundle::{BUNDLE_BYTES_MAX, TRUST_BYTES_MAX};
 use tacit_receipts::call::CALL_PROOF_BYTES_MAX;
-use tacit_receipts::checkpoint::prove_fork;
 use tacit_receipts::cose::{self, Receipted, TRANSPARENT_BYTES_MAX};
+use tacit_receipts::fork::{PREFIX_BYTES_MAX, Prefix, prove_fork};
 use tacit_receipts::merkle::{leaf_hash, verify_inclusion};
 use tacit_receipts::money::export::Context;
 use tacit_receipts::money::lines::{self, Checked};
@@ -48,6 +48,7 @@ use progress::Progress;
         tacit-verify evidence.bundle --trust group.trust\n  \
         tacit-verify --dir mirror/ --trust group.trust --json\n  \
         tacit-verify --fork one.checkpoint other.checkpoint --trust group.trust\n  \
+        tacit-verify --fork smaller.checkpoint larger.checkpoint prefix --trust group.trust\n  \
         tacit-verify evidence.bundle --trust group.trust --call call.proof --key C-1001\n  \
         tacit-verify evidence.bundle --trust group.trust --rows costs.csv\n  \
         tacit-verify evidence.bundle --trust group.trust --report q4.html\n  \
@@ -66,8 +67,9 @@ struct Args {
     #[arg(long, value_name = "TILES_DIR", conflicts_with = "bundle")]
     dir: Option<PathBuf>,
 
-    /// Two checkpoint notes of one size: shows that the log has two histories. Needs --trust.
-    #[arg(long, num_args = 2, value_names = ["NOTE", "NOTE"], requires = "trust", conflicts_with_all = ["bundle", "dir"])]
+    /// Two checkpoint notes of one size; or of two, and what the larger has in the smaller's place: shows that the log has two
+    /// histories. Needs --trust.
+    #[arg(long, num_args = 2..=3, value_names = ["NOTE", "NOTE", "PREFIX"], requires = "trust", conflicts_with_all = ["bundle", "dir"])]
     fork: Option<Vec<PathBuf>>,
 
     /// One receipt: with --proof the receipt alone, else a statement that carries its COSE receipts. Needs --trust or --policy.
@@ -139,11 +141,13 @@ fn trust(args: &Args) -> Result<Option<Trust>, Fault> {
 }
 
 fn fork(args: &Args, notes: &[PathBuf]) -> Result<[Checkpoint; 2], Fault> {
-    let (Some(trust), [one, other]) = (trust(args)?, notes) else {
+    let (Some(trust), [one, other, between @ ..]) = (trust(args)?, notes) else {
         return Err(Fault::new(Code::ArgsInvalid, "two checkpoints and --trust are needed"));
     };
     let (one, other) = (files::read(one, NOTE_BYTES_MAX)?, files::read(other, NOTE_BYTES_MAX)?);
-    prove_fork(&one, &other, &trust.origin, &trust.chain()?)
+    let read = |path: &PathBuf| files::read(path, PREFIX_BYTES_MAX).and_then(|bytes| Prefix::parse(&bytes));
+    let between = between.first().map(read).transpose()?;
+    prove_fork(&one, &other, between.as_ref(), &trust.origin, &trust.chain()?)
 }
 
 fn verify(args: &Args) -> Result<Report, Fault> {

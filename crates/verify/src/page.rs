@@ -164,6 +164,7 @@ struct Fork<'a> {
     code: Code,
     origin: &'a str,
     size: u64,
+    sizes: [u64; 2],
     roots: [String; 2],
 }
 
@@ -178,13 +179,15 @@ pub fn json(report: &Report, lang: Lang) -> String {
 pub fn fork([one, other]: &[Checkpoint; 2], json: bool, lang: Lang) -> String {
     if json {
         let roots = [one.root.to_string(), other.root.to_string()];
-        return to_json(&Fork { ok: true, code: Code::LogFork, origin: &one.origin, size: one.size, roots });
+        let sizes = [one.size, other.size];
+        return to_json(&Fork { ok: true, code: Code::LogFork, origin: &one.origin, size: one.size, sizes, roots });
     }
     let title = Code::LogFork.title(lang);
     let hint = Code::LogFork.hint(lang);
     let (verdict, colon) = if lang == Lang::Zh { ("分叉已证实", "：") } else { ("FORK PROVEN", ": ") };
     let Checkpoint { origin, size, root } = one;
-    format!("{verdict}{colon}{title} [{}]\n> {hint}\n{origin}, {size}\n{root}\n{}\n", Code::LogFork, other.root)
+    let second = if other.size == *size { String::new() } else { format!("{origin}, {}\n", other.size) };
+    format!("{verdict}{colon}{title} [{}]\n> {hint}\n{origin}, {size}\n{root}\n{second}{}\n", Code::LogFork, other.root)
 }
 
 /// A call that its window's receipt counts.

@@ -204,6 +204,22 @@ fn a_split_view_is_shown_by_two_signed_checkpoints() {
     let (status, proof) = fork(&one, &two);
     assert!(status == 0 && proof["roots"][0] != proof["roots"][1], "{proof}");
     assert_eq!(fork(&one, &same).0, 6, "one head twice is no fork");
+    // Of two sizes with what the larger has in the place of the smaller.
+    let mut grown = otherwise(&world, 3, &[9]);
+    grown.job(10);
+    let (small, large) = (world.tree.size(), grown.tree.size());
+    let larger = files.write("larger", &grown.cosigned(0));
+    let prefix = |of: &World| fork::Prefix::of(&of.tree, small, large).unwrap().to_text();
+    let between = files.write("prefix", prefix(&grown).as_bytes());
+    let forked = |a: &Path, b: &Path| run(&[Path::new("--fork"), a, b, &between, Path::new("--trust"), &trust], &[]);
+    let (status, proof) = forked(&one, &larger);
+    assert!(status == 0 && proof["sizes"] == serde_json::json!([small, large]), "{proof}");
+    assert_eq!(fork(&one, &larger).0, 6, "two sizes show nothing by themselves");
+    let mut same = honest();
+    same.job(10);
+    let extended = files.write("extended", &same.cosigned(0));
+    files.write("prefix", prefix(&same).as_bytes());
+    assert_eq!(forked(&one, &extended).0, 6, "a log that grew is no fork");
     // Whoever kept the other head has it in the bundle.
     let mut bundle = world.bundle();
     bundle.kept = vec![other.cosigned(0).into()];

@@ -6,11 +6,12 @@ use serde_json::json;
 use tacit_archive::{Folder, examine};
 use tacit_node::daemon::DATABASE_FILE;
 use tacit_node::mirror::MIRROR_FOLDER;
-use tacit_node::witness::fork_evidence;
+use tacit_node::witness::{ForkEvidence, fork_evidence};
 use tacit_node::{Store, log_keys};
-use tacit_receipts::TileRead;
-use tacit_receipts::checkpoint::prove_fork;
+use tacit_receipts::fork::{Prefix, prove_fork};
+use tacit_receipts::note::NOTE_BYTES_MAX;
 use tacit_receipts::tiles::{CHECKPOINT_PATH, TILE_WIDTH};
+use tacit_receipts::{LogChain, TileRead, TileReader};
 use tacit_types::{Code, Fault};
 
 use super::receipt::write;
@@ -28,7 +29,7 @@ pub async fn run(cli: &Cli, out: &Out, command: &LogCommand) -> Result<u8, Fault
         LogCommand::Repair { from } => repair(cli, out, from),
         LogCommand::Mirror => mirror(cli, out).await,
         LogCommand::Rotate { overlap_hours } => rotate(cli, out, *overlap_hours),
-        LogCommand::Evidence { out: to } => evidence(cli, out, to).await,
+        LogCommand::Evidence { out: to, note } => evidence(cli, out, to, note.as_deref()).await,
     }
 }
 
@@ -102,26 +103,55 @@ async fn mirror(cli: &Cli, out: &Out) -> Result<u8, Fault> {
     Ok(0)
 }
 
-/// Writes the two notes of a fork that this node was offered.
-async fn evidence(cli: &Cli, out: &Out, to: &Path) -> Result<u8, Fault> {
+/// What shows that a checkpoint is of another history than this node's mirror of the log.
+fn mirrored(home: &Path, keys: LogChain, note: &Path) -> Result<ForkEvidence, Fault> {
+    let at = home.join(MIRROR_FOLDER);
+    let none = || Fault::new(Code::LogUnknown, format!("{}: nothing is mirrored", at.display()));
+    let files = Folder::new(at.clone());
+    let held = files.read(CHECKPOINT_PATH).ok_or_else(none)?;
+    let offered = warn::read(note, NOTE_BYTES_MAX)?;
+    let [own, other] = [&held, &offered].map(|note| keys.open(note).map(|(signed, _)| signed.checkpoint().size));
+    let (own, other) = (own?, other?);
+    let prefix = match other < own {
+        true => Some(Prefix::of(&TileReader::new(&files, own), other, own)?),
+        false => None,
+    };
+    Ok(ForkEvidence { keys, notes: [held, offered], prefix })
+}
+
+/// Writes what shows two histories: the two notes of a fork that this node was offered; or its mirror's, and one of a smaller or
+/// equal size that somebody was shown.
+async fn evidence(cli: &Cli, out: &Out, to: &Path, note: Option<&Path>) -> Result<u8, Fault> {
     let home = folder(cli);
     let config = tacit_node::Config::read(&home)?;
     let store = Store::open(&home.join(DATABASE_FILE)).await?;
-    let found = fork_evidence(&config, &store).await;
+    let found = match note {
+        None => fork_evidence(&config, &store).await,
+        Some(note) => match log_keys::followed(&config, &store).await {
+            Ok(keys) => mirrored(&home, keys, note).map(Some),
+            Err(fault) => Err(fault),
+        },
+    };
     store.close().await;
-    let Some((keys, [held, offered])) = found? else {
+    let Some(ForkEvidence { keys, notes: [held, offered], prefix }) = found? else {
         return Err(Fault::new(Code::LogUnknown, "this node was never offered a fork"));
     };
-    let [one, other] = prove_fork(&held, &offered, keys.newest().name(), &keys)?;
+    let [one, other] = prove_fork(&held, &offered, prefix.as_ref(), keys.newest().name(), &keys)?;
     std::fs::create_dir_all(to).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", to.display())))?;
-    let files = ["held.checkpoint", "offered.checkpoint"].map(|name| to.join(name));
+    let mut files = vec![to.join("held.checkpoint"), to.join("offered.checkpoint")];
     write(&files[0], &held)?;
     write(&files[1], &offered)?;
+    if let Some(prefix) = &prefix {
+        let file = to.join("prefix");
+        write(&file, prefix.to_text().as_bytes())?;
+        files.push(file);
+    }
     out.text(out.say("the log has two histories, both signed by it:", "该日志有两段历史，均由其签名："));
     out.text(format!("  {} {}  {}", one.origin, one.size, files[0].display()));
     out.text(format!("  {} {}  {}", other.origin, other.size, files[1].display()));
-    out.value(&json!({"ok": true, "origin": one.origin, "size": one.size,
-        "roots": [one.root.to_string(), other.root.to_string()],
-        "files": files.map(|file| file.display().to_string())}));
+    let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    out.text(format!("  tacit-verify --fork {} --trust group.trust", files.join(" ")));
+    out.value(&json!({"ok": true, "origin": one.origin, "size": one.size, "sizes": [one.size, other.size],
+        "roots": [one.root.to_string(), other.root.to_string()], "files": files}));
     Ok(0)
 }

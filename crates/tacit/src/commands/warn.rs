@@ -132,7 +132,7 @@ fn say(out: &Out, alerts: &Alerts) {
     }));
 }
 
-fn read(path: &Path, cap: usize) -> Result<Vec<u8>, Fault> {
+pub(super) fn read(path: &Path, cap: usize) -> Result<Vec<u8>, Fault> {
     use std::io::Read as _;
     let failed = |what: String| Fault::new(Code::IoFailed, format!("{}: {what}", path.display()));
     let file = std::fs::File::open(path).map_err(|e| failed(e.to_string()))?;
