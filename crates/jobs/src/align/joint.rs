@@ -23,8 +23,9 @@ const CHECKPOINT: u32 = 4;
 pub(super) const PATIENCE: u64 = 4;
 pub(super) use crate::session::READING;
 
-/// The step in which every party says how many keys it has.
-const SIZES: Step = Step::new(session::ALIGN_ROUND, 1);
+/// The step in which every party says how many keys it has, and what its contract lets a receipt show. Phase 1 was the step of
+/// before, which said the first alone: two nodes of different age wait for each other, and neither blames the other.
+const SIZES: Step = Step::new(session::ALIGN_ROUND, 2);
 /// The first round of the exchange itself.
 pub(super) const EXCHANGE_ROUND: u16 = session::ALIGN_ROUND + 1;
 
