@@ -283,7 +283,9 @@ async fn draft(party: &Party, out: &Out, file: &Path) -> Result<(), Fault> {
     let mut body = resolve(&written, &cards, &offered, &known)?;
     if let Some(price) = &written.price {
         let price = file.with_file_name("").join(price);
-        body.price_plan = Some(super::money::terms_of_file(&price, &cards, body.valid_from, body.valid_until)?);
+        let plan = super::money::plan_of_file(&price, &cards, body.valid_from, body.valid_until)?;
+        super::money::cautions(out, &body, &plan).iter().for_each(|text| out.text(text));
+        body.price_plan = Some(plan.terms());
     }
     if let Some(written) = &written.control {
         let over = control::Over { file, cards: &cards, datasets: &body.datasets, until: body.valid_until };

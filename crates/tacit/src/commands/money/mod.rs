@@ -31,7 +31,7 @@ use crate::progress::Progress;
 pub use args::{
     ChargeCommand, DisputeCommand, ExportArgs, PeriodCommand, PriceCommand, SettlementCommand, ValueCommand,
 };
-pub use price::terms_of_file;
+pub use price::{cautions, plan_of_file};
 pub use when::parse as parse_time;
 
 /// How long a statement is handed in again while the log waits for witnesses.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tacit_governance::{Contract, PartyCard};
+use tacit_governance::{AlignTerms, Contract, MatchesShown, PartyCard};
 use tacit_node::Client;
 use tacit_receipts::money::amount::{decimal, price_decimal};
 use tacit_receipts::money::plan::PLAN_VERSION;
@@ -14,6 +14,7 @@ use tacit_receipts::{Leaf, Money};
 use tacit_types::{Code, ContractId, Fault, Hash, Name, NodeId, Unit, UnixMillis};
 
 use super::{Books, PriceCommand, say};
+use crate::commands::alignment;
 use crate::commands::contract::{contracts, pick};
 use crate::home::Party;
 use crate::output::Out;
@@ -279,13 +280,35 @@ fn read(file: &Path) -> Result<Written, Fault> {
     toml::from_str(&text).map_err(|e| invalid(format!("{}: {}", file.display(), e.to_string().trim())))
 }
 
-/// The terms that a contract with this validity names as its price plan.
+/// The plan of which a contract with this validity names the terms, without the contract's id.
 ///
 /// # Errors
 /// `io.failed`, `args.invalid` and those of [`PricePlan::check`], naming the file.
-pub fn terms_of_file(file: &Path, cards: &[PartyCard], from: UnixMillis, until: UnixMillis) -> Result<Hash, Fault> {
+pub fn plan_of_file(file: &Path, cards: &[PartyCard], from: UnixMillis, until: UnixMillis) -> Result<PricePlan, Fault> {
     let named = |f: Fault| Fault::new(f.code, format!("{}: {}", file.display(), f.what));
-    Ok(read(file)?.plan(ContractId([0; 32]), from, until, &Keys(cards)).map_err(named)?.terms())
+    read(file)?.plan(ContractId([0; 32]), from, until, &Keys(cards)).map_err(named)
+}
+
+/// Whether a plan rests on matches of which no receipt under these terms shows a number: it prices or divides by `cell_out`,
+/// and bills nothing for alignments.
+fn is_unshown(terms: Option<&AlignTerms>, prices: &[Price], split: &Split) -> bool {
+    let shows = |terms: &AlignTerms| {
+        terms.matches != MatchesShown::Never && terms.levels.iter().any(|level| alignment::both_learn(*level))
+    };
+    let priced = prices.iter().any(|price| price.unit == Unit::CellOut);
+    let divided = matches!(split, Split::Proportional { unit: Unit::CellOut });
+    (priced || divided) && terms.is_some_and(|terms| !shows(terms))
+}
+
+/// What a plan's parties may not expect of it under its contract.
+pub fn cautions(out: &Out, contract: &Contract, plan: &PricePlan) -> Vec<&'static str> {
+    let text = out.say(
+        "cell_out: under this contract no receipt shows how many keys match, so the plan bills 0 for alignments; \
+         see matches_in_receipt",
+        "cell_out：本合同下的凭证不显示匹配数量，对齐作业的该项计费为 0；参见 matches_in_receipt",
+    );
+    let unshown = is_unshown(contract.alignment.as_ref(), &plan.prices, &plan.split);
+    if unshown { vec![text] } else { Vec::new() }
 }
 
 /// A plan in the log, by its hash, with where it was first said.
@@ -334,6 +357,8 @@ pub(super) async fn run(
             plan
         }
     };
+    let cautions = cautions(out, body, &plan);
+    cautions.iter().for_each(|text| out.text(text));
     let mut signed = books.ledger.signed(&plan.id());
     if !matches!(command, PriceCommand::Show { .. }) {
         let leaf = say(party, client, out, plan.clone()).await?;
@@ -341,7 +366,9 @@ pub(super) async fn run(
         out.text(format!("{} {leaf}", out.say("signed, leaf", "已签署，叶")));
     }
     shown(books, out, &plan, &signed);
-    out.value(&view(books, &plan, &signed));
+    let mut value = view(books, &plan, &signed);
+    value["cautions"] = json!(cautions);
+    out.value(&value);
     Ok(())
 }
 
@@ -523,5 +550,44 @@ mod tests {
         for price in &written.prices {
             price.price().unwrap();
         }
+    }
+
+    #[test]
+    fn a_price_of_matches_that_no_receipt_shows_is_told() {
+        use tacit_governance::AlignLevel::{Both, Count, Receiver, Spine};
+        let terms = |levels: &[tacit_governance::AlignLevel], matches| AlignTerms {
+            levels: levels.to_vec(),
+            learners: Vec::new(),
+            keys_min: 3,
+            padded: false,
+            keep_days: 1,
+            repeat: None,
+            lookup: None,
+            matches,
+            each_list: false,
+        };
+        let price = |unit| Price {
+            unit,
+            counted: Counted::Every,
+            free: 0,
+            schedule: Schedule::Each { micro: 1 },
+            minimum: None,
+            maximum: None,
+        };
+        let of = |terms: &AlignTerms, unit| is_unshown(Some(terms), &[price(unit)], &Split::Equal);
+        for (levels, matches, told) in [
+            (&[Both][..], MatchesShown::Never, true),
+            (&[Count, Receiver], MatchesShown::Exact, true),
+            (&[Receiver, Both], MatchesShown::Bucket, false),
+            (&[Spine], MatchesShown::Exact, false),
+        ] {
+            assert_eq!(of(&terms(levels, matches), Unit::CellOut), told, "{levels:?} {matches:?}");
+            assert!(!of(&terms(levels, matches), Unit::CellIn), "{levels:?} {matches:?}");
+        }
+        let never = terms(&[Both], MatchesShown::Never);
+        assert!(is_unshown(Some(&never), &[], &Split::Proportional { unit: Unit::CellOut }));
+        assert!(!is_unshown(Some(&never), &[], &Split::Proportional { unit: Unit::Job }));
+        // Without alignments it is other kinds' cells that are priced.
+        assert!(!is_unshown(None, &[price(Unit::CellOut)], &Split::Equal));
     }
 }
