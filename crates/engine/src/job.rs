@@ -265,9 +265,11 @@ impl Job {
         if job.body().providers.is_empty() {
             return Err(Fault::new(Code::RefusedParties, "the job names no provider"));
         }
+        let members: Vec<Member> = members.into_iter().filter(|m| seated.contains(&m.root)).collect();
+        let named: Vec<_> = members.iter().map(|m| (&m.name, m.node, m.root)).collect();
+        record::fits_all(&job, origin, &named)?;
         let parties = members
             .into_iter()
-            .filter(|m| seated.contains(&m.root))
             .map(|member| PartyState {
                 member,
                 decision: Decision::Waiting,

@@ -142,7 +142,9 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
         name: p.name.clone(),
         standing: p.standing,
     });
-    let reports = |i: usize| ended.parties.get(i).and_then(|p| p.finished.as_ref()).filter(|_| ok);
+    let took_part = |p: &Part| p.standing == Standing::TookPart;
+    let of = |i: usize| ended.parties.get(i).filter(|p| ok && took_part(p));
+    let reports = |i: usize| of(i).and_then(|p| p.finished.as_ref());
     let mut lines = Vec::new();
     let mut result = None;
     let mut disclosures = Vec::new();
@@ -158,6 +160,8 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
             differing: Vec::new(),
         });
     };
+    // Whose the lines are that stand once, as `UsageRecord::speaker` has it.
+    let speaker = ended.parties.iter().position(took_part);
     for i in 0..ended.parties.len() {
         let Some(report) = reports(i) else { continue };
         let Finished::Ok { package, cells_in, payload_bytes, cells_out, cells_suppressed, .. } = report else {
@@ -167,9 +171,20 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
             line(Unit::CellIn, i, *cells_in);
             line(Unit::PayloadByte, i, *payload_bytes);
         }
-        // Every seat of a window reports its summary; the first is written down and the others compare.
-        let Some(package) = package.as_ref().filter(|_| result.is_none()) else { continue };
-        result = Some(package.hash());
+        if let Some(package) = package.as_ref().filter(|_| result.is_none()) {
+            result = Some(package.hash());
+            disclosures = opened(spec, report)
+                .iter()
+                .map(|(what, cells)| Disclosure {
+                    what: what.clone(),
+                    to: audience(ended.job, &listed, what),
+                    cardinality: cardinality_bucket(*cells),
+                })
+                .collect();
+        }
+        if speaker != Some(i) {
+            continue;
+        }
         if let Some(window) = window(spec, report) {
             line(Unit::Call, i, window.calls);
             line(Unit::RowAsked, i, window.rows);
@@ -179,18 +194,12 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
         line(Unit::Party, i, ended.parties.len() as u64);
         line(Unit::CellOut, i, *cells_out);
         line(Unit::CellSuppressed, i, *cells_suppressed);
-        disclosures = opened(spec, report)
-            .iter()
-            .map(|(what, cells)| Disclosure {
-                what: what.clone(),
-                to: audience(ended.job, &listed, what),
-                cardinality: cardinality_bucket(*cells),
-            })
-            .collect();
     }
-    let took_part = (0u16..).zip(&ended.parties).filter(|(_, p)| p.standing == Standing::TookPart);
-    let reported: Vec<(Seat, &Finished)> =
-        took_part.filter_map(|(seat, p)| Some((Seat(seat), p.finished.as_ref()?))).collect();
+    let reported: Vec<(Seat, &Finished)> = (0u16..)
+        .zip(&ended.parties)
+        .filter(|(_, p)| took_part(p))
+        .filter_map(|(seat, p)| Some((Seat(seat), p.finished.as_ref()?)))
+        .collect();
     let disputable = disputable(spec);
     lines.iter_mut().filter(|line| disputable(line.unit)).for_each(|line| line.differing = differing(line, &reported));
     let disputed = lines.iter().any(UsageLine::is_disputed);
@@ -504,6 +513,9 @@ pub const fn witness_threshold(n: usize) -> usize {
 }
 
 mod end;
+mod size;
+
+pub use size::{RECEIPT_BYTES_PER_PARTY, fits, fits_all, is_leaf};
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! The usage record: one value per job attempt, the same at every party, whose digest all attest.
 
+use std::collections::BTreeSet;
+
 use minicbor::data::Type;
 use tacit_crypto::{Body, cbor, sha256};
 use tacit_types::limits::SEATS_MAX;
@@ -24,6 +26,9 @@ pub const LINES_MAX: usize = 8 * SEATS_MAX;
 pub const SIGHTINGS_MAX: usize = 2 * SEATS_MAX;
 /// Disclosures, contracts, privacy charges or transcript roots of a record.
 pub const LIST_MAX: usize = SEATS_MAX;
+/// Units of which a record has one line, of the seat that [`UsageRecord::speaker`] gives.
+pub const SINGLE_UNITS: [Unit; 6] =
+    [Unit::Job, Unit::Party, Unit::CellOut, Unit::CellSuppressed, Unit::Call, Unit::RowAsked];
 /// Bytes of the text that says what a disclosure reveals.
 pub const DISCLOSURE_TEXT_BYTES_MAX: usize = 256;
 
@@ -377,7 +382,35 @@ impl UsageRecord {
         }
         self.check_convictions()?;
         self.check_seats()?;
+        self.check_single()?;
         self.check_disputed()
+    }
+
+    /// Whose the lines are that stand once ([`SINGLE_UNITS`]): the first seat's that took part. Every party counts these
+    /// numbers, and nobody chooses whose is the line's.
+    pub fn speaker(&self) -> Option<Seat> {
+        let first = self.parties.iter().position(|party| party.standing == Standing::TookPart)?;
+        u16::try_from(first).ok().map(Seat)
+    }
+
+    /// What stands once is the number of the seat that the format names, so that nobody chooses whose it is.
+    fn check_single(&self) -> Result<(), Fault> {
+        if self.status != Status::Ok {
+            return Ok(());
+        }
+        let (speaker, mut found) = (self.speaker(), BTreeSet::new());
+        for (i, line) in self.lines.iter().enumerate().filter(|(_, line)| SINGLE_UNITS.contains(&line.unit)) {
+            let word = line.unit.word();
+            if speaker != Some(line.party) {
+                let first = speaker.map_or_else(|| "nobody".to_owned(), |seat| seat.to_string());
+                let what = format!("usage line {i}: {word} of {}; the first that took part is {first}", line.party);
+                return Err(Fault::new(Code::ReceiptRecord, what));
+            }
+            if !found.insert(line.unit) {
+                return Err(Fault::new(Code::ReceiptRecord, format!("usage line {i}: {word} a second time")));
+            }
+        }
+        Ok(())
     }
 
     /// The places of the lines on which observers differ.

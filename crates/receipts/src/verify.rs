@@ -276,10 +276,8 @@ impl<'a> Verifier<'a> {
         self.by_coordinator(index, statement.signer());
         let receipt = statement.body();
         let record = &receipt.record;
-        match (record.check(), record.disputed().count() as u64) {
-            (Err(fault), _) => self.flaw(index, fault),
-            (Ok(()), 0) => {}
-            (Ok(()), count) => self.report.notice(Notice::LinesDisputed { leaf: index, count }),
+        if let Err(fault) = record.check() {
+            self.flaw(index, fault);
         }
         if record.origin != self.trust.origin {
             self.flaw(index, Fault::new(Code::ReceiptRecord, format!("it is for the log {:?}", record.origin)));
@@ -337,9 +335,21 @@ impl<'a> Verifier<'a> {
                 self.flaw(index, Fault::new(Code::ReceiptTime, what));
             }
         }
+        if whole {
+            self.disputed(index, record);
+        }
         if self.whole {
             let sound = !self.flawed.contains(&index);
             self.ledger.receipt(at, statement.envelope().issued_at, record, sound, whole);
+        }
+    }
+
+    /// That observers have signed different counts can be said once all who took part have attested the record, and nothing is
+    /// wrong with it. Whose attestation lacks has signed nothing.
+    fn disputed(&mut self, leaf: u64, record: &UsageRecord) {
+        let count = record.disputed().count() as u64;
+        if count > 0 && !self.flawed.contains(&leaf) {
+            self.report.notice(Notice::LinesDisputed { leaf, count });
         }
     }
 
@@ -452,15 +462,20 @@ impl<'a> Verifier<'a> {
         }
         let digest = statement.body().usage;
         self.late.entry(digest).or_insert(index);
+        let mut completed = None;
         if let Some(incomplete) = self.incomplete.get_mut(&digest)
             && check_attestation_of(&signer, &incomplete.record, &digest, statement).is_ok()
         {
-            incomplete.missing.remove(&signer);
-            if incomplete.missing.is_empty() {
+            let lacked = incomplete.missing.remove(&signer).is_some();
+            if lacked && incomplete.missing.is_empty() {
                 self.ledger.whole(&digest, index);
+                completed = Some((incomplete.leaf, incomplete.record.clone()));
             }
         }
         self.attestation(index, statement, signer);
+        if let Some((leaf, record)) = completed.filter(|_| !self.flawed.contains(&index)) {
+            self.disputed(leaf, &record);
+        }
     }
 
     fn close(mut self, cosigned: &Cosigned) -> (Report, Ledger, Cases) {

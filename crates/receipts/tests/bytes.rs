@@ -288,7 +288,7 @@ fn records_hold_as_much_as_their_limits_and_no_more() {
     let parties = |n: usize| with(&|r| r.parties = (0..n).map(party).collect());
     assert_eq!((parties(limits::SEATS_MAX), parties(limits::SEATS_MAX + 1)), (Ok(()), refused));
     assert_eq!(parties(0), refused);
-    let lines = |n: usize| with(&|r| r.lines = vec![record.lines[0].clone(); n]);
+    let lines = |n: usize| with(&|r| r.lines = vec![record.lines[1].clone(); n]);
     assert_eq!((lines(record::LINES_MAX), lines(record::LINES_MAX + 1)), (Ok(()), refused));
     let (at, past) = (record::LIST_MAX, record::LIST_MAX + 1);
     let lists: [fn(&mut UsageRecord, usize); 4] = [

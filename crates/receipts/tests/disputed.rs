@@ -113,9 +113,46 @@ fn a_properly_marked_dispute_is_a_notice_and_no_other_is() {
     differ(&mut record, 1, &[(2, 8)]);
     let attestations = [world.attest(0, &record), world.attest(1, &record)];
     let away = Absent { party: world.party(2).id(), code: Code::JobUnreachable };
-    let receipt = assemble(record, &attestations, vec![away]).unwrap().receipt;
-    world.publish(receipt);
-    assert_eq!(codes(&world.report()), [Code::ReceiptAttestationMissing]);
+    let receipt = assemble(record.clone(), &attestations, vec![away]).unwrap().receipt;
+    let leaf = world.publish(receipt);
+    let report = world.report();
+    // Nobody is said to have signed what it has not.
+    assert_eq!((codes(&report), report.notices), (vec![Code::ReceiptAttestationMissing], vec![]));
+    let single = verify_bundle(&world.single(&[leaf]).to_bytes(), Some(&world.trust())).unwrap();
+    assert_eq!(single.notices, [Notice::Single]);
+    let late = world.attest(2, &record);
+    world.append(late.bytes().to_vec());
+    let report = world.report();
+    assert!(report.is_valid(), "{:#?}", report.faults);
+    assert_eq!(report.notices, [Notice::LinesDisputed { leaf, count: 1 }]);
+}
+
+#[test]
+fn what_stands_once_is_the_number_of_the_first_seat_that_took_part() {
+    let with = |change: &dyn Fn(&mut UsageRecord)| {
+        let mut record = World::new(3).record(1);
+        record.lines = record::SINGLE_UNITS.map(|unit| line(unit, 0, 1)).to_vec();
+        change(&mut record);
+        record.check().map_err(|fault| fault.code)
+    };
+    let wrong = Err(Code::ReceiptRecord);
+    let lost = Standing::Dropped { step: Step(4) };
+    assert_eq!(with(&|_| {}), Ok(()));
+    for i in 0..record::SINGLE_UNITS.len() {
+        assert_eq!(with(&|r| r.lines[i].party = Seat(1)), wrong, "{:?}", record::SINGLE_UNITS[i]);
+        assert_eq!(with(&|r| r.lines.push(r.lines[i].clone())), wrong, "{:?}", record::SINGLE_UNITS[i]);
+    }
+    // Of an attempt from which the first was lost, the next one's.
+    assert_eq!(with(&|r| r.parties[0].standing = lost), wrong);
+    assert_eq!(
+        with(&|r| {
+            r.parties[0].standing = lost;
+            r.lines.iter_mut().for_each(|line| line.party = Seat(1));
+        }),
+        Ok(())
+    );
+    // A line of each party may be any party's.
+    assert_eq!(with(&|r| r.lines.push(line(Unit::CellIn, 2, 1))), Ok(()));
 }
 
 /// `money.py` computes the same from lines, rulings and corrections alone.
@@ -260,6 +297,86 @@ fn whoever_bills_or_sums_up_a_disputed_line_is_found() {
         (summed, Code::ReceiptPeriodClose),
     ];
     shop.found(&expected);
+}
+
+#[test]
+fn a_line_is_in_dispute_once_under_the_plan_that_holds() {
+    let mut shop = Shop::new(3);
+    let skew = verify::CLOCK_SKEW_MILLIS_MAX;
+    let over = PricePlan { valid_from: UnixMillis(0), valid_until: UnixMillis(START.0 - skew), ..shop.plan() };
+    let later = PricePlan { valid_from: START.plus(60_001 + skew), ..shop.plan() };
+    let elsewhere = PricePlan { contract: ContractId([8; 32]), ..shop.plan() };
+    let holds = shop.plan();
+    [&over, &later, &elsewhere, &holds].into_iter().for_each(|plan| _ = shop.agree(plan));
+    let receipt = shop.disputed_job(1, &[(2, 900)]);
+    // One that comes into force after the receipt rates it as little.
+    let late = PricePlan { subscription: 7, ..shop.plan() };
+    shop.agree(&late);
+    let found: Vec<(Hash, Option<u32>)> = shop.ledger.disputes().map(|d| (d.plan, d.line)).collect();
+    assert_eq!(found, [(holds.id(), Some(1))]);
+    for plan in [&over, &later, &elsewhere, &late].map(PricePlan::id) {
+        let ruling = shop.on_line(plan, receipt, 1, Outcome::Void);
+        assert_eq!(shop.says(0, ruling).1.map_err(|fault| fault.code), Err(Code::ReceiptDispute));
+        assert!(shop.ledger.lines(&plan, receipt.index).iter().all(|(_, line)| !line.held));
+    }
+    let correction = Correction { dispute: Some(receipt.index), ..shop.correction(over.id(), receipt, 1001, 900) };
+    assert_eq!(shop.says(0, correction).1.map_err(|fault| fault.code), Err(Code::ReceiptCorrection));
+    let ruling = shop.on_line(holds.id(), receipt, 1, Outcome::Void);
+    shop.agree(&ruling);
+    assert_eq!(shop.ledger.disputes().filter(|d| d.ruled.is_some()).count(), 1);
+}
+
+#[test]
+fn whoever_was_not_asked_may_dispute_a_line_that_others_let_stand() {
+    let window = 3_600_000;
+    let (mut shop, plan) = Shop::with(3, |_| {});
+    let receipt = shop.disputed_job(1, &[(2, 900)]);
+    let code = |said: (u64, Result<(), Fault>)| said.1.map_err(|fault| fault.code);
+    let wrong = Err(Code::ReceiptDispute);
+    // The window after the receipt is over long before the one who differs gives in.
+    shop.world.now = shop.world.now.plus(2 * window);
+    shop.job(2);
+    let body = shop.dispute(plan, receipt, Some(1));
+    assert_eq!(code(shop.says(0, body.clone())), wrong);
+    let stands = shop.on_line(plan, receipt, 1, Outcome::Stands);
+    assert_eq!(code(shop.says(2, stands)), Ok(()));
+    let held = |shop: &Shop| shop.ledger.lines(&plan, receipt.index)[1].1.held;
+    assert!(!held(&shop));
+    // Who let it stand was asked, and of nothing else the window begins anew.
+    assert_eq!(code(shop.says(2, body.clone())), wrong);
+    for line in [None, Some(0)] {
+        let other = shop.dispute(plan, receipt, line);
+        assert_eq!(code(shop.says(0, other)), wrong, "{line:?}");
+    }
+    // As long as no receipt follows, no window has begun to run, whatever time the ruling bears.
+    shop.world.now = shop.world.now.plus(10 * window);
+    let (at, said) = shop.says(0, body.clone());
+    assert_eq!((said, held(&shop)), (Ok(()), true));
+    let period = shop.period(2, START);
+    assert_eq!(shop.ledger.charge(&plan, period, shop.size()).unwrap().total, 2 * 500 + 124);
+    let ruling = shop.ruling(at, Outcome::Stands);
+    assert_eq!(code(shop.says(0, ruling)), Ok(()));
+    assert!(!held(&shop));
+    // The other payee has the window from the next receipt on, and no longer.
+    shop.job(3);
+    shop.world.now = shop.world.now.plus(window + verify::CLOCK_SKEW_MILLIS_MAX - 60_000);
+    shop.job(4);
+    assert_eq!(code(shop.says(1, body.clone())), Ok(()));
+    shop.job(5);
+    assert_eq!(code(shop.says(1, body)), wrong);
+
+    // Where payer and payees, or the arbiter, have let it stand, everyone was heard.
+    let (mut shop, plan) = Shop::with(3, |_| {});
+    let receipt = shop.disputed_job(1, &[(2, 900)]);
+    shop.world.now = shop.world.now.plus(2 * window);
+    shop.job(2);
+    let stands = shop.on_line(plan, receipt, 1, Outcome::Stands);
+    // The one who differs signs last: until then the line is in dispute.
+    for i in [0, 1, 2] {
+        assert_eq!(code(shop.says(i, stands.clone())), Ok(()));
+    }
+    let body = shop.dispute(plan, receipt, Some(1));
+    assert_eq!(code(shop.says(0, body)), wrong);
 }
 
 /// A payee that counts otherwise than the others disputes its own line with theirs, so its part by use does not grow.

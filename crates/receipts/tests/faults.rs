@@ -109,6 +109,7 @@ fn a_record_that_no_party_attested_is_found() {
     let mut world = world();
     let mut record = world.record(3);
     record.parties.iter_mut().for_each(|p| p.standing = Standing::Silent);
+    record.lines.clear();
     let absent: Vec<Absent> =
         record.parties.iter().map(|p| Absent { party: p.party, code: Code::JobUnreachable }).collect();
     let refused = assemble(record.clone(), &[], absent.clone()).unwrap_err();

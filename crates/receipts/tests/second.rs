@@ -112,7 +112,7 @@ fn disputed_lines_are_marked_as_the_second_implementation_has_it() {
     let counts: Vec<(u16, u64)> = record.lines[1].differing.iter().map(|s| (s.seat.0, s.quantity)).collect();
     assert_eq!((record.lines[1].quantity, counts), (Quantity::Plain(1005), vec![(0, 1004), (2, 1006)]));
     let bad = vectors.0["badly_marked"].as_object().unwrap();
-    assert_eq!(bad.len(), 13);
+    assert_eq!(bad.len(), 16);
     for (what, bytes) in bad {
         let record: UsageRecord = cbor::decode(&hex::decode(bytes.as_str().unwrap()).unwrap()).unwrap();
         assert_eq!(record.check().map_err(|fault| fault.code), Err(Code::ReceiptRecord), "{what}");

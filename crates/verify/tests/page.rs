@@ -57,12 +57,25 @@ impl Cases {
     }
 }
 
+/// Marks a line as disputed by the counts of seats.
+fn differ(r: &mut UsageRecord, line: usize, counts: &[(u16, u64)]) {
+    r.version = record::RECORD_VERSION_DISPUTED;
+    let count = |(seat, quantity): &(u16, u64)| Sighting { seat: Seat(*seat), quantity: *quantity };
+    r.lines[line].differing = counts.iter().map(count).collect();
+}
+
 /// What is wrong with a receipt by itself.
 fn of_receipts(cases: &mut Cases) {
     cases.receipt("valid", |w, r| w.close(r));
     cases.receipt("an attestation is missing", |w, r| {
         let signed = w.attest_all(&r);
         w.publish(receipt(r, &signed[..2]))
+    });
+    cases.receipt("a count of one who has not attested", |w, mut r| {
+        differ(&mut r, 1, &[(2, 7)]);
+        let signed = [w.attest(0, &r), w.attest(1, &r)];
+        let absent = vec![Absent { party: w.party(2).id(), code: Code::JobUnreachable }];
+        w.publish(JointReceipt { absent, ..receipt(r, &signed) })
     });
     cases.receipt("a party that took part is declared absent", |w, r| {
         let signed = [w.attest(0, &r), w.attest(1, &r)];
@@ -165,12 +178,13 @@ fn of_records(cases: &mut Cases) {
     fn convicted(r: &mut UsageRecord, seat: u16, offence: &str) {
         r.convictions.push(Conviction { seat: Seat(seat), offence: offence.into(), evidence: Hash([9; 32]) });
     }
-    fn differ(r: &mut UsageRecord, line: usize, counts: &[(u16, u64)]) {
-        r.version = record::RECORD_VERSION_DISPUTED;
-        let count = |(seat, quantity): &(u16, u64)| Sighting { seat: Seat(*seat), quantity: *quantity };
-        r.lines[line].differing = counts.iter().map(count).collect();
-    }
-    let altered: [(&'static str, Alter); 37] = [
+    let altered: [(&'static str, Alter); 40] = [
+        ("the job of another seat", |r| r.lines[0].party = Seat(1)),
+        ("the job twice", |r| {
+            let line = r.lines[0].clone();
+            r.lines.push(line);
+        }),
+        ("the job of one who was lost", |r| r.parties[0].standing = Standing::Dropped { step: Step(4) }),
         ("another version", |r| r.version = 4),
         ("no version", |r| r.version = 0),
         ("no disputed line in its version", |r| r.version = 3),

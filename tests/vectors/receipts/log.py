@@ -29,6 +29,7 @@ PARTIES = [bytes([100 + i] * 32) for i in range(3)]
 NAMES = ["bank-a", "bank-b", "telecom"]
 QUORUM = 2
 SIGHTINGS_MAX = 2048
+SINGLE_UNITS = (0, 1, 3, 4, 7, 8)
 
 
 # Statements: COSE_Sign1 over deterministic CBOR
@@ -180,7 +181,18 @@ def small_log():
     return log
 
 
-# Lines on which observers differ
+# Lines that stand once, and lines on which observers differ
+
+def single_fault(record):
+    """What is wrong with the lines of which a record with a result has one: they are the first seat's that took part."""
+    if record[7] != choice(0):
+        return None
+    first = next((seat for seat, entry in enumerate(record[8]) if entry[6] == choice(0)), None)
+    units = [line[1] for line in record[9] if line[1] in SINGLE_UNITS]
+    if any(line[2] != first for line in record[9] if line[1] in SINGLE_UNITS):
+        return "a line that stands once, of another seat"
+    return "a line that stands once, twice" if len(set(units)) < len(units) else None
+
 
 def disputed_fault(record):
     """What is wrong with the disputed lines of a record; nothing when each says who counted what."""
@@ -205,7 +217,7 @@ def disputed_fault(record):
 
 
 def badly_marked():
-    """Records whose disputed lines are not marked as they should be, by what is wrong."""
+    """Records whose lines are another seat's, or disputed and not marked as they should be, by what is wrong."""
     took_part = [choice(0)] * 3
     counts = {1: [(0, 1004), (2, 1006)]}
     make = lambda differing, **more: Log().record(5, 1, choice(0), True, took_part, differing=differing, **more)
@@ -223,10 +235,16 @@ def badly_marked():
         "a count of one who was lost": make(counts),
         "no result": make(counts),
         "one count more than fit": make(counts),
+        "the job of another seat": make(None),
+        "the job of one who was lost": make(None),
+        "the job twice": make(None),
     }
     out["a count of one who is no observer"][9][1][5] = [0]
     out["a count of one who was lost"][8][2][6] = choice(1, _1=4)
     out["no result"][7] = choice(1, _1="job.peer_lost")
+    out["the job of another seat"][9][0][2] = 1
+    out["the job of one who was lost"][8][0][6] = choice(1, _1=4)
+    out["the job twice"][9] += out["the job twice"][9][:1]
     out["one count more than fit"][9] += out["one count more than fit"][9][1:2] * (SIGHTINGS_MAX // 2)
     return {name: dumps(record).hex() for name, record in out.items()}
 
@@ -354,11 +372,12 @@ def check_disputed(held):
     for index, leaf in enumerate(held["leaves"]):
         header, receipt = open_statement(bytes.fromhex(leaf))
         if header[3] == "application/vnd.tacit.joint-receipt+cbor":
-            assert disputed_fault(receipt[1]) is None, index
+            assert disputed_fault(receipt[1]) is None and single_fault(receipt[1]) is None, index
             found += [(index, at) for at, line in enumerate(receipt[1][9]) if 6 in line]
     assert found == [(7, 1)]
     for name, record in held["badly_marked"].items():
-        assert disputed_fault(loads(bytes.fromhex(record))), name
+        record = loads(bytes.fromhex(record))
+        assert disputed_fault(record) or single_fault(record), name
 
 
 def check_openings(held):

@@ -323,6 +323,11 @@ impl Job {
             span: (self.began_at, now),
             evidence: &self.evidence,
         });
+        // Nobody attests what no leaf can hold. The use is said, its result stays closed, and nothing is billed.
+        if let Some(fault) = record::fits(&record).err().filter(|_| ok) {
+            let terminal = Terminal::Failed { code: fault.code, party: None, step: None, hint: fault.what };
+            return self.settle(now, terminal, Status::Aborted { code: fault.code, step: None, seat: None });
+        }
         self.record = Some(Blob(tacit_crypto::cbor::encode(&record)));
         self.note(now, "settling", None, terminal.word());
         let disputed = record.disputed().count();

@@ -2,12 +2,8 @@
 
 use tacit_crypto::sha256;
 use tacit_types::Hash;
-use tacit_types::limits::LEAF_BYTES_MAX;
 
 use super::*;
-
-/// Bytes that a receipt has beside its record for one party, and once more: a hash, or a key and a code.
-const RECEIPT_BYTES_PER_PARTY: usize = 256;
 
 impl Job {
     /// Everything that the present state waits for. The driver keeps at most one request to a node
@@ -100,8 +96,7 @@ impl Job {
         let record = self.record.as_ref()?;
         let attested: Vec<NodeId> =
             self.parties.iter().filter(|p| p.attestation.is_some()).map(|p| p.member.node).collect();
-        let longest = record.len() + RECEIPT_BYTES_PER_PARTY * self.parties.len() + RECEIPT_BYTES_PER_PARTY;
-        (!attested.is_empty() && longest <= LEAF_BYTES_MAX).then(|| (sha256(record), attested))
+        (!attested.is_empty() && record::is_leaf(record.len(), self.parties.len())).then(|| (sha256(record), attested))
     }
 
     fn assignment(&self) -> Option<Assignment> {

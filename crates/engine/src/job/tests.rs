@@ -5,6 +5,7 @@ use tacit_crypto::{Rng, SealKey, Secret, SigningKey};
 use tacit_governance::{Cohort, PartyCard, PartyRole, ProviderRef};
 use tacit_types::{ContractId, DatasetVersionId};
 
+mod large;
 mod late;
 
 const T0: UnixMillis = UnixMillis(1_800_000_000_000);

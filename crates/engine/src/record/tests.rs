@@ -18,6 +18,7 @@ use tacit_governance::admission::CLOCK_SKEW_MAX_MS;
 use tacit_governance::{AlignLevel, Cohort, ProviderRef};
 use tacit_jobs::align::params::AlignMode;
 use tacit_jobs::align::{AlignParams, KeyPart, OwnerKey};
+use tacit_receipts::record::SINGLE_UNITS;
 
 fn key(n: u8) -> SigningKey {
     SigningKey::from_seed(&Secret::new([n; 32]))
@@ -286,6 +287,46 @@ fn a_node_attests_only_what_it_can_know() {
         change(&mut record);
         assert_eq!(verdict(&job, &record).map_err(|f| f.code), Err(Code::ReceiptRecord), "{what}");
     }
+}
+
+/// Whoever had the result: what stands once is the first seat's, and nobody signs it as another's.
+#[test]
+fn what_stands_once_is_the_first_seats_whoever_adds() {
+    let job = job();
+    for adds in 1..=3 {
+        let good = record_of(&job, &|n| finished((n == adds).then(|| vec![1, 2, 3])));
+        let once = good.lines.iter().filter(|line| SINGLE_UNITS.contains(&line.unit));
+        assert_eq!(once.map(|line| line.party).collect::<Vec<_>>(), [Seat(0); 4], "{adds}");
+        assert_eq!(good.result, Some(sha256(&[1, 2, 3])));
+        for n in 1..=3 {
+            let own = finished((n == adds).then(|| vec![1, 2, 3]));
+            assert_eq!(verdict_at(n, &job, &good, &own), Ok(()), "{adds} {n}");
+            let mut moved = good.clone();
+            moved.lines.iter_mut().filter(|l| l.unit == Unit::CellOut).for_each(|l| l.party = Seat(1));
+            assert_eq!(verdict_at(n, &job, &moved, &own).map_err(|f| f.code), Err(Code::ReceiptRecord), "{adds} {n}");
+        }
+    }
+}
+
+/// A record that no leaf holds is none; the job ends without a result, and its parties attest that.
+#[test]
+fn a_record_fits_a_leaf_up_to_the_last_byte() {
+    let job = job();
+    let mut record = record(&job);
+    record.origin = "x".repeat(50_000);
+    while fits(&record).is_ok() {
+        record.origin.push('x');
+    }
+    assert_eq!(fits(&record).map_err(|f| f.code), Err(Code::ReceiptTooLarge));
+    let bytes = cbor::encode(&record).len() + RECEIPT_BYTES_PER_PARTY * 4 + 512;
+    assert_eq!(bytes, tacit_types::limits::LEAF_BYTES_MAX + 1);
+    record.origin.pop();
+    assert_eq!(fits(&record), Ok(()));
+    // The end of an attempt that went well here, and whose record was too large.
+    let mut ended = self::record(&job);
+    ended.status = Status::Aborted { code: Code::ReceiptTooLarge, step: None, seat: None };
+    (ended.result, ended.lines, ended.disclosures) = (None, Vec::new(), Vec::new());
+    assert_eq!(verdict(&job, &ended), Ok(()));
 }
 
 /// An end at a party that has counted so many cells.

@@ -6,6 +6,7 @@ const LINES_MAX = 8 * SEATS_MAX, SIGHTINGS_MAX = 2 * SEATS_MAX, LOG_KEYS_MAX = 6
 
 const code = (item) => (str(item) in CODES ? item : wrong('an unknown code'));
 const units = ['job', 'party', 'cell_in', 'cell_out', 'cell_suppressed', 'payload_byte', 'row_scanned', 'call', 'row_asked'];
+const SINGLE = new Set(['job', 'party', 'cell_out', 'cell_suppressed', 'call', 'row_asked']);
 const classOf = (unit) => ({ job: 'B', row_scanned: 'C' })[unit] ?? 'A';
 const role = index('input', 'compute', 'result');
 const quantity = (item) => (item instanceof Uint8Array ? { committed: id(item) } : { plain: u64(item) });
@@ -329,6 +330,14 @@ function disputedFault(record) {
   return null;
 }
 
+/** What is wrong with the lines of which a record has one: they are the first seat's that took part. */
+function singleFault({ status, parties, lines }) {
+  if (status.is !== 'ok') return null;
+  const first = parties.findIndex((p) => p.standing.is === 'took_part'), single = lines.filter((l) => SINGLE.has(l.unit));
+  if (single.some((l) => Number(l.party) !== first)) return 'a line that stands once, of another seat than the first that took part';
+  return new Set(single.map((l) => l.unit)).size === single.length ? null : 'a line that stands once, a second time';
+}
+
 /** What is wrong with a record by itself; nothing when it is sound. */
 function recordFault(record) {
   const { parties } = record, seated = (seat) => Number(seat) < parties.length;
@@ -351,7 +360,7 @@ function recordFault(record) {
   if (status.is === 'ok' && attempt === 0n) return 'a job ended well without an attempt';
   if (status.is === 'refused' && attempt > 0n) return 'an attempt of a refused job';
   if (status.seat !== undefined && !seated(status.seat)) return 'the status names a seat that no party has';
-  return disputedFault(record);
+  return singleFault(record) ?? disputedFault(record);
 }
 
 /** The verification of one bundle. */
@@ -459,7 +468,6 @@ class Verification {
     this.report.shown.push({ leaf: at, issued: sealed.issued, receipt });
     const contradiction = recordFault(record);
     if (contradiction) this.flaw(at, 'receipt.record', contradiction);
-    else if (disputedLines(record).length) this.notice('lines_disputed', { leaf: at, count: disputedLines(record).length });
     if (record.origin !== this.trust.origin) this.flaw(at, 'receipt.record', `it is for the log ${record.origin}`);
     const subject = `job/${record.job}/${record.attempt}`;
     if (sealed.subject !== subject) this.flaw(at, 'receipt.record', 'another job in the header than in the record');
@@ -482,6 +490,9 @@ class Verification {
         this.flaw(at, 'receipt.time', `${this.nameOf(own.signer)} attested at another time`);
       }
     }
+    // Whose attestation lacks has signed no count.
+    const count = disputedLines(record).length, all = record.parties.every((p) => p.standing.is !== 'took_part' || !receipt.absent.some((a) => a.party === p.party));
+    if (count && all && !this.flawed.has(at)) this.notice('lines_disputed', { leaf: at, count });
   }
 
   /** The attestations that hold; the faults of the others, and of the list of who is absent. */

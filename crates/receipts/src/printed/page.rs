@@ -214,8 +214,8 @@ fn disputes(page: &mut Page<'_>, found: &Found) {
         let mut row = |about: String, state: String| {
             rows.push(place(at).into_iter().chain([text(opened), number(about), text(state)]).collect());
         };
-        let mut views = found.ledger.disputes().filter(|d| d.at.index == at.index).peekable();
-        if views.peek().is_none() {
+        let views = found.ledger.disputes_at(at.index);
+        if views.is_empty() {
             let state = match found.ledger.receipt_at(at.index) {
                 Some(_) => "计数不一，无价格方案 / counts differ, no price plan",
                 None => "无效 / without effect",

@@ -109,10 +109,17 @@ fn say(out: &Out, books: &Books, known: &[SignedContract], leaf: u64, receipt: &
             out.say("it says", "该行为"),
             out.say("others counted:", "他方所计："),
             differing(record, line),
-            out.say(
-                "Each has signed its count; the line is not billed until a ruling, the others are",
-                "各方均已签署自身计数；该行裁定前不计费，其余各行照常"
-            )
+            if books.ledger.is_whole(leaf) {
+                out.say(
+                    "Each has signed its count; the line is not billed until a ruling, the others are",
+                    "各方均已签署自身计数；该行裁定前不计费，其余各行照常",
+                )
+            } else {
+                out.say(
+                    "Not everyone who took part has signed; nothing of this receipt is billed until all have",
+                    "尚有参与方未签署；全部签署之前，本凭证各行均不计费",
+                )
+            }
         ));
     }
     let (plans, lines) = billed(books, leaf, receipt);

@@ -222,14 +222,14 @@ fn usage(ready: &Ready, known: &[SignedContract], nodes: &BTreeMap<NodeId, NodeI
         usage.add(Unit::CellIn, **node, estimate.cells.saturating_mul(lists))?;
         usage.add(Unit::PayloadByte, **node, estimate.bytes_up)?;
     }
-    // Who writes these lines is not known before: a provider, of which each counts the same.
-    if let Some(first) = inputs.first() {
+    // What stands once is the first seat's, in the order of the nodes' keys.
+    if let Some(first) = spec.seated().iter().filter_map(|root| nodes.get(root)).min() {
         let released = released(ready, known, estimate.cells);
-        usage.add(Unit::Job, **first, 1)?;
-        usage.add(Unit::Party, **first, spec.seated().len() as u64)?;
-        usage.add(Unit::CellOut, **first, released)?;
+        usage.add(Unit::Job, *first, 1)?;
+        usage.add(Unit::Party, *first, spec.seated().len() as u64)?;
+        usage.add(Unit::CellOut, *first, released)?;
         if let Some(online) = ready.plan.online() {
-            usage.add(Unit::RowAsked, **first, online.rows)?;
+            usage.add(Unit::RowAsked, *first, online.rows)?;
         }
     }
     Ok(usage)

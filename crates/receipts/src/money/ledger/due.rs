@@ -164,10 +164,16 @@ impl Ledger {
         receipt: &Receipt,
         as_of: u64,
     ) -> Result<(), Fault> {
-        let leaves = self.disputed.get(&(*id, leaf)).into_iter().flatten().filter(|(at, _)| *at < as_of);
-        let disputes: Vec<_> = leaves
-            .filter_map(|at| Some((at.1.is_some(), self.disputes.get(at)?)))
-            .map(|(differ, d)| (d.line, d.ruled.filter(|(at, _)| *at < as_of), differ))
+        let signed = self.disputed.get(&(*id, leaf)).into_iter().flatten().filter(|at| **at < as_of);
+        let signed = signed.filter_map(|at| self.disputes.get(at)).map(|d| (d.line, d.ruled, false));
+        // Whatever plan rates the receipt has its disputed lines in dispute, from the receipt on.
+        let differing = (0u32..).zip(&receipt.lines).filter(|(_, line)| !line.differing.is_empty()).map(|(line, _)| {
+            let ruled = self.line_rulings.get(&(*id, leaf, line)).map(|r| r.ruled);
+            (Some(line), ruled, true)
+        });
+        let disputes: Vec<_> = signed
+            .chain(differing)
+            .map(|(line, ruled, differ)| (line, ruled.filter(|(at, _)| *at < as_of), differ))
             .collect();
         used.causes.extend(disputes.iter().filter_map(|(_, ruled, _)| ruled.map(|(at, _)| at)));
         let open = disputes.iter().filter(|(_, ruled, differ)| *differ && ruled.is_none()).count() as u64;
@@ -197,6 +203,17 @@ impl Ledger {
 }
 
 impl Plan {
+    /// Whether a receipt can be in a period of this plan: issued while it holds, give or take what clocks may differ, and after it
+    /// came into force. Its disputed lines are in dispute under it then, and under no plan that is over or has yet to begin.
+    pub(super) fn rates(&self, leaf: u64, receipt: &Receipt) -> bool {
+        let (early, until) =
+            (receipt.issued.plus(CLOCK_SKEW_MILLIS_MAX), self.plan.valid_until.plus(CLOCK_SKEW_MILLIS_MAX));
+        receipt.contracts.contains(&self.plan.contract)
+            && self.since < leaf
+            && self.plan.valid_from <= early
+            && receipt.issued < until
+    }
+
     /// The leaves of the charges of a period, which is one of those charged or the next.
     fn before(&self, period: &Period, as_of: u64) -> Result<&[u64], Fault> {
         if period.from < self.plan.valid_from || period.until > self.plan.valid_until {

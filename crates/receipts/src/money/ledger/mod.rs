@@ -1,8 +1,8 @@
 //! What a log says about money, leaf by leaf: which plans are in force, what is corrected and disputed, what was
 //! charged and settled. Whoever issues a statement and whoever verifies one follow the log with this.
 //!
-//! It keeps the usage lines of every receipt, so its memory grows with the log; a line that is disputed is kept
-//! once for each price plan of its contract.
+//! It keeps the usage lines of every receipt, so its memory grows with the log. A line on which observers differ is kept
+//! once, whatever plans there are; what is ruled on it, once for each plan that rates it.
 
 mod due;
 mod period;
@@ -17,7 +17,7 @@ use tacit_types::unit::Class;
 use tacit_types::{Attempt, Code, ContractId, Fault, Hash, JobId, NodeId, Seat, Unit, UnixMillis};
 
 use super::plan::PricePlan;
-use super::statement::{About, Charge, Due, LeafRef, MONEY_VERSION, Outcome, Period, Settlement, Valuation};
+use super::statement::{Charge, Due, LeafRef, MONEY_VERSION, Outcome, Period, Settlement, Valuation};
 use super::{Money, net};
 use crate::keys::{KeyHistory, KeyRole};
 use crate::leaf::Leaf;
@@ -63,9 +63,7 @@ struct Plan {
     periods: BTreeMap<Period, Vec<u64>>,
 }
 
-/// A dispute: the leaf of its statement; or of a receipt, with a line on which observers differ.
-type DisputeId = (u64, Option<About>);
-
+/// A dispute that a party has signed.
 #[derive(Debug)]
 struct Disputed {
     /// Of the dispute's leaf.
@@ -73,8 +71,26 @@ struct Disputed {
     plan: Hash,
     receipt: u64,
     line: Option<u32>,
-    /// Who disputes: they may say together that the use stands.
+    /// Who disputes: it may say that the use stands.
     by: BTreeSet<NodeId>,
+    ruled: Option<(u64, Outcome)>,
+}
+
+/// What is ruled, under one plan, on a line on which observers differ.
+#[derive(Debug)]
+struct LineRuling {
+    ruled: (u64, Outcome),
+    /// Those who have let it stand, where these are the differing observers alone: whoever else has a part in the plan was not
+    /// heard.
+    alone: Option<BTreeSet<NodeId>>,
+}
+
+/// A dispute of either kind.
+struct Found<'a> {
+    plan: &'a Hash,
+    known: &'a Plan,
+    line: Option<u32>,
+    by: &'a BTreeSet<NodeId>,
     ruled: Option<(u64, Outcome)>,
 }
 
@@ -106,9 +122,14 @@ pub struct Ledger {
     plans: BTreeMap<Hash, Plan>,
     /// By plan, receipt and line: from which leaf on which quantity holds.
     corrections: BTreeMap<(Hash, u64, u32), Vec<(u64, u64)>>,
-    disputes: BTreeMap<DisputeId, Disputed>,
+    disputes: BTreeMap<u64, Disputed>,
     /// The disputes about a receipt, by plan and receipt.
-    disputed: BTreeMap<(Hash, u64), Vec<DisputeId>>,
+    disputed: BTreeMap<(Hash, u64), Vec<u64>>,
+    /// Receipts with a result of which observers differ on a line. Each such line is in dispute from its receipt on, under every
+    /// plan that rates the receipt.
+    differing: BTreeSet<u64>,
+    /// By plan, receipt and line.
+    line_rulings: BTreeMap<(Hash, u64, u32), LineRuling>,
     valuations: BTreeMap<(Hash, Period), (u64, Valuation)>,
     charges: BTreeMap<u64, Charged>,
     /// Which keys speak for which parties, where it follows a log by itself.
@@ -147,22 +168,11 @@ impl Ledger {
             whole_at: whole.then_some(leaf.index),
         };
         self.newest = self.newest.max(issued);
-        self.differ(leaf, &receipt);
+        if receipt.ok && receipt.lines.iter().any(|line| !line.differing.is_empty()) {
+            self.differing.insert(leaf.index);
+        }
         self.receipts.insert(leaf.index, receipt);
         self.digests.entry(record.digest()).or_insert(leaf.index);
-    }
-
-    /// A line on which observers differ is in dispute from its receipt on, under every plan that rates the receipt.
-    fn differ(&mut self, leaf: LeafRef, receipt: &Receipt) {
-        let rates = |(_, plan): &(&Hash, &Plan)| receipt.ok && receipt.contracts.contains(&plan.plan.contract);
-        for (plan, _) in self.plans.iter().filter(rates) {
-            for (line, of) in (0u32..).zip(&receipt.lines).filter(|(_, line)| !line.differing.is_empty()) {
-                let id = (leaf.index, Some(About { plan: *plan, line }));
-                let (plan, receipt, line, by) = (*plan, leaf.index, Some(line), of.differing.clone());
-                self.disputed.entry((plan, receipt)).or_default().push(id);
-                self.disputes.insert(id, Disputed { hash: leaf.hash, plan, receipt, line, by, ruled: None });
-            }
-        }
     }
 
     /// A late attestation at `leaf` was the last that a record lacked.

@@ -8,7 +8,7 @@ use tacit_crypto::{cbor, sha256};
 use tacit_types::unit::Class;
 use tacit_types::{Code, Fault, Hash, NodeId, UnixMillis};
 
-use super::{Disputed, Ledger, Plan, Receipt};
+use super::{Disputed, Found, Ledger, LineRuling, Plan, Receipt};
 use crate::money::Money;
 use crate::money::plan::PricePlan;
 use crate::money::statement::{
@@ -114,9 +114,8 @@ impl Ledger {
         }
         if let Some(dispute) = correction.dispute {
             let fits = |d: &Disputed| d.plan == correction.plan && d.receipt == at && d.line.is_none_or(|l| l == index);
-            let about = About { plan: correction.plan, line: index };
-            let ids = [(dispute, None), (dispute, Some(about))];
-            if !ids.iter().filter_map(|id| self.disputes.get(id)).any(fits) {
+            let signed = self.disputes.get(&dispute).is_some_and(fits);
+            if !signed && (dispute != at || self.differs(&correction.plan, at, index).is_none()) {
                 return Err(wrong(format!("leaf {dispute} is no dispute about line {index} of leaf {at}")));
             }
         }
@@ -141,10 +140,22 @@ impl Ledger {
         let receipt = self.original(plan, &dispute.original, dispute.line).map_err(disputed)?;
         let until = receipt.issued.plus(plan.dispute_window_ms);
         // The signer chooses its time; the receipts before it in the log say whether that can be true.
-        if envelope.issued_at > until || self.newest > until.plus(CLOCK_SKEW_MILLIS_MAX) {
+        let late = envelope.issued_at > until || self.newest > until.plus(CLOCK_SKEW_MILLIS_MAX);
+        if late && !self.unheard(&envelope.signer, plan, dispute) {
             return Err(disputed(format!("leaf {} could be disputed until {until}", dispute.original.index)));
         }
         Ok(())
+    }
+
+    /// Whether a party may still dispute a line that those who differed on it have let stand among themselves: it was not asked.
+    /// Its window begins with the first receipt after that in the log, since who rules chooses the ruling's own time.
+    fn unheard(&self, signer: &NodeId, plan: &PricePlan, dispute: &Dispute) -> bool {
+        let at = dispute.original.index;
+        let ruling = dispute.line.and_then(|line| self.line_rulings.get(&(dispute.plan, at, line)));
+        let Some((ruled, alone)) = ruling.and_then(|r| Some((r.ruled.0, r.alone.as_ref()?))) else { return false };
+        let next = self.receipts.range(ruled..).next().map(|(_, receipt)| receipt.issued);
+        let open = |from: UnixMillis| self.newest <= from.plus(plan.dispute_window_ms).plus(CLOCK_SKEW_MILLIS_MAX);
+        !alone.contains(signer) && next.is_none_or(open)
     }
 
     pub(super) fn dispute(&mut self, leaf: LeafRef, envelope: &Envelope, dispute: &Dispute) -> Result<(), Fault> {
@@ -157,15 +168,32 @@ impl Ledger {
             by: [envelope.signer].into(),
             ruled: None,
         };
-        let id = (leaf.index, None);
-        self.disputed.entry((found.plan, found.receipt)).or_default().push(id);
-        self.disputes.insert(id, found);
+        self.disputed.entry((found.plan, found.receipt)).or_default().push(leaf.index);
+        self.disputes.insert(leaf.index, found);
         Ok(())
     }
 
+    /// A line of a receipt on which observers differ, where the plan rates the receipt: those observers, and what is ruled.
+    pub(super) fn differs(&self, id: &Hash, receipt: u64, line: u32) -> Option<Found<'_>> {
+        let found = self.differing.get(&receipt).and_then(|receipt| self.receipts.get(receipt))?;
+        let (plan, known) = self.plans.get_key_value(id).filter(|(_, plan)| plan.rates(receipt, found))?;
+        let by = found.lines.get(usize::try_from(line).ok()?).map(|l| &l.differing).filter(|by| !by.is_empty())?;
+        let ruled = self.line_rulings.get(&(*id, receipt, line)).map(|r| r.ruled);
+        Some(Found { plan, known, line: Some(line), by, ruled })
+    }
+
     /// The dispute that a statement refers to.
-    fn disputed_at(&self, at: &LeafRef, about: Option<About>) -> Result<&Disputed, Fault> {
-        let found = self.disputes.get(&(at.index, about)).filter(|d| d.hash == at.hash);
+    fn disputed_at(&self, at: &LeafRef, about: Option<About>) -> Result<Found<'_>, Fault> {
+        let found = match about {
+            Some(about) => {
+                let same = self.receipts.get(&at.index).is_some_and(|receipt| receipt.hash == at.hash);
+                self.differs(&about.plan, at.index, about.line).filter(|_| same)
+            }
+            None => self.disputes.get(&at.index).filter(|d| d.hash == at.hash).and_then(|d| {
+                let known = self.plans.get(&d.plan)?;
+                Some(Found { plan: &d.plan, known, line: d.line, by: &d.by, ruled: d.ruled })
+            }),
+        };
         let what = about.map_or_else(String::new, |about| format!(", nor in dispute in its line {}", about.line));
         found.ok_or_else(|| disputed(format!("leaf {} of that hash is no dispute before it{what}", at.index)))
     }
@@ -175,8 +203,7 @@ impl Ledger {
         if dispute.ruled.is_some() {
             return Err(disputed(format!("the dispute of leaf {} is ruled already", answer.dispute.index)));
         }
-        let plan = &self.known(&dispute.plan)?.plan;
-        may(plan, signer, plan.arbiter)
+        may(&dispute.known.plan, signer, dispute.known.plan.arbiter)
     }
 
     /// An answer is for people: it changes no amount.
@@ -190,8 +217,8 @@ impl Ledger {
         if dispute.ruled.is_some() {
             return Err(disputed(format!("the dispute of leaf {} is ruled already", ruling.dispute.index)));
         }
-        let by = Some(&dispute.by).filter(|_| ruling.outcome == Outcome::Stands);
-        let plan = &self.known(&dispute.plan)?.plan;
+        let by = Some(dispute.by).filter(|_| ruling.outcome == Outcome::Stands);
+        let plan = &dispute.known.plan;
         if !by.is_some_and(|by| by.contains(&signer)) {
             may(plan, signer, plan.arbiter)?;
         }
@@ -203,12 +230,22 @@ impl Ledger {
         let (plan, by) = (plan.clone(), by.cloned());
         let body = sha256(&cbor::encode(ruling));
         let agreed = self.sign(&plan, body, signer, plan.arbiter);
-        let signed = self.signed.get(&body);
-        let withdrawn = by.is_some_and(|by| signed.is_some_and(|signed| by.is_subset(signed)));
-        if (agreed || withdrawn)
-            && let Some(dispute) = self.disputes.get_mut(&(ruling.dispute.index, ruling.about))
-        {
-            dispute.ruled = Some((leaf.index, ruling.outcome));
+        let signed = self.signed.get(&body).cloned().unwrap_or_default();
+        let withdrawn = by.is_some_and(|by| by.is_subset(&signed));
+        if !agreed && !withdrawn {
+            return Ok(());
+        }
+        let (at, ruled) = (ruling.dispute.index, (leaf.index, ruling.outcome));
+        match ruling.about {
+            Some(about) => {
+                let ruling = LineRuling { ruled, alone: (!agreed).then_some(signed) };
+                self.line_rulings.insert((about.plan, at, about.line), ruling);
+            }
+            None => {
+                if let Some(dispute) = self.disputes.get_mut(&at) {
+                    dispute.ruled = Some(ruled);
+                }
+            }
         }
         Ok(())
     }

@@ -81,17 +81,40 @@ impl Ledger {
         })
     }
 
-    /// Every dispute, in the order of the log.
+    /// Every dispute, in the order of the log. A line on which observers differ is one for each plan that rates its receipt.
     pub fn disputes(&self) -> impl Iterator<Item = DisputeView> {
-        self.disputes.iter().map(|((index, about), d)| DisputeView {
-            at: LeafRef { index: *index, hash: d.hash },
-            automatic: about.is_some(),
-            plan: d.plan,
-            receipt: d.receipt,
-            line: d.line,
-            by: d.by.iter().copied().collect(),
-            ruled: d.ruled,
-        })
+        let mut leaves: BTreeSet<u64> = self.disputes.keys().copied().collect();
+        leaves.extend(&self.differing);
+        leaves.into_iter().flat_map(move |leaf| self.disputes_at(leaf))
+    }
+
+    /// The disputes of a leaf: that which it is; or of a receipt, those of the lines on which observers differ.
+    pub fn disputes_at(&self, leaf: u64) -> Vec<DisputeView> {
+        let mut views = Vec::new();
+        if let Some(d) = self.disputes.get(&leaf) {
+            let (at, by) = (LeafRef { index: leaf, hash: d.hash }, d.by.iter().copied().collect());
+            let (plan, receipt, line, ruled) = (d.plan, d.receipt, d.line, d.ruled);
+            views.push(DisputeView { at, automatic: false, plan, receipt, line, by, ruled });
+        }
+        let Some(receipt) = self.differing.get(&leaf).and_then(|leaf| self.receipts.get(leaf)) else { return views };
+        for id in self.plans.iter().filter(|(_, plan)| plan.rates(leaf, receipt)).map(|(id, _)| id) {
+            let lines = (0u32..).zip(&receipt.lines).filter_map(|(line, _)| self.differs(id, leaf, line));
+            views.extend(lines.map(|found| DisputeView {
+                at: LeafRef { index: leaf, hash: receipt.hash },
+                automatic: true,
+                plan: *found.plan,
+                receipt: leaf,
+                line: found.line,
+                by: found.by.iter().copied().collect(),
+                ruled: found.ruled,
+            }));
+        }
+        views
+    }
+
+    /// Whether every party of a receipt's use has attested it.
+    pub fn is_whole(&self, leaf: u64) -> bool {
+        self.receipts.get(&leaf).is_some_and(|receipt| receipt.whole_at.is_some())
     }
 
     /// A receipt's contracts, time of issue and hash.
@@ -113,10 +136,13 @@ impl Ledger {
     /// The lines of a receipt under a plan that could be billed, with their places.
     pub fn lines(&self, plan: &Hash, leaf: u64) -> Vec<(u32, LineView)> {
         let Some(receipt) = self.receipts.get(&leaf) else { return Vec::new() };
-        let about: Vec<_> = self.disputes().filter(|d| d.plan == *plan && d.receipt == leaf).collect();
+        let signed = self.disputed.get(&(*plan, leaf)).into_iter().flatten().filter_map(|at| self.disputes.get(at));
+        let mut about: Vec<_> = signed.map(|d| (d.line, d.ruled)).collect();
+        let differing = (0u32..).zip(&receipt.lines).filter_map(|(line, _)| self.differs(plan, leaf, line));
+        about.extend(differing.map(|found| (found.line, found.ruled)));
         let view = |(index, line): (u32, &super::Line)| {
             let recorded = line.quantity.filter(|_| line.class != Class::C)?;
-            let mut bars = about.iter().filter(|d| d.line.is_none_or(|of| of == index)).map(|d| d.ruled);
+            let mut bars = about.iter().filter(|(of, _)| of.is_none_or(|of| of == index)).map(|(_, ruled)| *ruled);
             let now = self.quantity(plan, leaf, index, recorded, u64::MAX);
             let void = bars.clone().any(|ruled| ruled.is_some_and(|(_, outcome)| outcome == Outcome::Void));
             let held = bars.any(|ruled| ruled.is_none());

@@ -50,7 +50,7 @@ pub(super) async fn run(
 /// which this party has a say.
 fn find(books: &Books, leaf: u64, line: Option<u32>, us: &NodeId) -> Result<Vec<DisputeView>, Fault> {
     let wrong = |what: String| Err(Fault::new(Code::ReceiptDispute, what));
-    let of_leaf: Vec<DisputeView> = books.ledger.disputes().filter(|d| d.at.index == leaf).collect();
+    let of_leaf = books.ledger.disputes_at(leaf);
     if line.is_none() && of_leaf.iter().any(|d| d.automatic) {
         return wrong(format!("leaf {leaf} is a receipt: name the line on which observers differ with --line"));
     }
