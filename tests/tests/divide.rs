@@ -180,3 +180,34 @@ fn what_does_not_divide_is_named_and_leaves_nothing_behind() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.contains("已拆分 credit") && text.contains("telecom.tacit"), "{text}");
 }
+
+/// A file of XGBoost before 3.1 has the codes of its categories alone: whoever imports or divides it declares them.
+#[test]
+fn categories_that_a_file_does_not_name_are_declared() {
+    let world = World::with_coordinator();
+    world.join("bank", "node");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/models/tests/fixtures/models");
+    let file = shown(&folder.join("xgb-ward-1.7.json"));
+    let wards = format!("ward={}", (0..40).map(|i| format!("w{i}")).collect::<Vec<_>>().join(","));
+    let import = ["model", "import", "wards", &file, "--format", "xgboost"];
+    let what = world.run("bank", &import).fails("model.features");
+    assert!(what.contains("\"ward\"") && what.contains("--categories"), "{what}");
+    world.run("bank", &[&import[..], &["--categories", "ward"]].concat()).fails("args.invalid");
+    world
+        .run("bank", &[&import[..], &["--categories", &wards, "--categories", "room=a,b"]].concat())
+        .fails("model.features");
+    let done = world.run("bank", &[&import[..], &["--categories", &wards]].concat()).ok();
+    assert_eq!(done["features"].as_array().map(Vec::len), Some(11), "{done}");
+
+    let names: Vec<&str> = done["features"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let owners = [format!("bank={}", names[..10].join(",")), "clinic=ward".to_owned()];
+    let out = world.folder().join("parts");
+    let run = |more: &[&str]| {
+        let args = divide(&file, &shown(&out), &owners, more);
+        world.run("bank", &args.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    run(&[]).fails("model.features");
+    assert!(!out.exists());
+    let done = run(&["--categories", &wards]).ok();
+    assert_eq!(done["parts"][1]["features"], json!(["ward"]), "{done}");
+}
