@@ -67,6 +67,44 @@ fn wait_mirrored(world: &World, owner: &str) {
     }
 }
 
+/// The key to which everybody connects stays; what the coordinator says in the log is signed with the next one.
+#[test]
+fn the_coordinator_changes_the_key_of_its_receipts_and_everybody_follows() {
+    let mut world = world();
+    let path = |name: &str| shown(&world.folder().join(name));
+    let [first, bundle, newest, single] = ["first.trust", "log.bundle", "newest.trust", "single.bundle"].map(path);
+    world.run("lab", &["receipt", "export", "--out", &bundle, "--trust", &first]).ok();
+    let rotate = ["log", "rotate", "--key", "receipts", "--overlap-hours", "1"];
+    world.run(COORDINATOR, &rotate).fails("store.locked");
+    world.stop(COORDINATOR);
+    let changed = world.run(COORDINATOR, &rotate).ok();
+    world.run(COORDINATOR, &rotate).fails("receipt.key_rotation");
+    world.start(COORDINATOR);
+    world.wait_online("lab", OWNERS.len());
+    let done = world.job(JOB).ok();
+    // One that was away reads the change when it is back.
+    restart(&mut world, "c");
+    world.job(JOB).ok();
+    let known = keys(&world, "a", ORIGIN, "coordinator");
+    assert_eq!((known.len(), &known[1]["key"], &known[0]["key"]), (2, &changed["new"], &changed["old"]));
+
+    world.run("lab", &["receipt", "export", "--out", &bundle, "--trust", &newest]).ok();
+    for trust in [&first, &newest] {
+        let report = verify(&[&bundle, "--trust", trust]).ok();
+        assert_eq!((&report["valid"], &report["receipts"]), (&json!(3), &json!(3)), "{report}");
+        let shown = report["party_keys"].as_array().unwrap();
+        assert!(shown.iter().any(|k| k["key"] == changed["new"] && k["role"] == "coordinator"), "{report}");
+    }
+    let last = done["receipt"].as_u64().unwrap().to_string();
+    world.run("lab", &["receipt", "export", &last, "--out", &single]).ok();
+    verify(&[&single, "--trust", &newest]).ok();
+    world.stop(COORDINATOR);
+    world.run(COORDINATOR, &["log", "fsck"]).ok();
+    world.start(COORDINATOR);
+    world.wait_online("lab", OWNERS.len());
+    world.job(JOB).ok();
+}
+
 #[test]
 fn partners_change_their_keys_and_everybody_follows() {
     let mut world = world();

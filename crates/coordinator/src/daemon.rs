@@ -11,8 +11,8 @@ use tacit_engine::LogInfo;
 use tacit_governance::{PartyCard, PartyRole};
 use tacit_net::invite::CodeBook;
 use tacit_net::{Address, Endpoint, Identity, keyfile};
-use tacit_receipts::VerifierKey;
 use tacit_receipts::merkle::leaf_hash;
+use tacit_receipts::{KeyRole, VerifierKey};
 use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault, Name, NodeId, UnixMillis};
 use tokio::sync::{mpsc, watch};
@@ -30,6 +30,7 @@ use crate::party_keys::{self, Door, Taken};
 use crate::roster::Roster;
 use crate::rotation::LogSigners;
 use crate::serve;
+use crate::sign_key::Signer;
 use crate::slots::Slots;
 use crate::store::{Change, Fatal, Store, Writer};
 
@@ -141,20 +142,27 @@ impl Coordinator {
         let clock = Arc::new(Clock::system());
         let mut signers = LogSigners::load(&paths, &config.origin)?;
         signers.retire(&paths, clock.now())?;
+        let signer = Signer::load(&paths, &config.origin, &root)?;
         let LogSigners { key: log_signer, verifier: log_key, before, chain, rotations } = signers;
         let (fatal, fatal_receiver) = Fatal::channel();
         let (store, writer) = Store::open(paths.database(), fatal.clone()).await?;
         let roster = Roster::load(store.parties().await?)?;
-        let (taken, roster, untold) = Taken::load(&store, &config.origin, roster).await?;
+        let (taken, roster, untold) = Taken::load(&store, &config.origin, roster, &signer.changes).await?;
+        if taken.keys.newest(KeyRole::Coordinator, &root.id()) != signer.key.id() {
+            let what = "sign.key is not the key that the log names for receipts";
+            return Err(Fault::new(Code::ConfigMalformed, what));
+        }
         let roster = Arc::new(roster);
         let card = own_card(store.clone(), root.share(), clock.now()).await?;
         let nodes = Arc::new(Nodes::new());
         let (roster, roster_view) = watch::channel(roster);
         let identity = Identity::from_signing_key(&root)?;
-        let (id, promiser) = (root.id(), root.share());
+        let (id, promiser) = (root.id(), signer.key.share());
         let parts = Parts {
             keys: LogKeys {
-                root,
+                id,
+                sign: signer.key,
+                changes: signer.changes.iter().map(|change| change.bytes().to_vec()).collect(),
                 log: log_signer.share(),
                 verifier: log_key.clone(),
                 before,

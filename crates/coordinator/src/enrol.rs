@@ -133,7 +133,7 @@ fn admissible(shared: &Shared, grant: &Grant, card: PartyCard, bytes: Blob, addr
     // A key that somebody's became, or was before another, is theirs for ever.
     let taken = |key: &NodeId| {
         let is = |role| roster.keys().id_of(role, key) != *key;
-        is(KeyRole::Node) || is(KeyRole::Witness) || roster.parties().iter().any(|p| p.later.contains(key))
+        KeyRole::ALL.into_iter().any(is) || roster.parties().iter().any(|p| p.later.contains(key))
     };
     if [card.root, card.node, card.witness].iter().any(taken) {
         return refused("a key of the card is another party's, by a change".into());

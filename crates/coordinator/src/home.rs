@@ -128,6 +128,21 @@ impl Home {
         self.0.join("log.rotations")
     }
 
+    /// The key that signs receipts, once it is another than the root key.
+    pub(crate) fn sign_key(&self) -> PathBuf {
+        self.0.join("sign.key")
+    }
+
+    /// The key that comes, while it is made.
+    pub(crate) fn sign_key_next(&self) -> PathBuf {
+        self.0.join("sign.key.next")
+    }
+
+    /// The signed changes of the key that signs receipts.
+    pub(crate) fn sign_rotations(&self) -> PathBuf {
+        self.0.join("sign.rotations")
+    }
+
     pub(crate) fn database(&self) -> PathBuf {
         self.0.join("coordinator.db")
     }

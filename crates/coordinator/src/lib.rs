@@ -31,6 +31,7 @@ pub mod repair;
 mod roster;
 pub mod rotation;
 mod serve;
+pub mod sign_key;
 mod slots;
 mod store;
 
@@ -40,3 +41,4 @@ pub use fsck::{FsckReport, fsck};
 pub use home::{InitOptions, Initialised, init};
 pub use repair::repair;
 pub use rotation::{Rotated, rotate_log_key};
+pub use sign_key::{SignRotated, rotate_sign_key};

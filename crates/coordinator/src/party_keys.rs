@@ -36,7 +36,7 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    /// Reads what was taken, has the roster follow what stands in the log, and gives what does not yet.
+    /// Reads what was taken, and the coordinator's `own` changes, has the roster follow what stands in the log, and gives what does not yet.
     ///
     /// # Errors
     /// `store.corrupt`; those of the database.
@@ -44,12 +44,19 @@ impl Taken {
         store: &Store,
         origin: &str,
         mut roster: Roster,
+        own: &[Statement<PartyRotation>],
     ) -> Result<(Self, Roster, Vec<Statement<PartyRotation>>), Fault> {
         let corrupt = |f: Fault| Fault::new(Code::StoreCorrupt, format!("coordinator.db: {}", f.what));
-        let all = match store.meta(TAKEN).await? {
+        let mut all = match store.meta(TAKEN).await? {
             Some(bytes) => keys::from_file(&bytes, PARTY_ROTATIONS_MAX).map_err(corrupt)?,
             None => Vec::new(),
         };
+        let new = own.iter().filter(|change| all.iter().all(|known| known.bytes() != change.bytes()));
+        let new: Vec<_> = new.cloned().collect();
+        if !new.is_empty() {
+            all.extend(new);
+            store.write(Self::file(&all)).await?;
+        }
         let (mut keys, mut left) = (KeyHistory::new(origin), Vec::new());
         roster.begin(origin);
         for change in &all {
@@ -128,6 +135,7 @@ fn check(shared: &Shared, roster: &Roster, party: &Party, change: &PartyRotation
     let own = match change.role {
         KeyRole::Node => Some(party.row.node),
         KeyRole::Witness => Some(party.card.witness).filter(|_| party.card.role == PartyRole::Partner),
+        KeyRole::Coordinator => None,
     };
     if own != Some(change.id) {
         return refused(format!("{} is no {} of {}", change.id.short(), change.role.word(), party.row.name));

@@ -92,6 +92,7 @@ impl Roster {
         self.parties.iter().any(|p| match role {
             KeyRole::Node => p.row.node == *key,
             KeyRole::Witness => p.card.witness == *key,
+            KeyRole::Coordinator => false,
         })
     }
 

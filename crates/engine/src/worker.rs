@@ -437,7 +437,7 @@ impl WorkerJob {
         let invalid = |what: &str| Fault::new(Code::ReceiptInvalid, what);
         let parsed = LogProof::parse(proof)?;
         let receipt = Statement::<JointReceipt>::verify(leaf).map_err(|e| invalid(&e.to_string()))?;
-        if receipt.signer() != context.coordinator {
+        if !context.keys.signed_for(KeyRole::Coordinator, &context.coordinator, receipt.envelope()) {
             return Err(invalid("not signed by the coordinator"));
         }
         let record = &receipt.body().record;
@@ -474,7 +474,7 @@ impl WorkerJob {
         let invalid = |what: &str| Fault::new(Code::ReceiptInvalid, format!("a promise: {what}"));
         let statement = Statement::<Promise>::verify(bytes)
             .map_err(|e| Fault::new(Code::ReceiptMalformed, format!("a promise: {e}")))?;
-        if statement.signer() != context.coordinator {
+        if !context.keys.signed_for(KeyRole::Coordinator, &context.coordinator, statement.envelope()) {
             return Err(invalid("not signed by the coordinator"));
         }
         let promise = statement.into_body();

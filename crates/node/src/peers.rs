@@ -46,6 +46,11 @@ impl Known {
         *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 
+    /// Has the log be read on: it may name a key that is not known here.
+    pub fn read_on(&self) {
+        self.0.stranger.notify_one();
+    }
+
     /// Resolves when a key was shown that speaks for nobody known.
     pub async fn stranger(&self) {
         self.0.stranger.notified().await;

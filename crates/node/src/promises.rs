@@ -15,7 +15,7 @@ use tacit_engine::control::FromNode;
 use tacit_engine::record::witness_threshold;
 use tacit_receipts::bundle::BUNDLE_BYTES_MAX;
 use tacit_receipts::tiles::{CHECKPOINT_PATH, beside_path};
-use tacit_receipts::{Bundle, Leaf, Quorum, TileRead, TileReader, VerifierKey};
+use tacit_receipts::{Bundle, KeyRole, Leaf, Quorum, TileRead, TileReader, VerifierKey};
 use tacit_types::{Code, Fault, Hash, JobId};
 
 use crate::align::apart;
@@ -41,7 +41,9 @@ impl Inner {
         let Some(job) = tx.job(id).await?.or_else(|| self.refused.get(id)) else {
             return Err(Fault::new(Code::JobUnknown, format!("job {}", id.short())));
         };
-        if let Some((promise, seen)) = job.promised(bytes, &self.context(crate::now()))? {
+        // What the coordinator signs with a key that is not known here, the log may name.
+        let promised = job.promised(bytes, &self.context(crate::now())).inspect_err(|_| self.known.read_on())?;
+        if let Some((promise, seen)) = promised {
             let row = PromiseRow {
                 usage: promise.usage,
                 job: *id,
@@ -119,10 +121,10 @@ async fn look(inner: &Inner, searched: &mut Searched) -> Result<(), Fault> {
 
 /// Whether the coordinator's receipt for a record is among these leaves of the mirror.
 fn holds(inner: &Inner, folder: &Folder, (from, size): (u64, u64), usage: &Hash) -> Result<bool, Fault> {
-    let reader = TileReader::new(folder, size);
+    let (reader, keys) = (TileReader::new(folder, size), inner.known.keys());
     for index in from..size {
         if let Ok(Leaf::Receipt(receipt)) = Leaf::read(&reader.leaf(index)?)
-            && receipt.signer() == inner.coordinator
+            && keys.signed_for(KeyRole::Coordinator, &inner.coordinator, receipt.envelope())
             && receipt.body().record.digest() == *usage
         {
             return Ok(true);

@@ -360,7 +360,9 @@ impl Inner {
         let mut tx = self.store.begin().await?;
         let mut job = tx.job(id).await?.unwrap_or(known);
         let log_key = self.log_chain().key_of(&LogProof::parse(proof)?, &quorum)?;
-        let answer = job.release(leaf, proof, beside, &log_key, &quorum, &self.context(now))?;
+        let answer = job
+            .release(leaf, proof, beside, &log_key, &quorum, &self.context(now))
+            .inspect_err(|_| self.known.read_on())?;
         tx.put_job(id, &job).await?;
         // The last gate: what was revoked while it ran keeps its receipt, and nobody opens its result.
         let halted = match (&answer, admitted_under(&job)) {

@@ -190,11 +190,12 @@ impl Trust {
         Ok(history)
     }
 
-    /// The ids of parties and of witnesses: their first keys.
+    /// The ids of parties, of witnesses and of the coordinator: their first keys.
     pub fn ids(&self) -> BTreeSet<(KeyRole, NodeId)> {
         let nodes = self.parties.iter().map(|party| (KeyRole::Node, party.key));
         let witnesses = self.witnesses.iter().filter_map(|text| VerifierKey::parse(text).ok());
-        nodes.chain(witnesses.map(|key| (KeyRole::Witness, key.key()))).collect()
+        let coordinator = (KeyRole::Coordinator, self.coordinator);
+        nodes.chain(witnesses.map(|key| (KeyRole::Witness, key.key()))).chain([coordinator]).collect()
     }
 }
 

@@ -1,9 +1,10 @@
-//! Rotation of the keys of parties: of a node, and of a witness.
+//! Rotation of the keys of parties: of a node, of a witness, and of the coordinator.
 //!
 //! A node's id is its first key, for ever: price plans, cases, receipts and trust files name it, and go on to mean the
 //! same party. Which key signs for an id at a time is what [`PartyRotation`] statements in the log say, each signed by
 //! the key that goes and agreed to by the one that comes. [`KeyHistory`] is the one place where a key becomes an id.
-//! Witnesses likewise: the id is the first cosignature key, which stands in the quorum.
+//! Witnesses likewise: the id is the first cosignature key, which stands in the quorum. And the coordinator: its id is the key to
+//! which everybody connects, and which signs what it says in the log until another does.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -39,14 +40,21 @@ pub enum KeyRole {
     /// A witness's, which cosigns checkpoints.
     #[n(1)]
     Witness,
+    /// The coordinator's, which signs receipts, promises, charges and the log's beginning.
+    #[n(2)]
+    Coordinator,
 }
 
 impl KeyRole {
+    /// Every role.
+    pub const ALL: [KeyRole; 3] = [KeyRole::Node, KeyRole::Witness, KeyRole::Coordinator];
+
     /// The stable word.
     pub const fn word(self) -> &'static str {
         match self {
             KeyRole::Node => "node",
             KeyRole::Witness => "witness",
+            KeyRole::Coordinator => "coordinator",
         }
     }
 }
@@ -185,7 +193,7 @@ impl PartyKeySpan {
 /// The same, as reports show it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct ShownPartyKey {
-    /// `node` or `witness`.
+    /// `node`, `witness` or `coordinator`.
     pub role: &'static str,
     /// The id: the party's first key.
     pub id: String,
@@ -271,8 +279,7 @@ impl KeyHistory {
         if self.repeated(body, leaf)? {
             return Ok(());
         }
-        let taken = self.ids.contains_key(&body.new)
-            || [KeyRole::Node, KeyRole::Witness].iter().any(|role| known(*role, &body.new));
+        let taken = self.ids.contains_key(&body.new) || KeyRole::ALL.iter().any(|role| known(*role, &body.new));
         if taken {
             return Err(wrong("the key that comes is somebody's already"));
         }
@@ -392,19 +399,25 @@ impl KeyHistory {
         self.speaks(KeyRole::Node, &id, key, at).then_some(id)
     }
 
-    /// Checks that a node's key held when it signed what the log has at a leaf, and gives the id that it speaks for:
-    /// `signed` by its own word, and `newest` by that of the newest receipt of the log there.
+    /// Whether a statement was signed for an id, with a key that held by the statement's own time.
+    pub fn signed_for(&self, role: KeyRole, id: &NodeId, envelope: &Envelope) -> bool {
+        self.speaks(role, id, &envelope.signer, envelope.issued_at)
+    }
+
+    /// Checks that a key held when it signed what the log has at a leaf, and gives the id that it speaks for: `signed` by its
+    /// own word, and `newest` by that of the newest receipt of the log there.
     ///
     /// # Errors
     /// `receipt.key_retired`.
     pub fn check_held(
         &self,
+        role: KeyRole,
         key: &NodeId,
         leaf: u64,
         (signed, newest): (UnixMillis, UnixMillis),
     ) -> Result<NodeId, Fault> {
-        let id = self.id_of(KeyRole::Node, key);
-        let Some(span) = self.keys_of(KeyRole::Node, &id).iter().find(|span| span.key == *key) else { return Ok(id) };
+        let id = self.id_of(role, key);
+        let Some(span) = self.keys_of(role, &id).iter().find(|span| span.key == *key) else { return Ok(id) };
         let retired = |what: String| Err(Fault::new(Code::ReceiptKeyRetired, what));
         let who = key.short();
         if let Some(named) = span.leaf.filter(|named| leaf <= *named) {

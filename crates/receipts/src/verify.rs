@@ -241,21 +241,15 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    fn by_coordinator(&mut self, index: u64, signer: NodeId) {
-        if signer != self.trust.coordinator {
-            self.flaw(index, Fault::new(Code::ReceiptCoordinator, format!("signed by {}", signer.short())));
-        }
-    }
-
     fn genesis(&mut self, index: u64, statement: &Statement<Genesis>) {
-        self.by_coordinator(index, statement.signer());
+        self.by_coordinator(index, statement.envelope());
         if index != 0 || statement.body().origin != self.trust.origin {
             self.find(Some(index), Code::LogGenesis, "a second beginning, or that of another log");
         }
     }
 
     fn key_event(&mut self, index: u64, statement: &Statement<KeyEvent>) {
-        self.by_coordinator(index, statement.signer());
+        self.by_coordinator(index, statement.envelope());
         let (event, trust) = (statement.body(), self.trust);
         let mut same = event.coordinator == trust.coordinator
             && self.log.keys().any(|held| held.key.to_string() == event.log_key)
@@ -273,7 +267,7 @@ impl<'a> Verifier<'a> {
     fn receipt(&mut self, at: LeafRef, statement: &Statement<JointReceipt>) {
         let index = at.index;
         self.report.receipts = self.report.receipts.saturating_add(1);
-        self.by_coordinator(index, statement.signer());
+        self.by_coordinator(index, statement.envelope());
         let receipt = statement.body();
         let record = &receipt.record;
         if let Err(fault) = record.check() {
@@ -358,7 +352,7 @@ impl<'a> Verifier<'a> {
     fn money(&mut self, at: LeafRef, envelope: &Envelope, money: &Money) {
         let spoken;
         let envelope = if money.is_coordinators() {
-            self.by_coordinator(at.index, envelope.signer);
+            self.by_coordinator(at.index, envelope);
             envelope
         } else {
             match self.spoken(at.index, envelope) {

@@ -370,6 +370,10 @@ fn a_second_implementation_makes_the_same_bytes_and_judges_alike() {
     let newer = Trust::parse(&bytes("trust_with_changes")).unwrap();
     assert_eq!(newer.to_bytes(), bytes("trust_with_changes"));
     let trust = Trust { party_rotations: Vec::new(), ..newer.clone() };
+    // The log in which the coordinator changes its key knows of no other change.
+    let found = |name: &str| codes(&verify_bundle(&bytes(name), Some(&trust)).unwrap());
+    assert_eq!(found("bundle_of_next_coordinator"), []);
+    assert_eq!(found("bundle_of_retired_coordinator"), [Code::ReceiptKeyRetired]);
     for trust in [trust, newer] {
         let found = |name: &str| verify_bundle(&bytes(name), Some(&trust)).unwrap();
         let report = found("bundle");
@@ -377,6 +381,81 @@ fn a_second_implementation_makes_the_same_bytes_and_judges_alike() {
         assert_eq!(codes(&found("bundle_of_retired_key")), [Code::ReceiptKeyRetired]);
         assert_eq!(codes(&found("bundle_of_retired_witness")), [Code::LogQuorum]);
     }
+}
+
+#[test]
+fn the_coordinator_changes_the_key_that_signs_receipts() {
+    let mut world = World::new(3);
+    world.job(1);
+    assert_eq!(world.change_coordinator(22, HOUR), 3);
+    world.job(2);
+    // In the overlap the old key is still good.
+    world.coordinator_seed = 2;
+    world.job(3);
+    world.coordinator_seed = 22;
+    world.now = world.now.plus(2 * HOUR);
+    let last = world.job(4);
+    assert_eq!(said(&world), []);
+    let report = world.report();
+    assert!(report.is_valid() && report.notices.is_empty(), "{:?}", report.notices);
+    let shown: Vec<_> = report.party_keys.iter().map(|k| (k.role, k.key.clone(), k.leaf)).collect();
+    let expected = [(2, None), (22, Some(3))];
+    assert_eq!(shown, expected.map(|(seed, leaf)| ("coordinator", key(seed).id().to_string(), leaf)));
+
+    // A single receipt is read with the change that trust file or bundle show.
+    let trust = world.trust();
+    let newer = Trust { party_rotations: vec![world.leaves[3].clone().into()], ..trust.clone() };
+    let single = |own: &Trust, theirs: &Trust| {
+        let bundle = Bundle { trust: Some(theirs.clone()), ..world.single(&[last]) };
+        codes(&verify_bundle(&bundle.to_bytes(), Some(own)).unwrap())
+    };
+    assert_eq!(single(&trust, &trust), [Code::ReceiptCoordinator]);
+    assert_eq!((single(&newer, &trust), single(&trust, &newer)), (vec![], vec![]));
+
+    // Promises bind that a key has signed in its time, and no other.
+    let promised = |seed: u8, at: UnixMillis| {
+        let body = Promise { usage: Hash([5; 32]), deadline: world.now.plus(1_000) };
+        let promise = Statement::sign(&key(seed), "job", at, None, body).bytes().to_vec();
+        let bundle = Bundle { promises: vec![promise.into()], ..world.bundle() };
+        codes(&verify_bundle(&bundle.to_bytes(), Some(&trust)).unwrap())
+    };
+    let (begun, now) = (START.plus(60_000), world.now);
+    for (seed, at, signed) in [(2, begun, true), (2, now, false), (22, now, true), (23, now, false)] {
+        assert_eq!(promised(seed, at).contains(&Code::ReceiptCoordinator), !signed, "{seed} {at}");
+    }
+
+    // After its end the old key signs nothing more, and a key that is not named, or not yet, never did.
+    world.coordinator_seed = 2;
+    let over = world.job(5);
+    assert_eq!(said(&world), [(Some(over), Code::ReceiptKeyRetired)]);
+    let mut early = World::new(3);
+    early.coordinator_seed = 22;
+    let leaf = early.job(1);
+    early.coordinator_seed = 2;
+    early.change_coordinator(22, HOUR);
+    assert_eq!(said(&early), [(Some(leaf), Code::ReceiptCoordinator)]);
+    // A thief of another's key gives the coordinator none, nor does the coordinator become a party.
+    let mut stolen = World::new(3);
+    let of = (KeyRole::Coordinator, stolen.party(1).id());
+    let turn = PartyRotation::sign(ORIGIN, of, (&stolen.party(1), &key(22)), (stolen.now, stolen.now));
+    let first = stolen.append(turn.bytes().to_vec());
+    let of = (KeyRole::Node, stolen.party(1).id());
+    let turn = PartyRotation::sign(ORIGIN, of, (&stolen.party(1), &key(2)), (stolen.now, stolen.now));
+    let second = stolen.append(turn.bytes().to_vec());
+    assert_eq!(said(&stolen), [first, second].map(|leaf| (Some(leaf), Code::ReceiptKeyRotation)));
+}
+
+#[test]
+fn what_is_the_coordinators_to_sign_is_signed_with_its_next_key() {
+    let (mut shop, plan) = Shop::with(3, |_| {});
+    shop.job(1);
+    shop.world.change_coordinator(22, HOUR);
+    shop.follow().unwrap();
+    shop.job(2);
+    let period = shop.period(2, START);
+    let (charged, _) = shop.charge(plan, period);
+    shop.settle(&[charged]);
+    shop.valid();
 }
 
 #[test]

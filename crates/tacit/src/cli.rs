@@ -568,6 +568,15 @@ pub enum ExportFormat {
     Cose,
 }
 
+/// Which key of the coordinator's changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum LogKeyArg {
+    /// The log's, which signs checkpoints.
+    Log,
+    /// The one that signs receipts and whatever else the coordinator says in the log.
+    Receipts,
+}
+
 #[derive(Subcommand)]
 pub enum LogCommand {
     /// Read every tile and leaf and compare them with the signed checkpoint (at the coordinator).
@@ -585,14 +594,18 @@ pub enum LogCommand {
         #[arg(long, value_name = "FOLDER")]
         from: Vec<PathBuf>,
     },
-    /// Give the log its next key, signed by the one of now (at the coordinator, while it does not run).
+    /// Give the log, or the coordinator's receipts, the next key, signed by the one of now (at the coordinator, while it does not
+    /// run).
     #[command(
-        after_help = "Example: tacit --home /srv/tacit log rotate --overlap-hours 168\n\nThe change is a leaf of the log: whoever pinned the old key follows it. Until the overlap is over both keys sign; the old one is removed then."
+        after_help = "Examples: tacit --home /srv/tacit log rotate --overlap-hours 168\n          tacit --home /srv/tacit log rotate --key receipts\n\nThe change is a leaf of the log: whoever pinned the old key follows it. Until the overlap is over both keys sign; the old one is removed then."
     )]
     Rotate {
         /// For how long the key of before signs as well, at most 2160 hours.
         #[arg(long, value_name = "HOURS", default_value_t = 168)]
         overlap_hours: u64,
+        /// Which key.
+        #[arg(long, value_enum, default_value_t = LogKeyArg::Log)]
+        key: LogKeyArg,
     },
     /// Look at this node's mirror of the log: how much it holds, and whether every file of it is as it was written.
     #[command(after_help = "Example: tacit --home bank log mirror")]

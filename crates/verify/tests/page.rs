@@ -464,6 +464,29 @@ fn of_party_keys(cases: &mut Cases) {
     }
 }
 
+/// Receipts of a log in which the coordinator changed the key that signs them at leaf 3, with an hour of overlap.
+fn of_coordinators_keys(cases: &mut Cases) {
+    let mut world = World::new(3);
+    world.job(1);
+    let turn = world.change_coordinator(22, 3_600_000);
+    let new = world.job(2);
+    world.coordinator_seed = 2;
+    let old = world.job(3);
+    world.now = world.now.plus(3_600_000);
+    let over = world.job(4);
+    world.coordinator_seed = 22;
+    let after = world.job(5);
+    let trust = world.trust();
+    let newer = Trust { party_rotations: vec![world.leaves[turn as usize].clone().into()], ..trust.clone() };
+    let with = |leaves: &[u64], theirs: &Trust| Bundle { trust: Some(theirs.clone()), ..world.single(leaves) };
+    cases.push("the coordinator's next key, known to the reader", &with(&[new, after], &trust), newer.clone());
+    cases.push("the coordinator's next key, known to the bundle", &with(&[new, after], &newer), trust.clone());
+    cases.push("the coordinator's next key, known to nobody", &with(&[new], &trust), trust.clone());
+    cases.push("the change itself, first", &with(&[turn, after], &trust), trust.clone());
+    cases.push("the coordinator's old key in the overlap", &with(&[2, old], &newer), newer.clone());
+    cases.push("the coordinator's old key after its end", &with(&[over], &newer), newer);
+}
+
 /// Codes with their leaves as the library gives them; a bundle that cannot be read has one of the whole.
 fn expected(case: &Case) -> (Vec<(String, String)>, Vec<String>) {
     match verify_bundle(&case.bundle, case.trust.as_ref()) {
@@ -509,6 +532,7 @@ fn the_page_finds_what_the_library_finds() {
     of_bundles(&mut cases);
     of_rotations(&mut cases);
     of_party_keys(&mut cases);
+    of_coordinators_keys(&mut cases);
     let mut browser = Browser::open(&page);
     let mut codes = std::collections::BTreeSet::new();
     for (i, case) in cases.0.iter().enumerate() {

@@ -19,8 +19,9 @@ from tlog import dumps, loads, sha256
 
 FILE = pathlib.Path(__file__).resolve().parent / "party_keys.json"
 NEXT_NODE, THIRD_NODE, NEXT_WITNESS = bytes([180] * 32), bytes([181] * 32), bytes([90] * 32)
+NEXT_COORDINATOR = bytes([22] * 32)
 OVERLAP, LATE, SKEW, LONGEST = 3_600_000, 7 * 86_400_000, 300_000, 90 * 86_400_000
-ROLES = ["node", "witness"]
+ROLES = ["node", "witness", "coordinator"]
 LABEL = b"tacit-party-key-rotation/1\0"
 
 
@@ -87,7 +88,24 @@ def made():
     # The first key of all attests once more, long after its end.
     held.seeds[0] = PARTIES[0]
     held.job(4)
-    return found | {"bundle_of_retired_key": log.bundle(held, cosigned(held, NEXT_WITNESS)).hex()}
+    return found | {"bundle_of_retired_key": log.bundle(held, cosigned(held, NEXT_WITNESS)).hex()} | coordinators()
+
+
+def coordinators():
+    """A log in which the coordinator changes the key that signs receipts; and the same with one of the old key after its end."""
+    held, first = Changing(), log.COORDINATOR
+    held.job(1)
+    held.append(rotation(2, first, first, NEXT_COORDINATOR, held.now, held.now + OVERLAP))
+    held.now += 2 * OVERLAP
+    log.COORDINATOR = NEXT_COORDINATOR
+    try:
+        held.job(2)
+    finally:
+        log.COORDINATOR = first
+    taken = log.bundle(held, cosigned(held, WITNESSES[0]))
+    held.job(3)
+    return {"bundle_of_next_coordinator": taken.hex(),
+            "bundle_of_retired_coordinator": log.bundle(held, cosigned(held, WITNESSES[0])).hex()}
 
 
 class Wrong(Exception):
@@ -105,7 +123,7 @@ class History:
     def __init__(self, trust):
         nodes = [(0, party[2]) for party in trust[7]]
         witnesses = [(1, tlog.parse_vkey(key)[2]) for key in trust[5]]
-        self.chains = {own: [[own[1], None, None, None]] for own in nodes + witnesses}
+        self.chains = {own: [[own[1], None, None, None]] for own in nodes + witnesses + [(2, trust[3])]}
 
     def follow(self, data, leaf):
         header, body = open_statement(data)
@@ -123,11 +141,11 @@ class History:
         chain[-1][2] = body[8]
         chain.append([body[6], body[7], None, leaf])
 
-    def speaker(self, key, leaf, signed, newest):
-        """The id for which a node's key signed."""
+    def speaker(self, key, leaf, signed, newest, of=0):
+        """The id for which a key signed: a node's, or of another role."""
         for (role, own), chain in self.chains.items():
             for held, start, end, named in chain:
-                if role == 0 and held == key:
+                if role == of and held == key:
                     demand(named is None or leaf > named, "before it was named")
                     demand(start is None or signed + SKEW >= start, "before its time")
                     demand(end is None or (signed <= end and newest <= end + LATE + SKEW), "after its end")
@@ -161,7 +179,7 @@ def read(data):
         if kind == "party-key-rotation":
             history.follow(leaf, index)
         elif kind == "joint-receipt":
-            demand(header[4] == tlog.public_key(COORDINATOR), "a receipt of another")
+            history.speaker(header[4], index, 1000 * header[15][6], newest, of=2)
             newest = max(newest, 1000 * header[15][6])
             signed = set()
             for said in body[2]:
@@ -181,8 +199,11 @@ def read(data):
 
 def check(held):
     history = read(bytes.fromhex(held["bundle"]))
-    assert [len(chain) for chain in history.chains.values()] == [3, 1, 1, 2, 1, 1]
-    for name, what in (("bundle_of_retired_key", "after its end"), ("bundle_of_retired_witness", "the quorum")):
+    assert [len(chain) for chain in history.chains.values()] == [3, 1, 1, 2, 1, 1, 1]
+    history = read(bytes.fromhex(held["bundle_of_next_coordinator"]))
+    assert [len(chain) for chain in history.chains.values()] == [1, 1, 1, 1, 1, 1, 2]
+    for name, what in (("bundle_of_retired_key", "after its end"), ("bundle_of_retired_witness", "the quorum"),
+                       ("bundle_of_retired_coordinator", "after its end")):
         try:
             read(bytes.fromhex(held[name]))
         except Wrong as wrong:

@@ -5,8 +5,8 @@ use tacit_engine::Input;
 use tacit_receipts::merkle::leaf_hash;
 use tacit_receipts::tiles::{TILE_LEVELS_MAX, TILE_WIDTH, beside_path, entries_path, tile_path};
 use tacit_receipts::{
-    Absent, Attestation, Checkpoint, Genesis, JointReceipt, KeyRole, KeyRotation, SignedCheckpoint, TileReader,
-    UsageRecord, assemble_with,
+    Absent, Attestation, Checkpoint, Genesis, JointReceipt, KeyRole, KeyRotation, PartyRotation, SignedCheckpoint,
+    TileReader, UsageRecord, assemble_with,
 };
 use tacit_types::{Code, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
 use tokio::time::Instant;
@@ -34,9 +34,11 @@ impl Entry {
         Self { bytes, request: None }
     }
 
-    /// Whether it changes the log's key.
+    /// Whether it changes the log's key, or that which signs receipts.
     fn is_rotation(&self) -> bool {
+        let signs = |change: &Statement<PartyRotation>| change.body().role == KeyRole::Coordinator;
         Statement::<KeyRotation>::verify(&self.bytes).is_ok()
+            || Statement::<PartyRotation>::verify(&self.bytes).is_ok_and(|change| signs(&change))
     }
 
     /// The job, when the entry is its receipt.
@@ -117,7 +119,7 @@ impl LogService {
 
     /// The leaf, and the attestations that stand beside the log.
     fn leaf(&self, request: &AppendRequest, now: UnixMillis) -> Result<(Vec<u8>, Vec<Vec<u8>>), Fault> {
-        let root = &self.parts.keys.root;
+        let root = &self.parts.keys.sign;
         let (record, attestations, absent) = match &request.content {
             Content::Statement { statement, .. } => return Ok((statement.0.clone(), Vec::new())),
             Content::Charge { charge, .. } => return Ok((signed(root, now, charge.as_ref()), Vec::new())),
@@ -142,11 +144,16 @@ impl LogService {
     /// Puts the log's policy and its keys before the receipts, where they are due. The hash of the key
     /// event then in force.
     fn preface(&self, entries: &mut Vec<Entry>, now: UnixMillis) -> Hash {
-        let root = &self.parts.keys.root;
+        let root = &self.parts.keys.sign;
         let origin = self.origin().to_owned();
-        let event = self.roster().key_event(root.id(), &self.parts.keys.verifier);
+        let event = self.roster().key_event(self.parts.keys.id, &self.parts.keys.verifier);
         let hash = sha256(&cbor::encode(&event));
         let first = self.log.size() == 0;
+        // What names the key comes before what it signs, whoever has handed it in too.
+        for change in self.announced.iter().rev() {
+            let own = entries.iter().position(|entry| entry.bytes == *change).map(|at| entries.remove(at));
+            entries.insert(0, own.unwrap_or_else(|| Entry::own(change.clone())));
+        }
         if first || self.keys_event != Some(hash) {
             let bytes = Statement::sign(root, &origin, now, None, event).bytes().to_vec();
             // A change of the log's key comes first: it shows where the key of the event is from.
@@ -194,6 +201,7 @@ impl LogService {
         self.log.commit(plan)?;
         self.durable.send_replace(self.log.size());
         (self.head, self.keys_event) = (head, Some(event));
+        self.announced.clear();
         for (entry, place) in std::mem::take(entries).into_iter().zip(indices) {
             if let Some(request) = entry.request {
                 self.wait_for(place, entry.bytes, request);

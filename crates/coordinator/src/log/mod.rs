@@ -17,6 +17,7 @@ use tacit_archive::Folder;
 use tacit_archive::files;
 use tacit_crypto::SigningKey;
 use tacit_engine::Input;
+use tacit_receipts::merkle::leaf_hash;
 use tacit_receipts::money::{Charge, Settlement};
 use tacit_receipts::{
     Checkpoint, Log, LogChain, LogProof, Quorum, SignedCheckpoint, TileRead, TileReader, VerifierKey,
@@ -80,8 +81,12 @@ impl Content {
 
 /// The keys of the log.
 pub(crate) struct LogKeys {
+    /// The coordinator's id: its first key.
+    pub id: NodeId,
     /// Signs receipts.
-    pub root: SigningKey,
+    pub sign: SigningKey,
+    /// Changes that lead to that key and that the log may not have yet: they go before all that it signs.
+    pub changes: Vec<Vec<u8>>,
     /// Signs checkpoints.
     pub log: SigningKey,
     /// Under which name.
@@ -151,6 +156,8 @@ pub(crate) struct LogService {
     published: watch::Sender<Option<Arc<SignedCheckpoint>>>,
     refused: watch::Sender<Option<Fault>>,
     durable: watch::Sender<u64>,
+    /// Changes of the key that signs receipts, until the log has them.
+    announced: Vec<Vec<u8>>,
     pending: Vec<AppendRequest>,
     waiting: Vec<Waiter>,
     witnesses: BTreeMap<NodeId, WitnessState>,
@@ -168,6 +175,12 @@ impl LogService {
     /// `log.corrupt`, `log.fork`, `log.signature`, `store.corrupt` when they do not fit together.
     pub(crate) async fn open(parts: Parts) -> Result<(Self, mpsc::Sender<AppendRequest>, View), Fault> {
         let resumed = resume::resume(&parts).await?;
+        let mut announced = Vec::new();
+        for change in &parts.keys.changes {
+            if parts.store.leaf_place(&leaf_hash(change)).await?.is_none() {
+                announced.push(change.clone());
+            }
+        }
         let (sender, requests) = mpsc::channel(1);
         let (published, published_view) = watch::channel(resumed.published.map(Arc::new));
         let (refused, refused_view) = watch::channel(None);
@@ -183,6 +196,7 @@ impl LogService {
             published,
             refused,
             durable,
+            announced,
             pending: Vec::new(),
             waiting: Vec::new(),
             witnesses: BTreeMap::new(),
@@ -296,7 +310,7 @@ impl LogService {
     async fn publish(&mut self) -> Result<(), Fault> {
         let (folder, head) = (self.parts.folder.clone(), self.head.clone());
         let keys = &self.parts.keys;
-        let trust = self.roster().trust(keys.root.id(), &keys.verifier, &keys.rotations).to_bytes();
+        let trust = self.roster().trust(keys.id, &keys.verifier, &keys.rotations).to_bytes();
         let bytes = head.to_bytes();
         blocking(move || {
             if folder.read(tacit_receipts::tiles::TRUST_PATH).as_deref() != Some(&trust) {

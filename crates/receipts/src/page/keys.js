@@ -3,7 +3,7 @@
 
 const PARTY_KEYS_MAX = 64, PARTY_ROTATIONS_MAX = 4096, LATE = 604800000n;
 const PARTY_ROTATION = map({
-  1: ['version', u32], 2: ['origin', str], 3: ['role', index('node', 'witness')], 4: ['id', id], 5: ['old', id], 6: ['new', id],
+  1: ['version', u32], 2: ['origin', str], 3: ['role', index('node', 'witness', 'coordinator')], 4: ['id', id], 5: ['old', id], 6: ['new', id],
   7: ['from', u64], 8: ['until', u64], 9: ['consent', optional(bstr)],
 });
 const octets = (hexed) => Uint8Array.from(hexed.match(/../g), (byte) => parseInt(byte, 16));
@@ -26,9 +26,9 @@ async function partyRotation(sealed) {
 
 /** The keys of parties and witnesses: an id is the first key of each. */
 class History {
-  constructor(origin, nodes, witnesses) {
+  constructor(origin, nodes, witnesses, coordinator) {
     this.origin = origin;
-    this.ids = { node: new Set(nodes), witness: new Set(witnesses) };
+    this.ids = { node: new Set(nodes), witness: new Set(witnesses), coordinator: new Set([coordinator]) };
     this.chains = new Map();
     this.later = new Map();
   }
@@ -38,10 +38,10 @@ class History {
     return this.chains.get(`${role}/${own}`) ?? [];
   }
 
-  /** For which node a key speaks. */
-  idOf(key) {
+  /** For which node a key speaks, or who else of a role. */
+  idOf(key, role = 'node') {
     const of = this.later.get(key);
-    return of?.role === 'node' ? of.id : key;
+    return of?.role === role ? of.id : key;
   }
 
   follow(turn, leaf) {
@@ -54,7 +54,7 @@ class History {
       held.leaf ??= leaf;
       return;
     }
-    if (this.later.has(turn.new) || this.ids.node.has(turn.new) || this.ids.witness.has(turn.new)) unfit("the key that comes is somebody's already");
+    if (this.later.has(turn.new) || Object.values(this.ids).some((known) => known.has(turn.new))) unfit("the key that comes is somebody's already");
     if (this.later.size >= PARTY_ROTATIONS_MAX) unfit('too many changes');
     const longer = chain.length ? chain : [{ key: turn.id }], newest = longer.at(-1), before = longer.at(-2);
     if (newest.key !== turn.old) unfit('it does not follow');
@@ -91,9 +91,9 @@ class History {
     return fault;
   }
 
-  /** Why a node's key did not hold for what it signed at a leaf, when the newest receipt of the log there is of a time. */
-  over(key, leaf, signedAt, newest) {
-    const held = this.keys('node', this.idOf(key)).find((one) => one.key === key);
+  /** Why a key did not hold for what it signed at a leaf, when the newest receipt of the log there is of a time. */
+  over(key, leaf, signedAt, newest, role = 'node') {
+    const held = this.keys(role, this.idOf(key, role)).find((one) => one.key === key);
     if (!held) return null;
     if (held.leaf !== undefined && leaf <= held.leaf) return `the key ${short(key)} signed before leaf ${held.leaf} named it`;
     if (held.from !== undefined && signedAt + SKEW < held.from) return `the key ${short(key)} holds from ${held.from}`;

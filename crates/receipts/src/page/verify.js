@@ -245,7 +245,7 @@ async function trusted(trust) {
   } catch (error) {
     unusable(`the trust file: ${error.message}`);
   }
-  const history = new History(trust.origin, trust.parties.map((p) => p.key), witnesses.map((w) => hex(w.key)));
+  const history = new History(trust.origin, trust.parties.map((p) => p.key), witnesses.map((w) => hex(w.key)), trust.coordinator);
   try {
     const fault = await history.take(trust.partyRotations ?? []);
     if (fault) throw fault;
@@ -436,7 +436,11 @@ class Verification {
   async leaf(at, bytes) {
     if (bytes.length > LEAF_BYTES_MAX) throw new Fault('receipt.too_large', `${bytes.length} bytes`);
     const sealed = await envelope(bytes);
-    const coordinators = () => sealed.signer === this.trust.coordinator || this.flaw(at, 'receipt.coordinator', `signed by ${short(sealed.signer)}`);
+    const coordinators = () => {
+      const { history, coordinator } = this.trust, over = history.over(sealed.signer, at, sealed.issued, this.newest?.issued ?? 0n, 'coordinator');
+      if (over) this.flaw(at, 'receipt.key_retired', over);
+      else if (history.idOf(sealed.signer, 'coordinator') !== coordinator) this.flaw(at, 'receipt.coordinator', `signed by ${short(sealed.signer)}`);
+    };
     if (sealed.kind === 'joint-receipt') {
       const receipt = { ...body(RECEIPT, sealed.payload), bytes: sealed.payload };
       coordinators();

@@ -5,6 +5,7 @@ use tacit_types::{Code, Fault, UnixMillis};
 
 use super::Verifier;
 use crate::checkpoint::{Checkpoint, Cosigned, SignedCheckpoint};
+use crate::keys::KeyRole;
 use crate::merkle::root;
 use crate::money::Valuation;
 use crate::receipt::Promise;
@@ -74,7 +75,11 @@ impl Verifier<'_> {
 
     pub(super) fn promise(&mut self, bytes: &[u8], cosigned: &Cosigned) {
         let promise = match Statement::<Promise>::verify(bytes) {
-            Ok(promise) if promise.signer() == self.trust.coordinator => promise,
+            Ok(promise)
+                if self.history.signed_for(KeyRole::Coordinator, &self.trust.coordinator, promise.envelope()) =>
+            {
+                promise
+            }
             Ok(_) => return self.find(None, Code::ReceiptCoordinator, "a kept promise"),
             Err(error) => return self.find(None, Code::ReceiptMalformed, format!("a kept promise: {error}")),
         };

@@ -8,7 +8,7 @@ use tacit_crypto::statement::Envelope;
 use tacit_types::{Code, Fault, NodeId, UnixMillis};
 
 use super::Verifier;
-use crate::keys::PartyRotation;
+use crate::keys::{KeyRole, PartyRotation};
 
 impl Verifier<'_> {
     /// Whether the trust file gives an id to a party at a leaf.
@@ -19,7 +19,7 @@ impl Verifier<'_> {
     /// The id for which a key signed at a leaf, when it held then.
     pub(super) fn in_time(&self, leaf: u64, envelope: &Envelope) -> Result<NodeId, Fault> {
         let newest = self.newest.map_or(UnixMillis(0), |(at, _)| at);
-        self.history.check_held(&envelope.signer, leaf, (envelope.issued_at, newest))
+        self.history.check_held(KeyRole::Node, &envelope.signer, leaf, (envelope.issued_at, newest))
     }
 
     /// The party whose key signed what stands at a leaf: the trust file has its id there, and the key held.
@@ -30,6 +30,20 @@ impl Verifier<'_> {
         }
         let what = format!("a {} of {}", envelope.kind, envelope.signer.short());
         Err(Fault::new(Code::ReceiptPartyUnknown, what))
+    }
+
+    /// What is the coordinator's to sign: with its key that held.
+    pub(super) fn by_coordinator(&mut self, leaf: u64, envelope: &Envelope) {
+        let newest = self.newest.map_or(UnixMillis(0), |(at, _)| at);
+        let times = (envelope.issued_at, newest);
+        match self.history.check_held(KeyRole::Coordinator, &envelope.signer, leaf, times) {
+            Ok(id) if id == self.trust.coordinator => {}
+            Ok(_) => {
+                let what = format!("signed by {}", envelope.signer.short());
+                self.flaw(leaf, Fault::new(Code::ReceiptCoordinator, what));
+            }
+            Err(fault) => self.flaw(leaf, fault),
+        }
     }
 
     /// What a party says, under its id.

@@ -55,7 +55,7 @@ pub(super) fn witnesses(watch: &Watch<'_>, times: &BTreeMap<String, Option<UnixM
 /// A promise that is due soon, or was due by the reader's clock. By the witnesses' clocks the verifier says it.
 pub(super) fn promises(watch: &Watch<'_>, promises: &[Vec<u8>], found: &mut Vec<Alert>) {
     let soon = watch.known.now.plus(watch.known.thresholds.promise_soon_minutes.saturating_mul(MINUTE));
-    for promise in promises.iter().filter_map(|bytes| promise(watch.trust, bytes)) {
+    for promise in promises.iter().filter_map(|bytes| promise(watch.trust, &watch.keys, bytes)) {
         if watch.digests.contains(&promise.usage) || soon < promise.deadline {
             continue;
         }

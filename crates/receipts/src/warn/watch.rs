@@ -35,7 +35,7 @@ pub struct Watch<'a> {
     pub(super) digests: BTreeSet<tacit_types::Hash>,
     attempts: BTreeSet<(JobId, Attempt)>,
     pub(super) cases: Cases,
-    keys: KeyHistory,
+    pub(super) keys: KeyHistory,
     ids: BTreeSet<(KeyRole, NodeId)>,
     next: u64,
 }
@@ -85,7 +85,7 @@ impl<'a> Watch<'a> {
             }
             _ => return,
         };
-        if receipt.signer() != self.trust.coordinator {
+        if !self.keys.signed_for(KeyRole::Coordinator, &self.trust.coordinator, receipt.envelope()) {
             return;
         }
         let record = receipt.into_body().record;
@@ -155,9 +155,10 @@ impl<'a> Watch<'a> {
 }
 
 /// A promise that the coordinator gave, when the statement holds.
-pub(super) fn promise(trust: &Trust, bytes: &[u8]) -> Option<Promise> {
-    let statement = Statement::<Promise>::verify(bytes).ok().filter(|s| s.signer() == trust.coordinator)?;
-    Some(statement.into_body())
+pub(super) fn promise(trust: &Trust, keys: &KeyHistory, bytes: &[u8]) -> Option<Promise> {
+    let statement = Statement::<Promise>::verify(bytes).ok()?;
+    let signed = keys.signed_for(KeyRole::Coordinator, &trust.coordinator, statement.envelope());
+    signed.then(|| statement.into_body())
 }
 
 /// The rule that a verifier's finding belongs to.

@@ -60,6 +60,8 @@ pub struct World {
     pub leaves: Vec<Vec<u8>>,
     pub beside: Vec<Vec<u8>>,
     pub tree: MemTree,
+    /// The seed of the key with which the coordinator signs.
+    pub coordinator_seed: u8,
     /// Seeds of the keys with which parties sign whose key has changed.
     pub changed: BTreeMap<usize, u8>,
 }
@@ -76,6 +78,7 @@ impl World {
             leaves: Vec::new(),
             beside: Vec::new(),
             tree: MemTree::default(),
+            coordinator_seed: 2,
             changed: BTreeMap::new(),
         };
         for leaf in world.genesis_leaves() {
@@ -85,7 +88,7 @@ impl World {
     }
 
     pub fn coordinator(&self) -> SigningKey {
-        key(2)
+        key(self.coordinator_seed)
     }
 
     pub fn party(&self, i: usize) -> SigningKey {
@@ -131,7 +134,7 @@ impl World {
         Trust {
             version: 1,
             origin: ORIGIN.into(),
-            coordinator: self.coordinator().id(),
+            coordinator: key(2).id(),
             log_key: log_key().to_string(),
             witnesses: (0..self.witnesses).map(|i| self.witness(i).to_string()).collect(),
             quorum: self.quorum,
@@ -253,6 +256,15 @@ impl World {
     pub fn rotation(&self, old: u8, new: u8, overlap: u64) -> Vec<u8> {
         let time = (self.now, self.now.plus(overlap));
         KeyRotation::sign(ORIGIN, (&key(old), &key(new)), time).bytes().to_vec()
+    }
+
+    /// Gives the coordinator the next key for what it says in the log, with an overlap, and has it sign with that from now on.
+    pub fn change_coordinator(&mut self, seed: u8, overlap: u64) -> u64 {
+        let of = (KeyRole::Coordinator, key(2).id());
+        let times = (self.now, self.now.plus(overlap));
+        let turn = PartyRotation::sign(ORIGIN, of, (&self.coordinator(), &key(seed)), times);
+        self.coordinator_seed = seed;
+        self.append(turn.bytes().to_vec())
     }
 
     /// Gives a party the next key, with an overlap, and has it sign with that from now on.

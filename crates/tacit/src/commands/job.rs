@@ -390,13 +390,13 @@ pub async fn open(party: &Party, client: &Client, id: JobId) -> Result<(Opened, 
     }
     let receipt = Statement::<JointReceipt>::verify(&leaf).map_err(|e| invalid(&e.to_string()))?;
     let record = &receipt.body().record;
-    if receipt.signer() != info.coordinator || record.job != id {
+    let (keys, _) = party.party_keys(client).await?;
+    if !keys.signed_for(KeyRole::Coordinator, &info.coordinator, receipt.envelope()) || record.job != id {
         return Err(invalid("the receipt is of another job or not signed by the coordinator"));
     }
     if record.result != Some(package.hash()) {
         return Err(invalid("the sealed result is not the one in the receipt"));
     }
-    let (keys, _) = party.party_keys(client).await?;
     let id_of = |key: &NodeId| keys.id_of(KeyRole::Node, key);
     // Those of a job of many parties stand beside its receipt.
     let beside = fetch::beside(client, core::slice::from_ref(&leaf.0), &Progress::none()).await?;

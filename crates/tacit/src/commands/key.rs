@@ -28,11 +28,10 @@ pub async fn rotate(cli: &Cli, out: &Out, args: &RotateArgs) -> Result<(), Fault
     let done = change(&party, out, role, args.overlap_hours.saturating_mul(3_600_000)).await;
     party.store.close().await;
     let (change, leaf) = done?;
-    let (what, of) = match role {
-        KeyRole::Node => (out.say("the node's key of now on", "节点今后的密钥"), out.say("its id stays", "其标识不变")),
-        KeyRole::Witness => {
-            (out.say("the witness's key of now on", "见证方今后的密钥"), out.say("its id stays", "其标识不变"))
-        }
+    let of = out.say("its id stays", "其标识不变");
+    let what = match args.key {
+        KeyArg::Node => out.say("the node's key of now on", "节点今后的密钥"),
+        KeyArg::Witness => out.say("the witness's key of now on", "见证方今后的密钥"),
     };
     out.text(format!("{what}: {}", change.new));
     out.text(format!("{}: {}", out.say("the key of before", "此前的密钥"), change.old));
@@ -149,13 +148,16 @@ pub async fn keys(cli: &Cli, out: &Out) -> Result<(), Fault> {
     party.store.close().await;
     let (cards, keys) = shown?;
     let mut rows = Vec::new();
-    for card in &cards {
-        for (role, id) in [(KeyRole::Node, card.node), (KeyRole::Witness, card.witness)] {
-            let row = |key, from, until| Row { name: card.name.to_string(), role, id, key, from, until };
-            match keys.keys_of(role, &id) {
-                [] => rows.push(row(id, None, None)),
-                spans => rows.extend(spans.iter().map(|span| row(span.key, span.from, span.until))),
-            }
+    let own = |card: &PartyCard| {
+        [(KeyRole::Node, card.node), (KeyRole::Witness, card.witness)]
+            .map(|(role, id)| (card.name.to_string(), role, id))
+    };
+    let coordinator = (party.config.coordinator.origin.clone(), KeyRole::Coordinator, party.config.coordinator_id()?);
+    for (name, role, id) in cards.iter().flat_map(own).chain([coordinator]) {
+        let row = |key, from, until| Row { name: name.clone(), role, id, key, from, until };
+        match keys.keys_of(role, &id) {
+            [] => rows.push(row(id, None, None)),
+            spans => rows.extend(spans.iter().map(|span| row(span.key, span.from, span.until))),
         }
     }
     let time = |at: Option<UnixMillis>| at.map(|at| at.to_string()).unwrap_or_default();
@@ -191,6 +193,7 @@ fn role_of(out: &Out, role: KeyRole) -> &str {
     match role {
         KeyRole::Node => out.say("node", "节点"),
         KeyRole::Witness => out.say("witness", "见证方"),
+        KeyRole::Coordinator => out.say("coordinator's receipts", "协调方凭证"),
     }
 }
 

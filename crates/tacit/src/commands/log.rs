@@ -16,7 +16,7 @@ use tacit_types::{Code, Fault};
 
 use super::receipt::write;
 use super::warn;
-use crate::cli::{Cli, LogCommand};
+use crate::cli::{Cli, LogCommand, LogKeyArg};
 use crate::home::folder;
 use crate::output::Out;
 use crate::progress::Progress;
@@ -28,7 +28,8 @@ pub async fn run(cli: &Cli, out: &Out, command: &LogCommand) -> Result<u8, Fault
         LogCommand::Warn(args) => warn::run(cli, out, args).await,
         LogCommand::Repair { from } => repair(cli, out, from),
         LogCommand::Mirror => mirror(cli, out).await,
-        LogCommand::Rotate { overlap_hours } => rotate(cli, out, *overlap_hours),
+        LogCommand::Rotate { overlap_hours, key: LogKeyArg::Log } => rotate(cli, out, *overlap_hours),
+        LogCommand::Rotate { overlap_hours, key: LogKeyArg::Receipts } => rotate_signer(cli, out, *overlap_hours),
         LogCommand::Evidence { out: to, note } => evidence(cli, out, to, note.as_deref()).await,
     }
 }
@@ -69,6 +70,20 @@ fn rotate(cli: &Cli, out: &Out, overlap_hours: u64) -> Result<u8, Fault> {
     out.text(out.say(
         "Logs of others that a [witness] follows, and trust files of regulators, name keys: hand them the new one.",
         "其他节点 [witness] 中列出的密钥及监管方的信任文件须另行更新：请交付新密钥。",
+    ));
+    out.value(&json!({"ok": true, "old": done.old.to_string(), "new": done.new.to_string(),
+        "from_ms": done.from.0, "until_ms": done.until.0}));
+    Ok(0)
+}
+
+/// Gives the coordinator the next key for receipts.
+fn rotate_signer(cli: &Cli, out: &Out, overlap_hours: u64) -> Result<u8, Fault> {
+    let done = tacit_coordinator::rotate_sign_key(&folder(cli), overlap_hours.saturating_mul(3_600_000))?;
+    out.text(format!("{}: {}", out.say("the key of receipts from now on", "凭证今后的签名密钥"), done.new));
+    out.text(format!("{}: {}", out.say("the key of before", "此前的密钥"), done.old));
+    out.text(out.say(
+        "Start the coordinator: it puts the change into the log, and nodes follow by themselves.",
+        "请启动协调方：更换将写入日志，各节点自动跟随。",
     ));
     out.value(&json!({"ok": true, "old": done.old.to_string(), "new": done.new.to_string(),
         "from_ms": done.from.0, "until_ms": done.until.0}));
