@@ -547,4 +547,21 @@ fn a_column_is_graded_under_every_name_that_views_give_it() {
         "zone 2 general-2",
     ];
     assert_eq!(sorted, expected);
+
+    // What a view computed and another gives on, one name for different columns, and what has its rows by a column.
+    let views = [
+        "first=SELECT age, age + 1 AS next, region AS mixed FROM data",
+        "second=SELECT next AS later, age AS mixed, 7 AS seven FROM first WHERE next > 2",
+        "third=SELECT count(*) AS n FROM data WHERE region IN (SELECT region FROM data WHERE age > 40)",
+    ];
+    let views = views.map(|view| ["--view", view]).concat();
+    world.run("a", &[&["data", "add", "mixed", &file][..], &views].concat()).ok();
+    let regrade = |grade: &str, column: &str| {
+        let fixed = ["data", "regrade", "mixed", "--evidence", &hash, "--reason", "measured"];
+        world.run("a", &[&fixed[..], &["--grade", grade, "--column", column]].concat()).ok()["also"].clone()
+    };
+    assert_eq!(regrade("general-2", "next"), json!(["later", "mixed", "seven"]));
+    assert_eq!(regrade("general-3", "mixed"), json!(["age", "later", "n", "next", "region", "seven"]));
+    assert_eq!(regrade("general-4", "age"), json!(["later", "mixed", "n", "next", "seven"]));
+    assert_eq!(regrade("important", "n"), json!([]));
 }

@@ -309,7 +309,10 @@ fn a_restored_database_is_told_again_what_was_revoked_denied_and_replaced() {
     stopped(&mut world, &restore);
     assert_eq!(code_of(&world, "a", &count("free")), json!("refused.ledger_behind"));
     assert_ne!(world.run("a", &["list", "lacking", "--accept"]).status, 0, "it takes a reason");
-    let given_up = world.run("a", &["list", "lacking", "--accept", "--reason", "the file is lost"]).ok();
+    let number = world.run("a", &["list", "lacking"]).ok()[0]["number"].to_string();
+    world.run("a", &["list", "lacking", "9999", "--accept", "--reason", "the file is lost"]).fails("args.invalid");
+    assert_eq!(code_of(&world, "a", &count("free")), json!("refused.ledger_behind"));
+    let given_up = world.run("a", &["list", "lacking", &number, "--accept", "--reason", "the file is lost"]).ok();
     assert_eq!(
         (&given_up[0]["waits"], &given_up[0]["accepted"]["reason"]),
         (&json!(false), &json!("the file is lost"))

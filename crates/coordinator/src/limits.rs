@@ -61,6 +61,8 @@ pub const COSIGN_DEADLINE: Duration = Duration::from_secs(3);
 pub const STRAGGLER_WAIT: Duration = Duration::from_millis(25);
 /// How long a receipt waits for the witnesses of its own parties, once it has the quorum of all.
 pub const OWN_QUORUM_WAIT: Duration = Duration::from_secs(5);
+/// Bytes that the memos of one node carry under seal in a log, all together.
+pub const MEMO_BYTES_MAX: u64 = 64 << 20;
 /// How long a party that hands in a late attestation is kept waiting for the log.
 pub const LATE_WAIT: Duration = Duration::from_secs(10);
 /// Pause between two looks for connections whose key is over.

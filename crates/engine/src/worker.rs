@@ -149,7 +149,7 @@ impl Worker {
         let align = plan.as_ref().ok().and_then(|plan| plan.aligns());
         let feeds = plan.as_ref().map(|plan| plan.feeds()).unwrap_or_default();
         let facts = plan.map(|plan| plan.facts(&ledger.owner));
-        Request { job, facts, online, align, feeds, rerun: tacit_jobs::review::runs, now }
+        Request { job, facts, online, align, feeds, rerun: tacit_jobs::review::given, now }
     }
 
     /// How the job would be decided, and the limits that it meets.

@@ -145,6 +145,11 @@ impl AlgorithmReview {
     pub fn differs(&self, here: &[VectorRun]) -> Option<&VectorRun> {
         self.runs.iter().find(|run| !here.contains(run))
     }
+
+    /// Whether the reviewer ran every vector that there is here.
+    pub fn covers(&self, here: &[VectorRun]) -> bool {
+        !self.runs.is_empty() && here.iter().all(|run| self.runs.contains(run))
+    }
 }
 
 impl Body for AlgorithmReview {

@@ -3,8 +3,9 @@
 use tacit_crypto::Statement;
 use tacit_engine::{PricePlans, Worker};
 use tacit_governance::{DatasetDescriptor, JobSpec, Judgement, Ledger, PrivacyLedger, SignedContract, lifecycle};
+use tacit_jobs::review;
 use tacit_receipts::KeyHistory;
-use tacit_types::{ContractId, DatasetVersionId, Fault, NodeId, UnixMillis};
+use tacit_types::{Code, ContractId, DatasetVersionId, Fault, NodeId, UnixMillis};
 
 use crate::store::{Store, Tx};
 
@@ -92,6 +93,23 @@ pub(crate) async fn with<T>(
     }))
 }
 
+/// Begins a transaction for a decision on a kind of job. Where a review is kept, the kind's test vectors were run before, once in a
+/// process: they take up to a second, in which nobody else is to wait for the database or for the runtime's threads.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn begin<'a>(store: &'a Store, kind: &str) -> Result<Tx<'a>, Fault> {
+    let mut tx = store.begin().await?;
+    if review::is_run(kind) || !tx.has_reviews().await? {
+        return Ok(tx);
+    }
+    drop(tx);
+    let kind = kind.to_owned();
+    let run = tokio::task::spawn_blocking(move || review::runs(&kind));
+    run.await.map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
+    store.begin().await
+}
+
 /// The versions that a dataset was aligned from, the nearest first. A version names the hash of the one before it, so that they end.
 ///
 /// # Errors
@@ -118,6 +136,6 @@ pub async fn test(
     offered: (Vec<SignedContract>, PricePlans),
     now: UnixMillis,
 ) -> Result<Judgement, Fault> {
-    let mut tx = store.begin().await?;
+    let mut tx = begin(store, &job.body().kind).await?;
     with(&mut tx, whose, job.body(), offered, false, now, |ledger| Worker::judge(job, ledger, now)).await
 }

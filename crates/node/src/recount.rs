@@ -21,8 +21,8 @@ use tacit_receipts::keys::PARTY_ROTATIONS_MAX;
 use tacit_receipts::merkle::leaf_hash;
 use tacit_receipts::tiles::{CHECKPOINT_PATH, TILE_WIDTH, beside_path};
 use tacit_receipts::{
-    Attestation, Checkpoint, JointReceipt, KeyHistory, KeyRole, Leaf, PartyRotation, Peaks, SignedCheckpoint, TileRead,
-    TileReader, UsageRecord,
+    Attestation, Checkpoint, JointReceipt, KeyHistory, KeyRole, Leaf, Memo, PartyRotation, Peaks, SignedCheckpoint,
+    TileRead, TileReader, UsageRecord,
 };
 use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
@@ -66,6 +66,8 @@ pub(crate) struct Scan {
     without_mirror: bool,
     /// Changes of parties' keys that were read and lead to no head yet.
     rotations: Vec<(u64, Statement<PartyRotation>)>,
+    /// As [`Scan::met`] gives them.
+    met: Vec<(u64, Hash)>,
 }
 
 impl Scan {
@@ -81,6 +83,16 @@ impl Scan {
             }
             known => Ok(known.is_none()),
         }
+    }
+
+    /// Keeps that a memo of this node was met, until the leaves lead to a head.
+    pub(crate) fn meet_memo(&mut self, memo: &Memo) {
+        self.met.push((memo.number, memo.tag));
+    }
+
+    /// This node's memos that were met and lead to no head yet: numbers and tags.
+    pub(crate) fn met(&self) -> &[(u64, Hash)] {
+        &self.met
     }
 
     /// Takes a leaf.
@@ -121,6 +133,13 @@ impl Recount {
     #[cfg(test)]
     pub(crate) fn hold(&self) {
         self.done.store(false, Ordering::Release);
+    }
+
+    /// As after a start with another database.
+    #[cfg(test)]
+    pub(crate) async fn begin_anew(&self) {
+        *self.scan.lock().await = None;
+        self.hold();
     }
 }
 
@@ -200,6 +219,7 @@ impl Inner {
             if fault.code == Code::LogFork {
                 scan.peaks = self.store.looked().await?;
                 scan.rotations.clear();
+                scan.met.clear();
                 scan.without_mirror = !scan.without_mirror;
             }
             return Err(fault);
@@ -210,12 +230,14 @@ impl Inner {
         if scan.behind || self.store.looked().await? != scan.peaks {
             let mut tx = self.store.begin().await?;
             let keys = self.follow_keys(&mut tx, &scan.rotations).await?;
+            tx.memos_met(scan.met()).await?;
             tx.set_looked(&scan.peaks).await?;
             if scan.behind {
                 tx.is_behind(crate::now()).await?;
             }
             tx.commit().await?;
             scan.rotations.clear();
+            scan.met.clear();
             if let Some(keys) = keys {
                 self.known.follow(keys);
             }
@@ -308,6 +330,7 @@ impl Inner {
             if looked.size() < head.0 {
                 // What is read again may be other leaves than those that were read.
                 scan.rotations.retain(|(leaf, _)| *leaf < looked.size());
+                scan.met.clear();
                 scan.peaks = looked;
             }
         }
@@ -430,7 +453,8 @@ impl Inner {
                 tx.commit().await
             }
             Ok(Leaf::Memo(memo)) if own.contains(&memo.signer()) => {
-                scan.behind |= self.take_memo(Some(connection), memo.body()).await?;
+                let news = self.take_memo(Some(connection), scan, &memo).await?;
+                scan.behind |= news;
                 Ok(())
             }
             _ => Ok(()),

@@ -110,7 +110,7 @@ impl Inner {
         let id = JobSpec::id(&parsed);
         self.knows_all().await?;
         let now = crate::now();
-        let mut tx = self.store.begin().await?;
+        let mut tx = ledger::begin(&self.store, &parsed.body().kind).await?;
         if let Some(known) = tx.job(&id).await? {
             return Ok(known.decision());
         }
@@ -155,7 +155,7 @@ impl Inner {
         };
         self.knows_all().await?;
         let now = crate::now();
-        let (mut tx, id) = (self.store.begin().await?, JobSpec::id(&parsed));
+        let (mut tx, id) = (ledger::begin(&self.store, &parsed.body().kind).await?, JobSpec::id(&parsed));
         let consumed = tx.job(&id).await?.is_some() || tx.recounted(&id).await?;
         let keys = self.known.keys();
         let offered = (Worker::contracts(offered), Worker::price_plans(offered, &keys));
@@ -357,6 +357,8 @@ impl Inner {
             None => self.refused.get(id).ok_or_else(|| unknown(id))?,
         };
         let quorum = self.quorum(&known).await?;
+        // What an older database has forgotten may be a revocation.
+        let unknowing = self.knows_all().await.err();
         let mut tx = self.store.begin().await?;
         let mut job = tx.job(id).await?.unwrap_or(known);
         let log_key = self.log_chain().key_of(&LogProof::parse(proof)?, &quorum)?;
@@ -366,6 +368,7 @@ impl Inner {
         tx.put_job(id, &job).await?;
         // The last gate: what was revoked while it ran keeps its receipt, and nobody opens its result.
         let halted = match (&answer, admitted_under(&job)) {
+            (FromNode::Released(_), _) if unknowing.is_some() => unknowing,
             (FromNode::Released(_), Some(contract)) => halted(&mut tx, &contract, now).await?,
             _ => None,
         };

@@ -36,7 +36,7 @@ pub use attestations::AttestationRow;
 pub use datasets::DatasetRow;
 pub use evidence::{EVIDENCE_ROWS_MAX, EvidenceRow};
 pub use forgotten::Forgotten;
-pub use memos::{Due, DueRow, LackingRow, MemoRow};
+pub use memos::{Due, DueRow, LackingRow, MEMO_LATE_MS, MemoRow};
 pub use models::ModelRow;
 pub use online::{
     CALLERS_MAX, CALLS_KEPT_MAX, CallRow, CallerRow, PUBLISHED_MAX, PublishedRow, WINDOWS_KEPT_MAX, WindowRow,

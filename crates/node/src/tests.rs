@@ -26,6 +26,7 @@ mod difference;
 mod egress;
 mod private;
 mod rollback;
+mod told;
 
 const OPERATOR: u8 = 5;
 const COORDINATOR: u8 = 9;
@@ -279,10 +280,8 @@ fn card(root: u8, node: u8) -> Vec<u8> {
 }
 
 fn code(answer: &FromNode) -> Option<Code> {
-    match answer {
-        FromNode::Failed(Fault { code, .. }) => Some(*code),
-        _ => None,
-    }
+    let FromNode::Failed(Fault { code, .. }) = answer else { return None };
+    Some(*code)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

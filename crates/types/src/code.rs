@@ -413,6 +413,10 @@ codes! {
         "stop; restore the log from a mirror", "请停止使用，并从镜像恢复日志";
     LogFork = "log.fork", "the log showed two histories", "日志出现两种历史",
         "keep both checkpoints: they are evidence", "请保留两个检查点：它们是证据";
+    LogFull = "log.full", "the log takes no more memos of this node", "日志不再接受本节点的备忘",
+        "what a node is told from now on comes back to a restored database from files alone: keep them, or join a new log", "此后节点被告知的内容只能由文件恢复到还原后的数据库：请妥善保存，或加入新日志";
+    LogWithheld = "log.withheld", "the coordinator said that the log has something, and the log does not show it", "协调方称日志已记入，而日志并未显示",
+        "keep the files of what was told; ask the coordinator's operator, and a regulator if it stays so", "请保存相关文件，并询问协调方的运营者；如仍未解决，请告知监管方";
 
     // Scores online: what the node answers to a call.
     OnlineRequest = "online.request", "the call is not one that can be answered", "调用请求无效",

@@ -29,6 +29,18 @@ fn receipt(record: UsageRecord, attestations: &[Statement<Attestation>]) -> Join
     }
 }
 
+/// What has the type of a memo and not its fields.
+#[derive(minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+struct OddMemo {
+    #[n(1)]
+    version: u32,
+}
+
+impl tacit_crypto::Body for OddMemo {
+    const TYPE: &'static str = "node-memo";
+}
+
 struct Cases(Vec<Case>);
 
 impl Cases {
@@ -148,6 +160,13 @@ fn of_receipts(cases: &mut Cases) {
     cases.receipt("of a type that is not known", |w, _| {
         let leaf = w.by_coordinator(common::Novelty { text: "<script>window.hit = 1</script>".into() });
         w.append(leaf)
+    });
+    cases.receipt("a memo of a node", |w, _| {
+        let memo = Memo { version: 1, origin: ORIGIN.into(), number: 1, tag: Hash([7; 32]), sealed: None };
+        w.append(Statement::sign(&w.party(0), "memo", w.now, None, memo).bytes().to_vec())
+    });
+    cases.receipt("a memo of another form", |w, _| {
+        w.append(Statement::sign(&w.party(0), "memo", w.now, None, OddMemo { version: 1 }).bytes().to_vec())
     });
     cases.receipt("a signature of the coordinator was altered", |w, r| {
         let signed = w.attest_all(&r);

@@ -3,14 +3,14 @@
 
 mod close;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tacit_archive::Folder;
 use tacit_crypto::sha256;
 use tacit_crypto::statement::Envelope;
 use tacit_engine::FromCoordinator;
-use tacit_governance::SignedContract;
+use tacit_governance::{PartyCard, PartyRole, SignedContract};
 use tacit_receipts::cases::Said;
 use tacit_receipts::merkle::leaf_hash;
 use tacit_receipts::money::{LeafRef, PricePlan};
@@ -23,7 +23,7 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::task::spawn_blocking;
 
 use crate::daemon::Shared;
-use crate::limits::LATE_WAIT;
+use crate::limits::{LATE_WAIT, MEMO_BYTES_MAX};
 use crate::log::{AppendRequest, Content};
 use crate::roster::Party;
 
@@ -35,9 +35,50 @@ pub(crate) struct Books {
     state: Mutex<Option<State>>,
     /// Held while a close is under way.
     closing: Arc<Mutex<()>>,
-    /// A party's statement that the log has been given and that is not durable yet, by leaf hash: until it is, no
-    /// other is judged.
-    under_way: Mutex<Option<Hash>>,
+    under_way: Slot,
+    /// The same for memos, by node: each follows those of its own node alone.
+    memos_under_way: std::sync::Mutex<BTreeMap<NodeId, Slot>>,
+}
+
+/// A party's statement that the log has been given and that is not durable yet, by leaf hash: until it is, no other is judged.
+type Slot = Arc<Mutex<Option<Hash>>>;
+
+impl Books {
+    /// The slot of what a party says, whose turn it is after what was said before it.
+    fn slot(&self, node: &NodeId, words: &Words) -> Slot {
+        match words {
+            Words::Memo(_) => {
+                let mut slots = self.memos_under_way.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                slots.entry(*node).or_default().clone()
+            }
+            Words::Money(_) | Words::Case(_) => self.under_way.clone(),
+        }
+    }
+}
+
+/// The memos of a node.
+#[derive(Default)]
+struct Noted {
+    /// All numbers up to this one are there.
+    whole: u64,
+    /// Those that are there beyond a hole, as a log of before may have it.
+    beyond: BTreeSet<u64>,
+    /// Bytes under seal.
+    bytes: u64,
+}
+
+impl Noted {
+    fn take(&mut self, memo: &Memo) {
+        self.beyond.insert(memo.number);
+        while self.beyond.remove(&self.whole.saturating_add(1)) {
+            self.whole = self.whole.saturating_add(1);
+        }
+        self.bytes = self.bytes.saturating_add(sealed_bytes(memo));
+    }
+}
+
+fn sealed_bytes(memo: &Memo) -> u64 {
+    memo.sealed.as_ref().map_or(0, |sealed| sealed.len() as u64)
 }
 
 /// The log so far.
@@ -53,8 +94,8 @@ struct State {
     next: u64,
     /// Where a party has said a thing: the same again is no news.
     said: BTreeMap<(NodeId, Hash), u64>,
-    /// How many memos nodes have noted.
-    memos: BTreeMap<NodeId, u64>,
+    /// What nodes have noted.
+    memos: BTreeMap<NodeId, Noted>,
     /// Statements of price plans, by contract.
     plans: BTreeMap<ContractId, Vec<Blob>>,
 }
@@ -99,7 +140,7 @@ impl State {
             }
             Ok(Leaf::Memo(memo)) => {
                 let node = self.keys.id_of(KeyRole::Node, &memo.signer());
-                self.memos.insert(node, memo.body().number);
+                self.memos.entry(node).or_default().take(memo.body());
                 Ok(Some(memo.envelope().clone()))
             }
             Ok(Leaf::PartyRotation(change)) => {
@@ -170,17 +211,30 @@ fn enrolled(shared: &Shared, said: &Said) -> Result<(), Fault> {
     }
 }
 
-/// A node's memos have numbers without gaps, so that it knows by the last of them how many there are.
+/// A node's memos have numbers without gaps, so that it knows by the last of them how many there are; a hole is closed first. They
+/// have no more than [`MEMO_BYTES_MAX`] together: beyond, they carry nothing.
 fn in_turn(state: &State, node: &NodeId, memo: &Memo) -> Result<(), Fault> {
-    let next = state.memos.get(node).copied().unwrap_or_default().saturating_add(1);
-    match memo.number == next {
-        true => Ok(()),
-        false => Err(Fault::new(Code::ReceiptSequenceGap, format!("memo {}; the next is {next}", memo.number))),
+    let (whole, bytes) = state.memos.get(node).map_or((0, 0), |noted| (noted.whole, noted.bytes));
+    let next = whole.saturating_add(1);
+    if memo.number != next {
+        return Err(Fault::new(Code::ReceiptSequenceGap, format!("memo {}; the next is {next}", memo.number)));
+    }
+    match sealed_bytes(memo) > 0 && bytes.saturating_add(sealed_bytes(memo)) > MEMO_BYTES_MAX {
+        true => Err(Fault::new(Code::LogFull, format!("memos of this node carry {bytes} of {MEMO_BYTES_MAX} bytes"))),
+        false => Ok(()),
     }
 }
 
-/// Takes a party's statement of money or of a case, or a node's memo. The answer comes once it is in a published checkpoint; what the party has said
-/// before is answered with its leaf.
+/// Who is told something to be remembered has data: nobody else notes.
+fn notes(card: &PartyCard) -> Result<(), Fault> {
+    match card.role {
+        PartyRole::Partner => Ok(()),
+        _ => Err(Fault::new(Code::NetRefused, format!("{} has no node over data, and no memos", card.name))),
+    }
+}
+
+/// Takes a party's statement of money or of a case, or a node's memo. The answer comes once it is in a published checkpoint; what
+/// the party has said before is answered with its leaf.
 ///
 /// # Errors
 /// What a verifier would find wrong with the statement; `receipt.pending` while it, or one before it, waits for the log.
@@ -189,6 +243,7 @@ pub(crate) async fn say(shared: &Arc<Shared>, party: &Party, statement: Blob) ->
         Leaf::Money(envelope, money) => (envelope, Words::Money(money)),
         Leaf::Case(envelope, said) => (envelope, Words::Case(said)),
         Leaf::Memo(memo) => {
+            notes(&party.card)?;
             memo.body().check(shared.log_key.name())?;
             (memo.envelope().clone(), Words::Memo(memo.into_body()))
         }
@@ -215,7 +270,8 @@ pub(crate) async fn say(shared: &Arc<Shared>, party: &Party, statement: Blob) ->
         Words::Memo(_) => {}
     }
     let pending = |what: &str| Fault::new(Code::ReceiptPending, what);
-    let mut under_way = shared.books.under_way.lock().await;
+    let slot = shared.books.slot(&party.row.node, &words);
+    let mut under_way = slot.lock().await;
     if let Some(hash) = *under_way {
         if shared.store.leaf_place(&hash).await?.is_none() {
             return Err(pending("a statement before it waits for the log; say it again"));
@@ -319,5 +375,62 @@ mod tests {
         }
         assert_eq!((next(&state, &a), next(&state, &b)), (vec![3], vec![2]));
         assert_eq!(in_turn(&state, &a.id(), &memo(4)).unwrap_err().code, Code::ReceiptSequenceGap);
+        // A log of before may have a hole: it is closed, and what comes then comes after the rest.
+        let noted = |state: &mut State, number| state.memos.entry(a.id()).or_default().take(&memo(number));
+        noted(&mut state, 5);
+        assert_eq!(next(&state, &a), [3]);
+        [3, 4].iter().for_each(|number| noted(&mut state, *number));
+        assert!(in_turn(&state, &a.id(), &memo(6)).is_ok() && in_turn(&state, &a.id(), &memo(5)).is_err());
+    }
+
+    /// What a node's memos carry together is bounded; past it they carry nothing, and other nodes have their own bound.
+    #[test]
+    fn memos_of_a_node_carry_so_many_bytes() {
+        let [a, b] = [1, 2].map(|n| NodeId([n; 32]));
+        let memo = |number, bytes: Option<usize>| Memo {
+            version: 1,
+            origin: "log.example".into(),
+            number,
+            tag: Hash([7; 32]),
+            sealed: bytes.map(|bytes| vec![1; bytes].into()),
+        };
+        let mut state = State::default();
+        let noted = state.memos.entry(a).or_default();
+        noted.take(&memo(1, Some(100)));
+        noted.bytes += MEMO_BYTES_MAX - 300;
+        let code =
+            |node, bytes| in_turn(&state, node, &memo(if *node == a { 2 } else { 1 }, bytes)).map_err(|f| f.code);
+        assert_eq!((code(&a, Some(200)), code(&a, Some(201))), (Ok(()), Err(Code::LogFull)), "one past the most");
+        assert_eq!((code(&a, None), code(&b, Some(201))), (Ok(()), Ok(())));
+    }
+
+    /// A memo that waits for the log holds up those of its own node alone, and who has no data writes none.
+    #[tokio::test]
+    async fn nobody_waits_for_the_memos_of_another() {
+        let words = || {
+            Words::Memo(Memo { version: 1, origin: "log.example".into(), number: 1, tag: Hash([7; 32]), sealed: None })
+        };
+        let (books, [a, b]) = (Books::default(), [1, 2].map(|n| NodeId([n; 32])));
+        let slot = books.slot(&a, &words());
+        *slot.lock().await = Some(Hash([1; 32]));
+        let held = slot.lock().await;
+        assert!(books.slot(&a, &words()).try_lock().is_err());
+        assert!(books.slot(&b, &words()).try_lock().is_ok_and(|other| other.is_none()));
+        assert!(books.under_way.try_lock().is_ok_and(|other| other.is_none()), "nor do statements of money wait");
+        drop(held);
+        let card = |role| PartyCard {
+            version: 1,
+            name: tacit_types::Name::new("a").unwrap(),
+            root: a,
+            node: a,
+            seal: tacit_crypto::SealPublic([7; 32]),
+            witness: a,
+            role,
+            issued_at: UnixMillis(1),
+        };
+        notes(&card(PartyRole::Partner)).unwrap();
+        for role in [PartyRole::Operator, PartyRole::Regulator, PartyRole::Coordinator] {
+            assert_eq!(notes(&card(role)).unwrap_err().code, Code::NetRefused);
+        }
     }
 }

@@ -79,6 +79,57 @@ async fn a_views_columns_are_known_by_the_columns_of_the_source() {
     assert_eq!(dataset.origins("none").await.unwrap_err().code, Code::DataUnknown);
 }
 
+/// What decides which rows a view has is followed as well, through the names of the views on the way.
+#[tokio::test]
+async fn what_a_views_rows_depend_on_is_known() {
+    let (_folder, path) = file("t.csv", CSV);
+    let views = [
+        ("plain", "SELECT id AS who, amount + 1 AS more FROM data"),
+        ("renamed", "SELECT more AS most, 7 AS seven FROM plain"),
+        ("filtered", "SELECT who, 7 AS seven FROM plain WHERE more > 3"),
+        ("counted", "SELECT count(*) AS n FROM filtered"),
+        ("grouped", "SELECT \"Town\", count(*) AS n FROM data GROUP BY \"Town\""),
+        ("having", "SELECT \"Town\" FROM data GROUP BY \"Town\" HAVING sum(amount) > 3"),
+        ("joined", "SELECT a.amount FROM data a JOIN plain b ON a.id = b.who"),
+        ("top", "SELECT id FROM data ORDER BY amount LIMIT 1"),
+        ("once", "SELECT DISTINCT who FROM plain"),
+        ("within", "SELECT who, (SELECT count(*) FROM data WHERE consent = 1) AS n FROM plain"),
+        ("among", "SELECT who FROM plain WHERE who IN (SELECT id FROM data WHERE \"Town\" = 'x')"),
+        ("there", "SELECT who FROM plain p WHERE EXISTS (SELECT 1 FROM data d WHERE d.id = p.who AND d.amount > 9)"),
+        ("either", "SELECT who FROM plain UNION ALL SELECT id FROM data WHERE consent = 1"),
+    ];
+    let dataset = open(&path, &views).await.unwrap();
+    // A column, what it depends on, and what it does not.
+    type Depends = (&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+    let cases: [Depends; 15] = [
+        ("plain", "who", &["id"], &["amount", "more", "Town"]),
+        ("renamed", "most", &["amount", "more"], &["id", "who"]),
+        ("renamed", "seven", &[], &["amount", "more", "id"]),
+        ("filtered", "who", &["id", "more", "amount"], &["Town", "consent"]),
+        ("filtered", "seven", &["more", "amount"], &["id"]),
+        ("counted", "n", &["more", "amount"], &["Town", "consent"]),
+        ("grouped", "n", &["Town"], &["amount", "id"]),
+        ("having", "Town", &["Town", "amount"], &["id"]),
+        ("joined", "amount", &["amount", "id", "who"], &["more", "Town"]),
+        ("top", "id", &["id", "amount"], &["Town"]),
+        ("once", "who", &["who", "id"], &["amount"]),
+        ("within", "n", &["consent"], &["Town"]),
+        ("among", "who", &["id", "Town"], &["consent"]),
+        ("there", "who", &["id", "amount"], &["Town"]),
+        ("either", "who", &["id", "consent"], &["Town"]),
+    ];
+    for (view, column, on, not) in cases {
+        let found = dataset.origins(view).await.unwrap();
+        let (_, origin) = found.iter().find(|(found, _)| found == column).unwrap();
+        for name in on {
+            assert!(origin.touches.contains(*name), "{view}.{column} depends on {name}: {:?}", origin.touches);
+        }
+        for name in not {
+            assert!(!origin.touches.contains(*name), "{view}.{column} and {name}: {:?}", origin.touches);
+        }
+    }
+}
+
 #[tokio::test]
 async fn no_aggregate_of_a_view_has_seen_a_row_without_consent() {
     let (_folder, path) = file("t.csv", CSV);

@@ -200,7 +200,8 @@ pub fn review(request: &Request<'_>, terms: &Contract, grade: Option<Grade>, led
         _ => None,
     };
     let valid: Vec<(NodeId, AlgorithmReview)> = ledger.orders.iter().filter_map(of).collect();
-    let here = (request.rerun)(&spec.kind);
+    let ran = valid.iter().any(|(_, r)| r.kind == spec.kind && !r.runs.is_empty());
+    let here = if ran { (request.rerun)(&spec.kind) } else { Vec::new() };
     let mut subjects: Vec<_> = spec.models.iter().map(|m| Some(m.model)).collect();
     if subjects.is_empty() {
         subjects.push(None);
@@ -216,7 +217,7 @@ pub fn review(request: &Request<'_>, terms: &Contract, grade: Option<Grade>, led
             let what = format!("{what}: test vector `{}` gives something else here than at a reviewer", run.name);
             return refuse(Code::RefusedReview, what);
         }
-        let run = |r: &AlgorithmReview| !rule.rerun || !r.runs.is_empty();
+        let run = |r: &AlgorithmReview| !rule.rerun || r.covers(&here);
         let enough = |r: &AlgorithmReview| grade.is_none_or(|g| g <= r.grade_max) && run(r);
         let agree: std::collections::BTreeSet<NodeId> = on.filter(|(_, r)| enough(r)).map(|(key, _)| *key).collect();
         if agree.len() < usize::from(rule.need) {

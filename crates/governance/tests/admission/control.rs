@@ -406,8 +406,9 @@ fn a_review_holds_where_its_test_vectors_give_the_same_here() {
     let other = |by| review(by, |r| r.runs[1].result = Hash([9; 32]));
     for rerun in [true, false] {
         assert_eq!(code(judged(review(b, |_| {}), rerun)), None);
-        // One vector is enough of those that are here, and none more than those.
-        assert_eq!(code(judged(review(b, |r| r.runs.truncate(1)), rerun)), None);
+        // All vectors that are here were run where the contract asks for it, and none more than those.
+        let fewer = judged(review(b, |r| r.runs.truncate(1)), rerun);
+        assert_eq!(code(fewer), if rerun { refused } else { None });
         assert_eq!(code(judged(other(b), rerun)), refused);
         let more = |r: &mut AlgorithmReview| r.runs.push(VectorRun { name: "3".into(), result: Hash([3; 32]) });
         assert_eq!(code(judged(review(b, more), rerun)), refused);

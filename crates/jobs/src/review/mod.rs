@@ -49,24 +49,38 @@ pub fn vectors(kind: &str) -> Result<Vectors, Fault> {
     read.ok_or_else(|| Fault::new(Code::Internal, format!("the test vectors of `{}`", known.id())))
 }
 
-/// Runs a kind over its test vectors; once, since a build gives the same each time.
+/// Runs a kind over its test vectors.
 ///
 /// # Errors
 /// Those of [`vectors`]; `internal` naming the vector that the program does not get through.
 pub fn run(kind: &str) -> Result<Reviewed, Fault> {
-    static DONE: [OnceLock<Result<Reviewed, Fault>>; FILES.len()] = [const { OnceLock::new() }; FILES.len()];
-    let kind = crate::kind(kind)?.id();
-    let place = FILES.iter().position(|(id, _)| *id == kind).and_then(|i| Some((DONE.get(i)?, FILES.get(i)?.1)));
-    match place {
-        Some((done, text)) => done.get_or_init(|| over(&vectors(kind)?, text)).clone(),
-        None => Err(Fault::new(Code::Internal, format!("the test vectors of `{kind}`"))),
-    }
+    let all = vectors(kind)?;
+    let text = FILES.iter().find(|(id, _)| *id == all.kind).map(|(_, text)| *text).unwrap_or_default();
+    over(&all, text)
 }
 
-/// What this build gives of a kind's vectors, for the owner's decision: nothing where it does not get through them, so that no
-/// review of them holds.
+/// What came out of each kind's vectors in this process.
+static DONE: [OnceLock<Vec<VectorRun>>; FILES.len()] = [const { OnceLock::new() }; FILES.len()];
+
+fn done(kind: &str) -> Option<&'static OnceLock<Vec<VectorRun>>> {
+    DONE.get(FILES.iter().position(|(id, _)| *id == kind)?)
+}
+
+/// What this build gives of a kind's vectors, run once in a process, since a build gives the same each time: nothing where it does
+/// not get through them, so that no review of them holds.
 pub fn runs(kind: &str) -> Vec<VectorRun> {
-    run(kind).map(|reviewed| reviewed.runs).unwrap_or_default()
+    let run = || run(kind).map(|reviewed| reviewed.runs).unwrap_or_default();
+    done(kind).map(|done| done.get_or_init(run).clone()).unwrap_or_default()
+}
+
+/// Whether [`runs`] has nothing to run for a kind.
+pub fn is_run(kind: &str) -> bool {
+    done(kind).is_none_or(|done| done.get().is_some())
+}
+
+/// What [`runs`] gave, for a decision, which waits for nothing: as of one that does not get through while they were not run.
+pub fn given(kind: &str) -> Vec<VectorRun> {
+    done(kind).and_then(OnceLock::get).cloned().unwrap_or_default()
 }
 
 fn over(vectors: &Vectors, text: &str) -> Result<Reviewed, Fault> {
@@ -112,6 +126,7 @@ fn plain(value: &serde_json::Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+    use tacit_governance::orders::VECTOR_RUNS_MAX;
 
     /// Whoever changes what a kind signs, opens, touches or computes changes these, and with them every review.
     #[test]
@@ -125,8 +140,11 @@ mod tests {
             assert_eq!(names.len(), first.runs.len(), "{}: a name twice", kind.id());
             let text = FILES.iter().find(|(id, _)| *id == kind.id()).unwrap().1;
             assert_eq!(over(&all, text).unwrap(), first);
-            assert_eq!(runs(kind.id()), first.runs);
+            assert!(first.runs.len() <= VECTOR_RUNS_MAX, "{}: a review of all can be signed", kind.id());
+            assert!(!is_run(kind.id()) && given(kind.id()).is_empty(), "nothing was run for a decision");
+            assert_eq!((runs(kind.id()), is_run(kind.id()), given(kind.id())), (first.runs.clone(), true, first.runs));
         }
+        assert!(is_run("none/v1"));
         assert_eq!(run("none/v1").unwrap_err().code, Code::RefusedKind);
         assert!(runs("none/v1").is_empty());
     }

@@ -124,6 +124,17 @@ impl Tx<'_> {
         self.memo_due(&Due::Order(order.bytes().to_vec())).await
     }
 
+    /// Whether a review is kept.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn has_reviews(&mut self) -> Result<bool> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM orders WHERE kind = 'review')")
+            .fetch_one(&mut *self.0)
+            .await
+            .map_err(|e| fault(&e))
+    }
+
     /// The number of the statement that is kept of the same signer on the same subject.
     pub(super) async fn kept_number(&mut self, order: &Order) -> Result<Option<i64>> {
         sqlx::query_scalar("SELECT number FROM orders WHERE kind = ? AND signer = ? AND subject = ?")

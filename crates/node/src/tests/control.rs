@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tacit_governance::control::{Answer, ApprovalRule, Control, Office, Right, RightKind};
+use tacit_governance::control::{Answer, ApprovalRule, Control, Office, ReviewRule, Right, RightKind};
 use tacit_governance::grade::{Basis, BasisKind, Class, ConsentFor, DatasetTerms, Grade, Sharing};
-use tacit_governance::orders::{Denied, NegativeList, RiskAssessment, Verdict};
+use tacit_governance::orders::{AlgorithmReview, Denied, NegativeList, RiskAssessment, Verdict};
 use tacit_governance::{Lifecycle, Order, Refusal, Revocation, Rule};
 use tacit_types::query::Compare;
 use tacit_types::{Literal, LocalQuery, Predicate};
@@ -13,8 +13,8 @@ use super::*;
 use crate::datasets;
 use crate::store::{ORDERS_MAX, STOPS_MAX};
 
-const TRUSTEE: u8 = 20;
-const CDO: u8 = 21;
+pub(super) const TRUSTEE: u8 = 20;
+pub(super) const CDO: u8 = 21;
 
 impl World {
     /// The usual contract with other terms, signed by everybody.
@@ -295,5 +295,54 @@ async fn a_new_version_takes_over_what_was_used_of_the_one_before() {
     let refusal = world.refused(&new).await;
     assert_eq!((refusal.code, refusal.reason.as_str()), (Code::RefusedQuota, "3 of 3 jobs used"));
     assert_eq!(world.refused(&old).await.code, Code::RefusedContractReplaced);
+    world.end().await;
+}
+
+/// A decision runs no test vectors: they were run before its transaction, where a review asks for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn test_vectors_are_run_before_a_decision_and_not_in_it() {
+    let mut world = World::new("reviewed").await;
+    let contract = world.controlled().body().clone();
+    let until = crate::now().plus(60_000);
+    let contract = {
+        let mut body = contract;
+        let control = body.control.as_mut().unwrap();
+        control.approvals.clear();
+        control.review = Some(ReviewRule { reviewers: vec![key(31).id(), key(32).id()], need: 2, rerun: true });
+        let mut contract = SignedContract::draft(body);
+        contract.sign(&key(4), crate::now()).unwrap();
+        contract.sign(&world.keys.root, crate::now()).unwrap();
+        contract
+    };
+    let reviewed = tacit_jobs::review::run("count/v1").unwrap();
+    for n in [31, 32] {
+        let body = AlgorithmReview {
+            kind: "count/v1".into(),
+            model: None,
+            verdict: Verdict::Approve,
+            grade_max: Grade(4),
+            vectors: reviewed.vectors,
+            until,
+            runs: reviewed.runs.clone(),
+        };
+        let order = Order::read(Statement::sign(&key(n), "review", crate::now(), None, body).bytes()).unwrap();
+        world.store().put_order(&order, crate::now()).await.unwrap();
+    }
+    let (_, job, contracts) = world.job(&contract);
+    let parsed = JobSpec::verify(&job).unwrap();
+    let keys = world.node.inner().known.keys();
+    let whose = crate::ledger::Whose { owner: world.keys.root.id(), coordinator: key(COORDINATOR).id(), keys: &keys };
+    let offered = || (tacit_engine::Worker::contracts(&contracts), Default::default());
+    let now = crate::now();
+    let mut tx = world.store().begin().await.unwrap();
+    let judged = crate::ledger::with(&mut tx, whose, parsed.body(), offered(), false, now, |ledger| {
+        tacit_engine::Worker::judge(&parsed, ledger, now).rule
+    });
+    assert_eq!(judged.await.unwrap(), Rule::Review, "within the transaction nothing is run");
+    drop(tx);
+    assert!(!tacit_jobs::review::is_run("count/v1"));
+    let judged = crate::ledger::test(world.store(), whose, &parsed, offered(), now).await.unwrap();
+    assert!(judged.rule > Rule::Review, "{:?}", judged.rule);
+    assert!(tacit_jobs::review::is_run("count/v1"));
     world.end().await;
 }

@@ -27,7 +27,7 @@ fn failed(answer: &FromNode) -> Option<Code> {
 }
 
 /// The record of a job that ended.
-fn ended(world: &World, spec: &Statement<JobSpec>, status: Status) -> UsageRecord {
+pub(super) fn ended(world: &World, spec: &Statement<JobSpec>, status: Status) -> UsageRecord {
     let part = |(root, node): (NodeId, NodeId)| tacit_engine::record::Part {
         name: name("a"),
         node,
@@ -303,7 +303,16 @@ async fn what_the_log_shows_is_told_again() {
         let told = Told::Order(Blob(order.bytes().to_vec()));
         (order, told)
     };
-    let take = async |world: &World, memo: Memo| world.node.inner().take_memo(None, &memo).await.unwrap();
+    let noted = UnixMillis(5_000);
+    let take = async |world: &World, memo: Memo| {
+        let said = Statement::sign(&world.keys.node, "memo", noted, None, memo);
+        let mut scan = Scan::default();
+        let news = world.node.inner().take_memo(None, &mut scan, &said).await.unwrap();
+        let mut tx = world.store().begin().await.unwrap();
+        tx.memos_met(scan.met()).await.unwrap();
+        tx.commit().await.unwrap();
+        news
+    };
     // A revocation, once: what it brought is not due to be noted again under another number.
     let told = Told::Revoked(revoked.id());
     let elsewhere = Memo { origin: "log.other".into(), ..memo(1, &told, true) };
@@ -311,6 +320,7 @@ async fn what_the_log_shows_is_told_again() {
     assert_eq!(asked(&mut world, &revoked).await, None);
     assert!(take(&world, memo(1, &told, true)).await && !take(&world, memo(1, &told, true)).await);
     assert_eq!(asked(&mut world, &revoked).await, Some(Code::RefusedContractRevoked));
+    assert_eq!(world.store().revocations().await.unwrap(), [(revoked.id(), noted)], "it was revoked then, not now");
     world.node.inner().prepare_memos().await.unwrap();
     assert_eq!(world.store().memos_waiting().await.unwrap(), 0);
     // A list that no memo carries.

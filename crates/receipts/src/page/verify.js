@@ -65,6 +65,7 @@ const KEY_EVENT = map({
   1: ['version', u32], 2: ['coordinator', id], 3: ['logKey', str], 4: ['witnesses', list(str)], 5: ['quorum', u32],
   6: ['parties', list(map({ 1: ['name', name], 2: ['key', id] }))],
 });
+const MEMO = map({ 1: ['version', u32], 2: ['origin', str], 3: ['number', u64], 4: ['tag', id], 5: ['sealed', optional(bstr)] });
 const KEY_ROTATION = map({
   1: ['version', u32], 2: ['origin', str], 3: ['old', id], 4: ['new', id], 5: ['from', u64], 6: ['until', u64],
   7: ['consent', optional(bstr)],
@@ -461,7 +462,9 @@ class Verification {
       const genesis = body(GENESIS, sealed.payload);
       coordinators();
       if (at !== 0n || genesis.origin !== this.trust.origin) this.find(at, 'log.genesis', 'a second beginning, or that of another log');
-    } else if (sealed.kind !== 'node-memo') { // which speaks to the node that signed it alone
+    } else if (sealed.kind === 'node-memo') {
+      body(MEMO, sealed.payload); // it speaks to the node that signed it alone
+    } else {
       this.unchecked.set(sealed.kind, (this.unchecked.get(sealed.kind) ?? 0) + 1);
     }
   }

@@ -142,6 +142,9 @@ async fn told(store: &Store, out: &Out) -> Vec<Finding> {
     if lacking.is_err() {
         findings.push(Finding::new("told before", lacking.map(|()| String::new()), out));
     }
+    if let Err(fault) = memos::nothing_withheld(store, tacit_node::now()).await {
+        findings.push(Finding::new("memos in the log", Err(fault), out));
+    }
     let shown = match store.memos_waiting().await {
         Ok(0) => return findings,
         Ok(n) => Ok(format!(

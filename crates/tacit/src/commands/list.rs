@@ -73,9 +73,12 @@ pub enum ListCommand {
     },
     /// What this node was told before its database was put back to an older one, and the log has by hash alone: no job is admitted until it is taken in again.
     #[command(
-        after_help = "Examples: tacit list lacking\n          tacit list add no-minors.list   (what is lacking, from whoever has the file)\n          tacit list lacking --accept --reason 'the file is lost; contracts were looked through'\nWhat is accepted as lost is denied no more."
+        after_help = "Examples: tacit list lacking\n          tacit list add no-minors.list   (what is lacking, from whoever has the file)\n          tacit list lacking 7 --accept --reason 'the file is lost; contracts were looked through'\nWhat is accepted as lost is denied no more. A memo that the log leaves out has no tag: bring every file again, then accept it."
     )]
     Lacking {
+        /// The number of one memo; all of them without it.
+        #[arg(requires = "accept")]
+        memo: Option<u64>,
         /// Have jobs admitted without what is lacking now.
         #[arg(long, requires = "reason")]
         accept: bool,
@@ -151,7 +154,9 @@ pub async fn run(cli: &Cli, out: &Out, command: &ListCommand) -> Result<(), Faul
             })
         }
         ListCommand::Add { file } => add(&party, out, file).await,
-        ListCommand::Lacking { accept, reason } => lacking(&party, out, reason.as_deref().filter(|_| *accept)).await,
+        ListCommand::Lacking { memo, accept, reason } => {
+            lacking(&party, out, *memo, reason.as_deref().filter(|_| *accept)).await
+        }
         ListCommand::Show => show(&party, out).await,
     };
     party.store.close().await;
@@ -277,10 +282,10 @@ async fn add(party: &Party, out: &Out, file: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Lists what the log has by hash alone, or accepts that it is lost.
-async fn lacking(party: &Party, out: &Out, accept: Option<&str>) -> Result<(), Fault> {
+/// Lists what the log has by hash alone, or leaves out, or accepts that it is lost.
+async fn lacking(party: &Party, out: &Out, memo: Option<u64>, accept: Option<&str>) -> Result<(), Fault> {
     if let Some(reason) = accept {
-        party.store.accept_lacking(reason, tacit_node::now()).await?;
+        party.store.accept_lacking(memo, reason, tacit_node::now()).await?;
     }
     let rows = party.store.lacking().await?;
     let row = |row: &LackingRow| {
@@ -288,12 +293,13 @@ async fn lacking(party: &Party, out: &Out, accept: Option<&str>) -> Result<(), F
             Some((at, reason)) => format!("{} {at}: {reason}", out.say("accepted as lost", "已确认遗失")),
             None => out.say("no job is admitted", "不接受任何作业").to_owned(),
         };
-        vec![row.number.to_string(), row.tag.to_string(), state]
+        let left_out = || out.say("left out by the log", "日志中缺失").to_owned();
+        vec![row.number.to_string(), row.tag.map_or_else(left_out, |tag| tag.to_string()), state]
     };
     let head = [out.say("memo", "备忘"), out.say("tag", "标记"), out.say("state", "状态")];
     out.table(&head, &rows.iter().map(row).collect::<Vec<_>>());
     let list = rows.iter().map(|row| {
-        json!({"number": row.number, "tag": row.tag.to_string(), "waits": row.accepted.is_none(),
+        json!({"number": row.number, "tag": row.tag.map(|tag| tag.to_string()), "waits": row.accepted.is_none(),
             "accepted": row.accepted.as_ref().map(|(at, reason)| json!({"at": at.0, "reason": reason}))})
     });
     out.value(&list.collect::<Vec<_>>());

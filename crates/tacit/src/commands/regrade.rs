@@ -102,13 +102,12 @@ pub fn summary(out: &Out, body: &Regrading) -> String {
 struct Names {
     /// The column of the source that it is under another name.
     source: Option<String>,
-    /// The source's column, other names of it in views, and what views compute of it.
+    /// The source's column, other names of it in views, what views compute of it, and what has its rows by it.
     also: Vec<String>,
 }
 
 impl Names {
-    /// Of a column of the source, or of a view. What a view computes is a column of its own: of that nothing is made that is
-    /// known by its name.
+    /// Of a column of the source, or of a view. What a view computes is a column of its own, and grades none of the source.
     async fn of(party: &Party, row: &DatasetRow, column: &str) -> Result<Self, Fault> {
         let registration = datasets::kept(row)?.registration;
         let views: Vec<String> = registration.views.iter().map(|view| view.name.to_string()).collect();
@@ -121,10 +120,13 @@ impl Names {
         let named = || made.iter().filter(|(name, _)| name == column).map(|(_, origin)| origin);
         let of: BTreeSet<&str> = match own {
             true => BTreeSet::from([column]),
-            false => named().map(|origin| origin.same.as_deref()).collect::<Option<_>>().unwrap_or_default(),
+            false => named().filter_map(|origin| origin.same.as_deref()).collect(),
         };
-        let touched =
-            made.iter().filter(|(_, origin)| origin.sources.iter().any(|source| of.contains(source.as_str())));
+        // By whatever name it goes through the views: one may have computed it, and another gives it on.
+        let depends = |origin: &Origin| {
+            origin.touches.contains(column) || of.iter().any(|source| origin.touches.contains(*source))
+        };
+        let touched = made.iter().filter(|(_, origin)| depends(origin));
         let names = of.iter().copied().chain(touched.map(|(name, _)| name.as_str()));
         let also: BTreeSet<&str> = names.filter(|name| *name != column).collect();
         Ok(Self {
