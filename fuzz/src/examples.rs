@@ -11,7 +11,8 @@ use tacit_governance::admission::{Admission, Refusal};
 use tacit_governance::{
     Cohort, ColumnGrant, ColumnInfo, ColumnKind, Contract, ContractParty, DatasetDescriptor, DatasetGrant, ExactTerms,
     JobSpec, Level, Lifecycle, Meter, Metered, PartyCard, PartyRole, PrivacyCost, PrivacyTerms, ProviderRef, Quota,
-    Revocation, Role, SignedContract, Succession, User};
+    Revocation, Role, SignedContract, Succession, User,
+};
 use tacit_jobs::ColumnKinds;
 use tacit_protocol::message::{Address, Message};
 use tacit_protocol::{Blame, Offence};
