@@ -317,6 +317,30 @@ fn both_learn_how_their_columns_go_together_and_not_over_whom() {
     // The second alignment serves as well as the first.
     all.agree("again", kinds, &dealt, [("data-aligned", 2); 2]);
     all.check(&all.ask("again", &second, 2 * ROOM, "").ok());
+    // An owner is the recipient of sums with columns of its own where both have agreed to that by its name.
+    for (contract, named, admits) in [("own", "", false), ("named", "\"bank\"", true)] {
+        let alignment =
+            format!("[alignment]\nlevels = [\"spine\"]\nkeys_min = 10\nrecipients_with_columns = [{named}]\n");
+        let more = format!("operators = [\"bank\"]\n{dealt}{alignment}");
+        all.agree(contract, kinds, &more, [("data-aligned", 2); 2]);
+        let file = all.job_file(contract, &second, 2 * ROOM, "");
+        let planned = all.world.run("bank", &["job", "plan", &file]).json;
+        let said = |party: &str| {
+            let all = planned["owners"].as_array().into_iter().flatten();
+            all.filter(|o| o["party"] == party).map(|o| o["admits"].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!([said("bank"), said("telecom")], [[json!(admits)], [json!(admits)]], "{planned}");
+        let done = all.world.run("bank", &["job", "submit", &file, "--watch"]);
+        match admits {
+            true => all.check(&done.ok()),
+            false => {
+                all.refused(&done, "refused.recipient");
+                assert!(done.json.to_string().contains("alignment.recipients_with_columns"), "{}", done.json);
+            }
+        }
+        // Whoever is no owner gets them either way.
+        all.check(&all.ask(contract, &second, 2 * ROOM, "").ok());
+    }
     // An owner finds what its rows were computed on for, by their keys alone.
     let rows = |key: &str| -> Vec<Value> {
         let said = all.world.run("bank", &["data", "subject", "data", key]).ok();

@@ -178,6 +178,11 @@ pub struct AlignTerms {
     #[n(9)]
     #[cbor(default, skip_if = "is_false")]
     pub each_list: bool,
+    /// The root keys of owners who may be the recipient of sums over ids into which columns of their own go. Whoever chooses
+    /// such a column learns by the sums which of its keys the other owner has.
+    #[n(10)]
+    #[cbor(default, skip_if = "Vec::is_empty")]
+    pub recipients_with_columns: Vec<NodeId>,
 }
 
 /// What who asks may search in another owner's cache. The holder's node holds the numbers of queries for its own list, over

@@ -277,6 +277,12 @@ impl Contract {
             "terms of alignment that allow nothing, or lists or changes of fewer than 3 keys, or repeats over no or too many days",
         );
         check(
+            self.alignment
+                .as_ref()
+                .is_none_or(|a| a.recipients_with_columns.iter().all(|root| role(root, Role::Provider))),
+            "a recipient with columns is not a provider",
+        );
+        check(
             self.privacy.is_none_or(|p| p.is_sound()),
             "a privacy budget that allows nothing, or more than epsilon 100 and delta 0.0001, or less than one job's",
         );

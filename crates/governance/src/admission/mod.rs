@@ -253,7 +253,7 @@ impl Walk {
         self.put(Rule::Rows, || steps::rows(provided, facts))?;
         self.put(Rule::Parties, || steps::parties(spec, terms, facts))?;
         self.put(Rule::Cohort, || steps::cohort(spec, terms, request.align.as_ref()))?;
-        self.put(Rule::Recipient, || steps::recipient(spec, terms))?;
+        self.put(Rule::Recipient, || steps::recipient(request, terms))?;
         self.put(Rule::Risk, || control::risk(terms, ledger, request.now))?;
         self.put(Rule::Regions, || control::regions(terms, provided, &ledger.owner, request.now))?;
         self.put(Rule::Replay, || steps::replay(request, ledger))?;

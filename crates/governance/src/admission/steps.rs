@@ -353,12 +353,29 @@ pub fn cohort(spec: &JobSpec, terms: &Contract, align: Option<&AlignFacts>) -> R
     Err(Fault::new(Code::RefusedCohort, what))
 }
 
-/// The result is sealed to one of the contract's keys.
-pub fn recipient(spec: &JobSpec, terms: &Contract) -> Result<(), Fault> {
-    if terms.recipients.contains(&spec.recipient) {
+/// The result is sealed to one of the contract's keys; sums over ids not to an owner of columns in them, unless the contract
+/// allows that by name.
+pub fn recipient(request: &Request<'_>, terms: &Contract) -> Result<(), Fault> {
+    let spec = request.job.body();
+    let refuse = |what: String| Err(Fault::new(Code::RefusedRecipient, what));
+    if !terms.recipients.contains(&spec.recipient) {
+        return refuse("the sealing key is not one of the contract's recipients".into());
+    }
+    if request.feeds == Feeds::Rows {
         return Ok(());
     }
-    Err(Fault::new(Code::RefusedRecipient, "the sealing key is not one of the contract's recipients"))
+    let allowed = |root: &NodeId| terms.alignment.as_ref().is_some_and(|a| a.recipients_with_columns.contains(root));
+    let mut theirs = terms.users.iter().filter(|user| user.seal == spec.recipient);
+    match theirs.find(|user| spec.provider(&user.root).is_some() && !allowed(&user.root)) {
+        None => Ok(()),
+        Some(user) => {
+            let named = terms.parties.iter().find(|p| p.root == user.root).map_or("?", |p| p.name.as_str());
+            refuse(format!(
+                "{named} has columns in the sums, and by them would learn which of its keys match: the contract would have to \
+                 name it in alignment.recipients_with_columns"
+            ))
+        }
+    }
 }
 
 /// The job's id was not consumed before.

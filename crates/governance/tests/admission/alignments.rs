@@ -15,6 +15,7 @@ pub fn aligning() -> Case {
             lookup: Some(LookupTerms { per_job: 1000, queries: 2000, days: 7, epoch_days: 30 }),
             matches: MatchesShown::Bucket,
             each_list: true,
+            recipients_with_columns: vec![key(1).id()],
         });
     });
     case.align = Some(AlignFacts {
@@ -112,8 +113,12 @@ fn matches_in_a_receipt_are_held_to_the_contracts_floor() {
 #[test]
 fn terms_that_show_nothing_are_those_of_before() {
     let of = |matches, each_list| {
-        let case = aligning()
-            .contract(|c| c.alignment.iter_mut().for_each(|a| (a.matches, a.each_list) = (matches, each_list)));
+        let case = aligning().contract(|c| {
+            c.alignment.iter_mut().for_each(|a| {
+                (a.matches, a.each_list) = (matches, each_list);
+                a.recipients_with_columns.clear();
+            });
+        });
         cbor::encode(case.contract.alignment.as_ref().unwrap())
     };
     let [never, bucket, exact] = MatchesShown::ALL.map(|matches| of(matches, false));
@@ -123,6 +128,7 @@ fn terms_that_show_nothing_are_those_of_before() {
     let added = |bytes: &[u8]| bytes[1..].strip_prefix(&never[1..]).map(<[u8]>::to_vec);
     assert_eq!([added(&bucket), added(&exact)], [Some(vec![8, 1]), Some(vec![8, 2])]);
     assert_eq!([added(&lists), added(&both)], [Some(vec![9, 0xf5]), Some(vec![8, 2, 9, 0xf5])]);
+    assert_eq!(cbor::decode::<AlignTerms>(&never).unwrap().recipients_with_columns, []);
     let read = |bytes: &[u8]| cbor::decode::<AlignTerms>(bytes).map(|terms| (terms.matches, terms.each_list));
     assert_eq!([read(&never), read(&both)], [Ok((MatchesShown::Never, false)), Ok((MatchesShown::Exact, true))]);
     let ends = |bytes: &[u8], end: u8| read(&[&bytes[..bytes.len() - 1], &[end]].concat());
@@ -246,4 +252,27 @@ fn ids_of_one_alignment_feed_computations_on_shares_among_those_who_aligned() {
     let refused = Err(Code::RefusedParameters);
     assert_eq!(with(spine(), shares, &|c| c.job.dealer = None), refused);
     assert_eq!(with(None, Feeds::Rows, &|c| c.job.dealer = Some(key(20).id())), refused);
+    // Whose columns go into the sums chooses what they tell: it gets them where all have agreed to that by its name.
+    let refused = Err(Code::RefusedRecipient);
+    let user = |n: u8| User { root: key(n).id(), node: key(OPERATOR).id(), seal: SealPublic([7; 32]) };
+    let with_users = |users: &'static [u8], named: Option<&'static [u8]>| {
+        move |c: &mut Case| {
+            c.contract.users = users.iter().map(|n| user(*n)).collect();
+            c.contract.alignment = named.map(|named| {
+                let recipients_with_columns = named.iter().map(|n| key(*n).id()).collect();
+                AlignTerms { recipients_with_columns, ..aligning().contract.alignment.unwrap() }
+            });
+            c.job.contracts = vec![c.contract.id()];
+        }
+    };
+    let to = |users, named| with(spine(), shares, &with_users(users, named));
+    assert_eq!(to(&[DEMANDER], None), Ok(()));
+    assert_eq!(to(&[2], None), refused, "the second owner is the recipient");
+    assert_eq!(to(&[1], None), refused, "the first owner's own");
+    assert_eq!(to(&[DEMANDER, 2], None), refused, "one key, and one of its two is an owner");
+    assert_eq!(to(&[2], Some(&[])), refused);
+    assert_eq!(to(&[2], Some(&[1])), refused, "another owner's name");
+    assert_eq!(to(&[2], Some(&[1, 2])), Ok(()));
+    assert_eq!(to(&[2], Some(&[DEMANDER])), Err(Code::RefusedContractIncomplete), "a name without data");
+    assert_eq!(with(None, Feeds::Rows, &with_users(&[2], None)), Ok(()), "rows of single owners are another matter");
 }

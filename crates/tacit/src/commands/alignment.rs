@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tacit_governance::{AlignLevel, AlignTerms, ContractParty, LookupTerms, MatchesShown, RepeatTerms, Role, Shown};
-use tacit_types::{Code, Fault, Lang, Name};
+use tacit_types::{Code, Fault, Lang, Name, NodeId};
 
 use crate::output::Out;
 
@@ -31,6 +31,9 @@ pub struct Written {
     matches_in_receipt: Option<String>,
     /// What a receipt shows of the lists: sum, each; sum when absent.
     lists_in_receipt: Option<String>,
+    /// Owners who may be the recipient of sums over ids into which their own columns go; none when absent.
+    #[serde(default)]
+    recipients_with_columns: Vec<Name>,
 }
 
 /// The words for what a receipt shows of lists.
@@ -87,12 +90,15 @@ pub fn terms(written: &Written, parties: &[ContractParty]) -> Result<AlignTerms,
     levels.sort_unstable();
     levels.dedup();
     let providers = || parties.iter().filter(|p| p.role == Role::Provider);
-    let root = |name: &Name| {
-        let found = providers().find(|p| p.name == *name).map(|p| p.root);
-        found.ok_or_else(|| Fault::new(Code::RefusedParties, format!("alignment.learners: `{name}` is no provider")))
+    let roots = |term: &str, names: &[Name]| -> Result<Vec<NodeId>, Fault> {
+        let root = |name: &Name| {
+            let found = providers().find(|p| p.name == *name).map(|p| p.root);
+            found.ok_or_else(|| Fault::new(Code::RefusedParties, format!("alignment.{term}: `{name}` is no provider")))
+        };
+        names.iter().map(root).collect()
     };
     let learners = match &written.learners {
-        Some(names) => names.iter().map(root).collect::<Result<_, _>>()?,
+        Some(names) => roots("learners", names)?,
         None => providers().map(|p| p.root).collect(),
     };
     Ok(AlignTerms {
@@ -115,15 +121,13 @@ pub fn terms(written: &Written, parties: &[ContractParty]) -> Result<AlignTerms,
         }),
         matches: written.matches_in_receipt.as_deref().map(MatchesShown::parse).transpose()?.unwrap_or_default(),
         each_list: written.lists_in_receipt.as_deref().map(each_list).transpose()?.unwrap_or_default(),
+        recipients_with_columns: roots("recipients_with_columns", &written.recipients_with_columns)?,
     })
 }
 
-fn names<'a>(terms: &AlignTerms, parties: &'a [ContractParty]) -> Vec<&'a str> {
-    parties
-        .iter()
-        .filter(|p| p.role == Role::Provider && terms.learners.contains(&p.root))
-        .map(|p| p.name.as_str())
-        .collect()
+fn names<'a>(roots: &[NodeId], parties: &'a [ContractParty]) -> Vec<&'a str> {
+    let named = parties.iter().filter(|p| p.role == Role::Provider && roots.contains(&p.root));
+    named.map(|p| p.name.as_str()).collect()
 }
 
 fn words(terms: &AlignTerms) -> Vec<&'static str> {
@@ -132,9 +136,10 @@ fn words(terms: &AlignTerms) -> Vec<&'static str> {
 
 /// The terms as JSON.
 pub fn view(terms: &AlignTerms, parties: &[ContractParty]) -> Value {
-    json!({"levels": words(terms), "learners": names(terms, parties), "keys_min": terms.keys_min,
+    json!({"levels": words(terms), "learners": names(&terms.learners, parties), "keys_min": terms.keys_min,
         "padded": terms.padded, "keep_days": terms.keep_days, "matches_in_receipt": terms.matches.word(),
         "lists_in_receipt": lists_word(terms.each_list),
+        "recipients_with_columns": names(&terms.recipients_with_columns, parties),
         "repeat": terms.repeat.map(|r| json!({"runs": r.runs, "days": r.days, "change_min": r.change_min,
             "keys": r.keys})),
         "lookup": terms.lookup.map(|l| json!({"per_job": l.per_job, "queries": l.queries, "days": l.days,
@@ -193,14 +198,22 @@ pub fn line(out: &Out, terms: &AlignTerms, parties: &[ContractParty]) -> String 
             l.per_job, l.days, l.queries, l.epoch_days
         ),
     });
+    let with = names(&terms.recipients_with_columns, parties).join(", ");
+    let with = match (with.is_empty(), out.lang()) {
+        (true, _) => String::new(),
+        (false, Lang::En) => {
+            format!("; sums over their own columns and another's go to {with}, who can tell by them which keys match")
+        }
+        (false, Lang::Zh) => format!("；{with} 可接收含其自有列的联合统计，并可据此判断哪些键匹配"),
+    };
     let both = terms.levels.iter().any(|level| both_learn(*level));
     let shows = Shown { matches: terms.matches, each_list: terms.each_list };
     let shown = format!("{}{}", out.say("; ", "；"), shown(out, shows, both));
     format!(
-        "{}; {}: {}; {} {}; {} {}{padded}{repeat}{keys}{lookup}{shown}",
+        "{}; {}: {}; {} {}; {} {}{padded}{repeat}{keys}{lookup}{with}{shown}",
         words(terms).join(", "),
         out.say("may learn", "可获知"),
-        names(terms, parties).join(", "),
+        names(&terms.learners, parties).join(", "),
         out.say("keys at least", "最少键数"),
         terms.keys_min,
         out.say("days kept", "保留天数"),

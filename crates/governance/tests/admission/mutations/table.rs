@@ -195,6 +195,9 @@ pub const CONTRACT: &[Row] = &[
     // What a receipt shows of lists and matches is decided where they are metered.
     row("22.8", "alignment", &[RefusedContractIncomplete], any),
     row("22.9", "alignment", &[RefusedContractIncomplete], any),
+    // Who may be the recipient of sums with columns of its own is asked of jobs on shares alone.
+    row("22.10", "alignment", &[RefusedContractIncomplete], any),
+    row("22.10[]", "alignment", &[RefusedContractIncomplete], any),
     row("23", "checked", &[RefusedUnchecked], any),
     row("24", "privacy", &[RefusedContractIncomplete, RefusedBudget, RefusedUnprivate], never),
     row("24.1", "privacy", &[RefusedContractIncomplete], never),

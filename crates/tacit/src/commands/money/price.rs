@@ -565,6 +565,7 @@ mod tests {
             lookup: None,
             matches,
             each_list: false,
+            recipients_with_columns: Vec::new(),
         };
         let price = |unit| Price {
             unit,
