@@ -30,7 +30,7 @@ mod promises;
 mod recounted;
 mod row_sets;
 
-pub use alignments::{Counted, With};
+pub use alignments::{Counted, Past, With};
 pub use asked::Limit;
 pub use attestations::AttestationRow;
 pub use datasets::DatasetRow;

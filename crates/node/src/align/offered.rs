@@ -12,14 +12,17 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use tacit_crypto::Transcript;
+use tacit_data::Registration;
 use tacit_governance::align::REPEAT_DAYS_MAX;
 use tacit_governance::{JobSpec, Meter, Metered, RepeatTerms};
 use tacit_jobs::align::{Offered, Spend};
-use tacit_types::{Code, Fault, Hash, JobId, NodeId, UnixMillis};
+use tacit_types::{Code, DatasetVersionId, Fault, Hash, JobId, NodeId, UnixMillis};
 
 use super::lookup::{Counts, DAY_MS};
 use super::{create, folder, io, open, sync_folder};
-use crate::store::{Store, With};
+use crate::datasets;
+use crate::store::{DatasetRow, Past, Store, With};
 
 /// The folder of remembered lists.
 const LISTS: &str = "offered";
@@ -40,7 +43,51 @@ struct Decided {
     job: JobId,
     at: UnixMillis,
     others: Vec<NodeId>,
+    /// By what its dataset is known.
+    marks: Vec<Hash>,
     path: PathBuf,
+}
+
+/// By what an owner's dataset is known whatever a version of it is called: its name here, the place where it lies, and what was
+/// in it when it was registered; and the same of each that has one of these in common with it, and of those that have with
+/// them. So a file that is registered again under another name is the same dataset, as is a copy of it, a later version, a
+/// view, and what an alignment leaves of it.
+///
+/// # Errors
+/// Those of the database; `data.unknown` for a version that is not registered here.
+pub(crate) async fn marks(store: &Store, dataset: &DatasetVersionId) -> Result<Vec<Hash>, Fault> {
+    let mark =
+        |what: &str, bytes: &[u8]| Transcript::new("tacit-align/1/mark").bytes(what.as_bytes()).bytes(bytes).finish();
+    let own = |row: &DatasetRow| -> Result<[Hash; 3], Fault> {
+        let (kept, descriptor) = (datasets::kept(row)?, datasets::descriptor(row)?);
+        let Registration { name, source, .. } = &kept.registration;
+        let place = serde_json::to_vec(source).map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
+        Ok([mark("name", name.as_str().as_bytes()), mark("place", &place), mark("content", &descriptor.commitment.0)])
+    };
+    let mut marks = own(&datasets::find(store, dataset).await?)?.to_vec();
+    let mut others = store.datasets().await?.iter().map(own).collect::<Result<Vec<_>, Fault>>()?;
+    loop {
+        let (met, left): (Vec<_>, Vec<_>) = others.into_iter().partition(|all| all.iter().any(|m| marks.contains(m)));
+        if met.is_empty() {
+            break;
+        }
+        marks.extend(met.into_iter().flatten());
+        marks.sort_unstable();
+        marks.dedup();
+        others = left;
+    }
+    Ok(marks)
+}
+
+/// Whether two lists may be of one dataset: their marks meet, or those of one are not known.
+fn akin(marks: &[Hash], others: &[Hash]) -> bool {
+    marks.is_empty() || others.is_empty() || marks.iter().any(|mark| others.contains(mark))
+}
+
+impl Decided {
+    fn past(&self) -> Earlier {
+        (self.path.clone(), Past { job: self.job, at: self.at, marks: self.marks.clone() })
+    }
 }
 
 fn list(home: &Path, job: &JobId) -> PathBuf {
@@ -51,7 +98,7 @@ fn list(home: &Path, job: &JobId) -> PathBuf {
 pub(crate) fn with(spec: &JobSpec, own: &NodeId) -> With {
     let mut owners: Vec<_> = spec.providers.iter().map(|p| p.owner).collect();
     owners.sort_unstable();
-    let start = tacit_crypto::Transcript::new("tacit-align/1/owners");
+    let start = Transcript::new("tacit-align/1/owners");
     let hash = owners.iter().fold(start, |all, owner| all.fixed(&owner.0)).finish();
     owners.retain(|owner| owner != own);
     With { owners: hash, others: owners }
@@ -69,7 +116,11 @@ pub(super) async fn count(
     (spec, own): (&JobSpec, &NodeId),
     now: UnixMillis,
 ) -> Result<Option<Box<dyn Offered>>, Fault> {
-    Ok(Some(Box::new(counted(store, home, job, terms, with(spec, own), now).await?)))
+    let marks = match spec.provider(own) {
+        Some(provider) => marks(store, &provider.dataset).await?,
+        None => Vec::new(),
+    };
+    Ok(Some(Box::new(counted(store, home, job, terms, (with(spec, own), marks), now).await?)))
 }
 
 async fn counted(
@@ -77,15 +128,15 @@ async fn counted(
     home: &Path,
     job: &JobId,
     terms: Option<RepeatTerms>,
-    with: With,
+    (with, marks): (With, Vec<Hash>),
     now: UnixMillis,
 ) -> Result<Ledger, Fault> {
-    let counted = store.count_alignment(job, &with, terms.as_ref(), now).await?;
+    let counted = store.count_alignment(job, (&with, &marks), terms.as_ref(), now).await?;
     counted.gone.iter().for_each(|gone| forget(home, gone));
     create(&folder(home).join(LISTS))?;
-    let earlier = counted.others.into_iter().map(|(job, at)| (job, at, list(home, &job))).collect();
+    let earlier = counted.others.into_iter().map(|past| (list(home, &past.job), past)).collect();
     let counts = brought(home, &with, terms.as_ref(), now);
-    let own = Decided { job: *job, at: counted.at, others: with.others, path: list(home, job) };
+    let own = Decided { job: *job, at: counted.at, others: with.others, marks, path: list(home, job) };
     Ledger::new(own, terms, earlier, counts, now)
 }
 
@@ -155,8 +206,8 @@ struct Ledger {
     counts: Vec<Counts>,
 }
 
-/// A job, when it was counted, and the file of its lists.
-type Earlier = (JobId, UnixMillis, PathBuf);
+/// The file of a job's lists, and the job.
+type Earlier = (PathBuf, Past);
 
 /// What an earlier attempt of a job has left.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -225,13 +276,13 @@ impl Ledger {
         let since = self.now.0.saturating_sub(u64::from(terms.days) * DAY_MS);
         let here = |path: &Path| path.parent() == self.own.path.parent() && path != self.own.path;
         let meets = |others: &[NodeId]| others.iter().any(|other| self.own.others.contains(other));
-        let known = |path: &Path| self.earlier.iter().any(|(.., earlier)| earlier == path);
+        let known = |path: &Path| self.earlier.iter().any(|(earlier, _)| earlier == path);
         let since = decided.iter().filter(|d| here(&d.path) && d.at.0 > since && meets(&d.others) && !known(&d.path));
-        self.earlier.iter().cloned().chain(since.map(|d| (d.job, d.at, d.path.clone()))).collect()
+        self.earlier.iter().cloned().chain(since.map(Decided::past)).collect()
     }
 
     fn decide(&self, terms: &RepeatTerms, form: Hash, decided: &[Decided]) -> Result<(), Fault> {
-        for (job, at, path) in &self.compared(terms, decided) {
+        for (path, Past { job, at, marks }) in &self.compared(terms, decided) {
             // A job that ended before it had its list offered nothing.
             let attempts = match attempts(path) {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
@@ -246,10 +297,15 @@ impl Ledger {
                 let (mut same, mut near) = (false, false);
                 for at in others {
                     let other = Keys::open(path, *at).map_err(|e| io(path, &e))?;
-                    if other.form != form {
+                    // Keys of two forms cannot be compared: of one dataset nobody can tell how it has changed, and of two
+                    // there is nothing to tell.
+                    if other.form != form && akin(&self.own.marks, marks) {
                         return refuse(
                             "the key is of another form than in {}, so that nobody can tell how the list has changed",
                         );
+                    }
+                    if other.form != form {
+                        continue;
                     }
                     let own = Keys::open(&self.part.0, *own).map_err(|e| io(&self.part.0, &e))?;
                     let changed = difference(own, other, terms.change_min).map_err(|e| io(path, &e))?;

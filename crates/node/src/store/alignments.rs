@@ -32,8 +32,8 @@ fn times(met: &[Met], peer: &NodeId) -> Vec<UnixMillis> {
 }
 
 impl Store {
-    /// Counts a job among those that met one of the same parties, once however often it is tried. What is counted is durable when
-    /// this returns. Gives when it was counted first, the other jobs of the terms' days, with their times, and those that are too
+    /// Counts a job among those that met one of the same parties, once however often it is tried, and notes by which marks its
+    /// dataset is known. What is counted is durable when this returns. Gives when it was counted first, the other jobs of the terms' days, with their times, and those that are too
     /// old to be remembered.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ impl Store {
     pub async fn count_alignment(
         &self,
         job: &JobId,
-        with: &With,
+        (with, marks): (&With, &[Hash]),
         terms: Option<&RepeatTerms>,
         now: UnixMillis,
     ) -> Result<Counted> {
@@ -68,9 +68,14 @@ impl Store {
             }
         }
         tx.recount_alignment(job, with, now).await?;
+        tx.mark_alignment(job, marks).await?;
+        let mut jobs: Vec<(JobId, UnixMillis)> = met.iter().map(|m| (m.job, m.at)).collect();
+        jobs.dedup();
+        let mut others = Vec::with_capacity(jobs.len());
+        for (job, at) in jobs {
+            others.push(Past { job, at, marks: tx.alignment_marks(&job).await? });
+        }
         tx.commit().await?;
-        let mut others: Vec<(JobId, UnixMillis)> = met.iter().map(|m| (m.job, m.at)).collect();
-        others.dedup();
         let at = counted.map_or(now, |at| UnixMillis(at.unsigned_abs()));
         Ok(Counted { at, others, gone })
     }
@@ -128,6 +133,29 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Notes by which marks a counted job's dataset is known.
+    async fn mark_alignment(&mut self, job: &JobId, marks: &[Hash]) -> Result<()> {
+        for mark in marks {
+            sqlx::query("INSERT OR IGNORE INTO alignment_marks (job, mark) VALUES (?, ?)")
+                .bind(job.0.as_slice())
+                .bind(mark.0.as_slice())
+                .execute(&mut *self.0)
+                .await
+                .map_err(|e| fault(&e))?;
+        }
+        Ok(())
+    }
+
+    /// The marks of a counted job's dataset; none where it was counted by a node of before.
+    async fn alignment_marks(&mut self, job: &JobId) -> Result<Vec<Hash>> {
+        let marks = sqlx::query_scalar::<_, Vec<u8>>("SELECT mark FROM alignment_marks WHERE job = ?")
+            .bind(job.0.as_slice())
+            .fetch_all(&mut *self.0)
+            .await
+            .map_err(|e| fault(&e))?;
+        marks.iter().map(|mark| id32(mark, "a mark of an alignment").map(Hash)).collect()
+    }
+
     /// The jobs but this one that met one of the same parties in the last `days`, oldest first, a row for each party.
     async fn met(&mut self, but: Option<&JobId>, with: &With, days: u32, now: UnixMillis) -> Result<Vec<Met>> {
         let since = now.0.saturating_sub(u64::from(days) * DAY_MS);
@@ -178,9 +206,20 @@ pub struct Counted {
     /// When the job was counted first.
     pub at: UnixMillis,
     /// The other jobs of the same owners within the terms' days, oldest first.
-    pub others: Vec<(JobId, UnixMillis)>,
+    pub others: Vec<Past>,
     /// Jobs that were forgotten just now.
     pub gone: Vec<JobId>,
+}
+
+/// A job that was counted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Past {
+    /// The job.
+    pub job: JobId,
+    /// When it was counted first.
+    pub at: UnixMillis,
+    /// By what its dataset is known; nothing where that is not known.
+    pub marks: Vec<Hash>,
 }
 
 #[cfg(test)]
@@ -199,9 +238,9 @@ mod tests {
         };
         let (ours, others) = (with(1, &[7]), with(2, &[8]));
         let day = |n: u64| UnixMillis(1_700_000_000_000 + n * DAY_MS);
-        let jobs = |counted: Counted| -> Vec<u8> { counted.others.iter().map(|(job, _)| job.0[0]).collect() };
+        let jobs = |counted: Counted| -> Vec<u8> { counted.others.iter().map(|past| past.job.0[0]).collect() };
         let count = async |store: &Store, job: u8, with: &With, at| {
-            store.count_alignment(&JobId([job; 32]), with, Some(&terms), at).await
+            store.count_alignment(&JobId([job; 32]), (with, &[]), Some(&terms), at).await
         };
         assert_eq!(jobs(count(&store, 1, &ours, day(0)).await.unwrap()), [0; 0]);
         assert_eq!(jobs(count(&store, 2, &ours, day(4)).await.unwrap()), [1]);
@@ -221,8 +260,16 @@ mod tests {
         assert_eq!(count(&store, 3, &ours, UnixMillis(day(10).0 - 1)).await.unwrap_err().code, Code::RefusedAlignment);
         assert_eq!(jobs(count(&store, 3, &ours, day(10)).await.unwrap()), [2]);
         // Without terms a job is counted and none refused.
-        store.count_alignment(&JobId([5; 32]), &ours, None, day(10)).await.unwrap();
+        store.count_alignment(&JobId([5; 32]), (&ours, &[]), None, day(10)).await.unwrap();
         assert_eq!(count(&store, 6, &ours, day(13)).await.unwrap_err().code, Code::RefusedAlignment);
+        // A job has the marks of all of its attempts, and others see them.
+        let (mark, other) = (Hash([4; 32]), Hash([5; 32]));
+        for marks in [[mark], [mark], [other]] {
+            store.count_alignment(&JobId([5; 32]), (&ours, &marks), None, day(11)).await.unwrap();
+        }
+        let seen = store.count_alignment(&JobId([3; 32]), (&ours, &[]), Some(&terms), day(11)).await.unwrap().others;
+        let past = |job: u8, at, marks| Past { job: JobId([job; 32]), at, marks };
+        assert_eq!(seen, [past(2, day(4), vec![]), past(5, day(10), vec![mark, other])]);
         // What nobody can ask about any more is forgotten.
         let late = day(5 + u64::from(REPEAT_DAYS_MAX)).plus(1);
         let counted = count(&store, 7, &ours, late).await.unwrap();
@@ -248,8 +295,8 @@ mod tests {
         };
         let (two, three, others) = (with(1, &[7]), with(2, &[7, 8]), with(3, &[8, 9]));
         let count = async |job: u8, with: &With, at| {
-            let counted = store.count_alignment(&JobId([job; 32]), with, Some(&terms), at).await?;
-            Ok(counted.others.iter().map(|(job, _)| job.0[0]).collect())
+            let counted = store.count_alignment(&JobId([job; 32]), (with, &[]), Some(&terms), at).await?;
+            Ok(counted.others.iter().map(|past| past.job.0[0]).collect())
         };
         assert_eq!(count(1, &two, day(0)).await, Ok(vec![]));
         assert_eq!(count(2, &three, day(1)).await, Ok(vec![1]));

@@ -199,6 +199,7 @@ pub(super) mod tests {
             "DROP TABLE rows_accepted",
             "DROP TABLE party_rotations",
             "DROP TABLE alignment_peers",
+            "DROP TABLE alignment_marks",
             "DROP TABLE promises",
             "DROP TABLE recounted",
             "DROP TABLE memos_due",

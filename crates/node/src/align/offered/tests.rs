@@ -18,7 +18,8 @@ fn ordered(keys: impl IntoIterator<Item = u64>) -> Vec<[u8; 32]> {
 const TERMS: RepeatTerms = RepeatTerms { runs: 9, days: 9, change_min: 5, keys: None };
 
 fn ledger(path: &Path, terms: Option<RepeatTerms>, earlier: Vec<Earlier>) -> Ledger {
-    let own = Decided { job: JobId([9; 32]), at: UnixMillis(0), others: vec![NodeId([7; 32])], path: path.into() };
+    let others = vec![NodeId([7; 32])];
+    let own = Decided { job: JobId([9; 32]), at: UnixMillis(0), others, marks: Vec::new(), path: path.into() };
     Ledger::new(own, terms, earlier, Vec::new(), UnixMillis(0)).unwrap()
 }
 
@@ -30,7 +31,7 @@ fn offer(mut ledger: Ledger, keys: core::ops::Range<u64>) -> Result<(), Code> {
 
 struct Case {
     folder: tempfile::TempDir,
-    done: Vec<(JobId, UnixMillis, PathBuf)>,
+    done: Vec<Earlier>,
 }
 
 impl Case {
@@ -54,7 +55,7 @@ impl Case {
             ordered(group.clone()).iter().try_for_each(|key| ledger.put(key))?;
         }
         ledger.done(Hash([form; 32]))?;
-        self.done.push((job, UnixMillis(0), path));
+        self.done.push((path, Past { job, at: UnixMillis(0), marks: Vec::new() }));
         Ok(())
     }
 }
@@ -99,7 +100,7 @@ fn groups_that_were_near_each_other_are_asked_about_again_and_moved_ones_are_not
 fn another_attempt_brings_the_same_lists() {
     let mut case = Case { folder: tempfile::tempdir().unwrap(), done: Vec::new() };
     case.offer_groups(0..1000, &[0..300, 300..1000], 1).unwrap();
-    let (_, _, path) = case.done[0].clone();
+    let (path, _) = case.done[0].clone();
     let again = |keys: core::ops::Range<u64>, groups: &[core::ops::Range<u64>], form| {
         let mut ledger = ledger(&path, Some(TERMS), Vec::new());
         ordered(keys).iter().try_for_each(|key| ledger.put(key)).unwrap();
@@ -170,11 +171,11 @@ fn whoever_moves_a_person_from_group_to_group_asks_about_that_person() {
     assert_eq!(code(case.offer(400..901, 1)), refused);
     // A list without groups, and one as a node kept it before there were any, is a file of one.
     case.offer(5000..5100, 1).unwrap();
-    let (_, _, path) = case.done.last().unwrap();
+    let (path, _) = case.done.last().unwrap();
     assert_eq!(Keys::lists(path).unwrap(), [0]);
-    assert_eq!(Keys::lists(&case.done[0].2).unwrap(), [0, 2448, 3296, 4144]);
+    assert_eq!(Keys::lists(&case.done[0].0).unwrap(), [0, 2448, 3296, 4144]);
     // What ends in the middle of a header is no list.
-    fs::write(path, &fs::read(&case.done[0].2).unwrap()[..2460]).unwrap();
+    fs::write(path, &fs::read(&case.done[0].0).unwrap()[..2460]).unwrap();
     assert_eq!(code(case.offer(9000..9100, 1)), Err(Code::StoreFailed));
 }
 
@@ -197,7 +198,7 @@ impl Node {
     /// A job that has been counted and not decided.
     async fn counted(&self, job: u8, other: u8, terms: Option<RepeatTerms>, at: UnixMillis) -> Ledger {
         let with = With { owners: Hash([100 + other; 32]), others: vec![NodeId([other; 32])] };
-        counted(&self.store, self.home.path(), &JobId([job; 32]), terms, with, at).await.unwrap()
+        counted(&self.store, self.home.path(), &JobId([job; 32]), terms, (with, vec![Hash([1; 32])]), at).await.unwrap()
     }
 }
 
@@ -257,4 +258,85 @@ fn a_difference_is_found_wherever_it_is() {
         assert!(case.offer((0..64).filter(|n| *n != gone), 1).is_err(), "without {gone}");
         assert!(case.offer((0..64).map(|n| if n == gone { 99 } else { n }), 1).is_err(), "another for {gone}");
     }
+}
+
+/// A dataset with another key, and one whose key is written otherwise.
+#[tokio::test]
+async fn keys_of_another_form_are_told_apart_by_the_dataset_that_they_are_of() {
+    let node = Node::new().await;
+    let terms = Some(RepeatTerms { runs: 99, ..TERMS });
+    let [a, b, c, d, e] = [1, 2, 3, 4, 5].map(|n| Hash([n; 32]));
+    let take = async |job: u8, marks: &[Hash], other: u8| {
+        let with = With { owners: Hash([100 + other; 32]), others: vec![NodeId([other; 32])] };
+        counted(&node.store, node.home.path(), &JobId([job; 32]), terms, (with, marks.to_vec()), DAY).await.unwrap()
+    };
+    let bring = |mut ledger: Ledger, form: u8, keys: core::ops::Range<u64>| {
+        ordered(keys).iter().try_for_each(|key| ledger.put(key)).unwrap();
+        ledger.done(Hash([form; 32])).map_err(|f| f.code)
+    };
+    let offer = async |job: u8, marks: &[Hash], form: u8, keys: core::ops::Range<u64>| {
+        bring(take(job, marks, 7).await, form, keys)
+    };
+    assert_eq!(offer(1, &[a, b], 1, 0..1000).await, Ok(()));
+    assert_eq!(offer(2, &[a], 2, 0..1000).await, REFUSED, "the same dataset");
+    assert_eq!(offer(3, &[b, c], 2, 0..1000).await, REFUSED, "one that stands for it");
+    assert_eq!(offer(4, &[], 2, 0..1000).await, REFUSED, "one of which nothing is known");
+    assert_eq!(offer(5, &[c], 2, 0..1000).await, Ok(()), "another dataset");
+    // Keys of one form are compared, whatever they are of; and each dataset with its own.
+    assert_eq!(offer(6, &[e], 1, 0..999).await, REFUSED);
+    assert_eq!(offer(7, &[c], 2, 0..999).await, REFUSED);
+    assert_eq!(offer(8, &[c], 2, 0..1000).await, Ok(()));
+    assert_eq!(offer(9, &[a], 1, 0..1000).await, Ok(()), "the first is not locked out by the second");
+    // Of two at once the second to have its list is held to the first.
+    let (first, second) = (take(10, &[d], 7).await, take(11, &[d], 7).await);
+    assert_eq!(bring(second, 3, 0..1000), Ok(()));
+    assert_eq!(bring(first, 4, 0..1000), REFUSED);
+    // A list of which nothing was noted, as nodes of before left them, may be of any dataset.
+    assert_eq!(bring(take(12, &[], 8).await, 1, 0..1000), Ok(()));
+    assert_eq!(bring(take(13, &[a], 8).await, 2, 0..1000), REFUSED);
+    node.store.close().await;
+}
+
+#[tokio::test]
+async fn a_dataset_is_known_by_its_name_its_place_and_its_content() {
+    let node = Node::new().await;
+    let keys = crate::config::Keys::create(&node.home.path().join("keys")).unwrap();
+    let path = |file: &str| node.home.path().join(file);
+    let add = async |name: &str, file: &str, rows: &str| {
+        fs::write(path(file), format!("id,tel\n{rows}")).unwrap();
+        let source = tacit_data::Source::parse(path(file).to_str().unwrap()).unwrap();
+        let (name, sources) = (tacit_types::Name::new(name).unwrap(), tacit_data::Sources::default());
+        let added = datasets::add(&node.store, &keys, &name, source, &sources, Default::default());
+        marks(&node.store, &added.await.unwrap().0.id).await.unwrap()
+    };
+    let people = add("people", "people.csv", "1,20\n2,21\n").await;
+    assert_eq!(people.len(), 3);
+    for (name, file, rows, same) in [
+        ("people", "later.csv", "7,90\n", true),
+        ("others", "people.csv", "8,91\n", true),
+        ("copy", "copy.csv", "1,20\n2,21\n", true),
+        ("others", "elsewhere.csv", "9,92\n", true),
+        ("third", "elsewhere.csv", "10,93\n", true),
+        ("strangers", "others.csv", "1,20\n3,21\n", false),
+    ] {
+        assert_eq!(akin(&people, &add(name, file, rows).await), same, "{name} in {file}");
+    }
+    // What an alignment leaves of a dataset has the marks of that.
+    let base = node.store.datasets().await.unwrap().into_iter().find(|d| d.name == "people").unwrap();
+    let mut descriptor = datasets::descriptor(&base).unwrap();
+    let parties = vec![NodeId([1; 32]), NodeId([2; 32])];
+    let (job, level) = (JobId([9; 32]), tacit_governance::AlignLevel::Both);
+    descriptor.aligned = Some(tacit_governance::Aligned { job, parties, level, base: base.id, expires: DAY });
+    descriptor.commitment = Hash([8; 32]);
+    let signed = tacit_crypto::Statement::sign(&keys.root, "people-aligned", DAY, None, descriptor);
+    let row = crate::store::DatasetRow {
+        name: "people-aligned".into(),
+        id: DatasetVersionId(tacit_crypto::sha256(signed.bytes()).0),
+        descriptor: signed.bytes().to_vec(),
+        ..base
+    };
+    node.store.put_dataset(&row).await.unwrap();
+    let left = marks(&node.store, &row.id).await.unwrap();
+    assert!(people.iter().all(|mark| left.contains(mark)), "{left:?}");
+    node.store.close().await;
 }
