@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tacit_crypto::{SealKey, Secret, SigningKey};
 use tacit_governance::{Cohort, ColumnKind, Feeds, ModelRef, ProviderRef};
-use tacit_jobs::align::{KEPT_BYTES, KeyPart, params::schema};
+use tacit_jobs::align::{InMemory, KEPT_BYTES, KeyPart, params::schema};
 use tacit_jobs::cross::params::{CROSS_COLUMNS_MAX, CROSS_ROWS_MAX, CROSS_ROWS_MIN};
 use tacit_jobs::kind::{DraftProvider, OpenedVector};
-use tacit_jobs::shares::{self, Spine};
+use tacit_jobs::shares::{self, Room, Spine};
 use tacit_jobs::{ColumnKinds, Draft, JointContext, JointHalf, JointOutput, Material, Parts, Plan, session};
 use tacit_protocol::{Abort, Effect, Event, Machine, Seating, Setup, Usage};
 use tacit_types::{
@@ -131,7 +131,9 @@ impl World {
             records.extend((i as u128 + 1).to_be_bytes());
             records.extend(&kept(key)[..KEPT_BYTES]);
         }
-        Spine::new(&key_part(), &["id".into()], &records).unwrap()
+        // The second owner has no room for them in memory.
+        let room = Room { memory: [1 << 20, 0][owner], storage: Box::new(InMemory::default()) };
+        Spine::new(&key_part(), &["id".into()], &records, room).unwrap()
     }
 
     fn half(&self, plan: &dyn Plan, seat: usize) -> Box<dyn JointHalf> {
@@ -139,7 +141,7 @@ impl World {
         if seat == 2 {
             return shares::deals(on);
         }
-        let spine = self.spine(seat);
+        let mut spine = self.spine(seat);
         let mut fold = on.fold(&keys()[seat].id(), spine.ids()).unwrap();
         for rows in self.tables[seat].chunks(100) {
             let ids = Values::Text(rows.iter().map(|r| r.0.clone().unwrap_or_default()).collect());

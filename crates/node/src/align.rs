@@ -15,7 +15,6 @@ use tacit_crypto::{Secret, Statement, Transcript, agree::derive, sha256};
 use tacit_engine::WorkerJob;
 use tacit_governance::{AlignFacts, Aligned, Contract, DatasetDescriptor, JobSpec, Meter, Shown};
 use tacit_jobs::align::{Desk, KEPT_BYTES, Keep, Kept, KeyPart, Records, STATE_LABEL, Selection, Storage, Workers};
-use tacit_jobs::shares::Spine;
 use tacit_types::{Code, Columns, DatasetVersionId, Fault, Hash, JobId, LocalQuery, Name, NodeId, UnixMillis};
 
 use crate::config::Keys;
@@ -26,7 +25,9 @@ mod config;
 mod expire;
 mod lookup;
 mod offered;
-pub(crate) use offered::with;
+mod spine;
+pub(crate) use self::offered::with;
+pub(crate) use self::spine::SpineFile;
 
 pub use self::config::{
     ALIGN_LIST_KEYS_MAX, ALIGN_LIST_KEYS_MIN, ALIGN_MEMORY_MB_DEFAULT, ALIGN_MEMORY_MB_MAX, ALIGN_MEMORY_MB_MIN,
@@ -424,7 +425,7 @@ impl KeptFile {
         Err(Fault::new(Code::StoreCorrupt, format!("{}: of another kind", kept.path.display())))
     }
 
-    fn bytes(&self, at: u64, out: &mut [u8]) -> Result<(), Fault> {
+    fn bytes_at(&self, at: u64, out: &mut [u8]) -> Result<(), Fault> {
         let corrupt = |e: std::io::Error| Fault::new(Code::StoreCorrupt, format!("{}: {e}", self.path.display()));
         self.file.read_exact_at(out, HEADER_BYTES as u64 + at).map_err(corrupt)
     }
@@ -442,7 +443,7 @@ impl KeptFile {
         while at < self.len() {
             let left = usize::try_from(self.len() - at).unwrap_or(HASHED_BYTES);
             piece.truncate(left);
-            self.bytes(at, &mut piece)?;
+            self.bytes_at(at, &mut piece)?;
             hash = hash.bytes(&piece);
             at += piece.len() as u64;
         }
@@ -451,12 +452,12 @@ impl KeptFile {
 }
 
 impl Records for KeptFile {
-    fn count(&self) -> u64 {
-        self.kept.records
+    fn bytes(&self) -> u64 {
+        self.len()
     }
 
-    fn read(&self, first: u64, out: &mut [[u8; KEPT_BYTES]]) -> Result<(), Fault> {
-        self.bytes(first.saturating_mul(KEPT_BYTES as u64), out.as_flattened_mut())
+    fn read(&self, at: u64, out: &mut [u8]) -> Result<(), Fault> {
+        self.bytes_at(at, out)
     }
 }
 
@@ -474,24 +475,6 @@ fn key_of(found_by: &Found) -> (Vec<KeyPart>, Vec<String>) {
 pub(crate) fn selection(home: &Path, found_by: &Found) -> Result<Selection, Fault> {
     let (parts, columns) = key_of(found_by);
     Selection::new(&parts, &columns, Box::new(KeptFile::of(home, found_by, KEPT_BYTES)?))
-}
-
-/// The ids of an aligned version, and the alignments of keys before, of whose rows they are.
-///
-/// # Errors
-/// `refused.dataset` for a version whose ids are not those of this job; `store.corrupt` when they are gone.
-pub(crate) fn spine<'a>(home: &Path, all: &'a [Found], job: &JobId) -> Result<(Spine, &'a [Found]), Fault> {
-    let Some((last, before)) = all.split_last().filter(|(last, _)| last.job == *job) else {
-        let what = format!("the version has no ids of alignment {}", job.short());
-        return Err(Fault::new(Code::RefusedDataset, what));
-    };
-    let (parts, columns) = key_of(last);
-    let kept = KeptFile::of(home, last, 2 * KEPT_BYTES)?;
-    // A computation on shares holds a number for each id anyway.
-    let bytes = usize::try_from(kept.len()).map_err(|_| Fault::new(Code::DataTooLarge, "the ids of an alignment"))?;
-    let mut records = vec![0; bytes];
-    kept.bytes(0, &mut records)?;
-    Ok((Spine::new(&parts, &columns, &records)?, before))
 }
 
 /// Puts what a job has found into the catalogue, as a version of its own, once its receipt is in the log. Nothing where it

@@ -11,7 +11,7 @@ use tacit_jobs::Parts;
 use tacit_types::query::Compare;
 use tacit_types::{Code, ContractId, Fault, JobId, Literal, LocalQuery, NodeId, Predicate, UnixMillis, wire};
 
-use crate::align::{self, Narrowed};
+use crate::align::{Narrowed, SpineFile};
 use crate::datasets;
 use crate::store::{DatasetRow, Store};
 
@@ -158,12 +158,9 @@ async fn count(
     let dataset = Dataset::open(kept.registration.clone(), sources).await?;
     // Of ids, the rows whose key has one: what the job can have computed on.
     let ids = datasets::descriptor(row)?.aligned.filter(|aligned| aligned.level == AlignLevel::Spine);
-    let (spine, before) = match &ids {
-        Some(aligned) => {
-            align::spine(home, &kept.aligned, &aligned.job).map(|(spine, before)| (Some(spine), before))?
-        }
-        None => (None, &kept.aligned[..]),
-    };
+    let file = ids.as_ref().map(|aligned| SpineFile::open(home, &kept.aligned, &aligned.job)).transpose()?;
+    let before = file.as_ref().map_or(&kept.aligned[..], |file| file.before);
+    let mut spine = file.as_ref().map(SpineFile::held).transpose()?;
     if let Some(first) = kept.aligned.first() {
         query.view.clone_from(&first.view);
     }
@@ -177,7 +174,7 @@ async fn count(
     let mut rows = 0u64;
     let take = |batch| {
         let batch = narrowed.take(batch)?;
-        rows += match &spine {
+        rows += match &mut spine {
             None => batch.rows,
             Some(spine) => {
                 let placed = spine.place(batch)?;

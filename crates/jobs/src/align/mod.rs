@@ -8,6 +8,7 @@ mod joint;
 mod list;
 mod lookup;
 mod matched;
+pub(crate) mod ordered;
 pub mod params;
 mod select;
 

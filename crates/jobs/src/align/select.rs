@@ -1,26 +1,37 @@
 //! The rows of a dataset version whose keys an alignment found: how they are read from the version that they are part of,
-//! each time anew, so that the owner's consent rule of today decides. The keys stay where the node keeps them: they are in order,
-//! and of each block of them the first is held.
+//! each time anew, so that the owner's consent rule of today decides. The keys stay where the node keeps them.
 
 use tacit_psi::Schema;
 use tacit_types::{Code, Column, Columns, Fault, LocalQuery, Values};
 
 use super::desk::KEPT_BYTES;
+use super::ordered::{BLOCK_RECORDS, Key, Ordered};
 use super::params::{self, KeyPart};
 
-/// Keys of a block: of each the first is held while the others are read when they are needed.
-const BLOCK_KEYS: usize = 256;
-
-/// What an alignment kept, as its node reads it: records of [`KEPT_BYTES`].
+/// Records that an alignment kept, as its node reads them: keys of [`KEPT_BYTES`], or ids with a key each.
 pub trait Records: Send + Sync {
-    /// How many there are.
-    fn count(&self) -> u64;
+    /// Bytes of all of them.
+    fn bytes(&self) -> u64;
 
-    /// Reads whole records from number `first` on.
+    /// Reads bytes from one of them on.
     ///
     /// # Errors
     /// What keeps them from being read.
-    fn read(&self, first: u64, out: &mut [[u8; KEPT_BYTES]]) -> Result<(), Fault>;
+    fn read(&self, at: u64, out: &mut [u8]) -> Result<(), Fault>;
+}
+
+/// Records in memory.
+impl Records for Vec<u8> {
+    fn bytes(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read(&self, at: u64, out: &mut [u8]) -> Result<(), Fault> {
+        let rest = usize::try_from(at).ok().and_then(|at| self.get(at..));
+        let bytes = rest.and_then(|rest| rest.get(..out.len()));
+        out.copy_from_slice(bytes.ok_or_else(|| Fault::new(Code::StoreCorrupt, "records end too early"))?);
+        Ok(())
+    }
 }
 
 /// The matched keys of one owner.
@@ -31,68 +42,45 @@ pub struct Selection {
 }
 
 enum Keys {
-    /// In order, where the node keeps them, and the first of each block.
-    Kept(Box<dyn Records>, Vec<[u8; KEPT_BYTES]>),
+    /// In order, where the node keeps them.
+    Kept(Box<dyn Records>, Ordered),
     /// All of them, in order: those of before there was an order.
-    Held(Vec<[u8; KEPT_BYTES]>),
+    Held(Vec<Key>),
 }
 
 impl Keys {
     fn new(records: Box<dyn Records>) -> Result<Self, Fault> {
-        let mut firsts = Vec::new();
-        let mut last: Option<[u8; KEPT_BYTES]> = None;
-        for number in 0..records.count().div_ceil(BLOCK_KEYS as u64) {
-            let block = block(records.as_ref(), number)?;
-            firsts.extend(block.first());
-            let ascends = last.iter().chain(&block).is_sorted_by(|a, b| a < b);
-            if !ascends {
-                return Self::all(records.as_ref()).map(Self::Held);
-            }
-            last = block.last().copied();
+        let count = records.bytes() / KEPT_BYTES as u64;
+        match Ordered::new(count, KEPT_BYTES, &mut |at, out| records.read(at, out))? {
+            Some(ordered) => Ok(Self::Kept(records, ordered)),
+            None => Self::all(records.as_ref()).map(Self::Held),
         }
-        Ok(Self::Kept(records, firsts))
     }
 
-    fn all(records: &dyn Records) -> Result<Vec<[u8; KEPT_BYTES]>, Fault> {
-        let mut all = Vec::new();
-        for number in 0..records.count().div_ceil(BLOCK_KEYS as u64) {
-            all.extend(block(records, number)?);
+    fn all(records: &dyn Records) -> Result<Vec<Key>, Fault> {
+        let (mut all, mut at, end) = (Vec::new(), 0, records.bytes());
+        while at < end {
+            let mut block = vec![[0; KEPT_BYTES]; BLOCK_RECORDS.min(((end - at) / KEPT_BYTES as u64) as usize)];
+            records.read(at, block.as_flattened_mut())?;
+            at += (KEPT_BYTES * block.len().max(1)) as u64;
+            all.append(&mut block);
         }
         all.sort_unstable();
         Ok(all)
     }
 
     /// Whether each of some keys, which ascend, is one of these.
-    fn have(&self, keys: &[[u8; KEPT_BYTES]]) -> Result<Vec<bool>, Fault> {
-        let (records, firsts) = match self {
-            Keys::Held(all) => return Ok(keys.iter().map(|key| all.binary_search(key).is_ok()).collect()),
-            Keys::Kept(records, firsts) => (records, firsts),
-        };
-        let mut read: Option<(u64, Vec<[u8; KEPT_BYTES]>)> = None;
-        let mut have = Vec::with_capacity(keys.len());
-        for key in keys {
-            // The last block that begins with the key or before it.
-            let Some(number) = firsts.partition_point(|first| first <= key).checked_sub(1) else {
-                have.push(false);
-                continue;
-            };
-            let number = number as u64;
-            if read.as_ref().is_none_or(|(held, _)| *held != number) {
-                read = Some((number, block(records.as_ref(), number)?));
+    fn have(&self, keys: &[Key]) -> Result<Vec<bool>, Fault> {
+        match self {
+            Keys::Held(all) => Ok(keys.iter().map(|key| all.binary_search(key).is_ok()).collect()),
+            Keys::Kept(records, ordered) => {
+                let mut have = vec![false; keys.len()];
+                let mut found = |place: usize, _: &[u8]| have[place] = true; // proof: a place among the keys.
+                ordered.find(keys, &mut |at, out| records.read(at, out), &mut found)?;
+                Ok(have)
             }
-            have.push(read.as_ref().is_some_and(|(_, keys)| keys.binary_search(key).is_ok()));
         }
-        Ok(have)
     }
-}
-
-/// A block of the records.
-fn block(records: &dyn Records, number: u64) -> Result<Vec<[u8; KEPT_BYTES]>, Fault> {
-    let first = number * BLOCK_KEYS as u64;
-    let count = records.count().saturating_sub(first).min(BLOCK_KEYS as u64);
-    let mut out = vec![[0; KEPT_BYTES]; count as usize];
-    records.read(first, &mut out)?;
-    Ok(out)
 }
 
 impl Selection {
@@ -128,7 +116,7 @@ impl Selection {
         let kept = |key: &[u8; 32]| key.first_chunk::<KEPT_BYTES>().copied();
         let of_rows = keys.iter().enumerate().filter_map(|(row, key)| Some((kept(key.as_ref().ok()?)?, row)));
         // In the order of keys, so that no block is read twice for a batch.
-        let mut of_rows: Vec<([u8; KEPT_BYTES], usize)> = of_rows.collect();
+        let mut of_rows: Vec<(Key, usize)> = of_rows.collect();
         of_rows.sort_unstable();
         let (keys, rows): (Vec<_>, Vec<usize>) = of_rows.into_iter().unzip();
         let mut wanted = vec![false; batch.rows];
@@ -166,7 +154,7 @@ mod tests {
         let schema = params::schema(&key).unwrap();
         let records: Vec<u8> =
             ["ann", "carl"].iter().flat_map(|id| schema.key([Some(*id)]).unwrap()[..KEPT_BYTES].to_vec()).collect();
-        let selection = Selection::new(&key, &["who".into()], Listed::of(&records)).unwrap();
+        let selection = Selection::new(&key, &["who".into()], Box::new(records.clone())).unwrap();
         let mut query = LocalQuery { view: "v".into(), columns: vec!["x".into()], filter: None };
         let added = selection.widen(&mut query);
         assert_eq!((query.columns, added.clone()), (vec!["x".to_owned(), "who".into()], vec!["who".to_owned()]));
@@ -187,28 +175,27 @@ mod tests {
         let [x] = &left.columns[..] else { panic!("{} columns", left.columns.len()) };
         assert!(x.values == Values::Int(vec![1, 3, 5]) && x.valid == Some(vec![false, true, true]));
         assert_eq!(selection.take(&batch, &[]).unwrap().columns.len(), 2, "a column that was asked for stays");
-        let other = Selection::new(&key, &["who".into(), "x".into()], Listed::of(&records));
+        let other = Selection::new(&key, &["who".into(), "x".into()], Box::new(records));
         assert_eq!(other.err().map(|f| f.code), Some(Code::StoreCorrupt));
     }
 
     /// Records in memory, and how many were read.
-    struct Listed(Vec<[u8; KEPT_BYTES]>, Arc<AtomicUsize>);
+    struct Listed(Vec<u8>, Arc<AtomicUsize>);
 
     impl Listed {
-        fn of(bytes: &[u8]) -> Box<dyn Records> {
-            Box::new(Self(bytes.as_chunks().0.to_vec(), Arc::default()))
+        fn of(all: &[Key]) -> Self {
+            Self(all.as_flattened().to_vec(), Arc::default())
         }
     }
 
     impl Records for Listed {
-        fn count(&self) -> u64 {
-            self.0.len() as u64
+        fn bytes(&self) -> u64 {
+            self.0.bytes()
         }
 
-        fn read(&self, first: u64, out: &mut [[u8; KEPT_BYTES]]) -> Result<(), Fault> {
-            self.1.fetch_add(out.len(), Ordering::Relaxed);
-            out.copy_from_slice(&self.0[first as usize..first as usize + out.len()]);
-            Ok(())
+        fn read(&self, at: u64, out: &mut [u8]) -> Result<(), Fault> {
+            self.1.fetch_add(out.len() / KEPT_BYTES, Ordering::Relaxed);
+            self.0.read(at, out)
         }
     }
 
@@ -222,7 +209,7 @@ mod tests {
             asked.extend([[0; KEPT_BYTES], [255; KEPT_BYTES], number(0)]);
             asked.sort_unstable();
             let found = |all: &Vec<[u8; KEPT_BYTES]>, sorted: bool| {
-                let keys = Keys::new(Box::new(Listed(all.clone(), Arc::default()))).unwrap();
+                let keys = Keys::new(Box::new(Listed::of(all))).unwrap();
                 assert_eq!(matches!(keys, Keys::Kept(..)), sorted, "{count}");
                 keys.have(&asked).unwrap()
             };
@@ -238,11 +225,11 @@ mod tests {
     fn of_each_block_one_key_is_held_and_none_is_read_twice_for_a_batch() {
         let all: Vec<[u8; KEPT_BYTES]> = (0..100_000u128).map(|i| (i << 64).to_be_bytes()).collect();
         let read = Arc::<AtomicUsize>::default();
-        let keys = Keys::new(Box::new(Listed(all.clone(), read.clone()))).unwrap();
-        let Keys::Kept(_, firsts) = &keys else { panic!("they are in order") };
-        assert_eq!(firsts.len(), all.len().div_ceil(BLOCK_KEYS));
+        let keys = Keys::new(Box::new(Listed(Listed::of(&all).0, read.clone()))).unwrap();
+        let Keys::Kept(_, ordered) = &keys else { panic!("they are in order") };
+        assert_eq!(ordered.held(), all.len().div_ceil(BLOCK_RECORDS));
         assert_eq!(read.swap(0, Ordering::Relaxed), all.len(), "looked through once");
         assert_eq!(keys.have(&all[..1000]).unwrap(), vec![true; 1000]);
-        assert_eq!(read.load(Ordering::Relaxed), 4 * BLOCK_KEYS);
+        assert_eq!(read.load(Ordering::Relaxed), 4 * BLOCK_RECORDS);
     }
 }

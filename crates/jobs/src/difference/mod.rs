@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn of_rows_at_one_place_none_counts() {
         use crate::align::KeyPart;
-        use crate::shares::{Spine, Values as Brought};
+        use crate::shares::{Room, Spine, Values as Brought};
 
         /// Every row stands in the set of all, and in one more if its number is odd.
         struct Odd;
@@ -282,8 +282,9 @@ mod tests {
         let record =
             |(i, k): (usize, &&str)| [[i as u8; 16], *schema.key([Some(*k)]).unwrap().first_chunk().unwrap()].concat();
         let records: Vec<u8> = keys.iter().enumerate().flat_map(record).collect();
-        let spine = Spine::new(&key, &["id".into()], &records).unwrap();
-        let asked = |batches: &[&[(&str, i64)]]| {
+        let room = Room { memory: 1 << 20, storage: Box::new(tacit_psi::InMemory::default()) };
+        let mut spine = Spine::new(&key, &["id".into()], &records, room).unwrap();
+        let mut asked = |batches: &[&[(&str, i64)]]| {
             let mut asked = Asked::new(tagger(1, &["id", "n"]), Odd.sets(), 10).unwrap();
             for rows in batches {
                 let ids: Vec<&str> = rows.iter().map(|(id, _)| *id).collect();

@@ -16,7 +16,7 @@ use tacit_protocol::Disclosure;
 use tacit_types::{Fault, JobId, NodeId};
 
 pub use self::joint::{brings, deals};
-pub use self::spine::{Placed, Spine};
+pub use self::spine::{Placed, Room, Spine};
 
 /// What is computed, and by whom.
 pub struct Circuit {

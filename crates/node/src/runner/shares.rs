@@ -23,8 +23,10 @@ impl AttemptRun {
         let Some(provider) = spec.provider(&owner) else { return Ok(shares::deals(on)) };
         let row = datasets::find(&self.inner.store, &provider.dataset).await?;
         let kept = datasets::kept(&row)?;
-        let (spine, before) = align::spine(&self.inner.home, &kept.aligned, &on.alignment())?;
-        let mut fold = on.fold(&owner, spine.ids())?;
+        let ids = align::SpineFile::open(&self.inner.home, &kept.aligned, &on.alignment())?;
+        // More than the job has room for are not read.
+        let mut fold = on.fold(&owner, ids.ids())?;
+        let mut spine = ids.read(&self.inner.home, self.inner.config.align, &self.header.job)?;
         let dataset = tacit_data::Dataset::open(kept.registration.clone(), &self.inner.config.sources).await?;
         dataset.check().await?;
         let mut query = plan.local_query(&owner, &provider.view);
@@ -36,7 +38,7 @@ impl AttemptRun {
         let mut watch = difference::Watch::new(store, spec, &kept, read, Some(fold.sets()), &mut query).await?;
         // Before the alignments of keys, which take away again what they alone have read.
         spine.widen(&mut query);
-        let narrowed = align::Narrowed::new(&self.inner.home, before, &mut query)?;
+        let narrowed = align::Narrowed::new(&self.inner.home, ids.before, &mut query)?;
         let take = |batch: Columns| {
             let batch = narrowed.take(batch)?;
             match &mut watch {

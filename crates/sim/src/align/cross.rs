@@ -7,8 +7,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tacit_crypto::{Secret, SigningKey, sha256};
 use tacit_governance::{Cohort, ColumnKind, ProviderRef};
+use tacit_jobs::align::InMemory;
 use tacit_jobs::kind::DraftProvider;
-use tacit_jobs::shares::{self, Spine};
+use tacit_jobs::shares::{self, Room, Spine};
 use tacit_jobs::{Draft, JointContext, JointHalf, JointOutput, Parts, Plan, session};
 use tacit_protocol::{Abort, Effect, Event, Machine, Seating, Setup};
 use tacit_types::{Attempt, Column, DatasetVersionId, Hash, JobId, Millis, NodeId, Seat, Values};
@@ -85,7 +86,9 @@ impl<'a> Cross<'a> {
         let Some(seat) = self.case.owners().iter().position(|owner| owner == id) else { return shares::deals(on) };
         let (parts, names) = self.case.key_parts();
         let records = held(&self.sides[seat].found).records.concat();
-        let spine = Spine::new(&parts, &names, &records).expect("why: the spine is whole");
+        // One owner has room for the ids in memory, the other has none.
+        let room = Room { memory: if seat == 0 { usize::MAX } else { 0 }, storage: Box::new(InMemory::default()) };
+        let mut spine = Spine::new(&parts, &names, &records, room).expect("why: the spine is whole");
         let mut fold = on.fold(id, spine.ids()).expect("why: there is room");
         let (mut rows, mut number) = (self.case.lists[seat].iter(), 0..);
         for mut batch in self.case.batches(seat) {
