@@ -189,6 +189,7 @@ fn machine(seat: u16, level: Level, mode: Mode) -> Machine<Option<u64>> {
         receiver: Seat(1),
         sender: Seat(0),
         disclosure: disclosure(),
+        books: None,
         items_max: 64,
         items_min: 1,
         announced: None,

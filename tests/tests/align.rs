@@ -160,7 +160,7 @@ impl Aligning {
 /// A contract over the first two owners' tables.
 fn contract_text(name: &str, alignment: &str) -> String {
     let mut text = format!(
-        "name = \"{name}\"\npurpose = \"tests\"\nkinds = [\"align/v1\"]\ndemander = \"lab\"\nquota_jobs = 20\n\
+        "name = \"{name}\"\npurpose = \"tests\"\nkinds = [\"align/v1\"]\ndemander = \"lab\"\nquota_jobs = 200\n\
          valid_days = 30\n[cohort]\nrows = 3\ncontributors = 2\n{alignment}\n"
     );
     for owner in &OWNERS[..2] {
@@ -282,6 +282,14 @@ fn what_the_contract_does_not_allow_is_refused_before_any_key_leaves() {
         assert!(refused.status != 0 && text.contains("refused.alignment") && text.contains(why), "{why}: {text}");
     }
     assert!(all.aligned("bank").is_empty());
+    // Who wants no more than a count is told by which kind, in either language.
+    let counted =
+        all.job_file("narrow", &fine.replacen("level = \"receiver\"\nreceiver = \"bank\"", "level = \"count\"", 1));
+    for (lang, word) in [("en", "parameters"), ("zh", "参数")] {
+        let output = all.world.command("lab", &["--lang", lang, "job", "plan", &counted]).output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!output.status.success() && said.contains("match-count/v1") && said.contains(word), "{said}");
+    }
     all.align("narrow", fine).ok();
     // A list of fewer keys than the job wants ends at both, with the cause.
     let few = all.align("narrow", &fine.replacen("keys_min = 100", "keys_min = 2000", 1));
@@ -361,6 +369,8 @@ fn a_receipt_shows_of_lists_and_matches_what_the_contract_allows() {
     let sizes = [0, 1].map(|i| keys(&all.tables[i]).len() as u64);
     let matches = keys(&all.tables[0]).intersection(&keys(&all.tables[1])).count() as u64;
     assert!(matches > 150 && !matches.is_power_of_two() && sizes[0] != sizes[1], "{matches} of {sizes:?}");
+    let buckets = [sizes[0], sizes[0] + sizes[1]].map(u64::next_power_of_two);
+    assert!(buckets[0] < buckets[1], "{sizes:?}");
     let params = |level: &str| format!("{level}\nmode = \"double_mask\"\nkeys_min = 10\nkeep_days = 9");
     let (both, one) = (params("level = \"both\""), params("level = \"receiver\"\nreceiver = \"bank\""));
     let sum = [sizes[0] + sizes[1]; 2];
@@ -393,10 +403,25 @@ fn a_receipt_shows_of_lists_and_matches_what_the_contract_allows() {
         let of = |each: [u64; 2]| BTreeMap::from([0, 1].map(|i| (OWNERS[i].to_owned(), each[i])));
         assert_eq!(line("cell_in"), of(given), "{receipt}");
         assert_eq!(line("payload_byte"), of(given.map(|keys| 32 * keys)), "{receipt}");
+        // What was opened: an answer to each key of both, and to each of one.
+        let opened = |receipt: &Value, what: &str| -> u64 {
+            let all = receipt["disclosures"].as_array().into_iter().flatten();
+            let of = all.filter(|d| d["what"].as_str().is_some_and(|w| w.ends_with(what))).collect::<Vec<_>>();
+            assert_eq!(of.len(), 1, "{receipt}");
+            of[0]["at_most"].as_u64().unwrap()
+        };
+        assert_eq!(opened(&receipt, "to both"), (sizes[0] + sizes[1]).next_power_of_two(), "{receipt}");
+        if word != "bucket" {
+            // The receiver's list stands in the receipt where each list does.
+            let answers = if lists == "each" { sizes[0] } else { sizes[0] + sizes[1] };
+            let done = all.align(&contract, &one).ok();
+            let receipt = all.world.run("lab", &["receipt", "show", &done["receipt"].to_string()]).ok();
+            assert_eq!(opened(&receipt, "to the receiver"), answers.next_power_of_two(), "{receipt}");
+        }
         let quantities = receipt["lines"].as_array().into_iter().flatten().map(|l| l["quantity"].as_u64());
         assert_eq!(quantities.filter(|n| *n == Some(matches)).count(), usize::from(word == "exact"), "{receipt}");
         // However much of it is shown, what both keep is the same.
-        assert_eq!(all.aligned("bank").len(), i + 1);
+        assert_eq!(all.aligned("telecom").len(), i + 1);
     }
     for (term, words) in [("matches_in_receipt", "never, bucket, exact"), ("lists_in_receipt", "sum, each")] {
         let text = contract_text("odd", &format!("{TERMS}{term} = \"always\"\n"));
@@ -483,10 +508,10 @@ fn a_side_that_is_killed_at_any_tenth_goes_on_to_the_same_rows() {
             std::thread::sleep(Duration::from_millis(1));
         }
     };
-    let (mut again, mut resumed) = (0, Vec::new());
-    // And at either side when its first state is on disk: keys have been exchanged.
-    for tenth in 0..=11u32 {
-        let place = tenth as usize % 2;
+    let (mut again, mut resumed) = ([0; 2], Vec::new());
+    // Either side at every tenth, and when its first state is on disk: keys have been exchanged.
+    for turn in 0..22usize {
+        let (tenth, place) = (turn as u32 / 2, turn % 2);
         let side = OWNERS[place];
         // Between its share of the last sum and its vote a side is not replaced: whoever is killed then has ended the job, with
         // nothing kept, and the job is asked for again.
@@ -506,18 +531,18 @@ fn a_side_that_is_killed_at_any_tenth_goes_on_to_the_same_rows() {
                 let done = all.world.run("lab", &["job", "watch", &id]);
                 if done.status != 0 {
                     let late = (5..10).contains(&tenth) && done.json["code"] == "job.peer_lost";
-                    assert!(late, "killed at {tenth} tenths: {}{}", done.json, done.stderr);
-                    assert!(OWNERS[..2].iter().all(|owner| all.aligned(owner).len() == tenth as usize + 1));
+                    assert!(late, "{side} killed at {tenth} tenths: {}{}", done.json, done.stderr);
+                    assert!(OWNERS[..2].iter().all(|owner| all.aligned(owner).len() == turn + 1));
                 }
                 (done.status == 0).then_some((id, done.json))
             })
-            .unwrap_or_else(|| panic!("no job of three ended well that was killed at {tenth} tenths"));
-        again += u32::from(done["attempt"].as_u64() > Some(1));
+            .unwrap_or_else(|| panic!("no job of three ended well of which {side} was killed at {tenth} tenths"));
+        again[place] += u32::from(done["attempt"].as_u64() > Some(1));
         for (owner, rows) in OWNERS[..2].iter().zip(expected) {
             let versions = all.aligned(owner);
-            assert_eq!(versions.len(), tenth as usize + 2, "{owner}, killed at {tenth} tenths");
-            assert_eq!(versions.last().unwrap()["rows"], json!(rows), "{owner}, killed at {tenth} tenths");
-            assert!(found(&all, owner, &id) == common, "{owner}, killed at {tenth} tenths");
+            assert_eq!(versions.len(), turn + 2, "{owner}, and {side} killed at {tenth} tenths");
+            assert_eq!(versions.last().unwrap()["rows"], json!(rows), "{owner}, and {side} killed at {tenth} tenths");
+            assert!(found(&all, owner, &id) == common, "{owner}, and {side} killed at {tenth} tenths");
             resumed.extend(taken_up(&all, owner, &id));
         }
         // Nothing of the exchange stays on disk.
@@ -527,7 +552,7 @@ fn a_side_that_is_killed_at_any_tenth_goes_on_to_the_same_rows() {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-    assert!(again >= 1, "no kill ended an attempt of a run of {whole:?}");
+    assert!(again.iter().all(|side| *side >= 1), "kills of either side that ended an attempt of {whole:?}: {again:?}");
     // Both sides of at least one, each from no earlier than its first state.
     assert!(resumed.len() >= 2 && resumed.iter().all(|batches| *batches >= 4), "{resumed:?}");
     // With one row changed it does not go on.
@@ -541,7 +566,7 @@ fn a_side_that_is_killed_at_any_tenth_goes_on_to_the_same_rows() {
     let refused = all.world.run("lab", &["job", "watch", &id]);
     let text = refused.json.to_string();
     assert!(refused.status != 0 && text.contains("refused.dataset"), "{text}");
-    assert!(OWNERS[..2].iter().all(|owner| all.aligned(owner).len() == 13), "nothing more was found");
+    assert!(OWNERS[..2].iter().all(|owner| all.aligned(owner).len() == 23), "nothing more was found");
 }
 
 /// The fenced parts of the page for operators, by what they are.
@@ -571,7 +596,7 @@ fn the_example_of_the_page_does_what_it_says() {
     }
     let file = shown(&world.write("job.toml", &job[0]));
     let plan = world.run("lab", &["job", "plan", &file]).ok();
-    assert!(plan.to_string().contains("matched keys, to both"), "{plan}");
+    assert!(plan.to_string().contains("which of its keys the other has, to both"), "{plan}");
     let done = world.run("lab", &["job", "submit", &file, "--watch"]).ok();
     assert_eq!(done["result"], json!({"parties": 2, "level": "both", "aligned": true}));
     for (owner, rows) in [("bank", 3), ("telecom", 4)] {

@@ -136,6 +136,7 @@ fn terms(level: Level, mode: Mode) -> Terms {
         receiver: Seat(1),
         sender: Seat(0),
         disclosure: disclosure(),
+        books: None,
         items_max: 1 << 24,
         items_min: 1,
         announced: None,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tacit_crypto::SealKey;
-use tacit_protocol::{Abort, Party};
-use tacit_secagg::{Blinded, Epoch, Outcome, Plan, Release, Vector};
+use tacit_protocol::{Abort, Disclosure, Party};
+use tacit_secagg::{Blinded, Collection, Epoch, Outcome, Plan, Release, Vector};
 use tacit_types::limits::MESSAGE_BYTES_MAX;
 use tacit_types::{Code, Fault, Hash, Seat, Step, Unit, wire};
 
@@ -66,6 +66,12 @@ pub struct Given {
 }
 
 impl Given {
+    /// Of summands of eight bytes.
+    pub(crate) fn of(cells: &[u64]) -> Self {
+        let cells = cells.len() as u64;
+        Self { cells, bytes: cells * 8 } // proof: they are in memory.
+    }
+
     /// Adds one more vector.
     pub fn add(&mut self, vector: &Vector) {
         let cells = vector.len() as u64;
@@ -101,6 +107,48 @@ pub fn output(outcome: Outcome, given: Given, cells_out: u64, cells_suppressed: 
         cells_suppressed,
         each: Vec::new(),
     })
+}
+
+/// What the seats hand over at the end: summands of numbers for the recipient, and what of it is metered.
+pub(crate) struct Handed {
+    /// What the recipient learns.
+    pub disclosure: Disclosure,
+    /// What is summed, alike at every seat.
+    pub query: Hash,
+    /// This seat's summands.
+    pub cells: Vec<u64>,
+    /// What this party has given.
+    pub given: Given,
+    /// What each has given, by seat, where not all have given alike.
+    pub each: Vec<Given>,
+    /// Numbers that are metered as released.
+    pub released: u64,
+}
+
+/// Sums the cells of all seats for the recipient. Each seat makes its part of the key durable before it says that it is done.
+///
+/// # Errors
+/// Those of [`tacit_secagg::collect`]; `job.peer_lost` when a seat's part of the key did not become durable.
+pub(crate) async fn hand(party: &mut Party, context: &JointContext, handed: Handed) -> Result<JointOutput, Abort> {
+    let Handed { disclosure, query, cells, given, each, released } = handed;
+    let plan = Collection {
+        context: context.session,
+        query,
+        collector: context.aggregator,
+        step_ms: context.step_ms,
+        round: COLLECT_ROUND,
+        recipient: context.recipient,
+        disclosure,
+    };
+    let outcome = tacit_secagg::collect(party, &plan, &Vector::W64(cells)).await?;
+    let output = JointOutput { each, ..output(outcome, given, released, 0)? };
+    if !confirm(party, context, 0, &output).await? {
+        return Err(Abort::Local(Fault::new(Code::JobPeerLost, "a party was lost before its release was durable")));
+    }
+    given.meter(party)?;
+    party.meter(Unit::CellOut, released)?;
+    party.meter(Unit::CellSuppressed, 0)?;
+    Ok(output)
 }
 
 /// The recipient's part: takes the blinding away with its key and every survivor's release.

@@ -38,11 +38,15 @@ const WORDS: &[(&str, &str, &str)] = &[
         "仅接收方得知：其键中哪些也为其他所有者持有",
     ),
     (
-        "matched keys, to the receiver",
+        "which of its keys the other has, to the receiver",
         "to the receiver alone: which of its keys the other has too",
         "仅接收方得知：其键中哪些也为对方持有",
     ),
-    ("matched keys, to both", "to both owners: which keys they have in common", "双方均得知：共有的键"),
+    (
+        "which of its keys the other has, to both",
+        "to both owners: which of its keys the other has too",
+        "双方均得知：各自的键中哪些也为对方持有",
+    ),
     (
         "ids of the union, and how many match",
         "ids of all keys that nobody can match to a key, and how many are common to all",

@@ -5,7 +5,7 @@ use tacit_protocol::{Abort, Concealed, Party};
 use crate::keyset::KeySet;
 use crate::outcome::Outcome;
 use crate::session::{self, Host, Session};
-use crate::terms::{Level, Mode, Terms};
+use crate::terms::{Level, Mode, Role, Terms};
 use crate::{mask, oprf, spine};
 
 /// Runs the terms over this party's keys, whose set lies in the host's storage.
@@ -32,13 +32,16 @@ pub async fn intersect(party: &mut Party, terms: &Terms, keys: &KeySet, host: &m
     }
 }
 
-/// Books what the level can open, the same number on both sides whatever the keys are.
+/// Books what the level opens, the same number on both sides whatever the keys are: who learns which of its keys match has an
+/// answer to each of them, to those that do not as well.
 fn gate(party: &mut Party, session: &Session) -> Result<(), Abort> {
     let (ours, theirs) = (session.ours.items(), session.theirs.items());
     let cells = match session.terms.level {
-        Level::Receiver | Level::Both => ours.min(theirs),
+        Level::Receiver if session.role == Role::Receiver => ours,
+        Level::Receiver => theirs,
         Level::Cardinality { .. } => 1,
-        Level::Spine => ours + theirs, // proof: both are within ITEMS_MAX.
+        Level::Both | Level::Spine => ours + theirs, // proof: both are within ITEMS_MAX.
     };
+    let cells = session.terms.books.map_or(cells, |books| books.max(cells));
     party.reveal(&session.terms.disclosure, cells, Concealed::new(()))
 }

@@ -53,9 +53,12 @@ pub struct Terms {
     pub receiver: Seat,
     /// The other party.
     pub sender: Seat,
-    /// Under which the result is opened. It counts the most cells that the level can open: the smaller list's keys at L0
-    /// and L1, one at L2, both lists' keys at L3.
+    /// Under which the result is opened. It counts the answers that the level gives: one for each of the receiver's keys at
+    /// L0, for each of both lists' at L1 and L3, one at L2.
     pub disclosure: Disclosure,
+    /// A number to be booked in place of that, where it is the larger one: both parties' is the same, and what is attested of
+    /// the opening then says less of the lists. Not among what both compare here.
+    pub books: Option<u64>,
     /// Distinct keys that either party may bring, at the most [`ITEMS_MAX`].
     pub items_max: u64,
     /// Distinct keys that either party must bring: with few keys a party would ask about single ones.

@@ -5,15 +5,14 @@ use tacit_governance::{AlignLevel, MatchesShown, Shown};
 use tacit_protocol::{Abort, Audience, Blame, Concealed, Disclosure, Offence, Party};
 use tacit_psi::{Common, Host, Level, Mode, Outcome, Resume, Terms, intersect, star};
 use tacit_receipts::record::cardinality_bucket;
-use tacit_secagg::{Collection, Vector};
-use tacit_types::{Code, Fault, Hash, NodeId, Seat, Step, Unit};
+use tacit_types::{Code, Fault, Hash, NodeId, Seat, Step};
 
 use super::desk::{KEPT_BYTES, Kept};
 use super::list::List;
 use super::matched::Matched;
 use super::params::{AlignMode, AlignParams};
 use crate::kind::{JointContext, JointFuture, JointHalf, JointOutput};
-use crate::session::{self, Given};
+use crate::session::{self, Given, Handed};
 
 /// Points of a batch.
 pub(super) const BATCH: u32 = 4096;
@@ -29,7 +28,7 @@ const SIZES: Step = Step::new(session::ALIGN_ROUND, 2);
 /// The first round of the exchange itself.
 pub(super) const EXCHANGE_ROUND: u16 = session::ALIGN_ROUND + 1;
 
-/// What the level opens to the nodes. It counts the most that the parameters allow.
+/// What the level opens to the nodes: an answer to each key of who learns. It counts the most that the parameters allow.
 pub(super) fn opening(params: &AlignParams) -> Disclosure {
     let max = params.keys_max();
     let others = params.owners.len().saturating_sub(1) as u64;
@@ -37,8 +36,8 @@ pub(super) fn opening(params: &AlignParams) -> Disclosure {
         AlignLevel::Receiver if others > 1 => {
             ("which of its keys each other owner has, to the receiver", others.saturating_mul(max))
         }
-        AlignLevel::Receiver => ("matched keys, to the receiver", max),
-        AlignLevel::Both => ("matched keys, to both", max),
+        AlignLevel::Receiver => ("which of its keys the other has, to the receiver", max),
+        AlignLevel::Both => ("which of its keys the other has, to both", 2 * max),
         AlignLevel::Spine => ("ids of the union, and how many match", 2 * max),
         AlignLevel::Count => ("number of matched keys, to the collector", 1),
     };
@@ -105,6 +104,7 @@ fn terms(params: &AlignParams, context: &JointContext, list: &List) -> Result<Ve
         receiver,
         sender,
         disclosure: opening(params),
+        books: None,
         items_max: params.keys_max(),
         items_min: params.size.unwrap_or(params.keys_min),
         announced: None,
@@ -122,6 +122,17 @@ fn terms(params: &AlignParams, context: &JointContext, list: &List) -> Result<Ve
 fn patience(params: &AlignParams, context: &JointContext, before: u64) -> u64 {
     let batches = params.keys_max().div_ceil(u64::from(BATCH));
     (1 + before * (1 + batches / 64)).saturating_mul(PATIENCE * context.step_ms)
+}
+
+/// What is booked for an exchange with the receiver: the keys of its list, each of which gets an answer. The receipt has the
+/// power of two not below it, so where the contracts show no single list it is no more than what they show: the keys of all lists
+/// together, as far as the parameters let one list have so many.
+fn booked(params: &AlignParams, lists: &[u64], shown: Shown, receiver: Seat) -> u64 {
+    let all = lists.iter().fold(0, |sum: u64, list| sum.saturating_add(*list));
+    match lists.get(receiver.index()) {
+        Some(list) if shown.each_list => *list,
+        _ => all.min(params.keys_max()),
+    }
 }
 
 async fn align(
@@ -143,6 +154,7 @@ async fn align(
     for run in &mut terms {
         let peer = if party.seat() == run.receiver { run.sender } else { run.receiver };
         run.announced = lists.get(peer.index()).copied();
+        run.books = Some(booked(&params, &lists, shown, run.receiver));
     }
     let rows = list.rows();
     let desk = &mut list.desk;
@@ -158,7 +170,7 @@ async fn align(
         many => Found::All(star(&mut party, many, &keys, &mut host).await?),
     };
     if terms.len() > 1 {
-        settle(&mut party, &context, &params, &terms, &lists).await?;
+        settle(&mut party, &context, &params, &terms).await?;
     }
     let mut matched = 0;
     // Durable before this party votes: once it has, the job may succeed without it. What a job finds that does not is removed.
@@ -216,21 +228,14 @@ enum Found {
 
 /// Of three and more owners, who are done one after the other: all wait for the last, and book what the receiver has learnt
 /// of the others too, because every party attests the same openings.
-async fn settle(
-    party: &mut Party,
-    context: &JointContext,
-    params: &AlignParams,
-    runs: &[Terms],
-    lists: &[u64],
-) -> Result<(), Abort> {
+async fn settle(party: &mut Party, context: &JointContext, params: &AlignParams, runs: &[Terms]) -> Result<(), Abort> {
     let done = Step::new(EXCHANGE_ROUND + runs.len() as u16, 1); // proof: fewer runs than the owners of one job.
     party.progress(done);
     let until = party.now().plus(patience(params, context, runs.len() as u64));
     party.exchange(done, &[], 0, until).await?.all(done)?;
-    let size = |seat: Seat| lists.get(seat.index()).copied().unwrap_or(0);
     let me = party.seat();
     let others = runs.iter().filter(|run| ![run.receiver, run.sender].contains(&me));
-    let cells = others.map(|run| size(run.receiver).min(size(run.sender))).sum();
+    let cells = others.filter_map(|run| run.books).sum();
     party.reveal(&opening(params), cells, Concealed::new(()))
 }
 
@@ -296,16 +301,6 @@ pub(super) async fn hand(
     cells: Vec<u64>,
     (offer, matched): (Offer, u64),
 ) -> Result<JointOutput, Abort> {
-    let plan = Collection {
-        context: context.session,
-        query,
-        collector: context.aggregator,
-        step_ms: context.step_ms,
-        round: session::COLLECT_ROUND,
-        recipient: context.recipient,
-        disclosure,
-    };
-    let outcome = tacit_secagg::collect(party, &plan, &Vector::W64(cells)).await?;
     let give = |keys: u64| Given { cells: keys, bytes: keys.saturating_mul(32) };
     let each: Vec<Given> = match &offer {
         Offer::Alike(_) => Vec::new(),
@@ -315,12 +310,5 @@ pub(super) async fn hand(
         Offer::Alike(keys) => give(*keys),
         Offer::Each(_) => each.get(party.seat().index()).copied().unwrap_or_default(),
     };
-    let output = JointOutput { each, ..session::output(outcome, given, matched, 0)? };
-    if !session::confirm(party, context, 0, &output).await? {
-        return Err(Abort::Local(Fault::new(Code::JobPeerLost, "a party was lost before its release was durable")));
-    }
-    given.meter(party)?;
-    party.meter(Unit::CellOut, matched)?;
-    party.meter(Unit::CellSuppressed, 0)?;
-    Ok(output)
+    session::hand(party, context, Handed { disclosure, query, cells, given, each, released: matched }).await
 }

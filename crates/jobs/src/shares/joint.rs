@@ -8,13 +8,12 @@ use std::sync::Arc;
 use tacit_crypto::Transcript;
 use tacit_mpc::{Sink, Source, Terms};
 use tacit_protocol::{Abort, Blame, Offence, Party};
-use tacit_secagg::{Collection, Vector};
-use tacit_types::{Code, Fault, Hash, NodeId, Seat, Step, Unit};
+use tacit_types::{Code, Fault, Hash, NodeId, Seat, Step};
 use zeroize::Zeroizing;
 
 use super::{Circuit, OnShares, Spine, Values};
 use crate::kind::{JointContext, JointFuture, JointHalf, JointOutput};
-use crate::session::{self, Given};
+use crate::session::{self, Given, Handed};
 
 /// The step in which the owners compare their ids.
 const IDS: Step = Step::new(session::ALIGN_ROUND, 1);
@@ -123,38 +122,7 @@ async fn run(mut half: SharesJoint, mut party: Party, context: JointContext) -> 
         return Err(Abort::Local(Fault::new(Code::JobInternal, "the plan handed out another number of numbers")));
     }
     let query = Transcript::new("tacit-shares/1/sums").fixed(&terms.hash().0).u64(numbers).finish();
-    hand(party, &context, half.job.as_ref(), query, cells).await
-}
-
-/// Sums the cells of all seats for the recipient. Whether a number is told is nobody's to know but the recipient's, so each is
-/// metered as one that is.
-async fn hand(
-    mut party: Party,
-    context: &JointContext,
-    job: &dyn OnShares,
-    query: Hash,
-    cells: Vec<u64>,
-) -> Result<JointOutput, Abort> {
-    let plan = Collection {
-        context: context.session,
-        query,
-        collector: context.aggregator,
-        step_ms: context.step_ms,
-        round: session::COLLECT_ROUND,
-        recipient: context.recipient,
-        disclosure: job.disclosure(),
-    };
-    let vector = Vector::W64(cells);
-    let numbers = vector.len() as u64;
-    let mut given = Given::default();
-    given.add(&vector);
-    let outcome = tacit_secagg::collect(&mut party, &plan, &vector).await?;
-    let output = session::output(outcome, given, numbers, 0)?;
-    if !session::confirm(&mut party, context, 0, &output).await? {
-        return Err(Abort::Local(Fault::new(Code::JobPeerLost, "a party was lost before its release was durable")));
-    }
-    given.meter(&mut party)?;
-    party.meter(Unit::CellOut, numbers)?;
-    party.meter(Unit::CellSuppressed, 0)?;
-    Ok(output)
+    // Whether a number is told is nobody's to know but the recipient's, so each is metered as one that is.
+    let (disclosure, given, released) = (half.job.disclosure(), Given::of(&cells), numbers);
+    session::hand(&mut party, &context, Handed { disclosure, query, cells, given, each: Vec::new(), released }).await
 }

@@ -329,8 +329,9 @@ fn what_the_job_does_not_list_is_not_opened() {
         let terms = terms(level, mode);
         let cells = match level {
             Level::Cardinality { .. } => 1,
-            Level::Spine => 60,
-            _ => 20,
+            // The second party learns, and has more keys than the first.
+            Level::Receiver => 40,
+            Level::Both | Level::Spine => 60,
         };
         for (listed, opens) in [(vec![], false), (vec![cells - 1], false), (vec![cells], true)] {
             let disclosures: Vec<Disclosure> =
@@ -343,6 +344,17 @@ fn what_the_job_does_not_list_is_not_opened() {
             world.run();
             let outcomes = world.outcomes();
             assert_eq!(outcomes.iter().all(Result::is_ok), opens, "{level:?} {mode:?} {listed:?}");
+            // More may be booked, never less; what is booked has to be listed.
+            for (books, fits) in [(1, opens), (cells, opens), (cells + 1, false)] {
+                let disclosures = listed.iter().map(|n| Disclosure { cells_max: *n, ..disclosure() }).collect();
+                let terms = Terms { books: Some(books), ..terms.clone() };
+                let sides = [Side::new(&terms, &rows(0..20)), Side::new(&terms, &rows(0..40))];
+                let protocols =
+                    sides.map(|side| -> Protocol<Got> { Box::new(move |party| Box::pin(act(party, side))) });
+                let mut world = World::new(1, protocols.into(), disclosures);
+                world.run();
+                assert_eq!(world.outcomes().iter().all(Result::is_ok), fits, "{level:?} {mode:?} {listed:?} {books}");
+            }
             if !opens {
                 assert!(outcomes.iter().all(|o| *o == Err(Abort::Undisclosed("matches".into()))));
                 // Terms and sizes alone were sent.

@@ -40,6 +40,7 @@ pub fn terms(level: Level, mode: Mode) -> Terms {
         receiver: Seat(1),
         sender: Seat(0),
         disclosure: disclosure(),
+        books: None,
         items_max: 1 << 20,
         items_min: 0,
         announced: None,

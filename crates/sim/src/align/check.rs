@@ -80,6 +80,7 @@ impl Watch {
         if let Some(ok) = all_well(&ran.ends).filter(|_| cheat.is_none()) {
             the_recipient_opens_what_is_so(case, &ok)?;
             what_is_metered_is_what_was_offered_and_told(case, &ok)?;
+            what_is_booked_is_an_answer_to_each_key(case, ran)?;
         }
         if cheat.is_none() && !case.splits_keys() {
             self.meter(sides, ran, options);
@@ -292,6 +293,33 @@ fn expected(case: &Case) -> Value {
         }
         _ => json!({"parties": parties, "queries": case.written["queries"], "searched": true}),
     }
+}
+
+/// The longest list that a job may have which is not padded.
+const LIST_MAX: u64 = 1 << 24;
+
+/// All book the same: an answer to each key of who learns, and where no receipt may show a single list no less than that and
+/// nothing but what follows from all lists together.
+fn what_is_booked_is_an_answer_to_each_key(case: &Case, ran: &Ran) -> Check {
+    if case.kind != ALIGN {
+        return Ok(());
+    }
+    let seats = case.seats();
+    let all: u64 = (0..seats).map(|seat| case.offered(seat)).sum();
+    let answers = match case.written["level"].as_str() {
+        Some("receiver") => {
+            let receiver = (0..seats).find(|seat| case.learns(*seat)).unwrap_or(seats);
+            let most = case.written["size"].as_u64().unwrap_or(LIST_MAX);
+            let one = if case.gives_each() { case.offered(receiver) } else { all.min(most) };
+            one * (seats as u64 - 1)
+        }
+        _ => all,
+    };
+    let sizes = "sizes of the lists";
+    let booked =
+        |seat: usize| ran.opened.iter().filter(move |((of, what), _)| *of == seat && what != sizes && what != "result");
+    let fine = (0..seats).all(|seat| booked(seat).map(|(_, cells)| *cells).eq([answers]));
+    holds(fine, "what_is_booked_is_an_answer_to_each_key", || format!("{:?} for {answers}", ran.opened))
 }
 
 fn what_is_metered_is_what_was_offered_and_told(case: &Case, ok: &[&JointOutput]) -> Check {

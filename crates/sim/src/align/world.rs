@@ -82,6 +82,8 @@ pub struct Ran {
     pub elements: Vec<[u8; ELEMENT]>,
     /// Bytes sent by seat and step.
     pub sent: BTreeMap<(usize, u32), usize>,
+    /// Numbers that each seat has booked, by the opening.
+    pub opened: BTreeMap<(usize, String), u64>,
     /// Who blames whom, and for what.
     pub blames: Vec<(usize, usize, Offence)>,
     pub events: u64,
@@ -102,7 +104,6 @@ pub struct World<'a> {
     timers: Vec<Option<u64>>,
     /// When the last message of a sender is with a receiver.
     last: BTreeMap<(usize, usize), u64>,
-    opened: BTreeMap<(usize, String), u64>,
     listed: BTreeMap<String, u64>,
     /// Effects of each seat, and messages.
     effects: Vec<u64>,
@@ -131,7 +132,6 @@ impl<'a> World<'a> {
             machines: Vec::new(),
             timers: vec![None; seats],
             last: BTreeMap::new(),
-            opened: BTreeMap::new(),
             listed,
             effects: vec![0; seats],
             messages: vec![0; seats],
@@ -291,7 +291,7 @@ impl<'a> World<'a> {
     }
 
     fn nothing_is_opened_outside_the_spec(&mut self, seat: usize, what: &str, cells: u64) -> Check {
-        let total = self.opened.entry((seat, what.to_owned())).or_default();
+        let total = self.ran.opened.entry((seat, what.to_owned())).or_default();
         *total += cells;
         let listed = self.listed.get(what).copied().unwrap_or(0);
         holds(*total <= listed, "nothing_is_opened_outside_the_spec", || {
