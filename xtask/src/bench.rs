@@ -16,6 +16,9 @@ pub struct Arguments {
     /// Smaller inputs, and without the cases that take minutes.
     #[arg(long)]
     quick: bool,
+    /// Only the cases whose name has this in it.
+    #[arg(long, conflicts_with = "check")]
+    only: Option<String>,
     /// Compare exact counts of bytes and rounds with benches/budgets.toml; times nothing.
     #[arg(long)]
     check: bool,
@@ -106,6 +109,9 @@ fn command(arguments: &Arguments, program: [&str; 4]) -> Command {
     }
     if arguments.quick {
         cargo.arg("--quick");
+    }
+    if let Some(only) = &arguments.only {
+        cargo.args(["--only", only]);
     }
     if arguments.check {
         cargo.args(["--check", concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/budgets.toml")]);

@@ -21,6 +21,8 @@ enum Name {
     Batch,
     /// A hundred thousand rows of twenty features with a private model, through processes, and their memory.
     Private,
+    /// Ten million rows aligned with ten thousand through nodes of little memory, against a plain join; gigabytes of disk.
+    Join,
     /// A hundred thousand random price plans and usages against the second implementation.
     Money,
 }
@@ -34,6 +36,7 @@ impl Name {
             }
             Name::Batch => &["--workspace", "--test", "scoring_batch", "--"],
             Name::Private => &["--workspace", "--test", "scoring_private", "--"],
+            Name::Join => &["--workspace", "--test", "align_sizes", "--"],
             Name::Money => &["--release", "--package", "tacit-receipts", "--test", "money", "--"],
         }
     }
