@@ -38,7 +38,7 @@ impl Ordered {
                 return Ok(None);
             }
             all.firsts.extend(keys().next());
-            last = keys().last();
+            last = keys().next_back();
         }
         Ok(Some(all))
     }

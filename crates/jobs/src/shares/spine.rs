@@ -320,7 +320,7 @@ mod tests {
         let text = |i: usize| format!("k{i}");
         let schema = params::schema(&key()).unwrap();
         // One in three is the other owner's.
-        let kept = |i: usize| if i % 3 == 0 { [0; 32] } else { schema.key([Some(text(i).as_str())]).unwrap() };
+        let kept = |i: usize| if i.is_multiple_of(3) { [0; 32] } else { schema.key([Some(text(i).as_str())]).unwrap() };
         let count = READ_RECORDS + 7000;
         let record = |i: usize| [&(i as u128 + 1).to_be_bytes()[..], &kept(i)[..KEPT_BYTES]].concat();
         let records: Vec<u8> = (0..count).flat_map(record).collect();
@@ -338,7 +338,7 @@ mod tests {
         };
         let (held, hash, ids, wrote) = places(most);
         assert!(!wrote && ids == count as u64, "there is room");
-        let expected = |i: usize| (i < count && i % 3 != 0).then_some(i);
+        let expected = |i: usize| (i < count && !i.is_multiple_of(3)).then_some(i);
         assert!(held.iter().zip((0..count + 50).rev()).all(|(place, i)| *place == expected(i * 7919 % (count + 50))));
         // One byte less than all of them take, and next to nothing.
         for memory in [most - 1, 1] {
