@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tacit_jobs::align::{KeyPart, params};
+use tacit_jobs::session;
 use tacit_tests::world::{COORDINATOR, limit, shown};
 use tacit_tests::{Done, World};
 
@@ -530,7 +531,10 @@ fn a_side_that_is_killed_at_any_tenth_goes_on_to_the_same_rows() {
                 all.world.start(side);
                 let done = all.world.run("lab", &["job", "watch", &id]);
                 if done.status != 0 {
-                    let late = (5..10).contains(&tenth) && done.json["code"] == "job.peer_lost";
+                    let step =
+                        done.json["step"].as_str().and_then(|step| step.strip_prefix("step ")?.split('.').next());
+                    let round = step.and_then(|round| round.parse().ok());
+                    let late = done.json["code"] == "job.peer_lost" && round >= Some(session::COLLECT_ROUND);
                     assert!(late, "{side} killed at {tenth} tenths: {}{}", done.json, done.stderr);
                     assert!(OWNERS[..2].iter().all(|owner| all.aligned(owner).len() == turn + 1));
                 }
