@@ -531,10 +531,10 @@ fn a_side_that_is_killed_at_any_tenth_goes_on_to_the_same_rows() {
                 all.world.start(side);
                 let done = all.world.run("lab", &["job", "watch", &id]);
                 if done.status != 0 {
-                    let step =
-                        done.json["step"].as_str().and_then(|step| step.strip_prefix("step ")?.split('.').next());
-                    let round = step.and_then(|round| round.parse().ok());
-                    let late = done.json["code"] == "job.peer_lost" && round >= Some(session::COLLECT_ROUND);
+                    // Where it was when its loss was noticed, or the last that was heard of it before.
+                    let step = done.json["step"].as_str().and_then(|s| s.strip_prefix("step ")?.split('.').next());
+                    let round = step.map_or(done.json["progress"]["round"].as_u64(), |round| round.parse().ok());
+                    let late = done.json["code"] == "job.peer_lost" && round >= Some(session::COLLECT_ROUND.into());
                     assert!(late, "{side} killed at {tenth} tenths: {}{}", done.json, done.stderr);
                     assert!(OWNERS[..2].iter().all(|owner| all.aligned(owner).len() == turn + 1));
                 }

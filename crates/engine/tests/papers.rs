@@ -24,7 +24,8 @@ fn the_papers_say_who_used_what_for_what_under_which_authority() {
         &format!("signed with the key {operator}, for the purpose \"credit screening\""),
         "the contract screening (",
         "signed by bank-0, bank-1, bank-2",
-        "further terms that are not put into words here: fields 23",
+        "By it the key that signed the job is that of bank-0.",
+        "further terms that are not put into words here: fields 23.",
         "bank-1 admitted it at",
         "The data of bank-2: loans, version 3",
         "the contract grants the columns arrears",
@@ -71,6 +72,8 @@ fn papers_that_contradict_the_receipt_are_faults() {
     elsewhere.purpose = "advertising".into();
     let mut stranger = contract();
     stranger.operators = vec![key(91).id()];
+    let mut nobodys = contract();
+    nobodys.users[0].node = key(91).id();
     let mut other_kind = contract();
     other_kind.kinds = vec!["score/v1".into()];
     let mut over = contract();
@@ -82,6 +85,7 @@ fn papers_that_contradict_the_receipt_are_faults() {
     for (terms, words) in [
         (elsewhere, "another purpose"),
         (stranger, "does not name the key that signed the job"),
+        (nobodys, "does not say whose the key is that signed the job"),
         (other_kind, "does not allow jobs of kind"),
         (over, "outside the time"),
         (ungranted, "does not grant the dataset version of bank-2"),

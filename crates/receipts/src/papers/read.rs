@@ -59,6 +59,18 @@ pub struct TermsDataset {
     pub columns: Vec<TermsColumn>,
 }
 
+/// A party that may submit jobs.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Decode)]
+#[cbor(map)]
+pub struct TermsUser {
+    /// The party's root key.
+    #[n(1)]
+    pub root: NodeId,
+    /// The key that signs its jobs.
+    #[n(2)]
+    pub node: NodeId,
+}
+
 /// The terms of a contract that are put into words.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Terms {
@@ -96,6 +108,10 @@ pub struct TermsBody {
     /// Until when, exclusive.
     #[n(12)]
     pub valid_until: UnixMillis,
+    /// Whose the keys are that may sign jobs.
+    #[n(13)]
+    #[cbor(default)]
+    pub users: Vec<TermsUser>,
     /// What it asks of others than its parties, among further terms of control.
     #[n(40)]
     pub control: Option<TermsControl>,
@@ -112,7 +128,7 @@ impl Terms {
     pub fn read(body: &[u8]) -> Result<Self, &'static str> {
         let known = cbor::decode_part(body)?;
         // Floor, quota, recipients and version belong to every contract; prices are in leaves of their own.
-        let told = |key: &u64| matches!(key, 1..=12 | 30);
+        let told = |key: &u64| matches!(key, 1..=13 | 30);
         Ok(Self { known, further: cbor::keys(body).into_iter().filter(|key| !told(key)).collect() })
     }
 }

@@ -206,6 +206,16 @@ fn contract(papers: &mut Papers, told: &mut Telling<'_>, id: &ContractId, order:
     if !terms.operators.contains(&order.signer) {
         told.unfit(format!("the contract {} does not name the key that signed the job", terms.name));
     }
+    let user = terms.users.iter().find(|u| u.node == order.signer);
+    match user.and_then(|user| terms.parties.iter().find(|p| p.root == user.root)) {
+        Some(party) => told.say(
+            "contract",
+            format!("By it the key that signed the job is that of {}.", party.name),
+            format!("依该合同，签署作业的密钥属于 {}。", party.name),
+        ),
+        None if terms.users.is_empty() => {}
+        None => told.unfit(format!("the contract {} does not say whose the key is that signed the job", terms.name)),
+    }
     if terms.purpose != order.purpose {
         told.unfit(format!("the contract {} is for another purpose than the job", terms.name));
     }

@@ -501,8 +501,8 @@ fn terms(out: &Out, contract: &SignedContract) {
         ));
     }
     let using: Vec<&str> = body.using().map(|p| p.name.as_str()).collect();
-    let label = out.say("may submit jobs and receive results", "可提交作业并接收结果");
-    lines.push(rows(label, using.join(", ")));
+    let value = format!("{}: {}", out.say("submit jobs, receive results", "提交作业、接收结果"), using.join(", "));
+    lines.push(rows(out.say("users", "使用方"), value));
     if let Some(scoring) = body.scoring {
         let precision = match scoring.precision {
             Precision::Decision => out.say("yes or no", "是或否"),
