@@ -141,7 +141,7 @@ fn a_long_list_with_little_memory_equals_a_plain_join() {
 
 /// As large as it is meant: minutes, and some gigabytes of disk. `cargo xtask long join` runs it.
 #[test]
-#[ignore = "ten million rows: minutes and gigabytes; the same with a hundred thousand runs in each build"]
+#[ignore = "ten million rows, minutes and gigabytes: `cargo xtask long join`; the same with a hundred thousand runs in each build"]
 fn ten_million_rows_against_ten_thousand_equal_a_plain_join() {
     equals_a_plain_join([10_000_000, 10_000], 64, 3600);
 }

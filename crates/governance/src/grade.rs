@@ -237,7 +237,7 @@ pub struct Registration {
     pub until: UnixMillis,
 }
 
-/// Whether others may have use of it (共享屬性).
+/// Whether others may have use of it (共享属性).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(index_only)]
 pub enum Sharing {
