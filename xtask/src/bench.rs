@@ -87,7 +87,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         }
     }
     for program in programs {
-        match command(arguments, program).status() {
+        match command(arguments, program).and_then(|mut command| command.status()) {
             Ok(status) if status.success() => {
                 if arguments.check {
                     eprintln!("{}: the counts are within the budgets", program[3]);
@@ -103,18 +103,25 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn command(arguments: &Arguments, program: [&str; 4]) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["run", "--quiet"]).args(program);
-    // Counts are the same in every profile, and the development one is built already. What runs through
-    // processes takes the release programs where there are some: building them takes a quarter of an hour.
-    let processes = matches!(arguments.name, Name::EndToEnd);
-    match released().filter(|_| processes) {
-        Some(folder) => drop(cargo.arg("--release").env("TACIT_PROGRAMS", folder)),
-        None if arguments.check || processes => {}
-        None => drop(cargo.arg("--release")),
-    }
-    cargo.arg("--");
+fn command(arguments: &Arguments, program: [&str; 4]) -> std::io::Result<Command> {
+    // Counts are the same in every profile, and the development one is built already: with the features that the
+    // packages have together, which those of the bench alone are not.
+    let mut cargo = if arguments.check {
+        super::built(program[2], program[3])?
+    } else {
+        let mut cargo = super::cargo();
+        cargo.args(["run", "--quiet"]).args(program);
+        // What runs through processes takes the release programs where there are some: building them takes a quarter
+        // of an hour.
+        let processes = matches!(arguments.name, Name::EndToEnd);
+        match released().filter(|_| processes) {
+            Some(folder) => drop(cargo.arg("--release").env("TACIT_PROGRAMS", folder)),
+            None if processes => {}
+            None => drop(cargo.arg("--release")),
+        }
+        cargo.arg("--");
+        cargo
+    };
     if arguments.json {
         cargo.arg("--json");
     }
@@ -127,5 +134,5 @@ fn command(arguments: &Arguments, program: [&str; 4]) -> Command {
     if arguments.check {
         cargo.args(["--check", concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/budgets.toml")]);
     }
-    cargo
+    Ok(cargo)
 }

@@ -1,10 +1,10 @@
 //! `cargo xtask crash`: the test that hurts the coordinator at its system calls, at every point with every fault.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 /// Runs the test.
 pub fn run() -> ExitCode {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = super::cargo();
     cargo
         .args(["test", "--workspace", "--locked", "--test", "coordinator", "--"])
         .args(["--nocapture", "--exact", "crash::a_fault_at_any_system_call_loses_no_receipt_and_doubles_none"])

@@ -1,6 +1,6 @@
 //! `cargo xtask kill`: the test that kills daemons under load, for as many cycles as wanted.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 /// How long.
 #[derive(clap::Args)]
@@ -12,7 +12,7 @@ pub struct Arguments {
 
 /// Runs the test.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = super::cargo();
     cargo
         .args(["test", "--workspace", "--locked", "--test", "kill", "--", "--nocapture"])
         .env("TACIT_KILL_CYCLES", arguments.cycles.to_string())

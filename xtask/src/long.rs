@@ -1,6 +1,6 @@
 //! `cargo xtask long`: the tests that take minutes or gigabytes, of which each build runs a shorter form.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use clap::ValueEnum;
 
@@ -47,7 +47,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     let names = if arguments.names.is_empty() { Name::value_variants() } else { &arguments.names };
     let mut held = true;
     for name in names {
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut cargo = super::cargo();
         cargo.args(["test", "--locked"]).args(name.arguments()).args(["--ignored", "--nocapture"]);
         match cargo.current_dir(super::root()).status() {
             Ok(status) => held &= status.success(),

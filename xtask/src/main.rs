@@ -11,7 +11,7 @@ mod pages;
 mod sim;
 
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -65,4 +65,26 @@ fn main() -> ExitCode {
 fn root() -> &'static Path {
     // why: the manifest of this package lies one folder below it.
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// The cargo that runs this program, or the one that the path has.
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// A program of the workspace, `kind` being `--bin` or `--example`, built with the features that all packages have
+/// together: those that a build of the workspace has built already.
+///
+/// # Errors
+///
+/// Cargo cannot be run, or the program does not build.
+fn built(kind: &str, name: &str) -> std::io::Result<Command> {
+    let status = cargo().args(["build", "--quiet", "--workspace", "--locked", kind, name]).status()?;
+    if !status.success() {
+        return Err(std::io::Error::other(format!("{name} does not build")));
+    }
+    let own = std::env::current_exe()?;
+    let folder = own.parent().unwrap_or(Path::new("."));
+    let folder = if kind == "--example" { folder.join("examples") } else { folder.to_owned() };
+    Ok(Command::new(folder.join(name)))
 }

@@ -170,7 +170,7 @@ fn tree(from: &Path, to: &Path) -> Result<()> {
 
 /// Builds the tests and gives where they are.
 fn build(scratch: &Path) -> Result<Tests> {
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let output = super::cargo()
         .args(["test", "--quiet", "--offline", "--no-run", "--message-format=json", "--package"])
         .arg(format!("tacit-{CRATE}"))
         // why: in a common folder the crate's own tests would lie under the same names.
