@@ -2,50 +2,98 @@
 //! every daemon logging all it can, they are looked for in every byte that anyone else has, and in every frame that passes
 //! between nodes, operator and coordinator, in clear.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tacit_tests::world::{COORDINATOR, shown};
 use tacit_tests::{Tap, Wire, World, free_port};
+use tacit_types::JobId;
 
 const TEXT: &str = "Quetzalcoatlus-7319";
 const WHOLE: i64 = 730_218_649_513;
-/// No byte of its binary form is zero.
-const REAL: f64 = 48_213.718_753_331;
+/// Large enough that six bytes of its fixed-point form are left with few bits of fraction.
+const REAL: f64 = 48_213_718_753.331_7;
+/// A fixed-point form has so many bits of fraction at most; which one a job takes follows from its bound.
+const FRACTION_BITS_MAX: u32 = 48;
+/// A random hit on a shorter form would not be rare enough.
+const FIXED_BYTES_MIN: usize = 6;
+/// The shortest shape of all.
+const PREFIX: usize = 5;
 
-/// What a value looks like in a file: its text, its bytes in either order, and those in hex.
-fn shapes() -> Vec<(String, Vec<u8>)> {
-    let mut shapes: Vec<(String, Vec<u8>)> = vec![
-        ("text".into(), TEXT.as_bytes().to_vec()),
-        ("text, first half".into(), TEXT.as_bytes()[..12].to_vec()),
-        ("whole number".into(), WHOLE.to_string().into_bytes()),
-        ("real number".into(), b"48213.718753331".to_vec()),
-    ];
-    let binary = [
-        ("whole number", WHOLE.to_le_bytes()),
-        ("real number", REAL.to_le_bytes()),
-        ("real number in units of 2^-24", ((REAL * 16_777_216.0) as i64).to_le_bytes()),
-    ];
-    for (name, little) in binary {
-        // Leading zeroes are left out: a shorter field may hold the rest.
-        let end = little.iter().rposition(|b| *b != 0).map_or(0, |i| i + 1);
-        let start = little.iter().position(|b| *b != 0).unwrap_or(0);
-        let core: Vec<u8> = little[start..end].to_vec();
-        let big: Vec<u8> = core.iter().rev().copied().collect();
-        shapes.push((format!("{name}, little-endian"), core));
-        shapes.push((format!("{name}, big-endian"), big));
+/// What the planted values look like in a file.
+struct Shapes {
+    all: Vec<(String, Vec<u8>)>,
+    /// Which of them begin so.
+    by_prefix: HashMap<[u8; PREFIX], Vec<usize>>,
+    /// Whether any of them begins with these two bytes: most places are passed over by that alone.
+    begins: Vec<bool>,
+}
+
+/// The bytes of a number, least significant first, without the zeroes at either end: a shorter field may hold the rest.
+fn core(number: i128) -> Vec<u8> {
+    let little = number.to_le_bytes();
+    let end = little.iter().rposition(|b| *b != 0).map_or(0, |i| i + 1);
+    let start = little.iter().position(|b| *b != 0).unwrap_or(0);
+    little[start..end].to_vec()
+}
+
+impl Shapes {
+    /// A value's text, its bytes in either order, alone and in units of each power of two, and all of those in hex.
+    fn new() -> Self {
+        let mut all: Vec<(String, Vec<u8>)> = vec![
+            ("text".into(), TEXT.as_bytes().to_vec()),
+            ("text, first half".into(), TEXT.as_bytes()[..12].to_vec()),
+            ("whole number".into(), WHOLE.to_string().into_bytes()),
+            ("real number".into(), REAL.to_string().into_bytes()),
+        ];
+        let mut binary = vec![
+            ("whole number".to_owned(), core(i128::from(WHOLE))),
+            ("real number".to_owned(), core(i128::from(REAL.to_bits()))),
+        ];
+        for bits in 0..=FRACTION_BITS_MAX {
+            for (what, units) in
+                [("whole", i128::from(WHOLE) << bits), ("real", (REAL * 2f64.powi(bits as i32)) as i128)]
+            {
+                binary.push((format!("{what} number in units of 2^-{bits}"), core(units)));
+            }
+        }
+        binary.retain(|(name, core)| !name.contains("units") || core.len() >= FIXED_BYTES_MIN);
+        for (name, little) in binary {
+            let big: Vec<u8> = little.iter().rev().copied().collect();
+            all.push((format!("{name}, little-endian"), little));
+            all.push((format!("{name}, big-endian"), big));
+        }
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>().into_bytes();
+        let in_hex: Vec<_> = all.iter().map(|(name, bytes)| (format!("{name}, hex"), hex(bytes))).collect();
+        all.extend(in_hex);
+        let (mut by_prefix, mut begins) = (HashMap::<_, Vec<usize>>::new(), vec![false; 1 << 16]);
+        for (place, (_, shape)) in all.iter().enumerate() {
+            by_prefix.entry(*shape.first_chunk().unwrap()).or_default().push(place);
+            begins[usize::from(u16::from_le_bytes([shape[0], shape[1]]))] = true;
+        }
+        Self { all, by_prefix, begins }
     }
-    let hex: Vec<(String, Vec<u8>)> = shapes
-        .iter()
-        .map(|(name, bytes)| {
-            let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-            (format!("{name}, hex"), hex.into_bytes())
-        })
-        .collect();
-    shapes.extend(hex);
-    // A random hit on a shorter shape would not be rare enough.
-    assert!(shapes.iter().all(|(_, bytes)| bytes.len() >= 5), "{shapes:?}");
-    shapes
+
+    fn in_these(&self, bytes: &[u8], found: &mut BTreeSet<String>) {
+        for at in 0..bytes.len().saturating_sub(PREFIX - 1) {
+            if !self.begins[usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]))] {
+                continue;
+            }
+            let rest = &bytes[at..];
+            let places = rest.first_chunk().and_then(|prefix| self.by_prefix.get(prefix));
+            let shapes = places.into_iter().flatten().map(|place| &self.all[*place]);
+            found.extend(shapes.filter(|(_, shape)| rest.starts_with(shape)).map(|(name, _)| name.clone()));
+        }
+    }
+
+    /// The names of what is in the bytes, in capitals or not.
+    fn hits(&self, bytes: &[u8]) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        self.in_these(bytes, &mut found);
+        self.in_these(&bytes.to_ascii_lowercase(), &mut found);
+        found
+    }
 }
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -53,13 +101,6 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
         let path = entry.path();
         if entry.file_type().unwrap().is_dir() { files(&path, found) } else { found.push(path) }
     }
-}
-
-fn hits(bytes: &[u8], shapes: &[(String, Vec<u8>)]) -> Vec<String> {
-    let is_in = |shape: &[u8]| bytes.windows(shape.len()).any(|w| w == shape);
-    let lower: Vec<u8> = bytes.to_ascii_lowercase();
-    let is_in_lower = |shape: &[u8]| lower.windows(shape.len()).any(|w| w == shape);
-    shapes.iter().filter(|(_, s)| is_in(s) || is_in_lower(s)).map(|(name, _)| name.clone()).collect()
 }
 
 fn table(canary: bool, seed: i64) -> String {
@@ -80,9 +121,9 @@ const JOBS: [&str; 4] = [
     "kind = \"count/v1\"\ncontract = \"wide\"\n[params]\nfilter = \"amount > 10 and not name is null\"\n",
     "kind = \"stats/v1\"\ncontract = \"wide\"\n[[params.measures]]\ncolumn = \"amount\"\n\
      statistics = [\"count\", \"sum\", \"mean\", \"variance\"]\n[params.group_by]\ncolumn = \"region\"\nvalues = [\"north\", \"south\"]\n\
-     [[params.histograms]]\ncolumn = \"score\"\nedges = [\"0\", \"50\", \"100\", \"100000\"]\n",
+     [[params.histograms]]\ncolumn = \"score\"\nedges = [\"0\", \"50\", \"100\", \"100000000000\"]\n",
     "kind = \"stats/v1\"\ncontract = \"wide\"\n\
-     [[params.quantiles]]\ncolumn = \"score\"\nprobabilities = [\"0.5\"]\nlow = \"0\"\nhigh = \"100000\"\n\
+     [[params.quantiles]]\ncolumn = \"score\"\nprobabilities = [\"0.5\"]\nlow = \"0\"\nhigh = \"100000000000\"\n\
      [params.matrix]\ncolumns = [\"score\", \"amount\"]\ncorrelation = true\nbound = \"1000000000000\"\n",
     // Two values are outside the range that the job states; neither the end nor the result may tell.
     "kind = \"stats/v1\"\ncontract = \"wide\"\n[[params.measures]]\ncolumn = \"amount\"\nstatistics = [\"sum\"]\nbound = \"1000000\"\n",
@@ -145,6 +186,15 @@ fn no_row_value_is_found_outside_its_owners_source() {
         ends.push((done.status, done.json["code"].clone(), done.json["reason"].clone()));
     }
     assert!(ends.iter().all(|e| e.0 == 0), "{ends:?}");
+    // A node that is lost in a job, whatever comes of it: what is sent again is sealed again.
+    let file = world.write("job.toml", JOBS[1]);
+    let job = note("a job without c", world.run("lab", &["--log", "trace", "job", "submit", &shown(&file)]));
+    std::thread::sleep(Duration::from_millis(150));
+    world.kill("c");
+    let id = JobId::from_hex(job.ok()["id"].as_str().unwrap()).unwrap();
+    Wire::open(&world.home("lab")).unwrap().ended(id).unwrap();
+    world.start("c");
+    world.wait_online("lab", 3);
     let (bundle, trust) = (shown(&world.folder().join("log.bundle")), shown(&world.folder().join("log.trust")));
     let page = |name: &str| shown(&world.folder().join(name));
     let (report, check) = (page("report.html"), page("verify.html"));
@@ -172,10 +222,14 @@ fn no_row_value_is_found_outside_its_owners_source() {
     outputs.insert("timelines".into(), format!("{:?}", wire.jobs().unwrap()));
     drop(wire);
 
-    let shapes = shapes();
-    // The search itself finds what is there.
+    let shapes = Shapes::new();
+    // The search itself finds what is there, in each form.
+    for (name, shape) in &shapes.all {
+        let around = [b"0.".as_slice(), shape, b"7"].concat();
+        assert!(shapes.hits(&around).contains(name), "{name}");
+    }
     let source = world.folder().join("a-data/t.csv");
-    assert!(hits(&std::fs::read(&source).unwrap(), &shapes).len() >= 3);
+    assert!(shapes.hits(&std::fs::read(&source).unwrap()).len() >= 3);
     let mut all = Vec::new();
     files(world.folder(), &mut all);
     for name in [COORDINATOR, "a", "b", "c", "lab"] {
@@ -183,7 +237,7 @@ fn no_row_value_is_found_outside_its_owners_source() {
     }
     assert!(world.log("a").contains("TRACE"), "the log is not at level trace");
     for path in all.iter().filter(|p| **p != source) {
-        let found = hits(&std::fs::read(path).unwrap(), &shapes);
+        let found = shapes.hits(&std::fs::read(path).unwrap());
         assert!(found.is_empty(), "{}: {found:?}", path.display());
     }
     // Every frame between any two of them.
@@ -206,11 +260,11 @@ fn no_row_value_is_found_outside_its_owners_source() {
     let clear = |text: &str| tapped.iter().any(|t| t.bytes.windows(text.len()).any(|w| w == text.as_bytes()));
     assert!(clear("stats/v1") && clear("north"), "the frames are not in clear");
     for frames in &tapped {
-        let found = hits(&frames.bytes, &shapes);
+        let found = shapes.hits(&frames.bytes);
         assert!(found.is_empty(), "{} to {}: {found:?}", frames.from, frames.to);
     }
     for (what, text) in &outputs {
-        let found = hits(text.as_bytes(), &shapes);
+        let found = shapes.hits(text.as_bytes());
         assert!(found.is_empty(), "{what}: {found:?}\n{text}");
     }
 }

@@ -19,6 +19,8 @@ use tacit_types::{Code, Fault, JobId};
 
 const OWNERS: [&str; 3] = ["a", "b", "c"];
 const KINDS: [(&str, ColumnKind); 2] = [("n", ColumnKind::Int), ("g", ColumnKind::Text)];
+/// The rows of each owner, and what all rows together say: see [`answer`].
+const TABLE: &str = "n,g\n1,x\n2,y\n3,x\n4,y\n5,x\n";
 const QUOTA: u64 = 1_000_000;
 /// Jobs that may be open at once: the load is steady and no queue runs full.
 const OPEN_MAX: usize = 12;
@@ -126,9 +128,8 @@ fn node_jobs(world: &World, owner: &str) -> Vec<Value> {
 
 #[test]
 fn nothing_is_lost_or_done_twice_when_daemons_are_killed() {
-    let table = "n,g\n1,x\n2,y\n3,x\n4,y\n5,x\n";
     let mut world =
-        World::with_nodes(&OWNERS.map(|name| (name, table)), "after_compare,after_aggregate,after_group_by");
+        World::with_nodes(&OWNERS.map(|name| (name, TABLE)), "after_compare,after_aggregate,after_group_by");
     // A lost party is given up soon, so that the load does not wait most of the time.
     let config = world.home(COORDINATOR).join("coordinator.toml");
     let text = std::fs::read_to_string(&config).unwrap();
@@ -190,6 +191,27 @@ fn nothing_is_lost_or_done_twice_when_daemons_are_killed() {
     check(&mut world, &offer, &ends);
 }
 
+/// The result of a job that succeeded: each party that is in it once and whole, nobody else, and no fewer than the
+/// contract asks for.
+fn answer(wire: &Wire, id: JobId) {
+    let result = wire.result(id).unwrap_or_else(|f| panic!("the result of {}: {f}", id.short()));
+    let parties = result["parties"].as_u64().unwrap_or_else(|| panic!("{result}"));
+    assert!((2..=OWNERS.len() as u64).contains(&parties), "{}: {result}", id.short());
+    let wanted = match &result["measures"][0]["groups"][0] {
+        Value::Null => json!(4 * parties),
+        group => {
+            assert_eq!(
+                (&group["sum"], &group["mean"]),
+                (&json!(15 * parties), &json!(3.0)),
+                "{}: {result}",
+                id.short()
+            );
+            json!([{"group": "all", "rows": 5 * parties}])
+        }
+    };
+    assert_eq!(result["rows"], wanted, "{}: {result}", id.short());
+}
+
 /// The counter against which an owner holds the contract's quota, read as the owner's node reads it.
 fn used(world: &World, owner: &str, offer: &Offer) -> u64 {
     with_store(world, owner, async |store| store.begin().await?.jobs_used(&offer.contract).await)
@@ -237,6 +259,9 @@ fn check(world: &mut World, offer: &Offer, ends: &BTreeMap<String, Value>) {
         .filter(|job| job["admitted"] == json!(true))
         .map(|job| job["id"].as_str().unwrap().to_owned())
         .collect();
+    for view in listed.iter().filter(|view| view.terminal == Some(Terminal::Succeeded)) {
+        answer(&wire, view.id);
+    }
     for view in &listed {
         let id = view.id.to_string();
         let receipts = by_job.get(id.as_str()).copied().unwrap_or(0);
