@@ -144,6 +144,17 @@ pub fn check(record: &UsageRecord, held: &Held<'_>) -> Result<(), Fault> {
     }
 }
 
+/// Puts what convicts before what does not, which would otherwise take its place in a report.
+pub fn convicting_first(seating: &Seating, blames: &mut [Blame]) {
+    blames.sort_by_cached_key(|blame| !convicts(seating, blame));
+}
+
+/// What convicts and is too long, or too much, to travel with a report: no receipt will say it.
+pub fn staying<'a>(seating: &Seating, blames: &'a [Blame]) -> Vec<&'a Blame> {
+    let travel = travelling(blames);
+    blames.iter().filter(|blame| !travel.contains(blame) && convicts(seating, blame)).collect()
+}
+
 /// The blames that travel with a report: those with evidence, as many as fit.
 pub fn travelling(blames: &[Blame]) -> Vec<Blame> {
     let (mut bytes, mut out) = (0usize, Vec::new());

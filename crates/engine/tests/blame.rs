@@ -11,6 +11,7 @@ use tacit_governance::{Admission, JobSpec};
 use tacit_protocol::{Blame, Offence};
 use tacit_receipts::UsageRecord;
 use tacit_receipts::receipt::next_link;
+use tacit_receipts::record::CONVICTIONS_MAX;
 use tacit_secagg::Signed;
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Attempt, Code, ContractId, DatasetVersionId, Hash, Name, NodeId, Seat};
@@ -237,6 +238,26 @@ fn an_attempt_that_a_cheat_ended_convicts_as_well() {
     assert_eq!(record.convictions, [evidence::conviction(&blame).unwrap()]);
     assert_eq!(attests(Seat(0), misbehaved, saw(vec![blame]), &bytes, &evidence), Ok(()));
     assert_eq!(attests(Seat(1), lost(), Saw::default(), &bytes, &evidence), Ok(()));
+}
+
+/// Complaints that convict nobody take no conviction's place in a report.
+#[test]
+fn what_convicts_travels_before_complaints() {
+    let seating = tacit_protocol::Seating::new((0..3).map(|s| node(Seat(s)).id()).collect()).unwrap();
+    let complaint = |byte| Blame::seat(Seat(1), Offence::MissingDeal).with(vec![byte; 9]);
+    let complaints: Vec<Blame> = (0..CONVICTIONS_MAX as u8).map(complaint).collect();
+    let proof = equivocation(CHEAT, OVER, 0);
+    let mut saw = complaints.clone();
+    saw.push(proof.clone());
+    assert!(!evidence::travelling(&saw).contains(&proof));
+    assert_eq!(evidence::staying(&seating, &saw), [&proof]);
+    evidence::convicting_first(&seating, &mut saw);
+    assert_eq!(saw[0], proof);
+    assert_eq!(saw[1..], complaints, "and the rest in its order");
+    assert!(evidence::travelling(&saw).contains(&proof));
+    assert!(evidence::staying(&seating, &saw).is_empty(), "a complaint that stays behind is no loss");
+    let long = equivocation(CHEAT, OVER, EVIDENCE_BYTES_MAX / 2);
+    assert_eq!(evidence::staying(&seating, std::slice::from_ref(&long)), [&long]);
 }
 
 /// Evidence that is longer than what travels stays where it is, and stops nobody.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tacit_crypto::{Secret, Statement};
 use tacit_engine::ToCoordinator;
 use tacit_engine::control::{Assignment, Finished, PACKAGE_INLINE_BYTES_MAX, Package};
-use tacit_engine::evidence::Saw;
+use tacit_engine::evidence::{self, Saw};
 use tacit_engine::session::Session;
 use tacit_governance::JobSpec;
 use tacit_jobs::score::online::host::{Tell, hear};
@@ -70,9 +70,11 @@ pub(crate) async fn run(
         Err(abort) => Err(abort),
     };
     let input_sent = attempt_run.input_sent;
-    let saw = Saw::of(&attempt_run.usage, outcome.as_ref().err());
+    let mut saw = Saw::of(&attempt_run.usage, outcome.as_ref().err());
     // What convicts nobody is this node's own word, and stands in its log.
     let seating = &attempt_run.session.seating;
+    evidence::convicting_first(seating, &mut saw.blames);
+    let staying = evidence::staying(seating, &saw.blames);
     let proof: Vec<Blame> =
         saw.blames.iter().filter(|blame| tacit_jobs::evidence::verify(seating, blame)).cloned().collect();
     let opened = attempt_run.usage.opened.clone().into_iter().collect();
@@ -85,7 +87,11 @@ pub(crate) async fn run(
         Err(abort) => {
             // With the cause, which the others are not told where it is this node's own.
             tracing::warn!(job = %id.short(), attempt = attempt.0, code = %abort.code(), cause = %abort, "the attempt failed");
-            (finished_failed(&abort, input_sent), None)
+            let mut failed = finished_failed(&abort, input_sent);
+            if let Finished::Failed { hint, .. } = &mut failed {
+                staying.iter().for_each(|blame| hint.push_str(&stays(blame)));
+            }
+            (failed, None)
         }
     };
     let egress = attempt_run.egress.take();
@@ -93,6 +99,9 @@ pub(crate) async fn run(
     let rows = tacit_engine::record::window(job.body(), &finished).map(|w| w.rows);
     for blame in &saw.blames {
         tracing::warn!(job = %id.short(), attempt = attempt.0, %blame, "a party broke the protocol");
+    }
+    for blame in staying {
+        tracing::warn!(job = %id.short(), attempt = attempt.0, %blame, "{}", stays(blame).trim_start_matches("; "));
     }
     let ended = End {
         finished: &finished,
@@ -111,6 +120,12 @@ pub(crate) async fn run(
         }
         tokio::time::sleep(FULL_RETRY).await;
     }
+}
+
+/// Said where the evidence of a blame is too long for a report: the receipt does not name the offender.
+fn stays(blame: &Blame) -> String {
+    let bytes = evidence::encode(blame).len();
+    format!("; {} bytes of evidence are more than a receipt is given: this node keeps them", bytes)
 }
 
 /// The slot of a running attempt. It is free again however the attempt ends.

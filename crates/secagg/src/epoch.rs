@@ -52,7 +52,7 @@ pub struct Epoch {
     pub(crate) peers: BTreeMap<Seat, Vec<PeerKeys>>,
     /// Signed bundles, for evidence: at the aggregator, and at everyone who checks sums.
     pub(crate) bundles: BTreeMap<Seat, Signed>,
-    /// What T1 is the hash of, for evidence, where sums are checked.
+    /// What T1 is the hash of beside T0, for evidence.
     pub(crate) roll: Hash,
     pub(crate) entries: Vec<Entry>,
     /// Signed roots, at the aggregator.

@@ -4,9 +4,10 @@
 //! |---|---|
 //! | equivocation | two bodies signed by the offender for one slot |
 //! | bad opening | what the opener signed that it holds, with the dealers' signed roots; its signed openings |
-//! | inconsistent | the dealer's signed bundle and root, t signed openings that match the root |
+//! | inconsistent | the dealer's signed bundle and root, t shares with their holders that match the root |
 //! | left out | the aggregator's signed receipt, its signed list without the seat |
-//! | no quorum | the aggregator's signed quorum with too few votes |
+//! | no quorum | the aggregator's signed list of too few survivors, its signed terms, what T1 is the hash of |
+//! | no quorum | its signed quorum, terms and what T1 is the hash of; its list, where the votes are for another |
 //! | wrong root | the aggregator's signed terms, the terms as the job states them (to be compared with the job) |
 //! | bad key | the offender's signed bundle |
 //! | bad sum, bad input of a verified round | see [`crate::verify`] |
@@ -15,17 +16,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use tacit_crypto::SecretScalar;
 use tacit_crypto::shamir::Lagrange;
 use tacit_protocol::{Blame, Offence, Offender, Seating};
 use tacit_types::limits::{MESSAGE_BYTES_MAX, SEATS_MAX};
+use tacit_types::wire::Blob;
 use tacit_types::{Hash, Seat, wire};
 
 use crate::keys::{self, PeerKeys};
 use crate::merkle::{Place, Secret, Shape};
-use crate::messages::{Bundle, Dealt, Opening, Quorum, Receipt, Root, Terms, Unmask};
+use crate::messages::{Bundle, Dealt, Opening, Receipt, Root, Terms, Unmask};
 use crate::params::ROUND_KEYS_MAX;
-use crate::round::is_vote;
+use crate::quorum;
 use crate::signed::{Kind, Signed};
 use crate::verify::{evidence as verify, read_headers};
 
@@ -39,6 +42,8 @@ pub fn verify_blame(seating: &Seating, blame: &Blame) -> bool {
         Offence::WrongRoot => return wrong_root(seating, offender, blame).unwrap_or(false),
         Offence::BadSum => return verify::bad_sum(seating, offender, &blame.evidence).unwrap_or(false),
         Offence::BadInput => return verify::bad_tags(seating, offender, &blame.evidence).unwrap_or(false),
+        Offence::NoQuorum => return quorum::convicts(seating, offender, &blame.evidence).unwrap_or(false),
+        Offence::Inconsistent => return inconsistent(seating, offender, &blame.evidence).unwrap_or(false),
         _ => {}
     }
     if signed.len() != blame.evidence.len() || !signed.iter().all(|s| s.verify(seating)) {
@@ -48,9 +53,7 @@ pub fn verify_blame(seating: &Seating, blame: &Blame) -> bool {
     let convicted = match blame.offence {
         Offence::Equivocation => equivocation(offender, &signed),
         Offence::BadOpening => bad_opening(seats, offender, &signed),
-        Offence::Inconsistent => inconsistent(seats, offender, &signed),
         Offence::LeftOut => left_out(offender, &signed),
-        Offence::NoQuorum => no_quorum(seating, offender, &signed),
         Offence::BadKey => bad_key(offender, &signed),
         _ => None,
     };
@@ -117,8 +120,18 @@ fn place_of(
     })
 }
 
-fn inconsistent(seats: usize, offender: Seat, signed: &[Signed]) -> Option<bool> {
-    let [bundle, root, openers @ ..] = signed else { return None };
+/// The share of a secret that a holder had of the blamed dealer. Its dealer's root vouches for it, so that whoever shows it need
+/// not be the holder: the holder's signature over all that it opened would only be longer.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Share {
+    pub holder: Seat,
+    pub opening: Opening,
+}
+
+fn inconsistent(seating: &Seating, offender: Seat, evidence: &[Blob]) -> Option<bool> {
+    let [bundle, root, shown @ ..] = evidence else { return None };
+    let signed = |bytes: &Blob| Signed::read(bytes).filter(|s| s.verify(seating));
+    let (bundle, root) = (signed(bundle)?, signed(root)?);
     if bundle.kind != Kind::Bundle || root.kind != Kind::Root || [bundle.seat, root.seat] != [offender; 2] {
         return None;
     }
@@ -127,14 +140,20 @@ fn inconsistent(seats: usize, offender: Seat, signed: &[Signed]) -> Option<bool>
     if body.bundle != bundle.body_hash() {
         return None;
     }
+    let shown: Vec<Share> = match shown {
+        [one] => wire::decode_capped(one, MESSAGE_BYTES_MAX).ok()?,
+        // As earlier versions showed it.
+        openers => openers.iter().map(|opener| signed_share(&signed(opener)?, offender)).collect::<Option<_>>()?,
+    };
     let mut shares = BTreeMap::new();
     let mut kinds = BTreeSet::new();
-    for signed in openers {
-        let unmask: Unmask = (signed.kind == Kind::Unmask).then(|| signed.open())??;
-        let opening = unmask.openings.iter().find(|o| o.dealer == offender)?;
-        let (rho, secret) = place_of(seats, &root.scope, offender, signed.seat, &body, opening)?;
+    for Share { holder, opening } in &shown {
+        if opening.dealer != offender {
+            return None;
+        }
+        let (rho, secret) = place_of(seating.len(), &root.scope, offender, *holder, &body, opening)?;
         kinds.insert((rho, secret as u8));
-        shares.insert(signed.seat.0, SecretScalar::from_canonical(&opening.share)?);
+        shares.insert(holder.0, SecretScalar::from_canonical(&opening.share)?);
     }
     let [(rho, kind)] = kinds.into_iter().collect::<Vec<_>>()[..] else { return None };
     let indices: Vec<u16> = shares.keys().copied().collect();
@@ -161,15 +180,11 @@ fn left_out(offender: Seat, signed: &[Signed]) -> Option<bool> {
     Some(both && ours && !listed)
 }
 
-fn no_quorum(seating: &Seating, offender: Seat, signed: &[Signed]) -> Option<bool> {
-    let [quorum] = signed else { return None };
-    if quorum.kind != Kind::Quorum || quorum.seat != offender {
-        return None;
-    }
-    let body: Quorum = quorum.open()?;
-    let valid = |v: &&Signed| is_vote(v, &quorum.scope, &body.survivors) && v.verify(seating);
-    let voters: BTreeSet<Seat> = body.votes.iter().filter(valid).map(|v| v.seat).collect();
-    Some(voters.len() < usize::from(body.need))
+/// The dealer's share in all that a holder has opened.
+fn signed_share(signed: &Signed, dealer: Seat) -> Option<Share> {
+    let body: Unmask = (signed.kind == Kind::Unmask).then(|| signed.open())??;
+    let opening = body.openings.into_iter().find(|o| o.dealer == dealer)?;
+    Some(Share { holder: signed.seat, opening })
 }
 
 fn bad_key(offender: Seat, signed: &[Signed]) -> Option<bool> {

@@ -217,7 +217,7 @@ pub(crate) struct Caps {
 }
 
 /// Hashes of the longest path in a tree of commitments: 1,024 holders, 32 round keys, two kinds.
-const PATH_MAX: usize = 10 + 5 + 1;
+pub(crate) const PATH_MAX: usize = 10 + 5 + 1;
 
 impl Caps {
     pub fn accept(self) -> usize {

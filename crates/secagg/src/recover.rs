@@ -1,18 +1,19 @@
 //! From openings to masks: drops what does not match a commitment, interpolates each secret once t
 //! shares are there, checks it against the dealer's signed keys, and derives the masks to take off.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tacit_crypto::seal::open_once;
 use tacit_crypto::shamir::Lagrange;
 use tacit_crypto::{Prg, PublicPoint, Secret as Hidden, SecretScalar, SignedPrg};
 use tacit_protocol::{Abort, Blame, Offence, Seating};
-use tacit_types::{Hash, Seat, Step};
+use tacit_types::{Hash, Seat, Step, wire};
 
 use crate::epoch::Epoch;
+use crate::evidence::Share;
 use crate::keys;
 use crate::merkle::{Place, Secret, Shape};
-use crate::messages::Unmask;
+use crate::messages::{Opening, Unmask};
 use crate::round::{Agreed, Member};
 use crate::signed::{Kind, Signed};
 
@@ -174,13 +175,21 @@ impl<'a> Recovery<'a> {
         }
     }
 
-    /// Evidence against a dealer: its signed keys, its signed root, and t openings that match the root.
+    /// Evidence against a dealer: its signed keys, its signed root, and t shares that match the root.
     fn convict(&self, epoch: &Epoch, dealer: Seat, wanted: &Wanted) -> Blame {
         let mut blame = Blame::seat(dealer, Offence::Inconsistent);
         if let (Some(bundle), Some((root, _))) = (epoch.bundles.get(&dealer), epoch.roots.get(&dealer)) {
             blame = blame.with(bundle.bytes()).with(root.bytes());
         }
-        let openers: BTreeSet<Seat> = wanted.shares.keys().copied().collect();
-        self.signed.iter().filter(|s| openers.contains(&s.seat)).fold(blame, |b, s| b.with(s.bytes()))
+        let share = |signed: &Signed| {
+            let (holder, root) = (signed.seat, &epoch.roots.get(&dealer)?.1);
+            let place = Place { dealer, holder, rho: self.rho, secret: wanted.secret };
+            let group = *wanted.groups.get(&holder).filter(|_| wanted.shares.contains_key(&holder))?;
+            let fits = |o: &Opening| wanted.shape.opens(&epoch.t1, place, group, &o.share, &o.path, root);
+            let openings = signed.open::<Unmask>()?.openings.into_iter();
+            let opening = openings.filter(|o| o.dealer == dealer).find(fits)?;
+            Some(Share { holder, opening })
+        };
+        blame.with(wire::encode(&self.signed.iter().filter_map(share).collect::<Vec<Share>>()))
     }
 }

@@ -18,6 +18,7 @@ use crate::mask::{Masker, add_bytes};
 use crate::merkle::Secret;
 use crate::messages::{DIGEST_BYTES, Digest, HEADER_BYTES, Header, Opening, Quorum, Receipt, Terms, Unmask, Vote};
 use crate::plan::{Delivery, Outcome, Round, round_phase as phase};
+use crate::quorum;
 use crate::relay::from_aggregator;
 use crate::signed::{Kind, Signed, first_forged};
 use crate::vector::{Source, Vector};
@@ -93,6 +94,8 @@ pub(crate) struct Member<'a> {
     pub header: Option<Signed>,
     /// The aggregator's signed terms.
     pub start: Signed,
+    /// The aggregator's signed list of survivors.
+    pub survivors: Option<Signed>,
     /// The masked vector, where its tags will be asked for.
     pub kept: Option<Vec<u8>>,
 }
@@ -149,7 +152,7 @@ impl<'a> Member<'a> {
         epoch.entered.insert(round.index, (tr, participants.clone()));
         let kept = epoch.plan.params.is_verified().then(Vec::new);
         let start = signed.clone();
-        Ok(Self { round, keys, tr, participants, release: None, header: None, start, kept })
+        Ok(Self { round, keys, tr, participants, release: None, header: None, start, survivors: None, kept })
     }
 
     fn step(&self, epoch: &Epoch, number: u16) -> Step {
@@ -272,8 +275,9 @@ impl<'a> Member<'a> {
         let agreed = Agreed::new(&self.tr, &headers, list);
         let need = epoch.plan.params.survivors_min();
         if agreed.seats.len() < usize::from(need) {
-            return Err(Blame::seat(hub, Offence::NoQuorum).with(signed.bytes()).at(step));
+            return Err(quorum::blame(epoch, &self.start, &signed).at(step));
         }
+        self.survivors = Some(signed.clone());
         match headers.iter().find(|h| h.seat == party.seat()) {
             Some(listed) if Some(listed) == self.header.as_ref() => Ok(agreed),
             Some(_) => Err(malformed()),
@@ -322,21 +326,20 @@ impl<'a> Member<'a> {
         if !signed.is(party.seating(), Kind::Quorum, &self.tr, slot, hub) {
             return Err(Blame::seat(hub, Offence::Signature).at(step));
         }
-        let no_quorum = || Blame::seat(hub, Offence::NoQuorum).with(signed.bytes()).at(step);
-        let quorum: Quorum = signed.open().ok_or_else(no_quorum)?;
+        let malformed = || Blame::seat(hub, Offence::Malformed).with(signed.bytes()).at(step);
+        let body: Quorum = signed.open().ok_or_else(malformed)?;
         let need = epoch.plan.params.threshold();
-        let holders: BTreeSet<Seat> = epoch.topology.holders(party.seat()).into_iter().collect();
-        let voters: BTreeSet<Seat> = quorum.votes.iter().map(|v| v.seat).collect();
-        let votes: Vec<&Signed> = quorum.votes.iter().collect();
-        let counted = voters.len() == votes.len()
-            && voters.len() >= usize::from(need)
-            && voters.iter().all(|s| holders.contains(s) && agreed.seats.contains(s))
-            && votes.iter().all(|v| is_vote(v, &self.tr, &agreed.hash));
-        if quorum.survivors != agreed.hash || quorum.need != need || !counted {
-            return Err(no_quorum());
+        let mut electors: BTreeSet<Seat> = epoch.topology.holders(party.seat()).into_iter().collect();
+        let votes: Vec<&Signed> = body.votes.iter().collect();
+        let counts = quorum::counts(&body, &self.tr, &body.survivors, &electors, need);
+        if !counts || first_forged(party.seating(), &votes).is_some() {
+            return Err(quorum::blame(epoch, &self.start, &signed).at(step));
         }
-        if first_forged(party.seating(), &votes).is_some() {
-            return Err(no_quorum());
+        electors.retain(|seat| agreed.seats.contains(seat));
+        if !quorum::counts(&body, &self.tr, &agreed.hash, &electors, need) {
+            // Good votes for another list than the aggregator gave to this seat, or of seats that are not in it.
+            let list = self.survivors.as_ref().map(Signed::bytes).unwrap_or_default();
+            return Err(quorum::blame(epoch, &self.start, &signed).with(list).at(step));
         }
         Ok(())
     }

@@ -82,8 +82,7 @@ impl Setup<'_> {
     pub async fn share(&mut self, party: &mut Party, book: AgreedBook, own: Vec<RoundKeys>) -> Result<Epoch, Abort> {
         let held = self.deal(party, &book, &own).await?;
         let (participants, tally) = self.agree_ready(party, &book, &held).await?;
-        let verified = self.plan.params.is_verified();
-        let keeps = verified || party.seat() == self.hub();
+        let keeps = self.plan.params.is_verified() || party.seat() == self.hub();
         Ok(Epoch {
             plan: self.plan.clone(),
             t1: book.t1,
@@ -95,7 +94,7 @@ impl Setup<'_> {
             peers: book.peers,
             bundles: if keeps { book.bundles } else { BTreeMap::new() },
             roll: book.roll,
-            entries: if verified { book.entries } else { Vec::new() },
+            entries: book.entries,
             roots: tally.roots,
             holders: tally.holders,
             dealt: tally.dealt,

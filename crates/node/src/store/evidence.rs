@@ -42,7 +42,11 @@ impl Tx<'_> {
     ) -> Result<()> {
         for blame in blames {
             let bytes = encode(blame);
-            let Some(named) = conviction(blame).filter(|_| bytes.len() <= EVIDENCE_KEPT_BYTES_MAX) else { continue };
+            let Some(named) = conviction(blame) else { continue };
+            if bytes.len() > EVIDENCE_KEPT_BYTES_MAX {
+                tracing::error!(job = %job.short(), bytes = bytes.len(), "evidence is not kept: it is too long");
+                continue;
+            }
             let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM evidence")
                 .fetch_one(&mut *self.0)
                 .await

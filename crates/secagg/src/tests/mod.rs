@@ -4,6 +4,7 @@ mod ahead;
 mod attacks;
 mod cheats;
 mod collect;
+mod convict;
 mod dropouts;
 mod framed;
 mod honest;

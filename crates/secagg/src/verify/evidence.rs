@@ -11,7 +11,7 @@
 //! Lists, proofs, terms, digests and tags are signed; pieces lie under roots that are; the story is
 //! the preimage of the transcript that the terms and through them the proof are signed under.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use tacit_protocol::Seating;
@@ -23,13 +23,9 @@ use super::masks::{Opened, genuine};
 use super::pieces::{PIECE_CELLS, Piece, leaf, tag_of_sum};
 use super::tag::{Challenge, Tag};
 use super::{List, PieceDigest, Proof, read_tags};
-use crate::epoch::Epoch;
-use crate::graph::Topology;
-use crate::keys::{self, PeerKeys};
-use crate::messages::{Bundle, Entry, Terms};
-use crate::params::Params;
-use crate::plan::Plan;
+use crate::messages::Terms;
 use crate::signed::{Kind, Signed};
+use crate::story::Story;
 use crate::vector::{Vector, each_width};
 
 /// A piece at which the tags do not add up.
@@ -39,60 +35,6 @@ pub(crate) struct WrongPiece {
     pub sum: Piece,
     /// Of each shown vector, in order of seat.
     pub shown: Vec<Piece>,
-}
-
-/// The preimage of T1, with the bundles that matter.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Story {
-    context: Hash,
-    params: Params,
-    rounds: u16,
-    aggregator: Seat,
-    step_base: u16,
-    roll: Hash,
-    entries: Vec<Entry>,
-    bundles: Vec<Signed>,
-}
-
-impl Story {
-    /// What this epoch agreed on, with the bundles of some seats.
-    pub fn of(epoch: &Epoch, seats: &BTreeSet<Seat>) -> Self {
-        let plan = &epoch.plan;
-        let bundles = epoch.bundles.iter().filter(|(seat, _)| seats.contains(seat)).map(|(_, b)| b.clone()).collect();
-        Self {
-            context: plan.context,
-            params: plan.params,
-            rounds: plan.rounds,
-            aggregator: plan.aggregator,
-            step_base: plan.step_base,
-            roll: epoch.roll,
-            entries: epoch.entries.clone(),
-            bundles,
-        }
-    }
-
-    fn t1(&self, seating: &Seating) -> Hash {
-        let plan = Plan {
-            params: self.params,
-            context: self.context,
-            rounds: self.rounds,
-            aggregator: self.aggregator,
-            step_ms: 0,
-            step_base: self.step_base,
-        };
-        keys::t1(&keys::t0(&plan, seating), &self.roll, &self.entries)
-    }
-
-    /// The keys of one round of those whose signed bundles are here and are those of the book.
-    fn keys(&self, seating: &Seating, rho: u16) -> BTreeMap<Seat, PeerKeys> {
-        let entry = |seat: Seat| self.entries.iter().find(|e| e.seat == seat);
-        let keys = |signed: &Signed| {
-            entry(signed.seat).filter(|e| e.bundle == signed.body_hash() && signed.verify(seating))?;
-            let keys = signed.open::<Bundle>()?.keys.get(usize::from(rho)).copied()?;
-            Some((signed.seat, PeerKeys::decode(&keys)?))
-        };
-        self.bundles.iter().filter_map(keys).collect()
-    }
 }
 
 /// Whether the evidence convicts a seat of vouching for another vector than it sent.
@@ -182,12 +124,7 @@ impl Case<'_> {
 
     /// The terms and the story under which the proof was signed.
     fn history(&self, start: &[u8], story: &[u8]) -> Option<(Terms, u16, Story)> {
-        let start = signed(self.seating, start)?;
-        let story: Story = wire::decode_capped(story, MESSAGE_BYTES_MAX).ok()?;
-        let rho = u16::try_from(start.slot).ok()?;
-        let ours = start.kind == Kind::Start && start.seat == self.offender && start.scope == story.t1(self.seating);
-        let fits = ours && keys::round(&start.scope, rho, &start.body) == self.tr();
-        fits.then_some((start.open()?, rho, story))
+        Story::under(self.seating, self.offender, &self.tr(), start, story)
     }
 
     fn wrong_secret(&self, start: &[u8], story: &[u8]) -> Option<bool> {
@@ -210,11 +147,7 @@ impl Case<'_> {
         {
             return None;
         }
-        let topology = Topology::draw(
-            story.params.graph(),
-            &story.t1(self.seating),
-            story.entries.iter().map(|e| e.seat).collect(),
-        );
+        let topology = story.topology(self.seating);
         let survivors: BTreeSet<Seat> = self.list.roots.iter().map(|(seat, _)| *seat).collect();
         let (proof, keys) = (self.proof()?, story.keys(self.seating, rho));
         let opened = Opened {

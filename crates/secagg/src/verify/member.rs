@@ -7,7 +7,7 @@ use tacit_protocol::{Abort, Blame, Concealed, Offence, Party};
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Code, Fault, Seat, Step};
 
-use super::evidence::{Story, WrongPiece};
+use super::evidence::WrongPiece;
 use super::masks::{Opened, Unmade};
 use super::pieces::tag_of_sum;
 use super::tag::{Challenge, Tag};
@@ -19,6 +19,7 @@ use crate::plan::{Delivery, Outcome, round_phase};
 use crate::relay::from_aggregator;
 use crate::round::{Agreed, Member};
 use crate::signed::{Kind, Signed};
+use crate::story::Story;
 use crate::vector::Vector;
 
 /// Step 5b: the tags of this seat's vector, beside its vote.
