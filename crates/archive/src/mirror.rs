@@ -110,14 +110,14 @@ impl Mirror {
     /// Seals what is here with the head that covers exactly this, and signs it.
     ///
     /// # Errors
-    /// Those of [`Self::admit`]; `log.fork` when the leaves have another root than the head: then nothing is sealed, and
-    /// the copy is as it was.
+    /// Those of [`Self::admit`]; `log.corrupt` when the leaves have another root than the head: then nothing is sealed, and
+    /// the copy is as it was. Which of the two is wrong does not show: one flipped bit in a leaf looks like another history.
     pub fn seal(&mut self, note: &[u8], (name, signer): (&str, &SigningKey), at: UnixMillis) -> Result<(), Fault> {
         let head = self.admit(note)?;
         if self.log.checkpoint() != head {
             let what = format!("the {} leaves that were handed out do not have the root of their head", head.size);
             self.forget()?;
-            return Err(Fault::new(Code::LogFork, what));
+            return Err(Fault::new(Code::LogCorrupt, what));
         }
         let signed = self.keys.open(note)?.0;
         let own = VerifierKey::new(name, KeyKind::Cosignature, signer.id())?;

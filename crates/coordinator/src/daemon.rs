@@ -179,6 +179,7 @@ impl Coordinator {
         let (service, appends, view) = LogService::open(parts).await?;
         let gate = Door { id, roster: roster_view, clock: clock.clone() };
         let endpoint = Endpoint::bind(config.listen, identity, tacit_net::Config::with_gate(gate))?;
+        let origin = log_key.name().to_owned();
         let shared = Arc::new(Shared {
             id,
             card,
@@ -195,7 +196,7 @@ impl Coordinator {
             slots: Arc::default(),
             jobs: Jobs::default(),
             appends,
-            books: Books::default(),
+            books: Books::new(&origin, Folder::new(paths.log()), view.durable.clone()),
             late: tokio::sync::Mutex::default(),
             party_keys: tokio::sync::Mutex::new(taken),
             log: view,
@@ -214,6 +215,7 @@ impl Coordinator {
         }
         shared.spawn(service.run());
         shared.spawn(crate::log::patrol::patrol(shared.clone()));
+        shared.spawn(books::read_ahead(shared.clone()));
         shared.spawn(party_keys::retire(shared.clone()));
         let open = shared.store.open_jobs().await?;
         tracing::info!(address = %endpoint.local_addr(), id = %id.short(), open = open.len(), "serving");

@@ -63,6 +63,8 @@ pub const STRAGGLER_WAIT: Duration = Duration::from_millis(25);
 pub const OWN_QUORUM_WAIT: Duration = Duration::from_secs(5);
 /// Bytes that the memos of one node carry under seal in a log, all together.
 pub const MEMO_BYTES_MAX: u64 = 64 << 20;
+/// Pause of the books between two looks at what the log has grown by, and after a failed one.
+pub const BOOKS_PAUSE: Duration = Duration::from_secs(1);
 /// How long a party that hands in a late attestation is kept waiting for the log.
 pub const LATE_WAIT: Duration = Duration::from_secs(10);
 /// Pause between two looks for connections whose key is over.

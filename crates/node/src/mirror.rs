@@ -35,8 +35,9 @@ fn signing_key(home: &Path) -> Result<SigningKey, Fault> {
     keyfile::read_signing(&path)
 }
 
-/// Follows the log as long as the node runs. A log that shows another history than the mirrored one is not followed any
-/// further: its head stays beside the mirror, as evidence.
+/// Follows the log as long as the node runs. A log that shows a head of another history than the mirrored one is not
+/// followed any further: the head stays beside the mirror, as evidence. Leaves that do not fit their head are asked for
+/// again: a bit that flipped on the way or on the coordinator's disk is no history, and a repair ends it.
 pub(crate) async fn follow(inner: Arc<Inner>) {
     let mut pause = PAUSE;
     let mut opened: Option<(Mirror, SigningKey)> = None;
@@ -64,7 +65,12 @@ pub(crate) async fn follow(inner: Arc<Inner>) {
                 return;
             }
             Err(fault) => {
-                tracing::debug!(%fault, "the log was not mirrored");
+                match fault.code {
+                    Code::LogCorrupt => {
+                        tracing::warn!(%fault, "the log was not mirrored; its leaves are asked for again")
+                    }
+                    _ => tracing::debug!(%fault, "the log was not mirrored"),
+                }
                 (pause * 2).min(PAUSE_MAX)
             }
         };

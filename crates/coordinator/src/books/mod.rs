@@ -2,37 +2,39 @@
 //! find wrong, and issues what the end of a period calls for. It decides no amount.
 
 mod close;
+mod state;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tacit_archive::Folder;
-use tacit_crypto::sha256;
-use tacit_crypto::statement::Envelope;
 use tacit_engine::FromCoordinator;
 use tacit_governance::{PartyCard, PartyRole, SignedContract};
 use tacit_receipts::cases::Said;
 use tacit_receipts::merkle::leaf_hash;
-use tacit_receipts::money::{LeafRef, PricePlan};
-use tacit_receipts::tiles::{TILE_WIDTH, beside_path};
-use tacit_receipts::verify::{Beside, CLOCK_SKEW_MILLIS_MAX};
-use tacit_receipts::{Cases, KeyHistory, KeyRole, Leaf, Ledger, Memo, Money, TileRead, TileReader};
+use tacit_receipts::money::PricePlan;
+use tacit_receipts::verify::CLOCK_SKEW_MILLIS_MAX;
+use tacit_receipts::{Leaf, Memo, Money};
 use tacit_types::wire::Blob;
 use tacit_types::{Code, ContractId, Fault, Hash, NodeId};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot, watch};
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 use crate::daemon::Shared;
-use crate::limits::{LATE_WAIT, MEMO_BYTES_MAX};
+use crate::limits::{BOOKS_PAUSE, LATE_WAIT, MEMO_BYTES_MAX};
 use crate::log::{AppendRequest, Content};
 use crate::roster::Party;
 
 pub(crate) use close::{close, go_on};
+use state::{State, hash_of, meaning, sealed_bytes};
 
 /// The coordinator's books.
-#[derive(Default)]
 pub(crate) struct Books {
-    state: Mutex<Option<State>>,
+    /// The log that they follow, and how much of it is durable.
+    folder: Folder,
+    durable: watch::Receiver<u64>,
+    state: Arc<Mutex<State>>,
     /// Held while a close is under way.
     closing: Arc<Mutex<()>>,
     under_way: Slot,
@@ -44,6 +46,50 @@ pub(crate) struct Books {
 type Slot = Arc<Mutex<Option<Hash>>>;
 
 impl Books {
+    /// The books of a log, of which nothing is read yet.
+    pub(crate) fn new(origin: &str, folder: Folder, durable: watch::Receiver<u64>) -> Self {
+        Self {
+            folder,
+            durable,
+            state: Arc::new(Mutex::new(State::new(origin))),
+            closing: Arc::default(),
+            under_way: Slot::default(),
+            memos_under_way: std::sync::Mutex::default(),
+        }
+    }
+
+    /// The log as far as it is durable. It is read a bundle at a time, and whoever else waits has a turn in between; what
+    /// was read stays read, whether the caller stays or a later bundle fails.
+    ///
+    /// # Errors
+    /// `log.corrupt` when it cannot be read.
+    async fn whole(&self) -> Result<OwnedMutexGuard<State>, Fault> {
+        loop {
+            let mut state = self.state.clone().lock_owned().await;
+            let size = *self.durable.borrow();
+            if state.next >= size {
+                return Ok(state);
+            }
+            let folder = self.folder.clone();
+            let follow = move || state.follow(&folder, size);
+            spawn_blocking(follow).await.map_err(|e| Fault::new(Code::Internal, e.to_string()))??;
+        }
+    }
+
+    /// Reads the log as it grows, from the start of the process on, so that nobody who says something waits for all of it.
+    async fn read_ahead(&self) {
+        let mut durable = self.durable.clone();
+        loop {
+            durable.borrow_and_update();
+            if let Err(fault) = self.whole().await.map(drop) {
+                tracing::warn!(%fault, "the books cannot read the log; they try again");
+            } else if durable.changed().await.is_err() {
+                return;
+            }
+            sleep(BOOKS_PAUSE).await;
+        }
+    }
+
     /// The slot of what a party says, whose turn it is after what was said before it.
     fn slot(&self, node: &NodeId, words: &Words) -> Slot {
         match words {
@@ -56,132 +102,17 @@ impl Books {
     }
 }
 
-/// The memos of a node.
-#[derive(Default)]
-struct Noted {
-    /// All numbers up to this one are there.
-    whole: u64,
-    /// Those that are there beyond a hole, as a log of before may have it.
-    beyond: BTreeSet<u64>,
-    /// Bytes under seal.
-    bytes: u64,
-}
-
-impl Noted {
-    fn take(&mut self, memo: &Memo) {
-        self.beyond.insert(memo.number);
-        while self.beyond.remove(&self.whole.saturating_add(1)) {
-            self.whole = self.whole.saturating_add(1);
-        }
-        self.bytes = self.bytes.saturating_add(sealed_bytes(memo));
-    }
-}
-
-fn sealed_bytes(memo: &Memo) -> u64 {
-    memo.sealed.as_ref().map_or(0, |sealed| sealed.len() as u64)
-}
-
-/// The log so far.
-#[derive(Default)]
-struct State {
-    ledger: Ledger,
-    cases: Cases,
-    /// The keys that parties have had.
-    keys: KeyHistory,
-    /// The hash of every leaf: a case names those that it rests on.
-    hashes: Vec<Hash>,
-    /// The next leaf.
-    next: u64,
-    /// Where a party has said a thing: the same again is no news.
-    said: BTreeMap<(NodeId, Hash), u64>,
-    /// What nodes have noted.
-    memos: BTreeMap<NodeId, Noted>,
-    /// Statements of price plans, by contract.
-    plans: BTreeMap<ContractId, Vec<Blob>>,
-}
-
-/// What a statement says, whenever it was signed.
-fn meaning(envelope: &Envelope) -> Hash {
-    sha256(&[envelope.kind.as_bytes(), &[0], &envelope.body].concat())
-}
-
-impl State {
-    fn follow(mut self, folder: &Folder, size: u64) -> Result<Self, Fault> {
-        let reader = TileReader::new(folder, size);
-        let beside = |id: &_| folder.read(&beside_path(id));
-        while self.next < size {
-            let skip = usize::try_from(self.next % TILE_WIDTH).unwrap_or(usize::MAX);
-            for leaf in reader.entries(self.next / TILE_WIDTH)?.into_iter().skip(skip) {
-                if let Err(fault) = self.take(&leaf, &beside) {
-                    tracing::warn!(leaf = self.next, %fault, "a statement in the log is wrong");
-                }
-                self.next = self.next.saturating_add(1);
-            }
-        }
-        Ok(self)
-    }
-
-    /// Takes the next leaf in.
-    fn take(&mut self, leaf: &[u8], beside: &Beside<'_>) -> Result<(), Fault> {
-        let at = LeafRef { index: self.next, hash: leaf_hash(leaf) };
-        let hashes = &self.hashes;
-        let said = match Leaf::read(leaf) {
-            Ok(Leaf::Case(envelope, said)) => {
-                let envelope = self.keys.spoken(&envelope).into_owned();
-                let done = self.cases.push(at, &envelope, &said, &|leaf| hash_of(hashes, leaf));
-                done.map(|()| Some(envelope))
-            }
-            Ok(Leaf::Money(envelope, money)) => {
-                let done = self.ledger.follow(self.next, leaf, beside);
-                if let (Ok(()), Money::Plan(plan)) = (&done, money.as_ref()) {
-                    self.plans.entry(plan.contract).or_default().push(Blob(leaf.to_vec()));
-                }
-                done.map(|()| Some(envelope))
-            }
-            Ok(Leaf::Memo(memo)) => {
-                let node = self.keys.id_of(KeyRole::Node, &memo.signer());
-                self.memos.entry(node).or_default().take(memo.body());
-                Ok(Some(memo.envelope().clone()))
-            }
-            Ok(Leaf::PartyRotation(change)) => {
-                let done = self.keys.follow_any(&change, Some(at.index));
-                done.and(self.ledger.follow(self.next, leaf, beside)).map(|()| None)
-            }
-            _ => self.ledger.follow(self.next, leaf, beside).map(|()| None),
-        };
-        self.hashes.push(at.hash);
-        if let Some(envelope) = said? {
-            // The newest: a step of a case may come again in words that were used before.
-            self.said.insert((self.keys.id_of(KeyRole::Node, &envelope.signer), meaning(&envelope)), at.index);
-        }
-        Ok(())
-    }
-}
-
-fn hash_of(hashes: &[Hash], leaf: u64) -> Option<Hash> {
-    usize::try_from(leaf).ok().and_then(|leaf| hashes.get(leaf)).copied()
-}
-
-/// Looks at the log as far as it is durable. The first look reads all of it.
+/// Looks at the log as far as it is durable.
 ///
 /// # Errors
 /// `log.corrupt` when it cannot be read; `look`'s own.
 async fn with_log<T>(shared: &Shared, look: impl FnOnce(&State) -> Result<T, Fault>) -> Result<T, Fault> {
-    let mut state = shared.books.state.lock().await;
-    let size = *shared.log.durable.borrow();
-    let before = state.take();
-    let (folder, origin) = (shared.folder.clone(), shared.log_key.name().to_owned());
-    let begin = move || State {
-        ledger: Ledger::new(&origin),
-        cases: Cases::new(&origin),
-        keys: KeyHistory::new(&origin),
-        ..State::default()
-    };
-    let follow = move || before.unwrap_or_else(begin).follow(&folder, size);
-    let now = spawn_blocking(follow).await.map_err(|e| Fault::new(Code::Internal, e.to_string()))??;
-    let seen = look(&now);
-    *state = Some(now);
-    seen
+    look(&*shared.books.whole().await?)
+}
+
+/// Keeps the books at the log's end for as long as the daemon runs.
+pub(crate) async fn read_ahead(shared: Arc<Shared>) {
+    shared.books.read_ahead().await;
 }
 
 /// What a party says.
@@ -347,7 +278,60 @@ async fn plan_of_contract(shared: &Shared, plan: &PricePlan) -> Result<(), Fault
 mod tests {
     use super::*;
     use tacit_crypto::{Secret, SigningKey, Statement};
+    use tacit_receipts::Edge;
+    use tacit_receipts::tiles::{TILE_WIDTH, entries_path};
     use tacit_types::UnixMillis;
+
+    /// The log is read before anybody asks, a failed look loses nothing of what was read, and the next goes on from there.
+    #[tokio::test]
+    async fn the_books_read_ahead_and_keep_what_they_read() {
+        let home = tempfile::TempDir::new().unwrap();
+        let folder = Folder::new(home.path().to_owned());
+        let key = SigningKey::from_seed(&Secret::new([1; 32]));
+        let memo = |number| {
+            let body = Memo { version: 1, origin: "log.example".into(), number, tag: Hash([7; 32]), sealed: None };
+            Statement::sign(&key, "memo", UnixMillis(9_000), None, body).bytes().to_vec()
+        };
+        let leaves: Vec<Vec<u8>> = (1..=2 * TILE_WIDTH + 8).map(memo).collect();
+        let (first, rest) = leaves.split_at(2 * TILE_WIDTH as usize);
+        let mut edge = Edge::default();
+        let mut write = |leaves: &[Vec<u8>]| {
+            let files = edge.append(leaves).unwrap().into_iter().map(|file| (file.path, file.bytes));
+            folder.write_all(&files.collect::<Vec<_>>()).unwrap();
+        };
+        write(first);
+        let (grow, durable) = watch::channel(first.len() as u64);
+        let books = Arc::new(Books::new("log.example", folder.clone(), durable));
+        let second = home.path().join(entries_path(1, TILE_WIDTH));
+        let kept = std::fs::read(&second).unwrap();
+        std::fs::remove_file(&second).unwrap();
+        for _ in 0..2 {
+            assert_eq!(books.whole().await.map(drop).unwrap_err().code, Code::LogCorrupt);
+            assert_eq!(books.state.lock().await.next, TILE_WIDTH, "the bundle before it stays read");
+        }
+        // The first bundle is not read again: it may be gone.
+        std::fs::remove_file(home.path().join(entries_path(0, TILE_WIDTH))).unwrap();
+        std::fs::write(&second, kept).unwrap();
+        let reader = tokio::spawn({
+            let books = books.clone();
+            async move { books.read_ahead().await }
+        });
+        let reaches = async |size: u64| {
+            while books.state.lock().await.next < size {
+                sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        let limit = std::time::Duration::from_secs(20);
+        tokio::time::timeout(limit, reaches(first.len() as u64)).await.expect("it is read without being asked");
+        write(rest);
+        grow.send_replace(leaves.len() as u64);
+        tokio::time::timeout(limit, reaches(leaves.len() as u64)).await.expect("it reads on");
+        let state = books.whole().await.unwrap();
+        assert_eq!((state.next, state.memos[&key.id()].whole), (leaves.len() as u64, leaves.len() as u64));
+        drop(state);
+        drop(grow);
+        tokio::time::timeout(limit, reader).await.expect("it ends with the log").unwrap();
+    }
 
     /// Each node's memos are counted by what the log has, whatever other nodes note.
     #[test]
@@ -410,7 +394,9 @@ mod tests {
         let words = || {
             Words::Memo(Memo { version: 1, origin: "log.example".into(), number: 1, tag: Hash([7; 32]), sealed: None })
         };
-        let (books, [a, b]) = (Books::default(), [1, 2].map(|n| NodeId([n; 32])));
+        let folder = Folder::new(std::path::PathBuf::new());
+        let books = Books::new("log.example", folder, watch::channel(0).1);
+        let [a, b] = [1, 2].map(|n| NodeId([n; 32]));
         let slot = books.slot(&a, &words());
         *slot.lock().await = Some(Hash([1; 32]));
         let held = slot.lock().await;

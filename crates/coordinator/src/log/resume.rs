@@ -4,8 +4,9 @@ use std::io::ErrorKind;
 
 use tacit_archive::files::io_fault;
 use tacit_receipts::merkle::leaf_hash;
-use tacit_receipts::tiles::CHECKPOINT_PATH;
-use tacit_receipts::{Log, SignedCheckpoint, TileReader};
+use tacit_receipts::money::Money;
+use tacit_receipts::tiles::{CHECKPOINT_PATH, TILE_WIDTH};
+use tacit_receipts::{Leaf, Log, SignedCheckpoint, TileRead, TileReader};
 use tacit_types::{Code, Fault, Hash, UnixMillis};
 
 use super::{Parts, append::job_of, blocking};
@@ -44,7 +45,6 @@ pub(super) async fn resume(parts: &Parts) -> Result<Resumed, Fault> {
         }
         None => None,
     };
-    let at = stored.as_ref().map_or(UnixMillis(0), |(_, at)| *at);
     let newest = match (&published, &stored) {
         (None, None) => {
             let log = Log::create(keys.verifier.name())?;
@@ -68,11 +68,45 @@ pub(super) async fn resume(parts: &Parts) -> Result<Resumed, Fault> {
         return Err(Fault::new(Code::ConfigMalformed, what));
     }
     let head = keys.sign(&checkpoint, parts.clock.now())?;
+    // A database that is lost, or older than the files, does not know when the last append was. Its leaves do.
+    let (known, at) = stored.as_ref().map_or((0, UnixMillis(0)), |(head, at)| (head.checkpoint().size, *at));
     let (folder, from) = (parts.folder.clone(), checkpoint.clone());
-    let log = blocking(move || Log::resume(&folder, &from, at)).await?;
-    enter_leaves(parts, &log, &head, at).await?;
+    let log = blocking(move || {
+        let at = if known < from.size { newest_time(&folder, from.size)?.max(at) } else { at };
+        Log::resume(&folder, &from, at)
+    })
+    .await?;
+    enter_leaves(parts, &log, &head, log.at()).await?;
     let keys_event = parts.store.keys_event().await?;
     Ok(Resumed { log, head, published, keys_event })
+}
+
+/// When the newest leaf was signed that the log's own clock gave its time: what a party signed has the party's.
+///
+/// # Errors
+/// `log.corrupt` when a bundle of leaves cannot be read.
+fn newest_time(files: &dyn TileRead, size: u64) -> Result<UnixMillis, Fault> {
+    let reader = TileReader::new(files, size);
+    for index in (0..size.div_ceil(TILE_WIDTH)).rev() {
+        let leaves = reader.entries(index)?;
+        if let Some(at) = leaves.iter().rev().find_map(|leaf| own_time(leaf)) {
+            return Ok(at);
+        }
+    }
+    Ok(UnixMillis(0))
+}
+
+/// The time of a leaf that only the coordinator signs.
+fn own_time(leaf: &[u8]) -> Option<UnixMillis> {
+    match Leaf::read(leaf).ok()? {
+        Leaf::Receipt(receipt) => Some(receipt.envelope().issued_at),
+        Leaf::KeyEvent(event) => Some(event.envelope().issued_at),
+        Leaf::Genesis(genesis) => Some(genesis.envelope().issued_at),
+        Leaf::Money(envelope, money) => {
+            matches!(money.as_ref(), Money::Charge(_) | Money::Settlement(_)).then_some(envelope.issued_at)
+        }
+        _ => None,
+    }
 }
 
 /// Gives a row to every leaf that has none: an older database beside newer files.
@@ -100,4 +134,36 @@ async fn enter_leaves(parts: &Parts, log: &Log, head: &SignedCheckpoint, at: Uni
         known = to;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tacit_crypto::{Secret, SigningKey, Statement};
+    use tacit_receipts::{Edge, Genesis, Memo};
+
+    /// The newest time is of the newest leaf that the log's own clock dated, whatever parties' clocks say.
+    #[test]
+    fn the_time_of_the_last_append_is_read_from_the_leaves() {
+        let home = tempfile::TempDir::new().unwrap();
+        let folder = tacit_archive::Folder::new(home.path().to_owned());
+        let key = SigningKey::from_seed(&Secret::new([1; 32]));
+        let origin = "log.example/usage/2026";
+        let genesis = |at| {
+            let body = Genesis { version: 1, origin: origin.into(), policy: "x".into(), continues: None };
+            Statement::sign(&key, origin, UnixMillis(at), None, body).bytes().to_vec()
+        };
+        let memo = |number: u64| {
+            let body = Memo { version: 1, origin: origin.into(), number, tag: Hash([7; 32]), sealed: None };
+            Statement::sign(&key, origin, UnixMillis(90_000), None, body).bytes().to_vec()
+        };
+        assert_eq!(newest_time(&folder, 0).unwrap(), UnixMillis(0));
+        // The memos fill more than the newest bundle.
+        let leaves: Vec<Vec<u8>> = [genesis(10_000), genesis(20_000)].into_iter().chain((1..300).map(memo)).collect();
+        let files = Edge::default().append(&leaves).unwrap();
+        folder.write_all(&files.into_iter().map(|file| (file.path, file.bytes)).collect::<Vec<_>>()).unwrap();
+        assert_eq!(newest_time(&folder, leaves.len() as u64).unwrap(), UnixMillis(20_000));
+        std::fs::remove_file(home.path().join(tacit_receipts::tiles::entries_path(0, 256))).unwrap();
+        assert_eq!(newest_time(&folder, leaves.len() as u64).unwrap_err().code, Code::LogCorrupt);
+    }
 }

@@ -182,9 +182,9 @@ impl LogService {
         }
     }
 
-    /// Size and root of a checkpoint that this log has signed.
+    /// Size and root of a checkpoint that this log has signed, with whichever of its keys.
     fn signed_here(&self, note: &[u8]) -> Option<(u64, Hash)> {
-        let head = SignedCheckpoint::open(note, &self.parts.keys.verifier).ok()?;
+        let (head, _) = self.parts.keys.chain.open(note).ok()?;
         let head = head.checkpoint();
         (head.origin == self.origin()).then_some((head.size, head.root))
     }

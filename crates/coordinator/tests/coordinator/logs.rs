@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, Row as _, SqliteConnection};
 use tacit_coordinator::{fsck, rotate_log_key};
 use tacit_engine::{FromCoordinator, Terminal, ToCoordinator};
 use tacit_governance::PartyRole;
@@ -126,6 +128,69 @@ async fn an_older_state_that_was_restored_signs_nothing() {
     world.stop().await;
     assert_eq!(std::fs::read(world.log().join("checkpoint")).unwrap(), head);
     assert_eq!(fsck(world.home()).unwrap().leaves, 3);
+}
+
+/// Files and database of yesterday beside the keys of today: what a witness shows is signed with the key of yesterday, and
+/// proves that the log went back all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_log_beside_a_newer_key_signs_nothing() {
+    let mut world = World::new().await;
+    let nodes = world.nodes(3).await;
+    let operator = world.operator("o").await;
+    some_jobs(&world, &nodes, &operator, 0..1).await;
+    world.stop().await;
+    let old = tempfile::TempDir::new().unwrap();
+    copy(world.home(), old.path());
+    world.start().await;
+    for node in &nodes {
+        node.up().await;
+    }
+    some_jobs(&world, &nodes, &operator, 1..3).await;
+    world.stop().await;
+    rotate_log_key(world.home(), 3_600_000).unwrap();
+    std::fs::remove_dir_all(world.log()).unwrap();
+    std::fs::create_dir_all(world.log()).unwrap();
+    copy(&old.path().join("log"), &world.log());
+    for ending in ["", "-wal", "-shm"] {
+        let name = format!("coordinator.db{ending}");
+        let _ = std::fs::remove_file(world.home().join(&name));
+        let _ = std::fs::copy(old.path().join(&name), world.home().join(&name));
+    }
+    world.start().await;
+    let mut nonce = 10;
+    within(20, "the refusal", async {
+        loop {
+            nonce += 1;
+            match operator.submit(operator.job(&nodes, nonce)).await {
+                Err(fault) if fault.code == Code::LogRollback => return,
+                _ => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            }
+        }
+    })
+    .await;
+    world.stop().await;
+}
+
+/// Without a database the log does not go back in time: its leaves say when the last append was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_database_is_lost_knows_its_time() {
+    let mut world = World::new().await;
+    let nodes = world.nodes(3).await;
+    let operator = world.operator("o").await;
+    some_jobs(&world, &nodes, &operator, 0..2).await;
+    world.stop().await;
+    for ending in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(world.home().join(format!("coordinator.db{ending}")));
+    }
+    world.start().await;
+    world.stop().await;
+    let files = tacit_archive::Folder::new(world.log());
+    let newest = tacit_receipts::TileReader::new(&files, 4).leaf(3).unwrap();
+    let Ok(tacit_receipts::Leaf::Receipt(receipt)) = tacit_receipts::Leaf::read(&newest) else { panic!("no receipt") };
+    let options = SqliteConnectOptions::new().filename(world.home().join("coordinator.db"));
+    let mut database = SqliteConnection::connect_with(&options).await.unwrap();
+    let row = sqlx::query("SELECT value FROM meta WHERE key = 'head_at'").fetch_one(&mut database).await.unwrap();
+    assert_eq!(row.get::<Vec<u8>, _>(0), receipt.envelope().issued_at.0.to_be_bytes());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -194,9 +194,18 @@ impl Ledger {
     /// # Errors
     /// What [`Leaf::read`] and [`Ledger::push`] give; the checkpoint of a valuation is not looked at.
     pub fn follow(&mut self, index: u64, bytes: &[u8], beside: &Beside<'_>) -> Result<(), Fault> {
-        let leaf = LeafRef { index, hash: leaf_hash(bytes) };
-        match Leaf::read(bytes)? {
-            Leaf::Receipt(statement) => self.follow_receipt(leaf, &statement, beside),
+        let keys = Keyring::default();
+        self.follow_read(LeafRef { index, hash: leaf_hash(bytes) }, &Leaf::read_with(bytes, &keys)?, beside, &keys)
+    }
+
+    /// As [`Ledger::follow`], for a leaf that was read, with keys that are decoded once for many leaves.
+    ///
+    /// # Errors
+    /// What [`Ledger::push`] gives.
+    pub fn follow_read(&mut self, at: LeafRef, leaf: &Leaf, beside: &Beside<'_>, keys: &Keyring) -> Result<(), Fault> {
+        let index = at.index;
+        match leaf {
+            Leaf::Receipt(statement) => self.follow_receipt(at, statement, beside, keys),
             Leaf::Attestation(statement) => {
                 let who = self.keys.id_of(KeyRole::Node, &statement.signer());
                 if let Some(link) = statement.envelope().link {
@@ -204,18 +213,18 @@ impl Ledger {
                 }
                 let digest = statement.body().usage;
                 if let Some((record, missing)) = self.incomplete.get_mut(&digest)
-                    && check_attestation_of(&who, record, &digest, &statement).is_ok()
+                    && check_attestation_of(&who, record, &digest, statement).is_ok()
                     && missing.remove(&who)
                     && missing.is_empty()
                 {
                     self.whole(&digest, index);
                 }
             }
-            Leaf::Money(envelope, money) => self.push(leaf, &envelope, &money)?,
+            Leaf::Money(envelope, money) => self.push(at, envelope, money)?,
             // Whose the id is and whether a key held in its time is for who verifies the log.
             Leaf::PartyRotation(statement) => {
                 let id = statement.body().id;
-                self.keys.follow(&statement, Some(index), &|_, key| *key == id)?;
+                self.keys.follow(statement, Some(index), &|_, key| *key == id)?;
             }
             Leaf::Genesis(_) | Leaf::KeyEvent(_) | Leaf::KeyRotation(_) => {}
             Leaf::Case(..) | Leaf::Memo(_) | Leaf::Other(_) => {}
@@ -223,10 +232,16 @@ impl Ledger {
         Ok(())
     }
 
-    fn follow_receipt(&mut self, leaf: LeafRef, statement: &Statement<JointReceipt>, beside: &Beside<'_>) {
+    fn follow_receipt(
+        &mut self,
+        leaf: LeafRef,
+        statement: &Statement<JointReceipt>,
+        beside: &Beside<'_>,
+        keys: &Keyring,
+    ) {
         let receipt = statement.body();
         let id_of = |key: &NodeId| self.keys.id_of(KeyRole::Node, key);
-        let attested = receipt.attested_with(beside, &Keyring::default(), &id_of);
+        let attested = receipt.attested_with(beside, keys, &id_of);
         let agreed = attested.held.iter().all(|a| a.body().verdict == Verdict::Agrees);
         let sound = agreed && attested.faults.is_empty() && receipt.record.check().is_ok();
         let missing: BTreeSet<NodeId> = receipt.missing().map(|entry| entry.party).collect();
