@@ -29,6 +29,20 @@ fn every_relative_link_leads_to_a_file() {
     assert!(links > 20, "only {links} links were found");
 }
 
+/// The page on governance names each rule of the decision, in the order in which they are put.
+#[test]
+fn the_page_on_governance_has_every_rule_in_its_order() {
+    let page = repo::text(Path::new("docs/GOVERNANCE.md"));
+    let table = page.split("| rules | what they ask |\n|---|---|\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let first = |line: &str| line.trim_start_matches('|').split('|').next().unwrap_or_default().to_owned();
+    let named: Vec<String> = table
+        .lines()
+        .flat_map(|line| first(line).split(',').map(|w| w.trim().to_owned()).collect::<Vec<_>>())
+        .collect();
+    let put: Vec<&str> = tacit_governance::admission::Rule::ALL.iter().map(|rule| rule.word()).collect();
+    assert_eq!(named, put);
+}
+
 /// Where a page says which test shows what, the test is there.
 #[test]
 fn every_test_that_the_page_on_governance_names_is_there() {

@@ -231,7 +231,6 @@ impl Walk {
         self.put(Rule::Validity, || steps::validity(contract, request.now))?;
         self.put(Rule::Approvals, || control::approvals(contract))?;
         self.put(Rule::Operator, || steps::operator(request, terms, ledger))?;
-        self.put(Rule::Price, || steps::price(contract, ledger))?;
         self.put(Rule::Roles, || steps::roles(terms, ledger))?;
         self.put(Rule::Lists, || control::lists(request, terms, ledger))?;
         self.put(Rule::Rights, || control::rights(spec, terms, &ledger.owner, request.now))?;
@@ -241,32 +240,36 @@ impl Walk {
         let grade = standing_grade(request, ledger, contract, provided.map(|(_, dataset)| dataset));
         self.put(Rule::Source, || steps::source(spec, provided, request))?;
         self.put(Rule::Release, || control::release(provided, request.now))?;
+        // Parameters that are no good name no product; they are refused in their own place.
+        if let Ok(facts) = &request.facts {
+            self.put(Rule::Grade, || control::grade(grade, request, facts))?;
+        }
         self.put(Rule::Officer, || control::officer(provided, grade, terms, &ledger.owner))?;
         self.put(Rule::Personal, || control::personal(provided, terms, request.now))?;
-        self.put(Rule::Models, || steps::models(spec, terms, ledger))?;
         self.put(Rule::Purpose, || steps::purpose(spec, terms))?;
         self.put(Rule::Kind, || steps::kind(spec, terms))?;
+        self.put(Rule::Models, || steps::models(spec, terms, ledger))?;
         self.put(Rule::Review, || control::review(request, terms, grade, ledger))?;
         let facts = self.put(Rule::Parameters, || request.facts.as_ref().map_err(Clone::clone))?;
-        self.put(Rule::Grade, || control::grade(grade, request, facts))?;
         self.put(Rule::Columns, || steps::columns(terms, provided, facts))?;
         self.put(Rule::Rows, || steps::rows(provided, facts))?;
         self.put(Rule::Parties, || steps::parties(spec, terms, facts))?;
+        self.put(Rule::Checked, || steps::checked(terms, facts))?;
         self.put(Rule::Cohort, || steps::cohort(spec, terms, request.align.as_ref()))?;
+        let own = spec.provider(&ledger.owner).map(|p| &p.dataset);
+        let question = || spec.question();
+        let privacy =
+            self.put(Rule::Privacy, || privacy::check(terms, own, facts.privacy, question, &ledger.privacy))?;
+        self.put(Rule::Alignment, || align::check(terms, request.align.as_ref()))?;
         self.put(Rule::Recipient, || steps::recipient(request, terms))?;
         self.put(Rule::Risk, || control::risk(terms, ledger, request.now))?;
         self.put(Rule::Regions, || control::regions(terms, provided, &ledger.owner, request.now))?;
         self.put(Rule::Replay, || steps::replay(request, ledger))?;
         self.put(Rule::Quota, || steps::quota(terms, (ledger.jobs_used)(&contract.id())))?;
-        self.put(Rule::Checked, || steps::checked(terms, facts))?;
-        let own = spec.provider(&ledger.owner).map(|p| &p.dataset);
-        let question = || spec.question();
-        let privacy =
-            self.put(Rule::Privacy, || privacy::check(terms, own, facts.privacy, question, &ledger.privacy))?;
         self.put(Rule::Online, || steps::online(spec, terms, request.online))?;
-        self.put(Rule::Alignment, || align::check(terms, request.align.as_ref()))?;
         let rows = self
             .put(Rule::Scores, || steps::scores(request, terms, facts, ledger, (ledger.rows_used)(&contract.id())))?;
+        self.put(Rule::Price, || steps::price(contract, ledger))?;
         Ok(Admission {
             job: JobSpec::id(request.job),
             owner: ledger.owner,

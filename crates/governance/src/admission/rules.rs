@@ -39,35 +39,35 @@ rules! {
     Validity = "validity", "the contract is in its validity period", "合同在有效期内";
     Approvals = "approvals", "every office that the contract names has approved it", "合同载明的各审批职务均已批准";
     Operator = "operator", "an operator of the contract signed the job", "作业由合同载明的操作者签署";
-    Price = "price", "payer and payees have signed the price that the contract names", "付款方与收款方均已签署合同所指的价格方案";
     Roles = "roles", "no party has roles that conflict", "各方角色不冲突";
     Lists = "lists", "nothing of it is on a negative list", "不涉及负面清单所列内容";
     Rights = "rights", "the chain of three rights is whole for every dataset", "各数据集的三权链条完整";
     Dataset = "dataset", "the dataset version and the view are granted and registered here", "数据集版本与视图已获授权并在本节点登记";
     Source = "source", "an aligned dataset version is still good", "对齐所得的数据集版本仍然有效";
     Release = "release", "the dataset is neither secret nor withheld, and its registration holds", "数据集无须保密、可共享且登记有效";
+    Grade = "grade", "the grade of the data allows the product under the job's safeguard", "数据级别允许在此保障下产出该类结果";
     Officer = "officer", "the chief data officer has a say where data is important or personal", "重要数据或个人信息须经首席数据官审批";
     Personal = "personal", "personal data is used by consent, by law, by contract or made anonymous", "个人信息的使用须有同意、法定事由、合同或匿名化依据";
-    Models = "models", "every model is one of the contract and held by its owner", "模型均在合同之列并由其所有者持有";
     Purpose = "purpose", "the purpose is the contract's", "用途与合同一致";
     Kind = "kind", "the contract allows the job kind", "合同允许该作业类型";
+    Models = "models", "every model is one of the contract and held by its owner", "模型均在合同之列并由其所有者持有";
     Review = "review", "what computes was reviewed where the contract wants it", "合同要求时算法须经审查";
     Parameters = "parameters", "the parameters are valid for the kind", "参数对该作业类型有效";
-    Grade = "grade", "the grade of the data allows the product under the job's safeguard", "数据级别允许在此保障下产出该类结果";
     Columns = "columns", "every column is granted for its use", "各列均获授权用于其用途";
     Rows = "rows", "the dataset is not larger than the job allows", "数据集不超过作业允许的规模";
     Parties = "parties", "everyone with a part stands in the contract in that role", "参与方均以相应角色载于合同";
+    Checked = "checked", "sums are checked where the contract wants it", "合同要求时求和结果须经核验";
     Cohort = "cohort", "the floor is at least the contract's", "下限不低于合同";
+    Privacy = "privacy", "noise is where the contract wants it, and within its budget", "合同要求时结果须带噪声，且在隐私预算之内";
+    Alignment = "alignment", "an alignment is one that the contract allows", "键对齐在合同允许范围内";
     Recipient = "recipient", "the result is sealed to a recipient of the contract", "结果加密给合同载明的接收方";
     Risk = "risk", "each demander's risk was assessed and is low enough", "各需求方风险已评估且在限度之内";
     Regions = "regions", "results stay in the jurisdiction of the data, or an assessment lets them go", "结果不出数据所在法域，或已通过出境评估";
     Replay = "replay", "the job was not consumed before", "该作业此前未被使用";
     Quota = "quota", "a job is left of the quota", "配额尚有余量";
-    Checked = "checked", "sums are checked where the contract wants it", "合同要求时求和结果须经核验";
-    Privacy = "privacy", "noise is where the contract wants it, and within its budget", "合同要求时结果须带噪声，且在隐私预算之内";
     Online = "online", "a window is one that the contract allows", "在线窗口在合同允许范围内";
-    Alignment = "alignment", "an alignment is one that the contract allows", "键对齐在合同允许范围内";
     Scores = "scores", "scores are within the contract's precision and allowance", "评分精度与用量在合同范围内";
+    Price = "price", "payer and payees have signed the price that the contract names", "付款方与收款方均已签署合同所指的价格方案";
 }
 
 impl Rule {
@@ -78,6 +78,8 @@ impl Rule {
 
     /// The one that is put first.
     pub const FIRST: Rule = Rule::Time;
+    /// The one that is put last.
+    pub const LAST: Rule = Rule::Price;
     /// Its place in the order, from 1.
     pub const fn number(self) -> usize {
         self as usize + 1
@@ -96,6 +98,6 @@ mod tests {
             assert_eq!((rule.number(), Rule::parse(rule.word())), (i + 1, Some(*rule)));
             assert!(rule.asks(Lang::En).is_ascii() && !rule.asks(Lang::Zh).is_ascii(), "{rule:?}");
         }
-        assert_eq!(Rule::ALL.first(), Some(&Rule::FIRST));
+        assert_eq!((Rule::ALL.first(), Rule::ALL.last()), (Some(&Rule::FIRST), Some(&Rule::LAST)));
     }
 }

@@ -315,17 +315,7 @@ fn the_grade_decides_what_may_be_made() {
         |grade| of(move |d| d.grade = Grade(grade)).other(|c| c.facts.as_mut().unwrap().checked = Some(false));
     assert_eq!(
         [1, 2, 3, 4, 5, 6, 0, 7, 255].map(|g| code(unchecked(g))),
-        [
-            None,
-            None,
-            None,
-            None,
-            refused,
-            Some(Code::RefusedReview),
-            refused,
-            Some(Code::RefusedReview),
-            Some(Code::RefusedReview),
-        ]
+        [None, None, None, None, refused, refused, refused, refused, refused,]
     );
     assert_eq!(code(of(|d| d.grade = Grade(0))), refused);
     let higher = |grade| of(move |d| d.grade = Grade(grade)).contract(|c| c.control.as_mut().unwrap().review = None);
@@ -496,12 +486,12 @@ fn each_refusal_names_its_rule() {
         (of(|d| d.secret = true), Rule::Release),
         (of(|d| d.basis = None), Rule::Personal),
         (holding(vec![]), Rule::Review),
-        (controlled(), Rule::Scores),
+        (controlled(), Rule::LAST),
     ] {
         let job = Statement::sign(&key(case.operator), "job", NOW, None, case.job.clone());
         let judged = case.judge(&job, &[case.signed()]);
         assert_eq!(judged.rule, rule);
-        assert_eq!(judged.decision.is_ok(), rule == Rule::Scores);
+        assert_eq!(judged.decision.is_ok(), rule == Rule::LAST);
     }
 }
 
@@ -528,4 +518,39 @@ fn an_operator_signs_with_the_key_that_holds() {
     let operator = Denied { party: Some(key(OPERATOR).id()), ..Denied::default() };
     let case = with(later, STRANGER).other(|c| c.orders.push(list(operator)));
     assert_eq!(code(case), Some(Code::RefusedListed));
+}
+
+#[test]
+fn of_two_faults_the_one_of_the_earlier_rule_is_the_refusal() {
+    type Break = (Rule, fn(Case) -> Case);
+    let breaks: [Break; 10] = [
+        (Rule::Roles, |case| {
+            case.contract(|c| c.control.as_mut().unwrap().venue.as_mut().unwrap().operator = Some(key(1).id()))
+        }),
+        (Rule::Rights, |case| case.contract(|c| c.control.as_mut().unwrap().rights.clear())),
+        (Rule::Release, |case| said(case, |d| d.secret = true)),
+        (Rule::Grade, |case| said(case, |d| d.grade = Grade(6))),
+        (Rule::Personal, |case| said(case, |d| d.basis = None)),
+        (Rule::Purpose, |case| case.job(|j| j.purpose = "another".into())),
+        (Rule::Review, |case| case.other(|c| c.orders.retain(|o| !matches!(o, Order::Review(_))))),
+        (Rule::Cohort, |case| case.job(|j| j.cohort.rows -= 1)),
+        (Rule::Risk, |case| case.other(|c| c.orders.retain(|o| !matches!(o, Order::Risk(_))))),
+        (Rule::Price, |case| case.contract(|c| c.price_plan = Some(Hash([9; 32])))),
+    ];
+    let rule = |case: Case| {
+        let job = Statement::sign(&key(case.operator), "job", NOW, None, case.job.clone());
+        case.judge(&job, &[case.signed()]).rule
+    };
+    for (place, (first, one)) in breaks.iter().enumerate() {
+        assert_eq!(rule(one(controlled())), *first);
+        for (second, other) in &breaks[place + 1..] {
+            assert!(first < second);
+            assert_eq!(rule(other(one(controlled()))), *first, "{first:?} and {second:?}");
+            assert_eq!(rule(one(other(controlled()))), *first, "{first:?} and {second:?}");
+        }
+    }
+}
+
+fn said(case: Case, change: impl FnOnce(&mut DatasetTerms)) -> Case {
+    case.other(|c| change(c.dataset.as_mut().unwrap().terms.as_mut().unwrap()))
 }

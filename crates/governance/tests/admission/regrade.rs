@@ -60,10 +60,11 @@ fn a_more_sensitive_grade_holds_at_once_and_by_the_owners_word_alone() {
     let bare = |said| sums(4, said).other(|c| c.dataset.as_mut().unwrap().terms = None);
     assert_eq!(code(bare(vec![])), None);
     assert_eq!(code(bare(vec![up.clone()])), Some(Code::RefusedGrade));
-    // Nothing is made of core data, and reviews for a lower grade are none.
-    assert_eq!(code(sums(4, vec![order(&sign(1, body(4, 6)))])), Some(Code::RefusedReview));
+    // Nothing is made of core data.
+    assert_eq!(code(sums(4, vec![order(&sign(1, body(4, 6)))])), Some(Code::RefusedGrade));
     // Important data wants this owner's chief data officer in the contract.
-    let without = sums(4, vec![up]).contract(|c| c.control.as_mut().unwrap().approvals.retain(|a| a.need == 9));
+    let checked = sums(4, vec![up]).other(|c| c.facts.as_mut().unwrap().checked = Some(true));
+    let without = checked.contract(|c| c.control.as_mut().unwrap().approvals.retain(|a| a.need == 9));
     assert_eq!(code(without), Some(Code::RefusedApproval));
     // Another's word over this owner's data, and one over another version, are none.
     assert_eq!(code(sums(4, vec![order(&sign(2, body(4, 5)))])), None);
