@@ -31,6 +31,9 @@ pub struct Arguments {
     /// Only this target.
     #[arg(long)]
     target: Option<String>,
+    /// Build the targets and run none.
+    #[arg(long, conflicts_with = "target")]
+    build: bool,
 }
 
 /// Runs the targets; fails when one does.
@@ -48,6 +51,9 @@ fn fuzz(arguments: &Arguments) -> Result<()> {
     let folder = super::root().join("fuzz");
     let targets = targets(&folder, arguments.target.as_deref())?;
     let binary = build(&folder)?;
+    if arguments.build {
+        return Ok(());
+    }
     let next = AtomicUsize::new(0);
     let failed: Mutex<Vec<String>> = Mutex::default();
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
