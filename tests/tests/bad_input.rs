@@ -93,7 +93,6 @@ fn a_line_of_a_gigabyte_costs_neither_time_nor_memory() {
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(1 << 30).unwrap();
     let begun = Instant::now();
-    // An address space of 2 GB would hold two copies of the line, and nothing near what reading it would take.
     let mut command = world.command("a", &["--json", "data", "add", "bad", &shown(&path)]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
@@ -113,7 +112,7 @@ fn a_line_of_a_gigabyte_costs_neither_time_nor_memory() {
     assert_eq!(json["error"]["code"], "data.line_too_long", "{json}");
     assert!(json["error"]["what"].as_str().unwrap().contains("line 2"), "{json}");
     let peak = watcher.join().unwrap();
-    assert!(peak < 400_000, "{peak} kB");
+    assert!((1..400_000).contains(&peak), "{peak} kB");
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }
 
@@ -244,9 +243,11 @@ fn a_damaged_database_stops_what_needs_it() {
     let file = world.write("t.csv", TABLE);
     world.run("a", &["data", "add", "data", &shown(&file), "--all", LEVELS]).ok();
     assert_eq!(world.stop(COORDINATOR), 0);
-    for (party, name, command) in
-        [("a", "node.db", &["data", "show"][..]), (COORDINATOR, "coordinator.db", &["coordinator", "run"][..])]
-    {
+    for (party, name, command) in [
+        ("a", "node.db", &["data", "show"][..]),
+        ("a", "node.db", &["node", "run"][..]),
+        (COORDINATOR, "coordinator.db", &["coordinator", "run"][..]),
+    ] {
         let path = world.home(party).join(name);
         let good = fs::read(&path).unwrap();
         // The header; the pages after it; half of the file gone.
@@ -337,6 +338,10 @@ fn an_altered_or_unsigned_job_is_never_a_job() {
         })
         .collect();
     bad.extend([Vec::new(), good[..good.len() - 1].to_vec(), [&good[..], &[0]].concat(), vec![0xff; 70_000]]);
+    // Signed by nobody: the job alone, and in its envelope with an empty signature, which stands last.
+    let head = good.len() - 66;
+    assert_eq!(good[head..head + 2], [0x58, 64]);
+    bad.extend([tacit_crypto::cbor::encode(&spec), [&good[..head], &[0x40]].concat()]);
     let requests: Vec<_> = bad
         .iter()
         .map(|job| tacit_engine::ToCoordinator::Submit { job: tacit_types::wire::Blob(job.clone()) })
