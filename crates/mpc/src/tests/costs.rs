@@ -76,6 +76,44 @@ fn operations_cost_what_their_documentation_says() {
     }
 }
 
+/// Whole words are opened, and results are read whole: see the table in docs/protocols/mpc.md.
+#[test]
+fn tournaments_and_inverses_cost_what_their_documentation_says() {
+    let bits = ROWS / 8;
+    let of = |n: usize, cols: u32, fx: (u8, u8), f: &dyn Fn(&mut Builder, Num) -> Num| {
+        cost_of(n, |b, _| {
+            let x = b.input(0, cols, Fx::new(fx.0, fx.1).unwrap()).unwrap();
+            let x = b.share(x).unwrap();
+            f(b, x)
+        })
+    };
+    for n in [2, 3] {
+        for (columns, levels) in [(2, 1), (3, 2), (4, 2), (5, 3), (9, 4)] {
+            let pairs = u64::from(columns) - 1;
+            // The last pair's number is nobody's concern.
+            let (sent, dealt) = (227 * pairs - 65, 585 * pairs - 128);
+            let found = of(n, columns, (8, 20), &|b, x| b.argmax(x).unwrap());
+            assert_eq!(found, (4 * levels, sent * bits, sent * bits, dealt * bits), "{columns} columns");
+        }
+        for (b, shifts) in [(8, 8), (20, 8), (27, 8), (28, 9), (33, 9)] {
+            let edges = u64::from(b) - 2;
+            let (sent, dealt) = (64 + 34 * edges + 128 * 8 + 64 * shifts, 233 + 160 * edges + 64 * 8 + 128 * shifts);
+            let found = of(n, 1, (4, b), &|p, x| p.reciprocal(x, 4).unwrap());
+            assert_eq!(found, (4 + 8 + shifts as u32, sent * bits, sent * bits, dealt * bits), "{b} bits");
+        }
+        for (b, shifts) in [(8, 11), (20, 11), (27, 11), (28, 12), (33, 12)] {
+            let edges = (u64::from(b) - 1).div_ceil(2) - 1;
+            let root = (64 + 34 * edges + 128 * 11 + 64 * shifts, 233 + 160 * edges + 64 * 11 + 128 * shifts);
+            let found = of(n, 1, (4, b), &|p, x| p.sqrt(x).unwrap());
+            // The number times its inverse root of 8 bits, cut to the fraction of 4.
+            let product = u64::from(b) + 7;
+            let sent = root.0 + 3 * (product + 1);
+            let dealt = root.1 + product + 1 + 2 * (product - 4 + 1);
+            assert_eq!(found, (4 + 11 + shifts as u32 + 2, sent * bits, sent * bits, dealt * bits), "{b} bits");
+        }
+    }
+}
+
 #[test]
 fn owned_operands_cost_one_opening_each() {
     for n in [2usize, 3] {
