@@ -52,6 +52,22 @@ fn a_plan_shows_each_owners_limits_before_and_after_its_price_and_takes_nothing(
     assert!(en.contains("jobs of the contract") && en.contains("left after") && en.contains("CNY"), "{en}");
     assert!(zh.contains("合同作业数") && zh.contains("作业后余量") && zh.contains("各组合计的行数"), "{zh}");
 
+    // The owner asks its own node the same of the signed bytes, and takes nothing by it either.
+    let signed = shown(&world.folder().join("plan.signed"));
+    world.run("lab", &["job", "plan", &file, "--signed", &signed]).ok();
+    let tested = || world.run("a", &["contract", "test", &signed]);
+    for _ in 0..2 {
+        let kept = tested().ok();
+        assert_eq!(
+            (&kept["admits"], &kept["code"], &kept["number"]),
+            (&json!(true), &Value::Null, &kept["rules"]),
+            "{kept}"
+        );
+    }
+    let rules = world.command("a", &["--lang", "zh", "contract", "test", &signed]).output().unwrap();
+    let rules = String::from_utf8(rules.stdout).unwrap();
+    assert!(rules.contains("用途与合同一致") && rules.contains("本节点将接受该作业"), "{rules}");
+
     // What is used is seen by the next plan, and what is left decides.
     for left in ["1", "0"] {
         let done = world.job(COUNT).ok();
@@ -68,6 +84,15 @@ fn a_plan_shows_each_owners_limits_before_and_after_its_price_and_takes_nothing(
         assert_eq!((&owner["rule"], &owner["code"]), (&json!("quota"), &json!("refused.quota")), "{owner}");
     }
     assert_eq!(limit(&plan.json, "a", "jobs"), Some(("0".into(), "1".into(), None)));
+    let refused = tested();
+    assert_eq!((refused.status, &refused.json["admits"], &refused.json["rule"]), (3, &json!(false), &json!("quota")));
+    assert_eq!(refused.json["code"], json!("refused.quota"));
+    let altered = world.folder().join("altered.signed");
+    let mut bytes = std::fs::read(&signed).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(&altered, bytes).unwrap();
+    assert_ne!(world.run("a", &["contract", "test", &shown(&altered)]).status, 0);
+    world.run("a", &["contract", "test", "0000"]).fails("job.unknown");
     // Who operates under no such contract learns of no limit: the job is not even its to write.
     world.join("other", "operator");
     assert_ne!(world.run("other", &["job", "plan", &file]).status, 0);

@@ -126,6 +126,7 @@ fn the_survivors_of_a_loss_carry_enough() {
         let outputs = world.run(plan(job("1"), 4).unwrap().as_ref(), &rows(4), Some(*lose));
         outputs.iter().take(3).all(Result::is_ok)
     });
+    assert!(lost.is_some(), "a loss that the others outlive");
     let (found, _, survivors) = measured(4, 6, lost);
     assert!((3..=4).contains(&survivors), "{lost:?}");
     assert!(is_about(found, survivors as f64 * part, 1806.0), "{found}");
