@@ -59,6 +59,9 @@ where
     recorded(n, disclosures, kills, None, protocol)
 }
 
+/// The time, always.
+const NOW: Millis = Millis(0);
+
 /// As [`run`]; what comes to seat 0 goes on the tape as well, for [`alone`].
 pub fn recorded<T, F>(
     n: usize,
@@ -101,6 +104,8 @@ where
                         break;
                     }
                 }
+                // The clock stands still: what is due at once is a pause.
+                Effect::SetTimer(NOW) => queue.push_back((to, Event::Timer)),
                 Effect::SetTimer(_) | Effect::Opened { .. } | Effect::Host(_) | Effect::Finish => {}
             }
         }
@@ -150,7 +155,7 @@ fn step<T>(machine: &mut Machine<T>, ahead: &HashAhead, event: Event, now_in: St
         work.ahead_seconds += start.seconds();
     }
     let start = Clock::start();
-    let effects = machine.step(Millis(0), event);
+    let effects = machine.step(NOW, event);
     *work.seconds.entry(now_in).or_default() += start.seconds();
     ahead.want(machine.hash_ahead());
     for effect in &effects {

@@ -315,6 +315,28 @@ impl Party {
         .await
     }
 
+    /// Gives the driver its turn: what was sent leaves, and a stop is noticed. Who computes for long does so between pieces
+    /// that are short.
+    ///
+    /// # Errors
+    /// The abort that stopped the machine meanwhile.
+    pub async fn pause(&mut self) -> Result<(), Abort> {
+        let mut paused = false;
+        poll_fn(|_| {
+            let mut core = self.core();
+            if let Some(abort) = &core.stopped {
+                return Poll::Ready(Err(abort.clone()));
+            }
+            if core::mem::replace(&mut paused, true) {
+                return Poll::Ready(Ok(()));
+            }
+            let now = core.now;
+            core.want_timer(now);
+            Poll::Pending
+        })
+        .await
+    }
+
     /// Begins a message of `total` bytes to a seat, written in chunks.
     pub fn open(&mut self, to: Seat, step: Step, total: u64) -> Outgoing<'_> {
         Outgoing { party: self, to, step, total, sequence: 0, pending: Vec::new() }

@@ -22,8 +22,12 @@ pub(crate) trait Work: Send {
     fn answer(&mut self, host: &mut Host<'_>, k: u64, points: &[Encoding]) -> Result<Vec<u8>, Trouble>;
     /// Takes the answer to our batch `k`.
     fn take(&mut self, host: &mut Host<'_>, k: u64, answer: &[u8]) -> Result<(), Trouble>;
-    /// Does part `k` of `of` of what needs no peer.
-    fn aside(&mut self, _host: &mut Host<'_>, _k: u64, _of: u64) -> Result<(), Trouble> {
+    /// Batches of what needs no peer.
+    fn asides(&self) -> u64 {
+        0
+    }
+    /// Does batch `k` of what needs no peer.
+    fn aside(&mut self, _host: &mut Host<'_>, _k: u64) -> Result<(), Trouble> {
         Ok(())
     }
 }
@@ -52,7 +56,8 @@ impl Shape {
     }
 }
 
-/// Runs an exchange of points. `resumable` for the one that a state tells about: it goes on where both stood.
+/// Runs an exchange of points, and what needs no peer beside it: a batch of that after each answer, and the rest when the peer
+/// has all of its answers. `resumable` for the one that a state tells about: it goes on where both stood.
 pub(crate) async fn points(
     party: &mut Party,
     session: &mut Session,
@@ -64,6 +69,7 @@ pub(crate) async fn points(
     party.progress(session.terms.step(shape.first));
     let batches = shape.batches(session);
     let start = if resumable { session.done.min(batches) } else { 0 };
+    let asides = if resumable { work.asides() } else { 0 };
     let mut posted = start;
     // Of batches that are said again the chain tells that they are those of before, which were in order.
     let mut last = session.last.take().filter(|_| resumable);
@@ -82,8 +88,14 @@ pub(crate) async fn points(
         party.forget(session.terms.step(points_step));
         let (_, count) = session.terms.batch_of(shape.points[1], k);
         let mut heard = count > 0;
+        // Before its first points the peer may mask and sort its whole list.
+        let within = |session: &Session, party: &Party| match k == start {
+            true => session.until_of_lists(party),
+            false => session.terms.until(party),
+        };
         if count > 0 {
-            let body = session.receive(party, points_step, 32 * count).await?;
+            let until = within(session, party);
+            let body = session.receive(party, points_step, 32 * count, until).await?;
             said(session, resumable, Way::PointsIn, k, &body, points_step)?;
             let answer = answer(host, shape, work, k, &body, &mut last).map_err(|t| session.trouble(t, points_step))?;
             if !answer.is_empty() {
@@ -91,21 +103,36 @@ pub(crate) async fn points(
                 session.post(party, answer_step, answer)?;
             }
         }
-        work.aside(host, k, batches).map_err(|t| session.trouble(t, points_step))?;
+        if session.aside < asides {
+            // The answer leaves before.
+            party.pause().await?;
+            work.aside(host, session.aside).map_err(|t| session.trouble(t, points_step))?;
+            session.aside += 1;
+        }
         let (_, count) = session.terms.batch_of(shape.points[0], k);
         if count > 0 && shape.answers[1] > 0 {
-            let body = session.receive(party, answer_step, shape.answers[1] * count).await?;
+            let until = within(session, party);
+            let body = session.receive(party, answer_step, shape.answers[1] * count, until).await?;
             said(session, resumable, Way::AnswersIn, k, &body, answer_step)?;
             work.take(host, k, &body).map_err(|t| session.trouble(t, answer_step))?;
             heard = true;
         }
-        let until = session.terms.until(party);
+        let until = within(session, party);
         held(party, session.peer, heard, until).await?;
         if resumable {
+            let repeats = k + 1 < session.done;
             session.done = session.done.max(k + 1);
             session.last = last;
-            keep(party, session, host, k + 1, batches).await?;
+            if !repeats {
+                keep(party, session, host, k + 1, k + 1 == batches).await?;
+            }
         }
+    }
+    while session.aside < asides {
+        party.pause().await?;
+        work.aside(host, session.aside).map_err(|t| session.trouble(t, shape.end(session)))?;
+        session.aside += 1;
+        keep(party, session, host, session.aside, session.aside == asides).await?;
     }
     Ok(())
 }
@@ -116,17 +143,11 @@ pub(crate) async fn held(party: &mut Party, to: Seat, heard: bool, until: Millis
     if !heard || party.posted(to) > POSTED_MAX { party.flush(until).await } else { Ok(()) }
 }
 
-/// Makes the state durable where it is due.
-async fn keep(
-    party: &mut Party,
-    session: &mut Session,
-    host: &mut Host<'_>,
-    done: u64,
-    batches: u64,
-) -> Result<(), Abort> {
+/// Makes the state durable where it is due: after every so many batches, and after the last.
+async fn keep(party: &mut Party, session: &Session, host: &mut Host<'_>, done: u64, last: bool) -> Result<(), Abort> {
     let every = u64::from(session.terms.checkpoint);
     let Some(resume) = &host.resume else { return Ok(()) };
-    if every == 0 || !(done.is_multiple_of(every) || done == batches) || done < session.done {
+    if every == 0 || !(done.is_multiple_of(every) || last) {
         return Ok(());
     }
     host.storage.sync()?;
@@ -225,8 +246,14 @@ pub(crate) async fn lists(
         party.forget(session.terms.step(step));
         let (_, count) = session.terms.batch_of(expected, k);
         let heard = count > 0;
+        // Before its first tags the peer may sort its whole list, or tag it.
+        let within = |session: &Session, party: &Party| match k {
+            0 => session.until_of_lists(party),
+            _ => session.terms.until(party),
+        };
         if heard {
-            let body = session.receive(party, step, width_in * count).await?;
+            let until = within(session, party);
+            let body = session.receive(party, step, width_in * count, until).await?;
             said(session, false, Way::PointsIn, k, &body, step)?;
             for record in body.chunks_exact(width_in) {
                 ascending(last.as_deref(), record)
@@ -237,7 +264,7 @@ pub(crate) async fn lists(
                 held.extend_from_slice(record);
             }
         }
-        let until = session.terms.until(party);
+        let until = within(session, party);
         held(party, session.peer, heard, until).await?;
     }
     Ok(first + batches)

@@ -48,13 +48,14 @@ pub(crate) fn half(scalar: &Scalar) -> Multiplier {
 }
 
 /// Masks all keys and sorts them by what they became, which shuffles them.
-pub(crate) fn masked(
+pub(crate) async fn masked(
+    party: &mut Party,
     session: &Session,
     keys: &KeySet,
     host: &mut Host<'_>,
     mask: &Multiplier,
     [unsorted, into]: [u32; 2],
-) -> Result<Log, Fault> {
+) -> Result<Log, Abort> {
     let items = keys.len();
     if session.done > 0 {
         // A run that goes on has them.
@@ -69,6 +70,7 @@ pub(crate) fn masked(
         for (key, point) in batch.iter().zip(&points) {
             writer.push(host.storage, &[point, &key.rows.bytes()])?;
         }
+        party.pause().await?;
     }
     let log = writer.finish(host.storage)?;
     let into = host.file(into);
@@ -146,7 +148,7 @@ pub(crate) async fn run(
         Level::Receiver | Level::Spine => (true, receives, !receives),
     };
     let mask = half(&session.scalar("mask"));
-    let masked = masked(session, keys, host, &mask, [files::MASKED, files::MASKED_SORTED])?;
+    let masked = masked(party, session, keys, host, &mask, [files::MASKED, files::MASKED_SORTED]).await?;
     let (ours, theirs) = (session.ours.items(), session.theirs.items());
     let tag = tag_bytes(ours, theirs);
     let mut work = Masks {

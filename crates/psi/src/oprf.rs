@@ -114,18 +114,16 @@ impl Work for Oprf<'_> {
         Ok(client.lane.put(host, self.keys, first, &elements)?)
     }
 
-    fn aside(&mut self, host: &mut Host<'_>, k: u64, of: u64) -> Result<(), Trouble> {
+    fn asides(&self) -> u64 {
+        self.server.as_ref().map_or(0, |server| self.terms.batches(server.lane.items))
+    }
+
+    fn aside(&mut self, host: &mut Host<'_>, k: u64) -> Result<(), Trouble> {
         let Some(server) = &mut self.server else { return Ok(()) };
-        let place = |k: u64| server.lane.items * k / of; // proof: below 2^29 * 2^21.
-        let (mut first, end) = (place(k), place(k + 1));
-        while first < end {
-            let count = (end - first).min(u64::from(self.terms.batch)) as usize;
-            let keys = self.keys.read(host.storage, server.lane.part, first, count)?;
-            let elements = items::hash_multiply(host.workers, &self.expander, &server.own, &keys);
-            server.lane.put(host, self.keys, first, &elements)?;
-            first += count as u64;
-        }
-        Ok(())
+        let (first, count) = self.terms.batch_of(server.lane.items, k);
+        let keys = self.keys.read(host.storage, server.lane.part, first, count)?;
+        let elements = items::hash_multiply(host.workers, &self.expander, &server.own, &keys);
+        Ok(server.lane.put(host, self.keys, first, &elements)?)
     }
 }
 
@@ -152,11 +150,6 @@ pub(crate) async fn run(
     };
     let shape = work.shape();
     exchange::points(party, session, host, &shape, &mut work, true).await?;
-    if shape.batches(session) == 0
-        && let Err(trouble) = work.aside(host, 0, 1)
-    {
-        return Err(session.trouble(trouble, shape.first));
-    }
     let Oprf { client, server, .. } = work;
     match_lists(party, session, keys, host, shape.end(session), client, server).await
 }
@@ -226,7 +219,8 @@ async fn match_lists(
         let back = [&done.bits[..], &done.proof.0].concat();
         session.post(party, end, back)?;
         let bytes = lane.items.div_ceil(8) as usize + 32;
-        let body = session.receive(party, end, bytes).await?;
+        let until = session.until_of_lists(party);
+        let body = session.receive(party, end, bytes, until).await?;
         let told = told(host, &lane, &body).map_err(|t| session.trouble(t, end))?;
         // The first half of the key space comes first on both sides: the receiver asks about that.
         let at = if session.role == Role::Receiver { 1 } else { 0 };

@@ -24,7 +24,7 @@ use crate::mask::half;
 use crate::session::{Chain, Host, Trouble};
 use crate::sort::{Join, Side, sort};
 use crate::storage::{Log, Reader, Storage, Writer};
-use crate::terms::{BATCH_ITEMS_MAX, BATCH_ITEMS_MIN, ITEMS_MAX};
+use crate::terms::{BATCH_ITEMS_MAX, BATCH_ITEMS_MIN, ITEMS_MAX, patience};
 
 /// Parties of a ring.
 pub const RING_PARTIES_MAX: usize = 16;
@@ -58,7 +58,8 @@ pub struct RingTerms {
     pub batch: u32,
     /// Steps are numbered from round `step_base` on, upwards and past it.
     pub step_base: u16,
-    /// Milliseconds that a message may take. A list is sorted before it goes on, so that this covers a whole list's work.
+    /// Milliseconds that a message may take. Before the first of a list, and before the first tags, it may be as much more for
+    /// each [`BATCHES_A_STEP`](crate::terms::BATCHES_A_STEP) batches of all lists: a list is masked and sorted before it goes on.
     pub step_ms: u64,
 }
 
@@ -227,7 +228,7 @@ pub async fn ring(
     let wide: Secret<[u8; 64]> = derive(b"tacit-psi/1/ring", seed.expose_secret(), &[]);
     let mask = half(&Zeroizing::new(Scalar::from_bytes_mod_order_wide(wide.expose_secret())));
     let mut run = Run { terms, place, sizes, groups, mask, step: 1 };
-    let mut list = run.masked(keys, host)?;
+    let mut list = run.masked(party, keys, host).await?;
     for hop in 1..terms.seats.len() {
         list = run.hop(party, host, &list, hop).await?;
     }
@@ -347,7 +348,18 @@ impl Run<'_> {
         if self.terms.groups_of(self.seat(further)) == 0 { &[] } else { &self.groups }
     }
 
-    fn masked(&self, keys: RingKeys<'_>, host: &mut Host<'_>) -> Result<Log, Fault> {
+    /// Until when a message may take before which whole lists are worked on.
+    fn until_of_lists(&self, party: &Party) -> Millis {
+        let all = self.sizes.iter().fold(0u64, |sum, size| sum.saturating_add(*size));
+        party.now().plus(patience(self.terms.step_ms, all.div_ceil(u64::from(self.terms.batch))))
+    }
+
+    /// Until when batch `k` of a list may take: the first one comes when the list is whole and in order.
+    fn until(&self, party: &Party, k: u64) -> Millis {
+        if k == 0 { self.until_of_lists(party) } else { self.terms.until(party) }
+    }
+
+    async fn masked(&self, party: &mut Party, keys: RingKeys<'_>, host: &mut Host<'_>) -> Result<Log, Abort> {
         let expander = Expander::new(DST);
         let mut writer = Writer::new(host.file(0), POINT + usize::from(!keys.groups().is_empty()));
         for k in 0..keys.len().div_ceil(self.terms.batch.into()) {
@@ -355,9 +367,10 @@ impl Run<'_> {
             let (batch, groups) = keys.read(host.storage, first, count)?;
             let points = items::hash_multiply(host.workers, &expander, &self.mask, &batch);
             push_all(host.storage, &mut writer, &points, &groups)?;
+            party.pause().await?;
         }
         let log = writer.finish(host.storage)?;
-        sorted(host, log, 1)
+        Ok(sorted(host, log, 1)?)
     }
 
     /// Passes a list on and takes the one behind it, masks and shuffles it.
@@ -373,7 +386,8 @@ impl Run<'_> {
             let step = self.step + k;
             self.send(party, host, (self.seat(1), list), (step, k), &mut chain)?;
             party.forget(self.terms.step(step));
-            let body = incoming.next(party, self.terms, step, k).await?;
+            let until = self.until(party, k);
+            let body = incoming.next(party, self.terms, step, k, until).await?;
             if let Some(body) = &body {
                 let records = body.chunks_exact(incoming.width()).filter_map(<[u8]>::split_first_chunk::<POINT>);
                 let (points, groups): (Vec<Encoding>, Vec<&[u8]>) = records.map(|(p, group)| (*p, group)).unzip();
@@ -381,7 +395,7 @@ impl Run<'_> {
                 let points = points.map_err(|t| incoming.trouble(t, self.terms.step(step)))?;
                 push_all(host.storage, &mut writer, &points, &groups.concat())?;
             }
-            let until = self.terms.until(party);
+            let until = self.until(party, k);
             held(party, self.seat(1), body.is_some(), until).await?;
         }
         self.step += batches_of(self.terms, &self.sizes);
@@ -424,12 +438,13 @@ impl Run<'_> {
             let mut chain = Chain::new();
             for k in 0..tags.count.div_ceil(batch) {
                 self.send(party, host, (self.terms.collector, &tags), (self.step + k, k), &mut chain)?;
-                let until = self.terms.until(party);
+                // The collector reads one list after the other.
+                let until = self.until_of_lists(party);
                 party.flush(until).await?;
             }
             self.step += batches_of(self.terms, &self.sizes);
             self.sign(party, self.terms.collector, &chain)?;
-            let until = self.terms.until(party);
+            let until = self.until_of_lists(party);
             party.flush(until).await?;
             return Ok(None);
         }
@@ -441,7 +456,8 @@ impl Run<'_> {
             let mut writer = Writer::new(host.file(6 + further as u32 % 2), width);
             let mut join = Join::new(&common, TAG);
             for k in 0..incoming.count.div_ceil(batch) {
-                let body = incoming.next(party, self.terms, self.step + k, k).await?.unwrap_or_default();
+                let until = self.until(party, k);
+                let body = incoming.next(party, self.terms, self.step + k, k, until).await?.unwrap_or_default();
                 for record in body.chunks_exact(incoming.width()) {
                     // One of the lists alone has groups.
                     let mut keep = |storage: &mut dyn Storage, side: Side<'_>| match side {
@@ -507,12 +523,13 @@ impl Incoming {
         terms: &RingTerms,
         step: u64,
         k: u64,
+        until: Millis,
     ) -> Result<Option<Vec<u8>>, Abort> {
         let (_, count) = terms.batch_of(self.count, k);
         if count == 0 {
             return Ok(None);
         }
-        let (until, step) = (terms.until(party), terms.step(step));
+        let step = terms.step(step);
         // Of this seat alone: at the collector others have sent theirs under the same steps, and are read after it.
         party.forget_of(self.from, step);
         let body = party.receive(self.from, step, 2 * count * self.width() + 64, until).await?;

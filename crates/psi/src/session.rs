@@ -10,7 +10,7 @@ use tacit_crypto::agree::derive;
 use tacit_crypto::seal::{open_once, seal_once};
 use tacit_crypto::{Secret, Signature, Transcript, sha256};
 use tacit_protocol::{Abort, Blame, Offence, Party};
-use tacit_types::{Code, Fault, Hash, Seat, wire};
+use tacit_types::{Code, Fault, Hash, Millis, Seat, wire};
 use zeroize::Zeroizing;
 
 use crate::exchange::AHEAD;
@@ -177,6 +177,8 @@ struct StateBody {
     ours: Open,
     theirs: Open,
     done: u64,
+    /// Batches that needed no peer and are done.
+    aside: u64,
     /// The last point of the peer's in those batches, where its points are in order.
     last: Option<Encoding>,
     chains: Chains,
@@ -192,6 +194,8 @@ pub(crate) struct Session {
     pub theirs: Open,
     /// Batches of the first exchange that are done.
     pub done: u64,
+    /// Batches that needed no peer and are done.
+    pub aside: u64,
     /// The last point of the peer's in those batches, where its points are in order and nothing of them is said again.
     pub last: Option<Encoding>,
     pub chains: Chains,
@@ -233,9 +237,19 @@ impl Session {
         }
     }
 
+    /// Until when a message may take before which the peer masks or sorts whole lists.
+    pub(crate) fn until_of_lists(&self, party: &Party) -> Millis {
+        self.terms.until_of_lists(party, self.ours.items().saturating_add(self.theirs.items()))
+    }
+
     /// Receives the message of a step: exactly so many bytes.
-    pub(crate) async fn receive(&self, party: &mut Party, step: u64, bytes: usize) -> Result<Vec<u8>, Abort> {
-        let until = self.terms.until(party);
+    pub(crate) async fn receive(
+        &self,
+        party: &mut Party,
+        step: u64,
+        bytes: usize,
+        until: Millis,
+    ) -> Result<Vec<u8>, Abort> {
         // Room for a body that is longer than announced, so that it is blamed for that.
         let body = party.receive(self.peer, self.terms.step(step), 2 * bytes + 64, until).await?;
         if body.len() == bytes { Ok(body) } else { Err(self.blame(Offence::BadCount, step)) }
@@ -253,6 +267,7 @@ impl Session {
             ours: self.ours,
             theirs: self.theirs,
             done: self.done,
+            aside: self.aside,
             last: self.last,
             chains: self.chains.clone(),
         };
@@ -279,7 +294,9 @@ impl Session {
         let hash = hash.finish();
         let signature = party.sign(&[b"tacit-psi/1/end\n", &hash.0[..]].concat());
         self.post(party, step, [&hash.0[..], &signature.0].concat())?;
-        let body = self.receive(party, step, END_BYTES).await?;
+        // The peer may sort what it has before it ends.
+        let until = self.until_of_lists(party);
+        let body = self.receive(party, step, END_BYTES, until).await?;
         let (theirs, signature) = body.split_first_chunk::<32>().ok_or_else(|| self.blame(Offence::Malformed, step))?;
         let signature = signature.first_chunk::<64>().map(|s| Signature(*s));
         let signed = [b"tacit-psi/1/end\n", &theirs[..]].concat();
@@ -289,7 +306,7 @@ impl Session {
         if *theirs != hash.0 {
             return Err(self.blame(Offence::Equivocation, step));
         }
-        let until = self.terms.until(party);
+        let until = self.until_of_lists(party);
         party.flush(until).await
     }
 }
@@ -363,6 +380,7 @@ pub(crate) async fn begin(
         party.persist(STATE_LABEL.to_vec()).await?;
     }
     let continued = opened.filter(|_| taken.is_some());
+    let aside = continued.as_ref().map_or(0, |o| o.body.aside);
     let (seed, ours, known) = match continued {
         Some(o) => {
             let last = o.body.last.filter(|_| taken == Some(o.body.done));
@@ -397,6 +415,7 @@ pub(crate) async fn begin(
         ours,
         theirs,
         done: taken.unwrap_or(0),
+        aside,
         last,
         chains,
         rest: Chains::new(),

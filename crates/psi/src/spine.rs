@@ -124,7 +124,7 @@ pub(crate) async fn run(
 ) -> Result<Outcome, Abort> {
     let (ours, theirs) = (session.ours.items(), session.theirs.items());
     let (compare, second, once) = (session.scalar("compare"), session.scalar("name"), session.scalar("once"));
-    let masked = masked(session, keys, host, &half(&compare), [files::MASKED, files::MASKED_SORTED])?;
+    let masked = masked(party, session, keys, host, &half(&compare), [files::MASKED, files::MASKED_SORTED]).await?;
     let tag = tag_bytes(ours, theirs);
     let uids = Tagger::new(&session.id, &[0; 32], "uid");
     let mut work = First {
@@ -147,7 +147,7 @@ pub(crate) async fn run(
     let kept = sorted(session, host, kept, files::THEIRS_SORTED)?;
     let (others, step) = others(party, session, host, &kept, tag, shape.end(session)).await?;
     let matches = theirs - others.count;
-    let asked = ask(session, host, &others, &half(&once))?;
+    let asked = ask(party, session, host, &others, &half(&once)).await?;
     let mut work = Second {
         terms: session.terms.clone(),
         others: asked,
@@ -188,21 +188,28 @@ async fn others(
 }
 
 /// Those elements under a mask of their own, sorted by what they become.
-fn ask(session: &Session, host: &mut Host<'_>, others: &Log, once: &Multiplier) -> Result<Log, Fault> {
+async fn ask(
+    party: &mut Party,
+    session: &Session,
+    host: &mut Host<'_>,
+    others: &Log,
+    once: &Multiplier,
+) -> Result<Log, Abort> {
     let mut writer = Writer::new(host.file(files::OTHERS_SORTED), 32);
     for k in 0..session.terms.batches(others.count) {
         let (first, count) = session.terms.batch_of(others.count, k);
         let records = others.get(host.storage, first, count)?;
         let Ok(points) = items::multiply(host.workers, once, records.as_chunks::<32>().0) else {
             let what = "stored elements are no longer elements";
-            return Err(Fault::new(Code::JobInternal, what));
+            return Err(Abort::Local(Fault::new(Code::JobInternal, what)));
         };
         for point in &points {
             writer.push(host.storage, &[point])?;
         }
+        party.pause().await?;
     }
     let log = writer.finish(host.storage)?;
-    sorted(session, host, log, files::ASKED)
+    Ok(sorted(session, host, log, files::ASKED)?)
 }
 
 /// All ids in order, with their hash. There must be as many different ones as the sizes say.

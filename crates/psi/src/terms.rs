@@ -10,6 +10,8 @@ pub const ITEMS_MAX: u64 = 1 << 29;
 pub const BATCH_ITEMS_MIN: u32 = 1 << 8;
 /// Points of a batch, at the most.
 pub const BATCH_ITEMS_MAX: u32 = 1 << 16;
+/// Batches of either list for which a message may take the time of one step more, where whole lists are worked on before it.
+pub const BATCHES_A_STEP: u64 = 64;
 /// Batches between two records of the state, at the most.
 pub const CHECKPOINT_BATCHES_MAX: u32 = 64;
 
@@ -74,9 +76,14 @@ pub struct Terms {
     pub step_base: u16,
     /// Milliseconds that the peer may take to begin.
     pub begin_ms: u64,
-    /// Milliseconds that a message may take after that. It covers what stands between two messages: in mode A, and at L3,
-    /// the masking and sorting of a whole list before its first points; in mode B the sorting of one.
+    /// Milliseconds that a message may take after that. One before which its sender masks or sorts whole lists may take as
+    /// much more for each [`BATCHES_A_STEP`] batches of both.
     pub step_ms: u64,
+}
+
+/// The time of a step, and as much more for each [`BATCHES_A_STEP`] batches.
+pub fn patience(step_ms: u64, batches: u64) -> u64 {
+    step_ms.saturating_mul(1 + batches / BATCHES_A_STEP)
 }
 
 /// One of the two parties.
@@ -162,6 +169,11 @@ impl Terms {
 
     pub(crate) fn until(&self, party: &Party) -> Millis {
         party.now().plus(self.step_ms)
+    }
+
+    /// Until when a message may take before which whole lists of these sizes are worked on.
+    pub(crate) fn until_of_lists(&self, party: &Party, items: u64) -> Millis {
+        party.now().plus(patience(self.step_ms, self.batches(items)))
     }
 
     /// Batches of a list.

@@ -3,6 +3,7 @@
 
 use tacit_governance::{AlignLevel, MatchesShown, Shown};
 use tacit_protocol::{Abort, Audience, Blame, Concealed, Disclosure, Offence, Party};
+use tacit_psi::terms::BATCHES_A_STEP;
 use tacit_psi::{Common, Host, Level, Mode, Outcome, Resume, Terms, intersect, star};
 use tacit_receipts::record::cardinality_bucket;
 use tacit_types::{Code, Fault, Hash, NodeId, Seat, Step};
@@ -18,7 +19,7 @@ use crate::session::{self, Given, Handed};
 pub(super) const BATCH: u32 = 4096;
 /// Batches between two states: what a crash costs.
 const CHECKPOINT: u32 = 4;
-/// How many steps' time may go by while a whole list is masked and sorted.
+/// How many steps' time may go by between two messages; more where whole lists are masked and sorted between them.
 pub(super) const PATIENCE: u64 = 4;
 pub(super) use crate::session::READING;
 
@@ -121,7 +122,7 @@ fn terms(params: &AlignParams, context: &JointContext, list: &List) -> Result<Ve
 /// exchange is held to far less, and the attempt as a whole to what the operator has signed.
 fn patience(params: &AlignParams, context: &JointContext, before: u64) -> u64 {
     let batches = params.keys_max().div_ceil(u64::from(BATCH));
-    (1 + before * (1 + batches / 64)).saturating_mul(PATIENCE * context.step_ms)
+    (1 + before * (1 + batches / BATCHES_A_STEP)).saturating_mul(PATIENCE * context.step_ms)
 }
 
 /// What is booked for an exchange with the receiver: the keys of its list, each of which gets an answer. The receipt has the

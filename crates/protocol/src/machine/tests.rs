@@ -379,6 +379,29 @@ fn cancelling_stops_at_the_next_step() {
 }
 
 #[test]
+fn who_pauses_lets_out_what_was_posted_and_stops_in_between() {
+    let protocol = |mut p: Party| async move {
+        for piece in 0..3u8 {
+            p.post(Seat(1), Step::new(1, u16::from(piece)), vec![piece])?;
+            p.pause().await?;
+        }
+        Ok(())
+    };
+    let sent = |effects: &[Effect]| effects.iter().filter(|e| matches!(e, Effect::Send(_))).count();
+    let mut m = machine(2, 0, protocol);
+    for (now, event) in [(5, Event::Start), (5, Event::Timer), (7, Event::Timer)] {
+        let effects = m.step(Millis(now), event);
+        assert_eq!(sent(&effects), 1, "one piece at a time");
+        assert!(effects.contains(&Effect::SetTimer(Millis(now))), "and the driver is asked for the next: {effects:?}");
+    }
+    assert_eq!(m.step(Millis(7), Event::Timer), [Effect::Finish]);
+    let mut m = machine(2, 0, protocol);
+    m.step(Millis(5), Event::Start);
+    assert_eq!(m.step(Millis(5), Event::Cancel(Code::JobCancelled)), [Effect::Finish], "nothing more leaves");
+    assert_eq!(m.take_outcome().unwrap().unwrap_err().code(), Code::JobCancelled);
+}
+
+#[test]
 fn nothing_goes_on_before_it_is_durable() {
     let mut m = machine(2, 0, |mut p: Party| async move {
         p.persist(b"decision".to_vec()).await?;

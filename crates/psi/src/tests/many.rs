@@ -558,7 +558,7 @@ fn a_list_of_more_batches_than_steps_are_held_blames_nobody() {
             let mut incoming = Incoming::new(Seat(0), count, 16, &[]);
             let mut came = 0;
             for k in 0..count {
-                came += u64::from(incoming.next(&mut party, &terms, k, k).await? == Some(item(k)));
+                came += u64::from(incoming.next(&mut party, &terms, k, k, Millis(STEP_MS)).await? == Some(item(k)));
             }
             Ok(came)
         })

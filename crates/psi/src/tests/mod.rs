@@ -3,6 +3,7 @@
 
 mod cheats;
 mod equality;
+mod long;
 mod lookup;
 mod many;
 mod privacy;
@@ -10,6 +11,7 @@ mod resume;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tacit_crypto::{Secret, SigningKey};
@@ -24,7 +26,7 @@ use crate::schema::{KeyColumn, NoKey, Schema};
 use crate::session::{Host, Resume};
 use crate::storage::{InMemory, Storage};
 use crate::terms::{Level, Mode, Terms};
-use crate::workers::Inline;
+use crate::workers::{Inline, Workers};
 
 pub const STEP_MS: u64 = 1000;
 
@@ -160,11 +162,24 @@ pub struct Side {
     pub disk: Disk,
     /// The last record of an earlier attempt.
     pub state: Option<Vec<u8>>,
+    /// Pieces of batches that were worked on.
+    pub work: Arc<AtomicUsize>,
+}
+
+/// Counts the pieces.
+struct Counting(Arc<AtomicUsize>);
+
+impl Workers for Counting {
+    fn run(&self, count: usize, piece: &(dyn Fn(usize) + Sync)) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+        Inline.run(count, piece);
+    }
 }
 
 impl Side {
     pub fn new(terms: &Terms, rows: &Rows) -> Self {
-        Self { terms: terms.clone(), schema: schema(), rows: rows.clone(), disk: Disk::default(), state: None }
+        let (terms, rows) = (terms.clone(), rows.clone());
+        Self { terms, schema: schema(), rows, disk: Disk::default(), state: None, work: Arc::default() }
     }
 }
 
@@ -173,13 +188,16 @@ pub async fn act(mut party: Party, side: Side) -> Result<Got, Abort> {
     let keys = key_set(&mut storage, &side.schema, &side.rows);
     let node = Secret::new([party.seat().0 as u8 + 1; 32]);
     let resume = (side.terms.checkpoint > 0).then_some(Resume { key: &node, state: side.state.as_deref() });
-    let mut host = Host { storage: &mut storage, workers: &Inline, memory: 1 << 20, run: 0, resume };
+    let workers = Counting(side.work);
+    let mut host = Host { storage: &mut storage, workers: &workers, memory: 1 << 20, run: 0, resume };
     let outcome = intersect(&mut party, &side.terms, &keys, &mut host).await?;
     Ok(plain(&outcome, host.storage)?)
 }
 
 /// Sees every message on its way; may change it, drop it, or send more.
 pub type Hook<'a> = Box<dyn FnMut(Message) -> Vec<Message> + 'a>;
+/// What a party is told in place of a timer.
+pub type OnTimer<'a> = Box<dyn FnMut(usize) -> Option<Event> + 'a>;
 /// What a seat runs.
 pub type Protocol<T> = Box<dyn FnOnce(Party) -> Pin<Box<dyn Future<Output = Result<T, Abort>> + Send>>>;
 
@@ -194,6 +212,12 @@ pub struct World<'a, T: 'static = Got> {
     pub sent: Vec<Message>,
     /// Everyone is killed after so many messages.
     pub messages_max: usize,
+    /// Everyone is killed after so many records.
+    pub records_max: usize,
+    /// Milliseconds that each party works before it lets the driver have its turn.
+    pub piece_ms: Vec<u64>,
+    /// What a party is told in place of a timer, if anything.
+    pub on_timer: OnTimer<'a>,
     /// What each has consumed of each.
     pub consumed: BTreeMap<[usize; 2], u64>,
 }
@@ -241,6 +265,9 @@ impl<T: 'static> World<'_, T> {
             records: BTreeMap::new(),
             sent: Vec::new(),
             messages_max: usize::MAX,
+            records_max: usize::MAX,
+            piece_ms: Vec::new(),
+            on_timer: Box::new(|_| None),
             consumed: BTreeMap::new(),
         }
     }
@@ -250,14 +277,17 @@ impl<T: 'static> World<'_, T> {
             while let Some((to, event)) = self.queue.pop_front() {
                 let effects = self.machines[to].step(self.now, event);
                 self.apply(to, effects);
-                if self.sent.len() >= self.messages_max {
+                if self.sent.len() >= self.messages_max || self.records_max == 0 {
                     return;
                 }
             }
             let Some((&to, &at)) = self.timers.iter().min_by_key(|(_, at)| **at) else { return };
             self.timers.remove(&to);
-            self.now = self.now.max(at);
-            self.queue.push_back((to, Event::Timer));
+            // A timer that is due at once is a pause in a long work.
+            let worked = if at <= self.now { self.piece_ms.get(to).copied().unwrap_or(0) } else { 0 };
+            self.now = self.now.max(at).plus(worked);
+            let event = (self.on_timer)(to).unwrap_or(Event::Timer);
+            self.queue.push_back((to, event));
         }
     }
 
@@ -277,6 +307,7 @@ impl<T: 'static> World<'_, T> {
                 Effect::SetTimer(at) => drop(self.timers.insert(from, at)),
                 Effect::Persist { ticket, record } => {
                     self.records.insert(from, record);
+                    self.records_max = self.records_max.saturating_sub(1);
                     self.queue.push_front((from, Event::Persisted { ticket }));
                 }
                 Effect::Finish => drop(self.timers.remove(&from)),

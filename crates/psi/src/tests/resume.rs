@@ -131,7 +131,7 @@ fn a_peer_that_goes_on_with_other_points_is_refused_before_they_are_evaluated() 
     let terms = resumable(Level::Receiver, Mode::Oprf);
     let mut sides = sides(&terms);
     let mut first = World::pair(1, sides.clone());
-    first.messages_max = 24;
+    first.messages_max = 14;
     first.run();
     let old = first.records.get(&1).cloned();
     let mut more = World::pair(1, sides.clone());
