@@ -272,6 +272,8 @@ struct AttemptRun {
     step_ms: u64,
     /// When it has to be over.
     deadline: Instant,
+    /// Whether it was told to stop, or is over time.
+    stopped: bool,
     /// A large result that the coordinator has already.
     brought: Option<Package>,
 }
@@ -297,6 +299,7 @@ impl AttemptRun {
             window: None,
             step_ms: assignment.step_ms,
             deadline: Instant::now(),
+            stopped: false,
             brought: None,
         }
     }
@@ -355,7 +358,7 @@ impl AttemptRun {
         };
         let machine = self.machine(plan.as_ref(), half, context)?;
         tracing::debug!(job = %self.header.job.short(), ms = self.now().0, "the local half is done");
-        self.drive(machine, received, writers, cancel, self.deadline).await
+        self.drive(machine, received, writers, cancel).await
     }
 
     fn seats(&self) -> Vec<(NodeId, Seat)> {
@@ -480,17 +483,17 @@ impl AttemptRun {
         mut received: mpsc::Receiver<Arrived>,
         mut writers: Vec<Option<Writer>>,
         cancel: &mut mpsc::Receiver<Code>,
-        deadline: Instant,
     ) -> Result<JointOutput, Abort> {
         let mut pending = vec![Event::Start];
         let mut timer: Option<Millis> = None;
-        let mut cancelled = false;
         loop {
             for event in core::mem::take(&mut pending) {
-                let now = self.now();
-                let effects =
-                    if self.aligns { align::apart(|| machine.step(now, event)) } else { machine.step(now, event) };
-                self.ahead.want(machine.hash_ahead());
+                let mut effects = self.step(&mut machine, event);
+                // A step may take as long as a list takes to be sorted. What a stop has overtaken does not leave.
+                if let Some(code) = self.to_stop(cancel).filter(|_| !machine.is_finished()) {
+                    let stop = self.stop(code, &writers);
+                    effects = self.step(&mut machine, stop);
+                }
                 if effects.iter().any(|e| matches!(e, Effect::Persist { record, .. } if Vote::is(record))) {
                     self.usage = machine.usage();
                 }
@@ -505,18 +508,16 @@ impl AttemptRun {
             if !pending.is_empty() {
                 continue;
             }
+            let deadline = self.deadline;
             let wake = timer.map_or(deadline, |at| (self.began + Duration::from_millis(at.0)).min(deadline));
             tokio::select! {
                 Some(arrived) = received.recv() => pending.push(arrived.event),
                 bytes = said(self.host.as_mut()) => pending.push(Event::Host(bytes)),
                 bytes = counted(self.counter.as_mut()) => pending.push(Event::Host(bytes)),
-                Some(code) = cancel.recv(), if !cancelled => {
-                    cancelled = true;
-                    pending.push(Event::Cancel(code));
-                }
+                Some(code) = cancel.recv(), if !self.stopped => pending.push(self.stop(code, &writers)),
                 () = tokio::time::sleep_until(wake) => {
                     if Instant::now() >= deadline {
-                        pending.push(Event::Cancel(Code::JobDeadline));
+                        pending.push(self.stop(Code::JobDeadline, &writers));
                     } else {
                         timer = None;
                         pending.push(Event::Timer);
@@ -528,6 +529,29 @@ impl AttemptRun {
         self.usage = machine.usage();
         finish_links(writers).await;
         machine.take_outcome().unwrap_or_else(|| Err(Abort::Local(Fault::new(Code::JobInternal, "no outcome"))))
+    }
+
+    fn step(&self, machine: &mut Machine<JointOutput>, event: Event) -> Vec<Effect> {
+        let now = self.now();
+        let effects = if self.aligns { align::apart(|| machine.step(now, event)) } else { machine.step(now, event) };
+        self.ahead.want(machine.hash_ahead());
+        effects
+    }
+
+    /// Why the attempt has to stop, if it has to and does not yet.
+    fn to_stop(&self, cancel: &mut mpsc::Receiver<Code>) -> Option<Code> {
+        if self.stopped {
+            return None;
+        }
+        let over = || (Instant::now() >= self.deadline).then_some(Code::JobDeadline);
+        cancel.try_recv().ok().or_else(over)
+    }
+
+    /// From here on nothing leaves, and what waits to be written does not either.
+    fn stop(&mut self, code: Code, writers: &[Option<Writer>]) -> Event {
+        self.stopped = true;
+        writers.iter().flatten().for_each(Writer::hush);
+        Event::Cancel(code)
     }
 
     async fn carry_out(
@@ -661,3 +685,6 @@ async fn counted(counter: Option<&mut Counter>) -> Vec<u8> {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

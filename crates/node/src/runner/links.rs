@@ -1,6 +1,7 @@
 //! The streams between an attempt's seats: one each way, written and read in tasks of their own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tacit_net::DataReceiver;
@@ -43,7 +44,25 @@ pub(super) struct Writer {
     pub(super) node: NodeId,
     /// What waits to be written.
     pub(super) queue: mpsc::UnboundedSender<Vec<u8>>,
+    /// Whether nothing more may be written.
+    hushed: Arc<AtomicBool>,
     _task: AbortOnDrop<()>,
+}
+
+impl Writer {
+    /// One whose stream is not up.
+    #[cfg(test)]
+    pub(super) fn waiting(node: NodeId) -> (Self, Frames) {
+        let (queue, frames) = mpsc::unbounded_channel();
+        let hushed = Arc::new(AtomicBool::new(false));
+        let task = AbortOnDrop(tokio::spawn(async {}));
+        (Self { node, queue, hushed: hushed.clone(), _task: task }, Frames { queue: frames, hushed })
+    }
+
+    /// What waits to be written, and what comes later, is not. The stream ends as one does that has said everything.
+    pub(super) fn hush(&self) {
+        self.hushed.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Opens the stream to a seat in a task of its own; what is queued before it is up waits.
@@ -55,8 +74,24 @@ pub(super) fn open_link(
     events: &mpsc::Sender<Arrived>,
 ) -> Writer {
     let (queue, frames) = mpsc::unbounded_channel();
+    let hushed = Arc::new(AtomicBool::new(false));
+    let frames = Frames { queue: frames, hushed: hushed.clone() };
     let task = tokio::spawn(write_link(inner.clone(), node, seat, header, frames, events.clone()));
-    Writer { node, queue, _task: AbortOnDrop(task) }
+    Writer { node, queue, hushed, _task: AbortOnDrop(task) }
+}
+
+/// What waits to be written to one seat.
+pub(super) struct Frames {
+    queue: mpsc::UnboundedReceiver<Vec<u8>>,
+    hushed: Arc<AtomicBool>,
+}
+
+impl Frames {
+    /// The next one; `None` at the end, or when nothing more may be written.
+    pub(super) async fn next(&mut self) -> Option<Vec<u8>> {
+        let frame = self.queue.recv().await;
+        frame.filter(|_| !self.hushed.load(Ordering::Relaxed))
+    }
 }
 
 /// Lets what is queued go out before the streams are dropped: the last message of a protocol is
@@ -80,7 +115,7 @@ async fn write_link(
     node: NodeId,
     seat: Seat,
     header: StreamHeader,
-    mut frames: mpsc::UnboundedReceiver<Vec<u8>>,
+    mut frames: Frames,
     events: mpsc::Sender<Arrived>,
 ) {
     let write = async {
@@ -99,12 +134,12 @@ async fn write_link(
 async fn write_frames(
     connection: &tacit_net::Connection,
     header: StreamHeader,
-    frames: &mut mpsc::UnboundedReceiver<Vec<u8>>,
+    frames: &mut Frames,
 ) -> Result<(), tacit_net::NetError> {
     let mut stream = connection.open_stream(&wire::encode(&header)).await?;
     loop {
         let frame = tokio::select! {
-            frame = frames.recv() => frame,
+            frame = frames.next() => frame,
             error = connection.closed() => return Err(error),
         };
         match frame {

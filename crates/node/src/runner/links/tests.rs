@@ -116,9 +116,10 @@ async fn a_seat_has_one_stream_however_many_it_opens() {
 async fn a_peer_that_is_gone_is_noticed_when_there_is_nothing_more_to_write() {
     let (here, there) = (node(1), node(2));
     let both = connect(&here, &there).await;
-    let (queue, mut frames) = mpsc::unbounded_channel();
+    let (queue, frames) = mpsc::unbounded_channel();
     let header = StreamHeader { job: tacit_types::JobId([1; 32]), attempt: tacit_types::Attempt(1) };
     let connection = both.0.clone();
+    let mut frames = Frames { queue: frames, hushed: Default::default() };
     let writing = tokio::spawn(async move { write_frames(&connection, header, &mut frames).await });
     queue.send(LinkFrame::Credit(1).into_bytes()).unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -127,4 +128,30 @@ async fn a_peer_that_is_gone_is_noticed_when_there_is_nothing_more_to_write() {
     let ended = tokio::time::timeout(Duration::from_secs(10), writing).await.expect("it ends").unwrap();
     assert!(ended.is_err(), "{ended:?}");
     drop(queue);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_to_be_written_stays_here_when_the_attempt_is_stopped() {
+    let (here, there) = (node(1), node(2));
+    let (dialler, acceptor) = connect(&here, &there).await;
+    let header = StreamHeader { job: tacit_types::JobId([1; 32]), attempt: tacit_types::Attempt(1) };
+    for stopped in [false, true] {
+        let (writer, mut frames) = Writer::waiting(there.id());
+        // Queued before the stream is up, as everything is that one step of a machine sends.
+        for n in 0..3u64 {
+            writer.queue.send(LinkFrame::Credit(n).into_bytes()).unwrap();
+        }
+        if stopped {
+            writer.hush();
+        }
+        drop(writer);
+        write_frames(&dialler, header, &mut frames).await.unwrap();
+        let Incoming::Stream { mut receiver, .. } = acceptor.accept().await.unwrap() else { panic!("a request") };
+        let mut read = 0;
+        // The stream ends well either way: the other seat is not told that this one is lost.
+        while receiver.next().await.unwrap().is_some() {
+            read += 1;
+        }
+        assert_eq!(read, if stopped { 0 } else { 3 });
+    }
 }
