@@ -34,6 +34,7 @@ pub use self::config::{
     AlignConfig,
 };
 pub(crate) use self::expire::expire;
+pub use self::expire::nothing_overdue;
 
 /// The folder of all this, in the node's.
 const FOLDER: &str = "align";

@@ -328,9 +328,14 @@ impl Inner {
         let mut tx = self.store.begin().await?;
         tx.high_water(crate::now()).await?;
         tx.commit().await?;
-        // By the same clock, that one which is wrong for once removes nothing.
-        self.store.forget_row_sets(crate::now()).await?;
-        crate::align::expire(&self.store, &self.home, crate::now()).await
+        Ok(())
+    }
+
+    /// Removes what may not be kept any longer. By the same clock as above, that one which is wrong for once removes nothing.
+    async fn forget(&self) -> Result<(), Fault> {
+        let rows = self.store.forget_row_sets(crate::now()).await;
+        let found = crate::align::expire(&self.store, &self.home, crate::now()).await;
+        rows.and(found)
     }
 
     /// Registers again whenever the owner's datasets or models have changed, so that others learn of them without
@@ -344,6 +349,9 @@ impl Inner {
                 noted = tokio::time::Instant::now();
                 if let Err(fault) = self.note_time().await {
                     tracing::debug!(%fault, "the time could not be noted");
+                }
+                if let Err(fault) = self.forget().await {
+                    tracing::warn!(%fault, "not all that has expired could be removed; `tacit doctor` says more");
                 }
             }
             self.close_retired();

@@ -24,6 +24,7 @@ mod control;
 mod crash;
 mod difference;
 mod egress;
+mod expired;
 mod private;
 mod rollback;
 mod told;
@@ -40,9 +41,9 @@ fn name(text: &str) -> Name {
 }
 
 /// A node in a folder of its own, with one dataset.
-struct World {
+pub(crate) struct World {
     home: PathBuf,
-    node: Node,
+    pub(crate) node: Node,
     keys: Keys,
     dataset: DatasetVersionId,
     view: &'static str,
@@ -52,7 +53,7 @@ struct World {
 }
 
 impl World {
-    async fn new(test: &str) -> Self {
+    pub(crate) async fn new(test: &str) -> Self {
         Self::at(test, "127.0.0.1:9").await
     }
 
@@ -258,7 +259,7 @@ impl World {
         n
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.node.stop().await;
         std::fs::remove_dir_all(&self.home).unwrap();
     }

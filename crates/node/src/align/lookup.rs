@@ -67,19 +67,23 @@ impl Ends {
     }
 }
 
-/// Removes the caches whose epoch or contract has ended: tags of all of a holder's keys.
+/// Removes the caches whose epoch or contract has ended: tags of all of a holder's keys. One that cannot be removed keeps no
+/// other.
 ///
 /// # Errors
-/// Those of the disk.
+/// The first of those of the disk.
 pub(super) fn expire(home: &Path, now: UnixMillis) -> Result<(), Fault> {
     let all = folder(home).join(CACHES);
     let entries = match fs::read_dir(&all) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(|e| io(&all, &e))?,
     };
-    let mut any = false;
+    let (mut any, mut done) = (false, Ok(()));
     for entry in entries {
-        let series = entry.map_err(|e| io(&all, &e))?.path();
+        let series = match entry {
+            Ok(entry) => entry.path(),
+            Err(e) => return done.and(Err(io(&all, &e))),
+        };
         let name = series.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
         let path = Ends::path(&all, &name);
         let Some(ends) = Ends::read(&path).filter(|_| series.is_dir()) else { continue };
@@ -87,11 +91,13 @@ pub(super) fn expire(home: &Path, now: UnixMillis) -> Result<(), Fault> {
         if !ends.are_over(files.epoch(), now) {
             continue;
         }
-        fs::remove_dir_all(&series).and_then(|()| fs::remove_file(&path)).map_err(|e| io(&series, &e))?;
-        tracing::info!(series = name, "a cache of keys was removed: its epoch or its contract is over");
         any = true;
+        match fs::remove_dir_all(&series).and_then(|()| fs::remove_file(&path)) {
+            Ok(()) => tracing::info!(series = name, "a cache of keys was removed: its epoch or its contract is over"),
+            Err(e) => done = done.and(Err(io(&series, &e))),
+        }
     }
-    if any { sync_folder(&all) } else { Ok(()) }
+    done.and(if any { sync_folder(&all) } else { Ok(()) })
 }
 
 impl Files {

@@ -8,7 +8,7 @@ use tacit_engine::{FromCoordinator, ToCoordinator};
 use tacit_governance::{PartyCard, PartyRole};
 use tacit_net::{Address, Closed, Config as NetConfig, Endpoint, Identity, Purpose, keyfile};
 use tacit_node::daemon::DATABASE_FILE;
-use tacit_node::{Client, Config, Keys, Store, memos};
+use tacit_node::{Client, Config, Keys, Store, align, memos};
 use tacit_receipts::KeyRole;
 use tacit_types::{Code, Fault, NodeId};
 
@@ -97,6 +97,9 @@ async fn of_party(home: &Path, out: &Out) -> Vec<Finding> {
     if serves {
         if let Ok(store) = &store {
             findings.extend(told(store, out).await);
+            if let Err(fault) = align::nothing_overdue(store, home, tacit_node::now()).await {
+                findings.push(Finding::new("expired alignments", Err(fault), out));
+            }
         }
         let listen = config.listen.parse();
         let listen = listen.map_err(|_| Fault::new(Code::ConfigMalformed, format!("listen: {}", config.listen)));
