@@ -1,8 +1,8 @@
 //! The vector kernels, and one of the modules of the product with unsafe code; the others are [`crate::points`] and the
 //! kernel of `mpc`.
 //!
-//! Unsafe is needed for two things: to call a function compiled for instructions that were found at
-//! run time, and to load and store vector registers. Every function here has a portable twin that
+//! Unsafe is needed for three things: to call a function compiled for instructions that were found at
+//! run time, to load and store vector registers, and to keep the compiler from moving the cipher's rounds. Every function here has a portable twin that
 //! the tests hold it to, bit for bit: [`crate::prg`] for AES, [`crate::fixed`] for the encoding.
 //!
 //! Nothing branches on a secret or indexes by one: AES is the processor's instruction.
@@ -66,6 +66,8 @@ pub(crate) enum Op {
     Sub32,
     Add64,
     Sub64,
+    Add128,
+    Sub128,
     Store,
 }
 
@@ -96,14 +98,14 @@ pub trait Lane: sealed::Sealed + Copy + Default + Send + Sync + Zeroize + 'stati
     fn add_stream(sum: &mut [u8], bytes: &[u8], subtract: bool);
     /// As [`Lane::add_stream`], with the widest instructions here: for long rows.
     fn add_row(sum: &mut [u8], row: &[u8], subtract: bool) {
-        let done = Self::op(subtract).map_or(0, |op| add_wide(op.0, sum, row));
+        let done = add_wide(Self::op(subtract).0, sum, row);
         Self::add_stream(sum.get_mut(done..).unwrap_or_default(), row.get(done..).unwrap_or_default(), subtract);
     }
     /// Appends the elements as little-endian bytes.
     fn write_bytes(lanes: &[Self], out: &mut Vec<u8>);
-    /// The kernel's operation, `None` where the kernel has no such lane.
+    /// The kernel's operation.
     #[doc(hidden)]
-    fn op(subtract: bool) -> Option<KernelOp>;
+    fn op(subtract: bool) -> KernelOp;
 }
 
 /// An operation of the kernel, opaque outside this crate.
@@ -111,7 +113,7 @@ pub trait Lane: sealed::Sealed + Copy + Default + Send + Sync + Zeroize + 'stati
 pub struct KernelOp(pub(crate) Op);
 
 macro_rules! lane {
-    ($t:ty, $bytes:literal, $op:expr) => {
+    ($t:ty, $bytes:literal, $add:ident, $sub:ident) => {
         impl Lane for $t {
             const BYTES: usize = $bytes;
 
@@ -165,16 +167,16 @@ macro_rules! lane {
                 }
             }
 
-            fn op(subtract: bool) -> Option<KernelOp> {
-                $op(subtract).map(KernelOp)
+            fn op(subtract: bool) -> KernelOp {
+                KernelOp(if subtract { Op::$sub } else { Op::$add })
             }
         }
     };
 }
 
-lane!(u32, 4, |subtract: bool| Some(if subtract { Op::Sub32 } else { Op::Add32 }));
-lane!(u64, 8, |subtract: bool| Some(if subtract { Op::Sub64 } else { Op::Add64 }));
-lane!(u128, 16, |_: bool| None);
+lane!(u32, 4, Add32, Sub32);
+lane!(u64, 8, Add64, Sub64);
+lane!(u128, 16, Add128, Sub128);
 
 /// The elements as their bytes in memory.
 pub(crate) fn as_bytes_mut<L: Lane>(lanes: &mut [L]) -> &mut [u8] {
@@ -246,12 +248,15 @@ mod x86 {
                         Op::Sub32 => $f::<{ Op::Sub32 as u8 }>(schedule, nonce, counter, data),
                         Op::Add64 => $f::<{ Op::Add64 as u8 }>(schedule, nonce, counter, data),
                         Op::Sub64 => $f::<{ Op::Sub64 as u8 }>(schedule, nonce, counter, data),
+                        Op::Add128 => $f::<{ Op::Add128 as u8 }>(schedule, nonce, counter, data),
+                        Op::Sub128 => $f::<{ Op::Sub128 as u8 }>(schedule, nonce, counter, data),
                         Op::Store => $f::<{ Op::Store as u8 }>(schedule, nonce, counter, data),
                     }
                 }
             };
         }
         match backend {
+            Backend::Vaes512 if matches!(op, Op::Add128 | Op::Sub128) => call!(vaes512_between),
             Backend::Vaes512 => call!(vaes512),
             Backend::AesNi => call!(aesni),
             Backend::Portable => {}
@@ -262,6 +267,67 @@ mod x86 {
     const SUB32: u8 = Op::Sub32 as u8;
     const ADD64: u8 = Op::Add64 as u8;
     const SUB64: u8 = Op::Sub64 as u8;
+    const ADD128: u8 = Op::Add128 as u8;
+    const SUB128: u8 = Op::Sub128 as u8;
+
+    /// Whether a bit of a sum carries, by the bits of both parts and of the sum: both parts are set, or one and the sum is not.
+    const CARRY: i32 = 0b1101_0100;
+    /// Whether a bit of a difference borrows, by what it is taken from, what is taken, and the difference: less is taken from,
+    /// or as much and the difference is set.
+    const BORROW: i32 = 0b1000_1110;
+
+    /// What a pass leaves of four blocks: the elements with the stream added or subtracted, or the stream.
+    ///
+    /// Of an element of 128 bits the two halves are added apart, and what the low one carries or borrows is taken to the high
+    /// one. It stays in vector registers: their other ports are idle while the cipher runs, and masks would leave them.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn combine_512<const OP: u8>(old: __m512i, stream: __m512i) -> __m512i {
+        // Minus one in each high half whose low half has the highest bit.
+        let to_high = |bits| _mm512_unpacklo_epi64(_mm512_setzero_si512(), _mm512_srai_epi64::<63>(bits));
+        match OP {
+            ADD32 => _mm512_add_epi32(old, stream),
+            SUB32 => _mm512_sub_epi32(old, stream),
+            ADD64 => _mm512_add_epi64(old, stream),
+            SUB64 => _mm512_sub_epi64(old, stream),
+            ADD128 => {
+                let sum = _mm512_add_epi64(old, stream);
+                let carry = _mm512_ternarylogic_epi64::<CARRY>(old, stream, sum);
+                _mm512_sub_epi64(sum, to_high(carry))
+            }
+            SUB128 => {
+                let rest = _mm512_sub_epi64(old, stream);
+                let borrow = _mm512_ternarylogic_epi64::<BORROW>(old, stream, rest);
+                _mm512_add_epi64(rest, to_high(borrow))
+            }
+            _ => stream,
+        }
+    }
+
+    /// As [`combine_512`], for one block.
+    #[inline]
+    #[target_feature(enable = "sse4.1")]
+    fn combine_128<const OP: u8>(old: __m128i, stream: __m128i) -> __m128i {
+        let carried = |bits| _mm_slli_si128::<8>(_mm_srli_epi64::<63>(bits));
+        match OP {
+            ADD32 => _mm_add_epi32(old, stream),
+            SUB32 => _mm_sub_epi32(old, stream),
+            ADD64 => _mm_add_epi64(old, stream),
+            SUB64 => _mm_sub_epi64(old, stream),
+            ADD128 => {
+                let sum = _mm_add_epi64(old, stream);
+                let carry = _mm_or_si128(_mm_and_si128(old, stream), _mm_andnot_si128(sum, _mm_or_si128(old, stream)));
+                _mm_add_epi64(sum, carried(carry))
+            }
+            SUB128 => {
+                let rest = _mm_sub_epi64(old, stream);
+                let differ = _mm_xor_si128(old, stream);
+                let borrow = _mm_or_si128(_mm_andnot_si128(old, stream), _mm_andnot_si128(differ, rest));
+                _mm_sub_epi64(rest, carried(borrow))
+            }
+            _ => stream,
+        }
+    }
 
     fn load(bytes: &[u8; 16]) -> __m128i {
         // SAFETY: sixteen readable bytes; the load needs no alignment; SSE2 is part of x86-64.
@@ -318,18 +384,25 @@ mod x86 {
         schedule
     }
 
-    /// Thirty-two blocks a stride, four a register, eight registers in flight: enough to cover the
-    /// latency of the AES instruction.
-    #[target_feature(enable = "avx512f,vaes")]
-    fn vaes512<const OP: u8>(schedule: &Schedule, nonce: u64, counter: u64, data: &mut [[u8; STRIDE]]) {
+    /// The round keys in each quarter of a register, the first four blocks of counter and nonce, and the step to the next four.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn start_512(schedule: &Schedule, nonce: u64, counter: u64) -> ([__m512i; 15], __m512i, __m512i) {
         let mut keys = [_mm512_setzero_si512(); 15];
         for (wide, key) in keys.iter_mut().zip(&schedule.0) {
             *wide = _mm512_broadcast_i32x4(load(key));
         }
         let (n, c) = (nonce as i64, counter as i64);
         let next = |by: i64| c.wrapping_add(by);
-        let mut block = _mm512_set_epi64(n, next(3), n, next(2), n, next(1), n, c);
-        let four = _mm512_set_epi64(0, 4, 0, 4, 0, 4, 0, 4);
+        let block = _mm512_set_epi64(n, next(3), n, next(2), n, next(1), n, c);
+        (keys, block, _mm512_set_epi64(0, 4, 0, 4, 0, 4, 0, 4))
+    }
+
+    /// Thirty-two blocks a stride, four a register, eight registers in flight: enough to cover the
+    /// latency of the AES instruction.
+    #[target_feature(enable = "avx512f,vaes")]
+    fn vaes512<const OP: u8>(schedule: &Schedule, nonce: u64, counter: u64, data: &mut [[u8; STRIDE]]) {
+        let (keys, mut block, four) = start_512(schedule, nonce, counter);
         for stride in data {
             let mut stream = [_mm512_setzero_si512(); 8];
             for s in &mut stream {
@@ -342,51 +415,136 @@ mod x86 {
                 }
             }
             for (s, bytes) in stream.iter().zip(stride.as_chunks_mut::<64>().0) {
-                let s = _mm512_aesenclast_epi128(*s, keys[14]);
-                // SAFETY: sixty-four bytes of the stride; neither access needs alignment.
-                unsafe {
-                    let at = bytes.as_mut_ptr().cast();
-                    let sum = match OP {
-                        ADD32 => _mm512_add_epi32(_mm512_loadu_si512(at), s),
-                        SUB32 => _mm512_sub_epi32(_mm512_loadu_si512(at), s),
-                        ADD64 => _mm512_add_epi64(_mm512_loadu_si512(at), s),
-                        SUB64 => _mm512_sub_epi64(_mm512_loadu_si512(at), s),
-                        _ => s,
-                    };
-                    _mm512_storeu_si512(at, sum);
-                }
+                put_512::<OP>(bytes, _mm512_aesenclast_epi128(*s, keys[14]));
             }
         }
     }
 
-    /// Eight blocks in flight, one a register.
+    /// As [`vaes512`], where what is done with the stream takes as many instructions as to be in the way of the cipher: it is done
+    /// a stride late, a register of it between two rounds of the next, which wait for each other anyway.
+    #[target_feature(enable = "avx512f,vaes")]
+    fn vaes512_between<const OP: u8>(schedule: &Schedule, nonce: u64, counter: u64, data: &mut [[u8; STRIDE]]) {
+        let (keys, mut block, four) = start_512(schedule, nonce, counter);
+        let mut scratch = [0; STRIDE];
+        let (mut before, mut made) = (&mut scratch, [_mm512_setzero_si512(); 8]);
+        for stride in data {
+            let mut stream = [_mm512_setzero_si512(); 8];
+            for s in &mut stream {
+                *s = _mm512_xor_si512(block, keys[0]);
+                block = _mm512_add_epi64(block, four);
+            }
+            let mut late = made.iter().zip(before.as_chunks_mut::<64>().0);
+            for key in &keys[1..14] {
+                for s in &mut stream {
+                    *s = _mm512_aesenc_epi128(*s, *key);
+                }
+                together_512(&mut stream);
+                if let Some((s, bytes)) = late.next() {
+                    put_512::<OP>(bytes, *s);
+                }
+            }
+            for s in &mut stream {
+                *s = _mm512_aesenclast_epi128(*s, keys[14]);
+            }
+            (before, made) = (stride, stream);
+        }
+        for (s, bytes) in made.iter().zip(before.as_chunks_mut::<64>().0) {
+            put_512::<OP>(bytes, *s);
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn put_512<const OP: u8>(bytes: &mut [u8; 64], stream: __m512i) {
+        let at: *mut __m512i = bytes.as_mut_ptr().cast();
+        // SAFETY: sixty-four bytes to read and to write; neither access needs alignment.
+        unsafe {
+            let old = if OP == Op::Store as u8 { stream } else { _mm512_loadu_si512(at) };
+            _mm512_storeu_si512(at, combine_512::<OP>(old, stream));
+        }
+    }
+
+    /// Keeps a round of all registers before what follows in the program: the compiler would otherwise do the work between two
+    /// rounds in one piece, and the cipher on one register after another, each waiting for its own rounds.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn together_512([a, b, c, d, e, f, g, h]: &mut [__m512i; 8]) {
+        // SAFETY: there is no instruction in it.
+        unsafe {
+            core::arch::asm!(
+                "/* {} {} {} {} {} {} {} {} */",
+                inout(zmm_reg) * a,
+                inout(zmm_reg) * b,
+                inout(zmm_reg) * c,
+                inout(zmm_reg) * d,
+                inout(zmm_reg) * e,
+                inout(zmm_reg) * f,
+                inout(zmm_reg) * g,
+                inout(zmm_reg) * h,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    /// Eight blocks in flight, one a register; what is done with them is done between the rounds of the next eight.
     #[target_feature(enable = "aes,sse4.1")]
     fn aesni<const OP: u8>(schedule: &Schedule, nonce: u64, counter: u64, data: &mut [[u8; STRIDE]]) {
         let keys = schedule.0.each_ref().map(load);
         let mut block = _mm_set_epi64x(nonce as i64, counter as i64);
         let one = _mm_set_epi64x(0, 1);
+        let mut scratch = [0; 128];
+        let (mut before, mut made) = (&mut scratch, [_mm_setzero_si128(); 8]);
         for group in data.iter_mut().flat_map(|stride| stride.as_chunks_mut::<128>().0) {
             let mut stream = [_mm_setzero_si128(); 8];
             for s in &mut stream {
                 *s = _mm_xor_si128(block, keys[0]);
                 block = _mm_add_epi64(block, one);
             }
+            let mut late = made.iter().zip(before.as_chunks_mut::<16>().0);
             for key in &keys[1..14] {
                 for s in &mut stream {
                     *s = _mm_aesenc_si128(*s, *key);
                 }
+                together_128(&mut stream);
+                if let Some((s, bytes)) = late.next() {
+                    put_128::<OP>(bytes, *s);
+                }
             }
-            for (s, bytes) in stream.iter().zip(group.as_chunks_mut::<16>().0) {
-                let s = _mm_aesenclast_si128(*s, keys[14]);
-                let sum = match OP {
-                    ADD32 => _mm_add_epi32(load(bytes), s),
-                    SUB32 => _mm_sub_epi32(load(bytes), s),
-                    ADD64 => _mm_add_epi64(load(bytes), s),
-                    SUB64 => _mm_sub_epi64(load(bytes), s),
-                    _ => s,
-                };
-                store(bytes, sum);
+            for s in &mut stream {
+                *s = _mm_aesenclast_si128(*s, keys[14]);
             }
+            (before, made) = (group, stream);
+        }
+        for (s, bytes) in made.iter().zip(before.as_chunks_mut::<16>().0) {
+            put_128::<OP>(bytes, *s);
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse4.1")]
+    fn put_128<const OP: u8>(bytes: &mut [u8; 16], stream: __m128i) {
+        let old = if OP == Op::Store as u8 { stream } else { load(bytes) };
+        store(bytes, combine_128::<OP>(old, stream));
+    }
+
+    /// As [`together_512`].
+    #[inline]
+    #[target_feature(enable = "sse4.1")]
+    fn together_128([a, b, c, d, e, f, g, h]: &mut [__m128i; 8]) {
+        // SAFETY: there is no instruction in it.
+        unsafe {
+            core::arch::asm!(
+                "/* {} {} {} {} {} {} {} {} */",
+                inout(xmm_reg) * a,
+                inout(xmm_reg) * b,
+                inout(xmm_reg) * c,
+                inout(xmm_reg) * d,
+                inout(xmm_reg) * e,
+                inout(xmm_reg) * f,
+                inout(xmm_reg) * g,
+                inout(xmm_reg) * h,
+                options(nostack, preserves_flags),
+            );
         }
     }
 
@@ -407,6 +565,8 @@ mod x86 {
                 Op::Sub32 => add_512::<SUB32>(sum, row),
                 Op::Add64 => add_512::<ADD64>(sum, row),
                 Op::Sub64 => add_512::<SUB64>(sum, row),
+                Op::Add128 => add_512::<ADD128>(sum, row),
+                Op::Sub128 => add_512::<SUB128>(sum, row),
                 Op::Store => return 0,
             }
         }
@@ -422,13 +582,7 @@ mod x86 {
             unsafe {
                 _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(SUM_AHEAD));
                 let (s, r) = (_mm512_loadu_si512(at), _mm512_loadu_si512(r.as_ptr().cast()));
-                let s = match OP {
-                    ADD32 => _mm512_add_epi32(s, r),
-                    SUB32 => _mm512_sub_epi32(s, r),
-                    ADD64 => _mm512_add_epi64(s, r),
-                    _ => _mm512_sub_epi64(s, r),
-                };
-                _mm512_storeu_si512(at, s);
+                _mm512_storeu_si512(at, combine_512::<OP>(s, r));
             }
         }
     }

@@ -19,10 +19,6 @@ use crate::secret::Secret;
 pub const TILE_BYTES: usize = 16 << 10;
 /// Bytes of a block.
 const BLOCK: usize = 16;
-/// Blocks of keystream that the kernel makes apart at a time: enough that loading the round keys for them costs
-/// little beside the cipher, and few enough that they stay in the first cache beside a tile.
-const STREAM_BLOCKS: usize = 512;
-
 /// Key and nonce of a [`Prg`]: 32 bytes of AES-256 key, 8 bytes of nonce.
 pub type PrgSeed = Secret<[u8; 40]>;
 
@@ -57,22 +53,31 @@ impl Prg {
     /// Adds the mask's elements from `start` on to `lanes`, or subtracts them.
     pub fn apply<L: Lane>(&self, start: u64, lanes: &mut [L], subtract: bool) {
         let position = start.wrapping_mul(L::BYTES as u64);
-        match (&self.cipher, L::op(subtract)) {
-            (Cipher::Native(backend, schedule), Some(op)) => {
-                self.fused(*backend, schedule, op.0, position, kernel::as_bytes_mut(lanes));
+        match &self.cipher {
+            Cipher::Native(backend, schedule) => {
+                self.fused(*backend, schedule, L::op(subtract).0, position, kernel::as_bytes_mut(lanes));
             }
-            _ => self.by_stream(position, lanes, subtract),
+            Cipher::Portable(cipher) => {
+                let length = core::mem::size_of_val(lanes);
+                let mut rest = lanes;
+                // No element straddles pieces, because its width divides a block's.
+                self.portable(cipher, position, length, |stream| {
+                    let (now, later) = core::mem::take(&mut rest).split_at_mut(stream.len() / L::BYTES);
+                    L::apply_stream(now, stream, subtract);
+                    rest = later;
+                });
+            }
         }
     }
 
     /// As [`Prg::apply`], for elements that lie as little-endian bytes.
     pub fn apply_bytes<L: Lane>(&self, start: u64, bytes: &mut [u8], subtract: bool) {
         let position = start.wrapping_mul(L::BYTES as u64);
-        match (&self.cipher, L::op(subtract)) {
-            (Cipher::Native(backend, schedule), Some(op)) => self.fused(*backend, schedule, op.0, position, bytes),
-            _ => {
+        match &self.cipher {
+            Cipher::Native(backend, schedule) => self.fused(*backend, schedule, L::op(subtract).0, position, bytes),
+            Cipher::Portable(cipher) => {
                 let mut rest = bytes;
-                self.stream(position, rest.len(), |stream| {
+                self.portable(cipher, position, rest.len(), |stream| {
                     let (now, later) = core::mem::take(&mut rest).split_at_mut(stream.len());
                     L::add_stream(now, stream, subtract);
                     rest = later;
@@ -128,37 +133,6 @@ impl Prg {
         kernel::run(backend, schedule, self.nonce, counter, op, &mut scratch);
         bytes.copy_from_slice(&scratch[0][within]);
         kernel::wipe(&mut scratch[0]);
-    }
-
-    /// Keystream in pieces, added apart: for 128-bit elements and the portable path. Elements never
-    /// straddle pieces, because their width divides a block's.
-    fn by_stream<L: Lane>(&self, position: u64, lanes: &mut [L], subtract: bool) {
-        let length = core::mem::size_of_val(lanes);
-        let mut rest = lanes;
-        self.stream(position, length, |stream| {
-            let (now, later) = core::mem::take(&mut rest).split_at_mut(stream.len() / L::BYTES);
-            L::apply_stream(now, stream, subtract);
-            rest = later;
-        });
-    }
-
-    /// Hands out `length` bytes of keystream from `position` on, a piece at a time.
-    fn stream(&self, position: u64, length: usize, mut take: impl FnMut(&[u8])) {
-        match &self.cipher {
-            Cipher::Portable(cipher) => self.portable(cipher, position, length, take),
-            Cipher::Native(backend, schedule) => {
-                let mut stream = [0u8; STREAM_BLOCKS * BLOCK];
-                let mut at = 0;
-                while at < length {
-                    // proof: `now` is at most the length of the stream, so that slicing cannot fail.
-                    let now = (length - at).min(stream.len());
-                    self.fused(*backend, schedule, Op::Store, position.wrapping_add(at as u64), &mut stream[..now]);
-                    take(&stream[..now]);
-                    at += now;
-                }
-                kernel::wipe(&mut stream);
-            }
-        }
     }
 }
 

@@ -95,6 +95,49 @@ fn every_backend_gives_the_same_sums_at_any_place_and_length() {
     differential::<u128>(&mut rng, |x| x);
 }
 
+/// Halves about a carry and a borrow, where chance does not lead: the element that gives zero, the one below and the one above,
+/// under a high half that the carry fills or empties.
+#[test]
+fn halves_carry_and_borrow_at_every_edge() {
+    let length = STRIDE / 16 + 3;
+    let mut stream = vec![0u8; length * 16];
+    Prg::with_backend(&seed(7), Backend::Portable).keystream(0, &mut stream);
+    let masks: Vec<u128> = stream.as_chunks::<16>().0.iter().map(|b| u128::from_le_bytes(*b)).collect();
+    let half = |mask: u128| mask as u64;
+    type Edge = fn(u64) -> u64;
+    let lows: [Edge; 7] = [
+        |_| 0,
+        |_| u64::MAX,
+        |m| m,
+        |m| m.wrapping_sub(1),
+        |m| m.wrapping_neg(),
+        |m| m.wrapping_neg().wrapping_sub(1),
+        |m| m.wrapping_neg().wrapping_add(1),
+    ];
+    let highs: [Edge; 4] = [|_| 0, |_| u64::MAX, |m| m, |m| !m];
+    for (low, high) in lows.iter().flat_map(|low| highs.iter().map(move |high| (low, high))) {
+        let data: Vec<u128> =
+            masks.iter().map(|m| u128::from(low(half(*m))) | (u128::from(high(half(*m >> 64))) << 64)).collect();
+        for subtract in [false, true] {
+            let right = |(old, mask): (&u128, &u128)| match subtract {
+                true => old.wrapping_sub(*mask),
+                false => old.wrapping_add(*mask),
+            };
+            let want: Vec<u128> = data.iter().zip(&masks).map(right).collect();
+            for backend in Backend::available() {
+                let mut got = data.clone();
+                Prg::with_backend(&seed(7), backend).apply(0, &mut got, subtract);
+                assert_eq!(got, want, "{backend:?} subtract {subtract}");
+            }
+            let (mut sum, mut wanted) = (Vec::new(), Vec::new());
+            u128::write_bytes(&data, &mut sum);
+            u128::write_bytes(&want, &mut wanted);
+            u128::add_row(&mut sum, &stream, subtract);
+            assert_eq!(sum, wanted, "rows, subtract {subtract}");
+        }
+    }
+}
+
 #[test]
 fn subtracting_undoes_adding_in_pieces_cut_anywhere() {
     let mut rng = Rng::from_seed(&Secret::new([5; 32]));
