@@ -138,7 +138,7 @@ impl Prg {
 
 /// A keystream that the cipher's library makes a batch at a time. The library calls this within its widest
 /// instructions, so counters and `take` are compiled with them too, and a batch does not leave the first
-/// cache, nor mostly the registers, before it is added.
+/// cache before it is added. The counters of the next batch are written while the cipher is busy with this one.
 struct Pieces<F> {
     nonce: u64,
     position: u64,
@@ -154,16 +154,18 @@ impl<F: FnMut(&[u8])> BlockCipherEncClosure for Pieces<F> {
     #[inline(always)]
     fn call<B: BlockCipherEncBackend<BlockSize = U16>>(mut self, backend: &B) {
         let mut blocks = ParBlocks::<B>::default();
+        let mut counters = ParBlocks::<B>::default();
         let mut counter = self.position / BLOCK as u64;
         let mut skip = (self.position % BLOCK as u64) as usize;
         let mut left = self.length;
+        for block in counters.iter_mut() {
+            let words = (u128::from(self.nonce) << 64) | u128::from(counter);
+            *block = words.to_le_bytes().into();
+            counter = counter.wrapping_add(1);
+        }
         while left > 0 {
-            for block in blocks.iter_mut() {
-                let words = (u128::from(self.nonce) << 64) | u128::from(counter);
-                *block = words.to_le_bytes().into();
-                counter = counter.wrapping_add(1);
-            }
-            backend.encrypt_par_blocks((&mut blocks).into());
+            backend.encrypt_par_blocks((&counters, &mut blocks).into());
+            advance(Block::slice_as_flattened_mut(&mut counters));
             let stream = Block::slice_as_flattened(&blocks);
             // A whole batch has a length that is known when this is compiled.
             let piece = if skip == 0 && left >= stream.len() {
@@ -178,6 +180,17 @@ impl<F: FnMut(&[u8])> BlockCipherEncClosure for Pieces<F> {
             skip = 0;
         }
         kernel::wipe(Block::slice_as_flattened_mut(&mut blocks));
+    }
+}
+
+/// Moves a batch of counters on to the next; the nonces beside them stay, which is half of the writing.
+#[inline(always)]
+fn advance(counters: &mut [u8]) {
+    let batch = (counters.len() / BLOCK) as u64;
+    for block in counters.as_chunks_mut::<BLOCK>().0 {
+        if let Some(low) = block.first_chunk_mut::<8>() {
+            *low = u64::from_le_bytes(*low).wrapping_add(batch).to_le_bytes();
+        }
     }
 }
 
