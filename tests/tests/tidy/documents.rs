@@ -58,6 +58,54 @@ fn every_test_that_the_page_on_governance_names_is_there() {
     assert!(named.len() > 30, "only {} tests are named", named.len());
 }
 
+/// The pages of the protocols name tests of every crate, with their modules or without, and invariants of the simulator.
+#[test]
+fn every_test_that_a_page_of_a_protocol_names_is_there() {
+    let sources = repo::with_extension("", "rs");
+    let sources: String = sources.iter().map(|path| repo::text(path)).collect();
+    let mut names = 0;
+    for path in repo::with_extension("docs/protocols", "md") {
+        for name in tests_named(&repo::text(&path)) {
+            let found = sources.contains(&format!("fn {name}()")) || sources.contains(&format!("\"{name}\""));
+            assert!(found, "{}: `{name}` is no test and no invariant", path.display());
+            names += 1;
+        }
+    }
+    assert!(names > 80, "only {names} tests are named");
+}
+
+#[test]
+fn the_tests_that_a_page_names_are_found_in_it() {
+    let page = "Test: `a_b_c_d`. `cheats::two_roots_of_one`, `Crate::Type`, `max_rows`, `a::B::three_of_the_parts`.\n\
+                ```\n`in_a_fence_of_code`\n```\n| a | `tacit-crypto`: `prg::tests::one_two_three_four`, `framed` |";
+    let found = ["a_b_c_d", "two_roots_of_one", "three_of_the_parts", "one_two_three_four"];
+    assert_eq!(tests_named(page), found);
+}
+
+/// What stands between backticks, ends in a name of four words or more, and is no path of a type or of a file.
+fn tests_named(page: &str) -> Vec<&str> {
+    let prose = page.split("```").step_by(2);
+    let code = prose.flat_map(|text| text.split('`').skip(1).step_by(2));
+    let word = |w: &&str| w.matches('_').count() > 2 && w.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    code.filter_map(|path| path.rsplit("::").next()).filter(word).collect()
+}
+
+/// A row apart from its table is no row.
+#[test]
+fn no_row_stands_apart_from_its_table() {
+    for path in documents() {
+        let page = repo::text(&path);
+        let lines: Vec<&str> = page.lines().collect();
+        let mut fenced = false;
+        for (i, line) in lines.iter().enumerate() {
+            fenced ^= line.trim_start().starts_with("```");
+            let starts = !fenced && line.starts_with("| ") && (i == 0 || !lines[i - 1].starts_with('|'));
+            let headed = lines.get(i + 1).is_some_and(|next| next.starts_with("|-") || next.starts_with("| -"));
+            assert!(!starts || headed, "{}:{}: a row without a table", path.display(), i + 1);
+        }
+    }
+}
+
 /// The targets of `[text](target)` outside code.
 fn targets(text: &str) -> Vec<String> {
     let mut found = Vec::new();
