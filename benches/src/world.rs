@@ -144,6 +144,41 @@ where
     (machine.take_outcome().unwrap_or_else(|| panic!("the tape ends before the machine does")), work)
 }
 
+/// Runs `n` parties until nothing moves, where seat 1 sends its message of one step to nobody: each chunk is counted, dropped and
+/// allowed for at once, as by a receiver that is never behind. What seat 1 did; the others may end as they like.
+pub fn streamed<T, F>(n: usize, disclosures: &[Disclosure], streamed: Step, protocol: impl Fn(Party) -> F) -> Work
+where
+    T: 'static,
+    F: Future<Output = Result<T, Abort>> + Send + 'static,
+{
+    const ME: usize = 1;
+    let mut machines: Vec<Machine<T>> = Seats::new(n).machines(disclosures, 0..n, &protocol);
+    let mut work = vec![Work::default(); n];
+    let mut now_in = vec![Step(0); n];
+    let ahead: Vec<HashAhead> = (0..n).map(|_| HashAhead::new(chunk_bytes(n))).collect();
+    let mut queue: VecDeque<(usize, Event)> = (0..n).map(|i| (i, Event::Start)).collect();
+    while let Some((to, event)) = queue.pop_front() {
+        for effect in step(&mut machines[to], &ahead[to], event, now_in[to], &mut work[to]) {
+            match effect {
+                Effect::Send(m) if to == ME && m.address.step == streamed => {
+                    let from = m.address.to;
+                    drop(m);
+                    let consumed = machines[ME].usage().sent.get(&from).copied().unwrap_or_default();
+                    queue.push_back((ME, Event::Credit { from, consumed }));
+                }
+                Effect::Send(m) => queue.push_back((m.address.to.index(), Event::Received(carried(m)))),
+                Effect::Credit { to: sender, consumed } => {
+                    queue.push_back((sender.index(), Event::Credit { from: Seat(to as u16), consumed }));
+                }
+                Effect::Persist { ticket, .. } => queue.push_front((to, Event::Persisted { ticket })),
+                Effect::Progress(step) => now_in[to] = step,
+                Effect::SetTimer(_) | Effect::Opened { .. } | Effect::Host(_) | Effect::Finish => {}
+            }
+        }
+    }
+    work.swap_remove(ME)
+}
+
 /// One event of one machine, and what it cost.
 fn step<T>(machine: &mut Machine<T>, ahead: &HashAhead, event: Event, now_in: Step, work: &mut Work) -> Vec<Effect> {
     let start = Clock::start();

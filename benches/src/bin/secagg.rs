@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use clap::Parser;
 use serde::{Deserialize, Serialize};
-use tacit_benches::case::{Case, Clock, SAMPLES, median, peak_mb, reset_peak, time};
-use tacit_benches::world::{Report, Tape, Work, alone, recorded};
+use tacit_benches::case::{Case, SAMPLES, median, peak_mb, reset_peak, time};
+use tacit_benches::world::{Report, Tape, Work, alone, recorded, streamed};
 use tacit_crypto::prg::{TILE_BYTES, apply_all};
 use tacit_crypto::{Backend, Lane, Prg, Rng, SealKey, Secret, SignedPrg};
 use tacit_protocol::{Abort, Audience, Disclosure, Party};
-use tacit_secagg::mask::{Masker, add_bytes};
+use tacit_secagg::mask::add_bytes;
 use tacit_secagg::{Delivery, FixedPoint, Outcome, PHASES, Params, Plan, Round, Slots, Source, Vector, Width};
 use tacit_types::{Fault, Hash, Seat, Step};
 
@@ -28,12 +28,15 @@ struct Arguments {
     /// Run only this group of cases: mask, 10, 50, verified, stream, 1000.
     #[arg(long, default_value = "")]
     only: String,
-    /// Compare exact counts of bytes and rounds with this file, and time nothing.
+    /// Compare exact counts of bytes and rounds with this file and the memory of a large vector with its limit, and time nothing.
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
     /// Run the server of a thousand parties by itself on what came to it, and print its memory and bytes.
     #[arg(long, value_name = "TAPE", hide = true)]
     alone: Option<PathBuf>,
+    /// Run a client by itself with a vector of so many elements, and print its memory and bytes.
+    #[arg(long, value_name = "ELEMENTS", hide = true)]
+    stream: Option<usize>,
 }
 
 const CLIP: f32 = 8.0;
@@ -54,6 +57,9 @@ fn main() -> ExitCode {
         return check(budgets);
     }
     let d = if arguments.quick { 100_000 } else { 1_000_000 };
+    if let Some(d) = arguments.stream {
+        return client_alone(d);
+    }
     if let Some(tape) = &arguments.alone {
         return server_alone(tape, d);
     }
@@ -62,6 +68,7 @@ fn main() -> ExitCode {
     let library = raw_cipher(bytes, Backend::Portable);
     let cipher = raw_cipher(bytes, Backend::detect()).min(library);
     let bench = Bench { json: arguments.json, cipher, library };
+    let mut kept = true;
     if wanted("mask") {
         mask_cases(bytes, bench);
     }
@@ -74,12 +81,12 @@ fn main() -> ExitCode {
         verified_case(10, d, bench);
     }
     if wanted("stream") {
-        large_case(if arguments.quick { 1_000_000 } else { 100_000_000 }, bench);
+        kept = large_case(if arguments.quick { 1_000_000 } else { STREAM_ELEMENTS }, Some(bench));
     }
     if !arguments.quick && wanted("1000") {
         thousand_case(d, bench);
     }
-    ExitCode::SUCCESS
+    if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// How to print, and what to measure against.
@@ -349,34 +356,101 @@ fn verified_case(n: usize, d: usize, bench: Bench) {
     Case { case: name("server"), seconds, limit_seconds, note, bytes_sent, ..case }.print(bench.json);
 }
 
-/// One client's vector that does not fit in memory, made, encoded, masked and hashed by chunks.
-fn large_case(d: usize, bench: Bench) {
-    let n = 10;
-    reset_peak();
-    let before = peak_mb();
-    let clock = Clock::start();
-    mask_and_hash(Numbers(d), n + 1, 1 << 20);
-    let seconds = clock.seconds();
+/// Parties of the case of a vector that does not fit in memory.
+const STREAM_PARTIES: usize = 10;
+/// Elements of that vector.
+const STREAM_ELEMENTS: usize = 100_000_000;
+/// Most memory of a client beside its input, in bytes.
+const STREAM_BYTES_MAX: f64 = 67_108_864.0;
+
+/// An input that is never read.
+struct Nothing(usize);
+
+impl Source for Nothing {
+    fn width(&self) -> Width {
+        Width::W32
+    }
+
+    fn len(&self) -> usize {
+        self.0
+    }
+
+    fn fill(&mut self, _: usize, _: Slots<'_>) -> Result<(), Fault> {
+        Err(Fault::new(tacit_types::Code::JobInternal, "the bench needs the other seats for their keys alone"))
+    }
+}
+
+/// One client's set-up and vector in a process that holds nothing else. Its numbers are made where they are read, so all of the
+/// process's memory is beside the input. The other seats run their set-up in the same process, and end with it.
+fn client_alone(d: usize) -> ExitCode {
+    let before_mb = peak_mb();
+    let session = Session::new(Params::new(STREAM_PARTIES as u16).unwrap_or_else(|e| panic!("{e}")), d);
+    let protocol = |mut party: Party| {
+        let session = session.clone();
+        async move {
+            if party.seat() == Seat(1) {
+                return session.run_streamed(party, d).await;
+            }
+            let mut epoch = tacit_secagg::setup(&mut party, &session.plan).await?;
+            tacit_secagg::aggregate(&mut party, &mut epoch, &session.round, Nothing(d)).await
+        }
+    };
+    let work = streamed(STREAM_PARTIES, &[disclosure(d)], MASKED, protocol);
+    let alone =
+        Alone { peak_mb: peak_mb(), before_mb, seconds: client_online_seconds(&work), bytes_sent: online_bytes(&work) };
+    println!("{}", serde_json::to_string(&alone).unwrap_or_default());
+    ExitCode::SUCCESS
+}
+
+/// What a process of its own measured.
+fn apart(arguments: &[&std::ffi::OsStr]) -> Alone {
+    let done = std::env::current_exe().and_then(|me| Command::new(me).args(arguments).output());
+    let done = done.unwrap_or_else(|e| panic!("a case by itself: {e}"));
+    serde_json::from_slice(&done.stdout)
+        .unwrap_or_else(|e| panic!("a case by itself: {e}: {}", String::from_utf8_lossy(&done.stderr)))
+}
+
+/// A client whose vector does not fit in memory. Whether it sent all of it in the memory that it may have.
+fn large_case(d: usize, bench: Option<Bench>) -> bool {
+    let (n, whole) = (STREAM_PARTIES, 4 * d as u64);
+    let alone = apart(&["--stream".as_ref(), d.to_string().as_ref()]);
+    let kept = alone.peak_mb > 0.0
+        && alone.peak_mb * 1e6 <= STREAM_BYTES_MAX
+        && alone.bytes_sent > whole
+        && alone.bytes_sent as f64 <= BYTES_RATIO_MAX * whole as f64;
+    if !kept {
+        let Alone { peak_mb, bytes_sent, .. } = alone;
+        eprintln!("a client of {d} elements had {peak_mb:.1} MB at its peak and sent {bytes_sent} bytes");
+    }
+    let Some(bench) = bench else {
+        println!("{n} x {d}, streamed: {:.1} MB at the peak of a client's process", alone.peak_mb);
+        return kept;
+    };
     let note = format!(
-        "limit: raw AES of {} masks; makes and encodes the numbers and hashes too; {before:.0} MB before",
-        n + 1
+        "limit: raw AES of {} masks; by the party's machine in a process of its own, which makes and encodes the numbers, hashes and \
+         sends them; the process had {:.1} MB before",
+        n + 1,
+        alone.before_mb
     );
     Case {
         case: format!("client_stream_{n}x{d}"),
         n,
         d,
         parties: n,
-        seconds,
+        seconds: alone.seconds,
         limit_seconds: (n + 1) as f64 * 4.0 * d as f64 * bench.cipher,
-        peak_mb: peak_mb(),
+        bytes_sent: alone.bytes_sent,
+        peak_mb: alone.peak_mb,
+        rounds: 1,
         samples: 1,
         note,
         ..Case::default()
     }
     .print(bench.json);
+    kept
 }
 
-/// What [`server_alone`] prints.
+/// What [`server_alone`] and [`client_alone`] print.
 #[derive(Serialize, Deserialize)]
 struct Alone {
     peak_mb: f64,
@@ -442,11 +516,8 @@ fn thousand_case(d: usize, bench: Bench) {
     let lost = THOUSAND_DROPPED * usize::from(THOUSAND_DEGREE) * parties / THOUSAND;
     let unmasks = parties + lost;
     let (machine, hashing) = (server_seconds(hub), hub.ahead_seconds);
-    let done = std::env::current_exe().and_then(|me| Command::new(me).arg("--alone").arg(&path).output());
-    let done = done.unwrap_or_else(|e| panic!("the server by itself: {e}"));
+    let alone = apart(&["--alone".as_ref(), path.as_os_str()]);
     let _ = std::fs::remove_file(&path);
-    let alone: Alone = serde_json::from_slice(&done.stdout)
-        .unwrap_or_else(|e| panic!("the server by itself: {e}: {}", String::from_utf8_lossy(&done.stderr)));
     assert_eq!(alone.bytes_sent, online_bytes(hub), "the server by itself did something else");
     let (sum_mb, program_mb) = (bytes / 1e6, alone.before_mb);
     let server = Case {
@@ -474,25 +545,6 @@ fn thousand_case(d: usize, bench: Bench) {
         ..server
     }
     .print(bench.json);
-}
-
-/// What a client does with its vector, a chunk at a time.
-fn mask_and_hash(source: impl Source, masks: usize, chunk_bytes: usize) {
-    let mut masker = Masker::new(source, some_masks(masks));
-    let (mut hasher, mut chunk) = (blake3::Hasher::new(), Vec::with_capacity(chunk_bytes));
-    loop {
-        chunk.clear();
-        masker.next(&mut chunk, chunk_bytes).unwrap_or_else(|e| panic!("{e}"));
-        if chunk.is_empty() {
-            break;
-        }
-        hasher.update(&chunk);
-    }
-    std::hint::black_box(hasher.finalize());
-}
-
-fn some_masks(count: usize) -> Vec<SignedPrg> {
-    (0..count).map(|i| SignedPrg { prg: prg(i, Backend::detect()), subtract: i % 2 == 0 }).collect()
 }
 
 /// Bytes that a client may send in a round, as a multiple of its vector.
@@ -538,7 +590,7 @@ fn check(path: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut kept = true;
+    let mut kept = large_case(STREAM_ELEMENTS, None);
     for budget in budgets.secagg {
         let params = Params::new(budget.n as u16).unwrap_or_else(|e| panic!("{e}"));
         let params = if budget.verified { params.verified() } else { params };
