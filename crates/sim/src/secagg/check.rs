@@ -22,6 +22,16 @@ pub fn record_kind(bytes: &[u8]) -> String {
 pub struct Watch {
     /// Cells opened by attempt, seat and disclosure.
     opened: BTreeMap<(u32, usize, String), u64>,
+    /// What honest seats have given to their disks, by seat, kind, epoch and round.
+    records: BTreeSet<(usize, String, [u8; 32], u16)>,
+    /// Honest votes for a set.
+    votes: BTreeMap<[u8; 32], usize>,
+    /// The set that an honest seat has opened a round key for.
+    decided: BTreeMap<([u8; 32], u16), [u8; 32]>,
+    /// Results of an attempt's seat that have been looked at.
+    seen: BTreeMap<(u32, usize), usize>,
+    /// The survivors of an attempt's round, as the first honest seat had them.
+    agreed: BTreeMap<(u32, u16), Vec<Seat>>,
 }
 
 impl Watch {
@@ -52,21 +62,55 @@ impl Watch {
         Ok(())
     }
 
+    /// Checks what an honest seat gives to its disk, beside all that was given before.
+    pub fn recorded(&mut self, task: &Task, dishonest: usize, seat: usize, bytes: &[u8]) -> Check {
+        let Some(r) = record(bytes) else { return Ok(()) };
+        let first = self.records.insert((seat, r.kind.to_owned(), r.epoch, r.round));
+        holds(first, "a_round_key_is_used_once", || {
+            format!("seat {seat}: {} twice for round key {}", r.kind, r.round)
+        })?;
+        match r.kind {
+            "vote" => *self.votes.entry(r.about).or_default() += 1,
+            "open" => {
+                let first = *self.decided.entry((r.epoch, r.round)).or_insert(r.about);
+                holds(first == r.about, "one_set_of_survivors_opens_a_round_key", || format!("seat {seat}"))?;
+                let honest = self.votes.get(&r.about).copied().unwrap_or(0);
+                has_a_quorum(task, honest, dishonest, &r.about)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Checks what a seat has come to since it was looked at last.
+    pub fn came(&mut self, task: &Task, members: &[Member], seat: usize, attempt: u32, misreport: bool) -> Check {
+        let member = &members[seat];
+        let Some(run) = member.runs.last().filter(|run| run.attempt == attempt && member.honest) else { return Ok(()) };
+        let results = run.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen.entry((attempt, seat)).or_default();
+        for result in results.iter().skip(*seen) {
+            for blame in &result.blames {
+                is_just(task, members, seat, blame)?;
+            }
+            if result.round != SETUP {
+                let survivors = reported(result, misreport && seat == 0);
+                let first = self.agreed.entry((attempt, result.round)).or_insert_with(|| survivors.clone());
+                result_holds(task, members, seat, result, &survivors, first)?;
+            }
+        }
+        *seen = results.len();
+        Ok(())
+    }
+
     /// Checks what is left when everyone is through.
-    pub fn at_the_end(
-        &self,
-        task: &Task,
-        members: &[Member],
-        ledger: &Ledger<(u32, usize, usize)>,
-        misreport: bool,
-    ) -> Check {
+    pub fn at_the_end(&self, task: &Task, members: &[Member], ledger: &Ledger<(u32, usize, usize)>) -> Check {
         ledger.bytes_sent_are_received_or_lost()?;
         round_keys_are_used_once_and_open_for_one_set(task, members)?;
         let attempts: BTreeSet<u32> = members.iter().flat_map(|m| m.runs.iter().map(|r| r.attempt)).collect();
         for attempt in attempts {
             blame_names_only_a_guilty_seat(task, members, attempt)?;
             for round in 0..task.rounds {
-                the_sum_is_that_of_the_survivors_or_nobody_has_one(task, members, attempt, round, misreport)?;
+                a_complete_result_opens(task, members, attempt, round)?;
             }
         }
         Ok(())
@@ -95,12 +139,16 @@ fn round_keys_are_used_once_and_open_for_one_set(task: &Task, members: &[Member]
         }
     }
     for (about, honest) in opened.values().map(|about| (about, votes.get(about).copied().unwrap_or(0))) {
-        let need = usize::from(task.params.threshold());
-        holds(honest + dishonest >= need, "nothing_opens_without_a_quorum_of_votes", || {
-            format!("{honest} honest votes and {dishonest} others for {}, {need} needed", Hash(*about).short())
-        })?;
+        has_a_quorum(task, honest, dishonest, about)?;
     }
     Ok(())
+}
+
+fn has_a_quorum(task: &Task, honest: usize, dishonest: usize, about: &[u8; 32]) -> Check {
+    let need = usize::from(task.params.threshold());
+    holds(honest + dishonest >= need, "nothing_opens_without_a_quorum_of_votes", || {
+        format!("{honest} honest votes and {dishonest} others for {}, {need} needed", Hash(*about).short())
+    })
 }
 
 fn blames_of(member: &Member, attempt: u32) -> Vec<Blame> {
@@ -116,61 +164,71 @@ fn blames_of(member: &Member, attempt: u32) -> Vec<Blame> {
 }
 
 fn blame_names_only_a_guilty_seat(task: &Task, members: &[Member], attempt: u32) -> Check {
-    let guilty = |seat: Seat| members.get(seat.index()).is_some_and(|m| !m.honest);
     for (seat, member) in members.iter().enumerate().filter(|(_, m)| m.honest) {
         for blame in blames_of(member, attempt) {
-            let Offender::Seat(offender) = blame.offender else { continue };
-            let convicted = verify_blame(&task.seating, &blame);
-            // A missing deal may be the network's fault, and a bad one the word of who complains.
-            let complaint = match blame.offence {
-                Offence::MissingDeal => true,
-                Offence::BadDeal => {
-                    let by = blame.evidence.first().and_then(|e| wire::decode::<Signed>(e).ok()).map(|s| s.seat);
-                    by.is_some_and(guilty)
-                }
-                _ => false,
-            };
-            let just = guilty(offender) || (complaint && !convicted);
-            holds(just, "blame_names_only_a_guilty_seat", || {
-                let proven = if convicted { "with proof" } else { "without proof" };
-                format!("seat {seat} blames {offender} for {} {proven}", blame.offence.word())
-            })?;
+            is_just(task, members, seat, &blame)?;
         }
     }
     Ok(())
 }
 
-fn the_sum_is_that_of_the_survivors_or_nobody_has_one(
+fn is_just(task: &Task, members: &[Member], seat: usize, blame: &Blame) -> Check {
+    let guilty = |seat: Seat| members.get(seat.index()).is_some_and(|m| !m.honest);
+    let Offender::Seat(offender) = blame.offender else { return Ok(()) };
+    let convicted = verify_blame(&task.seating, blame);
+    // A missing deal may be the network's fault, and a bad one the word of who complains.
+    let complaint = match blame.offence {
+        Offence::MissingDeal => true,
+        Offence::BadDeal => {
+            let by = blame.evidence.first().and_then(|e| wire::decode::<Signed>(e).ok()).map(|s| s.seat);
+            by.is_some_and(guilty)
+        }
+        _ => false,
+    };
+    let just = guilty(offender) || (complaint && !convicted);
+    holds(just, "blame_names_only_a_guilty_seat", || {
+        let proven = if convicted { "with proof" } else { "without proof" };
+        format!("seat {seat} blames {offender} for {} {proven}", blame.offence.word())
+    })
+}
+
+/// An honest seat's result is that of enough survivors, the same as others have, and the sum of just them.
+fn result_holds(
     task: &Task,
     members: &[Member],
-    attempt: u32,
-    round: u16,
-    misreport: bool,
+    seat: usize,
+    result: &Result1,
+    survivors: &[Seat],
+    first: &[Seat],
 ) -> Check {
-    let mut agreed: Option<Vec<Seat>> = None;
+    let round = result.round;
+    no_output_below_the_threshold(task, survivors)?;
+    holds(first == survivors, "all_hold_the_same_survivors", || {
+        format!("round {round}: {first:?} and, at seat {seat}, {survivors:?}")
+    })?;
+    match &result.sum {
+        Some(sum) if hub_is_honest(task, members) || task.params.is_verified() => {
+            equals_the_oracle(task, sum, survivors, round)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn hub_is_honest(task: &Task, members: &[Member]) -> bool {
+    members[task.aggregator.index()].honest
+}
+
+/// A blinded sum with the release of everyone in it is the plain sum of just them.
+fn a_complete_result_opens(task: &Task, members: &[Member], attempt: u32, round: u16) -> Check {
     let mut releases: BTreeMap<Seat, Release> = BTreeMap::new();
     let mut blinded = None;
-    let hub_is_honest = members[task.aggregator.index()].honest;
+    let hub_is_honest = hub_is_honest(task, members);
     for (i, member) in members.iter().enumerate() {
         for run in member.runs.iter().filter(|r| r.attempt == attempt) {
             let results = run.sink.lock().unwrap_or_else(PoisonError::into_inner);
             for result in results.iter().filter(|r| r.round == round && round != SETUP) {
                 releases.extend(result.release.map(|r| (Seat(i as u16), r)));
-                if !member.honest {
-                    continue;
-                }
-                let survivors = reported(result, misreport && i == 0);
-                no_output_below_the_threshold(task, &survivors)?;
-                let first = agreed.get_or_insert_with(|| survivors.clone());
-                holds(*first == survivors, "all_hold_the_same_survivors", || {
-                    format!("round {round}: {first:?} and, at seat {i}, {survivors:?}")
-                })?;
-                if (hub_is_honest || task.params.is_verified())
-                    && let Some(sum) = &result.sum
-                {
-                    equals_the_oracle(task, sum, &survivors, round)?;
-                }
-                blinded = blinded.or(result.blinded.clone().filter(|_| hub_is_honest));
+                blinded = blinded.or(result.blinded.clone().filter(|_| hub_is_honest && member.honest));
             }
         }
     }

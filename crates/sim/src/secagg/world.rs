@@ -50,6 +50,9 @@ pub(super) struct World {
     attempt: u32,
     ends: Vec<String>,
     watch: Watch,
+    /// What honest seats have given to their disks since the event before, and the seats that have gone on.
+    written: Vec<(usize, Vec<u8>)>,
+    moved: BTreeSet<usize>,
     violation: Option<Violation>,
 }
 
@@ -85,6 +88,8 @@ impl World {
             wiretap: Wiretap::default(),
             attempt: 0,
             ends: Vec::new(),
+            written: Vec::new(),
+            moved: BTreeSet::new(),
             violation: None,
         }
     }
@@ -139,6 +144,7 @@ impl World {
             let Some(event) = self.queue.pop() else { break };
             self.take(event);
             self.found(self.queue.nothing_spins());
+            self.look();
             let done = self.queue.now() > begin + 60
                 && self.members.iter().all(|m| m.machine.as_ref().is_none_or(|m| m.is_finished()));
             if done {
@@ -153,6 +159,20 @@ impl World {
             }
         }
         self.end_attempt();
+    }
+
+    /// What must hold after every event, of what the event has moved.
+    fn look(&mut self) {
+        let misreport = self.options.has(Bug::MisreportSurvivors);
+        let dishonest = self.members.iter().filter(|m| !m.honest).count();
+        for (seat, record) in std::mem::take(&mut self.written) {
+            let check = self.watch.recorded(&self.task, dishonest, seat, &record);
+            self.found(check);
+        }
+        for seat in std::mem::take(&mut self.moved) {
+            let check = self.watch.came(&self.task, &self.members, seat, self.attempt, misreport);
+            self.found(check);
+        }
     }
 
     fn end_attempt(&mut self) {
@@ -274,6 +294,7 @@ impl World {
     }
 
     fn step(&mut self, seat: usize, event: MachineEvent) {
+        self.moved.insert(seat);
         let mut pending = vec![event];
         while let Some(event) = pending.pop() {
             let now = self.queue.now();
@@ -327,7 +348,7 @@ impl World {
         assert!(!self.options.has(Bug::Panic), "seat {seat} cannot persist {what}");
         if self.options.has(Bug::PersistWithoutSync) {
             let number = self.members[seat].disk.all().len() as u64;
-            self.members[seat].disk.write(vec![(number, record)]);
+            self.write(seat, number, record);
             return true;
         }
         let skip = self.options.has(Bug::SkipPersist)
@@ -339,12 +360,19 @@ impl World {
             return false;
         }
         let number = self.members[seat].disk.all().len() as u64;
-        self.members[seat].disk.write(vec![(number, record)]);
+        self.write(seat, number, record);
         if !self.effect(seat, true) || !self.effect(seat, false) {
             return false;
         }
         self.members[seat].disk.sync();
         self.effect(seat, true)
+    }
+
+    fn write(&mut self, seat: usize, number: u64, record: Vec<u8>) {
+        if self.members[seat].honest {
+            self.written.push((seat, record.clone()));
+        }
+        self.members[seat].disk.write(vec![(number, record)]);
     }
 
     /// Before and after each effect: whether the seat lives on.
@@ -509,8 +537,7 @@ impl World {
     }
 
     fn check_end(&mut self) {
-        let misreport = self.options.has(Bug::MisreportSurvivors);
-        let check = self.watch.at_the_end(&self.task, &self.members, &self.ledger, misreport);
+        let check = self.watch.at_the_end(&self.task, &self.members, &self.ledger);
         self.found(check);
     }
 }
