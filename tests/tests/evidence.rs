@@ -4,9 +4,12 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
+use tacit_crypto::Statement;
+use tacit_receipts::{Attestation, Audience, Bundle, JointReceipt, Leaf, SeenCheckpoint};
 use tacit_tests::program::program;
 use tacit_tests::world::shown;
 use tacit_tests::{Done, World};
+use tacit_types::{ContractId, DatasetVersionId, Hash, JobId, Name, NodeId, UnixMillis};
 
 const OWNERS: [&str; 3] = ["a", "b", "c"];
 const JOB: &str = "kind = \"count/v1\"\ncontract = \"group\"\n";
@@ -115,9 +118,40 @@ fn a_figure_is_opened_by_the_regulator_alone_and_by_nobody_once_it_is_forgotten(
     assert_eq!(verify(&world, &[&bundle, "--trust", &trust]).ok()["ok"], json!(true));
 
     let listed = world.run("b", &["receipt", "opening"]).ok();
-    let [row] = listed.as_array().unwrap().as_slice() else { panic!("{listed}") };
-    assert_eq!((&row["value"], &row["forgotten"]), (&json!(8), &json!(false)), "{listed}");
+    let figure = |what: u64| {
+        let found: Vec<&Value> = listed.as_array().unwrap().iter().filter(|row| row["what"] == json!(what)).collect();
+        let [row] = found[..] else { panic!("{what}: {listed}") };
+        row.clone()
+    };
+    assert_eq!(listed.as_array().unwrap().len(), 4, "{listed}");
+    let row = figure(0);
+    assert_eq!((&row["value"], &row["forgotten"], &row["class"]), (&json!(8), &json!(false), &json!(null)), "{listed}");
     let commitment = row["commitment"].as_str().unwrap().to_owned();
+    // What the node counted of itself: every row of its source was read, and all of it is its own word.
+    assert_eq!((&figure(1)["value"], &figure(1)["class"]), (&json!(8), &json!("C")), "{listed}");
+    for what in [2, 3] {
+        assert_eq!((figure(what)["value"].is_u64(), &figure(what)["class"]), (true, &json!("C")), "{listed}");
+    }
+    let scanned = figure(1)["commitment"].as_str().unwrap().to_owned();
+    world.run("b", &["receipt", "opening", &scanned, "--to", "authority", "--out", &sealed]).ok();
+    let own = world.run("authority", &["receipt", "open", &sealed, &bundle, "--trust", &trust]).ok();
+    assert_eq!((&own["party"], &own["value"]), (&json!("b"), &json!(8)), "{own}");
+    assert_eq!((&own["class"], &own["billable"]), (&json!("C"), &json!(false)), "{own}");
+    let mut text =
+        world.command("authority", &["--lang", "zh", "receipt", "open", &sealed, &bundle, "--trust", &trust]);
+    let text = String::from_utf8(text.output().unwrap().stdout).unwrap();
+    assert!(text.contains("读取的行数: 8") && text.contains("不计费"), "{text}");
+    // The receipt shows that it commits to them, with whose they are, and nothing of what they are.
+    let leaf = world.run("lab", &["receipt", "list"]).ok()[0]["leaf"].to_string();
+    let shown = world.run("lab", &["receipt", "show", &leaf]).ok();
+    let of_b: Vec<&Value> = shown["figures"].as_array().unwrap().iter().filter(|f| f["party"] == json!("b")).collect();
+    let classes: Vec<&Value> = of_b.iter().map(|figure| &figure["class"]).collect();
+    assert_eq!(classes, [&json!(null), &json!("C"), &json!("C"), &json!("C")], "{shown}");
+    assert_eq!(of_b[1]["commitment"], json!(scanned));
+    assert!(of_b.iter().all(|figure| figure.get("value").is_none()), "{shown}");
+    let words = world.command("lab", &["--lang", "en", "receipt", "explain", &leaf]).output().unwrap();
+    let words = String::from_utf8(words.stdout).unwrap();
+    assert!(words.contains("rows scanned, b (") && words.contains("its own word, which is never billed"), "{words}");
     // What the log has is the commitment.
     let bytes = hex::decode(&commitment).unwrap();
     assert!(std::fs::read(&bundle).unwrap().windows(32).any(|part| part == bytes));
@@ -143,10 +177,73 @@ fn a_figure_is_opened_by_the_regulator_alone_and_by_nobody_once_it_is_forgotten(
     let forgot = world.run("b", &["receipt", "forget", &commitment]).ok();
     assert_eq!((&forgot["forgotten"], &forgot["before"]), (&json!(true), &json!(false)));
     assert!(!files(&world.home("b")).iter().any(|file| file.windows(32).any(|part| part == key)));
-    assert_eq!(world.run("b", &["receipt", "opening"]).ok()[0]["forgotten"], json!(true));
+    let left = world.run("b", &["receipt", "opening"]).ok();
+    let forgotten = |row: &Value| (row["commitment"] == json!(commitment), row["forgotten"] == json!(true));
+    assert!(left.as_array().unwrap().iter().map(forgotten).all(|(own, gone)| own == gone), "{left}");
     world
         .run("b", &["receipt", "opening", &commitment, "--to", "authority", "--out", &sealed])
         .fails("receipt.opening");
     assert_eq!(world.run("b", &["receipt", "forget", &commitment]).ok()["before"], json!(true));
     assert_eq!(verify(&world, &[&bundle, "--trust", &trust]).ok()["ok"], json!(true));
+}
+
+/// A receipt with all that differs between two runs of one job set to nothing: ids, times, hashes, commitments.
+fn levelled(leaf: &[u8]) -> (JointReceipt, Vec<Attestation>) {
+    let nothing = Hash([0; 32]);
+    let Ok(Leaf::Receipt(receipt)) = Leaf::read(leaf) else { panic!("no receipt") };
+    let mut receipt = receipt.into_body();
+    let attestation = |bytes: &[u8]| {
+        let mut body = Statement::<Attestation>::verify(bytes).unwrap().into_body();
+        (body.usage, body.transcript) = (nothing, body.transcript.map(|_| nothing));
+        body.seen = body.seen.map(|seen| SeenCheckpoint { root: nothing, ..seen });
+        body.figures.iter_mut().for_each(|figure| figure.commitment = nothing);
+        body
+    };
+    let mut attestations: Vec<Attestation> = receipt.attestations.iter().map(|bytes| attestation(bytes)).collect();
+    attestations.sort_by_key(|a| (a.figures.len(), a.seen.as_ref().map(|seen| seen.size)));
+    attestations.iter_mut().for_each(|a| a.seen = None);
+    receipt.attestations = receipt.attestations.iter().map(|bytes| vec![0; bytes.len()].into()).collect();
+    let record = &mut receipt.record;
+    (record.job, record.spec) = (JobId([0; 32]), nothing);
+    (record.started, record.ended) = (UnixMillis(0), UnixMillis(0));
+    record.contracts.iter_mut().for_each(|id| *id = ContractId([0; 32]));
+    record.transcripts.iter_mut().for_each(|hash| *hash = nothing);
+    (record.result, record.algorithm) = (record.result.map(|_| nothing), record.algorithm.map(|_| nothing));
+    for party in &mut record.parties {
+        party.party = NodeId([0; 32]);
+        party.name = Name::new("x").unwrap();
+        party.dataset = party.dataset.map(|_| DatasetVersionId([0; 32]));
+        party.rights = party.rights.map(|_| nothing);
+    }
+    record.disclosures.iter_mut().for_each(|d| d.to = Audience::Seats);
+    (receipt, attestations)
+}
+
+/// Other rows, and another number of them where what is published says the same, give a receipt of the same length that says the
+/// same but for ids, times, hashes and commitments.
+#[test]
+fn a_receipt_tells_nothing_of_the_rows_that_were_read() {
+    let run = |rows: u64| {
+        let table = (0..rows).fold("n\n".to_owned(), |text, i| format!("{text}{}\n", i * rows));
+        let world = World::with_nodes(
+            &OWNERS.map(|name| (name, table.as_str())),
+            "after_compare,after_aggregate,after_group_by",
+        );
+        world.agree("group", &OWNERS, 5, "");
+        world.job(JOB).ok();
+        let scanned = world.run("a", &["receipt", "opening"]).ok();
+        let of = |what: u64| {
+            scanned.as_array().unwrap().iter().find(|row| row["what"] == json!(what)).unwrap()["value"].clone()
+        };
+        assert_eq!([of(0), of(1)], [json!(rows), json!(rows)]);
+        let bundle = shown(&world.folder().join("log.bundle"));
+        world.run("lab", &["receipt", "export", "--out", &bundle]).ok();
+        let bundle = Bundle::parse(&std::fs::read(&bundle).unwrap()).unwrap();
+        let receipt = bundle.leaves.iter().find(|leaf| matches!(Leaf::read(leaf), Ok(Leaf::Receipt(_))));
+        receipt.expect("a receipt").to_vec()
+    };
+    let (some, others) = (run(9), run(15));
+    assert_eq!(some.len(), others.len());
+    assert_ne!(some, others);
+    assert_eq!(levelled(&some), levelled(&others));
 }

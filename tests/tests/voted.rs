@@ -3,6 +3,7 @@
 //! Where a short moment has to be hit, another daemon is stopped (SIGSTOP) that all wait for, and goes on once the node is dead.
 //! A job in which the moment was missed ends in peace, and the next one is tried.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use tacit_tests::craft::{self, Offer};
 use tacit_tests::program::program;
 use tacit_tests::world::{COORDINATOR, shown};
 use tacit_tests::{Wire, World};
-use tacit_types::{Fault, JobId};
+use tacit_types::{Attempt, Fault, JobId};
 
 const OWNERS: [&str; 3] = ["a", "b", "c"];
 const KINDS: [(&str, ColumnKind); 1] = [("n", ColumnKind::Int)];
@@ -96,6 +97,14 @@ fn kept(world: &World, owner: &str, id: JobId) -> WorkerJob {
     with_store(world, owner, async |store| Ok(store.job(&id).await?.unwrap()))
 }
 
+/// What a node has committed to in the receipt of a job, by number.
+fn openings(world: &World, owner: &str, id: JobId) -> BTreeMap<u8, u64> {
+    let home = world.home(owner);
+    let all = tacit_node::openings::list(&home).unwrap().into_iter();
+    let opened = all.map(|(commitment, _)| tacit_node::openings::open(&home, &commitment).unwrap());
+    opened.filter(|opening| opening.job == id).map(|opening| (opening.what, opening.value())).collect()
+}
+
 /// What the auditor's program says of the whole log.
 fn audit(world: &World) -> Value {
     let (bundle, trust) = (world.folder().join("log.bundle"), world.folder().join("log.trust"));
@@ -143,6 +152,8 @@ fn a_node_that_is_killed_after_its_vote_costs_no_result() {
         std::thread::sleep(Duration::from_millis(150));
         world.kill(victim);
         let died = kept(&world, victim, id);
+        let died_with =
+            with_store(&world, victim, async |store| store.begin().await?.asserted(&id, Attempt(died.attempt)).await);
         signals.send("CONT", world.pid(aggregator));
         let moment = died.kept.is_some() && died.finished.is_none();
         world.start(victim);
@@ -153,6 +164,12 @@ fn a_node_that_is_killed_after_its_vote_costs_no_result() {
             assert!(back.untold && back.attested.is_some() && back.kept.is_none(), "{back:?}");
             assert!(world.log(victim).contains("the end that it voted for stands"));
             assert!(wire.result(id).is_ok(), "the result opens");
+            // What it had counted of itself before it died is what it has attested.
+            let died_with = died_with.expect("it is durable with the vote");
+            let own = openings(&world, victim, id);
+            let counted = [died_with.rows_scanned.unwrap(), died_with.cpu_ms, died_with.memory_bytes.unwrap()];
+            assert_eq!((own.len(), [own[&1], own[&2], own[&3]]), (4, counted));
+            assert_eq!(own[&1], 5, "the rows of its table");
             hit = true;
             break;
         }

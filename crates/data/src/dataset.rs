@@ -88,7 +88,7 @@ impl Dataset {
         if self.registration.views.len() >= VIEWS_MAX {
             return Err(Fault::new(Code::DataTooLarge, format!("view {}: more than {VIEWS_MAX} views", view.name)));
         }
-        let session = session::new(PLANNING_BYTES)?;
+        let session = session::new(PLANNING_BYTES, Arc::default())?;
         self.tables(&session, None, Arc::default(), 0, self.registration.views.len()).await?;
         let (_, columns) = views::plan(&session, &view).await?;
         self.registration.views.push(view);
@@ -114,7 +114,7 @@ impl Dataset {
     /// `data.unknown` when it is neither; those of planning.
     pub async fn origins(&self, view: &str) -> Result<Vec<(String, Origin)>, Fault> {
         let views = self.position(view)?.map_or(0, |i| i + 1);
-        let session = session::new(PLANNING_BYTES)?;
+        let session = session::new(PLANNING_BYTES, Arc::default())?;
         let plan = self.tables(&session, None, Arc::default(), 0, views).await?;
         let names = plan.schema().fields().iter().map(|field| field.name().clone());
         Ok(names.zip(origins::of(&plan)).collect())

@@ -23,6 +23,7 @@ mod fault;
 mod filter;
 pub mod inspect;
 mod kind;
+mod memory;
 mod origins;
 mod parquet;
 mod plain;

@@ -55,6 +55,9 @@ pub struct RunStats {
     pub rows_kept: u64,
     /// Values of a view that were NaN or infinite, and were taken for NULL.
     pub not_finite: u64,
+    /// The most bytes of intermediate results (sorts, groups, joins in a view) that were held at a time: what
+    /// [`Limits::memory_bytes`] bounds. Batches in flight are not among them, nor what reading the source takes.
+    pub memory_bytes: u64,
 }
 
 impl Dataset {
@@ -95,9 +98,9 @@ impl Dataset {
         mut on_batch: impl FnMut(Columns) -> Result<(), Fault> + Send,
     ) -> Result<RunStats, Fault> {
         let place = self.place(query);
-        let rows = Arc::new(AtomicU64::new(0));
-        let rows_max = limits.rows_max.min(ROWS_MAX);
-        let (frame, kept) = self.frame(query, consent, limits, rows_max, rows.clone()).await?;
+        let (rows, peak) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let limits = Limits { rows_max: limits.rows_max.min(ROWS_MAX), ..*limits };
+        let (frame, kept) = self.frame(query, consent, &limits, rows.clone(), peak.clone()).await?;
         let (columns, not_finite) = (kept.wanted.clone(), kept.not_finite.clone());
         on_batch(plain(&RecordBatch::new_empty(schema_of(&columns)), &columns))?;
         let (mut batches, worker) = execute(frame, kept);
@@ -110,7 +113,12 @@ impl Dataset {
         // why: a worker that ended by a panic has sent no error, and its rows are not all.
         worker.await.map_err(|_| Fault::new(Code::Internal, format!("{place}: the query's thread was ended")))?;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Ok(RunStats { rows_scanned: count(&rows), rows_kept, not_finite: count(&not_finite) })
+        Ok(RunStats {
+            rows_scanned: count(&rows),
+            rows_kept,
+            not_finite: count(&not_finite),
+            memory_bytes: count(&peak),
+        })
     }
 
     fn place(&self, query: &LocalQuery) -> String {
@@ -124,10 +132,10 @@ impl Dataset {
         query: &LocalQuery,
         consent: Option<&Predicate>,
         limits: &Limits,
-        rows_max: u64,
         rows: Arc<AtomicU64>,
+        peak: Arc<AtomicU64>,
     ) -> Result<(DataFrame, Kept), Fault> {
-        let place = self.place(query);
+        let (place, rows_max) = (self.place(query), limits.rows_max);
         let view_count = self.position(&query.view)?.map_or(0, |i| i + 1);
         let all = self.columns(&query.view)?;
         let wanted = chosen(query, all, &place)?;
@@ -135,7 +143,7 @@ impl Dataset {
         let filtered = query.filter.iter().flat_map(Predicate::columns);
         let needed = |c: &&ColumnDef| wanted.contains(c) || filtered.clone().any(|name| *name == c.name);
         let read: Vec<ColumnDef> = all.iter().filter(needed).cloned().collect();
-        let session = session::new(limits.memory_bytes)?;
+        let session = session::new(limits.memory_bytes, peak)?;
         let plan = self.tables(&session, consent, rows, rows_max, view_count).await?;
         // why: the kinds of `all` were fixed when the view was added; a plan that now differs is a defect.
         if views::columns_of(&plan, &place)? != all {

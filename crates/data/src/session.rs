@@ -3,6 +3,7 @@
 //! There is no table function, no file format, no object store, no catalogue of other tables, no spill file.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use datafusion::common::TableReference;
 use datafusion::datasource::ViewTable;
@@ -16,13 +17,14 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use tacit_types::limits::BATCH_ROWS;
 use tacit_types::{Code, Fault};
 
+use crate::memory::PeakPool;
 use crate::yielding::YieldAtJoins;
 
 /// The name under which views know the dataset.
 pub(crate) const DATA: &str = "data";
 
-/// A session with room for `memory_bytes` of intermediate results.
-pub(crate) fn new(memory_bytes: usize) -> Result<SessionContext, Fault> {
+/// A session with room for `memory_bytes` of intermediate results, which notes in `peak` the most that it held of them.
+pub(crate) fn new(memory_bytes: usize, peak: Arc<AtomicU64>) -> Result<SessionContext, Fault> {
     let config = SessionConfig::new()
         .with_target_partitions(1)
         .with_batch_size(BATCH_ROWS)
@@ -31,7 +33,7 @@ pub(crate) fn new(memory_bytes: usize) -> Result<SessionContext, Fault> {
         .set_bool("datafusion.sql_parser.enable_ident_normalization", false)
         .set_bool("datafusion.execution.enable_recursive_ctes", false);
     let runtime = RuntimeEnvBuilder::new()
-        .with_memory_limit(memory_bytes, 1.0)
+        .with_memory_pool(Arc::new(PeakPool::new(memory_bytes, peak)))
         // why: nothing of the data is ever copied to a disk, not even for a sort.
         .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
         .build_arc()

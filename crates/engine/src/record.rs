@@ -245,7 +245,8 @@ fn counted(unit: Unit, finished: &Finished) -> Option<u64> {
         Unit::PayloadByte => Some(*payload_bytes),
         Unit::CellOut => Some(*cells_out),
         Unit::CellSuppressed => Some(*cells_suppressed),
-        Unit::Job | Unit::Party | Unit::Call | Unit::RowAsked | Unit::RowScanned => None,
+        Unit::Job | Unit::Party | Unit::Call | Unit::RowAsked => None,
+        Unit::RowScanned | Unit::CpuMilli | Unit::MemoryByte => None,
     }
 }
 

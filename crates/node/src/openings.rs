@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use tacit_crypto::seal::{open_once, seal_once};
 use tacit_crypto::{Rng, Secret};
 use tacit_engine::WorkerJob;
-use tacit_receipts::opening::DATASET_ROWS;
+use tacit_receipts::opening::{CPU_MILLIS, DATASET_ROWS, MEMORY_BYTES, ROWS_SCANNED};
 use tacit_receipts::{Opening, Status, UsageRecord};
 use tacit_types::{Code, Fault, Hash, NodeId};
 use zeroize::Zeroizing;
 
-use crate::files::{io_fault, write_whole};
+use crate::files::io_fault;
 use crate::store::Tx;
 
 /// The folder under a node's own.
@@ -35,8 +35,8 @@ fn sync_folder(path: &Path) -> Result<(), Fault> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| io_fault(folder, &e))
 }
 
-/// What this node commits to when it attests a record with a result: the rows of the dataset version that it gave. Nothing of a
-/// job in which it had none.
+/// What this node commits to when it attests a record with a result, ascending by number: the rows of the dataset version that it
+/// gave, and what it counted of itself in the attempt. Nothing of data in a job to which it gave none.
 ///
 /// # Errors
 /// Those of the database; `internal` without randomness.
@@ -46,36 +46,57 @@ pub(crate) async fn of(
     node: NodeId,
     job: &WorkerJob,
     record: &UsageRecord,
-) -> Result<Option<Opening>, Fault> {
+) -> Result<Vec<Opening>, Fault> {
     if record.status != Status::Ok || job.attested.is_some() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    let Some(dataset) = job.job()?.body().provider(owner).map(|provider| provider.dataset) else { return Ok(None) };
-    let Some(row) = tx.datasets().await?.into_iter().find(|row| row.id == dataset) else { return Ok(None) };
+    let dataset = job.job()?.body().provider(owner).map(|provider| provider.dataset);
+    let rows = match dataset {
+        Some(dataset) => tx.datasets().await?.into_iter().find(|row| row.id == dataset).map(|row| row.rows),
+        None => None,
+    };
+    let asserted = tx.asserted(&record.job, record.attempt).await?;
+    let figures = [
+        (DATASET_ROWS, rows),
+        (ROWS_SCANNED, asserted.and_then(|row| row.rows_scanned)),
+        (CPU_MILLIS, asserted.map(|row| row.cpu_ms)),
+        (MEMORY_BYTES, asserted.and_then(|row| row.memory_bytes)),
+    ];
     let mut rng = crate::os_rng()?;
-    Ok(Some(Opening::new(&mut rng, (record.job, record.attempt), node, DATASET_ROWS, row.rows)))
+    let attempt = (record.job, record.attempt);
+    let known = figures.into_iter().filter_map(|(what, value)| Some((what, value?)));
+    Ok(known.map(|(what, value)| Opening::new(&mut rng, attempt, node, what, value)).collect())
 }
 
-/// Keeps an opening durably. It is kept before the attestation is: one that no attestation names is of no use and does no harm.
+/// Keeps openings durably. They are kept before the attestation is: one that no attestation names is of no use and does no harm.
 ///
 /// # Errors
 /// `store.full`, `io.failed`.
-pub fn keep(home: &Path, rng: &mut Rng, opening: &Opening) -> Result<(), Fault> {
-    let commitment = opening.commitment();
-    let (key_path, sealed_path) = (at(home, "keys", &commitment), at(home, "sealed", &commitment));
-    for path in [&key_path, &sealed_path] {
-        let folder = path.parent().unwrap_or(home);
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| io_fault(folder, &e))?;
+pub fn keep(home: &Path, rng: &mut Rng, openings: &[Opening]) -> Result<(), Fault> {
+    let mut last = None;
+    for opening in openings {
+        let commitment = opening.commitment();
+        let (key_path, sealed_path) = (at(home, "keys", &commitment), at(home, "sealed", &commitment));
+        for path in [&key_path, &sealed_path] {
+            let folder = path.parent().unwrap_or(home);
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| io_fault(folder, &e))?;
+        }
+        let key = Secret::new(rng.bytes::<32>());
+        write_new(&sealed_path, &seal_once(&key, &commitment.0, &opening.to_bytes()))?;
+        write_new(&key_path, key.expose_secret())?;
+        last = Some([sealed_path, key_path]);
     }
-    let key = Secret::new(rng.bytes::<32>());
-    write_whole(&sealed_path, &seal_once(&key, &commitment.0, &opening.to_bytes()))?;
+    last.iter().flatten().try_for_each(|path| sync_folder(path))
+}
+
+/// Writes a file of which nobody knows before it is whole, for this user's eyes.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
     let write = || {
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&key_path)?;
-        file.write_all(key.expose_secret())?;
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+        file.write_all(bytes)?;
         file.sync_all()
     };
-    write().map_err(|e| io_fault(&key_path, &e))?;
-    sync_folder(&key_path)
+    write().map_err(|e| io_fault(path, &e))
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
@@ -178,7 +199,7 @@ mod tests {
         let commitment = opening.commitment();
         assert_eq!(list(home).unwrap(), []);
         assert_eq!(open(home, &commitment).map(drop).unwrap_err().code, Code::ReceiptOpening);
-        keep(home, &mut rng(), &opening).unwrap();
+        keep(home, &mut rng(), core::slice::from_ref(&opening)).unwrap();
         assert_eq!(list(home).unwrap(), [(commitment, true)]);
         assert_eq!(open(home, &commitment).unwrap().value(), 1234);
         let key_path = at(home, "keys", &commitment);
@@ -214,7 +235,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (opening, home) = (opening(), home.path());
         let commitment = opening.commitment();
-        keep(home, &mut rng(), &opening).unwrap();
+        keep(home, &mut rng(), core::slice::from_ref(&opening)).unwrap();
         for kind in ["keys", "sealed"] {
             let path = at(home, kind, &commitment);
             let whole = fs::read(&path).unwrap();

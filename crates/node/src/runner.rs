@@ -10,7 +10,7 @@ use tacit_engine::evidence::{self, Saw};
 use tacit_engine::session::Session;
 use tacit_governance::JobSpec;
 use tacit_jobs::score::online::host::{Tell, hear};
-use tacit_jobs::session::{Given, Vote};
+use tacit_jobs::session::Vote;
 use tacit_jobs::{JointContext, JointHalf, JointOutput, Material, Plan};
 use tacit_net::Address;
 use tacit_net::mesh::Keep;
@@ -32,10 +32,14 @@ use crate::online::HostLink;
 use crate::peers::FRAMES_PER_SEAT_MAX;
 use crate::store::WindowRow;
 
+mod asserted;
+mod end;
 mod links;
 mod shares;
 mod vote;
 
+use asserted::Asserted;
+use end::{End, store};
 use links::{AbortOnDrop, Arrived, Writer, finish_links, open_link, take_streams};
 
 /// The largest protocol message that a peer may stream to this node.
@@ -103,8 +107,10 @@ pub(crate) async fn run(
     for blame in staying {
         tracing::warn!(job = %id.short(), attempt = attempt.0, %blame, "{}", stays(blame).trim_start_matches("; "));
     }
+    let asserted = attempt_run.asserted.row(id, attempt);
     let ended = End {
         finished: &finished,
+        asserted: &asserted,
         saw: &saw,
         proof: &proof,
         release: &release,
@@ -139,46 +145,6 @@ impl Drop for Held {
         self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.job);
         self.inner.reports.notify_one();
     }
-}
-
-/// How an attempt ended here.
-struct End<'a> {
-    finished: &'a Finished,
-    saw: &'a Saw,
-    /// What of it convicts.
-    proof: &'a [Blame],
-    release: &'a Option<Vec<u8>>,
-    /// What each party gave, where not all gave alike.
-    each: &'a [Given],
-    egress: &'a [(NodeId, &'static str, u64)],
-    /// The calls of a window that was counted, and the rows that they asked for.
-    window: Option<(&'a WindowRow, u64)>,
-}
-
-async fn store(
-    inner: &Inner,
-    id: &tacit_types::JobId,
-    attempt: tacit_types::Attempt,
-    end: &End<'_>,
-) -> Result<(), Fault> {
-    let mut tx = inner.store.begin().await?;
-    let Some(mut job) = tx.job(id).await? else { return Ok(()) };
-    tx.put_evidence(id, attempt, end.proof, crate::now()).await?;
-    job.see(attempt, end.saw.clone());
-    job.gave(attempt, end.each.to_vec());
-    job.finish(attempt, end.finished.clone(), end.release.clone());
-    tx.put_job(id, &job).await?;
-    tx.forget_records(id).await?;
-    if matches!(end.finished, Finished::Failed { input_sent: false, .. }) {
-        tx.forget_rows_of(id).await?;
-    }
-    tx.add_egress(id, end.egress).await?;
-    if let Some((window, rows)) = end.window {
-        tx.end_window(window, rows).await?;
-    }
-    tx.commit().await?;
-    tracing::debug!(job = %id.short(), "an end is durable");
-    Ok(())
 }
 
 /// The sealed result as it is reported. One that is too large for a report is brought to the coordinator first; while
@@ -276,6 +242,8 @@ struct AttemptRun {
     stopped: bool,
     /// A large result that the coordinator has already.
     brought: Option<Package>,
+    /// What this node counts of itself.
+    asserted: Asserted,
 }
 
 impl AttemptRun {
@@ -301,6 +269,7 @@ impl AttemptRun {
             deadline: Instant::now(),
             stopped: false,
             brought: None,
+            asserted: Asserted::default(),
         }
     }
 
@@ -343,11 +312,12 @@ impl AttemptRun {
         let budget = Duration::from_millis(budget_ms);
         (self.step_ms, self.deadline) = (assignment.step_ms.min(budget_ms), self.began + budget);
         let local = self.local_half(spec, plan.as_ref());
-        let half = tokio::select! {
+        let (half, asserted) = tokio::select! {
             half = local => half?,
             code = cancel.recv() => return Err(Abort::Cancelled(code.unwrap_or(Code::JobCancelled))),
             () = tokio::time::sleep(budget) => return Err(Abort::Cancelled(Code::JobDeadline)),
         };
+        self.asserted = asserted;
         let context = JointContext {
             session: self.session.hash,
             aggregator: self.session.aggregator,
@@ -386,8 +356,9 @@ impl AttemptRun {
         writers
     }
 
-    /// Reads the owner's rows: consent rule first, then view, filter, fold.
-    async fn local_half(&self, spec: &JobSpec, plan: &dyn Plan) -> Result<Box<dyn JointHalf>, Fault> {
+    /// Reads the owner's rows: consent rule first, then view, filter, fold. Beside the half, what was counted of it.
+    async fn local_half(&self, spec: &JobSpec, plan: &dyn Plan) -> Result<(Box<dyn JointHalf>, Asserted), Fault> {
+        let mut asserted = Asserted::default();
         if let Some(on) = plan.on_shares() {
             return self.shares_half(spec, plan, on).await;
         }
@@ -406,7 +377,10 @@ impl AttemptRun {
             fold.count_keys();
         }
         // Who deals, or has a model alone, reads no rows.
-        let Some(provider) = spec.provider(&owner) else { return Ok(fold.finish()) };
+        let Some(provider) = spec.provider(&owner) else {
+            let half = asserted.timed(|| fold.finish());
+            return Ok((half, asserted));
+        };
         let row = datasets::find(&self.inner.store, &provider.dataset).await?;
         let kept = datasets::kept(&row)?;
         let dataset = tacit_data::Dataset::open(kept.registration.clone(), &self.inner.config.sources).await?;
@@ -419,9 +393,11 @@ impl AttemptRun {
         let mut limits = tacit_data::Limits::default();
         // By the rows of the view, before the filter: a limit on what is left would tell how many that is.
         limits.rows_max = limits.rows_max.min(plan.facts(&owner).rows_max.unwrap_or(u64::MAX));
-        let take = |batch| match (narrowed.take(batch)?, &mut watch) {
-            (batch, Some(watch)) => watch.take(batch, fold.as_mut()),
-            (batch, None) => fold.take(&batch),
+        let take = |batch| {
+            asserted.timed(|| match (narrowed.take(batch)?, &mut watch) {
+                (batch, Some(watch)) => watch.take(batch, fold.as_mut()),
+                (batch, None) => fold.take(&batch),
+            })
         };
         let stats = dataset.run(&query, kept.rule(&spec.purpose).as_ref(), &limits, take).await?;
         if let Some(watch) = watch {
@@ -434,7 +410,9 @@ impl AttemptRun {
         for note in fold.notes() {
             tracing::warn!(%job, "{note}");
         }
-        Ok(fold.finish())
+        asserted.read(&stats);
+        let half = asserted.timed(|| fold.finish());
+        Ok((half, asserted))
     }
 
     /// This owner's model and the job's attachments, which only it and the other parties can open.
@@ -531,9 +509,12 @@ impl AttemptRun {
         machine.take_outcome().unwrap_or_else(|| Err(Abort::Local(Fault::new(Code::JobInternal, "no outcome"))))
     }
 
-    fn step(&self, machine: &mut Machine<JointOutput>, event: Event) -> Vec<Effect> {
-        let now = self.now();
-        let effects = if self.aligns { align::apart(|| machine.step(now, event)) } else { machine.step(now, event) };
+    fn step(&mut self, machine: &mut Machine<JointOutput>, event: Event) -> Vec<Effect> {
+        let (now, aligns) = (self.now(), self.aligns);
+        let effects = self.asserted.timed(|| match aligns {
+            true => align::apart(|| machine.step(now, event)),
+            false => machine.step(now, event),
+        });
         self.ahead.want(machine.hash_ahead());
         effects
     }

@@ -247,6 +247,7 @@ impl Inner {
             job.begin(attempt, now)?;
             tx.put_job(&id, &job).await?;
             tx.forget_records(&id).await?;
+            tx.forget_asserted(&id).await?;
             tx.commit().await
         };
         if let Err(fault) = begun.await {
@@ -316,17 +317,16 @@ impl Inner {
             |root: &NodeId| parties.iter().find(|(_, card, _)| card.root == *root).map(|(_, card, _)| card.node);
         record::check_parties(&parsed, job.job()?.body(), node_of)?;
         let link = tacit_receipts::receipt::next_link(tx.chain().await?);
-        let opening = openings::of(&mut tx, &self.keys.root.id(), self.keys.node_id, &job, &parsed).await?;
-        let figures = opening.iter().map(Opening::figure).collect();
+        let openings = openings::of(&mut tx, &self.keys.root.id(), self.keys.node_id, &job, &parsed).await?;
+        let figures = openings.iter().map(Opening::figure).collect();
         let (answer, attested) = job.attest_with(bytes, evidence, (link, seen, figures), &self.context(now))?;
         if let Some(attested) = attested {
             let disputed = parsed.disputed().count();
             if disputed > 0 {
                 tracing::warn!(job = %id.short(), lines = disputed, "observers differ on usage lines: not billed until a ruling");
             }
-            if let Some(opening) = &opening {
-                openings::keep(&self.home, &mut crate::os_rng()?, opening)?;
-            }
+            openings::keep(&self.home, &mut crate::os_rng()?, &openings)?;
+            tx.forget_asserted(id).await?;
             let statement = job.attested.as_ref().map(|(_, statement)| statement.0.clone()).unwrap_or_default();
             tx.put_attestation(attested.seq, &AttestationRow { job: *id, id: attested.id, statement }).await?;
             tx.put_job(id, &job).await?;

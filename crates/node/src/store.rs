@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 mod alignments;
 mod asked;
+mod asserted;
 mod attestations;
 mod bounds;
 mod datasets;
@@ -32,6 +33,7 @@ mod row_sets;
 
 pub use alignments::{Counted, Past, With};
 pub use asked::Limit;
+pub use asserted::AssertedRow;
 pub use attestations::AttestationRow;
 pub use datasets::DatasetRow;
 pub use evidence::{EVIDENCE_ROWS_MAX, EvidenceRow};
@@ -346,6 +348,9 @@ impl Store {
         let mut tx = self.begin().await?;
         let Some(mut job) = tx.job(id).await? else { return Ok(false) };
         job.close(terminal);
+        if !job.owed {
+            tx.forget_asserted(id).await?;
+        }
         tx.put_job(id, &job).await?;
         tx.forget_records(id).await?;
         tx.fold_egress().await?;

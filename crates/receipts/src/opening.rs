@@ -6,14 +6,15 @@
 //! good.
 
 use minicbor::bytes::{ByteArray, ByteVec};
-use tacit_crypto::{Rng, SealKey, SealPublic, Secret, Statement, Transcript, cbor};
-use tacit_types::{Attempt, Code, Fault, Hash, JobId, NodeId};
+use tacit_crypto::{Keyring, Rng, SealKey, SealPublic, Secret, Statement, Transcript, cbor};
+use tacit_types::unit::{Class, Unit};
+use tacit_types::{Attempt, Code, Fault, Hash, JobId, NodeId, StatementId};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::bundle::{Bundle, Trust};
 use crate::keys::{KeyHistory, KeyRole};
 use crate::leaf::Leaf;
-use crate::receipt::Attestation;
+use crate::receipt::{Attestation, JointReceipt};
 use crate::record::UsageRecord;
 use crate::report::Report;
 use crate::verify::verify_bundle;
@@ -21,6 +22,12 @@ use crate::verify::verify_bundle;
 /// The number of the figure that says how many rows the party's dataset version has, whose published description has a
 /// power of two alone.
 pub const DATASET_ROWS: u8 = 0;
+/// The number of the figure that says how many rows the party's local query read of its source.
+pub const ROWS_SCANNED: u8 = 1;
+/// The number of the figure that says how many milliseconds of processor time the party's halves of the job took.
+pub const CPU_MILLIS: u8 = 2;
+/// The number of the figure that says how many bytes the party's local query held at most for intermediate results.
+pub const MEMORY_BYTES: u8 = 3;
 /// Figures of one attestation.
 pub const FIGURES_MAX: usize = 8;
 /// Bytes of a sealed opening.
@@ -50,8 +57,51 @@ pub fn in_order(figures: &[Figure]) -> bool {
 pub fn word(what: u8) -> (&'static str, &'static str) {
     match what {
         DATASET_ROWS => ("rows of the dataset version", "数据集版本的行数"),
+        ROWS_SCANNED => ("rows scanned", "读取的行数"),
+        CPU_MILLIS => ("processor time in milliseconds", "处理器时间（毫秒）"),
+        MEMORY_BYTES => ("most memory of the local query in bytes", "本地查询的内存峰值（字节）"),
         _ => ("a figure that this version does not know", "本版本未知的数值"),
     }
+}
+
+/// The unit that a figure is metered in; none for what is no use of anything, or is not known.
+pub fn unit_of(what: u8) -> Option<Unit> {
+    match what {
+        ROWS_SCANNED => Some(Unit::RowScanned),
+        CPU_MILLIS => Some(Unit::CpuMilli),
+        MEMORY_BYTES => Some(Unit::MemoryByte),
+        _ => None,
+    }
+}
+
+/// The class of a figure. One party's word, so it is [`Class::C`] wherever there is a unit: it informs and is never billed.
+pub fn class_of(what: u8) -> Option<Class> {
+    unit_of(what).map(Unit::class)
+}
+
+/// A figure of a receipt, and the party that committed to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Committed {
+    /// By its id: the key that the record names.
+    pub party: NodeId,
+    /// What it committed to.
+    pub figure: Figure,
+}
+
+/// The figures that the attestations of a receipt commit to, in the receipt's order. `beside` gives the statement of a hash,
+/// for receipts that carry attestations so, and `id_of` for whom a key speaks. Those of an attestation that does not hold
+/// are left out.
+pub fn committed(
+    receipt: &JointReceipt,
+    beside: &dyn Fn(&StatementId) -> Option<Vec<u8>>,
+    id_of: &dyn Fn(&NodeId) -> NodeId,
+) -> Vec<Committed> {
+    let held = receipt.attested_with(beside, &Keyring::default(), id_of).held;
+    let of = |attestation: &Statement<Attestation>| {
+        let party = id_of(&attestation.signer());
+        attestation.body().figures.iter().map(move |figure| Committed { party, figure: *figure }).collect::<Vec<_>>()
+    };
+    held.iter().flat_map(of).collect()
 }
 
 #[derive(minicbor::Encode, minicbor::Decode)]

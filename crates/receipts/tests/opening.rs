@@ -5,7 +5,8 @@ mod common;
 use common::*;
 use tacit_crypto::{Rng, SealKey, SealPublic, Secret, cbor};
 use tacit_receipts::opening::{
-    DATASET_ROWS, FIGURES_MAX, Figure, Opening, SEALED_OPENING_BYTES_MAX, SealedOpening, find, in_order,
+    CPU_MILLIS, Committed, DATASET_ROWS, FIGURES_MAX, Figure, MEMORY_BYTES, Opening, ROWS_SCANNED,
+    SEALED_OPENING_BYTES_MAX, SealedOpening, class_of, committed, find, in_order, unit_of, word,
 };
 use tacit_receipts::*;
 use tacit_types::*;
@@ -162,4 +163,76 @@ fn a_receipt_is_valid_without_what_opens_it() {
     let Shelf { world, openings } = shelf();
     drop(openings);
     assert!(verify_bundle(&world.bundle().to_bytes(), Some(&world.trust())).unwrap().is_valid());
+}
+
+/// What a party says of itself is of class C, and of nothing else does a figure tell a use.
+#[test]
+fn counts_of_ones_own_are_of_class_c() {
+    let units = [(ROWS_SCANNED, Unit::RowScanned), (CPU_MILLIS, Unit::CpuMilli), (MEMORY_BYTES, Unit::MemoryByte)];
+    for (what, unit) in units {
+        assert_eq!((unit_of(what), class_of(what)), (Some(unit), Some(unit::Class::C)));
+        assert_ne!(word(what), word(u8::MAX));
+    }
+    for what in [DATASET_ROWS, MEMORY_BYTES + 1, u8::MAX] {
+        assert_eq!((unit_of(what), class_of(what)), (None, None));
+    }
+}
+
+/// The figures of a receipt are those of the attestations that hold, under the names that the record has; in a table of usage
+/// each count is a commitment without a quantity.
+#[test]
+fn a_receipt_shows_what_is_committed_to_and_nothing_of_it() {
+    use money::export::{Cell, Context, Table, rows};
+    let mut world = World::new(3);
+    let record = world.record(1);
+    let own = |seat: usize, values: &[(u8, u64)]| -> Vec<Opening> {
+        let attempt = (record.job, record.attempt);
+        let opening = |(what, value): &(u8, u64)| {
+            Opening::new(&mut rng(seat as u8), attempt, world.party(seat).id(), *what, *value)
+        };
+        values.iter().map(opening).collect()
+    };
+    let all = [
+        own(0, &[(CPU_MILLIS, 5)]),
+        own(1, &[(DATASET_ROWS, 9), (ROWS_SCANNED, 9), (CPU_MILLIS, 1), (MEMORY_BYTES, 0)]),
+        own(2, &[]),
+    ];
+    let said = |seat: usize| Attestation {
+        figures: all[seat].iter().map(Opening::figure).collect(),
+        ..Attestation::agreeing(&record, record.parties[seat].role, None)
+    };
+    let signed: Vec<_> = (0..3).map(|seat| world.attest_with(seat, &record, said(seat))).collect();
+    let mut receipt = assemble(record.clone(), &signed, Vec::new()).unwrap().receipt;
+    let expected: Vec<Committed> = all
+        .iter()
+        .enumerate()
+        .flat_map(|(seat, all)| all.iter().map(move |o| (seat, o.figure())))
+        .map(|(seat, figure)| Committed { party: world.party(seat).id(), figure })
+        .collect();
+    let found = |receipt: &JointReceipt| committed(receipt, &|_| None, &|key| *key);
+    assert_eq!(found(&receipt), expected);
+    // By hash, they are those of the statements beside it.
+    let inline = core::mem::take(&mut receipt.attestations);
+    receipt.attestations = inline.iter().map(|bytes| tacit_crypto::sha256(bytes).0.to_vec().into()).collect();
+    assert_eq!(found(&receipt), []);
+    let beside = |id: &StatementId| inline.iter().find(|b| tacit_crypto::sha256(b).0 == id.0).map(|b| b.to_vec());
+    assert_eq!(committed(&receipt, &beside, &|key| *key), expected);
+    receipt.attestations = inline;
+
+    world.publish(receipt);
+    let name = |key: &NodeId| record.party(key).map(|entry| entry.name.to_string());
+    let context = Context { origin: ORIGIN, name: &name, plan: &|_| None };
+    let index = world.leaves.len() as u64 - 1;
+    let all = rows(Table::Usage, index, &world.leaves[index as usize], &context).unwrap();
+    let cell = |row: &money::export::Row, name: &str| row.cells.iter().find(|(n, _)| *n == name).unwrap().1.clone();
+    let text = |text: &str| Cell::Text(text.to_owned());
+    let (lines, own) = all.split_at(record.lines.len());
+    assert_eq!(lines.len(), record.lines.len());
+    let units: Vec<Cell> = own.iter().map(|row| cell(row, "Unit")).collect();
+    assert_eq!(units, ["cpu_ms", "row_scanned", "cpu_ms", "memory_byte"].map(text));
+    for row in own {
+        assert_eq!((cell(row, "Class"), cell(row, "Quantity")), (text("C"), Cell::Null));
+        let Cell::Text(hash) = cell(row, "Commitment") else { panic!("{row:?}") };
+        assert!(expected.iter().any(|found| found.figure.commitment.to_string() == hash));
+    }
 }

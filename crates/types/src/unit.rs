@@ -26,7 +26,7 @@ pub enum Unit {
     /// Application payload bytes on a link, without transport overhead. Class A: both ends count.
     #[n(5)]
     PayloadByte,
-    /// Rows read by the owner's local query. Class C: self-asserted, never billed.
+    /// Rows that a party's local query read. Class C: self-asserted, never billed.
     #[n(6)]
     RowScanned,
     /// Calls of an online window. Class A: every seat counts them.
@@ -35,6 +35,12 @@ pub enum Unit {
     /// Rows that those calls asked for. Class A.
     #[n(8)]
     RowAsked,
+    /// Milliseconds of processor time that a party's local and joint halves took. Class C.
+    #[n(9)]
+    CpuMilli,
+    /// The most bytes that a party's local query held for intermediate results. Class C.
+    #[n(10)]
+    MemoryByte,
 }
 
 /// How far a metered quantity can be checked.
@@ -54,7 +60,7 @@ pub enum Class {
 
 impl Unit {
     /// Every unit, in order of number.
-    pub const ALL: [Unit; 9] = [
+    pub const ALL: [Unit; 11] = [
         Unit::Job,
         Unit::Party,
         Unit::CellIn,
@@ -64,13 +70,15 @@ impl Unit {
         Unit::RowScanned,
         Unit::Call,
         Unit::RowAsked,
+        Unit::CpuMilli,
+        Unit::MemoryByte,
     ];
 
     /// The class of the unit.
     pub const fn class(self) -> Class {
         match self {
             Unit::Job => Class::B,
-            Unit::RowScanned => Class::C,
+            Unit::RowScanned | Unit::CpuMilli | Unit::MemoryByte => Class::C,
             _ => Class::A,
         }
     }
@@ -81,9 +89,10 @@ impl Unit {
             Unit::Job => "{job}",
             Unit::Party => "{party}",
             Unit::CellIn | Unit::CellOut | Unit::CellSuppressed => "{cell}",
-            Unit::PayloadByte => "By",
+            Unit::PayloadByte | Unit::MemoryByte => "By",
             Unit::RowScanned | Unit::RowAsked => "{row}",
             Unit::Call => "{call}",
+            Unit::CpuMilli => "ms",
         }
     }
 
@@ -99,6 +108,8 @@ impl Unit {
             Unit::RowScanned => "row_scanned",
             Unit::Call => "call",
             Unit::RowAsked => "row_asked",
+            Unit::CpuMilli => "cpu_ms",
+            Unit::MemoryByte => "memory_byte",
         }
     }
 }

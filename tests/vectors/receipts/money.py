@@ -21,8 +21,9 @@ from itertools import combinations
 from math import factorial
 
 HERE = pathlib.Path(__file__).resolve().parent
-UNITS = ["job", "party", "cell_in", "cell_out", "cell_suppressed", "payload_byte", "row_scanned", "call", "row_asked"]
-CLASS_C = {"row_scanned"}
+UNITS = ["job", "party", "cell_in", "cell_out", "cell_suppressed", "payload_byte", "row_scanned", "call", "row_asked",
+         "cpu_ms", "memory_byte"]
+CLASS_C = ("row_scanned", "cpu_ms", "memory_byte")
 ITEMS = ["use", "subscription", "minimum", "maximum", "permitted"]
 PPM = 10**6
 AMOUNT_MAX = 10**15
@@ -562,7 +563,7 @@ def spoil(rng, p):
     elif which == 3:
         p["payees"][0] = p["payer"]
     elif which == 4 and q:
-        q["unit"] = "row_scanned"
+        q["unit"] = rng.choice(CLASS_C)
     elif which == 5 and q and "each" not in q["schedule"]:
         (tiers,) = q["schedule"].values()
         tiers[-1][0] = U64 - 1
@@ -581,7 +582,7 @@ def spoil(rng, p):
     elif which == 12:
         p["dispute_window_ms"] = 366 * 86_400_000 + 1
     elif which == 13:
-        p["split"] = {"proportional": "row_scanned"}
+        p["split"] = {"proportional": rng.choice(CLASS_C)}
 
 
 def random_case(rng):
@@ -690,6 +691,8 @@ def golden_rating():
         "a subscription and the plan's maximum": (base(prices=jobs, subscription=300, maximum=600), use, 0, None),
         "the payees' own use alone": (base(payees=[party(2)], prices=cell({"each": 10000}, counted="payees")), use, 0, None),
         "class C has no price": (base(prices=[priced("row_scanned", {"each": 1})]), use, 0, None),
+        "processor time has no price": (base(prices=[priced("cpu_ms", {"each": 1})]), use, 0, None),
+        "memory has no price": (base(prices=[priced("memory_byte", {"each": 1})]), use, 0, None),
         "class C is not what shares go by": (base(split={"proportional": "row_scanned"}), use, 0, None),
         "guided, below the permitted revenue": (base(prices=jobs, regime=guided), [["job", party(9), 3]], 0, None),
         "guided, above it": (base(prices=jobs, regime=guided), use, 0, None),

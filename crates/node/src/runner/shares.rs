@@ -9,18 +9,21 @@ use tacit_jobs::{JointHalf, Plan};
 use tacit_types::{Columns, Fault};
 
 use super::AttemptRun;
+use super::asserted::Asserted;
 use crate::{align, datasets, difference};
 
 impl AttemptRun {
-    /// Reads the owner's rows: consent rule first, then view, then the place of each among the ids.
+    /// Reads the owner's rows: consent rule first, then view, then the place of each among the ids. Beside the half, what was
+    /// counted of it.
     pub(super) async fn shares_half(
         &self,
         spec: &JobSpec,
         plan: &dyn Plan,
         on: Arc<dyn OnShares>,
-    ) -> Result<Box<dyn JointHalf>, Fault> {
+    ) -> Result<(Box<dyn JointHalf>, Asserted), Fault> {
+        let mut asserted = Asserted::default();
         let owner = self.inner.keys.root.id();
-        let Some(provider) = spec.provider(&owner) else { return Ok(shares::deals(on)) };
+        let Some(provider) = spec.provider(&owner) else { return Ok((shares::deals(on), asserted)) };
         let row = datasets::find(&self.inner.store, &provider.dataset).await?;
         let kept = datasets::kept(&row)?;
         let ids = align::SpineFile::open(&self.inner.home, &kept.aligned, &on.alignment())?;
@@ -40,11 +43,13 @@ impl AttemptRun {
         spine.widen(&mut query);
         let narrowed = align::Narrowed::new(&self.inner.home, ids.before, &mut query)?;
         let take = |batch: Columns| {
-            let batch = narrowed.take(batch)?;
-            match &mut watch {
-                Some(watch) => watch.place(&batch, &spine.place(batch.clone())?, fold.as_mut()),
-                None => fold.take(&spine.place(batch)?, &mut |_, _| ()),
-            }
+            asserted.timed(|| {
+                let batch = narrowed.take(batch)?;
+                match &mut watch {
+                    Some(watch) => watch.place(&batch, &spine.place(batch.clone())?, fold.as_mut()),
+                    None => fold.take(&spine.place(batch)?, &mut |_, _| ()),
+                }
+            })
         };
         let limits = tacit_data::Limits::default();
         let stats = dataset.run(&query, kept.rule(&spec.purpose).as_ref(), &limits, take).await?;
@@ -58,6 +63,8 @@ impl AttemptRun {
         for note in fold.notes() {
             tracing::warn!(%job, "{note}");
         }
-        Ok(shares::brings(on, &spine, fold.finish()))
+        asserted.read(&stats);
+        let half = asserted.timed(|| shares::brings(on, &spine, fold.finish()));
+        Ok((half, asserted))
     }
 }

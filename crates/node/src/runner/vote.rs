@@ -42,6 +42,10 @@ impl AttemptRun {
             Vote::Dropped => job.drop_vote(attempt),
         }
         tx.put_job(&id, &job).await?;
+        match kept {
+            true => tx.put_asserted(&self.asserted.row(id, attempt)).await?,
+            false => tx.forget_asserted(&id).await?,
+        }
         tx.commit().await?;
         let aggregates = self.session.aggregator == self.session.seat;
         tracing::debug!(job = %id.short(), kept, aggregates, "a vote is durable");

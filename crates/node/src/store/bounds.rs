@@ -205,6 +205,7 @@ pub(super) mod tests {
             "DROP TABLE memos_due",
             "DROP TABLE memos",
             "DROP TABLE memos_lacking",
+            "DROP TABLE asserted",
             "DROP INDEX jobs_owed",
             "ALTER TABLE jobs DROP COLUMN owed",
             "DROP INDEX jobs_dataset",

@@ -6,7 +6,7 @@
 
 use core::fmt::Write as _;
 
-use tacit_types::{Code, Fault, Hash, NodeId, UnixMillis};
+use tacit_types::{Code, Fault, Hash, NodeId, Unit, UnixMillis};
 
 use super::Money;
 use super::amount::{decimal, price_decimal};
@@ -16,6 +16,8 @@ use super::rate::{ChargeLine, Item};
 use super::statement::{Charge, LeafRef, Period};
 use crate::leaf::Leaf;
 use crate::merkle::leaf_hash;
+use crate::opening;
+use crate::receipt::JointReceipt;
 use crate::record::{Quantity, UsageRecord};
 
 /// What rows say.
@@ -69,7 +71,11 @@ pub struct Context<'a> {
 pub fn rows(table: Table, index: u64, bytes: &[u8], context: &Context<'_>) -> Result<Vec<Row>, Fault> {
     let leaf = LeafRef { index, hash: leaf_hash(bytes) };
     let lists = match (table, Leaf::read(bytes)?) {
-        (Table::Usage, Leaf::Receipt(statement)) => usage(&statement.body().record, context),
+        (Table::Usage, Leaf::Receipt(statement)) => {
+            let mut all = usage(&statement.body().record, context);
+            all.extend(asserted(statement.body(), context));
+            all
+        }
         (Table::Focus, Leaf::Money(_, money)) => match *money {
             Money::Charge(charge) => focus(&charge, context)?,
             _ => Vec::new(),
@@ -142,19 +148,39 @@ fn party(cells: &mut Vec<(&'static str, Cell)>, [id, called]: [&'static str; 2],
     cells.extend([(id, text(key)), (called, text(name(key, context)))]);
 }
 
-fn usage(record: &UsageRecord, context: &Context<'_>) -> Vec<Vec<(&'static str, Cell)>> {
+/// What a row of usage begins with.
+fn used(record: &UsageRecord, unit: Unit, class: String) -> Vec<(&'static str, Cell)> {
     let contracts: Vec<String> = record.contracts.iter().map(ToString::to_string).collect();
+    vec![
+        ("Job", text(record.job)),
+        ("Attempt", number_of(u64::from(record.attempt.0))),
+        ("Kind", text(&record.kind)),
+        ("Contracts", text(contracts.join(" "))),
+        ("Ended", time(record.ended)),
+        ("Unit", text(unit.word())),
+        ("UnitCode", text(unit.ucum())),
+        ("Class", text(class)),
+    ]
+}
+
+/// What parties assert of themselves, in the attestations that the receipt itself carries: each a commitment without a
+/// quantity, so that no sum of a file of rows takes it in.
+fn asserted(receipt: &JointReceipt, context: &Context<'_>) -> Vec<Vec<(&'static str, Cell)>> {
+    let record = &receipt.record;
+    let row = |found: opening::Committed| {
+        let unit = opening::unit_of(found.figure.what)?;
+        let mut cells = used(record, unit, format!("{:?}", unit.class()));
+        cells.extend([("Quantity", Cell::Null), ("Commitment", text(found.figure.commitment))]);
+        party(&mut cells, ["Party", "PartyName"], &found.party, context);
+        Some(cells)
+    };
+    opening::committed(receipt, &|_| None, &|key| *key).into_iter().filter_map(row).collect()
+}
+
+fn usage(record: &UsageRecord, context: &Context<'_>) -> Vec<Vec<(&'static str, Cell)>> {
     let row = |line: &crate::record::UsageLine| {
-        let mut cells = vec![
-            ("Job", text(record.job)),
-            ("Attempt", number_of(u64::from(record.attempt.0))),
-            ("Kind", text(&record.kind)),
-            ("Contracts", text(contracts.join(" "))),
-            ("Ended", time(record.ended)),
-            ("Unit", text(line.unit.word())),
-            ("UnitCode", text(line.unit.ucum())),
-            ("Class", text(format!("{:?}{}", line.class, if line.is_disputed() { ", disputed" } else { "" }))),
-        ];
+        let disputed = if line.is_disputed() { ", disputed" } else { "" };
+        let mut cells = used(record, line.unit, format!("{:?}{disputed}", line.class));
         let (quantity, commitment) = match line.quantity {
             // What observers dispute is in no sum that anyone makes of a file of rows.
             _ if line.is_disputed() => (Cell::Null, Cell::Null),

@@ -5,9 +5,9 @@ const NOTE_BYTES_MAX = 65536, SIGNATURES_MAX = 128, WITNESSES_MAX = 64, PARTIES_
 const LINES_MAX = 8 * SEATS_MAX, SIGHTINGS_MAX = 2 * SEATS_MAX, LOG_KEYS_MAX = 64, OVERLAP_MAX = 7776000000n, DISCLOSURE_BYTES_MAX = 256, TREE_SIZE_MAX = 1n << 62n, SKEW = 300000n;
 
 const code = (item) => (str(item) in CODES ? item : wrong('an unknown code'));
-const units = ['job', 'party', 'cell_in', 'cell_out', 'cell_suppressed', 'payload_byte', 'row_scanned', 'call', 'row_asked'];
+const units = ['job', 'party', 'cell_in', 'cell_out', 'cell_suppressed', 'payload_byte', 'row_scanned', 'call', 'row_asked', 'cpu_ms', 'memory_byte'];
 const SINGLE = new Set(['job', 'party', 'cell_out', 'cell_suppressed', 'call', 'row_asked']);
-const classOf = (unit) => ({ job: 'B', row_scanned: 'C' })[unit] ?? 'A';
+const classOf = (unit) => ({ job: 'B', row_scanned: 'C', cpu_ms: 'C', memory_byte: 'C' })[unit] ?? 'A';
 const role = index('input', 'compute', 'result');
 const quantity = (item) => (item instanceof Uint8Array ? { committed: id(item) } : { plain: u64(item) });
 /** A key in hex, or `parties` for all that took part. */
@@ -472,7 +472,8 @@ class Verification {
   async receipt(at, sealed, receipt) {
     const { record } = receipt;
     this.report.receipts += 1;
-    this.report.shown.push({ leaf: at, issued: sealed.issued, receipt });
+    const shown = { leaf: at, issued: sealed.issued, receipt, figures: [] };
+    this.report.shown.push(shown);
     const contradiction = recordFault(record);
     if (contradiction) this.flaw(at, 'receipt.record', contradiction);
     if (record.origin !== this.trust.origin) this.flaw(at, 'receipt.record', `it is for the log ${record.origin}`);
@@ -488,6 +489,7 @@ class Verification {
     if (sealed.issued + SKEW < record.ended) this.flaw(at, 'receipt.time', 'issued before the job ended');
     if (!this.newest || this.newest.issued <= sealed.issued) this.newest = { issued: sealed.issued, leaf: at };
     const held = await this.attested(at, receipt, subject);
+    shown.figures = held.flatMap(({ attestation, who }) => (attestation.figures ?? []).map((figure) => ({ who, ...figure })));
     this.missing(at, receipt);
     for (const { sealed: own, attestation } of held) {
       const over = this.trust.history.over(own.signer, at, own.issued, this.newest.issued);

@@ -17,7 +17,9 @@ const WORDS = {
     standings: { took_part: 'took part to the end', dropped: 'was lost on the way', silent: 'never answered' },
     unit: 'Unit', quantity: 'Quantity', counted: 'Who counted', whose: 'Whose', committed: 'committed', disputed: 'disputed',
     classes: { A: 'two parties or more count the same', B: 'follows from the signed job', C: 'one party says so; never billed' },
-    units: { job: 'jobs', party: 'parties', cell_in: 'numbers given under masks', cell_out: 'cells of the result', cell_suppressed: 'cells held back', payload_byte: 'bytes of payload', row_scanned: 'rows read', call: 'calls', row_asked: 'rows asked for' },
+    units: { job: 'jobs', party: 'parties', cell_in: 'numbers given under masks', cell_out: 'cells of the result', cell_suppressed: 'cells held back', payload_byte: 'bytes of payload', row_scanned: 'rows read', call: 'calls', row_asked: 'rows asked for', cpu_ms: 'milliseconds of processor time', memory_byte: 'bytes of memory' },
+    committedTo: 'Committed to, not shown', commitment: 'Commitment', unknownFigure: 'a figure that this page does not know',
+    figures: ['rows of the dataset version', 'rows scanned', 'processor time in milliseconds', 'most memory of the local query in bytes'],
     revealed: 'What was revealed', to: 'To', all: 'all that took part', most: 'Numbers at most', convicted: 'Broke the protocol', offence: 'How', evidence: 'SHA-256 of the evidence', privacy: 'Privacy budget spent', mechanism: 'Mechanism', epsilon: 'Epsilon, millionths', delta: 'Delta, parts of 10^15',
     notices: {
       unpinned: () => "TRUST: FROM BUNDLE, UNPINNED. The keys came with the evidence: this shows that the file holds together, not who signed it. Choose a trust file.",
@@ -48,7 +50,9 @@ const WORDS = {
     standings: { took_part: '全程参与', dropped: '中途失联', silent: '从未应答' },
     unit: '计量单位', quantity: '数量', counted: '计数方式', whose: '所属方', committed: '承诺值', disputed: '有异议',
     classes: { A: '至少两方计数一致', B: '由已签署的作业得出', C: '单方自报，不计费' },
-    units: { job: '作业', party: '参与方数', cell_in: '掩码提交的数值', cell_out: '结果单元格', cell_suppressed: '抑制的单元格', payload_byte: '有效载荷字节', row_scanned: '读取的行', call: '调用', row_asked: '查询的行' },
+    units: { job: '作业', party: '参与方数', cell_in: '掩码提交的数值', cell_out: '结果单元格', cell_suppressed: '抑制的单元格', payload_byte: '有效载荷字节', row_scanned: '读取的行', call: '调用', row_asked: '查询的行', cpu_ms: '处理器毫秒', memory_byte: '内存字节' },
+    committedTo: '已承诺而未公开', commitment: '承诺', unknownFigure: '本页面未知的数值',
+    figures: ['数据集版本的行数', '读取的行数', '处理器时间（毫秒）', '本地查询的内存峰值（字节）'],
     revealed: '披露内容', to: '披露给', all: '全体参与方', most: '数值至多', convicted: '违反协议方', offence: '行为', evidence: '证据的 SHA-256', privacy: '已用隐私预算', mechanism: '机制', epsilon: 'ε（百万分之一）', delta: 'δ（10 的 15 次方分之一）',
     notices: {
       unpinned: () => '信任：来自证据包，未固定。密钥随证据一同提供：只能表明文件自洽，不能表明由谁签署。请选择信任文件。',
@@ -108,7 +112,13 @@ function quantityView(w, seat, { quantity, differing }) {
   return differing ? `${stated} (${w.disputed}: ${differing.map((s) => `${seat(s.seat)} ${s.quantity}`).join(', ')})` : stated;
 }
 
-function receiptView(w, { leaf, receipt }) {
+/** What a party committed to of itself; counts of use are of class C. */
+function figureRow(w, nameOf, { who, what, commitment }) {
+  const counts = what > 0n && what < BigInt(w.figures.length);
+  return [w.figures[Number(what)] ?? w.unknownFigure, nameOf(who), short(commitment), counts ? w.classes.C : ''];
+}
+
+function receiptView(w, { leaf, receipt, figures }) {
   const { record } = receipt, { status } = record;
   const ended = status.is === 'ok' ? w.ok : `${w[status.is]}: ${CODES[status.code][state.lang === 'zh' ? 1 : 0]} [${status.code}]`;
   const seat = (n) => record.parties[Number(n)]?.name ?? String(n);
@@ -121,6 +131,7 @@ function receiptView(w, { leaf, receipt }) {
     table([w.party, w.role, w.standing, w.dataset, w.key], record.parties.map((p) => [p.name, w.roles[p.role], w.standings[p.standing.is], p.dataset ? short(p.dataset) : '', short(p.party)])),
     table([w.unit, w.whose, w.quantity, w.counted], record.lines.map((l) => [w.units[l.unit], seat(l.party), quantityView(w, seat, l), w.classes[l.class]])),
   ];
+  if (figures.length) out.push(table([w.committedTo, w.whose, w.commitment, w.counted], figures.map((f) => figureRow(w, nameOf, f))));
   if (record.disclosures.length) out.push(table([w.revealed, w.to, w.most], record.disclosures.map((d) => [d.what, d.to === 'parties' ? w.all : nameOf(d.to), d.cardinality])));
   if (record.privacy.length) out.push(table([w.privacy, w.mechanism, w.epsilon, w.delta], record.privacy.map((p) => [short(p.dataset), p.mechanism, p.epsilon, p.delta ?? 0n])));
   if (record.convictions) out.push(table([w.convicted, w.offence, w.evidence], record.convictions.map((c) => [seat(c.seat), c.offence, c.evidence])));

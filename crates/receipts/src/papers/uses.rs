@@ -7,9 +7,10 @@ use tacit_types::{Code, ContractId, DatasetVersionId, Fault, JobId, Name, NodeId
 use super::read::{Answer, Order, Said, TermsParty};
 use super::{Papers, Sentence, Use, approved, at};
 use crate::bundle::Trust;
-use crate::keys::KeyHistory;
+use crate::keys::{KeyHistory, KeyRole};
 use crate::leaf::Leaf;
 use crate::money::{Money, PricePlan};
+use crate::opening;
 use crate::receipt::JointReceipt;
 use crate::record::{Audience, PartyEntry, Quantity, Role, Standing, Status, UsageRecord};
 
@@ -120,6 +121,7 @@ pub(super) fn tell(
     others(papers, &mut told);
     opened(papers, &mut told);
     counted(&mut told);
+    asserted(&mut told, receipt);
     priced(papers, &mut told, plans);
     let Telling { shown, sentences, faults, .. } = told;
     let shown = shown && faults.is_empty();
@@ -438,6 +440,28 @@ fn counted(told: &mut Telling<'_>) {
             "counted",
             format!("Counted: {quantity} {unit} of {name}, class {class:?}."),
             format!("计量：{name} {quantity} {unit}，{class:?} 类。"),
+        );
+    }
+}
+
+/// What parties committed to in the attestations that the receipt itself carries, without showing it.
+fn asserted(told: &mut Telling<'_>, receipt: &JointReceipt) {
+    let history = told.trust.history().unwrap_or_default();
+    let of = |key: &NodeId| history.id_of(KeyRole::Node, key);
+    for found in opening::committed(receipt, &|_| None, &of) {
+        let name = told.record.party(&found.party).map(|p| p.name.to_string()).unwrap_or_default();
+        let ((en, zh), hash) = (opening::word(found.figure.what), found.figure.commitment.short());
+        let (class, class_zh) = match opening::class_of(found.figure.what) {
+            Some(class) => (
+                format!(", class {class:?}: its own word, which is never billed"),
+                format!("，{class:?} 类：单方自述，不计费"),
+            ),
+            None => (String::new(), String::new()),
+        };
+        told.say(
+            "counted",
+            format!("Committed to without being shown: {en} of {name} ({hash}){class}."),
+            format!("已承诺而未公开：{name} 的{zh}（{hash}）{class_zh}。"),
         );
     }
 }

@@ -1,6 +1,8 @@
 //! `receipt explain`: one receipt in words. Who used what, for what, under which signed authority, what left, what was
 //! counted by whom, and what it costs.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 use tacit_governance::SignedContract;
 use tacit_receipts::money::ledger::LineView;
@@ -10,6 +12,7 @@ use tacit_types::{Code, Fault, Hash};
 
 use super::contract::contracts;
 use super::money::Books;
+use super::opening::figures;
 use super::receipt::differing;
 use crate::cli::Cli;
 use crate::home::Party;
@@ -97,6 +100,21 @@ fn say(out: &Out, books: &Books, known: &[SignedContract], leaf: u64, receipt: &
             conviction.offence,
             out.say("by the evidence of the hash", "证据哈希"),
             conviction.evidence
+        ));
+    }
+    for shown in figures(receipt, &books.leaves, &BTreeMap::new()) {
+        let [what, name, hash, class] = &shown.cells(out)[..] else { continue };
+        let own = match class.is_empty() {
+            true => String::new(),
+            false => format!(
+                "{comma}{} {class}{}",
+                out.say("class", "类别"),
+                out.say(": its own word, which is never billed", "：单方自述，不计费")
+            ),
+        };
+        sentences.push(format!(
+            "{}: {what}{comma}{name} ({hash}){own}{stop}",
+            out.say("Committed to without being shown", "已承诺而未公开")
         ));
     }
     for i in record.disputed() {

@@ -1,6 +1,7 @@
 //! `receipt opening`, `open` and `forget`: the figures behind the commitments of receipts, for a regulator, and for nobody
 //! once they are forgotten.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -8,8 +9,8 @@ use serde_json::{Value, json};
 use tacit_governance::{PartyCard, PartyRole};
 use tacit_node::openings;
 use tacit_receipts::opening::{self, Opened, SEALED_OPENING_BYTES_MAX};
-use tacit_receipts::{Opening, SealedOpening, Trust};
-use tacit_types::{Code, Fault, Hash, Name};
+use tacit_receipts::{Figure, JointReceipt, KeyHistory, KeyRole, Leaf, Opening, SealedOpening, Trust};
+use tacit_types::{Code, Fault, Hash, Name, NodeId, StatementId};
 
 use crate::cli::Cli;
 use crate::home::{Party, folder};
@@ -40,6 +41,52 @@ pub struct OpenArgs {
     pub trust: Option<PathBuf>,
 }
 
+/// A figure that a receipt commits to, with whose it is.
+pub struct Shown {
+    /// The party's name.
+    pub party: String,
+    /// What the party committed to.
+    pub figure: Figure,
+}
+
+impl Shown {
+    /// What it is, its commitment, and its class where it is a count of use.
+    pub fn cells(&self, out: &Out) -> Vec<String> {
+        let (en, zh) = opening::word(self.figure.what);
+        vec![out.say(en, zh).to_owned(), self.party.clone(), self.figure.commitment.short(), class(self.figure.what)]
+    }
+
+    /// The same for programs.
+    pub fn value(&self) -> Value {
+        let what = self.figure.what;
+        json!({
+            "what": what, "unit": opening::unit_of(what).map(|unit| unit.word()), "party": self.party,
+            "commitment": self.figure.commitment.to_string(), "class": Some(class(what)).filter(|class| !class.is_empty()),
+        })
+    }
+}
+
+/// The class of a figure; nothing for what is no count of use.
+fn class(what: u8) -> String {
+    opening::class_of(what).map(|class| format!("{class:?}")).unwrap_or_default()
+}
+
+/// The figures that a receipt of a log commits to. `leaves` say which keys its parties have had, `beside` are the attestations
+/// that receipts carry by hash.
+pub fn figures(receipt: &JointReceipt, leaves: &[Vec<u8>], beside: &BTreeMap<StatementId, Vec<u8>>) -> Vec<Shown> {
+    let record = &receipt.record;
+    let mut keys = KeyHistory::new(&record.origin);
+    for (index, leaf) in (0u64..).zip(leaves) {
+        if let Ok(Leaf::PartyRotation(change)) = Leaf::read(leaf) {
+            // why: a change that does not follow is a fault of the log, which a verifier names.
+            let _ = keys.follow_any(&change, Some(index));
+        }
+    }
+    let committed = opening::committed(receipt, &|id| beside.get(id).cloned(), &|key| keys.id_of(KeyRole::Node, key));
+    let name = |party: &NodeId| record.party(party).map(|entry| entry.name.to_string()).unwrap_or_default();
+    committed.into_iter().map(|found| Shown { party: name(&found.party), figure: found.figure }).collect()
+}
+
 /// An opening that this node keeps, or what is left of it.
 struct Row {
     commitment: Hash,
@@ -65,10 +112,11 @@ fn rows(home: &Path, wanted: Option<&str>) -> Result<Vec<Row>, Fault> {
 
 fn one(home: &Path, wanted: &str) -> Result<Row, Fault> {
     let mut found = rows(home, Some(wanted))?;
+    // What is left after one is taken.
     match (found.pop(), found.len()) {
         (Some(row), 0) => Ok(row),
         (_, more) => {
-            let what = format!("{} openings fit `{wanted}`; name one by its commitment or its job", more);
+            let what = format!("{} openings fit `{wanted}`; name one by its commitment", more + usize::from(more > 0));
             Err(Fault::new(Code::ReceiptUnknown, what))
         }
     }
@@ -80,6 +128,7 @@ fn line(row: &Row) -> Value {
         "commitment": row.commitment.to_string(), "forgotten": opening.is_none(),
         "job": opening.map(|o| o.job.to_string()), "attempt": opening.map(|o| o.attempt.0),
         "what": opening.map(|o| o.what), "value": opening.map(Opening::value),
+        "class": opening.map(|o| class(o.what)).filter(|class| !class.is_empty()),
     })
 }
 
@@ -164,6 +213,12 @@ pub async fn open(cli: &Cli, out: &Out, file: &Path, bundle: &Path, trust: Optio
     let (en, zh) = opening::word(opening.what);
     let who = record.party(&opening.party).map(|entry| entry.name.to_string()).unwrap_or_default();
     out.text(format!("{} {leaf}: {who}, {}: {}", out.say("leaf", "叶"), out.say(en, zh), opening.value()));
+    if opening::class_of(opening.what).is_some() {
+        out.text(out.say(
+            "This is the party's own word (class C): it informs, nobody else has counted it, and it is never billed.",
+            "此数值为该方单方自述（C 类）：仅供参考，无他方计数，不计费。",
+        ));
+    }
     if trust.is_none() {
         out.text(out.say(
             "The keys came with the bundle: without --trust anyone could have made it.",
@@ -173,6 +228,8 @@ pub async fn open(cli: &Cli, out: &Out, file: &Path, bundle: &Path, trust: Optio
     out.value(&json!({
         "leaf": leaf, "job": record.job.to_string(), "attempt": record.attempt.0, "party": who,
         "key": opening.party.to_string(), "what": opening.what, "value": opening.value(),
+        "class": Some(class(opening.what)).filter(|class| !class.is_empty()),
+        "billable": opening::class_of(opening.what).map(|_| false),
         "commitment": opening.commitment().to_string(), "pinned": trust.is_some(),
     }));
     Ok(())

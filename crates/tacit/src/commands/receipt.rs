@@ -15,6 +15,7 @@ use tacit_receipts::{
 use tacit_types::{Code, Fault};
 
 use super::fetch::Fetched;
+use super::opening::{Shown, figures};
 use crate::cli::{Cli, ExportFormat, ReceiptCommand};
 use crate::home::{Party, unexpected};
 use crate::output::Out;
@@ -183,9 +184,10 @@ pub fn page(out: &Out, file: &Path) -> Result<(), Fault> {
 }
 
 async fn show(client: &Client, out: &Out, wanted: &str) -> Result<(), Fault> {
-    let Fetched { leaves, .. } = Fetched::all(client, out).await?;
+    let Fetched { leaves, beside, .. } = Fetched::all(client, out).await?;
     let all = receipts(&leaves);
     let (place, receipt) = find(&all, wanted)?;
+    let figures = figures(receipt.body(), &leaves, &beside);
     let record = &receipt.body().record;
     let (state, code) = status(record);
     out.text(format!("{} {place}  {} {}", out.say("leaf", "叶"), out.say("job", "作业"), record.job));
@@ -236,12 +238,23 @@ async fn show(client: &Client, out: &Out, wanted: &str) -> Result<(), Fault> {
         ],
         &lines,
     );
+    if !figures.is_empty() {
+        let head = [
+            out.say("committed to, not shown", "已承诺而未公开"),
+            out.say("party", "参与方"),
+            out.say("commitment", "承诺"),
+            out.say("class", "类别"),
+        ];
+        out.table(&head, &figures.iter().map(|figure| figure.cells(out)).collect::<Vec<_>>());
+    }
     for conviction in &record.convictions {
         let name = record.parties.get(conviction.seat.index()).map(|p| p.name.to_string()).unwrap_or_default();
         let (what, evidence) = (out.say("broke the protocol", "违反了协议"), out.say("evidence", "证据"));
         out.text(format!("{name} {what}: {} ({evidence} {})", conviction.offence, conviction.evidence));
     }
-    out.value(&summary(*place, receipt.body()));
+    let mut shown = summary(*place, receipt.body());
+    shown["figures"] = figures.iter().map(Shown::value).collect();
+    out.value(&shown);
     Ok(())
 }
 
