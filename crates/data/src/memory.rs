@@ -11,6 +11,7 @@ use datafusion::execution::memory_pool::{
 };
 
 /// Consumers that a fault names when the memory is not enough.
+// proof: five is not zero.
 const NAMED: NonZeroUsize = NonZeroUsize::new(5).unwrap();
 
 /// A pool that notes its peak.
