@@ -365,6 +365,30 @@ fn lists_are_brought_together_so_often_and_change_by_groups() {
 }
 
 #[test]
+fn where_a_contract_says_nothing_of_repetition_no_list_changes_by_few_persons() {
+    let mut all = two();
+    all.agree("unsaid", TERMS);
+    let shown = all.world.run("bank", &["contract", "show", "unsaid"]).ok();
+    let unsaid = json!({"runs": 52, "days": 366, "change_min": 10, "keys": null});
+    assert_eq!(shown["alignment"]["repeat"], unsaid, "{shown}");
+    let params = "level = \"both\"\nmode = \"double_mask\"\nkeys_min = 10\nkeep_days = 9";
+    all.align("unsaid", params).ok();
+    // Two persons are others, so that four keys are: fewer than a list must have.
+    let persons: Vec<usize> = (0..all.tables[0].len()).filter(|row| all.tables[0][*row].0.is_some()).take(2).collect();
+    for row in persons {
+        all.tables[0][row].0 = Some(format!("another {row}"));
+    }
+    all.world.write("bank.csv", csv(COLUMNS[0], &all.tables[0]));
+    let refused = all.align("unsaid", params);
+    let text = refused.json.to_string();
+    assert!(refused.status != 0 && text.contains("refused.alignment") && text.contains("fewer than 10 keys"), "{text}");
+    assert_eq!(all.aligned("telecom").len(), 1, "nothing was found");
+    // A contract that is to allow it says so.
+    all.agree("widened", &format!("{TERMS}[alignment.repeat]\nruns = 9\ndays = 2\nchange_min = 3\n"));
+    all.align("widened", params).ok();
+}
+
+#[test]
 fn a_receipt_shows_of_lists_and_matches_what_the_contract_allows() {
     let all = two();
     let sizes = [0, 1].map(|i| keys(&all.tables[i]).len() as u64);
@@ -569,7 +593,8 @@ fn a_side_that_is_killed_at_any_tenth_goes_on_to_the_same_rows() {
     all.world.start("bank");
     let refused = all.world.run("lab", &["job", "watch", &id]);
     let text = refused.json.to_string();
-    assert!(refused.status != 0 && text.contains("refused.dataset"), "{text}");
+    let changed = text.contains("refused.alignment") && text.contains("changed since an earlier attempt");
+    assert!(refused.status != 0 && changed, "{text}");
     assert!(OWNERS[..2].iter().all(|owner| all.aligned(owner).len() == 23), "nothing more was found");
 }
 

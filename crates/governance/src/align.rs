@@ -164,7 +164,7 @@ pub struct AlignTerms {
     /// Days that what was aligned may be used.
     #[n(5)]
     pub keep_days: u32,
-    /// How often the same owners may bring lists together, and how these may change; not limited when absent.
+    /// How often the same owners may bring lists together, and how these may change; [`RepeatTerms::unsaid`] when absent.
     #[n(6)]
     pub repeat: Option<RepeatTerms>,
     /// What may be searched in a cache of an owner's keys; nothing when absent.
@@ -214,6 +214,9 @@ impl LookupTerms {
 /// The most days over which a contract may limit repeated alignments: how long a node remembers its lists.
 pub const REPEAT_DAYS_MAX: u32 = 366;
 
+/// Alignments and counts in [`REPEAT_DAYS_MAX`] days under a contract that says nothing of repetition: one a week.
+pub const REPEAT_RUNS_UNSAID: u32 = 52;
+
 /// How often lists may be brought together again. Every owner's node holds it for the lists that it offers itself, over every
 /// job among the same owners, whatever its contract.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
@@ -236,6 +239,13 @@ pub struct RepeatTerms {
 }
 
 impl RepeatTerms {
+    /// What holds where a contract says nothing of repetition: over as long as a node remembers lists, one alignment or count a
+    /// week, and a list is the same as an earlier one or differs from it by as many keys as a list must have. A contract that
+    /// wants more says so.
+    pub fn unsaid(keys_min: u64) -> Self {
+        Self { runs: REPEAT_RUNS_UNSAID, days: REPEAT_DAYS_MAX, change_min: keys_min, keys: None }
+    }
+
     fn is_sound(&self) -> bool {
         self.runs > 0
             && (1..=REPEAT_DAYS_MAX).contains(&self.days)
@@ -245,6 +255,12 @@ impl RepeatTerms {
 }
 
 impl AlignTerms {
+    /// How often the same owners may bring lists together, and how these may change: as it is said, or as it holds unsaid.
+    /// Searches in a cache have limits of their own, and are held to what is said alone.
+    pub fn repeats(&self, searches: bool) -> Option<RepeatTerms> {
+        self.repeat.or_else(|| (!searches).then(|| RepeatTerms::unsaid(self.keys_min)))
+    }
+
     /// Whether the terms can be kept to.
     pub(crate) fn is_sound(&self) -> bool {
         !self.levels.is_empty()

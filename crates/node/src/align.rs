@@ -228,7 +228,8 @@ pub(crate) async fn desk(
     let contract = contract.and_then(|id| contracts.iter().find(|c| c.id() == id)).map(|c| c.body());
     let terms = contract.and_then(|c| c.alignment.as_ref());
     let now = crate::now();
-    let offered = offered::count(store, home, job, terms.and_then(|a| a.repeat), (spec, own), now).await?;
+    let repeat = terms.and_then(|a| a.repeats(facts.lookup.is_some()));
+    let offered = offered::count(store, home, job, repeat, (spec, own), now).await?;
     let secret = own_key(store).await?;
     let until = contract.map_or(UnixMillis(u64::MAX), |c| c.valid_until);
     let search = |facts| lookup::desk(home, facts, (terms.and_then(|a| a.lookup), until), own, &secret, now);
@@ -272,7 +273,7 @@ pub(crate) async fn meters(
     let (Some(facts), Some(terms), Some(_)) = (facts, &contract.alignment, spec.provider(own)) else {
         return Ok(Vec::new());
     };
-    let mut all = match &terms.repeat {
+    let mut all = match &terms.repeats(facts.lookup.is_some()) {
         Some(repeat) => {
             // In a search keys are counted as queries, by who answers them.
             let counted = facts.lookup.is_none().then_some(facts.keys_min);

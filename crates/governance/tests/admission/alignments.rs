@@ -58,6 +58,20 @@ fn a_search_is_one_that_the_contract_allows() {
 }
 
 #[test]
+fn what_a_contract_does_not_say_of_repetition_holds_all_the_same() {
+    let case = aligning().contract(|c| c.alignment.as_mut().into_iter().for_each(|a| a.repeat = None));
+    let unsaid = case.contract.alignment.clone().unwrap();
+    let expected = RepeatTerms { runs: 52, days: REPEAT_DAYS_MAX, change_min: unsaid.keys_min, keys: None };
+    assert_eq!(unsaid.repeats(false), Some(expected));
+    // A search is held to its own limits.
+    assert_eq!(unsaid.repeats(true), None);
+    let said = AlignTerms { repeat: Some(expected), ..unsaid };
+    assert_eq!((said.repeats(false), said.repeats(true)), (Some(expected), Some(expected)));
+    let case = aligning().contract(|c| c.alignment = Some(said));
+    assert!(case.decide().is_ok(), "terms that could be written");
+}
+
+#[test]
 fn an_alignment_is_one_that_the_contract_allows() {
     assert!(aligning().decide().is_ok());
     let refused = |change: fn(&mut AlignFacts)| {

@@ -63,7 +63,7 @@ struct Lookup {
     epoch_days: u32,
 }
 
-/// What a person writes under `[alignment.repeat]`.
+/// What a person writes under `[alignment.repeat]`; without it holds [`RepeatTerms::unsaid`].
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Repeat {
@@ -140,7 +140,8 @@ pub fn view(terms: &AlignTerms, parties: &[ContractParty]) -> Value {
         "padded": terms.padded, "keep_days": terms.keep_days, "matches_in_receipt": terms.matches.word(),
         "lists_in_receipt": lists_word(terms.each_list),
         "recipients_with_columns": names(&terms.recipients_with_columns, parties),
-        "repeat": terms.repeat.map(|r| json!({"runs": r.runs, "days": r.days, "change_min": r.change_min,
+        // What holds of alignments and counts, said or not.
+        "repeat": terms.repeats(false).map(|r| json!({"runs": r.runs, "days": r.days, "change_min": r.change_min,
             "keys": r.keys})),
         "lookup": terms.lookup.map(|l| json!({"per_job": l.per_job, "queries": l.queries, "days": l.days,
             "epoch_days": l.epoch_days}))})
@@ -180,11 +181,11 @@ pub fn both_learn(level: AlignLevel) -> bool {
 /// The terms in a line.
 pub fn line(out: &Out, terms: &AlignTerms, parties: &[ContractParty]) -> String {
     let padded = if terms.padded { out.say("; lists are padded", "；列表须填充") } else { "" };
-    let repeat = terms.repeat.map_or_else(String::new, |r| match out.lang() {
+    let repeat = terms.repeats(false).map_or_else(String::new, |r| match out.lang() {
         Lang::En => format!("; {} in any {} days, lists the same or {} keys apart", r.runs, r.days, r.change_min),
         Lang::Zh => format!("；任意 {} 天内至多 {} 次，键列表须相同或至少相差 {} 个键", r.days, r.runs, r.change_min),
     });
-    let keys = terms.repeat.and_then(|r| r.keys).map_or_else(String::new, |keys| match out.lang() {
+    let keys = terms.repeats(false).and_then(|r| r.keys).map_or_else(String::new, |keys| match out.lang() {
         Lang::En => format!(", {keys} keys of the others in all"),
         Lang::Zh => format!("，其他方键数合计至多 {keys}"),
     });
