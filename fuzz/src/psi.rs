@@ -114,6 +114,8 @@ fn play(mut machines: [Machine<Option<u64>>; 2], liar: usize, changes: &[u8]) ->
                     Effect::Credit { to: sender, consumed } => {
                         queue.push_back((sender.index(), Event::Credit { from: Seat(to as u16), consumed }));
                     }
+                    // What is due at once is a pause in a long work.
+                    Effect::SetTimer(at) if at.0 <= now => queue.push_back((to, Event::Timer)),
                     _ => {}
                 }
             }

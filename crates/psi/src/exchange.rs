@@ -97,8 +97,10 @@ pub(crate) async fn points(
             let until = within(session, party);
             let body = session.receive(party, points_step, 32 * count, until).await?;
             said(session, resumable, Way::PointsIn, k, &body, points_step)?;
-            let answer = answer(host, shape, work, k, &body, &mut last).map_err(|t| session.trouble(t, points_step))?;
+            let answer = answer(host, shape, work, k, &body, &mut last);
+            let mut answer = answer.map_err(|t| session.trouble(t, points_step))?;
             if !answer.is_empty() {
+                as_told(session, Said::Answers, &mut answer);
                 said(session, resumable, Way::AnswersOut, k, &answer, answer_step)?;
                 session.post(party, answer_step, answer)?;
             }
@@ -154,6 +156,35 @@ async fn keep(party: &mut Party, session: &Session, host: &mut Host<'_>, done: u
     let record = session.seal(party, resume.key);
     party.persist(record).await
 }
+
+/// Sends so many bytes and takes as many.
+pub(crate) async fn both(party: &mut Party, session: &mut Session, step: u64, body: Vec<u8>) -> Result<Vec<u8>, Abort> {
+    let bytes = body.len();
+    said(session, false, Way::PointsOut, 0, &body, step)?;
+    session.post(party, step, body)?;
+    party.forget(session.terms.step(step));
+    let until = session.until_of_lists(party);
+    let body = session.receive(party, step, bytes, until).await?;
+    said(session, false, Way::PointsIn, 0, &body, step)?;
+    Ok(body)
+}
+
+/// In tests, what a party that lies says in place of the truth, by its own code: it hashes and signs what it says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Said {
+    Answers,
+    Tags,
+}
+
+#[cfg(test)]
+fn as_told(session: &Session, what: Said, body: &mut Vec<u8>) {
+    if let Some(lie) = session.terms.lie {
+        lie(what, body);
+    }
+}
+
+#[cfg(not(test))]
+fn as_told(_: &Session, _: Said, _: &mut Vec<u8>) {}
 
 enum Way {
     PointsOut,
@@ -240,6 +271,7 @@ pub(crate) async fn lists(
             let records = log.get(host.storage, from, count)?;
             let mut body = Vec::with_capacity(width_out * count);
             records.chunks_exact(log.width).for_each(|r| body.extend_from_slice(r.get(..width_out).unwrap_or(r)));
+            as_told(session, Said::Tags, &mut body);
             said(session, false, Way::PointsOut, k, &body, step)?;
             session.post(party, step, body)?;
         }

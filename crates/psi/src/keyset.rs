@@ -280,6 +280,30 @@ impl KeySet {
         Ok(out)
     }
 
+    /// The hashes of the keys to which the references in a list belong, in the order of [`KeySet::each`]. The list is in order.
+    pub(crate) fn of_rows(
+        &self,
+        storage: &mut dyn Storage,
+        rows: &Log,
+        take: &mut dyn FnMut(&KeyHash),
+    ) -> Result<(), Fault> {
+        let mut wanted = Reader::new(rows);
+        let mut next = wanted.next(storage)?.map(<[u8]>::to_vec);
+        for log in &self.keys {
+            let mut reader = Reader::new(log);
+            while let Some(record) = reader.next(storage)? {
+                let Some(at) = &next else { return Ok(()) };
+                if let Some((key, own)) = record.split_first_chunk::<32>()
+                    && own == at
+                {
+                    take(key);
+                    next = wanted.next(storage)?.map(<[u8]>::to_vec);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The rows of one key, in order.
     pub(crate) fn rows(&self, storage: &mut dyn Storage, at: RowsRef) -> Result<Vec<u64>, Fault> {
         let Some(log) = self.rows.get(usize::from(at.half)) else { return Ok(Vec::new()) };

@@ -18,6 +18,7 @@ mod oprf;
 pub mod outcome;
 pub mod ring;
 mod run;
+mod same;
 pub mod schema;
 pub mod session;
 pub mod sort;

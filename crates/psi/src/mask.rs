@@ -11,6 +11,7 @@ use crate::hash::{DST, Expander, Tagger, tag_bytes};
 use crate::items;
 use crate::keyset::{KeySet, Part, REF_BYTES};
 use crate::outcome::{Alignment, Outcome};
+use crate::same;
 use crate::session::{Host, Session, Trouble};
 use crate::sort::{Join, Side, sort};
 use crate::storage::{Log, Reader, Storage, Writer};
@@ -27,6 +28,7 @@ mod files {
     pub(super) const THEIRS_SORTED: u32 = 5;
     pub(super) const MATCHED: u32 = 6;
     pub(super) const ALONE: u32 = 7;
+    pub(super) const FOUND: u32 = 8;
 }
 
 /// Bytes of a masked key: encoding, rows.
@@ -185,6 +187,7 @@ async fn set_of(
     end: u64,
     lists: Option<(Log, Log)>,
 ) -> Result<Outcome, Abort> {
+    let mut last = end;
     let outcome = match lists {
         None => Outcome::Nothing,
         Some((own, theirs)) => {
@@ -192,10 +195,16 @@ async fn set_of(
             let theirs = sorted(session, host, theirs, files::THEIRS_SORTED)?;
             // The order of what the peer answered is its own, so equal tags show only now.
             distinct(host, &own, theirs.width).map_err(|t| session.trouble(t, end))?;
-            Outcome::Set(align(session, keys, host, &own, &theirs)?)
+            let set = align(session, keys, host, &own, &theirs)?;
+            // Where both learn, neither takes the other's word for it.
+            if let (Level::Both, [matched]) = (session.terms.level, &set.matched[..]) {
+                let found = same::digest(keys, host, matched, files::FOUND)?;
+                last = same::same(party, session, host, &found, end).await?;
+            }
+            Outcome::Set(set)
         }
     };
-    session.end(party, end, &Hash([0; 32])).await?;
+    session.end(party, last, &Hash([0; 32])).await?;
     Ok(outcome)
 }
 

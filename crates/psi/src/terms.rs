@@ -79,6 +79,9 @@ pub struct Terms {
     /// Milliseconds that a message may take after that. One before which its sender masks or sorts whole lists may take as
     /// much more for each [`BATCHES_A_STEP`] batches of both.
     pub step_ms: u64,
+    /// What this party says in place of the truth.
+    #[cfg(test)]
+    pub(crate) lie: Option<fn(crate::exchange::Said, &mut Vec<u8>)>,
 }
 
 /// The time of a step, and as much more for each [`BATCHES_A_STEP`] batches.
@@ -110,9 +113,11 @@ impl Terms {
             .fixed(&self.context.0)
             .u64(level)
             .u64(both.into())
-            .u64(match self.mode {
-                Mode::DoubleMask => 0,
-                Mode::Oprf => 1,
+            .u64(match (self.mode, self.level) {
+                // Both compare what they have found; 0 was without that.
+                (Mode::DoubleMask, Level::Both) => 2,
+                (Mode::DoubleMask, _) => 0,
+                (Mode::Oprf, _) => 1,
             })
             .u64(self.receiver.0.into())
             .u64(self.sender.0.into())

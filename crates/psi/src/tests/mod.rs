@@ -3,6 +3,7 @@
 
 mod cheats;
 mod equality;
+mod liars;
 mod long;
 mod lookup;
 mod many;
@@ -51,6 +52,7 @@ pub fn terms(level: Level, mode: Mode) -> Terms {
         step_base: 3,
         begin_ms: 10 * STEP_MS,
         step_ms: STEP_MS,
+        lie: None,
     }
 }
 
