@@ -503,36 +503,67 @@ fn taken_up(all: &Aligning, owner: &str, job: &str) -> Vec<u64> {
     lines.map(|line| number(line).unwrap_or_else(|| panic!("{line}"))).collect()
 }
 
+/// Submits a job and waits until both owners are at it: its id, and when that was.
+fn submit(all: &Aligning, file: &str) -> (String, Instant) {
+    let submitted = all.world.run("lab", &["job", "submit", file]).ok();
+    let id = submitted["id"].as_str().unwrap().to_owned();
+    let folder = |owner: &str| all.world.home(owner).join("align").join(&id);
+    let begun = Instant::now();
+    while !OWNERS[..2].iter().all(|owner| folder(owner).exists()) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", all.world.log("telecom"));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    (id, Instant::now())
+}
+
+/// Waits until a side's first state is on disk: keys have been exchanged.
+fn until_state(all: &Aligning, id: &str, side: &str) {
+    let (state, begun) = (all.world.home(side).join("align").join(id).join("state"), Instant::now());
+    while !state.exists() && state.parent().unwrap().exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", all.world.log(side));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_side_that_is_killed_goes_on_where_one_alone_learns_and_where_nobody_learns_which() {
+    let mut all = Aligning::new(vec![rows(8, ids(0..30_000), CANARIES[0]), rows(9, ids(15_000..45_000), CANARIES[1])]);
+    all.agree("levels", TERMS);
+    for params in ["level = \"receiver\"\nreceiver = \"bank\"\nmode = \"keyed\"", "level = \"spine\""] {
+        let params = format!("{params}\nkeys_min = 10\nkeep_days = 9");
+        all.align("levels", &params).ok();
+        let last =
+            |all: &Aligning| [OWNERS[0], OWNERS[1]].map(|owner| all.aligned(owner).last().map(|v| v["rows"].clone()));
+        let (whole, file) = (last(&all), all.job_file("levels", &params));
+        let mut resumed = Vec::new();
+        for side in &OWNERS[..2] {
+            let before = all.aligned("bank").len();
+            let (id, _) = submit(&all, &file);
+            until_state(&all, &id, side);
+            all.world.kill(side);
+            all.world.start(side);
+            all.world.run("lab", &["job", "watch", &id]).ok();
+            assert_eq!(all.aligned("bank").len(), before + 1, "{side} was killed: {params}");
+            assert_eq!(last(&all), whole, "{side} was killed: {params}");
+            resumed.extend(OWNERS[..2].iter().flat_map(|owner| taken_up(&all, owner, &id)));
+        }
+        assert!(!resumed.is_empty() && resumed.iter().all(|batches| *batches >= 4), "{params}: {resumed:?}");
+    }
+}
+
 #[test]
 fn a_side_that_is_killed_at_any_tenth_goes_on_to_the_same_rows() {
     // Long enough that a kill finds the exchange under way.
     let mut all = Aligning::new(vec![rows(6, ids(0..30_000), CANARIES[0]), rows(7, ids(15_000..45_000), CANARIES[1])]);
     all.agree("killed", TERMS);
     let file = all.job_file("killed", "level = \"both\"\nmode = \"double_mask\"\nkeys_min = 10\nkeep_days = 9");
-    let submit = |all: &Aligning| -> (String, Instant) {
-        let submitted = all.world.run("lab", &["job", "submit", &file]).ok();
-        let id = submitted["id"].as_str().unwrap().to_owned();
-        let folder = |owner: &str| all.world.home(owner).join("align").join(&id);
-        let begun = Instant::now();
-        while !OWNERS[..2].iter().all(|owner| folder(owner).exists()) {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{}", all.world.log("telecom"));
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        (id, Instant::now())
-    };
+    let submit = |all: &Aligning| submit(all, &file);
     let expected = [(0, 1), (1, 0)].map(|(own, other)| joined(&all.tables[own], &all.tables[other]).0);
     assert!(expected[0] > 10_000);
     let common = hashed(keys(&all.tables[0]).intersection(&keys(&all.tables[1])));
     let (id, begun) = submit(&all);
     all.world.run("lab", &["job", "watch", &id]).ok();
     let whole = begun.elapsed();
-    let until_state = |all: &Aligning, id: &str, side: &str| {
-        let (state, begun) = (all.world.home(side).join("align").join(id).join("state"), Instant::now());
-        while !state.exists() && state.parent().unwrap().exists() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{}", all.world.log(side));
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    };
     let (mut again, mut resumed) = ([0; 2], Vec::new());
     // Either side at every tenth, and when its first state is on disk: keys have been exchanged.
     for turn in 0..22usize {
