@@ -60,26 +60,72 @@ print(f"{report.tiles} tiles, {report.bundles} bundles, {held.cosignature_count}
 """
 
 AICS_WITNESS = """
-import json, pathlib, sys, tempfile
-from aics_witness.config import LogConfig
-from aics_witness.service import Witness, WitnessError
-from aics_witness.store import WitnessStore
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+import json, os, pathlib, subprocess, sys, tempfile, time
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 folder = pathlib.Path(sys.argv[1])
 keys = json.loads((folder / "keys.json").read_text())
-log = LogConfig.from_strings(keys["origin"], [keys["log"]])
-with tempfile.TemporaryDirectory() as at:
-    store = WitnessStore(pathlib.Path(at) / "witness.db", create=True)
-    witness = Witness("peer.example/w", Ed25519PrivateKey.generate(), store, [log])
-    lines = [witness.add_checkpoint((folder / name).read_bytes()).decode() for name in ("request-1", "request-2")]
+
+
+def tool(*arguments):
+    done = subprocess.run([sys.executable, "-m", "aics_witness", *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def free_port():
+    import socket
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        return asked.getsockname()[1]
+
+
+def post(url, name):
     try:
-        witness.add_checkpoint((folder / "request-1").read_bytes())
-        sys.exit("it cosigned a checkpoint behind its own")
-    except WitnessError as refused:
-        assert refused.status == 409, refused
-    store.close()
-(folder / "peer-witness.json").write_text(json.dumps({"vkey": witness.vkey_text, "lines": lines}))
-print("cosigned two checkpoints, refused to go back")
+        with urlopen(Request(url + "/add-checkpoint", (folder / name).read_bytes(), method="POST"), timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as refused:
+        return refused.code, refused.read().decode()
+
+
+with tempfile.TemporaryDirectory() as at:
+    config, port = f"{at}/witness.json", free_port()
+    url = f"http://127.0.0.1:{port}"
+    vkey = tool("init", "--config", config, "--name", "peer.example/w", "--listen", f"127.0.0.1:{port}").strip()
+    tool("add-log", "--config", config, "--origin", keys["origin"], "--vkey", keys["log"])
+    said = open(f"{at}/log.txt", "w+")
+    serve = [sys.executable, "-m", "aics_witness", "serve", "--config", config]
+    server = subprocess.Popen(serve, stdout=said, stderr=said)
+    try:
+        begun = time.monotonic()
+        while True:
+            try:
+                first = post(url, "request-1")
+                break
+            except URLError:
+                assert server.poll() is None and time.monotonic() - begun < 30, open(said.name).read()
+                time.sleep(0.05)
+        answers = [first, post(url, "request-2")]
+        assert [status for status, _ in answers] == [200, 200], answers
+        # A rollback: it says which size it has. Forks of our log, signed by its key: of the size that it has, and a longer one.
+        status, size = post(url, "request-1")
+        assert (status, size.strip()) == (409, "300"), (status, size)
+        forks = ["fork-same-size", "fork-longer"]
+        refused = [post(url, name)[0] for name in forks]
+        assert refused == [422, 422], refused
+        # It cosigns the head that it had still, and nothing else.
+        assert post(url, "request-3")[0] == 200
+        held = json.loads(tool("status", "--config", config, "--json"))["logs"]
+        assert [(log["size"], log["evidence"]) for log in held] == [(300, len(forks))], held
+        kept = json.loads(tool("evidence", "--config", config))
+    finally:
+        server.terminate()
+        server.wait(20)
+    requests = [row["request"].encode() for row in (kept["evidence"] if isinstance(kept, dict) else kept)]
+    assert sorted(requests) == sorted((folder / name).read_bytes() for name in forks), kept
+lines = [line for _, line in answers]
+(folder / "peer-witness.json").write_text(json.dumps({"vkey": vkey, "lines": lines}))
+print("over HTTP: cosigned two checkpoints, refused to go back, refused two forks and kept both as evidence")
 """
 
 SCITT_COSE = """
@@ -155,6 +201,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"interop/note"
 	"interop/tlog"
@@ -172,6 +220,34 @@ func hash(text string) (h tlog.Hash) {
 	check(err)
 	copy(h[:], raw)
 	return h
+}
+
+// The files of a log of ours, as this package asks for tiles: it has their height in the path.
+type folder struct {
+	at, altered string
+	read        *map[string]int
+}
+
+func (f folder) Height() int { return 8 }
+
+func (f folder) SaveTiles(tiles []tlog.Tile, data [][]byte) {}
+
+func (f folder) ReadTiles(tiles []tlog.Tile) (out [][]byte, err error) {
+	for _, tile := range tiles {
+		path := strings.Replace(tile.Path(), "tile/8/", "tile/", 1)
+		data, err := os.ReadFile(f.at + path)
+		if err != nil {
+			return nil, err
+		}
+		if f.read != nil {
+			(*f.read)[path]++
+		}
+		if path == f.altered {
+			data[len(data)-1] ^= 1
+		}
+		out = append(out, data)
+	}
+	return out, nil
 }
 
 func main() {
@@ -238,13 +314,52 @@ func main() {
 	var old int64
 	check(json.Unmarshal(facts.Consistency[0], &old))
 	check(tlog.CheckTree(list(facts.Consistency[2]), size, root, old, hash(facts.OldRoot)))
+	// The root and the same proofs, from the files of our log alone.
+	files := folder{at: os.Args[1] + "/log/", read: &map[string]int{}}
+	tiles := tlog.TileHashReader(tlog.Tree{N: size, Hash: root}, files)
+	found, err = tlog.TreeHash(size, tiles)
+	check(err)
+	if found != root {
+		check(fmt.Errorf("the tiles have another root"))
+	}
+	same := func(what string, proof []tlog.Hash, err error, ours []tlog.Hash) {
+		check(err)
+		if !slices.Equal(proof, ours) {
+			check(fmt.Errorf("another proof of %s from the tiles", what))
+		}
+	}
+	for _, one := range facts.Inclusion {
+		var index int64
+		check(json.Unmarshal(one[0], &index))
+		proof, err := tlog.ProveRecord(size, index, tiles)
+		same("a leaf", proof, err, list(one[1]))
+	}
+	grown, err := tlog.ProveTree(size, old, tiles)
+	same("growth", grown, err, list(facts.Consistency[2]))
+	read_tiles := *files.read
+	if read_tiles["tile/0/000"] == 0 || read_tiles["tile/0/001.p/44"] == 0 || read_tiles["tile/1/000.p/1"] == 0 {
+		check(fmt.Errorf("it has read only %v", read_tiles))
+	}
+	// One altered byte of any of these tiles, and nothing is proven from them.
+	for path := range read_tiles {
+		broken := tlog.TileHashReader(tlog.Tree{N: size, Hash: root}, folder{at: files.at, altered: path})
+		altered := false
+		for _, index := range []int64{0, 1, 255, 256, 299} {
+			_, err := tlog.ProveRecord(size, index, broken)
+			altered = altered || err != nil
+		}
+		if !altered {
+			check(fmt.Errorf("an altered %s was taken", path))
+		}
+	}
 	// The first tile of hashes, in this package's own layout, is ours byte for byte.
 	tile, err := tlog.ReadTileData(tlog.Tile{H: 8, L: 0, N: 0, W: 256}, reader)
 	check(err)
 	if !bytes.Equal(tile, read("log/tile/0/000")) {
 		check(fmt.Errorf("another tile"))
 	}
-	fmt.Printf("note, root of %d entries, a tile, %d inclusion proofs, consistency\\n", size, len(facts.Inclusion))
+	fmt.Printf("note, root of %d entries and from %d tiles, %d inclusion proofs and consistency from both\\n",
+		size, len(read_tiles), len(facts.Inclusion))
 }
 """
 

@@ -2,7 +2,9 @@
 
 mod common;
 
+use common::shop::*;
 use common::*;
+use tacit_crypto::Statement;
 use tacit_receipts::receipt::{ATTESTATION_BYTES_MAX, SIGNING_OVERHEAD_BYTES};
 use tacit_receipts::*;
 use tacit_types::limits::LEAF_BYTES_MAX;
@@ -16,13 +18,14 @@ fn shows(bytes: &[u8], trust: &Trust, honest: &Report) -> bool {
     }
 }
 
-fn every_flip_shows(bundle: &Bundle, trust: &Trust) {
+/// Flips bits of every byte, cuts before every byte and appends one. Each byte gets the next of the lists of masks.
+fn every_flip_shows_by(bundle: &Bundle, trust: &Trust, masks: &[&[u8]]) {
     let bytes = bundle.to_bytes();
     let honest = verify_bundle(&bytes, Some(trust)).unwrap();
     assert!(honest.is_valid(), "{:?}", honest.faults);
     let mut altered = bytes.clone();
     for i in 0..bytes.len() {
-        for mask in [0x01, 0x80] {
+        for mask in masks[i % masks.len()] {
             altered[i] = bytes[i] ^ mask;
             assert!(shows(&altered, trust, &honest), "byte {i} of {} by {mask:#x}", bytes.len());
         }
@@ -33,6 +36,46 @@ fn every_flip_shows(bundle: &Bundle, trust: &Trust) {
     }
     altered.push(0);
     assert!(verify_bundle(&altered, Some(trust)).is_err());
+}
+
+fn every_flip_shows(bundle: &Bundle, trust: &Trust) {
+    every_flip_shows_by(bundle, trust, &[&[0x01, 0x80]]);
+}
+
+/// A log with prices, a charge and its settlement, figures behind commitments, and changed keys of a party, of the coordinator
+/// and of the log; beside it a paper.
+#[test]
+fn every_altered_byte_of_money_figures_papers_and_changed_keys_shows() {
+    let (mut shop, plan) = Shop::with(2, |_| {});
+    let record = shop.world.record(1);
+    let figure = |what: u8| Figure { what, commitment: Hash([what; 32]) };
+    let said = Attestation {
+        figures: [0, 1, 2, 3].map(figure).to_vec(),
+        ..Attestation::agreeing(&record, record.parties[1].role, None)
+    };
+    let signed = [shop.world.attest(0, &record), shop.world.attest_with(1, &record, said)];
+    shop.world.publish(assemble(record.clone(), &signed, Vec::new()).unwrap().receipt);
+    shop.follow().unwrap();
+    let period = shop.period(2, START);
+    let (charge, _) = shop.charge(plan, period);
+    shop.settle(&[charge]);
+    shop.world.change_key(0, 180, 3_600_000);
+    shop.world.change_coordinator(182, 3_600_000);
+    let turn = shop.world.rotation(1, 183, 3_600_000);
+    shop.world.append(turn);
+    let mut bundle = shop.world.bundle();
+    let subject = record.subject();
+    let paper = Statement::sign(
+        &key(77),
+        &subject,
+        START,
+        None,
+        Memo { version: 1, origin: ORIGIN.into(), number: 1, tag: Hash([7; 32]), sealed: None },
+    );
+    bundle.papers = vec![paper.bytes().to_vec().into()];
+    // One bit of each byte, of bytes in a row each time another.
+    let masks: [&[u8]; 8] = [&[0x01], &[0x80], &[0x20], &[0x02], &[0x40], &[0x08], &[0x10], &[0x04]];
+    every_flip_shows_by(&bundle, &shop.world.trust(), &masks);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The money of receipts against a second implementation of the same page, `tests/vectors/receipts/money.py`: golden
 //! vectors, and a stream of random plans and usages that the script makes and computes by itself.
 
+mod common;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -197,10 +199,7 @@ fn script() -> PathBuf {
 /// Runs the script; none, said loudly, where there is no Python.
 fn python(arguments: &[&str]) -> Option<std::process::Child> {
     let child = Command::new("python3").arg(script()).args(arguments).stdout(Stdio::piped()).spawn();
-    if child.is_err() {
-        eprintln!("*** python3 is not installed: the second implementation of money was NOT run ***");
-    }
-    child.ok()
+    child.inspect_err(|error| common::without_python("money", error)).ok()
 }
 
 fn stream(count: &str, seed: &str) {

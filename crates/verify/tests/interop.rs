@@ -27,6 +27,24 @@ fn write(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap();
 }
 
+/// Two checkpoints of another history that the log's key has signed: one of the size that its witness has, and a longer one that
+/// grows from its own past.
+fn forks(world: &World) -> [(&'static str, AddCheckpoint); 2] {
+    let mut tree = MemTree::default();
+    let other = |at: u64| if at == 280 { b"another leaf".to_vec() } else { world.leaves[at as usize].clone() };
+    (0..LEAVES).for_each(|at| tree.push(merkle::leaf_hash(&other(at))));
+    tree.push(merkle::leaf_hash(b"one more"));
+    let head = |size| {
+        let root = root(&tree, size).unwrap();
+        Checkpoint { origin: ORIGIN.into(), size, root }.sign(&log_key(), &key(1)).unwrap().to_bytes()
+    };
+    let grown = consistency_proof(&tree, LEAVES, LEAVES + 1).unwrap();
+    [
+        ("fork-same-size", AddCheckpoint { old: LEAVES, proof: Vec::new(), note: head(LEAVES) }),
+        ("fork-longer", AddCheckpoint { old: LEAVES, proof: grown, note: head(LEAVES + 1) }),
+    ]
+}
+
 #[test]
 #[ignore = "downloads the tools of others"]
 fn tools_of_others_read_our_log_and_we_read_their_cosignatures() {
@@ -80,6 +98,11 @@ fn tools_of_others_read_our_log_and_we_read_their_cosignatures() {
     ];
     for (i, request) in (1..).zip(&requests) {
         write(&folder.join(format!("request-{i}")), &request.to_bytes());
+    }
+    let again = AddCheckpoint { old: LEAVES, proof: Vec::new(), note: heads[1].to_bytes() };
+    write(&folder.join("request-3"), &again.to_bytes());
+    for (name, fork) in forks(&world) {
+        write(&folder.join(name), &fork.to_bytes());
     }
     let theirs = folder.join("peer-witness.json");
     let _ = std::fs::remove_file(&theirs);

@@ -13,6 +13,15 @@ use tacit_receipts::*;
 use tacit_types::unit::Class;
 use tacit_types::*;
 
+/// Says loudly that a second implementation was not run, for want of Python. Where all is checked, that is a failure.
+#[track_caller]
+#[allow(clippy::disallowed_methods, reason = "a test may look where it runs; the crate may not")]
+pub fn without_python(what: &str, error: &std::io::Error) {
+    let message = format!("python3 cannot be run ({error}): the second implementation of {what} was NOT run");
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{message}");
+    eprintln!("*** {message} ***");
+}
+
 pub const ORIGIN: &str = "log.example/usage/2026";
 /// The world's clock when it begins; each job takes a minute.
 pub const START: UnixMillis = UnixMillis(1_795_000_000_000);
