@@ -1,6 +1,7 @@
 //! Commands that no other test calls, as people and programs call them.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -247,4 +248,55 @@ fn what_takes_long_is_shown_on_a_terminal_alone() {
     let seen = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     assert!(!output.status.success() && !seen.contains("enrolling"), "{seen:?}");
     drop(silent);
+}
+
+/// Drafts a contract from answers that are typed, and gives how that ended.
+fn asked(world: &World, file: &str, answers: &str) -> (i32, Value, String) {
+    let mut command = world.command("lab", &["--json", "contract", "draft", file, "--ask"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Who needs no more answers does not read the rest.
+    let _ = child.stdin.take().unwrap().write_all(answers.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let json = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (output.status.code().unwrap_or(-1), json, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_contract_is_drafted_from_answers() {
+    let world = World::with_nodes(&OWNERS.map(|name| (name, TABLE)), LEVELS);
+    let path = world.folder().join("asked.toml");
+    let file = path.to_str().unwrap();
+    // A wildcard, a stranger, a dataset that nobody offers and a word for a number are asked again.
+    let answers = "\n*\nadults by region\n\nnobody\nlab\n9\na/data, 2 3\nall\nage\n1\nmany\n5\n\n3\n2\n4\n";
+    let (status, drafted, shown) = asked(&world, file, answers);
+    assert_eq!(status, 0, "{drafted}{shown}");
+    assert!(shown.contains("purpose: ") && shown.contains("name of the contract [asked]: "), "{shown}");
+    assert!(shown.contains("1. a/data: age, region") && shown.contains("`nobody`: not enrolled"), "{shown}");
+    let written: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
+    let number = |table: &str, key: &str| written[table][key].as_integer();
+    assert_eq!((written["name"].as_str(), written["quota_jobs"].as_integer()), (Some("asked"), Some(5)));
+    assert_eq!((number("cohort", "rows"), number("cohort", "contributors")), (Some(3), Some(2)));
+    assert_eq!((number("exact", "change_min"), written["valid_days"].as_integer()), (Some(4), Some(90)));
+    let columns =
+        |at: usize| written["datasets"][at]["columns"].as_table().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(
+        (columns(0), columns(1), columns(2)),
+        (vec!["age".into(), "region".into()], vec!["age".into()], vec!["age".into()])
+    );
+    // It is the contract of that file: the owners sign it, and a job runs under it.
+    for owner in OWNERS {
+        world.run(owner, &["contract", "sign", "asked"]).ok();
+    }
+    let done = world.job(&COUNT.replace("good", "asked")).ok();
+    assert_eq!(done["result"]["rows"], json!(12), "{done}");
+
+    // What is there is not written over, and what ends early leaves nothing.
+    let (status, refused, _) = asked(&world, file, answers);
+    assert_eq!((status != 0, &refused["error"]["code"]), (true, &json!("args.invalid")), "{refused}");
+    let short = world.folder().join("short.toml");
+    for answers in ["", "short\nwhy\n", &"x".repeat(5000)] {
+        let (status, refused, _) = asked(&world, short.to_str().unwrap(), answers);
+        assert_eq!((status != 0, &refused["error"]["code"]), (true, &json!("args.invalid")), "{refused}");
+        assert!(!short.exists());
+    }
 }

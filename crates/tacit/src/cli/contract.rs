@@ -7,10 +7,15 @@ use clap::Subcommand;
 #[derive(Subcommand)]
 pub enum ContractCommand {
     /// Write a contract from a TOML file, sign it as this party, and offer it to the others.
-    #[command(after_help = "See examples/contract.toml.")]
+    #[command(
+        after_help = "See examples/contract.toml.\nExample: tacit --home lab contract draft screening.toml --ask"
+    )]
     Draft {
         /// The file.
         file: PathBuf,
+        /// Ask for the terms, one after the other, and write the file, which is not there yet.
+        #[arg(long)]
+        ask: bool,
     },
     /// Contracts that concern this party.
     List,

@@ -16,7 +16,7 @@ use tacit_governance::{
 use tacit_node::Client;
 use tacit_types::{Code, Fault, Lang, ModelVersionId, Name, UnixMillis, wire::Blob};
 
-use super::{alignment, approve, control, duties, lifecycle, privacy};
+use super::{alignment, approve, ask, control, duties, lifecycle, privacy};
 use crate::cli::{Cli, ContractCommand};
 use crate::home::{Party, unexpected};
 use crate::output::Out;
@@ -164,7 +164,7 @@ struct WrittenDataset {
 pub async fn run(cli: &Cli, out: &Out, command: &ContractCommand) -> Result<u8, Fault> {
     let party = Party::open(cli).await?;
     let done = match command {
-        ContractCommand::Draft { file } => draft(&party, out, file).await.map(|()| 0),
+        ContractCommand::Draft { file, ask } => draft(&party, out, file, *ask).await.map(|()| 0),
         ContractCommand::List => list(&party, out).await.map(|()| 0),
         ContractCommand::Show { contract } => show(&party, out, contract).await.map(|()| 0),
         ContractCommand::Sign { contract } => sign(&party, out, contract).await.map(|()| 0),
@@ -271,7 +271,10 @@ pub fn parses(text: &str) -> Result<(), Fault> {
     parse(text).map(|_| ())
 }
 
-async fn draft(party: &Party, out: &Out, file: &Path) -> Result<(), Fault> {
+async fn draft(party: &Party, out: &Out, file: &Path, ask: bool) -> Result<(), Fault> {
+    if ask {
+        asked(party, out, file).await?;
+    }
     let text =
         std::fs::read_to_string(file).map_err(|e| Fault::new(Code::IoFailed, format!("{}: {e}", file.display())))?;
     let written = parse(&text).map_err(|f| Fault::new(f.code, format!("{}: {}", file.display(), f.what)))?;
@@ -306,6 +309,32 @@ async fn draft(party: &Party, out: &Out, file: &Path) -> Result<(), Fault> {
     terms(out, &contract);
     out.value(&view(&contract));
     Ok(())
+}
+
+/// Asks for the terms and writes them to the file.
+async fn asked(party: &Party, out: &Out, file: &Path) -> Result<(), Fault> {
+    if file.exists() {
+        let what = format!("{} is there already: without --ask it is drafted as it stands", file.display());
+        return Err(Fault::new(Code::ArgsInvalid, what));
+    }
+    let client = party.connect().await?;
+    let cards: Vec<PartyCard> = party.roster(&client).await?.into_iter().map(|(card, _)| card).collect();
+    let all = descriptors(&client).await?;
+    // Nobody keeps a connection open while it thinks.
+    client.close().await;
+    let newest = |d: &DatasetDescriptor| {
+        !all.iter().any(|(_, o)| (o.owner, &o.name) == (d.owner, &d.name) && o.version > d.version)
+    };
+    let owner = |d: &DatasetDescriptor| Some(cards.iter().find(|card| card.root == d.owner)?.name.clone());
+    let mut offered: Vec<(Name, &DatasetDescriptor)> =
+        all.iter().filter(|(_, d)| newest(d)).filter_map(|(_, d)| Some((owner(d)?, d))).collect();
+    offered.sort_by(|a, b| (&a.0, &a.1.name).cmp(&(&b.0, &b.1.name)));
+    let own = cards.iter().find(|card| card.root == party.keys.root.id()).map(|card| card.name.clone());
+    let own = own.ok_or_else(unexpected)?;
+    let parties: Vec<Name> = cards.iter().map(|card| card.name.clone()).collect();
+    let known = ask::Known { own: &own, parties: &parties, offered: &offered };
+    let text = ask::ask(out, &mut std::io::stdin().lock(), file, &known)?;
+    super::receipt::write(file, text.as_bytes())
 }
 
 fn resolve(

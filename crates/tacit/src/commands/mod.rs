@@ -2,6 +2,7 @@
 
 mod alignment;
 mod approve;
+mod ask;
 mod batch;
 pub mod case;
 pub mod contract;
