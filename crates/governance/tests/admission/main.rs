@@ -248,32 +248,34 @@ impl Case {
 
     /// The decision on a job of any bytes, with what this case knows beside it.
     fn judge(&self, job: &Statement<JobSpec>, contracts: &[SignedContract]) -> Judgement {
-        let ids: Vec<ContractId> = contracts.iter().map(SignedContract::id).collect();
-        let (used, rows_used, spent, asked) = (self.used, self.rows_used, self.spent, self.asked);
         let (facts, align) = (self.facts.clone(), self.align.clone());
         let request =
             Request { job, facts, online: self.online, align, feeds: self.feeds, rerun: control::rerun, now: self.now };
-        judge(
-            &request,
-            &Ledger {
-                owner: key(1).id(),
-                contracts,
-                orders: &self.orders,
-                revoked: if self.revoked { &ids } else { &[] },
-                dataset: self.dataset.as_ref(),
-                sources: &self.sources,
-                models: &self.models,
-                jobs_used: &|_| used,
-                rows_used: &|_| rows_used,
-                privacy: PrivacyLedger { spent: &|_| spent, asked: &|_| asked },
-                consumed: self.consumed,
-                speaker: &|key| self.speaker.map_or(Some(*key), |speaker| speaker(key)),
-                priced: &|id, terms| self.priced.is_some_and(|(of, t)| of.is_none_or(|of| of == *id) && t == *terms),
-                unkept: self.unkept,
-                high_water: self.high_water,
-                coordinator: self.coordinator,
-            },
-        )
+        self.with_ledger(contracts, |ledger| judge(&request, ledger))
+    }
+
+    /// What this owner's store knows.
+    fn with_ledger<T>(&self, contracts: &[SignedContract], look: impl FnOnce(&Ledger<'_>) -> T) -> T {
+        let ids: Vec<ContractId> = contracts.iter().map(SignedContract::id).collect();
+        let (used, rows_used, spent, asked) = (self.used, self.rows_used, self.spent, self.asked);
+        look(&Ledger {
+            owner: key(1).id(),
+            contracts,
+            orders: &self.orders,
+            revoked: if self.revoked { &ids } else { &[] },
+            dataset: self.dataset.as_ref(),
+            sources: &self.sources,
+            models: &self.models,
+            jobs_used: &|_| used,
+            rows_used: &|_| rows_used,
+            privacy: PrivacyLedger { spent: &|_| spent, asked: &|_| asked },
+            consumed: self.consumed,
+            speaker: &|key| self.speaker.map_or(Some(*key), |speaker| speaker(key)),
+            priced: &|id, terms| self.priced.is_some_and(|(of, t)| of.is_none_or(|of| of == *id) && t == *terms),
+            unkept: self.unkept,
+            high_water: self.high_water,
+            coordinator: self.coordinator,
+        })
     }
 
     fn decide(self) -> Result<Admission, Fault> {
@@ -296,6 +298,21 @@ fn the_job_that_the_contract_describes_is_admitted() {
     assert!(Case::new().job(|j| j.cohort = Cohort { rows: 11, contributors: 3 }).decide().is_ok());
     assert!(Case::new().other(|c| c.high_water = UnixMillis(NOW.0 + 300_000)).decide().is_ok());
     assert!(Case::new().job(|j| j.created_at = UnixMillis(NOW.0 + 300_000)).decide().is_ok());
+}
+
+#[test]
+fn the_contract_of_a_job_is_the_one_that_it_names_and_that_grants_this_owner_something() {
+    let covering = |case: &Case, spec: &JobSpec, known: &[SignedContract]| {
+        case.with_ledger(known, |ledger| tacit_governance::admission::covering(spec, ledger).map(SignedContract::id))
+    };
+    let case = Case::new();
+    let (own, mut other) = (case.signed(), case.contract.clone());
+    other.purpose = "another".into();
+    let other = case.sign(other);
+    let all = [other.clone(), own.clone()];
+    assert_eq!(covering(&case, &case.job, &all), Some(own.id()));
+    assert_eq!(covering(&case, &case.job, &[other]), None, "it is not named");
+    assert_eq!(covering(&case, &case.job, &[]), None, "it is not known here");
 }
 
 #[test]
