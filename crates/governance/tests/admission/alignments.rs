@@ -225,7 +225,7 @@ fn ids_of_one_alignment_feed_computations_on_shares_among_those_who_aligned() {
     let dealer = |c: &mut Contract| {
         c.parties.push(ContractParty { name: name("notary"), root: key(20).id(), role: Role::Dealer });
     };
-    let with = |aligned: Option<Aligned>, feeds, change: &dyn Fn(&mut Case)| {
+    let told = |aligned: Option<Aligned>, feeds, change: &dyn Fn(&mut Case)| {
         let mut case = Case::new().contract(dealer).other(|c| {
             c.signers.push(20);
             c.job.dealer = matches!(feeds, Feeds::Shares { .. }).then(|| key(20).id());
@@ -238,8 +238,9 @@ fn ids_of_one_alignment_feed_computations_on_shares_among_those_who_aligned() {
             aligned.parties = owners;
         }
         change(&mut case);
-        case.decide().map(|_| ()).map_err(|f| f.code)
+        case.decide().map(|_| ())
     };
+    let with = |aligned, feeds, change: &dyn Fn(&mut Case)| told(aligned, feeds, change).map_err(|f| f.code);
     let shares = Feeds::Shares { alignment };
     let spine = || Some(source(AlignLevel::Spine));
     assert_eq!(with(spine(), shares, &|_| {}), Ok(()));
@@ -284,6 +285,19 @@ fn ids_of_one_alignment_feed_computations_on_shares_among_those_who_aligned() {
     assert_eq!(to(&[2], None), refused, "the second owner is the recipient");
     assert_eq!(to(&[1], None), refused, "the first owner's own");
     assert_eq!(to(&[DEMANDER, 2], None), refused, "one key, and one of its two is an owner");
+    let said = told(spine(), shares, &with_users(&[2], None)).unwrap_err().what;
+    let owner = Case::new().contract.parties.iter().find(|p| p.root == key(2).id()).unwrap().name.clone();
+    assert!(said.starts_with(&format!("{owner} has columns")), "{said}");
+    // An owner that may use other results, under its own key, is no recipient of this one.
+    let besides = |c: &mut Case| {
+        with_users(&[DEMANDER], None)(c);
+        let seal = SealPublic([8; 32]);
+        c.contract.users.push(User { root: key(2).id(), node: key(61).id(), seal });
+        c.contract.operators.push(key(61).id());
+        c.contract.recipients.push(seal);
+        c.job.contracts = vec![c.contract.id()];
+    };
+    assert_eq!(with(spine(), shares, &besides), Ok(()));
     assert_eq!(to(&[2], Some(&[])), refused);
     assert_eq!(to(&[2], Some(&[1])), refused, "another owner's name");
     assert_eq!(to(&[2], Some(&[1, 2])), Ok(()));
