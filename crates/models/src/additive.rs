@@ -2,6 +2,7 @@
 
 use tacit_types::{Code, Fault};
 
+use crate::frame::Frame;
 use crate::limits::{BINS_MAX, POINTS_TOTAL_MAX, TERMS_MAX};
 use crate::model::{Feature, finite};
 
@@ -110,6 +111,32 @@ impl Additive {
         Ok(sum)
     }
 
+    /// The margins of some rows of a frame, a feature at a time: each is the sum that [`Additive::margin`] gives, to the
+    /// bit. `None` for a row that lacks a value for which there is no rule.
+    pub fn margins(&self, frame: &Frame, rows: impl ExactSizeIterator<Item = usize> + Clone) -> Vec<Option<f64>> {
+        let (mut sums, mut lacks) = (vec![self.intercept; rows.len()], vec![false; rows.len()]);
+        for term in &self.terms {
+            let column = frame.column(term.feature);
+            let each = sums.iter_mut().zip(&mut lacks).zip(rows.clone());
+            let each = each.map(|(slots, row)| (slots, column.get(row).copied().unwrap_or(f64::NAN)));
+            // The most common shape, without a choice a row.
+            if let Shape::Linear { weight, missing: None } = term.shape {
+                each.for_each(|((sum, lacks), value)| {
+                    *sum += weight * value;
+                    *lacks |= value.is_nan();
+                });
+                continue;
+            }
+            for ((sum, lacks), value) in each {
+                match term.shape.value(value) {
+                    Some(value) => *sum += value,
+                    None => *lacks = true,
+                }
+            }
+        }
+        sums.into_iter().zip(lacks).map(|(sum, lacks)| (!lacks).then_some(sum)).collect()
+    }
+
     pub(crate) fn check(&self, features: &[Feature]) -> Result<(), Fault> {
         let too_large = |what: String| Err(Fault::new(Code::ModelTooLarge, what));
         if self.terms.len() > TERMS_MAX {
@@ -151,5 +178,36 @@ impl Additive {
             return too_large(format!("{points_total} bins and categories; at most {POINTS_TOTAL_MAX}"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tacit_types::{Column, Columns, Values};
+
+    use super::*;
+
+    #[test]
+    fn a_feature_at_a_time_gives_the_same_bits_as_a_row_at_a_time() {
+        let features = [Feature::numeric("a"), Feature::numeric("b")];
+        let linear = |weight, missing| Shape::Linear { weight, missing };
+        let bins = Shape::Bins { edges: vec![0.0, 1.5], points: vec![0.1, -0.7, 1e9], missing: None };
+        let shapes = [(0, linear(0.1, None)), (1, linear(-3.3, Some(0.7))), (1, bins), (0, linear(1e200, None))];
+        let terms = shapes.into_iter().map(|(feature, shape)| Term { feature, shape }).collect();
+        let additive = Additive { intercept: 0.3, terms };
+        let values = [0.1, -2.7, f64::NAN, 1e200, f64::INFINITY, 3.3, -0.0];
+        let column = |name: &str, turn: usize| {
+            let values = (0..49)
+                .map(|i| values.iter().copied().cycle().nth(if turn == 0 { i } else { i / 7 }))
+                .map(Option::unwrap);
+            Column { name: name.into(), values: Values::Float(values.collect()), valid: None }
+        };
+        let frame =
+            Frame::new(&features, &Columns { rows: 49, columns: vec![column("a", 0), column("b", 1)] }).unwrap();
+        let rows: Vec<usize> = (0..49).rev().step_by(2).collect();
+        let bits = |margin: Option<f64>| margin.map(f64::to_bits);
+        let each = rows.iter().map(|row| bits(additive.margin(|feature| frame.value(*row, feature)).ok()));
+        let once = additive.margins(&frame, rows.iter().copied());
+        assert!(once.into_iter().map(bits).eq(each));
     }
 }

@@ -72,6 +72,11 @@ impl Frame {
         self.columns.len()
     }
 
+    /// The values of a feature, one a row.
+    pub fn column(&self, feature: u32) -> &[f64] {
+        self.columns.get(feature as usize).map_or(&[], Vec::as_slice)
+    }
+
     /// The value of a feature in a row; NaN where there is none.
     pub fn value(&self, row: usize, feature: u32) -> f64 {
         self.columns.get(feature as usize).and_then(|c| c.get(row)).copied().unwrap_or(f64::NAN)
@@ -131,6 +136,12 @@ impl Model {
         }
         if let Kind::Part(_) = self.kind() {
             return Err(Fault::new(Code::ModelUnsupported, "a part of divided trees scores nothing alone"));
+        }
+        if let Kind::Additive(additive) = self.kind() {
+            let margins: Option<Vec<f64>> = additive.margins(frame, 0..frame.rows()).into_iter().collect();
+            if let Some(margins) = margins {
+                return Ok(margins);
+            }
         }
         (0..frame.rows()).map(|row| self.margin(frame, row).map_err(|feature| self.missing(row, feature))).collect()
     }

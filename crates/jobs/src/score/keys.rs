@@ -1,6 +1,7 @@
 //! The list of keys that names the rows to score: what the operator seals and the owners' nodes look up.
 
-use std::collections::BTreeMap;
+use core::hash::Hasher as _;
+use std::hash::DefaultHasher;
 
 use tacit_types::wire::{self, Blob};
 use tacit_types::{Code, Column, Fault, Values};
@@ -48,8 +49,20 @@ pub fn check(column: &Column) -> Result<(), Fault> {
 
 /// Where each key stands in the list. A key may stand more than once.
 pub struct Wanted {
-    places: BTreeMap<Vec<u8>, Vec<u32>>,
-    rows: usize,
+    /// Begun with a hash of the whole list: none can be made whose keys fall together.
+    hasher: DefaultHasher,
+    /// The keys, one after the other.
+    bytes: Vec<u8>,
+    /// Where each key ends, by its place in the list.
+    ends: Vec<u32>,
+    /// The places, in the order of hash, key and place.
+    order: Vec<u32>,
+    /// The hashes, in that order.
+    hashes: Vec<u64>,
+    /// By the highest bits of a hash, where its places begin in that order, and their end at last.
+    buckets: Vec<u32>,
+    /// The bits of a hash below those.
+    shift: u32,
 }
 
 impl Wanted {
@@ -64,14 +77,45 @@ impl Wanted {
         if list.len() as u64 != rows || rows > KEYS_MAX {
             return Err(wrong(format!("it has {} keys, the job names {rows}", list.len())));
         }
-        let mut places: BTreeMap<Vec<u8>, Vec<u32>> = BTreeMap::new();
-        for (i, key) in list.into_iter().enumerate() {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&tacit_crypto::sha256(bytes).0);
+        let mut it = Self {
+            hasher,
+            bytes: Vec::with_capacity(bytes.len()),
+            ends: Vec::with_capacity(list.len()),
+            order: Vec::new(),
+            hashes: Vec::new(),
+            buckets: Vec::new(),
+            // About one key in each.
+            shift: u64::BITS - (rows.max(2).ilog2()),
+        };
+        let mut order: Vec<(u64, u32)> = Vec::with_capacity(list.len());
+        for (place, key) in (0..).zip(list) {
             if key.is_empty() || key.len() > KEY_BYTES_MAX {
-                return Err(wrong(format!("key {} has {} bytes", i + 1, key.len())));
+                return Err(wrong(format!("key {} has {} bytes", u64::from(place) + 1, key.len())));
             }
-            places.entry(key.0).or_default().push(i as u32);
+            it.bytes.extend_from_slice(&key);
+            // why: a list is smaller than an attachment, which is below 2^32.
+            it.ends.push(it.bytes.len() as u32);
+            order.push((it.hash(&key), place));
         }
-        Ok(Self { places, rows: rows as usize })
+        order.sort_unstable_by(|a, b| (a.0, it.key(a.1), a.1).cmp(&(b.0, it.key(b.1), b.1)));
+        let count = 1u64 << (u64::BITS - it.shift);
+        it.buckets = (0..=count).map(|b| order.partition_point(|(hash, _)| hash >> it.shift < b) as u32).collect();
+        (it.hashes, it.order) = order.into_iter().unzip();
+        Ok(it)
+    }
+
+    fn hash(&self, key: &[u8]) -> u64 {
+        let mut hasher = self.hasher.clone();
+        hasher.write(key);
+        hasher.finish()
+    }
+
+    /// The key at a place in the list.
+    fn key(&self, place: u32) -> &[u8] {
+        let end = |place: u32| self.ends.get(place as usize).map_or(0, |end| *end as usize);
+        self.bytes.get(place.checked_sub(1).map_or(0, end)..end(place)).unwrap_or_default()
     }
 
     /// Takes a list of any number of keys.
@@ -85,12 +129,30 @@ impl Wanted {
 
     /// The different keys, ascending.
     pub fn distinct(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.places.keys().map(Vec::as_slice)
+        let mut keys: Vec<&[u8]> = self.order.iter().map(|place| self.key(*place)).collect();
+        keys.dedup();
+        keys.sort_unstable();
+        keys.into_iter()
     }
 
     /// The number of keys.
     pub fn rows(&self) -> usize {
-        self.rows
+        self.ends.len()
+    }
+
+    /// The places of a key, ascending; none when it is not wanted.
+    fn of(&self, key: &[u8]) -> &[u32] {
+        let hash = self.hash(key);
+        let bucket = (hash >> self.shift) as usize;
+        let edge = |at: usize| self.buckets.get(at).map_or(0, |edge| *edge as usize);
+        let (from, to) = (edge(bucket), edge(bucket + 1));
+        let hashes = self.hashes.get(from..to).unwrap_or_default();
+        let first = hashes.iter().take_while(|other| **other < hash).count();
+        let same = hashes.iter().skip(first).take_while(|other| **other == hash).count();
+        let places = self.order.get(from + first..from + first + same).unwrap_or_default();
+        let first = places.partition_point(|place| self.key(*place) < key);
+        let found = places.get(first..).unwrap_or_default();
+        found.get(..found.partition_point(|place| self.key(*place) == key)).unwrap_or_default()
     }
 
     /// The places of the key in a row of the key column; none when it is not wanted, or NULL.
@@ -98,18 +160,19 @@ impl Wanted {
         if !column.is_valid(row) {
             return &[];
         }
-        let found = match &column.values {
-            Values::Text(list) => list.get(row).and_then(|text| self.places.get(text.as_bytes())),
-            Values::Int(list) => list.get(row).and_then(|n| self.places.get(n.to_string().as_bytes())),
+        match &column.values {
+            Values::Text(list) => list.get(row).map_or(&[], |text| self.of(text.as_bytes())),
+            Values::Int(list) => list.get(row).map_or(&[], |n| self.of(n.to_string().as_bytes())),
             // A fraction is no key: its text is not one thing.
-            Values::Float(_) => None,
-        };
-        found.map_or(&[], Vec::as_slice)
+            Values::Float(_) => &[],
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn column(values: Values, valid: Option<Vec<bool>>) -> Column {
@@ -130,6 +193,20 @@ mod tests {
             [vec![1], vec![3], vec![], vec![], vec![]]
         );
         assert!(wanted.places(&column(Values::Float(vec![7.0]), None), 0).is_empty());
+    }
+
+    #[test]
+    fn any_list_is_looked_up_as_a_map_of_it() {
+        for (rows, different) in [(1, 1), (2, 1), (3, 3), (1000, 1000), (5000, 40), (1 << 16, 1), (1 << 16, 1 << 15)] {
+            let keys: Vec<String> = (0..rows).map(|i| format!("{}", i * 7919 % different)).collect();
+            let mut map: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+            (0u32..).zip(&keys).for_each(|(i, key)| map.entry(key).or_default().push(i));
+            let (count, bytes) = encode(keys.iter().map(String::as_str)).unwrap();
+            let wanted = Wanted::decode(&bytes, count).unwrap();
+            assert!(wanted.distinct().eq(map.keys().map(|key| key.as_bytes())), "{rows}");
+            assert!(map.iter().all(|(key, places)| wanted.of(key.as_bytes()) == places), "{rows}");
+            assert!((0..1000).map(|i| format!("-{i}")).all(|key| wanted.of(key.as_bytes()).is_empty()), "{rows}");
+        }
     }
 
     #[test]

@@ -61,9 +61,13 @@ impl<C: Copy + Default + Zeroize> Rows<C> {
         keys::check(column)?;
         let count = self.count;
         let mut row_cells: Zeroizing<Vec<C>> = Zeroizing::new(vec![C::default(); count]);
-        for row in (0..batch.rows).filter(|row| !self.wanted.places(column, *row).is_empty()) {
+        for row in 0..batch.rows {
+            let places = self.wanted.places(column, row);
+            if places.is_empty() {
+                continue;
+            }
             let usable = keep(row, &mut row_cells);
-            for place in self.wanted.places(column, row) {
+            for place in places {
                 let place = *place as usize;
                 let (Some(found), Some(cells)) =
                     (self.found.get_mut(place), self.cells.get_mut(place * count..(place + 1) * count))

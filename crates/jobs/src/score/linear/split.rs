@@ -84,17 +84,17 @@ impl Fold for SplitFold {
             Frame::new(self.model.features(), batch)?;
             return keys::check(column);
         }
-        let rows: Vec<usize> = (0..batch.rows).filter(|row| !self.wanted.places(column, *row).is_empty()).collect();
+        let places = (0..batch.rows).map(|row| (row, self.wanted.places(column, row)));
+        let (rows, places): (Vec<usize>, Vec<&[u32]>) = places.filter(|(_, places)| !places.is_empty()).unzip();
         if rows.is_empty() {
             return Ok(());
         }
         let Kind::Additive(additive) = self.model.kind() else { return Ok(()) };
         let most = f64::from(1u32 << PARTIAL_BITS);
         let frame = Frame::new(self.model.features(), batch)?;
-        for row in rows {
-            let partial = additive.margin(|feature| frame.value(row, feature)).ok().and_then(|p| fixed(p, most));
-            let partial = partial.map_or(Found::Unusable, Found::Partial);
-            for place in self.wanted.places(column, row) {
+        for (margin, places) in additive.margins(&frame, rows.iter().copied()).into_iter().zip(places) {
+            let partial = margin.and_then(|p| fixed(p, most)).map_or(Found::Unusable, Found::Partial);
+            for place in places {
                 if let Some(slot) = self.found.get_mut(*place as usize) {
                     *slot = if *slot == Found::Nothing { partial } else { Found::Unusable };
                 }
@@ -125,20 +125,25 @@ impl JointHalf for SplitJoint {
 /// every owner has the row, but for one chance in 2^64, and one that is not says neither who lacks it nor how many.
 fn vector(half: &SplitJoint, party: &mut Party) -> Vec<u64> {
     let mut random = || u64::from_le_bytes(party.rng().bytes());
-    let mut flags = Vec::new();
+    let flagged = half.params.unknown == Unknown::Flag;
+    let mut flags = Vec::with_capacity(if flagged { half.found.len() } else { 0 });
     let mut missing = false;
     let mut cells: Vec<u64> = Vec::with_capacity(half.found.len() * 2);
     for found in &half.found {
-        // Two draws for every row, so that time tells nothing of which rows there are.
-        let (noise, mark) = (random(), random());
         let (partial, absent) = match found {
             Found::Partial(partial) => (*partial as u64, false),
             Found::Nothing | Found::Unusable => (0, true),
         };
         missing |= absent;
-        let spoiled = absent && half.params.unknown == Unknown::Flag;
-        cells.push(partial.wrapping_add(if spoiled { noise } else { 0 }));
-        flags.push(if spoiled { mark } else { 0 });
+        if flagged {
+            // Two draws for every row, so that time tells nothing of which rows there are.
+            let (noise, mark) = (random(), random());
+            let spoiled = u64::from(absent).wrapping_neg();
+            cells.push(partial.wrapping_add(noise & spoiled));
+            flags.push(mark & spoiled);
+        } else {
+            cells.push(partial);
+        }
     }
     match half.params.unknown {
         Unknown::Default => {}
