@@ -187,7 +187,7 @@ impl Window {
 
     fn family(&self) -> ModelFamily {
         match self.models[0].1.kind() {
-            Kind::Additive(_) => ModelFamily::Linear,
+            Kind::Additive(_) | Kind::Normed(_) => ModelFamily::Linear,
             Kind::Trees(_) | Kind::Part(_) => ModelFamily::Trees,
             Kind::Network(_) => ModelFamily::Network,
         }

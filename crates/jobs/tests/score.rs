@@ -11,7 +11,7 @@ use tacit_governance::{
 };
 use tacit_jobs::kind::DraftProvider;
 use tacit_jobs::{ColumnKinds, Draft, JointContext, JointOutput, Material, Parts, Plan, score, session};
-use tacit_models::{Additive, Feature, Kind, Link, Meta, Model, Shape, Term};
+use tacit_models::{Additive, Feature, Kind, Link, Meta, Model, Norm, Normed, NormedColumn, Shape, Term};
 use tacit_protocol::{Abort, Effect, Event, Machine, Seating, Setup};
 use tacit_types::{
     Attempt, Code, Column, Columns, DatasetVersionId, Fault, Hash, JobId, Millis, ModelVersionId, Name, NodeId, Seat,
@@ -25,6 +25,8 @@ struct Owner {
     weight: f64,
     /// A second weight of the same number; zero is none.
     against: f64,
+    /// Whether its number is divided by its own magnitude first.
+    normed: bool,
 }
 
 fn owners(n: usize) -> Vec<Owner> {
@@ -39,6 +41,7 @@ fn owners(n: usize) -> Vec<Owner> {
             rows: rows(i),
             weight: 0.0,
             against: 0.0,
+            normed: false,
         })
         .collect();
     all.sort_by_key(|o| o.key.id());
@@ -62,7 +65,12 @@ impl Owner {
         }
         let meta = Meta { owner: self.key.id(), name: Name::new("credit").unwrap(), version: 1 };
         let features = vec![Feature::numeric("x"), Feature::categorical("c", vec!["a".into(), "b".into()])];
-        Model::new(meta, features, Link::Identity, Kind::Additive(Additive { intercept: 0.5, terms })).unwrap()
+        let column = NormedColumn { feature: 0, offset: 0.0, scale: 1.0, weight: self.weight };
+        let kind = match self.normed {
+            true => Kind::Normed(Normed { norm: Norm::L1, intercept: 0.5, columns: vec![column] }),
+            false => Kind::Additive(Additive { intercept: 0.5, terms }),
+        };
+        Model::new(meta, features, Link::Identity, kind).unwrap()
     }
 
     fn columns(&self) -> Columns {
@@ -96,6 +104,9 @@ impl Owner {
             Some(_) => 0.125,
             None => 9.0,
         };
+        if more.is_none() && self.normed {
+            return Some(0.5 + self.weight * row.1?.signum());
+        }
         if more.is_some() { None } else { Some(0.5 + self.weight * row.1? + points) }
     }
 }
@@ -262,6 +273,18 @@ fn two_three_and_five_owners_score_as_the_whole_model_does() {
             assert!((score - plain).abs() < 1e-8, "{key}: {score}, not {plain}");
         }
         assert_eq!((opened["unknown"].clone(), opened["parties"].clone()), (json!(0), json!(n)));
+    }
+}
+
+#[test]
+fn an_owners_part_may_divide_a_row_by_its_norm() {
+    let mut owners = owners(2);
+    owners[1].normed = true;
+    let job = Job::new(owners, &["bob", "ann"], json!({"key": "id"}));
+    let opened = job.open();
+    for (i, key) in ["bob", "ann"].iter().enumerate() {
+        let plain: f64 = job.plain(key).into_iter().map(Option::unwrap).sum();
+        assert!((opened["scores"][i].as_f64().unwrap() - plain).abs() < 1e-8, "{key}");
     }
 }
 

@@ -77,6 +77,10 @@ impl Division {
         if let Kind::Part(_) = model.kind() {
             return Err(Fault::new(Code::ModelUnsupported, "a part of a model is divided no further"));
         }
+        if let Kind::Normed(_) = model.kind() {
+            let what = "a norm is over all features of a row: its model is that of one owner and cannot be divided";
+            return Err(Fault::new(Code::ModelUnsupported, what));
+        }
         if parties > OWNERS_MAX {
             return Err(Fault::new(Code::ModelTooLarge, format!("{parties} parties; at most {OWNERS_MAX}")));
         }
@@ -138,6 +142,8 @@ fn local(kind: &Kind, own: &[usize], place: impl Fn(u32) -> Option<u32>) -> Loca
             let mine = |t: &Term| place(t.feature).map(|feature| Term { feature, shape: t.shape.clone() });
             Local::Sum(additive.terms.iter().filter_map(mine).collect())
         }
+        // proof: refused before.
+        Kind::Normed(_) => Local::Sum(Vec::new()),
         Kind::Trees(trees) => Local::Conditions {
             precision: trees.precision,
             trees: trees.trees.iter().map(|tree| conditions(tree, &place)).collect(),
@@ -155,6 +161,7 @@ fn local(kind: &Kind, own: &[usize], place: impl Fn(u32) -> Option<u32>) -> Loca
 fn rest(kind: &Kind) -> Rest {
     match kind {
         Kind::Additive(additive) => Rest::Intercept(additive.intercept),
+        Kind::Normed(normed) => Rest::Intercept(normed.intercept),
         Kind::Trees(trees) => Rest::Leaves(Leaves {
             base: trees.base,
             factor: trees.leaf_factor(),

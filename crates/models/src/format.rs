@@ -13,6 +13,7 @@ use crate::additive::{Additive, Shape, Term};
 use crate::limits::MODEL_BYTES_MAX;
 use crate::model::{Feature, FeatureKind, Kind, Link, Meta, Model};
 use crate::network::{Activation, Layer, Network};
+use crate::normed::{Norm, Normed, NormedColumn};
 use crate::part_form::PartForm;
 use crate::tree::{Missing, Node, Precision, Split, Test, Tree, Trees};
 
@@ -50,6 +51,8 @@ struct Form {
     network: Option<Vec<LayerForm>>,
     #[n(11)]
     part: Option<PartForm>,
+    #[n(12)]
+    normed: Option<NormedForm>,
 }
 
 #[derive(minicbor::Encode, minicbor::Decode)]
@@ -71,6 +74,23 @@ struct AdditiveForm {
     intercept: u64,
     #[n(2)]
     terms: Vec<TermForm>,
+}
+
+/// Columns by what they hold.
+#[derive(minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+struct NormedForm {
+    /// 0 the greatest, 1 the sum of magnitudes, 2 the root of the sum of squares.
+    #[n(1)]
+    norm: u8,
+    #[n(2)]
+    intercept: u64,
+    /// Four bytes a column.
+    #[n(3)]
+    features: ByteVec,
+    /// Offset, scale and weight of each column.
+    #[n(4)]
+    numbers: ByteVec,
 }
 
 #[derive(minicbor::Encode, minicbor::Decode)]
@@ -226,9 +246,11 @@ impl From<&Model> for Form {
             trees: None,
             network: None,
             part: None,
+            normed: None,
         };
         match model.kind() {
             Kind::Additive(additive) => form.additive = Some(additive.into()),
+            Kind::Normed(normed) => form.normed = Some(normed.into()),
             Kind::Trees(trees) => form.trees = Some(trees.into()),
             Kind::Network(network) => form.network = Some(network.layers.iter().map(LayerForm::from).collect()),
             Kind::Part(part) => form.part = Some(part.into()),
@@ -245,11 +267,12 @@ impl Form {
             (2, None) => Link::Exp,
             _ => return Err(malformed("an unknown link")),
         };
-        let kind = match (self.additive, self.trees, self.network, self.part) {
-            (Some(additive), None, None, None) => Kind::Additive(additive.read()?),
-            (None, Some(trees), None, None) => Kind::Trees(trees.read()?),
-            (None, None, None, Some(part)) => Kind::Part(part.read()?),
-            (None, None, Some(layers), None) => {
+        let kind = match (self.additive, self.trees, self.network, self.part, self.normed) {
+            (Some(additive), None, None, None, None) => Kind::Additive(additive.read()?),
+            (None, Some(trees), None, None, None) => Kind::Trees(trees.read()?),
+            (None, None, None, Some(part), None) => Kind::Part(part.read()?),
+            (None, None, None, None, Some(normed)) => Kind::Normed(normed.read()?),
+            (None, None, Some(layers), None, None) => {
                 let layers = layers.into_iter().map(LayerForm::read).collect::<Result<_, _>>()?;
                 Kind::Network(Network { layers })
             }
@@ -301,6 +324,46 @@ impl AdditiveForm {
     fn read(self) -> Result<Additive, Fault> {
         let terms = self.terms.into_iter().map(TermForm::read).collect::<Result<_, _>>()?;
         Ok(Additive { intercept: f64::from_bits(self.intercept), terms })
+    }
+}
+
+impl From<&Normed> for NormedForm {
+    fn from(normed: &Normed) -> Self {
+        let numbers: Vec<f64> = normed.columns.iter().flat_map(|c| [c.offset, c.scale, c.weight]).collect();
+        Self {
+            norm: match normed.norm {
+                Norm::Max => 0,
+                Norm::L1 => 1,
+                Norm::L2 => 2,
+            },
+            intercept: normed.intercept.to_bits(),
+            features: words(normed.columns.iter().map(|c| c.feature)),
+            numbers: doubles(&numbers),
+        }
+    }
+}
+
+impl NormedForm {
+    fn read(self) -> Result<Normed, Fault> {
+        let norm = match self.norm {
+            0 => Norm::Max,
+            1 => Norm::L1,
+            2 => Norm::L2,
+            _ => return Err(malformed("an unknown norm")),
+        };
+        let (features, numbers) = (read_words(&self.features, "features")?, read_doubles(&self.numbers, "columns")?);
+        let (numbers, rest) = numbers.as_chunks::<3>();
+        if !rest.is_empty() || numbers.len() != features.len() {
+            return Err(malformed("columns under a norm that are not of one length"));
+        }
+        let columns = features.into_iter().zip(numbers);
+        let columns = columns.map(|(feature, [offset, scale, weight])| NormedColumn {
+            feature,
+            offset: *offset,
+            scale: *scale,
+            weight: *weight,
+        });
+        Ok(Normed { norm, intercept: f64::from_bits(self.intercept), columns: columns.collect() })
     }
 }
 

@@ -156,10 +156,26 @@ impl Model {
         Ok(margins)
     }
 
+    /// The margins of some rows of a frame, of a model that is a sum; `None` for a row that lacks a value for which there
+    /// is no rule, and no list at all for other kinds of model.
+    pub fn sums(&self, frame: &Frame, rows: impl ExactSizeIterator<Item = usize> + Clone) -> Option<Vec<Option<f64>>> {
+        match self.kind() {
+            Kind::Additive(additive) => Some(additive.margins(frame, rows)),
+            Kind::Normed(normed) => Some(rows.map(|row| normed.margin(|f| frame.value(row, f)).ok()).collect()),
+            Kind::Trees(_) | Kind::Network(_) | Kind::Part(_) => None,
+        }
+    }
+
+    /// The margin of one row, of a model that is a sum; `None` as in [`Model::sums`], and for other kinds.
+    pub fn sum(&self, frame: &Frame, row: usize) -> Option<f64> {
+        matches!(self.kind(), Kind::Additive(_) | Kind::Normed(_)).then(|| self.margin(frame, row).ok())?
+    }
+
     fn margin(&self, frame: &Frame, row: usize) -> Result<f64, u32> {
         let value = |feature| frame.value(row, feature);
         match self.kind() {
             Kind::Additive(additive) => additive.margin(value),
+            Kind::Normed(normed) => normed.margin(value),
             Kind::Trees(trees) => Ok(trees.margin(value)),
             Kind::Network(network) => network.margin(frame.features(), value),
             // proof: the caller has refused a part; a row of it would be without a value.

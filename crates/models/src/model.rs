@@ -8,6 +8,7 @@ use tacit_types::{Code, Fault, Name, NodeId};
 use crate::additive::Additive;
 use crate::limits::{CATEGORIES_MAX, CATEGORIES_TOTAL_MAX, CATEGORY_BYTES_MAX, FEATURE_NAME_BYTES_MAX, FEATURES_MAX};
 use crate::network::Network;
+use crate::normed::Normed;
 use crate::part::TreesPart;
 use crate::tree::Trees;
 
@@ -100,6 +101,8 @@ impl Link {
 pub enum Kind {
     /// A sum of one function per feature: linear models and scorecards.
     Additive(Additive),
+    /// A linear model over features under one norm.
+    Normed(Normed),
     /// A sum or mean over decision trees.
     Trees(Trees),
     /// Dense layers.
@@ -136,6 +139,7 @@ impl Model {
         }
         match &kind {
             Kind::Additive(additive) => additive.check(&features)?,
+            Kind::Normed(normed) => normed.check(&features)?,
             Kind::Trees(trees) => trees.check(&features)?,
             Kind::Network(network) => network.check(&features)?,
             Kind::Part(part) => part.check(&features)?,

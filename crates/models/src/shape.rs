@@ -127,7 +127,11 @@ impl LinearShape {
     /// features; `model.precision` when its reach is beyond the bound.
     pub fn weights(&self, model: &Model, names: &[&str], units: f64) -> Result<LinearWeights, Fault> {
         let unsupported = |what: &str| Err(Fault::new(Code::ModelUnsupported, what));
-        let Kind::Additive(additive) = model.kind() else { return unsupported("another kind than a linear model") };
+        let additive = match model.kind() {
+            Kind::Additive(additive) => additive,
+            Kind::Normed(_) => return unsupported("a norm over all features of a row, which no single owner has"),
+            _ => return unsupported("another kind than a linear model"),
+        };
         let place = |feature: &Feature| names.iter().position(|n| *n == feature.name);
         let places: Vec<Option<usize>> = model.features().iter().map(place).collect();
         if let Some((feature, _)) = model.features().iter().zip(&places).find(|(_, place)| place.is_none()) {

@@ -30,6 +30,8 @@ const FILES: &[(&str, Format)] = &[
     ("onnx-gemm.onnx", Format::Onnx),
     ("onnx-ensemble5.onnx", Format::Onnx),
     ("onnx-turned-tree.onnx", Format::Onnx),
+    ("onnx-normalizer.onnx", Format::Onnx),
+    ("onnx-normalizer-l1.onnx", Format::Onnx),
 ];
 
 fn told(file: &str) -> Import {

@@ -5,7 +5,8 @@ mod common;
 
 use common::{bytes, expected, frame, import, text};
 use tacit_models::import::{lightgbm, linear, onnx, xgboost};
-use tacit_models::{Feature, Frame, Kind, Model, Test};
+use tacit_models::limits::TERMS_MAX;
+use tacit_models::{Division, Feature, Frame, Kind, LinearPlan, Link, Model, Norm, Normed, NormedColumn, Test};
 use tacit_types::{Code, Column, Values};
 
 /// The bits agree, as singles.
@@ -91,8 +92,7 @@ fn what_cannot_be_scored_is_refused_by_name() {
         (lightgbm::read(import("m"), text("lgb-multi.txt").as_bytes()), "3 scores"),
         (lightgbm::read(import("m"), text("lgb-linear-trees.txt").as_bytes()), "linear trees"),
         (onnx::read(import("m"), &bytes("onnx-pairs-bare.onnx")), "may not sum to one"),
-        // A norm takes all features of a row at once: no sum of functions of one feature, and no layer.
-        (onnx::read(import("m"), &bytes("onnx-normalizer.onnx")), "\"Normalizer\""),
+        (onnx::read(import("m"), &bytes("onnx-normalizer-tree.onnx")), "under a norm"),
     ];
     for (refusal, reason) in refusals {
         let fault = refusal.unwrap_err();
@@ -130,6 +130,9 @@ fn onnx_scores_are_those_of_the_runtime() {
         ("onnx-tree", 1e-6),
         ("onnx-gemm", 1e-5),
         ("onnx-pairs", 1e-6),
+        ("onnx-normalizer", 1e-6),
+        ("onnx-normalizer-l1", 1e-6),
+        ("onnx-normalizer-max", 1e-5),
     ] {
         let mut import = import(name);
         import.features = common::numeric_features();
@@ -137,6 +140,57 @@ fn onnx_scores_are_those_of_the_runtime() {
         let scores = common::each_row(&model, |m| m.score);
         close(name, &scores, expected(name).scores.as_ref().unwrap(), error);
     }
+}
+
+#[test]
+fn what_norms_a_row_is_one_owners_and_whole() {
+    let mut told = import("m");
+    told.features = common::numeric_features();
+    let model = onnx::read(told, &bytes("onnx-normalizer.onnx")).unwrap();
+    let count = model.features().len();
+    let ranges: Vec<(String, f64, f64)> = model.features().iter().map(|f| (f.name.clone(), 0.0, 1e3)).collect();
+    let ranges: Vec<(&str, f64, f64)> = ranges.iter().map(|(name, a, b)| (name.as_str(), *a, *b)).collect();
+    let fault = Division::new(&model, &vec![0; count], 2).unwrap_err();
+    assert!(fault.code == Code::ModelUnsupported && fault.what.contains("one owner"), "{fault}");
+    let fault = LinearPlan::new(&model.with_ranges(&ranges).unwrap(), 1e-6).unwrap_err();
+    assert_eq!(fault.code, Code::ModelUnsupported);
+}
+
+#[test]
+fn a_norm_of_nothing_leaves_a_row_as_it_is_and_one_of_too_much_has_no_number() {
+    let column = |feature| NormedColumn { feature, offset: 1.0, scale: 2.0, weight: 0.5 };
+    let features = || vec![Feature::numeric("a"), Feature::numeric("b")];
+    let margin = |norm, row: [f64; 2]| {
+        let kind = Kind::Normed(Normed { norm, intercept: 0.25, columns: vec![column(0), column(1)] });
+        let model = Model::new(import("m").meta, features(), Link::Identity, kind).unwrap();
+        model.margins(&Frame::row(model.features(), &row).unwrap()).map(|m| m[0])
+    };
+    for norm in [Norm::Max, Norm::L1, Norm::L2] {
+        assert_eq!(margin(norm, [1.0, 1.0]), Ok(0.25));
+        assert_eq!(margin(norm, [1.0, f64::NAN]).unwrap_err().code, Code::ModelValueMissing);
+    }
+    // (2, -6), by its greatest number, the sum of its magnitudes, its length.
+    assert_eq!(margin(Norm::Max, [2.0, -2.0]), Ok(0.25 + 0.5 - 1.5));
+    assert_eq!(margin(Norm::L1, [2.0, -2.0]), Ok(0.25 + 0.125 - 0.375));
+    let length = (margin(Norm::L2, [2.0, -2.0]).unwrap() - 0.25 + 2.0 / 40f64.sqrt()).abs();
+    assert!(length < 1e-7, "{length}");
+    // Squares without a single, as the runtime has it.
+    assert!(margin(Norm::L2, [1e30, 0.0]).unwrap().is_nan());
+}
+
+#[test]
+fn columns_under_a_norm_are_of_the_model_and_within_the_cap() {
+    let check = |columns: Vec<NormedColumn>| {
+        let features = vec![Feature::numeric("a"), Feature::categorical("c", vec!["x".into()])];
+        let kind = Kind::Normed(Normed { norm: Norm::L2, intercept: 0.0, columns });
+        Model::new(import("m").meta, features, Link::Identity, kind).map(drop).map_err(|f| f.code)
+    };
+    let column = NormedColumn { feature: 0, offset: 0.0, scale: 1.0, weight: 1.0 };
+    assert_eq!(check(vec![column; TERMS_MAX]), Ok(()));
+    assert_eq!(check(vec![column; TERMS_MAX + 1]), Err(Code::ModelTooLarge));
+    assert_eq!(check(vec![NormedColumn { feature: 1, ..column }]), Err(Code::ModelStructure));
+    assert_eq!(check(vec![NormedColumn { feature: 2, ..column }]), Err(Code::ModelStructure));
+    assert_eq!(check(vec![NormedColumn { scale: f64::INFINITY, ..column }]), Err(Code::ModelNotFinite));
 }
 
 /// As converters of XGBoost and LightGBM write them, behind scalers, of version 5 of the operators; gaps included.

@@ -50,7 +50,7 @@ pub async fn add(
 /// The family that a contract and a job kind know a model by.
 pub fn family(model: &Model) -> ModelFamily {
     match model.kind() {
-        Kind::Additive(_) => ModelFamily::Linear,
+        Kind::Additive(_) | Kind::Normed(_) => ModelFamily::Linear,
         Kind::Trees(_) | Kind::Part(_) => ModelFamily::Trees,
         Kind::Network(_) => ModelFamily::Network,
     }

@@ -94,7 +94,7 @@ pub fn model_ref(owner: NodeId) -> ModelRef {
 
 fn family(model: &Model) -> ModelFamily {
     match model.kind() {
-        Kind::Additive(_) => ModelFamily::Linear,
+        Kind::Additive(_) | Kind::Normed(_) => ModelFamily::Linear,
         Kind::Trees(_) | Kind::Part(_) => ModelFamily::Trees,
         Kind::Network(_) => ModelFamily::Network,
     }

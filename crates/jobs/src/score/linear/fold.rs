@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tacit_models::{Feature, Frame, Kind, LinearShape, LinearWeights, Model};
+use tacit_models::{Feature, Frame, LinearShape, LinearWeights, Model};
 use tacit_types::{Code, Columns, Fault, NodeId};
 
 use super::circuit::{Input, Linear};
@@ -95,9 +95,8 @@ impl Brings for SplitParty {
 
     fn reader<'b>(&'b self, batch: &'b Columns) -> Result<Reader<'b, i64>, Fault> {
         let frame = Frame::new(self.model.features(), batch)?;
-        let Kind::Additive(additive) = self.model.kind() else { return Err(not_ours()) };
         Ok(Box::new(move |row, cells| {
-            let margin = additive.margin(|feature| frame.value(row, feature)).ok();
+            let margin = self.model.sum(&frame, row);
             match (margin.and_then(|m| fixed(m * self.units, self.clamp)), cells) {
                 (Some(partial), [cell]) => *cell = partial,
                 _ => return false,

@@ -54,7 +54,7 @@ impl SplitFold {
 pub(in crate::score) fn part(columns: &OwnerColumns, model: &[u8]) -> Result<Model, Fault> {
     let refused = |what: String| Err(Fault::new(Code::RefusedModel, what));
     let model = Model::decode(model)?;
-    if !matches!(model.kind(), Kind::Additive(_)) {
+    if !matches!(model.kind(), Kind::Additive(_) | Kind::Normed(_)) {
         return refused("it is not a linear model".into());
     }
     let mut features: Vec<&str> = model.features().iter().map(|f| f.name.as_str()).collect();
@@ -89,10 +89,11 @@ impl Fold for SplitFold {
         if rows.is_empty() {
             return Ok(());
         }
-        let Kind::Additive(additive) = self.model.kind() else { return Ok(()) };
         let most = f64::from(1u32 << PARTIAL_BITS);
         let frame = Frame::new(self.model.features(), batch)?;
-        for (margin, places) in additive.margins(&frame, rows.iter().copied()).into_iter().zip(places) {
+        // proof: a part is a sum.
+        let margins = self.model.sums(&frame, rows.iter().copied()).unwrap_or_default();
+        for (margin, places) in margins.into_iter().zip(places) {
             let partial = margin.and_then(|p| fixed(p, most)).map_or(Found::Unusable, Found::Partial);
             for place in places {
                 if let Some(slot) = self.found.get_mut(*place as usize) {

@@ -1,6 +1,6 @@
 //! An owner's rows as a window looks them up: what each key adds to the score, made once when the window opens.
 
-use tacit_models::{Frame, Kind, Model};
+use tacit_models::{Frame, Model};
 use tacit_types::{Code, Column, Columns, Fault, Values};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -72,15 +72,16 @@ impl Builder {
         };
         keys::check(column)?;
         let frame = Frame::new(self.model.features(), batch)?;
-        let Kind::Additive(additive) = self.model.kind() else { return Ok(()) };
         if self.index.0.len() as u64 + batch.rows as u64 > INDEX_ROWS_MAX {
             let what = format!("more than {INDEX_ROWS_MAX} rows in a window");
             return Err(Fault::new(Code::DataTooLarge, what));
         }
         let most = f64::from(1u32 << PARTIAL_BITS);
-        for row in 0..batch.rows {
+        // proof: a part is a sum.
+        let margins = self.model.sums(&frame, 0..batch.rows).unwrap_or_default();
+        for (row, margin) in margins.into_iter().enumerate() {
             let Some(key) = hash_of(column, row) else { continue };
-            let partial = additive.margin(|feature| frame.value(row, feature)).ok().and_then(|p| fixed(p, most));
+            let partial = margin.and_then(|p| fixed(p, most));
             let entry = Entry { key, partial: partial.unwrap_or(0), usable: partial.is_some() };
             self.index.push(entry);
         }

@@ -8,6 +8,7 @@ use super::grow::{self, Column, Mode, Raw};
 use super::proto::{Attribute, Node, Tensor};
 use crate::limits::{NODES_MAX, TREES_MAX};
 use crate::model::Link;
+use crate::normed::Norm;
 use crate::tree::{Node as Tip, Precision, Tree, Trees};
 
 type Read<T> = Result<T, Fault>;
@@ -31,6 +32,16 @@ fn floats(node: &Node<'_>, name: &str) -> Read<Vec<f32>> {
 fn text(node: &Node<'_>, name: &str, default: &str) -> Read<String> {
     let bytes = node.attribute(name)?.and_then(|a| a.text);
     Ok(bytes.map_or(default.to_owned(), |b| String::from_utf8_lossy(b).into_owned()))
+}
+
+/// The norm of that name.
+pub fn norm(name: &[u8]) -> Read<Norm> {
+    match name {
+        b"MAX" => Ok(Norm::Max),
+        b"L1" => Ok(Norm::L1),
+        b"L2" => Ok(Norm::L2),
+        other => unsupported(format!("norm {:?}", String::from_utf8_lossy(other))),
+    }
 }
 
 /// A weight of a leaf.

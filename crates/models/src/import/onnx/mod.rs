@@ -21,6 +21,7 @@ use crate::additive::{Additive, Shape, Term};
 use crate::limits::{LAYER_WIDTH_MAX, NETWORK_WEIGHTS_MAX};
 use crate::model::{Kind, Link, Model};
 use crate::network::{Activation, Layer, Network};
+use crate::normed::{Norm, Normed, NormedColumn};
 
 type Read<T> = Result<T, Fault>;
 
@@ -76,6 +77,8 @@ enum Wire {
     Constant(Rc<Tensor>),
     Dense(Vec<Dense>),
     Head(Head),
+    /// Features of which each row is divided by its norm.
+    Normed(Norm, Rc<[Input]>),
     /// One less the score of that name.
     Complement(String),
     /// Both classes' scores; the head is that of the second. Whether each is from 0 to 1 and both sum to one.
@@ -210,6 +213,7 @@ impl Walk {
             "Normalizer" => {
                 let norm = node.attribute("norm")?.and_then(|a| a.text).unwrap_or(b"MAX").to_vec();
                 match self.input(node, 0)? {
+                    Wire::Inputs(inputs) => Ok(Wire::Normed(ensemble::norm(&norm)?, inputs.clone())),
                     // Two probabilities sum to one already.
                     Wire::Pair(head, true) if norm == b"L1" => Ok(Wire::Pair(head.clone(), true)),
                     Wire::Pair(..) if norm == b"L1" => unsupported("norms two scores that may not sum to one"),
@@ -235,13 +239,26 @@ impl Walk {
 
     /// `ai.onnx.ml` linear models and trees, and of a classifier whether its two scores are probabilities.
     fn classical(&self, node: &Node<'_>) -> Read<(Head, bool)> {
-        let Wire::Inputs(inputs) = self.input(node, 0)? else {
-            return unsupported("takes something else than features");
+        let (inputs, norm) = match self.input(node, 0)? {
+            Wire::Inputs(inputs) => (inputs, None),
+            Wire::Normed(norm, inputs) => (inputs, Some(*norm)),
+            _ => return unsupported("takes something else than features"),
         };
         if node.operator.starts_with("Linear") {
             let (weights, mut intercept, link) = ensemble::linear(node)?;
             if weights.len() != inputs.len() {
                 return structure(format!("{} coefficients for {} columns", weights.len(), inputs.len()));
+            }
+            if let Some(norm) = norm {
+                let columns = weights.iter().zip(inputs.iter());
+                let columns = columns.map(|(weight, input)| NormedColumn {
+                    feature: input.feature,
+                    offset: input.offset,
+                    scale: input.scale,
+                    weight: *weight,
+                });
+                let kind = Kind::Normed(Normed { norm, intercept, columns: columns.collect() });
+                return Ok((Head { kind: Rc::new(kind), link }, true));
             }
             let mut terms = Vec::with_capacity(weights.len());
             for (weight, input) in weights.iter().zip(inputs.iter()) {
@@ -251,6 +268,9 @@ impl Walk {
             }
             // Two classes are read where the logistic function or the softmax makes their scores.
             return Ok((Head { kind: Rc::new(Kind::Additive(Additive { intercept, terms })), link }, true));
+        }
+        if norm.is_some() {
+            return unsupported("trees on features under a norm, which no threshold is exact for");
         }
         let columns: Vec<Column> = inputs.iter().map(|i| Column { feature: i.feature, steps: i.steps }).collect();
         let ((trees, link), whole) = match node.operator {
