@@ -112,6 +112,14 @@ fn stages(bench: &Bench) {
         let case = case.to_owned();
         Case { case, n: COUNT, seconds, limit_seconds, samples: SAMPLES, note, ..Case::default() }.print(bench.json);
     }
+    let weights: Vec<[u8; 16]> = uniform.iter().filter_map(|u| u.first_chunk().copied()).collect();
+    let sum = |backend| time(|| _ = std::hint::black_box(points::weighed_at(backend, &encoded, &weights)));
+    let (seconds, limit_seconds) = (sum(Backend::detect()), sum(Backend::Portable));
+    let each = |seconds: f64| seconds / COUNT as f64 * 1e6;
+    let note =
+        format!("{:.2} us a point of a weighed sum, of the curve library {:.2} us", each(seconds), each(limit_seconds));
+    let case = "stage_weigh".to_owned();
+    Case { case, n: COUNT, seconds, limit_seconds, samples: SAMPLES, note, ..Case::default() }.print(bench.json);
     let seconds = time(|| uniform.iter().for_each(|u| _ = std::hint::black_box(expander.expand(&u[..32]))));
     let note = format!("{:.2} us a key, both compressions", seconds / COUNT as f64 * 1e6);
     let case = "stage_expand".to_owned();

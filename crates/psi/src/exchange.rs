@@ -1,12 +1,19 @@
 //! The two exchanges that every level is made of: points that are answered, batch by batch in both directions at once, and
 //! sorted lists.
 
+use curve25519_dalek::scalar::Scalar;
+use tacit_crypto::agree::derive;
+use tacit_crypto::points::Encoding;
+use tacit_crypto::{Secret, Transcript};
 use tacit_protocol::{Abort, Offence, Party};
-use tacit_types::{Millis, Seat};
+use tacit_types::{Hash, Millis, Seat};
+use zeroize::Zeroizing;
 
+use crate::proof::{self, About, PROOF_BYTES};
 use crate::session::{Host, Session, Trouble};
 use crate::storage::{Log, Storage};
-use tacit_crypto::points::Encoding;
+use crate::terms::Role;
+use crate::workers::Workers;
 
 /// Batches of points that are under way before the answer to the first: what keeps both parties busy.
 pub(crate) const AHEAD: u64 = 2;
@@ -42,6 +49,86 @@ pub(crate) struct Shape {
     pub sorted: bool,
     /// The first step.
     pub first: u64,
+    /// By which key our answers were made and the peer's, where that is proven.
+    pub proven: Proven,
+}
+
+/// Answers that are proven: those of a batch with one proof that each is the same key times its point.
+#[derive(Default)]
+pub(crate) struct Proven {
+    /// Which exchange of the session it is.
+    pub what: &'static str,
+    /// The key of our answers.
+    pub key: Option<Key>,
+    /// The public part of the key of the peer's.
+    pub public: Option<Encoding>,
+}
+
+/// The key of our answers. What is said again after an interruption must be the same, so that nonces follow from a secret
+/// and from what is proven.
+pub(crate) struct Key {
+    pub scalar: Zeroizing<Scalar>,
+    pub public: Encoding,
+    pub nonces: Secret<[u8; 32]>,
+}
+
+impl Proven {
+    /// Bytes of a proof that we give and get.
+    fn bytes(&self) -> [usize; 2] {
+        [self.key.is_some(), self.public.is_some()].map(|proven| if proven { PROOF_BYTES } else { 0 })
+    }
+
+    /// Who answers in which exchange: no proof of the one is one of the other.
+    fn run(&self, by: Role) -> Hash {
+        Transcript::new("tacit-psi/1/answers").bytes(self.what.as_bytes()).u64((by == Role::Receiver).into()).finish()
+    }
+
+    /// Adds the proof to the answers to a batch.
+    fn prove(
+        &self,
+        session: &Session,
+        workers: &dyn Workers,
+        k: u64,
+        points: &[u8],
+        body: &mut Vec<u8>,
+    ) -> Result<(), Trouble> {
+        let Some(key) = &self.key else { return Ok(()) };
+        let run = self.run(session.role);
+        let about = about(session, &key.public, &run, k);
+        let mut nonce = |statement: &Hash| {
+            let wide: Secret<[u8; 64]> = derive(&statement.0, key.nonces.expose_secret(), &[b"tacit-psi/1/nonce"]);
+            Zeroizing::new(Scalar::from_bytes_mod_order_wide(wide.expose_secret()))
+        };
+        let answers = body.as_chunks::<32>().0;
+        let made = proof::prove(workers, &about, &key.scalar, &mut nonce, points.as_chunks::<32>().0, answers);
+        body.extend_from_slice(&made.ok_or(Trouble::Peer(Offence::BadPoint))?);
+        Ok(())
+    }
+
+    /// The peer's answers to a batch of ours, whose proof holds.
+    fn checked<'a>(
+        &self,
+        session: &Session,
+        host: &mut Host<'_>,
+        work: &mut dyn Work,
+        k: u64,
+        body: &'a [u8],
+    ) -> Result<&'a [u8], Trouble> {
+        let Some(public) = &self.public else { return Ok(body) };
+        let Some((answers, proof)) = body.split_last_chunk::<PROOF_BYTES>() else {
+            return Err(Trouble::Peer(Offence::Malformed));
+        };
+        let points = work.points(host, k)?;
+        let run = self.run(session.role.other());
+        let about = about(session, public, &run, k);
+        let (points, made) = (points.as_chunks::<32>().0, answers.as_chunks::<32>().0);
+        proof::check(host.workers, &about, points, made, proof).map_err(Trouble::Peer)?;
+        Ok(answers)
+    }
+}
+
+fn about<'a>(session: &'a Session, public: &'a Encoding, run: &'a Hash, batch: u64) -> About<'a> {
+    About { protocol: "tacit-psi/1", scope: &session.id, public, run, batch, halved: false }
 }
 
 impl Shape {
@@ -101,6 +188,8 @@ pub(crate) async fn points(
             let mut answer = answer.map_err(|t| session.trouble(t, points_step))?;
             if !answer.is_empty() {
                 as_told(session, Said::Answers, &mut answer);
+                let proven = shape.proven.prove(session, host.workers, k, &body, &mut answer);
+                proven.map_err(|t| session.trouble(t, points_step))?;
                 said(session, resumable, Way::AnswersOut, k, &answer, answer_step)?;
                 session.post(party, answer_step, answer)?;
             }
@@ -114,9 +203,12 @@ pub(crate) async fn points(
         let (_, count) = session.terms.batch_of(shape.points[0], k);
         if count > 0 && shape.answers[1] > 0 {
             let until = within(session, party);
-            let body = session.receive(party, answer_step, shape.answers[1] * count, until).await?;
+            let bytes = shape.answers[1] * count + shape.proven.bytes()[1];
+            let body = session.receive(party, answer_step, bytes, until).await?;
             said(session, resumable, Way::AnswersIn, k, &body, answer_step)?;
-            work.take(host, k, &body).map_err(|t| session.trouble(t, answer_step))?;
+            let answers = shape.proven.checked(session, host, work, k, &body);
+            let taken = answers.and_then(|answers| work.take(host, k, answers));
+            taken.map_err(|t| session.trouble(t, answer_step))?;
             heard = true;
         }
         let until = within(session, party);

@@ -16,6 +16,7 @@ mod mask;
 pub mod normalise;
 mod oprf;
 pub mod outcome;
+mod proof;
 pub mod ring;
 mod run;
 mod same;

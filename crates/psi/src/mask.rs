@@ -6,13 +6,13 @@ use tacit_protocol::{Abort, Party};
 use tacit_types::{Fault, Hash};
 use zeroize::Zeroizing;
 
-use crate::exchange::{self, Shape, Work};
+use crate::exchange::{self, Proven, Shape, Work};
 use crate::hash::{DST, Expander, Tagger, tag_bytes};
 use crate::items;
 use crate::keyset::{KeySet, Part, REF_BYTES};
 use crate::outcome::{Alignment, Outcome};
 use crate::same;
-use crate::session::{Host, Session, Trouble};
+use crate::session::{Host, MASK, Session, Trouble};
 use crate::sort::{Join, Side, sort};
 use crate::storage::{Log, Reader, Storage, Writer};
 use crate::terms::{Level, Role, Terms};
@@ -100,10 +100,21 @@ struct Masks {
     own: Log,
     /// Tags of the peer's keys.
     theirs: Log,
-    /// Whether tags go to the peer, come from it, and are kept.
+    /// Whether answers go to the peer, and the tags of its keys are kept.
     gives: bool,
-    gets: bool,
     keeps: bool,
+    /// Whether answers are elements, which can be proven, and not their tags.
+    proven: bool,
+}
+
+impl Masks {
+    fn tags(&self, host: &Host<'_>, elements: &[Encoding]) -> Vec<u8> {
+        let tagger = &self.tagger;
+        let hashes = items::hashes(host.workers, elements.len(), |i| tagger.plain(&elements[i])); // proof: below the length.
+        let mut tags = Vec::with_capacity(self.tag * hashes.len());
+        hashes.iter().for_each(|h| tags.extend_from_slice(&h[..self.tag])); // proof: a tag has 16 bytes at the most.
+        tags
+    }
 }
 
 impl Work for Masks {
@@ -113,10 +124,10 @@ impl Work for Masks {
 
     fn answer(&mut self, host: &mut Host<'_>, k: u64, points: &[Encoding]) -> Result<Vec<u8>, Trouble> {
         let elements = items::multiply(host.workers, &self.mask, points)?;
-        let tagger = &self.tagger;
-        let hashes = items::hashes(host.workers, elements.len(), |i| tagger.plain(&elements[i])); // proof: below the length.
-        let mut tags = Vec::with_capacity(self.tag * hashes.len());
-        hashes.iter().for_each(|h| tags.extend_from_slice(&h[..self.tag])); // proof: a tag has 16 bytes at the most.
+        if self.gives && self.proven {
+            return Ok(elements.as_flattened().to_vec());
+        }
+        let tags = self.tags(host, &elements);
         if self.keeps {
             self.theirs.put(host.storage, k * u64::from(self.terms.batch), &tags)?;
         }
@@ -126,8 +137,10 @@ impl Work for Masks {
     fn take(&mut self, host: &mut Host<'_>, k: u64, answer: &[u8]) -> Result<(), Trouble> {
         let (first, count) = self.terms.batch_of(self.masked.count, k);
         let records = self.masked.get(host.storage, first, count)?;
+        let made = if self.proven { self.tags(host, answer.as_chunks::<32>().0) } else { Vec::new() };
+        let tags = if self.proven { &made } else { answer };
         let mut own = Vec::with_capacity(count * self.own.width);
-        for (tag, record) in answer.chunks_exact(self.tag).zip(records.chunks_exact(MASKED_WIDTH)) {
+        for (tag, record) in tags.chunks_exact(self.tag).zip(records.chunks_exact(MASKED_WIDTH)) {
             own.extend_from_slice(tag);
             own.extend_from_slice(record.get(32..).unwrap_or_default());
         }
@@ -149,7 +162,8 @@ pub(crate) async fn run(
         Level::Cardinality { both } => (false, both || receives, both || !receives),
         Level::Receiver | Level::Spine => (true, receives, !receives),
     };
-    let mask = half(&session.scalar("mask"));
+    let scalar = session.scalar(MASK);
+    let mask = half(&scalar);
     let masked = masked(party, session, keys, host, &mask, [files::MASKED, files::MASKED_SORTED]).await?;
     let (ours, theirs) = (session.ours.items(), session.theirs.items());
     let tag = tag_bytes(ours, theirs);
@@ -162,11 +176,19 @@ pub(crate) async fn run(
         own: Log::new(host.file(files::OWN), tag + REF_BYTES),
         theirs: Log::new(host.file(files::THEIRS), tag),
         gives: set && tells,
-        gets: set && learns,
         keeps: learns || !set,
+        // Who learns alone has nothing to compare with the peer, and does not take its word.
+        proven: level == Level::Receiver,
     };
-    let answers = [if work.gives { tag } else { 0 }, if work.gets { tag } else { 0 }];
-    let shape = Shape { points: [ours, theirs], answers, sorted: true, first: 2 };
+    let width = if work.proven { 32 } else { tag };
+    let answers = [work.gives, set && learns].map(|due| if due { width } else { 0 });
+    let mut proven = Proven { what: "keys", ..Proven::default() };
+    match (work.proven, receives) {
+        (true, true) => proven.public = Some(session.proven_by(&session.theirs.public, 1)?),
+        (true, false) => proven.key = Some(session.key(scalar)),
+        (false, _) => {}
+    }
+    let shape = Shape { points: [ours, theirs], answers, sorted: true, first: 2, proven };
     exchange::points(party, session, host, &shape, &mut work, true).await?;
     let Masks { mut own, theirs: mut kept, .. } = work;
     (own.count, kept.count) = (ours, theirs);

@@ -7,7 +7,7 @@ use tacit_protocol::{Abort, Offence, Party};
 use tacit_types::{Fault, Hash};
 use zeroize::Zeroizing;
 
-use crate::exchange::{self, Shape, Work};
+use crate::exchange::{self, Proven, Shape, Work};
 use crate::hash::{CHECK_BYTES, DST, Expander, Tagger, tag_bytes};
 use crate::items::{self, Blinds};
 use crate::keyset::{KeySet, Part, REF_BYTES};
@@ -88,7 +88,7 @@ impl Oprf<'_> {
     fn shape(&self) -> Shape {
         let asked = self.server.as_ref().map_or(0, |s| s.asked);
         let own = self.client.as_ref().map_or(0, |c| c.lane.items);
-        Shape { points: [own, asked], answers: [32, 32], sorted: false, first: 2 }
+        Shape { points: [own, asked], answers: [32, 32], sorted: false, first: 2, proven: Proven::default() }
     }
 }
 

@@ -13,8 +13,9 @@ use tacit_protocol::{Abort, Blame, Offence, Party};
 use tacit_types::{Code, Fault, Hash, Millis, Seat, wire};
 use zeroize::Zeroizing;
 
-use crate::exchange::AHEAD;
+use crate::exchange::{AHEAD, Key};
 use crate::keyset::{KeySet, files};
+use crate::proof;
 use crate::storage::Storage;
 use crate::terms::{CHECKPOINT_BATCHES_MAX, Level, Mode, Role, Terms};
 use crate::workers::Workers;
@@ -84,7 +85,7 @@ pub struct Open {
     pub nonce: [u8; 32],
     /// Distinct keys in either half of the key space; where it is not divided, all of them and none.
     pub halves: [u64; 2],
-    /// The public key of the party's keyed function, zeroes where it has none.
+    /// The public part of the key by which the party answers, zeroes where answers have none.
     pub public: Encoding,
 }
 
@@ -210,8 +211,21 @@ pub(crate) struct Session {
 impl Session {
     /// A secret scalar of this session for one use.
     pub(crate) fn scalar(&self, use_: &str) -> Zeroizing<Scalar> {
-        let wide: Secret<[u8; 64]> = self.derive(use_);
-        Zeroizing::new(Scalar::from_bytes_mod_order_wide(wide.expose_secret()))
+        scalar_of(&self.seed, use_)
+    }
+
+    /// A key of ours by which answers are proven, and its public part.
+    pub(crate) fn key(&self, scalar: Zeroizing<Scalar>) -> Key {
+        let public = RistrettoPoint::mul_base(&scalar).compress().to_bytes();
+        Key { scalar, public, nonces: self.derive("nonces") }
+    }
+
+    /// The public part of the key by which the peer proves its answers.
+    ///
+    /// # Errors
+    /// `BadKey` blame for one that is none.
+    pub(crate) fn proven_by(&self, public: &Encoding, step: u64) -> Result<Encoding, Abort> {
+        proof::public(public).map(|_| *public).ok_or_else(|| self.blame(Offence::BadKey, step))
     }
 
     /// Secret bytes of this session for one use.
@@ -317,6 +331,11 @@ fn from_seed<const N: usize>(seed: &Secret<[u8; 32]>, use_: &str) -> Secret<[u8;
 
 /// The use of the seed for the scalar of a party's keyed function.
 pub(crate) const FUNCTION: &str = "function";
+/// That for the one mask.
+pub(crate) const MASK: &str = "mask";
+/// Those for the two masks of a spine.
+pub(crate) const COMPARE: &str = "compare";
+pub(crate) const NAME: &str = "name";
 
 /// An earlier attempt's state, opened.
 pub(crate) struct Opened {
@@ -446,15 +465,24 @@ fn halves(terms: &Terms, keys: &KeySet) -> [u64; 2] {
     }
 }
 
-/// The public key of a party's keyed function, where it has one.
+/// The public part of the key by which a party answers, where it has one: that of its keyed function, or of its masks where
+/// answers are proven.
 fn public(terms: &Terms, role: Role, seed: &Secret<[u8; 32]>) -> Encoding {
-    let serves = terms.mode == Mode::Oprf && (terms.level == Level::Both || role == Role::Sender);
-    if !serves {
-        return [0; 32];
-    }
-    let wide: Secret<[u8; 64]> = from_seed(seed, FUNCTION);
-    let scalar = Zeroizing::new(Scalar::from_bytes_mod_order_wide(wide.expose_secret()));
+    let scalar = match (terms.mode, terms.level) {
+        (Mode::Oprf, Level::Both) => scalar_of(seed, FUNCTION),
+        (Mode::Oprf, _) if role == Role::Sender => scalar_of(seed, FUNCTION),
+        (Mode::DoubleMask, Level::Receiver) if role == Role::Sender => scalar_of(seed, MASK),
+        (Mode::DoubleMask, Level::Spine) => {
+            Zeroizing::new(*scalar_of(seed, COMPARE) * *scalar_of(seed, NAME)) // proof: neither is zero but once in 2^252.
+        }
+        _ => return [0; 32],
+    };
     RistrettoPoint::mul_base(&scalar).compress().to_bytes()
+}
+
+fn scalar_of(seed: &Secret<[u8; 32]>, use_: &str) -> Zeroizing<Scalar> {
+    let wide: Secret<[u8; 64]> = from_seed(seed, use_);
+    Zeroizing::new(Scalar::from_bytes_mod_order_wide(wide.expose_secret()))
 }
 
 /// Compares schema and terms. Gives the batch from which both can go on, if both hold the same session, and the hashes of

@@ -10,13 +10,13 @@ use tacit_protocol::{Abort, Offence, Party};
 use tacit_types::{Code, Fault, Hash};
 use zeroize::Zeroizing;
 
-use crate::exchange::{self, Shape, Work};
+use crate::exchange::{self, Proven, Shape, Work};
 use crate::hash::{Tagger, tag_bytes};
 use crate::items;
 use crate::keyset::{KeySet, REF_BYTES};
 use crate::mask::{self, half, masked, points_of, sorted};
 use crate::outcome::{Outcome, Spine, UID_BYTES};
-use crate::session::{Host, Session, Trouble};
+use crate::session::{COMPARE, Host, NAME, Session, Trouble};
 use crate::sort::{Join, Side};
 use crate::storage::{Log, Reader, Storage, Writer};
 use crate::terms::Terms;
@@ -123,15 +123,22 @@ pub(crate) async fn run(
     host: &mut Host<'_>,
 ) -> Result<Outcome, Abort> {
     let (ours, theirs) = (session.ours.items(), session.theirs.items());
-    let (compare, second, once) = (session.scalar("compare"), session.scalar("name"), session.scalar("once"));
+    let (compare, second, once) = (session.scalar(COMPARE), session.scalar(NAME), session.scalar("once"));
     let masked = masked(party, session, keys, host, &half(&compare), [files::MASKED, files::MASKED_SORTED]).await?;
+    // By these keys either party answers: by both its masks together, and by the second alone.
+    let both = Zeroizing::new(*compare * *second);
+    let (named, added) = (session.key(both.clone()), session.key(second.clone()));
+    let theirs_named = session.proven_by(&session.theirs.public, 1)?;
+    let body = exchange::both(party, session, 2, added.public.to_vec()).await?;
+    let theirs_added = body.first_chunk::<32>().ok_or_else(|| session.blame(Offence::Malformed, 2))?;
+    let theirs_added = session.proven_by(theirs_added, 2)?;
     let tag = tag_bytes(ours, theirs);
     let uids = Tagger::new(&session.id, &[0; 32], "uid");
     let mut work = First {
         terms: session.terms.clone(),
         masked,
         compare: half(&compare),
-        name: half(&Zeroizing::new(*compare * *second)),
+        name: half(&both),
         second: half(&second),
         tags: Tagger::new(&session.id, &[0; 32], "compare"),
         tag,
@@ -139,7 +146,8 @@ pub(crate) async fn run(
         own: Log::new(host.file(files::OWN), UID_BYTES + REF_BYTES),
         theirs: Log::new(host.file(files::THEIRS), tag + 32),
     };
-    let shape = Shape { points: [ours, theirs], answers: [32, 32], sorted: true, first: 2 };
+    let proven = Proven { what: "own ids", key: Some(named), public: Some(theirs_named) };
+    let shape = Shape { points: [ours, theirs], answers: [32, 32], sorted: true, first: 3, proven };
     exchange::points(party, session, host, &shape, &mut work, true).await?;
     let First { mut own, theirs: mut kept, .. } = work;
     (own.count, kept.count) = (ours, theirs);
@@ -156,13 +164,41 @@ pub(crate) async fn run(
         uids,
         union: Writer::new(host.file(files::UNION), UID_BYTES),
     };
-    let shape =
-        Shape { points: [others.count, ours.saturating_sub(matches)], answers: [32, 32], sorted: true, first: step };
+    let points = [others.count, ours.saturating_sub(matches)];
+    let proven = Proven { what: "ids of others", key: Some(added), public: Some(theirs_added) };
+    let shape = Shape { points, answers: [32, 32], sorted: true, first: step, proven };
     exchange::points(party, session, host, &shape, &mut work, false).await?;
     let end = shape.end(session);
     let union = union(session, host, work.union, &own, end, ours + theirs - matches)?;
     session.end(party, end, &union.1).await?;
     Ok(Outcome::Spine(Spine { keys: keys.clone(), own, union: union.0, matches }))
+}
+
+/// In tests, for which of the peer's elements a party that lies asks for the ids.
+#[cfg(test)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Asks {
+    Matched,
+    Every,
+    /// So many that it lacks.
+    Some(u64),
+}
+
+#[cfg(test)]
+fn asks(session: &Session) -> impl Fn(bool, u64) -> bool + Send + use<> {
+    let lie = session.terms.asks;
+    move |matched, before| match lie {
+        None => !matched,
+        Some(Asks::Matched) => matched,
+        Some(Asks::Every) => true,
+        Some(Asks::Some(count)) => !matched && before < count,
+    }
+}
+
+/// A party asks for the ids of all elements that it lacks.
+#[cfg(not(test))]
+fn asks(_: &Session) -> impl Fn(bool, u64) -> bool + Send + use<> {
+    |matched, _| !matched
 }
 
 /// The peer's comparable elements that none of ours equals, and the step after the comparison. Sorted tags go both ways.
@@ -176,8 +212,12 @@ async fn others(
 ) -> Result<(Log, u64), Abort> {
     let mut writer = Writer::new(host.file(files::OTHERS), 32);
     let mut join = Join::new(kept, tag);
+    let (asks, mut asked) = (asks(session), 0);
     let mut pick = |storage: &mut dyn Storage, side: Side<'_>| match side {
-        Side::Left(record) => writer.push(storage, &[record.get(tag..).unwrap_or_default()]),
+        Side::Left(record) | Side::Both(record) if asks(matches!(side, Side::Both(_)), asked) => {
+            asked += 1;
+            writer.push(storage, &[record.get(tag..).unwrap_or_default()])
+        }
         _ => Ok(()),
     };
     let mut on = |storage: &mut dyn Storage, record: &[u8]| Ok(join.right(storage, record, &mut pick)?);

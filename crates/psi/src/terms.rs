@@ -82,6 +82,9 @@ pub struct Terms {
     /// What this party says in place of the truth.
     #[cfg(test)]
     pub(crate) lie: Option<fn(crate::exchange::Said, &mut Vec<u8>)>,
+    /// Of which keys this party asks for ids at L3, in place of those that it lacks.
+    #[cfg(test)]
+    pub(crate) asks: Option<crate::spine::Asks>,
 }
 
 /// The time of a step, and as much more for each [`BATCHES_A_STEP`] batches.
@@ -94,6 +97,16 @@ pub fn patience(step_ms: u64, batches: u64) -> u64 {
 pub(crate) enum Role {
     Receiver,
     Sender,
+}
+
+impl Role {
+    /// The peer's.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Role::Receiver => Role::Sender,
+            Role::Sender => Role::Receiver,
+        }
+    }
 }
 
 fn wrong(what: impl Into<String>) -> Abort {
@@ -114,9 +127,10 @@ impl Terms {
             .u64(level)
             .u64(both.into())
             .u64(match (self.mode, self.level) {
-                // Both compare what they have found; 0 was without that.
+                // Both compare what they have found, or answers are proven; 0 was without that.
                 (Mode::DoubleMask, Level::Both) => 2,
-                (Mode::DoubleMask, _) => 0,
+                (Mode::DoubleMask, Level::Receiver | Level::Spine) => 3,
+                (Mode::DoubleMask, Level::Cardinality { .. }) => 0,
                 (Mode::Oprf, _) => 1,
             })
             .u64(self.receiver.0.into())

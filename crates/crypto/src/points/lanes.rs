@@ -9,6 +9,10 @@ const TOGETHER: usize = 64;
 /// Points of so many registers.
 const CHUNK: usize = 8 * TOGETHER;
 
+/// Registers of eight points whose weighed sum is made with the same doublings: few enough that their multiples stay in the second
+/// cache.
+const SUMMED: usize = 16;
+
 /// See [`super::run`].
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 pub(super) fn run(from: From<'_>, operation: Operation<'_>, out: &mut [Encoding]) -> Result<(), Refused> {
@@ -34,6 +38,28 @@ pub(super) fn run(from: From<'_>, operation: Operation<'_>, out: &mut [Encoding]
         erase(&mut points, identity());
     }
     Ok(())
+}
+
+/// Encodings of twice eight points whose sum is that of the weighed ones.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn weighed(points: &[Encoding], weights: &[[u8; 16]]) -> Result<[Encoding; 8], Refused> {
+    let (mut total, mut decoded) = (identity(), Vec::with_capacity(SUMMED + 1));
+    for (i, points) in points.chunks(8 * SUMMED).enumerate() {
+        let first = i * 8 * SUMMED;
+        decoded.clear();
+        decode_all(points, &mut decoded).map_err(|Refused(at)| Refused(first + at))?;
+        decoded.truncate(points.len().div_ceil(8));
+        // Lanes past the end have the last point again, and weigh nothing.
+        let weight = |place: usize| weights.get(place).map_or(0, |w| u128::from_le_bytes(*w));
+        let registers = decoded.iter().enumerate();
+        let summands: Vec<Weighed> = registers
+            .map(|(register, p)| Weighed::new(p, core::array::from_fn(|lane| weight(first + 8 * register + lane))))
+            .collect();
+        total = plus::<true>(&total, &summand(&sum(&summands)));
+    }
+    let mut out = [[0; 32]; 8];
+    encode_doubled(&[total], |_, encodings| out = encodings);
+    Ok(out)
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]

@@ -7,7 +7,7 @@
 //! to, byte for byte.
 //!
 //! Nothing branches on a scalar or a point of one's own or indexes memory by one: the shared scalar's digits select by
-//! scanning the table, those of a blinding scalar by permutations of registers.
+//! scanning the table, those of a blinding scalar by permutations of registers. Weights of a sum are known to all.
 #![allow(unsafe_code)]
 #![allow(clippy::needless_range_loop)] // why: limbs and columns are numbered in the formulas.
 
@@ -24,7 +24,7 @@ mod portable;
 use std::sync::{Arc, OnceLock};
 
 use curve25519_dalek::constants::RISTRETTO_BASEPOINT_COMPRESSED;
-use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoBasepointTable};
+use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoBasepointTable, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -203,6 +203,33 @@ pub fn run_at(backend: Backend, from: From<'_>, operation: Operation<'_>, out: &
     }
     let _ = backend;
     portable::run(from, operation, out)
+}
+
+/// The sum of w_i P_i: one weight of 128 bits, little-endian, for each point. For points and weights that are known to all: what
+/// is looked up follows from the weights.
+///
+/// # Errors
+/// The first point that is not decoded: encodings that are not canonical and that of the identity are refused.
+pub fn weighed(points: &[Encoding], weights: &[[u8; 16]]) -> Result<RistrettoPoint, Refused> {
+    weighed_at(Backend::detect(), points, weights)
+}
+
+/// As [`weighed`] with chosen instructions; the portable ones where those are absent.
+///
+/// # Errors
+/// Those of [`weighed`].
+pub fn weighed_at(backend: Backend, points: &[Encoding], weights: &[[u8; 16]]) -> Result<RistrettoPoint, Refused> {
+    assert!(points.len() == weights.len(), "lengths"); // why: lengths come from the caller's own batch.
+    #[cfg(target_arch = "x86_64")]
+    if backend == Backend::Lanes && lanes_run_here() {
+        // SAFETY: the instructions that the function is compiled for were found on this processor.
+        let doubled = unsafe { lanes::weighed(points, weights)? };
+        // proof: the lanes encode points of the group, the identity among them.
+        let sums = doubled.iter().filter_map(|sum| CompressedRistretto(*sum).decompress());
+        return Ok(sums.sum::<RistrettoPoint>() * Scalar::from(2u8).invert());
+    }
+    let _ = backend;
+    portable::weighed(points, weights)
 }
 
 /// Writes over what may be secret, in a way that is not left out because nobody reads it again.

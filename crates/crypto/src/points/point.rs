@@ -87,10 +87,10 @@ fn finish<const WITH_T: bool>(p: &P, plus: &F, minus: &F, t2d: &F, d: &F) -> P {
     P { x: mul(&e, &f), y: mul(&g, &h), z: mul(&f, &g), t: if WITH_T { mul(&e, &h) } else { p.t } }
 }
 
-/// k P for one k in digits of 4 bits, each 8 too high. The digit's multiple is found by looking at all of them.
-#[inline(never)]
+/// P to 8 P.
+#[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-pub(super) fn multiply(p: &P, digits: &[u8; 64]) -> P {
+fn multiples(p: &P) -> [Summand; 8] {
     let one = summand(p);
     let mut table = [one; 8];
     let mut multiple = *p;
@@ -98,23 +98,84 @@ pub(super) fn multiply(p: &P, digits: &[u8; 64]) -> P {
         multiple = plus::<true>(&multiple, &one);
         *entry = summand(&multiple);
     }
+    table
+}
+
+/// Eight points with a weight each.
+pub(super) struct Weighed {
+    table: [Summand; 8],
+    /// Weights, low and high words, raised by 8 in each of their 32 digits of 4 bits.
+    words: [__m512i; 2],
+    /// Lanes in which that went beyond 128 bits.
+    over: __mmask8,
+}
+
+/// Digits of a weight.
+const DIGITS: usize = 32;
+
+impl Weighed {
+    #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+    pub(super) fn new(p: &P, weights: [u128; 8]) -> Self {
+        let (mut low, mut high, mut over) = ([0i64; 8], [0i64; 8], 0);
+        for (lane, weight) in weights.into_iter().enumerate() {
+            let (raised, carry) = weight.overflowing_add(u128::from_le_bytes([0x88; 16]));
+            (low[lane], high[lane]) = (raised as i64, (raised >> 64) as i64);
+            over |= u8::from(carry) << lane;
+        }
+        let register = |[a, b, c, d, e, f, g, h]: [i64; 8]| _mm512_set_epi64(h, g, f, e, d, c, b, a);
+        Self { table: multiples(p), words: [register(low), register(high)], over }
+    }
+
+    /// Digit i of each lane, between -8 and 7.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+    fn digit(&self, i: usize) -> __m512i {
+        let bits = _mm512_srlv_epi64(self.words[i / 16], _mm512_set1_epi64(4 * (i % 16) as i64));
+        _mm512_sub_epi64(_mm512_and_si512(bits, _mm512_set1_epi64(15)), _mm512_set1_epi64(8))
+    }
+}
+
+/// The sum of weighed points, lane by lane (Straus): all are doubled together.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn sum(all: &[Weighed]) -> P {
+    let mut q = identity();
+    for w in all {
+        let digit = _mm512_maskz_set1_epi64(w.over, 1);
+        q = plus::<true>(&q, &scan(&w.table, digit));
+    }
+    for i in (0..DIGITS).rev() {
+        for _ in 0..3 {
+            q = double::<false>(&q);
+        }
+        q = double::<true>(&q);
+        for w in all {
+            q = plus::<true>(&q, &scan(&w.table, w.digit(i)));
+        }
+    }
+    q
+}
+
+/// k P for one k in digits of 4 bits, each 8 too high. The digit's multiple is found by looking at all of them.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn multiply(p: &P, digits: &[u8; 64]) -> P {
+    let table = multiples(p);
     let mut q = identity();
     for (i, digit) in digits.iter().enumerate().rev() {
         for _ in 0..3 {
             q = double::<false>(&q);
         }
         q = double::<true>(&q);
-        let chosen = scan(&table, *digit);
+        let chosen = scan(&table, _mm512_set1_epi64(i64::from(*digit) - 8));
         q = if i == 0 { plus::<true>(&q, &chosen) } else { plus::<false>(&q, &chosen) };
     }
     q
 }
 
-/// The multiple for a digit between -8 and 7 that stands 8 too high, negated where it is negative.
+/// Each lane's multiple for its digit between -8 and 7, negated where it is negative.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-fn scan(table: &[Summand; 8], digit: u8) -> Summand {
-    let digit = _mm512_set1_epi64(i64::from(digit) - 8);
+fn scan(table: &[Summand; 8], digit: __m512i) -> Summand {
     let size = _mm512_abs_epi64(digit);
     let (zero, one) = (small(0), small(1));
     let mut chosen = Summand { plus: one, minus: one, z2: small(2), t2d: zero };

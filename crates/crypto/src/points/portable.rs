@@ -2,7 +2,7 @@
 
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
-use curve25519_dalek::traits::IsIdentity;
+use curve25519_dalek::traits::{IsIdentity, VartimeMultiscalarMul};
 use zeroize::Zeroizing;
 
 use super::{Encoding, From, Operation, Refused};
@@ -21,6 +21,13 @@ pub(super) fn run(from: From<'_>, operation: Operation<'_>, out: &mut [Encoding]
         }
     }
     Ok(())
+}
+
+/// See [`super::weighed`].
+pub(super) fn weighed(points: &[Encoding], weights: &[[u8; 16]]) -> Result<RistrettoPoint, Refused> {
+    let points = (0..points.len()).map(|i| point(From::Encoded(points), i)).collect::<Result<Vec<_>, _>>()?;
+    let weights = weights.iter().map(|w| Scalar::from(u128::from_le_bytes(*w)));
+    Ok(RistrettoPoint::vartime_multiscalar_mul(weights, points))
 }
 
 fn point(from: From<'_>, i: usize) -> Result<RistrettoPoint, Refused> {

@@ -69,6 +69,52 @@ fn lanes_and_library_agree_on_another_half_million_inputs() {
     }
 }
 
+/// The weighed sum, of lanes and library.
+fn sums(points: &[Encoding], weights: &[[u8; 16]]) -> RistrettoPoint {
+    let mut sums = Backend::available().map(|backend| weighed_at(backend, points, weights).unwrap());
+    let first = sums.next().unwrap();
+    assert!(sums.all(|other| other == first), "{} points", points.len());
+    first
+}
+
+#[test]
+fn a_weighed_sum_is_that_of_its_products() {
+    let ends = [0, 1, 7, 8, 15, 16, u128::MAX, u128::MAX - 7, 1 << 127, u128::from_le_bytes([0x77; 16]), 1 << 64];
+    for count in (0..40).chain([127, 128, 129, 520, 1025]) {
+        let scalars: Vec<Scalar> = (0..count).map(|i| scalar(i + 1000 * count)).collect();
+        let points: Vec<Encoding> = scalars.iter().map(|s| RistrettoPoint::mul_base(s).compress().to_bytes()).collect();
+        let random = |i: u64| u128::from_le_bytes(*uniform(i ^ 77).first_chunk().unwrap());
+        let weights: Vec<u128> =
+            (0..count).map(|i| ends.get((i % 16) as usize).copied().unwrap_or_else(|| random(i))).collect();
+        let expected: Scalar = scalars.iter().zip(&weights).map(|(s, w)| s * Scalar::from(*w)).sum();
+        let weights: Vec<[u8; 16]> = weights.iter().map(|w| w.to_le_bytes()).collect();
+        assert_eq!(sums(&points, &weights), RistrettoPoint::mul_base(&expected), "{count}");
+    }
+}
+
+#[test]
+fn a_weighed_sum_may_be_nothing_and_has_no_point_that_is_none() {
+    let point = RistrettoPoint::mul_base(&scalar(3));
+    let [one, minus] = [point, -point].map(|p| p.compress().to_bytes());
+    let (some, nothing) = ([9; 16], RistrettoPoint::default());
+    assert_eq!(sums(&[one, minus], &[some, some]), nothing);
+    // In one lane, too.
+    let nine = [one, one, one, one, one, one, one, one, minus];
+    let mut weights = [[0; 16]; 9];
+    (weights[0], weights[8]) = (some, some);
+    assert_eq!(sums(&nine, &weights), nothing);
+    for none in [[0; 32], [0xff; 32]] {
+        for place in [0, 5, 130, 149] {
+            let mut many = vec![one; 150];
+            many[place] = none;
+            for backend in Backend::available() {
+                let refused = weighed_at(backend, &many, &vec![some; 150]);
+                assert_eq!(refused, Err(Refused(place)), "{backend:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn operations_are_what_they_say_and_doubled() {
     let (k, b) = (scalar(1), scalar(2));

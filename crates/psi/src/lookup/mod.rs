@@ -3,7 +3,6 @@
 //! is in `docs/protocols/psi.md`.
 
 mod cache;
-mod proof;
 
 use curve25519_dalek::scalar::Scalar;
 use tacit_crypto::points::{Base, Encoding, Multiplier};
@@ -14,11 +13,11 @@ use zeroize::Zeroizing;
 
 pub use self::cache::{CACHE_KEYS_MAX, Cache, HEADER_BYTES, Header, Maker, QUERIES_OF_AN_EPOCH, cache, newest_epoch};
 use self::cache::{Finder, Intake, Record};
-use self::proof::{About, PROOF_BYTES};
 use crate::exchange::AHEAD;
 use crate::hash::{DST, Expander};
 use crate::items::{self, Blinds};
 use crate::keyset::{KeySet, Part, REF_BYTES};
+use crate::proof::{self, About, PROOF_BYTES};
 use crate::session::{Host, Trouble};
 use crate::star::Common;
 use crate::storage::{Storage, Writer};
@@ -410,12 +409,20 @@ async fn answer(run: &mut Run<'_>, cache: &Cache, host: &mut Host<'_>) -> Result
         run.party.progress(run.terms.step(step));
         let points = body.as_chunks::<32>().0;
         let answers = items::multiply(host.workers, &evaluate, points).map_err(|t| run.trouble(t, step))?;
-        let about = About { cache: &id, public: &cache.header.public, run: &context, batch: k };
-        let proof = proof::prove(host.workers, &about, &cache.key, run.party.rng(), points, &answers);
+        let about = about(&id, &cache.header.public, &context, k);
+        let mut nonce = |_: &Hash| {
+            let wide: Zeroizing<[u8; 64]> = Zeroizing::new(run.party.rng().bytes());
+            Zeroizing::new(Scalar::from_bytes_mod_order_wide(&wide))
+        };
+        let proof = proof::prove(host.workers, &about, &cache.key, &mut nonce, points, &answers);
         let proof = proof.ok_or_else(|| run.blame(Offence::BadPoint, step))?;
         run.send(step + 1, [answers.as_flattened(), &proof].concat()).await?;
     }
     Ok(())
+}
+
+fn about<'a>(cache: &'a Hash, public: &'a Encoding, run: &'a Hash, batch: u64) -> About<'a> {
+    About { protocol: "tacit-lookup/1", scope: cache, public, run, batch, halved: true }
 }
 
 fn count_of(terms: &LookupTerms, k: u64) -> usize {
@@ -459,10 +466,8 @@ async fn ask(
         let points = under_way.pop_front().unwrap_or_default();
         let elements = items::unblind(host.workers, &public, &blinds, first(k), answers);
         let elements = elements.map_err(|t| run.trouble(t, step))?;
-        let about = About { cache: &id, public: &header.public, run: &context, batch: k };
-        if !proof::holds(host.workers, &about, &points, answers, proof) {
-            return Err(bad(Offence::BadOpening));
-        }
+        let about = about(&id, &header.public, &context, k);
+        proof::check(host.workers, &about, &points, answers, proof).map_err(bad)?;
         let some = keys.read(host.storage, Part::All, first(k), count)?;
         for (key, element) in some.iter().zip(&elements) {
             let tag = tagger.keyed(&key.hash, element);

@@ -50,6 +50,8 @@ fn blamed(level: Level, mode: Mode, at: u32, change: impl Fn(&mut Vec<u8>) + 'st
 }
 
 const SET: (Level, Mode) = (Level::Both, Mode::Oprf);
+const ONE: (Level, Mode) = (Level::Receiver, Mode::DoubleMask);
+const SPINE: (Level, Mode) = (Level::Spine, Mode::DoubleMask);
 const COUNT: (Level, Mode) = (Level::Cardinality { both: true }, Mode::DoubleMask);
 
 #[test]
@@ -83,7 +85,7 @@ fn a_point_twice_is_refused() {
     let twice = |body: &mut Vec<u8>| body.copy_within(32..64, 64);
     blamed(SET.0, SET.1, 2, twice, Offence::Duplicate);
     blamed(COUNT.0, COUNT.1, 2, twice, Offence::Duplicate);
-    blamed(Level::Spine, Mode::DoubleMask, 2, twice, Offence::Duplicate);
+    blamed(Level::Spine, Mode::DoubleMask, 3, twice, Offence::Duplicate);
 }
 
 #[test]
@@ -152,8 +154,67 @@ fn a_peer_brings_as_many_keys_as_it_has_announced() {
 #[test]
 fn a_public_key_that_is_none_is_refused() {
     for key in [[0; 32], [0xff; 32]] {
-        blamed(SET.0, SET.1, 1, opening(move |open| open.public = key), Offence::BadKey);
+        for (level, mode) in [SET, ONE, SPINE] {
+            blamed(level, mode, 1, opening(move |open| open.public = key), Offence::BadKey);
+        }
+        blamed(SPINE.0, SPINE.1, 2, move |body| *body = key.to_vec(), Offence::BadKey);
     }
+    blamed(SPINE.0, SPINE.1, 2, |body| body.truncate(31), Offence::BadCount);
+}
+
+#[test]
+fn answers_that_are_not_those_of_the_key_are_refused() {
+    // The first answers, and of a spine the second too: after two batches of either, and one of tags that is all of them.
+    for ((level, mode), at) in [(ONE, 3), (SPINE, 4), (SPINE, 10)] {
+        blamed(level, mode, at, |body| body[..64].rotate_left(32), Offence::BadOpening);
+        blamed(level, mode, at, |body| body.copy_within(32..64, 0), Offence::BadOpening);
+        blamed(level, mode, at, |body| body[..32].fill(0), Offence::BadPoint);
+        for of_proof in [1, 33, 64] {
+            let change = move |body: &mut Vec<u8>| {
+                let byte = body.len() - of_proof;
+                body[byte] ^= 1;
+            };
+            blamed(level, mode, at, change, Offence::BadOpening);
+        }
+        blamed(level, mode, at, |body| body.truncate(body.len() - 64), Offence::BadCount);
+    }
+}
+
+#[test]
+fn a_proof_of_our_own_answers_proves_none_of_the_peers() {
+    // The peer gives the other's key as its own, sends its points back and what it answers: that is a right product of the one
+    // key, and a proof of it, but not the peer's.
+    let texts = rows(0..100);
+    let terms = terms(SPINE.0, SPINE.1);
+    let mut world = World::pair(1, [Side::new(&terms, &texts), Side::new(&terms, &texts)]);
+    let mut held: BTreeMap<Step, Vec<Message>> = BTreeMap::new();
+    world.hook = Box::new(move |mut m| {
+        if m.address.step < step(1) || m.address.step > step(4) {
+            return vec![m];
+        }
+        // What the first says waits for what the second says, and is then that.
+        let waiting = held.entry(m.address.step).or_default();
+        waiting.push(m.clone());
+        let (Some(first), Some(second)) = (
+            waiting.iter().find(|m| m.address.from == Seat(0)).cloned(),
+            waiting.iter().find(|m| m.address.from == Seat(1)).cloned(),
+        ) else {
+            return if m.address.from == Seat(1) { vec![m] } else { Vec::new() };
+        };
+        let mut mirrored = first;
+        if m.address.step == step(1) {
+            let mut open = Open::decode(&mirrored.body).unwrap();
+            open.public = Open::decode(&second.body).unwrap().public;
+            mirrored.body = wire::encode(&open);
+        } else {
+            mirrored.body = second.body;
+        }
+        mirrored.total = mirrored.body.len() as u64;
+        m.total = m.body.len() as u64;
+        if m.address.from == Seat(1) { vec![m, mirrored] } else { vec![mirrored] }
+    });
+    world.run();
+    assert_eq!(offence(&world.outcomes()[1]), Some(Offence::BadOpening));
 }
 
 #[test]

@@ -53,6 +53,7 @@ pub fn terms(level: Level, mode: Mode) -> Terms {
         begin_ms: 10 * STEP_MS,
         step_ms: STEP_MS,
         lie: None,
+        asks: None,
     }
 }
 
