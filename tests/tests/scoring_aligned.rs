@@ -109,7 +109,55 @@ fn an_aligned_version_is_scored_and_nobody_outside_it() {
     let scored = private.submit(&all, "").ok();
     private.check(&scored, &all, |key| private.plain(key));
 
-    assert_eq!(audit(world)["valid"], json!(3));
+    // The same people without a list: what the alignment found are the rows, in the order that both owners have.
+    let id = |owner: &str| {
+        let listed = world.run(owner, &["data", "list"]).ok();
+        let found = listed.as_array().unwrap().iter().find(|d| d["name"] == "people-aligned").cloned();
+        found.unwrap()["aligned"]["job"].as_str().unwrap().to_owned()
+    };
+    let file = |contract: &str, more: &str, rows: u64| {
+        let mut text = format!(
+            "kind = \"score-linear/v1\"\ncontract = \"{contract}\"\ndealer = \"notary\"\n{more}[params]\n\
+             aligned = \"{}\"\nrows = {rows}\nbound = \"64\"\n[params.ranges]\n",
+            id("a")
+        );
+        for name in private.tables.iter().flat_map(|t| &t.features) {
+            writeln!(text, "{name} = [\"-{RANGE}\", \"{RANGE}\"]").unwrap();
+        }
+        shown(&world.write("found.job.toml", text))
+    };
+    let room = 80;
+    let done = world.run("lab", &["job", "submit", &file("aligned", "", room), "--watch"]).ok();
+    assert_eq!(done["result"]["scores"].as_array().map(Vec::len), Some(room as usize));
+    let known = |owner: &str| {
+        let room = room.to_string();
+        let listed = world.run(owner, &["data", "keys", "people-aligned", "--rows", &room]).ok();
+        let keys: Vec<String> =
+            listed["keys"].as_array().unwrap().iter().map(|key| key.as_str().unwrap().to_owned()).collect();
+        keys
+    };
+    let found = known("a");
+    assert_eq!(found, known("b"), "in one order");
+    let both = |key: &String| parts.iter().all(|part| part.contains_key(key));
+    assert_eq!(found.iter().collect::<BTreeSet<_>>(), all.iter().filter(|key| both(key)).collect());
+    let listed: Vec<String> =
+        found.iter().cloned().chain((found.len()..room as usize).map(|i| format!("-{i}"))).collect();
+    let lines = shown(&world.write("found.txt", listed.join("\n")));
+    let shown_result = world.run("lab", &["job", "result", done["id"].as_str().unwrap(), "--keys", &lines]).ok();
+    private.check(&shown_result, &listed, |key| plain(&private, &parts, key));
+    // What does not go together is refused: too little room, a list beside, rows that no alignment found, a search for more.
+    let refused = |file: &str, code: &str| {
+        let done = world.run("lab", &["job", "submit", file, "--watch"]);
+        assert!(done.status != 0 && done.json.to_string().contains(code), "{code}: {}", done.json);
+    };
+    refused(&file("aligned", "keys = \"keys.txt\"\n", room), "refused.parameters");
+    refused(&file("credit", "", room), "refused.dataset");
+    refused(&file("aligned", "", 0), "refused.parameters");
+    refused(&file("aligned", "", 9), "room for 9, and the alignment found more");
+    assert_ne!(world.run("a", &["data", "keys", "people-aligned", "--rows", "9"]).status, 0);
+    assert_ne!(world.run("a", &["data", "keys", "people"]).status, 0);
+
+    assert!(audit(world)["valid"].as_u64() >= Some(4));
     let version = |owner: &str| -> Value {
         let listed = world.run(owner, &["data", "list"]).ok();
         let found = listed.as_array().unwrap().iter().find(|d| d["name"] == "people-aligned").cloned();

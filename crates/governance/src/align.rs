@@ -374,6 +374,11 @@ pub enum Feeds {
         /// The job that made the ids.
         alignment: JobId,
     },
+    /// The keys that one alignment found, each a row: all owners of rows know them, and in which order.
+    Found {
+        /// The job that found them.
+        alignment: JobId,
+    },
 }
 
 /// A dataset version is still to be used, if it was aligned, and for what it may be.
@@ -394,6 +399,17 @@ pub(crate) fn check_source(
             refuse("an alignment by ids that nobody can match feeds computations on its shares alone".into())
         }
         (Feeds::Rows, None) => Ok(()),
+        (Feeds::Found { alignment }, _) => {
+            let found = source.filter(|source| source.job == alignment && source.level == AlignLevel::Both);
+            match found {
+                Some(found) if providers.iter().all(|p| found.parties.contains(&p.owner)) => Ok(()),
+                Some(_) => refuse(format!("a provider is none of those who aligned in job {}", alignment.short())),
+                None => refuse(format!(
+                    "the job's rows are the keys that alignment {} has shown to both its owners, and this version has others",
+                    alignment.short()
+                )),
+            }
+        }
         (Feeds::Shares { alignment }, Some(spine)) if spine.job == alignment => {
             let mut owners: Vec<NodeId> = providers.iter().map(|p| p.owner).collect();
             owners.sort_unstable();

@@ -13,7 +13,7 @@ use tacit_governance::{
 };
 use tacit_protocol::{Abort, Disclosure, Party};
 use tacit_secagg::verify::price::Price;
-use tacit_types::{Columns, Fault, Hash, Lang, LocalQuery, NodeId, Seat};
+use tacit_types::{Columns, Fault, Hash, JobId, Lang, LocalQuery, NodeId, Seat};
 
 use crate::align::{AlignParams, Desk};
 use crate::score::online::host::Reading;
@@ -160,9 +160,19 @@ pub trait Plan: Send + Sync {
         None
     }
 
-    /// What its rows may be: ids of an alignment for a kind that computes on shares of them, and for no other.
+    /// The alignment whose keys are its rows, where no list of keys names them. None unless the job says so.
+    fn rows_of(&self) -> Option<JobId> {
+        None
+    }
+
+    /// What its rows may be: ids of an alignment for a kind that computes on shares of them, and for no other; the keys that one
+    /// alignment found, for a job whose rows these are.
     fn feeds(&self) -> Feeds {
-        self.on_shares().map_or(Feeds::Rows, |job| Feeds::Shares { alignment: job.alignment() })
+        match (self.on_shares(), self.rows_of()) {
+            (Some(job), _) => Feeds::Shares { alignment: job.alignment() },
+            (None, Some(alignment)) => Feeds::Found { alignment },
+            (None, None) => Feeds::Rows,
+        }
     }
 
     /// Everything that the job opens, to whom, and how much of it at most.

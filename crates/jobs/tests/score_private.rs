@@ -308,6 +308,7 @@ fn what_does_not_fit_is_refused_before_anything_runs() {
             error: None,
             online: None,
             verified: None,
+            aligned: None,
         }
     };
     let most = score::params::CELLS_MAX / score::keys::KEYS_MAX;

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use tacit_crypto::{Secret, Statement, Transcript, agree::derive, sha256};
 use tacit_engine::WorkerJob;
 use tacit_governance::{AlignFacts, Aligned, Contract, DatasetDescriptor, JobSpec, Meter, Shown};
-use tacit_jobs::align::{Desk, KEPT_BYTES, Keep, Kept, KeyPart, Records, STATE_LABEL, Selection, Storage, Workers};
+use tacit_jobs::align::{
+    Desk, FoundKeys, KEPT_BYTES, Keep, Kept, KeyPart, Records, STATE_LABEL, Selection, Storage, Workers,
+};
 use tacit_types::{Code, Columns, DatasetVersionId, Fault, Hash, JobId, LocalQuery, Name, NodeId, UnixMillis};
 
 use crate::config::Keys;
@@ -23,6 +25,7 @@ use crate::store::{DatasetRow, Store, Tx};
 
 mod config;
 mod expire;
+pub mod found;
 mod lookup;
 mod offered;
 mod spine;
@@ -477,6 +480,19 @@ fn key_of(found_by: &Found) -> (Vec<KeyPart>, Vec<String>) {
 pub(crate) fn selection(home: &Path, found_by: &Found) -> Result<Selection, Fault> {
     let (parts, columns) = key_of(found_by);
     Selection::new(&parts, &columns, Box::new(KeptFile::of(home, found_by, KEPT_BYTES)?))
+}
+
+/// The keys that an alignment found, of a version that it left, as the rows of a job with room for so many.
+///
+/// # Errors
+/// `refused.dataset` for a version of another alignment; those of [`FoundKeys::new`].
+pub(crate) fn found_keys(home: &Path, all: &[Found], job: &JobId, room: u64) -> Result<FoundKeys, Fault> {
+    let Some(last) = all.last().filter(|last| last.job == *job) else {
+        let what = format!("the version has no keys of alignment {}", job.short());
+        return Err(Fault::new(Code::RefusedDataset, what));
+    };
+    let (parts, columns) = key_of(last);
+    FoundKeys::new(&parts, &columns, &KeptFile::of(home, last, KEPT_BYTES)?, room)
 }
 
 /// Puts what a job has found into the catalogue, as a version of its own, once its receipt is in the log. Nothing where it

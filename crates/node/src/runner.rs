@@ -11,7 +11,7 @@ use tacit_engine::session::Session;
 use tacit_governance::JobSpec;
 use tacit_jobs::score::online::host::{Tell, hear};
 use tacit_jobs::session::Vote;
-use tacit_jobs::{JointContext, JointHalf, JointOutput, Material, Plan};
+use tacit_jobs::{JointContext, JointHalf, JointOutput, Plan};
 use tacit_net::Address;
 use tacit_net::mesh::Keep;
 use tacit_protocol::{Abort, Blame, Effect, Event, HashAhead, Machine, Setup, Usage};
@@ -35,6 +35,7 @@ use crate::store::WindowRow;
 mod asserted;
 mod end;
 mod links;
+mod material;
 mod shares;
 mod vote;
 
@@ -363,7 +364,18 @@ impl AttemptRun {
             return self.shares_half(spec, plan, on).await;
         }
         let owner = self.inner.keys.root.id();
-        let material = self.material(spec, &owner).await?;
+        let mut material = self.material(spec, &owner).await?;
+        let provided = match spec.provider(&owner) {
+            Some(provider) => {
+                let row = datasets::find(&self.inner.store, &provider.dataset).await?;
+                Some((provider, datasets::kept(&row)?))
+            }
+            None => None,
+        };
+        let found = match (plan.rows_of(), &provided) {
+            (Some(job), Some((_, kept))) => Some(self.found(spec, plan, (&job, kept), &mut material).await?),
+            _ => None,
+        };
         let mut fold = match plan.aligns() {
             None => plan.fold(&owner, material)?,
             Some(facts) => {
@@ -377,26 +389,34 @@ impl AttemptRun {
             fold.count_keys();
         }
         // Who deals, or has a model alone, reads no rows.
-        let Some(provider) = spec.provider(&owner) else {
+        let Some((provider, kept)) = provided else {
             let half = asserted.timed(|| fold.finish());
             return Ok((half, asserted));
         };
-        let row = datasets::find(&self.inner.store, &provider.dataset).await?;
-        let kept = datasets::kept(&row)?;
         let dataset = tacit_data::Dataset::open(kept.registration.clone(), &self.inner.config.sources).await?;
         dataset.check().await?;
         let mut query = plan.local_query(&owner, &provider.view);
         let (store, job) = (&self.inner.store, &self.header.job);
         let read = (provider.dataset, &dataset);
         let mut watch = difference::Watch::new(store, spec, &kept, read, fold.sets(), &mut query).await?;
+        // Before the alignments, which take away again what they alone have read.
+        if let Some(found) = &found {
+            found.widen(&mut query);
+        }
         let narrowed = align::Narrowed::new(&self.inner.home, &kept.aligned, &mut query)?;
         let mut limits = tacit_data::Limits::default();
         // By the rows of the view, before the filter: a limit on what is left would tell how many that is.
         limits.rows_max = limits.rows_max.min(plan.facts(&owner).rows_max.unwrap_or(u64::MAX));
         let take = |batch| {
-            asserted.timed(|| match (narrowed.take(batch)?, &mut watch) {
-                (batch, Some(watch)) => watch.take(batch, fold.as_mut()),
-                (batch, None) => fold.take(&batch),
+            asserted.timed(|| {
+                let batch = match &found {
+                    Some(found) => found.mark(batch)?,
+                    None => batch,
+                };
+                match (narrowed.take(batch)?, &mut watch) {
+                    (batch, Some(watch)) => watch.take(batch, fold.as_mut()),
+                    (batch, None) => fold.take(&batch),
+                }
             })
         };
         let stats = dataset.run(&query, kept.rule(&spec.purpose).as_ref(), &limits, take).await?;
@@ -413,27 +433,6 @@ impl AttemptRun {
         asserted.read(&stats);
         let half = asserted.timed(|| fold.finish());
         Ok((half, asserted))
-    }
-
-    /// This owner's model and the job's attachments, which only it and the other parties can open.
-    async fn material(&self, spec: &JobSpec, owner: &NodeId) -> Result<Material, Fault> {
-        let mut material = Material::default();
-        if let Some(named) = spec.models.iter().find(|m| m.owner == *owner) {
-            material.model = Some(crate::models::find(&self.inner.store, &named.model).await?);
-        }
-        for reference in spec.attachments.iter().filter(|_| spec.provider(owner).is_some()) {
-            let connection =
-                self.inner.to_coordinator.borrow().clone().ok_or_else(|| {
-                    Fault::new(Code::NetUnreachable, "the coordinator, who keeps the job's attachments")
-                })?;
-            let sealed = client::fetch(&connection, &self.inner.ledger, &reference.sealed).await?;
-            let plain = tacit_governance::attachment::open(reference, &sealed, &self.inner.keys.seal)?;
-            if reference.name == tacit_jobs::score::keys::ATTACHMENT {
-                crate::asked::list(&self.inner.store, &self.header.job, spec, &plain).await?;
-            }
-            material.attachments.insert(reference.name.clone(), plain);
-        }
-        Ok(material)
     }
 
     fn machine(

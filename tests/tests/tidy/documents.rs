@@ -197,8 +197,9 @@ fn check(place: &str, text: &str) {
             let writing = Writing::with(&named, roles).expect("roles");
             let params = kind.draft(params, &writing.draft).unwrap_or_else(|f| wrong(&f.to_string()));
             let mut parts = writing.parts();
-            // The keys of a window come with its calls.
-            parts.attachments = if opens { &[] } else { parts.attachments };
+            // The keys of a window come with its calls, and an alignment's are at the owners.
+            let none = opens || given.contains_key("aligned");
+            parts.attachments = if none { &[] } else { parts.attachments };
             assert!(kind.plan(&params, &parts).is_ok(), "{place}");
         }
         // The program's own tests read these, and job files too, with its own parsers.

@@ -361,7 +361,7 @@ pub fn recipient(request: &Request<'_>, terms: &Contract) -> Result<(), Fault> {
     if !terms.recipients.contains(&spec.recipient) {
         return refuse("the sealing key is not one of the contract's recipients".into());
     }
-    if request.feeds == Feeds::Rows {
+    if !matches!(request.feeds, Feeds::Shares { .. }) {
         return Ok(());
     }
     let allowed = |root: &NodeId| terms.alignment.as_ref().is_some_and(|a| a.recipients_with_columns.contains(root));

@@ -263,6 +263,17 @@ fn ids_of_one_alignment_feed_computations_on_shares_among_those_who_aligned() {
         "without one who did"
     );
     assert_eq!(with(spine(), shares, &|c| aligned(c, &|a| a.expires = NOW)), refused, "after its day");
+    // Keys that both know are the rows of a job of those who aligned, or of some of them, and of no other version.
+    let found = Feeds::Found { alignment };
+    let both = || Some(source(AlignLevel::Both));
+    assert_eq!(with(both(), found, &|_| {}), Ok(()));
+    assert_eq!(with(both(), found, &|c| aligned(c, &|a| a.parties.push(key(9).id()))), Ok(()), "some of them");
+    assert_eq!(with(both(), found, &|c| aligned(c, &|a| a.parties.truncate(1))), refused, "one who did not align");
+    assert_eq!(with(both(), found, &|c| aligned(c, &|a| a.expires = NOW)), refused, "after its day");
+    assert_eq!(with(both(), Feeds::Found { alignment: JobId([8; 32]) }, &|_| {}), refused, "of another alignment");
+    assert_eq!(with(spine(), found, &|_| {}), refused, "ids that nobody can match");
+    assert_eq!(with(Some(source(AlignLevel::Receiver)), found, &|_| {}), refused, "keys that one of them knows");
+    assert_eq!(with(None, found, &|_| {}), refused, "a version that was not aligned");
     // Who computes on shares has a dealer, and no other kind that scores nothing has one.
     let refused = Err(Code::RefusedParameters);
     assert_eq!(with(spine(), shares, &|c| c.job.dealer = None), refused);

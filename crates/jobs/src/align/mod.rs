@@ -10,6 +10,7 @@ mod lookup;
 mod matched;
 pub(crate) mod ordered;
 pub mod params;
+mod places;
 mod select;
 
 use tacit_crypto::cbor;
@@ -22,6 +23,7 @@ pub use self::desk::{Desk, KEPT_BYTES, Keep, Kept, LookupDesk, Offered, Spend};
 pub use self::lookup::{LOOKUP_KEYS_MAX, Lookup, LookupParams};
 use self::params::MATCH_OWNERS_MAX;
 pub use self::params::{AlignParams, KeyGroups, KeyPart, OwnerKey};
+pub use self::places::{FOUND_COLUMN, FoundKeys};
 pub use self::select::{Records, Selection};
 use crate::kind::{ColumnKinds, Draft, Estimate, Fold, Kind, Material, Opened, OpenedVector, Parts, Plan, Table};
 pub use tacit_psi::lookup::newest_epoch;

@@ -36,6 +36,17 @@ pub fn encode<'a>(keys: impl IntoIterator<Item = &'a str>) -> Result<(u64, Vec<u
     Ok((list.len() as u64, wire::encode(&list)))
 }
 
+/// The words of keys that an alignment found as a list, and the same filled up to `rows` with what no row has.
+///
+/// # Errors
+/// `args.invalid` for more than [`KEYS_MAX`].
+pub fn found(words: &[String], rows: u64) -> Result<(Option<Vec<u8>>, Vec<u8>), Fault> {
+    let filling: Vec<String> = (words.len() as u64..rows.min(KEYS_MAX + 1)).map(|i| format!("-{i}")).collect();
+    let list = |words: &mut dyn Iterator<Item = &String>| encode(words.map(String::as_str)).map(|(_, list)| list);
+    let own = if words.is_empty() { None } else { Some(list(&mut words.iter())?) };
+    Ok((own, list(&mut words.iter().chain(&filling))?))
+}
+
 /// Whether a column can hold keys.
 ///
 /// # Errors

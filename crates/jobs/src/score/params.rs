@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use tacit_governance::Precision;
 use tacit_types::limits::COLUMN_NAME_BYTES_MAX;
-use tacit_types::{Code, Fault, NodeId};
+use tacit_types::{Code, Fault, JobId, NodeId};
 
 use super::keys::KEYS_MAX;
 use super::online::Online;
+use crate::align::FOUND_COLUMN;
 use crate::decimal::Decimal;
 use crate::kind::Parts;
 
@@ -114,7 +115,7 @@ pub struct OwnerColumns {
     /// The owner's root key.
     #[n(1)]
     pub owner: NodeId,
-    /// The column that holds the key.
+    /// The column that holds the key; [`FOUND_COLUMN`] where an alignment found them.
     #[n(2)]
     pub key: String,
     /// The columns that are features, ascending by name.
@@ -219,6 +220,10 @@ pub struct ScoreParams {
     /// before a result is taken; without it nobody who deviates is.
     #[n(10)]
     pub verified: Option<u8>,
+    /// The alignment whose keys are the rows; then no list of keys comes, `rows` is the room for them, and owners name no
+    /// column with a key.
+    #[n(11)]
+    pub aligned: Option<JobId>,
 }
 
 fn wrong<T>(what: impl Into<String>) -> Result<T, Fault> {
@@ -284,7 +289,10 @@ impl ScoreParams {
         if !self.owners.windows(2).all(|pair| matches!(pair, [a, b] if a.owner < b.owner)) {
             return wrong("the owners do not ascend");
         }
-        self.owners.iter().try_for_each(check_columns)
+        if self.aligned.is_some() && self.online.is_some() {
+            return wrong("aligned: a window has no list of rows");
+        }
+        self.owners.iter().try_for_each(|columns| check_columns(columns, self.aligned.is_some()))
     }
 
     /// Whether the score of a linear model is computed on shares, with a dealer: for a private model, and wherever less
@@ -364,6 +372,10 @@ impl ScoreParams {
             let what = "a window has no list of keys";
             return if parts.attachments.is_empty() { Ok(()) } else { wrong(what) };
         }
+        if self.aligned.is_some() {
+            let what = "the rows are those of an alignment: no list of keys comes beside it";
+            return if parts.attachments.is_empty() { Ok(()) } else { wrong(what) };
+        }
         match parts.attachments {
             [one] if one.name == super::keys::ATTACHMENT => Ok(()),
             _ => wrong("there is one attachment, the list of keys"),
@@ -376,9 +388,10 @@ impl ScoreParams {
     }
 }
 
-fn check_columns(columns: &OwnerColumns) -> Result<(), Fault> {
+fn check_columns(columns: &OwnerColumns, aligned: bool) -> Result<(), Fault> {
     let name = |n: &String| !n.is_empty() && n.len() <= COLUMN_NAME_BYTES_MAX;
-    if !name(&columns.key) || !columns.features.iter().all(name) {
+    let key = if aligned { columns.key == FOUND_COLUMN } else { name(&columns.key) };
+    if !key || !columns.features.iter().all(name) {
         return wrong("a column's name is empty or too long");
     }
     if columns.features.len() > FEATURES_MAX {

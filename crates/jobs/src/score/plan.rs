@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tacit_governance::{JobFacts, ModelFamily, OnlineFacts, Precision, ScoreFacts, UnknownKeys, Use};
 use tacit_protocol::{Audience, Disclosure};
-use tacit_types::{Fault, LocalQuery, NodeId};
+use tacit_types::{Fault, JobId, LocalQuery, NodeId};
 
 use super::checked;
 use super::circuit::Circuit;
@@ -73,7 +73,7 @@ impl<J: Job> Plan for ScorePlan<J> {
         let params = self.0.score();
         let own = params.columns(owner);
         let features = own.into_iter().flat_map(|o| &o.features).map(|c| (c.clone(), Use::Score));
-        let key = own.map(|o| (o.key.clone(), Use::Key));
+        let key = own.filter(|_| params.aligned.is_none()).map(|o| (o.key.clone(), Use::Key));
         let precision: Precision = params.output.precision;
         JobFacts {
             uses: features.chain(key).collect(),
@@ -105,6 +105,10 @@ impl<J: Job> Plan for ScorePlan<J> {
         Reading::new(self.0.score(), self.0.circuit().map(Arc::as_ref))
     }
 
+    fn rows_of(&self) -> Option<JobId> {
+        self.0.score().aligned
+    }
+
     fn disclosures(&self) -> Vec<Disclosure> {
         vec![result_disclosure(self.0.score())]
     }
@@ -112,7 +116,7 @@ impl<J: Job> Plan for ScorePlan<J> {
     fn local_query(&self, owner: &NodeId, view: &str) -> LocalQuery {
         let own = self.0.score().columns(owner);
         let mut columns: Vec<String> = own.map(|o| o.features.clone()).unwrap_or_default();
-        columns.extend(own.map(|o| o.key.clone()));
+        columns.extend(own.filter(|_| self.0.score().aligned.is_none()).map(|o| o.key.clone()));
         LocalQuery { view: view.to_owned(), columns, filter: None }
     }
 

@@ -6,10 +6,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tacit_crypto::cbor;
 use tacit_governance::Precision;
-use tacit_types::{Code, Fault};
+use tacit_types::{Code, Fault, JobId};
 
 use super::online::WrittenOnline;
 use super::params::{AUDITS_DEFAULT, LinkWord, Mode, Output, OwnerColumns, Range, ScoreParams, Unknown};
+use crate::align::FOUND_COLUMN;
 use crate::decimal::Decimal;
 use crate::kind::{Draft, DraftProvider, Kind};
 
@@ -22,8 +23,12 @@ fn wrong<T>(what: impl Into<String>) -> Result<T, Fault> {
 #[serde(deny_unknown_fields)]
 struct Written {
     mode: Option<String>,
-    /// The key column of every owner, or by owner.
-    key: OneOrEach,
+    /// The key column of every owner, or by owner; none where an alignment found the keys.
+    key: Option<OneOrEach>,
+    /// The alignment that found the keys.
+    aligned: Option<String>,
+    /// Room for the keys that an alignment found.
+    rows: Option<u64>,
     /// Features by owner; each owner's columns that the model names when absent.
     features: Option<BTreeMap<String, Vec<String>>>,
     output: Option<String>,
@@ -123,9 +128,16 @@ pub(super) fn read(written: serde_json::Value, draft: &Draft, habits: Habits) ->
         edges: edges.map(|text| Decimal::parse(text)).collect::<Result<_, _>>()?,
     };
     let owners = owners(&written, draft, mode, habits)?;
+    let aligned = written.aligned.as_deref().map(|job| {
+        JobId::from_hex(job).map_err(|f| Fault::new(Code::RefusedParameters, format!("aligned: {}", f.what)))
+    });
+    if written.rows.is_some() != written.aligned.is_some() {
+        return wrong("`rows`, the room for the keys that an alignment found, goes with `aligned`");
+    }
     Ok(ScoreParams {
         mode,
-        rows: written.online.as_ref().map(|o| o.rows).or(draft.keys).unwrap_or(0),
+        rows: written.online.as_ref().map(|o| o.rows).or(written.rows).or(draft.keys).unwrap_or(0),
+        aligned: aligned.transpose()?,
         online: written.online.as_ref().map(WrittenOnline::online).transpose()?,
         owners,
         output,
@@ -152,8 +164,13 @@ fn owners(written: &Written, draft: &Draft, mode: Mode, habits: Habits) -> Resul
     let mut owners = Vec::new();
     for provider in &draft.providers {
         let key = match &written.key {
-            OneOrEach::One(key) => key.clone(),
-            OneOrEach::Each(keys) => match keys.get(&provider.name) {
+            None if written.aligned.is_some() => FOUND_COLUMN.to_owned(),
+            None => return wrong("key: the column with the key, of all owners or by owner"),
+            Some(_) if written.aligned.is_some() => {
+                return wrong("key: the alignment has said which columns are the key");
+            }
+            Some(OneOrEach::One(key)) => key.clone(),
+            Some(OneOrEach::Each(keys)) => match keys.get(&provider.name) {
                 Some(key) => key.clone(),
                 None => return wrong(format!("key: none for `{}`", provider.name)),
             },
@@ -163,7 +180,8 @@ fn owners(written: &Written, draft: &Draft, mode: Mode, habits: Habits) -> Resul
             None => named_by_models(mode, draft, provider, &key),
         };
         features.sort_unstable();
-        if let Some(column) = core::iter::once(&key).chain(&features).find(|c| !provider.columns.contains_key(*c)) {
+        let own_key = Some(&key).filter(|_| written.aligned.is_none());
+        if let Some(column) = own_key.into_iter().chain(&features).find(|c| !provider.columns.contains_key(*c)) {
             let what = format!("`{column}` is not a column of {}", provider.name);
             return Err(Fault::new(Code::DataColumnUnknown, what));
         }

@@ -43,6 +43,21 @@ pub enum DataCommand {
         #[arg(long, requires = "accept")]
         reason: Option<String>,
     },
+    /// The keys of an aligned version, one a line, in the order of the rows of a job over them: what `job result --keys` puts
+    /// beside its scores. They are this owner's, as its rows have them today; parts of a key stand apart by tabs.
+    #[command(
+        after_help = "A line of `-` and a number stands for a key that no row has any more, and for room of the job past the last key.\n\nExample: tacit --home bank data keys customers-aligned --rows 1000 > keys.txt\n         tacit --home bank job result JOB --keys keys.txt"
+    )]
+    Keys {
+        /// The version's name.
+        name: String,
+        /// The version, where it is not the newest.
+        #[arg(long)]
+        version: Option<u32>,
+        /// The `rows` of the job: as many lines are written.
+        #[arg(long)]
+        rows: Option<usize>,
+    },
     /// In which jobs a person's record was eligible: for what, under which contract, when. It reads this node's own store and
     /// rows, as they are now, and tells nobody.
     #[command(

@@ -1,4 +1,4 @@
-//! `data add`, `data show`, `data check`, `data regrade`, `data forgotten`, `data subject`.
+//! `data add`, `data show`, `data check`, `data regrade`, `data forgotten`, `data keys`, `data subject`.
 
 use serde_json::json;
 use tacit_data::{Source, View};
@@ -27,6 +27,7 @@ pub async fn run(cli: &Cli, out: &Out, command: &DataCommand) -> Result<(), Faul
             let accept = reason.as_deref().filter(|_| *accept);
             forgotten::run(&party, out, name.as_deref(), accept).await
         }
+        DataCommand::Keys { name, version, rows } => keys(&party, out, name, *version, *rows).await,
         DataCommand::Subject { dataset, key, column } => {
             let subject = Subject { dataset, column: column.as_deref(), key };
             subject::run(&party, out, &subject).await
@@ -34,6 +35,27 @@ pub async fn run(cli: &Cli, out: &Out, command: &DataCommand) -> Result<(), Faul
     };
     party.store.close().await;
     done
+}
+
+/// The keys that an alignment found, in its order.
+async fn keys(party: &Party, out: &Out, name: &str, version: Option<u32>, rows: Option<usize>) -> Result<(), Fault> {
+    let progress = Progress::new(out.json(), out.say("looking for the keys among the rows", "正在数据行中查找键"));
+    let keys = tacit_node::align::found::keys(&party.store, &party.home, &party.config.sources, name, version).await?;
+    drop(progress);
+    let room = rows.unwrap_or(keys.len());
+    if keys.len() > room {
+        let what = format!("--rows {room}: the alignment found {} keys", keys.len());
+        return Err(Fault::new(Code::ArgsInvalid, what));
+    }
+    if out.json() {
+        out.value(&json!({"keys": keys, "rows": room}));
+        return Ok(());
+    }
+    let known = keys.into_iter().chain(core::iter::repeat(None)).take(room);
+    for (i, key) in known.enumerate() {
+        out.text(key.unwrap_or_else(|| format!("-{i}")));
+    }
+    Ok(())
 }
 
 async fn add(party: &Party, out: &Out, args: &DataAddArgs) -> Result<(), Fault> {
