@@ -5,14 +5,18 @@
 mod online;
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use online::Online;
 use serde_json::{Value, json};
-use tacit_tests::World;
+use tacit_engine::Terminal;
+use tacit_jobs::session;
 use tacit_tests::world::shown;
+use tacit_tests::{Wire, World};
+use tacit_types::{Code, JobId};
 
 /// Owners and the features of the models that they have rows of.
 const OWNERS: [(&str, &str); 3] = [
@@ -245,4 +249,73 @@ fn different_keys_are_counted_once_in_spite_of_kills() {
     check(&online.first("trees", &all[..DISTINCT]), &trees[..DISTINCT], ERRORS[0]);
     assert_eq!(online.call("trees", &all[DISTINCT..]).code(), "refused.distinct");
     assert_eq!(online.verify(&[]).ok()["ok"], true);
+}
+
+/// Waits until the parties of a job say that they compute on shares.
+fn computing(wire: &Wire, id: JobId) {
+    let begun = Instant::now();
+    loop {
+        let view = wire.job(id).unwrap();
+        assert!(view.terminal.is_none() && begun.elapsed() < Duration::from_secs(60), "{view:?}");
+        if view.step.is_some_and(|step| session::phase_name(step) == "compute") {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How long a loss may take to become an end.
+const LOSS_MAX: Duration = Duration::from_secs(10);
+
+/// Trees, a network and a rule over a long list, of which the dealer, the model's owner or an owner of rows is killed while
+/// the others compute: the job has its end by that name within ten seconds, and the next job of its kind works.
+#[test]
+fn whoever_is_lost_while_trees_a_network_or_a_rule_are_computed_ends_the_job_by_name() {
+    let (mut online, divided) = begin();
+    let (trees, network) = (predicted("trees"), predicted("network"));
+    let models = OWNERS.map(|(owner, _)| format!("\"{owner}/credit@1\"")).join(", ");
+    let trees_params = format!(
+        "trees = {}\nleaves = {}\nbound = {}\nholder = {}\nlink = \"logistic\"\n",
+        divided["trees"], divided["leaves"], divided["bound"], divided["holder"]
+    );
+    let mut network_params = String::from("link = \"logistic\"\nlayers = [16, 8]\nbound = \"256\"\n[params.ranges]\n");
+    INPUTS
+        .iter()
+        .for_each(|(name, least, most)| writeln!(network_params, "{name} = [\"{least}\", \"{most}\"]").unwrap());
+    let rule = "rule = \"duration <= 24 and employment >= 2 and owner = 1\"\n".to_owned();
+    let job = |world: &World, (kind, models, params): &(&str, &str, String), rows: usize| {
+        let list: Vec<&str> = trees.iter().take(40).map(|(key, _)| key.as_str()).cycle().take(rows).collect();
+        world.write("keys.txt", list.join("\n"));
+        let text = format!(
+            "kind = \"{kind}\"\ncontract = \"credit\"\ndealer = \"{DEALER}\"\nkeys = \"keys.txt\"\nmodels = [{models}]\n\
+             [params]\nkey = \"id\"\n{params}"
+        );
+        shown(&world.write("list.job.toml", text))
+    };
+    let wire = Wire::open(&online.world.home("lab")).unwrap();
+    let kinds = [
+        (("score-trees/v1", models.as_str(), trees_params), DEALER, 8_000),
+        (("score-network/v1", "\"bank/network@1\"", network_params), "bank", 8_000),
+        (("verify/v1", "", rule), "shop", 40_000),
+    ];
+    for (what, lost, rows) in &kinds {
+        let done = online.world.run("lab", &["job", "submit", &job(&online.world, what, *rows)]).ok();
+        let id = JobId::from_hex(done["id"].as_str().unwrap()).unwrap();
+        computing(&wire, id);
+        online.world.kill(lost);
+        let begun = Instant::now();
+        let view = wire.ended(id).unwrap();
+        let took = begun.elapsed();
+        let Some(Terminal::Failed { code: Code::JobPeerLost, party: Some(party), .. }) = &view.terminal else {
+            panic!("{}: {view:?}", what.0)
+        };
+        assert!(party.as_str() == *lost && took < LOSS_MAX, "{}, after {took:?}: {view:?}", what.0);
+        online.back(lost);
+        let next = online.world.run("lab", &["job", "submit", &job(&online.world, what, 40), "--watch"]).ok();
+        match what.0 {
+            "score-trees/v1" => check(&next["result"], &trees[..40], ERRORS[0]),
+            "score-network/v1" => check(&next["result"], &network[..40], ERRORS[1]),
+            _ => assert_eq!(next["result"]["decisions"].as_array().map(Vec::len), Some(40), "{next}"),
+        }
+    }
 }

@@ -10,6 +10,9 @@ use tacit_types::Fault;
 
 use super::{Bench, DEALER, Total, disclosure, linear_plan, terms};
 
+/// What all seats together may take, whatever the number of rows, in MB.
+const PEAK_MB_MAX: f64 = 64.0;
+
 /// Rows that nobody holds: each is made when it is read.
 struct Made(usize);
 
@@ -56,7 +59,8 @@ pub fn streamed(rows: usize, bench: &Bench) {
     let plain = (0..rows).map(score).fold(0u64, u64::wrapping_add);
     let outcomes: Vec<u64> = report.outcomes.values().map(|o| *o.as_ref().unwrap_or_else(|e| panic!("{e}"))).collect();
     assert_eq!(outcomes, [plain, 0, 0], "the scores");
-    let cost = terms.plan.cost();
+    let (cost, peak) = (terms.plan.cost(), peak_mb());
+    assert!(peak <= PEAK_MB_MAX, "{case}: {peak:.0} MB, at most {PEAK_MB_MAX}");
     bench.print(Case {
         case,
         n: rows,
@@ -65,7 +69,7 @@ pub fn streamed(rows: usize, bench: &Bench) {
         seconds: report.work.iter().map(|seat| seat.seconds_of(|_| true)).fold(0.0, f64::max),
         bytes_sent: cost.sent[0].iter().sum(),
         rounds: u64::from(cost.rounds_once + cost.rounds_tile),
-        peak_mb: peak_mb(),
+        peak_mb: peak,
         samples: 1,
         note: format!("private model; the busiest seat; rows are made when they are read; {before:.0} MB before"),
         ..Case::default()

@@ -21,6 +21,8 @@ use tacit_types::{Column, Columns, DatasetVersionId, Hash, ModelVersionId, Name,
 use super::Bench;
 
 const OWNERS: usize = 2;
+/// What jobs one after the other may take, as a multiple of the first one's peak.
+const PARTS_PEAK_MAX: f64 = 1.3;
 /// Each owner rounds its part to 2^-28.
 const ERROR: f64 = 1e-8;
 
@@ -302,6 +304,8 @@ pub fn in_parts(rows: usize, columns: usize, bench: &Bench) {
             one = peak_mb();
         }
     }
+    let peak = peak_mb();
+    assert!(peak <= one * PARTS_PEAK_MAX, "{case}: {peak:.0} MB, and {one:.0} MB with the first job");
     bench.print(Case {
         case,
         n: rows,
@@ -310,7 +314,7 @@ pub fn in_parts(rows: usize, columns: usize, bench: &Bench) {
         seconds,
         bytes_sent: bytes,
         limit_seconds: limit,
-        peak_mb: peak_mb(),
+        peak_mb: peak,
         samples: 1,
         note: format!(
             "split model, {parts} jobs one after the other; the busiest owner; memory of both owners and the recipient, \
