@@ -590,3 +590,67 @@ fn a_column_is_graded_under_every_name_that_views_give_it() {
     assert_eq!(regrade("general-4", "age"), json!(["later", "mixed", "n", "next", "seven"]));
     assert_eq!(regrade("important", "n"), json!([]));
 }
+
+const ALL: &str = "@id(\"all\") permit (principal, action, resource);\n";
+const NO_COUNTS: &str = "@id(\"no-counts\") @reason(\"counts are over for this quarter\")\n\
+                         forbid (principal, action == Action::\"count/v1\", resource)\nunless { context.purpose == \"audit\" };\n";
+
+#[test]
+fn a_site_policy_decides_last_is_looked_at_again_and_refuses_what_it_cannot_evaluate() {
+    let mut world = World::with_nodes(&OWNERS.map(|name| (name, TABLE)), LEVELS);
+    world.agree("good", &OWNERS, 2, "");
+    let (file, config) = (world.home("b").join("site.cedar"), world.home("b").join("node.toml"));
+    let site = |text: &str| std::fs::write(&file, text).unwrap();
+
+    // The command names every fault, and a node does not start with a policy that it cannot use.
+    site("permit (principal, action, resource) when { context.colour == \"red\" };");
+    let what = world.run("b", &["policy", "check", &shown(&file)]).fails("config.policy");
+    assert!(what.contains("site.cedar") && what.contains("colour"), "{what}");
+    let schema = world.run("b", &["policy", "schema"]).ok();
+    assert!(schema["schema"].as_str().unwrap().contains("\"count/v1\""), "{schema}");
+    assert_eq!(world.stop("b"), 0);
+    std::fs::write(&config, format!("policy = \"site.cedar\"\n{}", std::fs::read_to_string(&config).unwrap())).unwrap();
+    let what = world.run("b", &["node", "run"]).fails("config.policy");
+    assert!(what.contains("site.cedar"), "{what}");
+    site(&format!("{ALL}{NO_COUNTS}"));
+    let checked = world.run("b", &["policy", "check", &shown(&file)]).ok();
+    assert_eq!(checked["policies"][1]["reason"], json!("counts are over for this quarter"), "{checked}");
+    world.start("b");
+    world.wait_online("lab", OWNERS.len());
+
+    // Denied: the plan, the owner's own test and the signed refusal name the policy.
+    let reason = "policy `no-counts`: counts are over for this quarter";
+    let job = shown(&world.write("plan.toml", COUNT));
+    let signed = shown(&world.folder().join("site.signed"));
+    let planned = || world.run("lab", &["job", "plan", &job, "--signed", &signed]);
+    let of = |plan: &Value, owner: &str| {
+        let owners = plan["owners"].as_array().unwrap();
+        owners.iter().find(|o| o["party"] == json!(owner)).cloned().unwrap_or_else(|| panic!("{plan}"))
+    };
+    let plan = planned().json;
+    let b = of(&plan, "b");
+    assert_eq!((&b["rule"], &b["code"]), (&json!("site"), &json!("refused.site_policy")), "{plan}");
+    assert_eq!((&of(&plan, "a")["admits"], &of(&plan, "c")["admits"]), (&json!(true), &json!(true)), "{plan}");
+    let tested = world.run("b", &["contract", "test", &signed]);
+    assert_eq!((tested.status, &tested.json["rule"], &tested.json["reason"]), (3, &json!("site"), &json!(reason)));
+    let refused = world.job(COUNT).json;
+    assert_eq!((&refused["code"], &refused["party"]), (&json!("refused.site_policy"), &json!("b")), "{refused}");
+    assert!(refused["reason"] == json!(reason) && refused["receipt"].is_u64(), "{refused}");
+
+    // Edited while the node runs: the next decision is by what the file says then.
+    site(&format!("{ALL}{}", NO_COUNTS.replace("audit", "tests")));
+    assert_eq!(world.run("b", &["contract", "test", &signed]).status, 0);
+    world.job(COUNT).ok();
+    // A policy that fails at the decision, one that no longer holds, and a file that is gone refuse every job.
+    let fails =
+        "@id(\"sum\") permit (principal, action, resource) when { context.time.unix * 9223372036854775807 > 0 };";
+    site(&format!("{ALL}{fails}"));
+    assert!(of(&planned().json, "b").to_string().contains("policy `sum` could not be evaluated"));
+    site(&format!("{ALL}permit ("));
+    assert!(of(&planned().json, "b").to_string().contains("the policy file cannot be used"));
+    std::fs::remove_file(&file).unwrap();
+    let b = of(&planned().json, "b");
+    assert_eq!((&b["rule"], &b["code"]), (&json!("site"), &json!("refused.site_policy")), "{b}");
+    site(ALL);
+    assert_eq!(of(&planned().json, "b")["admits"], json!(true));
+}

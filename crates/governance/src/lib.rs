@@ -20,6 +20,7 @@ pub mod orders;
 pub mod party;
 pub mod privacy;
 pub mod regrade;
+pub mod site;
 
 pub use admission::{Admission, JobFacts, Judgement, Ledger, Meter, Metered, Refusal, Request, Rule, admit, judge};
 pub use align::{
@@ -39,3 +40,4 @@ pub use model::{
 pub use orders::{Approval, Order, Revocation};
 pub use party::{PartyCard, PartyRole};
 pub use privacy::{PrivacyCost, PrivacyLedger, PrivacyTerms};
+pub use site::SitePolicy;

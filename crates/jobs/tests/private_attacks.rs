@@ -149,6 +149,7 @@ impl Owner {
             unkept: None,
             high_water: NOW,
             coordinator: key(20).id(),
+            site: None,
         };
         let admission = admit(&request, &ledger).map_err(|fault| fault.code)?;
         self.spent.set(self.spent.get().and(admission.privacy.unwrap()));

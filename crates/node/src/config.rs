@@ -40,6 +40,9 @@ pub struct Config {
     /// Attempts at a time.
     #[serde(default = "slots_default")]
     pub slots: u32,
+    /// The file of the site's own policy, in the node's folder unless it is named whole; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// The coordinator.
     pub coordinator: CoordinatorPin,
     /// Where calls for scores are taken; nowhere when absent.

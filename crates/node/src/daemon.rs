@@ -27,6 +27,7 @@ use crate::peers::{Known, PeerStream, Switchboard};
 use crate::promises;
 use crate::recount::Recount;
 use crate::serve::Refused;
+use crate::site::Site;
 use crate::store::{AttestationRow, Store};
 use crate::witness::{self, Witnesses};
 
@@ -90,6 +91,8 @@ pub(crate) struct Inner {
     pub(crate) ledger: Ledger,
     /// What the log shows that this node has used.
     pub(crate) recount: Recount,
+    /// The site's own policy.
+    pub(crate) site: Option<Arc<Site>>,
 }
 
 impl Node {
@@ -101,6 +104,7 @@ impl Node {
     pub async fn start(home: &Path) -> Result<Self, Fault> {
         let config = Config::read(home)?;
         let keys = Keys::read(home)?;
+        let site = Site::open(home, &config)?;
         let lock = lock(home)?;
         let store = Store::open(&home.join(DATABASE_FILE)).await?;
         let coordinator = config.coordinator_id()?;
@@ -149,6 +153,7 @@ impl Node {
             paces: Arc::default(),
             ledger: Ledger::default(),
             recount: Recount::default(),
+            site,
             config,
             keys,
         });

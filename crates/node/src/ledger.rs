@@ -2,7 +2,9 @@
 
 use tacit_crypto::Statement;
 use tacit_engine::{PricePlans, Worker};
-use tacit_governance::{DatasetDescriptor, JobSpec, Judgement, Ledger, PrivacyLedger, SignedContract, lifecycle};
+use tacit_governance::{
+    DatasetDescriptor, JobSpec, Judgement, Ledger, PrivacyLedger, SignedContract, SitePolicy, lifecycle,
+};
 use tacit_jobs::review;
 use tacit_receipts::KeyHistory;
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, NodeId, UnixMillis};
@@ -18,6 +20,8 @@ pub struct Whose<'a> {
     pub coordinator: NodeId,
     /// The keys that parties have had.
     pub keys: &'a KeyHistory,
+    /// The site's own policy.
+    pub site: Option<&'a (dyn SitePolicy + Sync)>,
 }
 
 /// Decides over what the store knows and the signatures that came with the request. They are kept, with the transaction, where
@@ -90,6 +94,7 @@ pub(crate) async fn with<T>(
         unkept,
         high_water,
         coordinator: whose.coordinator,
+        site: whose.site.map(|site| site as &dyn SitePolicy),
     }))
 }
 

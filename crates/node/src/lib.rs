@@ -23,6 +23,7 @@ pub mod models;
 pub mod online;
 pub mod openings;
 pub mod promises;
+pub mod site;
 pub mod store;
 pub mod subject;
 pub mod trust;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tacit_engine::control::{FromNode, Outlook, ToNode};
 use tacit_engine::{Assignment, Worker, WorkerJob, record};
-use tacit_governance::{JobSpec, Ledger, SignedContract, admission, lifecycle};
+use tacit_governance::{JobSpec, Ledger, SignedContract, SitePolicy, admission, lifecycle};
 use tacit_protocol::Blame;
 use tacit_receipts::{
     AddCheckpoint, KeyHistory, KeyRole, LogProof, Opening, Quorum, SeenCheckpoint, UsageRecord, VerifierKey,
@@ -20,6 +20,7 @@ use crate::egress::job_of;
 use crate::ledger::{self, Whose};
 use crate::openings;
 use crate::runner;
+use crate::site::{self, Current};
 use crate::store::{AttestationRow, Charge, Noisy, OPEN_ROWS_MAX, Tx};
 use crate::{align, asked};
 
@@ -110,6 +111,7 @@ impl Inner {
         let id = JobSpec::id(&parsed);
         self.knows_all().await?;
         let now = crate::now();
+        let site = site::now(self.site.as_ref()).await?;
         let mut tx = ledger::begin(&self.store, &parsed.body().kind).await?;
         if let Some(known) = tx.job(&id).await? {
             return Ok(known.decision());
@@ -123,8 +125,16 @@ impl Inner {
                 Worker::admit(&job, ledger, &self.context(now))
             })
         };
-        let (refusal, ours, record) =
-            ledger::with(&mut tx, self.whose(&keys), parsed.body(), (offered, plans), consumed, now, decide).await?;
+        let (refusal, ours, record) = ledger::with(
+            &mut tx,
+            self.whose(&keys, site.as_ref()),
+            parsed.body(),
+            (offered, plans),
+            consumed,
+            now,
+            decide,
+        )
+        .await?;
         let record: WorkerJob = record?;
         if let Some(fault) = refusal {
             if !ours || !tx.keeps_refusal(now).await? {
@@ -155,6 +165,7 @@ impl Inner {
         };
         self.knows_all().await?;
         let now = crate::now();
+        let site = site::now(self.site.as_ref()).await?;
         let (mut tx, id) = (ledger::begin(&self.store, &parsed.body().kind).await?, JobSpec::id(&parsed));
         let consumed = tx.job(&id).await?.is_some() || tx.recounted(&id).await?;
         let keys = self.known.keys();
@@ -164,7 +175,8 @@ impl Inner {
             (Worker::outlook(&parsed, ledger, now), contract)
         };
         let (mut outlook, contract) =
-            ledger::with(&mut tx, self.whose(&keys), parsed.body(), offered, consumed, now, decide).await?;
+            ledger::with(&mut tx, self.whose(&keys, site.as_ref()), parsed.body(), offered, consumed, now, decide)
+                .await?;
         // why: the transaction keeps nothing, and holds the one connection.
         drop(tx);
         if let (Some((id, terms)), false) = (contract, outlook.meters.is_empty()) {
@@ -176,8 +188,9 @@ impl Inner {
         Ok(FromNode::Planned(outlook))
     }
 
-    fn whose<'a>(&self, keys: &'a KeyHistory) -> Whose<'a> {
-        Whose { owner: self.keys.root.id(), coordinator: self.coordinator, keys }
+    fn whose<'a>(&self, keys: &'a KeyHistory, site: Option<&'a Current>) -> Whose<'a> {
+        let site = site.map(|site| &**site as &(dyn SitePolicy + Sync));
+        Whose { owner: self.keys.root.id(), coordinator: self.coordinator, keys, site }
     }
 
     async fn reserve(&self, job: JobId, attempt: Attempt, ttl_ms: u64) -> Result<FromNode, Fault> {

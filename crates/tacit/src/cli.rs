@@ -10,6 +10,7 @@ use crate::commands::money::{
     ChargeCommand, DisputeCommand, ExportArgs, PeriodCommand, PriceCommand, SettlementCommand, ValueCommand,
 };
 use crate::commands::opening::{OpenArgs, OpeningArgs};
+use crate::commands::policy::PolicyCommand;
 use crate::commands::promises::PromisesArgs;
 use crate::commands::report::ReportArgs;
 use crate::commands::review::ReviewCommand;
@@ -94,6 +95,9 @@ pub enum Command {
     /// Review what computes: run a kind of job over its test vectors, sign what came out, run again what others signed.
     #[command(subcommand)]
     Review(ReviewCommand),
+    /// Look at a site's own policy, which decides last at its owner's node.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Write, submit and follow jobs, and open results.
     #[command(subcommand)]
     Job(JobCommand),

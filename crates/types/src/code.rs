@@ -60,6 +60,8 @@ codes! {
         "run `tacit init`, or `tacit join` with an invitation, or name the folder with --home", "请先运行 `tacit init` 或用邀请运行 `tacit join`，或用 --home 指定目录";
     ConfigMalformed = "config.malformed", "the configuration file cannot be read", "配置文件无法读取",
         "correct the line that is named; unknown keys are refused", "请更正所指的行；未知的键会被拒绝";
+    ConfigPolicy = "config.policy", "the site policy cannot be used", "站点策略无法使用",
+        "correct what is named and look again with `tacit policy check`; until then every job is refused", "请更正所指之处并用 `tacit policy check` 复查；此前所有作业均被拒绝";
     ConfigExists = "config.exists", "there is a configuration here already", "此处已有配置",
         "choose another folder with --home, or remove the old one yourself", "请用 --home 选择其他目录，或自行删除旧配置";
     ConfigKeyPermissions = "config.key_permissions", "a key file can be read by others", "密钥文件可被他人读取",
@@ -245,7 +247,7 @@ codes! {
     RefusedExportControl = "refused.export_control", "the data is under export control and results would cross a border", "数据受出口管制，结果不得出境",
         "agree a contract among parties of one jurisdiction", "请与同一法域内的各方签订合同";
     RefusedSitePolicy = "refused.site_policy", "the owner's site policy says no", "所有者的站点策略拒绝",
-        "ask the owner", "请联系所有者";
+        "the refusal names the policy that decided; ask the owner, or `tacit policy check` at the owner", "拒绝理由载明作出决定的策略；请联系所有者，所有者可用 `tacit policy check` 查看";
 
     // A running job.
     JobPeerLost = "job.peer_lost", "a party was lost and too few are left", "有参与方失联，余下的过少",

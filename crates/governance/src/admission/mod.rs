@@ -13,12 +13,15 @@ use crate::model::{ModelDescriptor, OnlineFacts, ScoreFacts};
 use crate::orders::{Order, VectorRun};
 use crate::privacy::{self, PrivacyCost, PrivacyLedger};
 use crate::regrade::{Graded, approved};
+use crate::site::{self, SitePolicy};
 
 mod control;
 mod meters;
 mod rules;
 mod steps;
 
+pub use crate::grade::Product;
+pub(crate) use control::product;
 pub use meters::{METERS_MAX, Meter, Metered, meters};
 pub use rules::Rule;
 pub use steps::CLOCK_SKEW_MAX_MS;
@@ -75,6 +78,8 @@ pub struct Ledger<'a> {
     pub high_water: UnixMillis,
     /// The coordinator's root key, which may not be the demander.
     pub coordinator: NodeId,
+    /// The site's own policy, which is asked last.
+    pub site: Option<&'a dyn SitePolicy>,
 }
 
 /// What is asked of the node.
@@ -270,6 +275,9 @@ impl Walk {
         let rows = self
             .put(Rule::Scores, || steps::scores(request, terms, facts, ledger, (ledger.rows_used)(&contract.id())))?;
         self.put(Rule::Price, || steps::price(contract, ledger))?;
+        let dataset = provided.map(|(_, dataset)| dataset);
+        let kept = site::Kept { contract, dataset, grade, facts, privacy, rows };
+        self.put(Rule::Site, || site::check(request, ledger, &kept))?;
         Ok(Admission {
             job: JobSpec::id(request.job),
             owner: ledger.owner,

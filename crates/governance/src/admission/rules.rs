@@ -68,6 +68,7 @@ rules! {
     Online = "online", "a window is one that the contract allows", "在线窗口在合同允许范围内";
     Scores = "scores", "scores are within the contract's precision and allowance", "评分精度与用量在合同范围内";
     Price = "price", "payer and payees have signed the price that the contract names", "付款方与收款方均已签署合同所指的价格方案";
+    Site = "site", "the site's own policy permits it, where there is one", "站点策略（如有）准许该作业";
 }
 
 impl Rule {
@@ -79,7 +80,7 @@ impl Rule {
     /// The one that is put first.
     pub const FIRST: Rule = Rule::Time;
     /// The one that is put last.
-    pub const LAST: Rule = Rule::Price;
+    pub const LAST: Rule = Rule::Site;
     /// Its place in the order, from 1.
     pub const fn number(self) -> usize {
         self as usize + 1

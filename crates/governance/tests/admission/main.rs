@@ -9,7 +9,7 @@ use tacit_governance::{
     Admission, AlignFacts, AlignLevel, AlignTerms, Aligned, ColumnInfo, ColumnKind, Contract, ContractParty,
     DatasetDescriptor, Feeds, JobFacts, JobSpec, Judgement, Ledger, Level, LookupFacts, LookupTerms, MatchesShown,
     ModelDescriptor, OnlineFacts, Order, PrivacyCost, PrivacyLedger, ProviderRef, RepeatTerms, Request, Role,
-    ScoringTerms, Shown, SignedContract, Use, User, judge,
+    ScoringTerms, Shown, SignedContract, SitePolicy, Use, User, judge,
 };
 use tacit_types::{Code, ContractId, DatasetVersionId, Fault, Hash, JobId, ModelVersionId, Name, NodeId, UnixMillis};
 
@@ -23,6 +23,7 @@ mod prices;
 mod private;
 mod regrade;
 mod scores;
+mod site;
 mod users;
 
 const NOW: UnixMillis = UnixMillis(1_000_000_000);
@@ -61,6 +62,8 @@ struct Case {
     priced: Option<(Option<ContractId>, Hash)>,
     /// For whom a key speaks, where keys have changed.
     speaker: Option<Speaker>,
+    /// What the site's own policy says.
+    site: Option<&'static site::Says>,
     spent: PrivacyCost,
     asked: Option<JobId>,
     orders: Vec<Order>,
@@ -188,6 +191,7 @@ impl Case {
             used: 4,
             priced: None,
             speaker: None,
+            site: None,
             unkept: None,
             consumed: false,
             spent: PrivacyCost::default(),
@@ -275,6 +279,7 @@ impl Case {
             unkept: self.unkept,
             high_water: self.high_water,
             coordinator: self.coordinator,
+            site: self.site.map(|site| site as &dyn SitePolicy),
         })
     }
 

@@ -277,6 +277,7 @@ fn who_deals_needs_no_data_and_who_has_no_part_refuses() {
             unkept: None,
             high_water: NOW,
             coordinator: key(8).id(),
+            site: None,
         };
         admit(&request, &ledger)
     };

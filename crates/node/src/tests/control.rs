@@ -162,6 +162,7 @@ impl World {
             owner: self.keys.root.id(),
             coordinator: key(COORDINATOR).id(),
             keys: tacit_receipts::KeyHistory::none(),
+            site: None,
         };
         let offered = (vec![contract.clone()], tacit_engine::PricePlans::default());
         let judged = crate::ledger::test(self.store(), whose, &job, offered, crate::now()).await.unwrap();
@@ -331,7 +332,12 @@ async fn test_vectors_are_run_before_a_decision_and_not_in_it() {
     let (_, job, contracts) = world.job(&contract);
     let parsed = JobSpec::verify(&job).unwrap();
     let keys = world.node.inner().known.keys();
-    let whose = crate::ledger::Whose { owner: world.keys.root.id(), coordinator: key(COORDINATOR).id(), keys: &keys };
+    let whose = crate::ledger::Whose {
+        owner: world.keys.root.id(),
+        coordinator: key(COORDINATOR).id(),
+        keys: &keys,
+        site: None,
+    };
     let offered = || (tacit_engine::Worker::contracts(&contracts), Default::default());
     let now = crate::now();
     let mut tx = world.store().begin().await.unwrap();

@@ -322,6 +322,7 @@ impl World {
             unkept: None,
             high_water,
             coordinator: self.cast.coordinator.id(),
+            site: None,
         };
         let job = match Worker::admit(bytes, &ledger, &self.context(i)) {
             Ok(job) => job,

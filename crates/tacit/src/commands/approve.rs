@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use tacit_crypto::Statement;
 use tacit_engine::{PricePlans, ToCoordinator, Worker};
 use tacit_governance::orders::Verdict;
-use tacit_governance::{JobSpec, Rule, SignedContract};
+use tacit_governance::{JobSpec, Rule, SignedContract, SitePolicy};
 use tacit_node::ledger::{self, Whose};
 use tacit_node::memos;
+use tacit_node::site::Site;
 use tacit_types::limits::JOB_BYTES_MAX;
 use tacit_types::{Code, Fault, JobId, wire::Blob};
 
@@ -53,7 +54,9 @@ pub async fn test(party: &Party, out: &Out, job: &str) -> Result<u8, Fault> {
         }
         Err(_) => (Vec::new(), PricePlans::default()),
     };
-    let whose = Whose { owner: party.keys.root.id(), coordinator: party.config.coordinator_id()?, keys: &keys };
+    let site = Site::open(&party.home, &party.config)?.map(|site| site.current());
+    let site = site.as_ref().map(|site| &**site as &(dyn SitePolicy + Sync));
+    let whose = Whose { owner: party.keys.root.id(), coordinator: party.config.coordinator_id()?, keys: &keys, site };
     let judged = ledger::test(&party.store, whose, &job, offered, tacit_node::now()).await?;
     say(out, &job, judged.rule, judged.decision.as_ref().err());
     Ok(if judged.decision.is_ok() { 0 } else { 3 })

@@ -8,7 +8,7 @@ use tacit_engine::{FromCoordinator, ToCoordinator};
 use tacit_governance::{PartyCard, PartyRole};
 use tacit_net::{Address, Closed, Config as NetConfig, Endpoint, Identity, Purpose, keyfile};
 use tacit_node::daemon::DATABASE_FILE;
-use tacit_node::{Client, Config, Keys, Store, align, memos};
+use tacit_node::{Client, Config, Keys, Store, align, memos, site};
 use tacit_receipts::KeyRole;
 use tacit_types::{Code, Fault, NodeId};
 
@@ -95,6 +95,11 @@ async fn of_party(home: &Path, out: &Out) -> Vec<Finding> {
     }
     let serves = config.role().is_ok_and(|r| r == PartyRole::Partner);
     if serves {
+        if let Some(file) = &config.policy {
+            let policy =
+                site::read(&home.join(file)).map(|policy| format!("{} ({} policies)", file, policy.lines().len()));
+            findings.push(Finding::new("site policy", policy, out));
+        }
         if let Ok(store) = &store {
             findings.extend(told(store, out).await);
             if let Err(fault) = align::nothing_overdue(store, home, tacit_node::now()).await {

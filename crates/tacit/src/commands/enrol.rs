@@ -151,6 +151,7 @@ pub async fn join_at(home: &Path, invite: &Invite, place: &Place) -> Result<Join
         listen: place.listen.clone(),
         public: place.public.clone(),
         slots: tacit_node::config::SLOTS_DEFAULT,
+        policy: None,
         coordinator: CoordinatorPin {
             address,
             fingerprint: invite.coordinator.to_string(),

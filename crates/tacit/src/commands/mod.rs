@@ -30,6 +30,7 @@ mod online;
 pub mod opening;
 mod papers;
 mod plan;
+pub mod policy;
 mod privacy;
 pub mod promises;
 mod receipt;
@@ -69,6 +70,7 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Fault> {
         Command::Model(command) => model::run(cli, out, command).await.map(|()| 0),
         Command::Contract(command) => contract::run(cli, out, command).await,
         Command::Review(command) => review::run(cli, out, command).await,
+        Command::Policy(command) => policy::run(out, command).map(|()| 0),
         Command::List(command) => list::run(cli, out, command).await.map(|()| 0),
         Command::Job(command) => job::run(cli, out, command).await,
         Command::Receipt(ReceiptCommand::Evidence { evidence, out: file }) => {
