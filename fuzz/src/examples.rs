@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 use tacit_crypto::{Rng, SealKey, Secret, SigningKey, Statement, cbor};
 use tacit_engine::{
-    Assignment, Finish, Finished, FromCoordinator, FromNode, LogInfo, Outlook, Package, PlanAnswer, RosterEntry,
-    SealedResult, Seated, Terminal, ToCoordinator, ToNode,
+    Assignment, Finish, Finished, FromCoordinator, FromNode, Linked, LogInfo, Outlook, Package, PlanAnswer,
+    RosterEntry, SealedResult, Seated, Terminal, ToCoordinator, ToNode,
 };
 use tacit_governance::admission::{Admission, Refusal};
 use tacit_governance::{
@@ -16,6 +16,7 @@ use tacit_governance::{
 use tacit_jobs::ColumnKinds;
 use tacit_protocol::message::{Address, Message};
 use tacit_protocol::{Blame, Offence};
+use tacit_receipts::link::{FlowChain, LinkLeaf, LinkProof, LinkScope, LinkSeal};
 use tacit_receipts::policy::Policy;
 use tacit_receipts::{AddCheckpoint, KeyRole, LogProof, PartyRotation, Trust, VerifierKey, cose, rotation};
 use tacit_secagg::{Blinded, Release, Width};
@@ -396,10 +397,14 @@ pub fn from_node() -> Vec<Vec<u8>> {
     .collect()
 }
 
+fn links() -> Option<Linked> {
+    Some(Linked { root: Hash([4; 32]), differing: vec![Seat(2)], unsealed: 1 })
+}
+
 /// Requests to the coordinator.
 pub fn to_coordinator() -> Vec<Vec<u8>> {
     let job = JobId([8; 32]);
-    let finish = |finished| Finish { job, attempt: Attempt(1), finished, blames: vec![blame()] };
+    let finish = |finished| Finish { job, attempt: Attempt(1), finished, blames: vec![blame()], links: links() };
     let ok = Finished::Ok {
         package: Some(Package::Inline(sealed_results().swap_remove(0).into())),
         survivors: vec![Seat(0), Seat(1), Seat(2)],
@@ -563,6 +568,27 @@ pub fn papers() -> Vec<Vec<u8>> {
         orders().iter().filter_map(|order| tacit_crypto::statement::Envelope::verify(order).ok()).collect::<Vec<_>>();
     let said = said.into_iter().map(|envelope| envelope.body).collect();
     [jobs(), contracts(), datasets(), cards(), decisions(), said].concat()
+}
+
+/// A link as a file shows it, its leaf, and the seals of its ends.
+pub fn link_files() -> Vec<Vec<u8>> {
+    let ends = (NodeId([1; 32]), NodeId([2; 32]));
+    let (job, attempt) = (JobId([8; 32]), Attempt(1));
+    let scope = LinkScope { job, attempt, session: Hash([3; 32]) };
+    let flow = |from: &NodeId, to: &NodeId, frames: u8| {
+        let mut chain = FlowChain::new(&scope, from, to);
+        (0..frames).for_each(|n| chain.take(&[n; 9]));
+        chain.flow()
+    };
+    let (there, back) = (flow(&ends.0, &ends.1, 3), flow(&ends.1, &ends.0, 2));
+    let seal = |(from, to), flows| {
+        LinkSeal::sign(&key(1), &scope, (from, to), flows, UnixMillis(1_795_000_000_000)).bytes().to_vec()
+    };
+    let (own, other) = (seal((ends.0, ends.1), (there, back)), seal((ends.1, ends.0), (back, there)));
+    let leaf = LinkLeaf::new((&ends.0, &own), (&ends.1, Some(&other))).to_bytes();
+    let alone = LinkLeaf::new((&ends.0, &own), (&ends.1, None)).to_bytes();
+    let proof = LinkProof::new((job, attempt), ends, 0, &[leaf.clone(), alone.clone()]).expect("a place that there is");
+    vec![proof.to_bytes(), leaf, alone, own, other]
 }
 
 /// What opens a figure: as its party keeps it, and sealed to a reader.

@@ -78,6 +78,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "entry_bundle", run: receipts::entry_bundle, seeds: examples::entry_bundles },
     Target { name: "bundle", run: receipts::bundle, seeds: examples::bundles },
     Target { name: "opening", run: receipts::opening, seeds: examples::openings },
+    Target { name: "link", run: receipts::link, seeds: examples::link_files },
     Target { name: "paper", run: receipts::paper, seeds: examples::papers },
     Target { name: "verify_bundle", run: receipts::verify, seeds: examples::bundles },
     Target { name: "trust", run: receipts::trust, seeds: examples::trusts },

@@ -3,6 +3,7 @@
 use tacit_crypto::cbor;
 use tacit_crypto::statement::Envelope;
 use tacit_governance::{Contract, JobSpec};
+use tacit_receipts::link::{self, LinkLeaf, LinkProof, LinkSeal};
 use tacit_receipts::papers::control::Said;
 use tacit_receipts::papers::{Answer, Card, Described, Order, Terms};
 use tacit_receipts::policy::{POLICY_ENTRIES_MAX, Policy};
@@ -176,6 +177,24 @@ pub fn key_rotations(bytes: &[u8]) {
         let mut again = chain.clone();
         assert_eq!(again.take(changes.iter().map(Vec::as_slice)), Ok(()));
         assert_eq!(again, chain, "what is known changes nothing");
+    }
+}
+
+/// What shows a link of a party, and what of it the other end of the link brings: a leaf, and a seal.
+pub fn link(bytes: &[u8]) {
+    let ends = (NodeId([1; 32]), NodeId([2; 32]));
+    let anybody: &link::Speaks<'_> = &|_, _| true;
+    if let Ok(proof) = LinkProof::parse(bytes) {
+        assert_eq!(proof.to_bytes(), bytes);
+        if let Ok(leaf) = LinkLeaf::parse(&proof.leaf) {
+            let _ = leaf.read((proof.job, proof.attempt), (&proof.party, &proof.peer), anybody);
+        }
+    }
+    if let Ok(leaf) = LinkLeaf::parse(bytes) {
+        assert_eq!(leaf.to_bytes(), bytes);
+    }
+    if let Ok(seal) = LinkSeal::read(bytes, (&ends.0, &ends.1), anybody) {
+        assert_eq!((seal.from, seal.to), ends);
     }
 }
 

@@ -187,6 +187,68 @@ fn a_figure_is_opened_by_the_regulator_alone_and_by_nobody_once_it_is_forgotten(
     assert_eq!(verify(&world, &[&bundle, "--trust", &trust]).ok()["ok"], json!(true));
 }
 
+/// What went over the links of a job is signed by both ends of each: either shows it from its own store, beside the receipt.
+#[test]
+fn both_ends_of_a_link_show_what_went_over_it() {
+    let world = world();
+    world.job(JOB).ok();
+    let path = |name: &str| shown(&world.folder().join(name));
+    let [bundle, trust] = ["log.bundle", "group.trust"].map(path);
+    world.run("lab", &["receipt", "export", "--out", &bundle, "--trust", &trust]).ok();
+    let receipt = world.run("lab", &["receipt", "list"]).ok()[0].clone();
+    let (job, leaf) = (receipt["job"].as_str().unwrap().to_owned(), receipt["leaf"].to_string());
+    let own: Vec<Value> = OWNERS.map(|owner| world.run(owner, &["receipt", "link", &job]).ok()).into();
+    for (owner, links) in OWNERS.iter().zip(&own) {
+        let rows = links["links"].as_array().unwrap();
+        assert!(rows.len() == 2 && rows.iter().all(|row| row["state"] == json!("sealed")), "{links}");
+        for row in rows {
+            // What one has sent the other has received, and both have signed so.
+            let [sent, received] = ["sent", "received"].map(|way| &row["own"][way]);
+            assert!(sent["frames"].as_u64() > Some(1) && sent["bytes"].as_u64() > Some(200), "{row}");
+            assert_eq!([sent, received], ["received", "sent"].map(|way| &row["other"][way]));
+            let peer = row["peer"].as_str().unwrap();
+            let theirs = &own[OWNERS.iter().position(|other| *other == peer).unwrap()]["links"];
+            let there = theirs.as_array().unwrap().iter().find(|row| row["peer"] == json!(owner)).unwrap();
+            assert_eq!((&there["own"], &there["other"]), (&row["other"], &row["own"]));
+            // It is what the node's own ledger says has left for that end.
+            let ledger = world.run(owner, &["node", "egress"]).ok();
+            let left = ledger.as_array().unwrap().iter().filter(|row| row["job"] == json!(job) && row["peer"] == peer);
+            let left = left.filter(|row| row["kind"] != "control").map(|row| row["bytes"].as_u64().unwrap());
+            assert_eq!(Some(left.sum::<u64>()), sent["bytes"].as_u64(), "{ledger}");
+        }
+    }
+    // The record has the root of each, and nobody else's is shown under it.
+    let of_record = world.run("lab", &["receipt", "show", &leaf]).ok()["links"].clone();
+    for (owner, links) in OWNERS.iter().zip(&own) {
+        let entry = of_record.as_array().unwrap().iter().find(|entry| entry["party"] == json!(owner)).unwrap();
+        assert_eq!((&entry["root"], &entry["unsealed"]), (&links["root"], &json!(0)), "{of_record}");
+    }
+    let [from_a, from_b] = ["a.link", "b.link"].map(path);
+    world.run("a", &["receipt", "link", &job, "--peer", "b", "--out", &from_a]).ok();
+    world.run("b", &["receipt", "link", &job, "--peer", "a", "--out", &from_b]).ok();
+    for (file, party, peer) in [(&from_a, "a", "b"), (&from_b, "b", "a")] {
+        let report = verify(&world, &[&bundle, "--trust", &trust, "--link", file]).ok();
+        assert_eq!(
+            (&report["ok"], &report["state"], &report["leaf"]),
+            (&json!(true), &json!("sealed"), &receipt["leaf"])
+        );
+        assert_eq!((&report["party"][0], &report["peer"][0]), (&json!(party), &json!(peer)), "{report}");
+    }
+    for lang in ["en", "zh"] {
+        let mut command = Command::new(program("tacit-verify"));
+        let output = command.args([&bundle, "--trust", &trust, "--link", &from_a, "--lang", lang]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(if lang == "en" { "LINK SEALED" } else { "链路已由双方签署" }), "{text}");
+    }
+    let mut altered = std::fs::read(&from_a).unwrap();
+    *altered.last_mut().unwrap() ^= 1;
+    std::fs::write(&from_a, &altered).unwrap();
+    let refused = verify(&world, &[&bundle, "--trust", &trust, "--link", &from_a]);
+    assert_eq!((refused.status, &refused.json["error"]["code"]), (6, &json!("receipt.link")), "{:?}", refused.json);
+    world.run("a", &["receipt", "link", &job, "--peer", "lab", "--out", &from_a]).fails("receipt.unknown");
+    world.run("a", &["receipt", "link", "ffff"]).fails("job.unknown");
+}
+
 /// A receipt with all that differs between two runs of one job set to nothing: ids, times, hashes, commitments.
 fn levelled(leaf: &[u8]) -> (JointReceipt, Vec<Attestation>) {
     let nothing = Hash([0; 32]);
@@ -208,6 +270,7 @@ fn levelled(leaf: &[u8]) -> (JointReceipt, Vec<Attestation>) {
     (record.started, record.ended) = (UnixMillis(0), UnixMillis(0));
     record.contracts.iter_mut().for_each(|id| *id = ContractId([0; 32]));
     record.transcripts.iter_mut().for_each(|hash| *hash = nothing);
+    record.links.iter_mut().for_each(|links| links.root = nothing);
     (record.result, record.algorithm) = (record.result.map(|_| nothing), record.algorithm.map(|_| nothing));
     for party in &mut record.parties {
         party.party = NodeId([0; 32]);

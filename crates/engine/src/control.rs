@@ -244,6 +244,17 @@ pub enum Finished {
     },
 }
 
+/// What a party says of its links in an attempt, as [`PartyLinks`](tacit_receipts::PartyLinks) has it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Linked {
+    /// The root over them.
+    pub root: Hash,
+    /// The other ends that have signed something else than it did, ascending.
+    pub differing: Vec<Seat>,
+    /// How many have its own seal alone.
+    pub unsealed: u16,
+}
+
 /// A report of a finished attempt. It is repeated until it is acknowledged.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Finish {
@@ -256,6 +267,8 @@ pub struct Finish {
     /// Misbehaviour that this party can show, survived or not, at most as
     /// [`EVIDENCE_BYTES_MAX`](crate::evidence::EVIDENCE_BYTES_MAX) allows.
     pub blames: Vec<Blame>,
+    /// Its links, where the attempt had any that came to their end.
+    pub links: Option<Linked>,
 }
 
 /// The one end of a job, the same on every side.

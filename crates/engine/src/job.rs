@@ -19,7 +19,8 @@ use tacit_types::wire::Blob;
 use tacit_types::{Attempt, Code, Fault, JobId, Name, NodeId, Seat, Step, UnixMillis};
 
 use crate::control::{
-    Assignment, Finish, Finished, FromNode, JobView, Package, PartyView, Seated, Terminal, TimelineEntry, ToNode,
+    Assignment, Finish, Finished, FromNode, JobView, Linked, Package, PartyView, Seated, Terminal, TimelineEntry,
+    ToNode,
 };
 use crate::evidence;
 use crate::record::{self, Ended, Part};
@@ -231,6 +232,8 @@ pub struct Job {
     /// Whether the receipt carries its attestations by hash: the parties then need them beside it.
     by_hash: bool,
     timeline: Vec<TimelineEntry>,
+    /// What parties have reported of their links in the attempt, by node.
+    links: Vec<(NodeId, Linked)>,
     /// The keys that parties have had, as whoever drives the job knows them.
     #[serde(skip)]
     keys: Arc<KeyHistory>,
@@ -306,6 +309,7 @@ impl Job {
             receipt: None,
             by_hash: false,
             timeline: Vec::new(),
+            links: Vec::new(),
             keys: Arc::default(),
         };
         this.note(now, "submitted", None, "");
@@ -599,41 +603,12 @@ impl Job {
         }
     }
 
-    /// Takes a party's part of the result's key. One that is not what the party committed to ends the job: with it nobody could
-    /// open the result. "Done" without a part, where one is needed, is no answer.
-    fn take_release(&mut self, now: UnixMillis, node: &NodeId, bytes: Blob) {
-        let committed = match self.package() {
-            Some(Package::Inline(package)) if self.terminal == Some(Terminal::Succeeded) => Committed::of(package),
-            _ => None,
-        };
-        let needed = committed.zip(self.seat(node)).and_then(|(committed, seat)| committed.fits(seat, &bytes));
-        match needed {
-            Some(false) if bytes.is_empty() => {}
-            Some(false) => self.take_false_release(now, node),
-            Some(true) | None => {
-                if let Some(p) = self.party(node) {
-                    p.release = p.release.take().or(Some(bytes));
-                }
-            }
-        }
-    }
-
-    fn take_false_release(&mut self, now: UnixMillis, node: &NodeId) {
-        let Some(name) = self.party(node).map(|p| p.member.name.clone()) else { return };
-        if !matches!(self.state, State::Releasing { .. }) || self.terminal != Some(Terminal::Succeeded) {
-            return;
-        }
-        let hint = "its part of the result's key is not the one that it committed to".to_owned();
-        self.note(now, "not_released", Some(name.clone()), hint.as_str());
-        self.end_unopened(now, Code::JobMisbehaved, name, hint);
-    }
-
     fn take_finish(&mut self, now: UnixMillis, node: &NodeId, mut finish: Finish) {
         if !matches!(self.state, State::Running { .. }) || finish.attempt.0 != self.attempt {
             return;
         }
         let (aggregator, online) = (self.aggregator, self.asked_online());
-        let ran = (self.began_at, now);
+        let (ran, seats) = ((self.began_at, now), self.parties.len());
         let seating = crate::control::seating(self.nodes());
         let seating = seating.map(|seats| seats.signing(|id| self.keys.within(KeyRole::Node, id, ran)));
         let Some(p) = self.party(node) else { return };
@@ -657,6 +632,9 @@ impl Job {
         );
         let what = if detail.is_empty() { "finished" } else { FAILED };
         p.finished = Some(finish.finished);
+        if let Some(links) = finish.links.filter(|links| record::may_be_links(links, seats)) {
+            self.links.push((*node, links));
+        }
         if let Some(seating) = seating {
             evidence::take(&mut self.evidence, &seating, evidence::travelling(&finish.blames));
         }
@@ -688,6 +666,7 @@ fn shortened(mut text: String) -> String {
 mod advance;
 mod late;
 mod outstanding;
+mod release;
 mod shown;
 
 pub use late::Late;

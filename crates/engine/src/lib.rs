@@ -17,10 +17,10 @@ pub mod worker;
 
 pub use api::{CancelOrder, FromCoordinator, LogInfo, PlanAnswer, RosterEntry, SealedResult, ToCoordinator};
 pub use control::{
-    Assignment, Finish, Finished, FromNode, JobView, Outlook, Package, PartyView, Seated, StateWord, Terminal,
+    Assignment, Finish, Finished, FromNode, JobView, Linked, Outlook, Package, PartyView, Seated, StateWord, Terminal,
     TimelineEntry, ToNode,
 };
 pub use job::{Command, Input, Job, Late, Limits, Member};
 pub use kept::Kept;
 pub use tacit_jobs::session::Committed;
-pub use worker::{Attested, PROMISE_MILLIS_MAX, PricePlans, Worker, WorkerContext, WorkerJob};
+pub use worker::{Attested, PROMISE_MILLIS_MAX, PricePlans, Saying, Worker, WorkerContext, WorkerJob};

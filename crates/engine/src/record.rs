@@ -7,12 +7,12 @@ use tacit_jobs::session::Given;
 use tacit_protocol::Blame;
 use tacit_receipts::record::{
     Audience, Disclosure, PartyEntry, PrivacyCharge, Quantity, RECORD_VERSION, RECORD_VERSION_DISPUTED,
-    RECORD_VERSION_FIRST, Role, Sighting, Standing, Status, UsageLine, cardinality_bucket,
+    RECORD_VERSION_FIRST, RECORD_VERSION_LINKED, Role, Sighting, Standing, Status, UsageLine, cardinality_bucket,
 };
 use tacit_receipts::{KeyHistory, UsageRecord, Window};
 use tacit_types::{Attempt, Code, DatasetVersionId, Fault, Hash, Name, NodeId, Seat, Step, Unit, UnixMillis};
 
-use crate::control::{Finished, Package};
+use crate::control::{Finished, Linked, Package};
 use crate::evidence::{self, Held, Saw};
 
 /// A party, for the record.
@@ -27,6 +27,8 @@ pub struct Part {
     pub standing: Standing,
     /// Its report.
     pub finished: Option<Finished>,
+    /// What it reported of its links.
+    pub links: Option<Linked>,
 }
 
 /// What the coordinator knows of an attempt that has ended.
@@ -203,8 +205,13 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
     let disputable = disputable(spec);
     lines.iter_mut().filter(|line| disputable(line.unit)).for_each(|line| line.differing = differing(line, &reported));
     let disputed = lines.iter().any(UsageLine::is_disputed);
+    let links = links(&ended);
     UsageRecord {
-        version: if disputed { RECORD_VERSION_DISPUTED } else { RECORD_VERSION },
+        version: match (links.is_empty(), disputed) {
+            (false, _) => RECORD_VERSION_LINKED,
+            (true, true) => RECORD_VERSION_DISPUTED,
+            (true, false) => RECORD_VERSION,
+        },
         origin: ended.origin.to_owned(),
         job: JobSpec::id(ended.job),
         spec: spec_hash(ended.job),
@@ -222,8 +229,14 @@ pub fn assemble(mut ended: Ended<'_>) -> UsageRecord {
         disclosures,
         attempt: ended.attempt,
         convictions: ended.evidence.iter().filter_map(evidence::conviction).collect(),
+        links,
     }
 }
+
+mod links;
+
+pub(crate) use links::{attested_root, may_be_links};
+use links::{check as check_links, of as links};
 
 /// Whether a number that parties count can stand disputed in the record of this job. Of an alignment what is released can not: it
 /// is what the contracts let a receipt show of the matches, and a number beside it would show another. Nor can its lists, of
@@ -305,6 +318,8 @@ pub struct Own<'a> {
     pub evidence: &'a [Blame],
     /// What it saw of the others in its last attempt.
     pub saw: &'a Saw,
+    /// Its links in the record's attempt.
+    pub links: Option<&'a Linked>,
     /// The time, and how far a record's times may lie from it.
     pub now: UnixMillis,
 }
@@ -346,6 +361,7 @@ pub fn check(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
         return wrong("it states an algorithm or transcripts that no party has metered".into());
     }
     check_disclosures(record, own)?;
+    check_links(record, own)?;
     if record.ended > own.now.plus(tacit_governance::admission::CLOCK_SKEW_MAX_MS) {
         return wrong(format!("it ended at {}, in the future", record.ended));
     }

@@ -20,7 +20,7 @@ use tacit_receipts::{
 use tacit_types::wire::Blob;
 use tacit_types::{Attempt, Code, ContractId, Fault, Hash, JobId, NodeId, StatementId, UnixMillis};
 
-use crate::control::{Finish, Finished, FromNode, Outlook, Terminal};
+use crate::control::{Finish, Finished, FromNode, Linked, Outlook, Terminal};
 use crate::evidence::{self, Saw};
 use crate::kept::Kept;
 use crate::record::{self, Own};
@@ -70,6 +70,18 @@ pub struct Attested {
     pub seq: u64,
     /// Its id, the next one's `prev`.
     pub id: StatementId,
+}
+
+/// What an attestation says beside that its party agrees.
+pub struct Saying {
+    /// Its place in its issuer's chain.
+    pub link: Link,
+    /// What the node has seen of the log.
+    pub seen: Option<SeenCheckpoint>,
+    /// Figures that it commits to.
+    pub figures: Vec<Figure>,
+    /// The links of the record's attempt, where that had any here.
+    pub links: Option<Linked>,
 }
 
 /// The node's keys and pins, the same for every job.
@@ -336,10 +348,11 @@ impl WorkerJob {
         true
     }
 
-    /// The report that the coordinator has not acknowledged.
+    /// The report that the coordinator has not acknowledged. Links are the driver's to add.
     pub fn report(&self, id: JobId) -> Option<Finish> {
         let finished = self.finished.clone().filter(|_| !self.reported)?;
-        Some(Finish { job: id, attempt: Attempt(self.attempt), finished, blames: self.saw.blames.clone() })
+        let blames = self.saw.blames.clone();
+        Some(Finish { job: id, attempt: Attempt(self.attempt), finished, blames, links: None })
     }
 
     /// Attests a record, or gives the attestation that was given for the same record before. A node
@@ -356,10 +369,11 @@ impl WorkerJob {
         seen: Option<SeenCheckpoint>,
         context: &WorkerContext<'_>,
     ) -> Result<(FromNode, Option<Attested>), Fault> {
-        self.attest_with(bytes, evidence, (link, seen, Vec::new()), context)
+        let saying = Saying { link, seen, figures: Vec::new(), links: None };
+        self.attest_with(bytes, evidence, saying, context)
     }
 
-    /// As [`WorkerJob::attest`], with figures that the attestation commits to.
+    /// As [`WorkerJob::attest`], with what else the attestation says.
     ///
     /// # Errors
     /// Those of [`WorkerJob::attest`].
@@ -367,7 +381,7 @@ impl WorkerJob {
         &mut self,
         bytes: &[u8],
         evidence: &[Blame],
-        (link, seen, figures): (Link, Option<SeenCheckpoint>, Vec<Figure>),
+        Saying { link, seen, figures, links }: Saying,
         context: &WorkerContext<'_>,
     ) -> Result<(FromNode, Option<Attested>), Fault> {
         let invalid = |what: &str| Fault::new(Code::ReceiptRecord, what);
@@ -403,11 +417,13 @@ impl WorkerJob {
                 untold: self.untold,
                 evidence,
                 saw: &self.saw,
+                links: links.as_ref(),
                 now: context.now,
             },
         )?;
         let role = record.party(&context.node).map_or(Role::Input, |entry| entry.role);
-        let said = Attestation { figures, ..Attestation::agreeing(&record, role, seen) };
+        let transcript = record::attested_root(&record, &context.node, links.as_ref());
+        let said = Attestation { figures, transcript, ..Attestation::agreeing(&record, role, seen) };
         let statement = said.sign(context.key, &record, context.now, link);
         let attested = Attested { seq: link.seq, id: statement.id() };
         self.attested = Some((digest, Blob(statement.bytes().to_vec())));

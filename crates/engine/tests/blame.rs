@@ -82,7 +82,7 @@ fn ended(reports: [(Finished, Vec<Blame>); 3]) -> Job {
     all(&mut job, 4, FromNode::Started);
     assert_eq!(job.state(), "running");
     for (seat, (finished, blames)) in reports.into_iter().enumerate() {
-        let finish = Finish { job: job.id(), attempt: Attempt(1), finished, blames };
+        let finish = Finish { job: job.id(), attempt: Attempt(1), finished, blames, links: None };
         job.step(T0.plus(5), Input::Finish { node: node(Seat(seat as u16)).id(), finish });
     }
     assert_eq!(job.state(), "settling");

@@ -114,7 +114,7 @@ fn job(reports: &[Seat]) -> Job {
 }
 
 fn report(job: &mut Job, at: u64, seat: Seat, finished: Finished) {
-    let finish = Finish { job: job.id(), attempt: ONE, finished, blames: Vec::new() };
+    let finish = Finish { job: job.id(), attempt: ONE, finished, blames: Vec::new(), links: None };
     job.step(T0.plus(at), Input::Finish { node: node(seat).id(), finish });
 }
 

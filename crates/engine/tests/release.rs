@@ -75,6 +75,7 @@ fn a_receipt_by_hash_is_complete_with_what_stands_beside_it() {
         standing: Standing::TookPart,
         // What was metered is not looked at here: the digest of the record is what was attested.
         finished: Some(finished(n)),
+        links: None,
     };
     let record = assemble(Ended {
         job: &job,

@@ -541,8 +541,13 @@ impl Inner {
         let mut all = true;
         for id in waiting {
             let Ok(Some(job)) = self.store.job(&id).await else { return false };
-            let report = job.report(id);
+            let mut report = job.report(id);
             let attempt = job.attempt;
+            if let Some(finish) = &mut report {
+                let Ok(links) = self.store.links(&id).await else { return false };
+                let links = links.filter(|links| links.attempt.0 == attempt);
+                finish.links = links.and_then(|links| links.linked(&self.keys.node_id));
+            }
             if let Some(finish) = report
                 && let Err(fault) = client::ask(&connection, &self.ledger, &ToCoordinator::Report(finish)).await
             {

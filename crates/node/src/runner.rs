@@ -15,6 +15,7 @@ use tacit_jobs::{JointContext, JointHalf, JointOutput, Plan};
 use tacit_net::Address;
 use tacit_net::mesh::Keep;
 use tacit_protocol::{Abort, Blame, Effect, Event, HashAhead, Machine, Setup, Usage};
+use tacit_receipts::LinkScope;
 use tacit_types::wire::Blob;
 use tacit_types::{Code, Fault, Millis, NodeId, Seat, Step, wire};
 use tokio::sync::mpsc;
@@ -30,18 +31,20 @@ use crate::egress::Egress;
 use crate::link::{LinkFrame, StreamHeader};
 use crate::online::HostLink;
 use crate::peers::FRAMES_PER_SEAT_MAX;
-use crate::store::WindowRow;
+use crate::store::{LinkRow, WindowRow};
 
 mod asserted;
 mod end;
 mod links;
 mod material;
+mod seal;
 mod shares;
 mod vote;
 
 use asserted::Asserted;
 use end::{End, store};
-use links::{AbortOnDrop, Arrived, Writer, finish_links, open_link, take_streams};
+use links::{AbortOnDrop, Arrived, Writer, open_link, take_streams};
+use seal::LinkLog;
 
 /// The largest protocol message that a peer may stream to this node.
 const STREAM_BYTES_MAX: u64 = 1 << 34;
@@ -112,6 +115,7 @@ pub(crate) async fn run(
     let ended = End {
         finished: &finished,
         asserted: &asserted,
+        links: &attempt_run.links,
         saw: &saw,
         proof: &proof,
         release: &release,
@@ -245,6 +249,8 @@ struct AttemptRun {
     brought: Option<Package>,
     /// What this node counts of itself.
     asserted: Asserted,
+    /// What went over its links, once the protocol is through.
+    links: Vec<LinkRow>,
 }
 
 impl AttemptRun {
@@ -271,6 +277,7 @@ impl AttemptRun {
             stopped: false,
             brought: None,
             asserted: Asserted::default(),
+            links: Vec::new(),
         }
     }
 
@@ -306,7 +313,9 @@ impl AttemptRun {
         let (streams, _seat) = self.inner.board.open(self.header.job, self.header.attempt);
         let (events, received) = mpsc::channel(self.seats().len().saturating_mul(FRAMES_PER_SEAT_MAX).max(1));
         let writers = self.open_links(&events);
-        let incoming = tokio::spawn(take_streams(streams, self.seats(), events.clone(), self.ahead.clone()));
+        let logs = self.seats().into_iter().zip(&writers);
+        let logs = logs.filter_map(|((node, seat), writer)| Some((seat, node, writer.as_ref()?.log.clone()))).collect();
+        let incoming = tokio::spawn(take_streams(streams, logs, events.clone(), self.ahead.clone()));
         let _guard = AbortOnDrop(incoming);
         // The operator has signed how long an attempt may take; who schedules it may only ask for less.
         let budget_ms = assignment.budget_ms.min(spec.attempt_ms);
@@ -341,6 +350,8 @@ impl AttemptRun {
     /// waits in its queue. The protocol's window bounds the queues.
     fn open_links(&mut self, events: &mpsc::Sender<Arrived>) -> Vec<Option<Writer>> {
         let mut writers = Vec::new();
+        let StreamHeader { job, attempt } = self.header;
+        let (scope, here) = (LinkScope { job, attempt, session: self.session.hash }, self.inner.keys.node_id);
         for (seat, (card, address)) in self.session.parties.iter().enumerate() {
             let seat = Seat(seat as u16);
             if seat == self.session.seat {
@@ -352,7 +363,8 @@ impl AttemptRun {
                 self.inner.mesh.set_peer(card.node, Some(address), Keep::OnDemand);
             }
             self.egress.add_control(card.node, wire::encode(&self.header).len() as u64);
-            writers.push(Some(open_link(&self.inner, card.node, seat, self.header, events)));
+            let log = LinkLog::new(scope, here, card.node, self.inner.signing.clone());
+            writers.push(Some(open_link(&self.inner, (card.node, seat), self.header, log, events)));
         }
         writers
     }
@@ -504,8 +516,10 @@ impl AttemptRun {
         }
         tracing::debug!(job = %self.header.job.short(), ms = self.now().0, "the joint half is done");
         self.usage = machine.usage();
-        finish_links(writers).await;
-        machine.take_outcome().unwrap_or_else(|| Err(Abort::Local(Fault::new(Code::JobInternal, "no outcome"))))
+        let outcome = machine.take_outcome();
+        let outcome = outcome.unwrap_or_else(|| Err(Abort::Local(Fault::new(Code::JobInternal, "no outcome"))));
+        self.seal_links(writers, received, outcome.is_ok()).await;
+        outcome
     }
 
     fn step(&mut self, machine: &mut Machine<JointOutput>, event: Event) -> Vec<Effect> {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tacit_engine::control::{FromNode, Outlook, ToNode};
-use tacit_engine::{Assignment, Worker, WorkerJob, record};
+use tacit_engine::{Assignment, Saying, Worker, WorkerJob, record};
 use tacit_governance::{JobSpec, Ledger, SignedContract, SitePolicy, admission, lifecycle};
 use tacit_protocol::Blame;
 use tacit_receipts::{
@@ -332,7 +332,10 @@ impl Inner {
         let link = tacit_receipts::receipt::next_link(tx.chain().await?);
         let openings = openings::of(&mut tx, &self.keys.root.id(), self.keys.node_id, &job, &parsed).await?;
         let figures = openings.iter().map(Opening::figure).collect();
-        let (answer, attested) = job.attest_with(bytes, evidence, (link, seen, figures), &self.context(now))?;
+        let links = tx.links(id).await?.filter(|links| links.attempt == parsed.attempt);
+        let links = links.and_then(|links| links.linked(&self.keys.node_id));
+        let saying = Saying { link, seen, figures, links };
+        let (answer, attested) = job.attest_with(bytes, evidence, saying, &self.context(now))?;
         if let Some(attested) = attested {
             let disputed = parsed.disputed().count();
             if disputed > 0 {

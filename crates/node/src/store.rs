@@ -21,6 +21,7 @@ mod bounds;
 mod datasets;
 mod evidence;
 mod forgotten;
+mod links;
 mod memos;
 mod models;
 mod online;
@@ -38,6 +39,7 @@ pub use attestations::AttestationRow;
 pub use datasets::DatasetRow;
 pub use evidence::{EVIDENCE_ROWS_MAX, EvidenceRow};
 pub use forgotten::Forgotten;
+pub use links::{LinkRow, Links};
 pub use memos::{Due, DueRow, LackingRow, MEMO_LATE_MS, MemoRow};
 pub use models::ModelRow;
 pub use online::{

@@ -24,6 +24,7 @@ pub mod cose;
 pub mod fork;
 pub mod keys;
 pub mod leaf;
+pub mod link;
 pub mod log;
 pub mod memo;
 pub mod merkle;
@@ -50,6 +51,7 @@ pub use cases::Cases;
 pub use checkpoint::{Checkpoint, Quorum, SignedCheckpoint};
 pub use keys::{KeyHistory, KeyRole, PartyRotation};
 pub use leaf::{Genesis, KeyCard, KeyEvent, Leaf};
+pub use link::{Flow, FlowChain, LinkLeaf, LinkProof, LinkScope, LinkSeal, LinkState, ReadLink, links_root};
 pub use log::{Log, Plan, Write};
 pub use memo::Memo;
 pub use merkle::{MemTree, Peaks};
@@ -61,7 +63,8 @@ pub use receipt::{
     Absent, Assembled, Attestation, JointReceipt, Promise, SeenCheckpoint, Verdict, assemble, assemble_with,
 };
 pub use record::{
-    Audience, Conviction, Disclosure, PartyEntry, Quantity, Role, Sighting, Standing, Status, UsageLine, UsageRecord,
+    Audience, Conviction, Disclosure, PartyEntry, PartyLinks, Quantity, Role, Sighting, Standing, Status, UsageLine,
+    UsageRecord,
 };
 pub use report::{Finding, Notice, Report, Scope, TrustSource};
 pub use rotation::{KeyRotation, LogChain, LogKey};

@@ -306,6 +306,19 @@ fn sound(report: &Report, leaf: u64) -> Result<(), Fault> {
 /// `receipt.unknown` when the bundle has no such attestation; the fault of the receipt or of the log when the bundle does not
 /// hold; those of [`Opening::check`]; `receipt.bundle`.
 pub fn find(opening: &Opening, bundle: &[u8], trust: Option<&Trust>) -> Result<Opened, Fault> {
+    let attempt = (opening.job, opening.attempt);
+    let (leaf, record, attestation, keys) = attestation_of(attempt, &opening.party, bundle, trust)?;
+    opening.check(&record, &attestation, &keys)?;
+    Ok(Opened { leaf, record })
+}
+
+/// The receipt of an attempt in a bundle, with a party's attestation and the keys that parties have had, once both hold.
+pub(crate) fn attestation_of(
+    attempt: (JobId, Attempt),
+    party: &NodeId,
+    bundle: &[u8],
+    trust: Option<&Trust>,
+) -> Result<(u64, UsageRecord, Statement<Attestation>, KeyHistory), Fault> {
     let report = verify_bundle(bundle, trust)?;
     let bundle = Bundle::parse(bundle)?;
     let keys = bundle.history(trust);
@@ -315,7 +328,7 @@ pub fn find(opening: &Opening, bundle: &[u8], trust: Option<&Trust>) -> Result<O
     for (leaf, bytes) in &leaves {
         let Ok(Leaf::Receipt(receipt)) = Leaf::read(bytes) else { continue };
         let receipt = receipt.into_body();
-        if (receipt.record.job, receipt.record.attempt) != (opening.job, opening.attempt) {
+        if (receipt.record.job, receipt.record.attempt) != attempt {
             continue;
         }
         sound(&report, *leaf)?;
@@ -325,14 +338,12 @@ pub fn find(opening: &Opening, bundle: &[u8], trust: Option<&Trust>) -> Result<O
         let digest = receipt.record.digest();
         let own = inline.chain(beside).chain(leaves.iter().copied()).find_map(|(at, bytes)| {
             let own = Statement::<Attestation>::verify(bytes).ok()?;
-            (keys.id_of(KeyRole::Node, &own.signer()) == opening.party && own.body().usage == digest)
-                .then_some((at, own))
+            (keys.id_of(KeyRole::Node, &own.signer()) == *party && own.body().usage == digest).then_some((at, own))
         });
         let Some((at, own)) = own else { break };
         sound(&report, at)?;
-        opening.check(&receipt.record, &own, &keys)?;
-        return Ok(Opened { leaf: *leaf, record: receipt.record });
+        return Ok((*leaf, receipt.record, own, keys));
     }
-    let what = format!("the bundle has no attestation of job {} by {}", opening.job.short(), opening.party.short());
+    let what = format!("the bundle has no attestation of job {} by {}", attempt.0.short(), party.short());
     Err(Fault::new(Code::ReceiptUnknown, what))
 }

@@ -12,8 +12,9 @@ use tacit_types::{Code, Lang};
 
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
-const SCRIPTS: [&str; 4] = [
+const SCRIPTS: [&str; 5] = [
     include_str!("page/bytes.js"),
+    include_str!("page/links.js"),
     include_str!("page/verify.js"),
     include_str!("page/keys.js"),
     include_str!("page/view.js"),

@@ -9,7 +9,7 @@ use tacit_types::limits::LEAF_BYTES_MAX;
 use tacit_types::{Code, Fault, Hash, NodeId, StatementId, UnixMillis};
 
 use crate::opening::{self, Figure};
-use crate::record::{PartyEntry, Role, Standing, UsageRecord};
+use crate::record::{LINKED_PARTIES_MAX, PartyEntry, RECORD_VERSION_LINKED, Role, Standing, Status, UsageRecord};
 
 /// Bytes that the coordinator's signature and header add to a receipt's body, rounded up.
 pub const SIGNING_OVERHEAD_BYTES: usize = 512;
@@ -204,7 +204,7 @@ pub struct Assembled {
 ///
 /// # Errors
 /// `receipt.record` for a record that contradicts itself, `receipt.party_unknown`,
-/// `receipt.digest` or `receipt.attestation_invalid` for an attestation,
+/// `receipt.digest`, `receipt.link` or `receipt.attestation_invalid` for an attestation,
 /// `receipt.attestation_missing` for a party that is in neither list or in both, or when none attested,
 /// `receipt.too_large` when even with attestations by hash the leaf would pass `LEAF_BYTES_MAX`.
 pub fn assemble(
@@ -262,7 +262,7 @@ pub fn assemble_with(
 /// Checks that an attestation is over a record, by a party of it in its role, and has a link.
 ///
 /// # Errors
-/// `receipt.party_unknown`, `receipt.digest` or `receipt.attestation_invalid`.
+/// `receipt.party_unknown`, `receipt.digest`, `receipt.attestation_invalid`, or `receipt.link` for other links than the record has.
 pub fn check_attestation(
     record: &UsageRecord,
     digest: &Hash,
@@ -304,6 +304,14 @@ pub fn check_attestation_of(
     }
     if attestation.bytes().len() > ATTESTATION_BYTES_MAX {
         return invalid("too long");
+    }
+    // What the record has of its links is what it signs of them. A record without a result may have been made before a party
+    // reported any, and one of many parties has none: then its own word stands alone.
+    let bound = record.version == RECORD_VERSION_LINKED
+        || (record.status == Status::Ok && record.parties.len() <= LINKED_PARTIES_MAX);
+    if bound && record.links_of(id).map(|links| links.root) != attestation.body().transcript {
+        let what = format!("{} ({who}) attested other links than the record has for it", entry.name);
+        return Err(Fault::new(Code::ReceiptLink, what));
     }
     Ok(())
 }

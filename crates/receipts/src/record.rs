@@ -10,10 +10,12 @@ use tacit_types::{
     Attempt, Code, ContractId, DatasetVersionId, Fault, Hash, JobId, Name, NodeId, Seat, Step, Unit, UnixMillis,
 };
 
-/// The version of the record that this code writes, but of one with a disputed line. It reads all three.
+/// The version of a record without a disputed line and without links. This code reads all four.
 pub const RECORD_VERSION: u32 = 2;
-/// The version of a record with a disputed line, and of no other: what says the same has the same bytes.
+/// The version of a record with a disputed line and without links: what says the same has the same bytes.
 pub const RECORD_VERSION_DISPUTED: u32 = 3;
+/// The version of a record with links, and of no other. It may have disputed lines.
+pub const RECORD_VERSION_LINKED: u32 = 4;
 /// The version before convictions. Logs hold such records; no node attests another.
 pub const RECORD_VERSION_FIRST: u32 = 1;
 /// Convictions of a record.
@@ -29,6 +31,8 @@ pub const LIST_MAX: usize = SEATS_MAX;
 /// Units of which a record has one line, of the seat that [`UsageRecord::speaker`] gives.
 pub const SINGLE_UNITS: [Unit; 6] =
     [Unit::Job, Unit::Party, Unit::CellOut, Unit::CellSuppressed, Unit::Call, Unit::RowAsked];
+/// Parties of a record with links. Of more, their attestations alone have the roots, and the receipt fits a leaf.
+pub const LINKED_PARTIES_MAX: usize = 64;
 /// Bytes of the text that says what a disclosure reveals.
 pub const DISCLOSURE_TEXT_BYTES_MAX: usize = 256;
 
@@ -37,9 +41,10 @@ pub const DISCLOSURE_TEXT_BYTES_MAX: usize = 256;
 /// ```cddl
 /// UsageRecord = { 1: v, 2: log_origin, 3: job_id, 4: spec_hash, 5: [* contract_hash], 6: kind, 7: status,
 ///   8: [+ PartyEntry], 9: [* UsageLine], 10: [* PrivacyCharge], ? 11: algorithm_hash, ? 12: result_commitment,
-///   13: [* link_transcript_root], 14: t_start, 15: t_end, 16: [* Disclosure], 17: attempt, ? 18: [+ Conviction] }
+///   13: [* link_transcript_root], 14: t_start, 15: t_end, 16: [* Disclosure], 17: attempt, ? 18: [+ Conviction], ? 19: [+ PartyLinks] }
 /// UsageLine = { 1: unit, 2: seat, 3: qty, 4: class, 5: [* observer], ? 6: [+ { 1: seat, 2: qty }] }
 /// Conviction = { 1: seat, 2: offence, 3: evidence_hash }
+/// PartyLinks = { 1: seat, 2: root, ? 3: [+ seat], ? 4: unsealed }
 /// ```
 ///
 /// An optional field that has no value is left out. Seats in lines and in the status are places in
@@ -47,7 +52,7 @@ pub const DISCLOSURE_TEXT_BYTES_MAX: usize = 256;
 #[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
 pub struct UsageRecord {
-    /// [`RECORD_VERSION`], or [`RECORD_VERSION_DISPUTED`].
+    /// [`RECORD_VERSION`], [`RECORD_VERSION_DISPUTED`] or [`RECORD_VERSION_LINKED`].
     #[n(1)]
     pub version: u32,
     /// The origin of the log that this record is for, so that it cannot move to another log.
@@ -83,7 +88,7 @@ pub struct UsageRecord {
     /// The hash of the sealed result; absent when there is none.
     #[n(12)]
     pub result: Option<Hash>,
-    /// The transcript root of each party's links, in seat order, or empty.
+    /// The root over the calls of an online window; empty for every other job.
     #[n(13)]
     pub transcripts: Vec<Hash>,
     /// When the attempt began, by the coordinator's clock.
@@ -103,6 +108,36 @@ pub struct UsageRecord {
     #[n(18)]
     #[cbor(skip_if = "Vec::is_empty")]
     pub convictions: Vec<Conviction>,
+    /// The links of the parties that have reported any, ascending by seat. Left out when there are none, and in versions
+    /// before [`RECORD_VERSION_LINKED`].
+    #[n(19)]
+    #[cbor(default, skip_if = "Vec::is_empty")]
+    pub links: Vec<PartyLinks>,
+}
+
+/// What a party says of its links in the attempt: the root over them ([`crate::link`]), and on which its ends differ.
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct PartyLinks {
+    /// The party.
+    #[n(1)]
+    pub seat: Seat,
+    /// The root over its links, which its attestation has as well.
+    #[n(2)]
+    pub root: Hash,
+    /// The other ends that have signed something else than it did, ascending. What went over these links is disputed.
+    #[n(3)]
+    #[cbor(default, skip_if = "Vec::is_empty")]
+    pub differing: Vec<Seat>,
+    /// How many of its links have its own seal alone.
+    #[n(4)]
+    #[cbor(default, skip_if = "is_none_unsealed")]
+    pub unsealed: u16,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that the derive asks for")]
+fn is_none_unsealed(n: &u16) -> bool {
+    *n == 0
 }
 
 /// A party that broke the protocol, shown by evidence that convicts it to anyone who knows the parties' keys: signed bodies
@@ -355,8 +390,8 @@ impl UsageRecord {
     /// `receipt.record`, naming the field.
     pub fn check(&self) -> Result<(), Fault> {
         let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
-        if !(RECORD_VERSION_FIRST..=RECORD_VERSION_DISPUTED).contains(&self.version) {
-            let what = format!("{} is not {RECORD_VERSION_FIRST} to {RECORD_VERSION_DISPUTED}", self.version);
+        if !(RECORD_VERSION_FIRST..=RECORD_VERSION_LINKED).contains(&self.version) {
+            let what = format!("{} is not {RECORD_VERSION_FIRST} to {RECORD_VERSION_LINKED}", self.version);
             return wrong(format!("version {what}"));
         }
         if self.parties.is_empty() || self.parties.len() > SEATS_MAX {
@@ -383,7 +418,55 @@ impl UsageRecord {
         self.check_convictions()?;
         self.check_seats()?;
         self.check_single()?;
-        self.check_disputed()
+        self.check_disputed()?;
+        self.check_links()
+    }
+
+    /// What the record has of a party's links.
+    pub fn links_of(&self, key: &NodeId) -> Option<&PartyLinks> {
+        let seat = self.parties.iter().position(|party| party.party == *key)?;
+        self.links.iter().find(|links| links.seat.index() == seat)
+    }
+
+    /// Links whose ends have signed different things, by the word of either: pairs of seats, the lesser first.
+    pub fn disputed_links(&self) -> BTreeSet<(Seat, Seat)> {
+        let pairs = |links: &PartyLinks| {
+            let own = links.seat;
+            links.differing.iter().map(move |other| (own.min(*other), own.max(*other))).collect::<Vec<_>>()
+        };
+        self.links.iter().flat_map(pairs).collect()
+    }
+
+    /// Links are of an attempt that ran, each party's once, and name other seats.
+    fn check_links(&self) -> Result<(), Fault> {
+        let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
+        if self.links.is_empty() == (self.version == RECORD_VERSION_LINKED) {
+            let what = if self.links.is_empty() { "no links" } else { "links" };
+            return wrong(format!("{what} in version {}", self.version));
+        }
+        if self.links.is_empty() {
+            return Ok(());
+        }
+        if self.parties.len() > LINKED_PARTIES_MAX || self.attempt.0 == 0 {
+            return wrong(format!("links of {} parties in {}", self.parties.len(), self.attempt));
+        }
+        if self.links.iter().zip(self.links.iter().skip(1)).any(|(a, b)| a.seat >= b.seat) {
+            return wrong("links out of order, or a party's twice".into());
+        }
+        let seated = |seat: &Seat| seat.index() < self.parties.len();
+        for links in &self.links {
+            let PartyLinks { seat, differing, unsealed, .. } = links;
+            if !seated(seat) || differing.iter().any(|other| !seated(other) || other == seat) {
+                return wrong(format!("links of {seat} with itself, or of a seat that no party has"));
+            }
+            if differing.iter().zip(differing.iter().skip(1)).any(|(a, b)| a >= b) {
+                return wrong(format!("links of {seat}: the other ends are out of order, or one stands twice"));
+            }
+            if differing.len() + usize::from(*unsealed) >= self.parties.len() {
+                return wrong(format!("links of {seat}: more than there are other parties"));
+            }
+        }
+        Ok(())
     }
 
     /// Whose the lines are that stand once ([`SINGLE_UNITS`]): the first seat's that took part. Every party counts these
@@ -422,7 +505,8 @@ impl UsageRecord {
     fn check_disputed(&self) -> Result<(), Fault> {
         let wrong = |what: String| Err(Fault::new(Code::ReceiptRecord, what));
         let any = self.disputed().next().is_some();
-        if any != (self.version == RECORD_VERSION_DISPUTED) {
+        let may = self.version >= RECORD_VERSION_DISPUTED;
+        if (any && !may) || (!any && self.version == RECORD_VERSION_DISPUTED) {
             let lines = if any { "a disputed line" } else { "no disputed line" };
             return wrong(format!("{lines} in version {}", self.version));
         }

@@ -110,6 +110,13 @@ pub enum Notice {
         /// How many lines.
         count: u64,
     },
+    /// Links whose ends have signed different things.
+    LinksDisputed {
+        /// The receipt's leaf.
+        leaf: u64,
+        /// How many.
+        count: u64,
+    },
     /// A case whose answer or decision is overdue by a witness's clock.
     CaseOverdue {
         /// The leaf that opened it.
@@ -171,6 +178,10 @@ impl Notice {
             Notice::LinesDisputed { leaf, count } => (
                 format!("leaf {leaf}: observers counted different numbers in {count} usage lines, and signed so; these are not billed until a ruling"),
                 format!("条目 {leaf}：{count} 个用量行的计数方所计数量不一，各方均已如此签署；裁定前不计费"),
+            ),
+            Notice::LinksDisputed { leaf, count } => (
+                format!("leaf {leaf}: the two ends of {count} links signed different things of what went over them"),
+                format!("条目 {leaf}：{count} 条链路的两端所签署的传输内容不一致"),
             ),
             Notice::CaseOverdue { leaf, due } => (
                 format!("the case of leaf {leaf} was to be answered or decided by {due}"),
@@ -322,6 +333,7 @@ mod tests {
             Notice::PapersUnused { count: 7 },
             Notice::Unattested { count: 7 },
             Notice::LinesDisputed { leaf: 7, count: 7 },
+            Notice::LinksDisputed { leaf: 7, count: 7 },
             Notice::CaseOverdue { leaf: 7, due: "7".into() },
             Notice::PromisePending { usage: "7".into() },
         ];

@@ -345,6 +345,10 @@ impl<'a> Verifier<'a> {
         if count > 0 && !self.flawed.contains(&leaf) {
             self.report.notice(Notice::LinesDisputed { leaf, count });
         }
+        let count = record.disputed_links().len() as u64;
+        if count > 0 && !self.flawed.contains(&leaf) {
+            self.report.notice(Notice::LinksDisputed { leaf, count });
+        }
     }
 
     /// A statement of money: by a key that may sign it, and as the leaves before it have it. Of single leaves only

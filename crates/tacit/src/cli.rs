@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::case::CaseCommand;
+use crate::commands::link::LinkArgs;
 use crate::commands::list::ListCommand;
 use crate::commands::money::{
     ChargeCommand, DisputeCommand, ExportArgs, PeriodCommand, PriceCommand, SettlementCommand, ValueCommand,
@@ -487,6 +488,11 @@ pub enum ReceiptCommand {
         #[arg(long, requires = "evidence")]
         out: Option<PathBuf>,
     },
+    /// What went over this node's links in a job, as both ends of each have signed it; write one to a file.
+    #[command(
+        after_help = "Examples: tacit receipt link 5c01\n          tacit receipt link 5c01 --peer bank-b --out bank-b.link\n          tacit-verify log.bundle --trust group.trust --link bank-b.link"
+    )]
+    Link(LinkArgs),
     /// What the coordinator promised to log and has not, as this node knows it.
     #[command(
         after_help = "Examples: tacit receipt promises\n          tacit receipt promises 5c01 --evidence unkept.bundle\n          tacit receipt promises 5c01 --forgive"

@@ -359,6 +359,8 @@ codes! {
         "ask who signed the contract for the approval over these very terms; a rejection stands", "请向合同签署方索取针对该合同原文的批准；拒绝一经作出即有效";
     ReceiptOpening = "receipt.opening", "not what opens the figure that the receipt commits to", "无法打开凭证所承诺的数值",
         "ask the party whose figure it is for an opening of this very receipt, sealed to your key", "请向该数值所属参与方索取针对该凭证、并以您的密钥密封的开启信息";
+    ReceiptLink = "receipt.link", "not the links that the party attested", "与该参与方所证明的链路不符",
+        "ask the party for its links of this very attempt; what both ends signed is shown, and who signed otherwise is named", "请向该参与方索取该次尝试的链路；双方签署一致的可予出示，签署不一致的将指明是谁";
     ReceiptPlan = "receipt.plan", "a price plan contradicts itself or is over a limit", "价格方案自相矛盾或超过上限",
         "correct the part that is named, and have the payer and every payee sign it again", "请更正所指部分，并由付款方和全部收款方重新签署";
     ReceiptRegime = "receipt.regime", "a price is not what its regime allows", "价格不符合其定价方式的规定",

@@ -24,6 +24,7 @@ use tacit_receipts::bundle::{BUNDLE_BYTES_MAX, TRUST_BYTES_MAX};
 use tacit_receipts::call::CALL_PROOF_BYTES_MAX;
 use tacit_receipts::cose::{self, Receipted, TRANSPARENT_BYTES_MAX};
 use tacit_receipts::fork::{PREFIX_BYTES_MAX, Prefix, prove_fork};
+use tacit_receipts::link::{self, LINK_PROOF_BYTES_MAX, LinkProof, ShownLink};
 use tacit_receipts::merkle::{leaf_hash, verify_inclusion};
 use tacit_receipts::money::export::Context;
 use tacit_receipts::money::lines::{self, Checked};
@@ -50,6 +51,7 @@ use progress::Progress;
         tacit-verify --fork one.checkpoint other.checkpoint --trust group.trust\n  \
         tacit-verify --fork smaller.checkpoint larger.checkpoint prefix --trust group.trust\n  \
         tacit-verify evidence.bundle --trust group.trust --call call.proof --key C-1001\n  \
+        tacit-verify evidence.bundle --trust group.trust --link bank-b.link\n  \
         tacit-verify evidence.bundle --trust group.trust --rows costs.csv\n  \
         tacit-verify evidence.bundle --trust group.trust --report q4.html\n  \
         tacit-verify --receipt 17.receipt --proof 17.receipt.tlog-proof --trust group.trust\n  \
@@ -97,6 +99,11 @@ struct Args {
     /// With --call, the keys that it asked for, each with its own --key, in their order.
     #[arg(long, value_name = "KEY", requires = "call")]
     key: Vec<String>,
+
+    /// A link that `tacit receipt link` wrote: shows what both of its ends have signed, and that the party's attestation in
+    /// the bundle is over it.
+    #[arg(long, value_name = "FILE", requires = "bundle", conflicts_with_all = ["call", "rows", "report", "budget"])]
+    link: Option<PathBuf>,
 
     /// Rows that `tacit export` wrote: shows that each is one that a leaf of the bundle gives.
     #[arg(long, value_name = "FILE", requires = "bundle", conflicts_with = "call")]
@@ -204,6 +211,14 @@ fn call(args: &Args, file: &Path) -> Result<(CallProof, u64), Fault> {
         }
     }
     Err(Fault::new(Code::ReceiptUnknown, format!("the receipt of window {} is not in the bundle", proof.job.short())))
+}
+
+/// Checks a link against the receipt of its attempt.
+fn link(args: &Args, file: &Path) -> Result<(LinkProof, ShownLink), Fault> {
+    let proof = LinkProof::parse(&files::read(file, LINK_PROOF_BYTES_MAX)?)?;
+    let Some(bundle) = &args.bundle else { return Err(Fault::new(Code::ArgsInvalid, "a bundle is needed")) };
+    let shown = link::find(&proof, &files::read(bundle, BUNDLE_BYTES_MAX)?, trust(args)?.as_ref())?;
+    Ok((proof, shown))
 }
 
 /// Checks a file of rows against the leaves of a bundle that is valid as a whole. Names are those of the trust file.
@@ -316,6 +331,10 @@ fn main() -> ExitCode {
         }),
         (None, Some(file), None) => reported(&args, file).map(|proofs| (page::report(proofs, args.json, lang), 0)),
         (Some(notes), _, None) => fork(&args, notes).map(|heads| (page::fork(&heads, args.json, lang), 0)),
+        (None, None, None) if args.link.is_some() => {
+            let file = args.link.clone().unwrap_or_default();
+            link(&args, &file).map(|(proof, shown)| page::link(&proof, &shown, args.json, lang))
+        }
         (None, None, None) => verify(&args).and_then(|report| {
             if let (Some(file), true) = (&args.call, report.is_valid()) {
                 return call(&args, file).map(|(proof, leaf)| (page::call(&proof, leaf, args.json, lang), 0));

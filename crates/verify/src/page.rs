@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use tacit_receipts::link::{Flow, ShownLink};
 use tacit_receipts::money::export::Table;
 use tacit_receipts::money::lines::Checked;
-use tacit_receipts::{CallProof, Checkpoint, Report, Scope, TrustSource};
+use tacit_receipts::{CallProof, Checkpoint, LinkProof, LinkSeal, LinkState, ReadLink, Report, Scope, TrustSource};
 use tacit_types::{Code, Fault, Lang, UnixMillis};
 
 /// Faults, and notices, that the page lists; the JSON has more.
@@ -153,6 +154,33 @@ struct Exported {
 }
 
 #[derive(Serialize)]
+struct Carried {
+    frames: u64,
+    bytes: u64,
+    chain: String,
+}
+
+#[derive(Serialize)]
+struct Signed {
+    sent: Carried,
+    received: Carried,
+}
+
+/// Parties by name and key.
+#[derive(Serialize)]
+struct Linked {
+    ok: bool,
+    job: String,
+    attempt: u32,
+    leaf: u64,
+    party: (String, String),
+    peer: (String, String),
+    state: &'static str,
+    own: Option<Signed>,
+    other: Option<Signed>,
+}
+
+#[derive(Serialize)]
 struct Reported {
     ok: bool,
     proofs: u64,
@@ -206,6 +234,44 @@ pub fn call(proof: &CallProof, leaf: u64, json: bool, lang: Lang) -> String {
         );
     }
     format!("CALL COUNTED: number {number} of {calls} in window {job}, {} keys, receipt at leaf {leaf}\n", call.keys)
+}
+
+/// What both ends of a link have signed, as far as they have, with the exit status: a link on which they differ does not hold.
+pub fn link(proof: &LinkProof, shown: &ShownLink, json: bool, lang: Lang) -> (String, u8) {
+    let (ReadLink { here, there, state }, leaf) = (shown.link, shown.leaf);
+    let status = if state == LinkState::Differs { Code::ReceiptLink.exit_status() } else { 0 };
+    let [party, peer] = [&proof.party, &proof.peer].map(|id| (shown.name(id), id.to_string()));
+    if json {
+        let flow = |flow: Flow| Carried { frames: flow.frames, bytes: flow.bytes, chain: flow.chain.to_string() };
+        let [own, other] =
+            [here, there].map(|seal| seal.map(|seal| Signed { sent: flow(seal.sent), received: flow(seal.received) }));
+        let (job, attempt, ok, state) = (proof.job.to_string(), proof.attempt.0, status == 0, state.word());
+        return (to_json(&Linked { ok, job, attempt, leaf, party, peer, state, own, other }), status);
+    }
+    let (party, peer, job, attempt) = (party.0, peer.0, proof.job, proof.attempt.0);
+    let verdict = match (state, lang) {
+        (LinkState::Sealed, Lang::En) => "LINK SEALED: both ends signed the same",
+        (LinkState::Differs, Lang::En) => "LINK DISPUTED: its ends signed different things",
+        (LinkState::Unsealed, Lang::En) => "ONE END ALONE: the other end's seal is not here",
+        (LinkState::Sealed, Lang::Zh) => "链路已由双方签署：内容一致",
+        (LinkState::Differs, Lang::Zh) => "链路有异议：两端签署的内容不一致",
+        (LinkState::Unsealed, Lang::Zh) => "仅一端签署：没有对端的签署",
+    };
+    let mut text = match lang {
+        Lang::En => format!("{verdict}. {party} and {peer}, job {job}, attempt {attempt}, receipt at leaf {leaf}\n"),
+        Lang::Zh => format!("{verdict}。{party} 与 {peer}，作业 {job}，第 {attempt} 次尝试，凭证位于叶 {leaf}\n"),
+    };
+    for (name, seal) in [(party, here), (peer, there)] {
+        let Some(LinkSeal { sent, received, .. }) = seal else { continue };
+        let (frames, bytes, got, in_all) = (sent.frames, sent.bytes, received.frames, received.bytes);
+        text.push_str(&match lang {
+            Lang::En => {
+                format!("> {name} signed: sent {frames} frames, {bytes} bytes; received {got} frames, {in_all} bytes\n")
+            }
+            Lang::Zh => format!("> {name} 签署：发送 {frames} 帧 {bytes} 字节；接收 {got} 帧 {in_all} 字节\n"),
+        });
+    }
+    (text, status)
 }
 
 /// Rows that the leaves give.

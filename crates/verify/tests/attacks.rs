@@ -283,3 +283,49 @@ fn a_wrong_date_is_shown_by_the_witnesses_and_by_the_receipts_around_it() {
     world.now = world.now.plus(2 * HOUR);
     convicts(&world, &world.bundle(), Code::ReceiptTime, Some(leaf));
 }
+
+/// The roots of links that parties attest are those of the record: one that a coordinator alters or leaves out there, with the
+/// parties' help or by a bug of theirs, is named with the party, in both languages.
+#[test]
+fn a_root_of_links_that_is_altered_or_left_out_is_shown_by_its_leaf() {
+    let root = |seat: usize| Hash([seat as u8 + 1; 32]);
+    type Alter = fn(&mut UsageRecord);
+    let alter: [(Alter, bool); 4] = [
+        (|_| {}, false),
+        (|r| r.links[1].root = Hash([9; 32]), true),
+        (|r| drop(r.links.remove(1)), true),
+        (|r| (r.version, r.links) = (record::RECORD_VERSION, Vec::new()), true),
+    ];
+    for (alter, wrong) in alter {
+        let mut world = honest();
+        let mut record = world.record(3);
+        let links =
+            |seat: usize| PartyLinks { seat: Seat(seat as u16), root: root(seat), differing: vec![], unsealed: 0 };
+        (record.version, record.links) = (record::RECORD_VERSION_LINKED, (0..3).map(links).collect());
+        alter(&mut record);
+        let said = |world: &mut World, seat: usize| {
+            let role = record.parties[seat].role;
+            let agreeing = Attestation::agreeing(&record, role, Some(world.seen()));
+            let body = Attestation { transcript: Some(root(seat)), ..agreeing };
+            world.attest_with(seat, &record, body).bytes().to_vec().into()
+        };
+        let attestations = (0..3).map(|seat| said(&mut world, seat)).collect();
+        let receipt = JointReceipt { record, attestations, price_plan: None, charges: None, absent: Vec::new() };
+        let leaf = world.publish(receipt);
+        if !wrong {
+            assert_eq!(found(&world, &world.bundle()), []);
+            continue;
+        }
+        leaf_convicts(&world, leaf, Code::ReceiptLink);
+        let files = Files(tempfile::tempdir().unwrap());
+        let trust = files.write("group.trust", &world.trust().to_bytes());
+        let evidence = files.write("evidence.bundle", &world.single(&[leaf]).to_bytes());
+        for lang in [Lang::En, Lang::Zh] {
+            let word = if lang == Lang::Zh { "zh" } else { "en" };
+            let (status, report) = run(&[&evidence, Path::new("--trust"), &trust], &["--lang", word]);
+            let sentences = report["sentences"].to_string();
+            assert!(status == 6 && sentences.contains(Code::ReceiptLink.title(lang)), "{report}");
+            assert!(sentences.contains(name(1).as_str()), "who: {sentences}");
+        }
+    }
+}

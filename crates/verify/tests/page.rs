@@ -3,6 +3,8 @@
 mod browser;
 #[path = "../../receipts/tests/common/mod.rs"]
 mod common;
+#[path = "page/links.rs"]
+mod links;
 
 use browser::Browser;
 use common::{ORIGIN, World, key, log_key, name};
@@ -548,6 +550,8 @@ fn the_page_finds_what_the_library_finds() {
     let mut cases = Cases(Vec::new());
     of_receipts(&mut cases);
     of_records(&mut cases);
+    links::of_receipts(&mut cases);
+    links::of_records(&mut cases);
     of_bundles(&mut cases);
     of_rotations(&mut cases);
     of_party_keys(&mut cases);

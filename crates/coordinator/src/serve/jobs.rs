@@ -460,7 +460,7 @@ mod tests {
             cells_suppressed: 0,
             opened: Vec::new(),
         };
-        Finish { job: JobId([0; 32]), attempt: Attempt(1), finished, blames: Vec::new() }
+        Finish { job: JobId([0; 32]), attempt: Attempt(1), finished, blames: Vec::new(), links: None }
     }
 
     /// A job that is stored and whose task takes one input and ends without storing it.
@@ -485,6 +485,25 @@ mod tests {
         let mut posts = jobs.enter(job);
         tokio::spawn(async move { drop(posts.recv().await) });
         (folder, store, jobs, id)
+    }
+
+    /// A job of before parties reported their links: its value ends before them.
+    #[tokio::test]
+    async fn jobs_of_a_store_of_before_are_taken_over() {
+        let (folder, store, _jobs, id) = failing(false).await;
+        let job = store.job(&id).await.unwrap().unwrap();
+        drop(store);
+        let path = folder.path().join("coordinator.db");
+        let new = wire::encode(&job);
+        let (before, added) = new.split_at(new.len() - 8);
+        assert_eq!(added, [0; 8], "an empty list");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+        let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+        sqlx::query("UPDATE jobs SET value = ?").bind(before).execute(&pool).await.unwrap();
+        sqlx::query("DELETE FROM _sqlx_migrations WHERE version >= 26").execute(&pool).await.unwrap();
+        pool.close().await;
+        let (store, _writer) = Store::open(path, crate::store::Fatal::channel().0).await.unwrap();
+        assert_eq!(store.job(&id).await.unwrap(), Some(job));
     }
 
     /// What its task could not store is not acknowledged: the node reports it again after the restart.

@@ -214,7 +214,16 @@ mod tests {
             (ToCoordinator::Invitation { code: String::new() }, ""),
             (ToCoordinator::Enrol { code: String::new(), card: Blob::default(), address: String::new() }, ""),
             (ToCoordinator::Register { address: String::new(), datasets: vec![], slots: 1 }, "p"),
-            (ToCoordinator::Report(Finish { job: id, attempt: Attempt(1), finished, blames: Vec::new() }), "p"),
+            (
+                ToCoordinator::Report(Finish {
+                    job: id,
+                    attempt: Attempt(1),
+                    finished,
+                    blames: Vec::new(),
+                    links: None,
+                }),
+                "p",
+            ),
             (ToCoordinator::Attested { job: id, attestation: Blob::default() }, "p"),
             (ToCoordinator::Progress { job: id, step: Step(1) }, "p"),
             (ToCoordinator::Roster, "porc"),

@@ -118,7 +118,7 @@ fn table() -> Vec<(ToCoordinator, &'static str)> {
         (ToCoordinator::Invitation { code: String::new() }, "e"),
         (ToCoordinator::Enrol { code: String::new(), card: Blob::default(), address: String::new() }, "e"),
         (ToCoordinator::Register { address: String::new(), datasets: vec![], slots: 1 }, "p"),
-        (ToCoordinator::Report(Finish { job, attempt: Attempt(1), finished, blames: Vec::new() }), "p"),
+        (ToCoordinator::Report(Finish { job, attempt: Attempt(1), finished, blames: Vec::new(), links: None }), "p"),
         (ToCoordinator::Progress { job, step: Step(1) }, "p"),
         (ToCoordinator::Roster, "porc"),
         (ToCoordinator::LogInfo, "porc"),

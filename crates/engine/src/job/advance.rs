@@ -97,6 +97,7 @@ impl Job {
             self.aggregator = order.get(turn).map(|i| self.parties[*i].member.node);
             self.ran = self.attempt;
             self.evidence.clear();
+            self.links.clear();
             self.began_at = now;
             self.step = None;
             self.note(now, RUNNING, None, format!("attempt {}", self.attempt));
@@ -311,6 +312,7 @@ impl Job {
                     root: p.member.root,
                     standing,
                     finished: p.finished.clone(),
+                    links: self.links.iter().find(|(node, _)| *node == p.member.node).map(|(_, links)| links.clone()),
                 }
             })
             .collect();

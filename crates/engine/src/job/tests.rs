@@ -7,6 +7,7 @@ use tacit_types::{ContractId, DatasetVersionId};
 
 mod large;
 mod late;
+mod links;
 
 const T0: UnixMillis = UnixMillis(1_800_000_000_000);
 
@@ -138,7 +139,7 @@ fn running(seeds: &[u8]) -> (Job, u8, Vec<u8>) {
 }
 
 fn finish(job: &mut Job, seed: u8, at: u64, finished: Finished) {
-    let finish = Finish { job: job.id(), attempt: Attempt(job.attempt), finished, blames: Vec::new() };
+    let finish = Finish { job: job.id(), attempt: Attempt(job.attempt), finished, blames: Vec::new(), links: None };
     job.step(T0.plus(at), Input::Finish { node: key(seed + 100).id(), finish });
 }
 

@@ -61,6 +61,7 @@ pub fn fits_all(job: &Statement<JobSpec>, origin: &str, parties: &[(&Name, NodeI
         root: *root,
         standing: Standing::TookPart,
         finished: Some(finished.clone()),
+        links: None,
     };
     let record = assemble(Ended {
         job,

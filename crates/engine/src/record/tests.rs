@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod links;
 mod lists;
 
 #[test]
@@ -72,6 +73,7 @@ fn record_of(job: &Statement<JobSpec>, finished: &dyn Fn(u8) -> Finished) -> Usa
         root: key(n).id(),
         standing: Standing::TookPart,
         finished: Some(finished(n)),
+        links: None,
     };
     assemble(Ended {
         job,
@@ -109,25 +111,43 @@ fn verdict_each(
     record: &UsageRecord,
     finished: &Finished,
 ) -> Result<(), Fault> {
-    let own = Own {
+    verdict_linked((n, each, None), job, record, finished)
+}
+
+/// What the second node knows of a job, before anything of its end.
+fn own_of(job: &Statement<JobSpec>) -> Own<'_> {
+    static SAW: Saw = Saw { blames: Vec::new(), transcripts: Vec::new() };
+    Own {
         keys: KeyHistory::none(),
         job,
         origin: "log.example",
-        node: key(n + 100).id(),
-        root: key(n).id(),
-        dataset: Some(DatasetVersionId([n; 32])),
+        node: key(102).id(),
+        root: key(2).id(),
+        dataset: Some(DatasetVersionId([2; 32])),
         attempt: Attempt(1),
-        finished: Some(finished),
-        each,
+        finished: None,
+        each: &[],
         input_sent: true,
         admitted: true,
         refusal: None,
         began: Some(NOW),
         evidence: &[],
         untold: false,
-        saw: &Saw::default(),
-        now: NOW.plus(9),
-    };
+        saw: &SAW,
+        links: None,
+        now: NOW,
+    }
+}
+
+/// What it says where it has had links.
+fn verdict_linked(
+    (n, each, links): (u8, &[Given], Option<&Linked>),
+    job: &Statement<JobSpec>,
+    record: &UsageRecord,
+    finished: &Finished,
+) -> Result<(), Fault> {
+    let (node, root, dataset) = (key(n + 100).id(), key(n).id(), Some(DatasetVersionId([n; 32])));
+    let own = Own { node, root, dataset, finished: Some(finished), each, links, now: NOW.plus(9), ..own_of(job) };
     check(record, &own)?;
     check_parties(record, job.body(), pinned)
 }
@@ -215,6 +235,7 @@ fn an_opening_stands_with_the_audience_that_the_job_gives_it() {
         root: key(n).id(),
         standing: Standing::TookPart,
         finished: Some(well.clone()),
+        links: None,
     };
     let record = assemble(Ended {
         job: &job,
@@ -350,6 +371,7 @@ fn a_line_on_which_parties_differ_is_disputed_and_the_rest_is_attested() {
         root: key(n).id(),
         standing: Standing::TookPart,
         finished: Some(own(n)),
+        links: None,
     };
     let ended = |parties: Vec<Part>| Ended {
         job: &job,
@@ -480,6 +502,7 @@ fn the_number_of_an_attempt_is_checked() {
             evidence: &[],
             untold: false,
             saw: &Saw::default(),
+            links: None,
             now: NOW.plus(9),
         };
         check(&record, &own).is_ok()
@@ -544,6 +567,7 @@ fn a_node_attests_no_end_that_its_own_contradicts() {
             evidence: &[],
             untold: false,
             saw: &Saw::default(),
+            links: None,
             now: NOW.plus(9),
         };
         check(record, &own).is_ok()

@@ -7,13 +7,15 @@ use tacit_protocol::Blame;
 use tacit_types::{Fault, NodeId};
 
 use crate::daemon::Inner;
-use crate::store::{AssertedRow, WindowRow};
+use crate::store::{AssertedRow, LinkRow, WindowRow};
 
 /// How an attempt ended here.
 pub(super) struct End<'a> {
     pub finished: &'a Finished,
     /// What this node counted of itself.
     pub asserted: &'a AssertedRow,
+    /// What went over its links; nothing where it ended before its protocol did.
+    pub links: &'a [LinkRow],
     pub saw: &'a Saw,
     /// What of it convicts.
     pub proof: &'a [Blame],
@@ -45,6 +47,9 @@ pub(super) async fn store(
     match end.finished {
         Finished::Ok { .. } => tx.put_asserted(end.asserted).await?,
         Finished::Failed { .. } => tx.forget_asserted(id).await?,
+    }
+    if job.attempt == attempt.0 {
+        tx.put_links(id, attempt, end.links).await?;
     }
     tx.forget_records(id).await?;
     if matches!(end.finished, Finished::Failed { input_sent: false, .. }) {

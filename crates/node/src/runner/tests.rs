@@ -41,7 +41,9 @@ async fn stopped(inner: &Arc<Inner>, told: Option<Duration>, over: Duration) -> 
     let setup = Setup { job, attempt, seat, seating, disclosures: Vec::new(), stream_bytes_max: 1 << 20 };
     let other = keys[1].id();
     let machine = Machine::new(setup, &Secret::new([7; 32]), Arc::new(keys.remove(0)), run.now(), half);
-    let (writer, mut frames) = Writer::waiting(other);
+    let scope = tacit_receipts::LinkScope { job, attempt, session: tacit_types::Hash([0; 32]) };
+    let log = LinkLog::new(scope, aggregator, other, inner.signing.clone());
+    let (writer, mut frames) = Writer::waiting(other, &log);
     let (_events, received) = mpsc::channel(1);
     let (order, mut cancel) = mpsc::channel(1);
     if let Some(told) = told {

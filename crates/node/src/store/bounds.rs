@@ -206,6 +206,7 @@ pub(super) mod tests {
             "DROP TABLE memos",
             "DROP TABLE memos_lacking",
             "DROP TABLE asserted",
+            "DROP TABLE links",
             "DROP INDEX jobs_owed",
             "ALTER TABLE jobs DROP COLUMN owed",
             "DROP INDEX jobs_dataset",

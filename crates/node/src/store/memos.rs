@@ -613,6 +613,7 @@ mod tests {
             "DROP TABLE memos_due",
             "DROP TABLE memos",
             "DROP TABLE memos_lacking",
+            "DROP TABLE links",
             "DELETE FROM _sqlx_migrations WHERE version >= 21",
             "INSERT INTO orders VALUES ('list', x'01', 'a', 1, x'0203', 5)",
             "INSERT INTO revocations VALUES (zeroblob(32), 6)",

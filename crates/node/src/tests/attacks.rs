@@ -216,6 +216,7 @@ async fn records(world: &mut World, report: &mut Report) {
         root,
         standing: tacit_receipts::Standing::TookPart,
         finished: None,
+        links: None,
     };
     let nodes = [world.keys.node.id(), key(101).id(), key(102).id()];
     let record: UsageRecord = tacit_engine::record::assemble(tacit_engine::record::Ended {

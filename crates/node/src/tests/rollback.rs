@@ -34,6 +34,7 @@ pub(super) fn ended(world: &World, spec: &Statement<JobSpec>, status: Status) ->
         root,
         standing: Standing::TookPart,
         finished: None,
+        links: None,
     };
     let nodes = [world.keys.node.id(), key(101).id(), key(102).id()];
     tacit_engine::record::assemble(tacit_engine::record::Ended {

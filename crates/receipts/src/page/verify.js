@@ -49,6 +49,9 @@ const RECORD = map({
   15: ['ended', u64], 16: ['disclosures', list(map({ 1: ['what', str], 2: ['to', audience], 3: ['cardinality', u64] }))],
   17: ['attempt', u32],
   18: ['convictions', optional(some(list(map({ 1: ['seat', u16], 2: ['offence', str], 3: ['evidence', id] }))))],
+  19: ['links', optional(some(list(map({
+    1: ['seat', u16], 2: ['root', id], 3: ['differing', optional(some(list(u16)))], 4: ['unsealed', optional(above(u16))],
+  }))))],
 });
 const RECEIPT = map({
   1: ['record', RECORD], 2: ['attestations', list(bstr)], 3: ['pricePlan', optional(id)], 4: ['charges', optional(id)],
@@ -319,7 +322,7 @@ const disputedLines = (record) => record.lines.filter((l) => l.differing);
 /** What is wrong with the lines that observers dispute; nothing when each says who counted what. */
 function disputedFault(record) {
   const lines = disputedLines(record), { parties } = record;
-  if ((lines.length > 0) !== (record.version === 3n)) return `a disputed line, or none, in version ${record.version}`;
+  if (lines.length > 0 ? record.version < 3n : record.version === 3n) return `a disputed line, or none, in version ${record.version}`;
   if (lines.reduce((n, l) => n + l.differing.length, 0) > SIGHTINGS_MAX) return 'too many counts beside disputed lines';
   const observes = (l, seat) => parties[Number(seat)]?.standing.is === 'took_part' && seat !== l.party && (!l.observers.length || l.observers.includes(seat));
   for (const l of lines) {
@@ -343,7 +346,7 @@ function singleFault({ status, parties, lines }) {
 function recordFault(record) {
   const { parties } = record, seated = (seat) => Number(seat) < parties.length;
   const first = record.version === 1n, convictions = record.convictions ?? [];
-  if (record.version < 1n || record.version > 3n) return `version ${record.version} is not 1 to 3`;
+  if (record.version < 1n || record.version > 4n) return `version ${record.version} is not 1 to 4`;
   if (!parties.length || parties.length > SEATS_MAX) return `${parties.length} parties`;
   if (new Set(parties.map((p) => p.party)).size !== parties.length) return 'a party is entered twice';
   const lists = [record.contracts, record.privacy, record.transcripts, record.disclosures];
@@ -361,7 +364,7 @@ function recordFault(record) {
   if (status.is === 'ok' && attempt === 0n) return 'a job ended well without an attempt';
   if (status.is === 'refused' && attempt > 0n) return 'an attempt of a refused job';
   if (status.seat !== undefined && !seated(status.seat)) return 'the status names a seat that no party has';
-  return singleFault(record) ?? disputedFault(record);
+  return singleFault(record) ?? disputedFault(record) ?? linksFault(record);
 }
 
 /** The verification of one bundle. */
@@ -502,6 +505,8 @@ class Verification {
     // Whose attestation lacks has signed no count.
     const count = disputedLines(record).length, all = record.parties.every((p) => p.standing.is !== 'took_part' || !receipt.absent.some((a) => a.party === p.party));
     if (count && all && !this.flawed.has(at)) this.notice('lines_disputed', { leaf: at, count });
+    const links = disputedLinks(record);
+    if (links && all && !this.flawed.has(at)) this.notice('links_disputed', { leaf: at, count: links });
   }
 
   /** The attestations that hold; the faults of the others, and of the list of who is absent. */
@@ -551,6 +556,8 @@ class Verification {
       invalid(`${entry.name}: too many figures, or out of order`);
     }
     if (bytes.length > ATTESTATION_BYTES_MAX) invalid(`${entry.name}: too long`);
+    const links = linksUnlike(record, who, attestation);
+    if (links) throw new Fault('receipt.link', `${entry.name} ${links}`);
     return { sealed, attestation, who };
   }
 

@@ -211,6 +211,7 @@ impl World {
             }],
             attempt: Attempt(1),
             convictions: Vec::new(),
+            links: Vec::new(),
         }
     }
 

@@ -102,6 +102,7 @@ fn say(out: &Out, books: &Books, known: &[SignedContract], leaf: u64, receipt: &
             conviction.evidence
         ));
     }
+    sentences.extend(super::link::disputed(out, record).map(|text| format!("{text}{stop}")));
     for shown in figures(receipt, &books.leaves, &BTreeMap::new()) {
         let [what, name, hash, class] = &shown.cells(out)[..] else { continue };
         let own = match class.is_empty() {

@@ -22,6 +22,7 @@ pub mod job;
 pub mod job_file;
 mod key;
 mod lifecycle;
+pub mod link;
 pub mod list;
 mod log;
 mod model;
@@ -76,6 +77,7 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Fault> {
         Command::Receipt(ReceiptCommand::Evidence { evidence, out: file }) => {
             evidence::kept(cli, out, evidence.as_deref(), file.as_deref()).await.map(|()| 0)
         }
+        Command::Receipt(ReceiptCommand::Link(args)) => link::run(cli, out, args).await.map(|()| 0),
         Command::Receipt(ReceiptCommand::Promises(args)) => promises::run(cli, out, args).await.map(|()| 0),
         Command::Receipt(ReceiptCommand::Convict { evidence, bundle, trust }) => {
             evidence::convict(out, evidence, bundle, trust.as_deref())

@@ -35,6 +35,7 @@ pub async fn run(cli: &Cli, out: &Out, command: &ReceiptCommand) -> Result<u8, F
         ReceiptCommand::Explain { .. }
         | ReceiptCommand::Page { .. }
         | ReceiptCommand::Evidence { .. }
+        | ReceiptCommand::Link(_)
         | ReceiptCommand::Promises(_)
         | ReceiptCommand::Opening(_)
         | ReceiptCommand::Open(_)
@@ -96,6 +97,7 @@ fn summary(place: u64, receipt: &JointReceipt) -> Value {
         "disclosures": record.disclosures.iter().map(|d| json!({"what": d.what, "to": d.to.to_string(), "at_most": d.cardinality})).collect::<Vec<_>>(),
         "verified": record.disclosures.iter().any(|d| d.what == tacit_jobs::score::VERIFIED_RESULT),
         "checked": record.disclosures.iter().any(|d| tacit_jobs::checked::is_checked(&d.what)),
+        "links": super::link::of_record(record),
         "convictions": record.convictions.iter().map(|c| json!({"offence": c.offence, "evidence": c.evidence.to_string(),
             "party": record.parties.get(c.seat.index()).map(|p| p.name.as_str())})).collect::<Vec<_>>(),
         "result": record.result.map(|h| h.to_string()),
@@ -251,6 +253,9 @@ async fn show(client: &Client, out: &Out, wanted: &str) -> Result<(), Fault> {
         let name = record.parties.get(conviction.seat.index()).map(|p| p.name.to_string()).unwrap_or_default();
         let (what, evidence) = (out.say("broke the protocol", "违反了协议"), out.say("evidence", "证据"));
         out.text(format!("{name} {what}: {} ({evidence} {})", conviction.offence, conviction.evidence));
+    }
+    for text in super::link::disputed(out, record) {
+        out.text(text);
     }
     let mut shown = summary(*place, receipt.body());
     shown["figures"] = figures.iter().map(Shown::value).collect();

@@ -25,6 +25,14 @@ async fn stream((dialler, acceptor): &(Connection, Connection)) -> (DataSender, 
     (sender, receiver)
 }
 
+/// What goes over a link of the node of this key, of which these tests ask nothing.
+fn log(there: NodeId) -> Arc<LinkLog> {
+    let key = SigningKey::from_seed(&Secret::new([9; 32]));
+    let (job, attempt) = (tacit_types::JobId([1; 32]), tacit_types::Attempt(1));
+    let scope = tacit_receipts::LinkScope { job, attempt, session: tacit_types::Hash([0; 32]) };
+    LinkLog::new(scope, key.id(), there, Arc::new(key))
+}
+
 /// Sends as many frames as are taken.
 async fn flood(mut sender: DataSender, frames: u64) {
     for n in 0..frames {
@@ -51,7 +59,7 @@ async fn one_frame_more_than_a_seat_has_room_for_waits_and_holds_nobody_else_up(
     let ahead = Arc::new(HashAhead::new(CHUNK_BYTES_MAX));
     let (sender, receiver) = stream(&of_loud).await;
     tokio::spawn(flood(sender, 1000));
-    tokio::spawn(read_link(receiver, Seat(1), events.clone(), ahead.clone()));
+    tokio::spawn(read_link(receiver, Seat(1), log(loud.id()), events.clone(), ahead.clone()));
     // The machine has taken these and is busy with them.
     let mut held = Vec::new();
     for n in 0..FRAMES_PER_SEAT_MAX {
@@ -63,7 +71,7 @@ async fn one_frame_more_than_a_seat_has_room_for_waits_and_holds_nobody_else_up(
 
     let (sender, receiver) = stream(&of_quiet).await;
     tokio::spawn(flood(sender, 1000));
-    tokio::spawn(read_link(receiver, Seat(2), events, ahead));
+    tokio::spawn(read_link(receiver, Seat(2), log(quiet.id()), events, ahead));
     for _ in 0..3 * FRAMES_PER_SEAT_MAX {
         let event = next(&mut arrived).await;
         assert!(matches!(event.event, Event::Credit { from: Seat(2), .. }), "it goes on at its own pace");
@@ -85,7 +93,7 @@ async fn a_seat_has_one_stream_however_many_it_opens() {
     let (of_loud, of_quiet) = (connect(&loud, &here).await, connect(&quiet, &here).await);
     let (events, mut arrived) = mpsc::channel(64);
     let (board, streams) = mpsc::unbounded_channel();
-    let seats = vec![(loud.id(), Seat(1)), (quiet.id(), Seat(2))];
+    let seats = vec![(Seat(1), loud.id(), log(loud.id())), (Seat(2), quiet.id(), log(quiet.id()))];
     tokio::spawn(take_streams(streams, seats, events, Arc::new(HashAhead::new(CHUNK_BYTES_MAX))));
     let mut more = Vec::new();
     for n in 0..4 {
@@ -120,7 +128,8 @@ async fn a_peer_that_is_gone_is_noticed_when_there_is_nothing_more_to_write() {
     let header = StreamHeader { job: tacit_types::JobId([1; 32]), attempt: tacit_types::Attempt(1) };
     let connection = both.0.clone();
     let mut frames = Frames { queue: frames, hushed: Default::default() };
-    let writing = tokio::spawn(async move { write_frames(&connection, header, &mut frames).await });
+    let log = log(there.id());
+    let writing = tokio::spawn(async move { write_frames(&connection, header, &mut frames, &log).await });
     queue.send(LinkFrame::Credit(1).into_bytes()).unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!writing.is_finished(), "it waits for more");
@@ -136,7 +145,7 @@ async fn what_waits_to_be_written_stays_here_when_the_attempt_is_stopped() {
     let (dialler, acceptor) = connect(&here, &there).await;
     let header = StreamHeader { job: tacit_types::JobId([1; 32]), attempt: tacit_types::Attempt(1) };
     for stopped in [false, true] {
-        let (writer, mut frames) = Writer::waiting(there.id());
+        let (writer, mut frames) = Writer::waiting(there.id(), &log(there.id()));
         // Queued before the stream is up, as everything is that one step of a machine sends.
         for n in 0..3u64 {
             writer.queue.send(LinkFrame::Credit(n).into_bytes()).unwrap();
@@ -145,13 +154,14 @@ async fn what_waits_to_be_written_stays_here_when_the_attempt_is_stopped() {
             writer.hush();
         }
         drop(writer);
-        write_frames(&dialler, header, &mut frames).await.unwrap();
+        write_frames(&dialler, header, &mut frames, &log(there.id())).await.unwrap();
         let Incoming::Stream { mut receiver, .. } = acceptor.accept().await.unwrap() else { panic!("a request") };
         let mut read = 0;
         // The stream ends well either way: the other seat is not told that this one is lost.
         while receiver.next().await.unwrap().is_some() {
             read += 1;
         }
-        assert_eq!(read, if stopped { 0 } else { 3 });
+        // The three, and the word that there is no fourth.
+        assert_eq!(read, if stopped { 0 } else { 4 });
     }
 }
