@@ -156,6 +156,17 @@ fn a_figure_is_opened_by_the_regulator_alone_and_by_nobody_once_it_is_forgotten(
     let bytes = hex::decode(&commitment).unwrap();
     assert!(std::fs::read(&bundle).unwrap().windows(32).any(|part| part == bytes));
 
+    // A job has several figures: which of them is named, or all of them are listed.
+    let job = row["job"].as_str().unwrap().to_owned();
+    let ask = |more: &[&str]| {
+        world.run("b", &[&["receipt", "opening", &job, "--to", "authority", "--out", &sealed], more].concat())
+    };
+    ask(&[]).fails("receipt.unknown");
+    assert_eq!(ask(&["--figure", "rows"]).ok()["commitment"], json!(commitment));
+    assert_eq!(ask(&["--figure", "rows-scanned"]).ok()["commitment"], json!(scanned));
+    let listed =
+        |more: &[&str]| world.run("b", &[&["receipt", "opening", &job], more].concat()).ok().as_array().unwrap().len();
+    assert_eq!((listed(&[]), listed(&["--figure", "cpu"])), (4, 1));
     world.run("b", &["receipt", "opening", &commitment, "--to", "lab", "--out", &sealed]).fails("args.invalid");
     world.run("b", &["receipt", "opening", &commitment, "--to", "authority", "--out", &sealed]).ok();
     let open = ["receipt", "open", &sealed, &bundle, "--trust", &trust];
@@ -184,6 +195,13 @@ fn a_figure_is_opened_by_the_regulator_alone_and_by_nobody_once_it_is_forgotten(
         .run("b", &["receipt", "opening", &commitment, "--to", "authority", "--out", &sealed])
         .fails("receipt.opening");
     assert_eq!(world.run("b", &["receipt", "forget", &commitment]).ok()["before"], json!(true));
+    let forgot = world.run("b", &["receipt", "forget", &job, "--figure", "memory"]).ok();
+    assert_eq!(forgot["commitments"].as_array().unwrap().len(), 1, "{forgot}");
+    let forgot = world.run("b", &["receipt", "forget", &job]).ok();
+    assert_eq!((forgot["commitments"].as_array().unwrap().len(), &forgot["before"]), (2, &json!(false)), "{forgot}");
+    let left = world.run("b", &["receipt", "opening"]).ok();
+    assert!(left.as_array().unwrap().iter().all(|row| row["forgotten"] == json!(true)), "{left}");
+    world.run("b", &["receipt", "forget", &job]).fails("receipt.unknown");
     assert_eq!(verify(&world, &[&bundle, "--trust", &trust]).ok()["ok"], json!(true));
 }
 

@@ -2,12 +2,14 @@
 //!
 //! Everything runs in one thread, so a rate is that of one core; files are on the disk of the temporary folder, and what
 //! must be durable is synced. `--quick` takes a tenth of the sizes. Each case says what is asked of it, and whether it was met;
-//! what is asked in seconds is asked of the full sizes alone.
+//! what is asked in seconds is asked of the full sizes alone. Exit status 1 where anything was not.
 
 #[path = "../../receipts/tests/common/mod.rs"]
 mod common;
 
 use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use common::{ORIGIN, World, key, log_key};
@@ -48,6 +50,9 @@ fn peak_mb() -> f64 {
     line.and_then(|l| l.trim().trim_end_matches(" kB").trim().parse::<f64>().ok()).map_or(0.0, |kb| kb * 1.024e-3)
 }
 
+/// Whether a case was not met.
+static MISSED: AtomicBool = AtomicBool::new(false);
+
 /// What is asked of a case; what is not asked is 0 or without end.
 struct Asked {
     per_second: f64,
@@ -69,6 +74,9 @@ fn print(json: bool, case: &str, asked: &Asked, count: u64, (cpu, wall): (f64, f
     let (rate, by_clock) = (count as f64 / cpu, count as f64 / wall);
     let met =
         by_clock >= asked.per_second && rate >= asked.per_core_second && wall <= asked.seconds && peak <= asked.peak_mb;
+    if !met {
+        MISSED.store(true, Ordering::Relaxed);
+    }
     if json {
         let least = |n: f64| Some(n).filter(|n| *n > 0.0);
         let most = |n: f64| Some(n).filter(|n| n.is_finite());
@@ -264,11 +272,12 @@ fn reopen(json: bool, count: usize) {
     );
 }
 
-fn main() {
+fn main() -> ExitCode {
     let has = |flag: &str| std::env::args().any(|argument| argument == flag);
     let (json, quick) = (has("--json"), has("--quick"));
     append(json, if quick { 4 } else { 40 });
     prove(json, if quick { 500 } else { 5_000 });
     verify(json, if quick { 10_000 } else { 100_000 });
     reopen(json, if quick { 100_000 } else { 1_000_000 });
+    ExitCode::from(u8::from(MISSED.load(Ordering::Relaxed)))
 }

@@ -10,7 +10,7 @@ use crate::commands::list::ListCommand;
 use crate::commands::money::{
     ChargeCommand, DisputeCommand, ExportArgs, PeriodCommand, PriceCommand, SettlementCommand, ValueCommand,
 };
-use crate::commands::opening::{OpenArgs, OpeningArgs};
+use crate::commands::opening::{FigureWord, OpenArgs, OpeningArgs};
 use crate::commands::policy::PolicyCommand;
 use crate::commands::promises::PromisesArgs;
 use crate::commands::report::ReportArgs;
@@ -511,17 +511,20 @@ pub enum ReceiptCommand {
     },
     /// What opens the figures that this node's receipts commit to and do not show; seal one to a regulator.
     #[command(
-        after_help = "Examples: tacit receipt opening\n          tacit receipt opening 5c01 --to authority --out rows.opening\nA figure is told by its commitment, or by its job; the receipt shows the commitment alone."
+        after_help = "Examples: tacit receipt opening\n          tacit receipt opening 5c01 --figure rows --to authority --out rows.opening\nA figure is told by its commitment, or by its job and what it is; the receipt shows the commitment alone."
     )]
     Opening(OpeningArgs),
     /// Open a figure that was sealed to this party, and check it against the receipt in a bundle, offline.
     #[command(after_help = "Example: tacit receipt open rows.opening log.bundle --trust group.trust")]
     Open(OpenArgs),
-    /// Forget what opens a figure of this node's receipts, for good. The receipt stays valid.
-    #[command(after_help = "Example: tacit receipt forget 5c01")]
+    /// Forget what opens a figure of this node's receipts, or every figure of a job, for good. The receipt stays valid.
+    #[command(after_help = "Examples: tacit receipt forget 5c01\n          tacit receipt forget 5c01 --figure memory")]
     Forget {
         /// A commitment, or a job's id, or its beginning.
         commitment: String,
+        /// That figure of the job alone.
+        #[arg(long, value_enum)]
+        figure: Option<FigureWord>,
     },
     /// Verify the log as the coordinator shows it, or a bundle.
     Verify {

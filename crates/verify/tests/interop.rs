@@ -124,3 +124,40 @@ fn tools_of_others_read_our_log_and_we_read_their_cosignatures() {
         assert_eq!(quorum.check(head.note()).unwrap().by.len(), 1);
     }
 }
+
+/// A peer that its registry hands out no longer is a failure where all is checked; one whose registry is not reachable is none.
+#[test]
+fn a_peer_that_is_gone_is_a_failure_in_ci() {
+    let script = r"
+import pathlib, sys, types
+sys.path.insert(0, sys.argv[1])
+import peers
+said = types.SimpleNamespace(returncode=1, stdout='', stderr=sys.argv[2])
+peers.run = lambda command, **more: said
+def gone(cache, folder):
+    peers.installed(['pip'])
+def there(cache, folder):
+    return types.SimpleNamespace(returncode=0, stdout='read', stderr='')
+peers.PEERS = [gone, there]
+peers.main(pathlib.Path(sys.argv[3]), pathlib.Path(sys.argv[3]))
+";
+    let folder = tempfile::tempdir().unwrap();
+    let interop = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/interop");
+    let no_version = "ERROR: Could not find a version that satisfies the requirement x==1 (from versions: none)";
+    let unreachable = format!("WARNING: Retrying (Retry(total=0)) after connection broken\n{no_version}");
+    let other = "error: the disk is full";
+    for (said, ci, fails) in [
+        (no_version, "true", true),
+        (no_version, "false", false),
+        (&unreachable, "true", false),
+        ("npm error code E404", "true", true),
+        (other, "false", true),
+    ] {
+        let mut command = Command::new("python3");
+        command.args(["-B", "-c", script]).arg(&interop).arg(said).arg(folder.path()).env("CI", ci);
+        match command.output() {
+            Ok(done) => assert_eq!(!done.status.success(), fails, "{said}, CI={ci}: {done:?}"),
+            Err(error) => common::without_python("the tools of others", &error),
+        }
+    }
+}

@@ -82,14 +82,12 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Fault> {
         Command::Receipt(ReceiptCommand::Convict { evidence, bundle, trust }) => {
             evidence::convict(out, evidence, bundle, trust.as_deref())
         }
-        Command::Receipt(ReceiptCommand::Opening(args)) => {
-            opening::kept(cli, out, args.commitment.as_deref(), args.to.as_ref(), args.out.as_deref()).await.map(|()| 0)
-        }
+        Command::Receipt(ReceiptCommand::Opening(args)) => opening::kept(cli, out, args).await.map(|()| 0),
         Command::Receipt(ReceiptCommand::Open(args)) => {
             opening::open(cli, out, &args.opening, &args.bundle, args.trust.as_deref()).await.map(|()| 0)
         }
-        Command::Receipt(ReceiptCommand::Forget { commitment }) => {
-            opening::forget(cli, out, commitment).await.map(|()| 0)
+        Command::Receipt(ReceiptCommand::Forget { commitment, figure }) => {
+            opening::forget(cli, out, commitment, *figure).await.map(|()| 0)
         }
         Command::Receipt(ReceiptCommand::Explain { receipt }) => explain::explain(cli, out, receipt).await.map(|()| 0),
         Command::Receipt(ReceiptCommand::Page { out: file }) => receipt::page(out, file).map(|()| 0),

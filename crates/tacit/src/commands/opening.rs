@@ -21,12 +21,39 @@ use crate::output::Out;
 pub struct OpeningArgs {
     /// A commitment, or a job's id, or its beginning.
     pub commitment: Option<String>,
+    /// Which figure of the job, where it has several.
+    #[arg(long, value_enum, requires = "commitment")]
+    pub figure: Option<FigureWord>,
     /// The regulator that may open it, by name.
     #[arg(long, value_name = "REGULATOR", requires_all = ["commitment", "out"])]
     pub to: Option<Name>,
     /// The file to write.
     #[arg(long, requires = "to")]
     pub out: Option<PathBuf>,
+}
+
+/// The figures that an attestation may commit to, as they are asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum FigureWord {
+    /// Rows of the dataset version.
+    Rows,
+    /// Rows that the local query read.
+    RowsScanned,
+    /// Processor time.
+    Cpu,
+    /// Memory of the local query.
+    Memory,
+}
+
+impl FigureWord {
+    fn number(self) -> u8 {
+        match self {
+            FigureWord::Rows => opening::DATASET_ROWS,
+            FigureWord::RowsScanned => opening::ROWS_SCANNED,
+            FigureWord::Cpu => opening::CPU_MILLIS,
+            FigureWord::Memory => opening::MEMORY_BYTES,
+        }
+    }
 }
 
 /// What `receipt open` is asked.
@@ -110,14 +137,34 @@ fn rows(home: &Path, wanted: Option<&str>) -> Result<Vec<Row>, Fault> {
     Ok(rows)
 }
 
-fn one(home: &Path, wanted: &str) -> Result<Row, Fault> {
-    let mut found = rows(home, Some(wanted))?;
-    // What is left after one is taken.
-    match (found.pop(), found.len()) {
-        (Some(row), 0) => Ok(row),
-        (_, more) => {
-            let what = format!("{} openings fit `{wanted}`; name one by its commitment", more + usize::from(more > 0));
-            Err(Fault::new(Code::ReceiptUnknown, what))
+/// The openings that fit, of one figure where that is named.
+fn fitting(home: &Path, wanted: &str, figure: Option<FigureWord>) -> Result<Vec<Row>, Fault> {
+    let of = |row: &Row| {
+        figure.is_none_or(|figure| row.opening.as_ref().is_some_and(|opening| opening.what == figure.number()))
+    };
+    Ok(rows(home, Some(wanted))?.into_iter().filter(of).collect())
+}
+
+fn ambiguous(found: &[Row], wanted: &str) -> Fault {
+    let name = |row: &Row| match &row.opening {
+        Some(opening) => format!("{} ({})", row.commitment.short(), opening::word(opening.what).0),
+        None => row.commitment.short(),
+    };
+    let named = found.iter().map(name).collect::<Vec<_>>().join(", ");
+    let what = match found {
+        [] => format!("no opening fits `{wanted}`"),
+        _ => format!("{} openings fit `{wanted}`; name one by its commitment or with --figure: {named}", found.len()),
+    };
+    Fault::new(Code::ReceiptUnknown, what)
+}
+
+fn one(home: &Path, wanted: &str, figure: Option<FigureWord>) -> Result<Row, Fault> {
+    let mut found = fitting(home, wanted, figure)?;
+    match (found.len(), found.pop()) {
+        (1, Some(row)) => Ok(row),
+        (_, last) => {
+            found.extend(last);
+            Err(ambiguous(&found, wanted))
         }
     }
 }
@@ -133,24 +180,23 @@ fn line(row: &Row) -> Value {
 }
 
 /// Lists what this node can open, or seals one opening to a regulator.
-pub async fn kept(
-    cli: &Cli,
-    out: &Out,
-    wanted: Option<&str>,
-    to: Option<&Name>,
-    file: Option<&Path>,
-) -> Result<(), Fault> {
+pub async fn kept(cli: &Cli, out: &Out, args: &OpeningArgs) -> Result<(), Fault> {
     let party = Party::open(cli).await?;
-    let done = match (wanted, to, file) {
-        (Some(wanted), Some(to), Some(file)) => hand_out(&party, &folder(cli), out, wanted, (to, file)).await,
-        _ => list(&folder(cli), out, wanted),
+    let done = match (args.commitment.as_deref(), &args.to, args.out.as_deref()) {
+        (Some(wanted), Some(to), Some(file)) => {
+            hand_out(&party, &folder(cli), out, (wanted, args.figure), (to, file)).await
+        }
+        (wanted, ..) => list(&folder(cli), out, wanted, args.figure),
     };
     party.store.close().await;
     done
 }
 
-fn list(home: &Path, out: &Out, wanted: Option<&str>) -> Result<(), Fault> {
-    let rows = rows(home, wanted)?;
+fn list(home: &Path, out: &Out, wanted: Option<&str>, figure: Option<FigureWord>) -> Result<(), Fault> {
+    let rows = match wanted {
+        Some(wanted) => fitting(home, wanted, figure)?,
+        None => rows(home, None)?,
+    };
     let shown = |row: &Row| match &row.opening {
         None => vec![row.commitment.short(), String::new(), out.say("forgotten", "已销毁").to_owned(), String::new()],
         Some(opening) => {
@@ -169,10 +215,10 @@ async fn hand_out(
     party: &Party,
     home: &Path,
     out: &Out,
-    wanted: &str,
+    (wanted, figure): (&str, Option<FigureWord>),
     (to, file): (&Name, &Path),
 ) -> Result<(), Fault> {
-    let row = one(home, wanted)?;
+    let row = one(home, wanted, figure)?;
     let opening = openings::open(home, &row.commitment)?;
     let known = |cards: Vec<PartyCard>| cards.into_iter().find(|c| c.name == *to);
     let mut card = known(party.store.parties().await?.into_iter().map(|(_, card, _)| card).collect());
@@ -235,21 +281,35 @@ pub async fn open(cli: &Cli, out: &Out, file: &Path, bundle: &Path, trust: Optio
     Ok(())
 }
 
-/// Forgets what opens a commitment, for good.
-pub async fn forget(cli: &Cli, out: &Out, wanted: &str) -> Result<(), Fault> {
+/// Forgets what opens a commitment, or every figure of a job, for good.
+pub async fn forget(cli: &Cli, out: &Out, wanted: &str, figure: Option<FigureWord>) -> Result<(), Fault> {
     // What is no party's folder has nothing to forget.
     let party = Party::open(cli).await?;
     party.store.close().await;
-    let commitment = one(&folder(cli), wanted)?.commitment;
-    let known = openings::forget(&folder(cli), &commitment)?;
-    out.text(format!(
-        "{}: {}",
-        commitment.short(),
-        match known {
-            true => out.say("forgotten; the receipt stays valid", "已销毁；凭证仍然有效"),
-            false => out.say("was forgotten before", "此前已销毁"),
-        }
-    ));
-    out.value(&json!({"commitment": commitment.to_string(), "forgotten": true, "before": !known}));
+    let found = fitting(&folder(cli), wanted, figure)?;
+    let job = |row: &Row| row.opening.as_ref().map(|opening| opening.job);
+    let first = found.first().and_then(job);
+    let of_one_job =
+        first.is_some_and(|job| job.to_string().starts_with(wanted)) && found.iter().all(|row| job(row) == first);
+    if found.is_empty() || (found.len() > 1 && !of_one_job) {
+        return Err(ambiguous(&found, wanted));
+    }
+    let mut before = true;
+    for row in &found {
+        let known = openings::forget(&folder(cli), &row.commitment)?;
+        before &= !known;
+        out.text(format!(
+            "{}: {}",
+            row.commitment.short(),
+            match known {
+                true => out.say("forgotten; the receipt stays valid", "已销毁；凭证仍然有效"),
+                false => out.say("was forgotten before", "此前已销毁"),
+            }
+        ));
+    }
+    let commitments: Vec<String> = found.iter().map(|row| row.commitment.to_string()).collect();
+    out.value(&json!({
+        "commitment": commitments.first(), "commitments": commitments, "forgotten": true, "before": before,
+    }));
     Ok(())
 }
