@@ -13,6 +13,7 @@ pub mod disk;
 pub mod pages;
 pub mod program;
 pub mod repo;
+pub mod signals;
 pub mod tap;
 pub mod wire;
 pub mod world;

@@ -24,16 +24,27 @@ fn csv<'a>(column: &str, ids: impl IntoIterator<Item = &'a String>) -> String {
     })
 }
 
+/// The telecom's table of so many ids.
+fn held(ids: u64) -> String {
+    let ids: Vec<String> = (0..ids).map(|i| format!("cust-{i:05}")).collect();
+    csv("subscriber", &ids)
+}
+
+/// How many of the bank's ids are among the first so many.
+fn among(ids: u64) -> u64 {
+    asked().iter().filter(|id| id.trim()[5..].parse::<u64>().unwrap() < ids).count() as u64
+}
+
 struct Searching {
     world: World,
 }
 
 impl Searching {
-    fn new() -> Self {
+    /// With so many queries in the contract.
+    fn new(queries: u64) -> Self {
         let mut world = World::with_coordinator();
-        let held: Vec<String> = (0..HELD).map(|i| format!("cust-{i:05}")).collect();
         for (owner, column, text) in
-            [("bank", "customer", csv("customer", &asked())), ("telecom", "subscriber", csv("subscriber", &held))]
+            [("bank", "customer", csv("customer", &asked())), ("telecom", "subscriber", held(HELD))]
         {
             world.join(owner, "node");
             let file = shown(&world.write(&format!("{owner}.csv"), text));
@@ -43,18 +54,20 @@ impl Searching {
         }
         world.join("lab", "operator");
         world.wait_online("lab", 2);
-        let text = "name = \"search\"\npurpose = \"tests\"\nkinds = [\"lookup/v1\"]\ndemander = \"lab\"\nquota_jobs = 20\n\
+        let text = format!(
+            "name = \"search\"\npurpose = \"tests\"\nkinds = [\"lookup/v1\"]\ndemander = \"lab\"\nquota_jobs = 20\n\
              valid_days = 30\n[cohort]\nrows = 3\ncontributors = 2\n[alignment]\nlevels = [\"receiver\"]\n\
-             learners = [\"bank\"]\nkeys_min = 100\n[alignment.lookup]\nper_job = 600\nqueries = 1536\ndays = 30\n\
+             learners = [\"bank\"]\nkeys_min = 100\n[alignment.lookup]\nper_job = 600\nqueries = {queries}\ndays = 30\n\
              epoch_days = 9\n[[datasets]]\nowner = \"bank\"\ndataset = \"data\"\n[[datasets]]\nowner = \"telecom\"\n\
-             dataset = \"data\"\n";
+             dataset = \"data\"\n"
+        );
         let file = shown(&world.write("search.contract.toml", text));
         world.run("lab", &["contract", "draft", &file]).ok();
         for owner in ["bank", "telecom"] {
             world.run(owner, &["contract", "sign", "search"]).ok();
         }
         let shown = world.run("bank", &["contract", "show", "search"]).ok();
-        let terms = json!({"per_job": 600, "queries": 1536, "days": 30, "epoch_days": 9});
+        let terms = json!({"per_job": 600, "queries": queries, "days": 30, "epoch_days": 9});
         assert_eq!(shown["alignment"]["lookup"], terms, "{shown}");
         Self { world }
     }
@@ -96,7 +109,7 @@ impl Searching {
 
 #[test]
 fn few_keys_are_found_among_many_as_often_as_the_contract_says() {
-    let all = Searching::new();
+    let all = Searching::new(1536);
     let params = "asker = \"bank\"\nqueries = 512\nkeys_min = 100\nepoch_days = 9\nkeep_days = 9";
     // What the contract does not allow is refused before anything is counted.
     for (change, to, why) in [
@@ -110,7 +123,7 @@ fn few_keys_are_found_among_many_as_often_as_the_contract_says() {
         let refused = all.search(&params).unwrap_err();
         assert!(refused.contains("refused.alignment") && refused.contains(why), "{why}: {refused}");
     }
-    let expected = asked().iter().filter(|id| id.trim()[5..].parse::<u64>().unwrap() < HELD).count() as u64;
+    let expected = among(HELD);
     assert!((100..200).contains(&expected), "{expected}");
     let left = |params: &str| {
         let plan = all.world.run("lab", &["job", "plan", &all.file(params)]).json;
@@ -135,4 +148,60 @@ fn few_keys_are_found_among_many_as_often_as_the_contract_says() {
     all.search(params).unwrap();
     assert_eq!(left(params), ("0".into(), "512".into(), None));
     assert_eq!(all.found("bank"), vec![expected; 3]);
+}
+
+/// Sizes of the files of tags, of ten bytes each, of an owner.
+fn tags(all: &Searching, owner: &str) -> BTreeSet<usize> {
+    all.caches(owner).iter().map(|(_, bytes)| bytes.len() / 10).filter(|tags| *tags >= HELD as usize).collect()
+}
+
+#[test]
+fn another_list_is_another_epoch_and_one_that_was_before_it_is_refused() {
+    let mut all = Searching::new(2048);
+    let params = "asker = \"bank\"\nqueries = 512\nkeys_min = 100\nepoch_days = 9\nkeep_days = 9";
+    let left =
+        |all: &Searching| limit(&all.world.run("lab", &["job", "plan", &all.file(params)]).json, "telecom", "queries");
+    let bring = |all: &Searching, ids: u64| drop(all.world.write("telecom.csv", held(ids)));
+    all.search(params).unwrap();
+    let before = all.caches("telecom");
+    // Of the next list each search finds what is in it, at once, and both hold a cache of its own.
+    let (more, most) = (HELD + 300, HELD + 900);
+    bring(&all, more);
+    all.search(params).unwrap();
+    assert!(among(HELD) < among(more) && among(more) < among(most));
+    assert_eq!(all.found("bank"), [among(HELD), among(more)]);
+    for owner in ["bank", "telecom"] {
+        assert!(tags(&all, owner).contains(&(more as usize)), "{owner}: {:?}", tags(&all, owner));
+        let differ = all.caches(owner).difference(&before).count();
+        assert!(differ > 0, "{owner} has nothing new");
+    }
+    // The holder's node was set back to what it had before: who asks has held a later epoch.
+    all.world.stop("telecom");
+    let now: BTreeSet<PathBuf> = all.caches("telecom").into_iter().map(|(path, _)| path).collect();
+    now.iter().for_each(|path| fs::remove_file(path).unwrap());
+    before.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+    bring(&all, HELD);
+    all.world.start("telecom");
+    all.world.wait_online("lab", 2);
+    let held_by_bank = all.caches("bank");
+    let refused = all.search(params).unwrap_err();
+    assert!(refused.contains("refused.alignment") && refused.contains("an epoch before"), "{refused}");
+    assert_eq!(
+        (all.found("bank").len(), all.caches("bank")),
+        (2, held_by_bank),
+        "nothing is found and nothing replaced"
+    );
+    // What was asked for then counts too, and a later epoch serves.
+    assert_eq!(left(&all), Some(("512".into(), "512".into(), Some("0".into()))));
+    bring(&all, most);
+    all.search(params).unwrap();
+    assert_eq!(all.found("bank"), [among(HELD), among(more), among(most)]);
+    for owner in ["bank", "telecom"] {
+        assert!(tags(&all, owner).contains(&(most as usize)), "{owner}: {:?}", tags(&all, owner));
+    }
+    // Another epoch is no other budget.
+    bring(&all, most + 300);
+    let refused = all.search(params).unwrap_err();
+    assert!(refused.contains("refused.alignment") && refused.contains("2048 of 2048 queries"), "{refused}");
+    assert_eq!(all.found("bank").len(), 3);
 }

@@ -4,8 +4,7 @@
 //! A job in which the moment was missed ends in peace, and the next one is tried.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -14,6 +13,7 @@ use tacit_governance::ColumnKind;
 use tacit_node::Store;
 use tacit_tests::craft::{self, Offer};
 use tacit_tests::program::program;
+use tacit_tests::signals::Signals;
 use tacit_tests::world::{COORDINATOR, shown};
 use tacit_tests::{Wire, World};
 use tacit_types::{Attempt, Fault, JobId};
@@ -24,27 +24,6 @@ const KINDS: [(&str, ColumnKind); 1] = [("n", ColumnKind::Int)];
 const TRIES: u64 = 25;
 /// How long a line of a log is waited for.
 const LINE_WAIT: Duration = Duration::from_millis(1_500);
-
-/// A shell that is there already: a process of its own for each signal would come too late.
-struct Signals(Child);
-
-impl Signals {
-    fn new() -> Self {
-        Self(Command::new("sh").stdin(Stdio::piped()).spawn().unwrap())
-    }
-
-    fn send(&mut self, signal: &str, pid: u32) {
-        let shell = self.0.stdin.as_mut().unwrap();
-        writeln!(shell, "kill -{signal} {pid}").and_then(|()| shell.flush()).unwrap();
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
 
 /// A world whose nodes say what they make durable, with an operator's line to the coordinator.
 fn world(limits: &str) -> (World, Offer) {

@@ -23,6 +23,8 @@ enum Name {
     Private,
     /// Ten million rows aligned with ten thousand through nodes of little memory, against a plain join; gigabytes of disk.
     Join,
+    /// Either side of an alignment killed at every tenth of it, at the levels at which one alone learns or nobody learns which.
+    Kills,
     /// A hundred thousand random price plans and usages against the second implementation.
     Money,
 }
@@ -37,6 +39,7 @@ impl Name {
             Name::Batch => &["--workspace", "--test", "scoring_batch", "--"],
             Name::Private => &["--workspace", "--test", "scoring_private", "--"],
             Name::Join => &["--workspace", "--test", "align_sizes", "--"],
+            Name::Kills => &["--workspace", "--test", "align_kill", "--"],
             Name::Money => &["--release", "--package", "tacit-receipts", "--test", "money", "--"],
         }
     }

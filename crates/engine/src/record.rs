@@ -386,13 +386,14 @@ pub fn check(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
 
 /// Checks the number of the attempt as far as this node knows it. One that it did not begin may have run
 /// at the others; but none runs after an attempt in which this node's input left it or which went well
-/// here, and a refused job has none at all.
+/// here, unless the job sums constants, and a refused job has none at all.
 fn check_attempt(record: &UsageRecord, own: &Own<'_>) -> Result<(), Fault> {
     let wrong = |what: &str| {
         let what = format!("{what}: it says {}, the last one here was {}", record.attempt, own.attempt);
         Err(Fault::new(Code::ReceiptRecord, what))
     };
-    let last = own.input_sent || matches!(own.finished, Some(Finished::Ok { .. }));
+    let again = || plan(own.job.body()).is_some_and(|plan| plan.sums_constants());
+    let last = own.input_sent || (matches!(own.finished, Some(Finished::Ok { .. })) && !again());
     match &record.status {
         Status::Refused { .. } if own.attempt.0 > 0 => wrong("a refusal of a job that has run here"),
         _ if record.attempt < own.attempt => wrong("an attempt before the last one here"),

@@ -154,6 +154,12 @@ pub trait Plan: Send + Sync {
         None
     }
 
+    /// Whether what its owners give to the sum for the recipient is the same numbers whatever their rows are. Then an attempt can
+    /// be made again after that has left, and after parties have voted for its end. Not so unless the kind says so.
+    fn sums_constants(&self) -> bool {
+        false
+    }
+
     /// The job as one that computes on shares of rows by ids, of which nobody knows which match. Then no other half of it reads
     /// rows: [`Plan::fold`] gives none. Not so unless the kind says so.
     fn on_shares(&self) -> Option<Arc<dyn OnShares>> {

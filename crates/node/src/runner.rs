@@ -236,6 +236,8 @@ struct AttemptRun {
     serves: bool,
     /// Whether a step may take as long as a batch of keys, or the product of whole columns.
     aligns: bool,
+    /// Whether what it gives to the last sum tells nothing of its rows.
+    constant: bool,
     /// A write of the ledger that is under way.
     ledger: Option<tokio::task::JoinHandle<()>>,
     window: Option<WindowRow>,
@@ -270,6 +272,7 @@ impl AttemptRun {
             counter: None,
             serves: false,
             aligns: false,
+            constant: false,
             ledger: None,
             window: None,
             step_ms: assignment.step_ms,
@@ -310,6 +313,7 @@ impl AttemptRun {
         }
         let plan = tacit_jobs::kind(&spec.kind)?.plan(&spec.params, &tacit_jobs::Parts::of(spec))?;
         self.aligns = plan.aligns().is_some() || plan.on_shares().is_some();
+        self.constant = plan.sums_constants();
         let (streams, _seat) = self.inner.board.open(self.header.job, self.header.attempt);
         let (events, received) = mpsc::channel(self.seats().len().saturating_mul(FRAMES_PER_SEAT_MAX).max(1));
         let writers = self.open_links(&events);
@@ -559,7 +563,7 @@ impl AttemptRun {
             match effect {
                 Effect::Send(message) => {
                     let step = message.address.step;
-                    if !self.input_sent && tacit_jobs::session::is_input(step) {
+                    if !self.input_sent && !self.constant && tacit_jobs::session::is_input(step) {
                         self.mark_input_sent().await?;
                     }
                     let to = message.address.to;

@@ -186,8 +186,9 @@ impl Job {
         };
         failures.sort_by_key(|f| (f.3.is_none(), reported(f.0)));
         let silent = self.parties.iter().position(|p| p.finished.is_none());
-        let input_sent = failures.iter().any(|f| f.5)
-            || self.parties.iter().any(|p| matches!(p.finished, Some(Finished::Ok { .. })));
+        let ended_well = |p: &PartyState| matches!(p.finished, Some(Finished::Ok { .. }));
+        let input_sent =
+            failures.iter().any(|f| f.5) || (!self.sums_constants() && self.parties.iter().any(ended_well));
         let lost = |code: Code| matches!(code, Code::JobPeerLost | Code::JobDeadline | Code::JobCancelled);
         // The most telling cause: misbehaviour or a local fault before a mere loss.
         let cause = failures
@@ -431,6 +432,13 @@ impl Job {
         }
     }
 
+    /// Whether an attempt can be repeated after some have ended it well: those have voted, and the verdict or the vote of another
+    /// was lost.
+    fn sums_constants(&self) -> bool {
+        // why: the bytes were verified when the job was submitted.
+        JobSpec::verify(&self.bytes).is_ok_and(|job| record::plan(job.body()).is_some_and(|plan| plan.sums_constants()))
+    }
+
     /// Whether the attempt, should it fail now, can be repeated: as far as is known nobody's input has left,
     /// there was no more than a loss, and the job is valid.
     fn may_repeat(&self, now: UnixMillis) -> bool {
@@ -439,7 +447,7 @@ impl Job {
                 !input_sent
                     && matches!(code, Code::JobPeerLost | Code::JobDeadline | Code::JobCancelled | Code::JobBusy)
             }
-            Some(Finished::Ok { .. }) => false,
+            Some(Finished::Ok { .. }) => self.sums_constants(),
             None => true,
         };
         !self.cancelled && now < self.expires_at() && self.parties.iter().all(passing)

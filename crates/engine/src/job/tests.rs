@@ -8,6 +8,7 @@ use tacit_types::{ContractId, DatasetVersionId};
 mod large;
 mod late;
 mod links;
+mod voted;
 
 const T0: UnixMillis = UnixMillis(1_800_000_000_000);
 

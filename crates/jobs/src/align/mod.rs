@@ -181,6 +181,11 @@ impl Plan for AlignPlan {
         Some(&self.params)
     }
 
+    /// Each owner gives a one, by which the recipient hears that it was done.
+    fn sums_constants(&self) -> bool {
+        true
+    }
+
     fn estimate(&self, _: usize) -> Estimate {
         // Of a list that is not padded, what the least one costs.
         let keys = self.params.size.unwrap_or(self.params.keys_min);
