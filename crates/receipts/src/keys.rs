@@ -214,6 +214,8 @@ pub type IsId<'a> = dyn Fn(KeyRole, &NodeId) -> bool + 'a;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct KeyHistory {
     origin: String,
+    /// The logs after that one.
+    later: Vec<String>,
     /// The keys of each id that has had more than one, oldest first.
     chains: BTreeMap<(KeyRole, NodeId), Vec<PartyKeySpan>>,
     /// The id of each key that came later.
@@ -221,7 +223,8 @@ pub struct KeyHistory {
 }
 
 /// What [`KeyHistory::none`] gives.
-static NONE: KeyHistory = KeyHistory { origin: String::new(), chains: BTreeMap::new(), ids: BTreeMap::new() };
+static NONE: KeyHistory =
+    KeyHistory { origin: String::new(), later: Vec::new(), chains: BTreeMap::new(), ids: BTreeMap::new() };
 
 impl KeyHistory {
     /// A history in which every key is the first, and that none follows.
@@ -232,6 +235,11 @@ impl KeyHistory {
     /// The history of a log in which every key is the first.
     pub fn new(origin: &str) -> Self {
         Self { origin: origin.to_owned(), ..Self::default() }
+    }
+
+    /// Goes on with the log that comes after: what it says is followed as well.
+    pub fn also(&mut self, origin: &str) {
+        self.later.push(origin.to_owned());
     }
 
     /// Follows the statements that somebody showed, in whatever order they come.
@@ -270,7 +278,7 @@ impl KeyHistory {
     ) -> Result<(), Fault> {
         PartyRotation::check(statement)?;
         let body = statement.body();
-        if body.origin != self.origin {
+        if body.origin != self.origin && !self.later.contains(&body.origin) {
             return Err(wrong("it is of another log"));
         }
         if !known(body.role, &body.id) {

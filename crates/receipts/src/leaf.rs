@@ -11,6 +11,7 @@ use crate::memo::Memo;
 use crate::money::Money;
 use crate::receipt::{Attestation, JointReceipt};
 use crate::rotation::KeyRotation;
+use crate::shard::ShardChange;
 
 /// Leaves that come before any receipt.
 pub const GENESIS_LEAVES: u64 = 2;
@@ -28,7 +29,7 @@ pub struct Genesis {
     /// The registration policy in words.
     #[n(3)]
     pub policy: String,
-    /// A hash of the last checkpoint of the log that this one continues, if any.
+    /// What [`continues`](crate::shard::continues) gives of the last checkpoint of the log that this one continues, if any.
     #[n(4)]
     pub continues: Option<Hash>,
 }
@@ -89,6 +90,8 @@ pub enum Leaf {
     KeyRotation(Statement<KeyRotation>),
     /// A change of the key of a party's node, or of a witness.
     PartyRotation(Statement<PartyRotation>),
+    /// The end of the log, which names the next one.
+    ShardChange(Statement<ShardChange>),
     /// A receipt.
     Receipt(Box<Statement<JointReceipt>>),
     /// An attestation that came after its receipt was closed. It keeps its issuer's chain whole.
@@ -128,6 +131,7 @@ impl Leaf {
             Genesis::TYPE => return of(envelope, bytes).map(Leaf::Genesis),
             KeyRotation::TYPE => return of(envelope, bytes).map(Leaf::KeyRotation),
             PartyRotation::TYPE => return of(envelope, bytes).map(Leaf::PartyRotation),
+            ShardChange::TYPE => return of(envelope, bytes).map(Leaf::ShardChange),
             Memo::TYPE => return of(envelope, bytes).map(Leaf::Memo),
             _ => {}
         }
@@ -147,6 +151,7 @@ impl Leaf {
             Leaf::KeyEvent(_) => KeyEvent::TYPE,
             Leaf::KeyRotation(_) => KeyRotation::TYPE,
             Leaf::PartyRotation(_) => PartyRotation::TYPE,
+            Leaf::ShardChange(_) => ShardChange::TYPE,
             Leaf::Receipt(_) => JointReceipt::TYPE,
             Leaf::Attestation(_) => Attestation::TYPE,
             Leaf::Memo(_) => Memo::TYPE,

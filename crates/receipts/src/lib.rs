@@ -40,6 +40,7 @@ pub mod receipt;
 pub mod record;
 pub mod report;
 pub mod rotation;
+pub mod shard;
 pub mod tiles;
 pub mod verify;
 pub mod warn;
@@ -68,6 +69,10 @@ pub use record::{
 };
 pub use report::{Finding, Notice, Report, Scope, TrustSource};
 pub use rotation::{KeyRotation, LogChain, LogKey};
+pub use shard::ShardChange;
 pub use tiles::{Edge, File, TileRead, TileReader};
-pub use verify::{Verifier, verify_bundle, verify_bundle_watched, verify_files, verify_files_watched, verify_single};
+pub use verify::{
+    Verifier, verify_bundle, verify_bundle_watched, verify_files, verify_files_watched, verify_logs_watched,
+    verify_single,
+};
 pub use witness::{AddCheckpoint, Prepared, Seen, Witness, WitnessRefusal};

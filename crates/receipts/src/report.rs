@@ -70,6 +70,8 @@ pub enum Notice {
     NoWitness,
     /// Only single leaves were verified.
     Single,
+    /// The log continues another one, which was not read.
+    Continues,
     /// The log's list of keys differs from the trust file's.
     KeysDiffer {
         /// The leaf.
@@ -151,6 +153,10 @@ impl Notice {
                 "single leaves were verified: omissions and duplicates elsewhere in the log cannot show".into(),
                 "仅验证了单个条目：无法发现日志其他位置的遗漏或重复".into(),
             ),
+            Notice::Continues => (
+                "the log continues another one that was not read: chains of attestations, duplicates, money and cases over the change are not checked; read both with --after".into(),
+                "本日志延续了另一份未读取的日志：跨越变更的证明链、重复、资金与案件均未核查；请用 --after 一并读取".into(),
+            ),
             Notice::KeysDiffer { leaf } => (
                 format!("leaf {leaf}: the log's list of keys differs from the trust file; the trust file was used"),
                 format!("条目 {leaf}：日志的密钥列表与信任文件不同；已采用信任文件"),
@@ -205,8 +211,11 @@ pub struct Report {
     pub trust: TrustSource,
     /// SHA-256 of the trust file in hex, to be compared by another channel.
     pub trust_fingerprint: String,
-    /// The log's origin.
+    /// The log's origin; of several logs that follow each other, the last one's.
     pub origin: String,
+    /// Logs before that one which were read: origin, size and root of each, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
     /// Leaves of the checkpoint.
     pub size: u64,
     /// The checkpoint's root in hex; empty when the log did not sign it.
@@ -244,6 +253,7 @@ impl Report {
             trust: source,
             trust_fingerprint: trust.fingerprint().to_string(),
             origin: trust.origin.clone(),
+            after: Vec::new(),
             size: 0,
             root: String::new(),
             log_keys: Vec::new(),
@@ -326,6 +336,7 @@ mod tests {
             Notice::TrustDiffers,
             Notice::NoWitness,
             Notice::Single,
+            Notice::Continues,
             Notice::KeysDiffer { leaf: 7 },
             Notice::Unchecked { kind: "x".into(), count: 7 },
             Notice::LinesIgnored { count: 7 },

@@ -6,6 +6,7 @@
 
 mod heads;
 mod keys;
+mod shards;
 
 use core::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,7 @@ use crate::chain::Chains;
 use crate::checkpoint::{Checkpoint, Cosigned, Quorum};
 use crate::keys::{KeyHistory, KeyRole};
 use crate::leaf::{GENESIS_LEAVES, Genesis, KeyEvent, Leaf};
-use crate::merkle::{HashSource as _, MemTree, leaf_hash, root, verify_inclusion};
+use crate::merkle::{MemTree, leaf_hash, verify_inclusion};
 use crate::money::{LeafRef, Ledger, Money};
 use crate::note::SignedNote;
 use crate::papers;
@@ -47,6 +48,18 @@ pub type Beside<'a> = dyn Fn(&StatementId) -> Option<Vec<u8>> + 'a;
 /// Checks a log leaf by leaf.
 pub struct Verifier<'a> {
     trust: &'a Trust,
+    /// The log that is read: the first is that of the trust file.
+    origin: String,
+    /// The number of its first leaf.
+    first: u64,
+    /// The logs before it.
+    past: Vec<MemTree>,
+    /// What its genesis has to continue.
+    continues: Option<Hash>,
+    /// It continues a log that is not read.
+    alone: bool,
+    /// How it ended, once it has.
+    ended: Option<shards::Ended>,
     /// The log's keys: the pinned one and what follows from it, as far as it was read.
     log: LogChain,
     quorum: Quorum,
@@ -97,6 +110,12 @@ impl<'a> Verifier<'a> {
         }
         Ok(Self {
             trust,
+            origin: trust.origin.clone(),
+            first: 0,
+            past: Vec::new(),
+            continues: None,
+            alone: false,
+            ended: None,
             log,
             quorum,
             keyring: Keyring::default(),
@@ -123,7 +142,7 @@ impl<'a> Verifier<'a> {
 
     /// Checks the next leaf of a whole log.
     pub fn leaf(&mut self, bytes: &[u8]) {
-        let index = self.tree.size();
+        let index = self.number();
         let hash = leaf_hash(bytes);
         self.tree.push(hash);
         self.any_leaf(LeafRef { index, hash }, bytes);
@@ -149,15 +168,8 @@ impl<'a> Verifier<'a> {
     ) -> (Report, Ledger, Cases) {
         let (head, cosigned) = self.head(checkpoint);
         if let Some(head) = &head {
-            let (size, found) = (self.tree.size(), self.tree.root());
-            if head.size != size {
-                self.find(None, Code::LogCorrupt, format!("{size} leaves are here; the checkpoint has {}", head.size));
-            } else if head.root != found {
-                let what = format!("the leaves have root {}, the checkpoint has {}", found.short(), head.root.short());
-                self.find(None, Code::LogCorrupt, what);
-            }
-        }
-        if self.tree.size() < GENESIS_LEAVES {
+            self.covers(head);
+        } else if self.tree.size() < GENESIS_LEAVES {
             self.find(None, Code::LogGenesis, format!("{} leaves", self.tree.size()));
         }
         for note in kept {
@@ -170,7 +182,7 @@ impl<'a> Verifier<'a> {
             self.find(Some(gap.leaf), Code::ReceiptSequenceGap, format!("{who}: number {numbers}"));
         }
         for (digest, leaf) in core::mem::take(&mut self.late) {
-            if !self.digests.contains(&digest) {
+            if !self.digests.contains(&digest) && !self.alone {
                 self.find(Some(leaf), Code::ReceiptOmitted, format!("record {}", digest.short()));
             }
         }
@@ -220,8 +232,10 @@ impl<'a> Verifier<'a> {
             Ok(leaf) => leaf,
             Err(fault) => return self.flaw(index, fault),
         };
-        if self.whole && index < GENESIS_LEAVES {
-            let fits = matches!((index, &leaf), (0, Leaf::Genesis(_)) | (1, Leaf::KeyEvent(_)));
+        self.behind_end(index);
+        let place = index.saturating_sub(self.first);
+        if self.whole && place < GENESIS_LEAVES {
+            let fits = matches!((place, &leaf), (0, Leaf::Genesis(_)) | (1, Leaf::KeyEvent(_)));
             if !fits {
                 self.find(Some(index), Code::LogGenesis, format!("a leaf of type {:?}", leaf.kind()));
             }
@@ -231,6 +245,7 @@ impl<'a> Verifier<'a> {
             Leaf::KeyEvent(statement) => self.key_event(index, &statement),
             Leaf::KeyRotation(statement) => self.key_rotation(index, &statement),
             Leaf::PartyRotation(statement) => self.party_rotation(index, &statement),
+            Leaf::ShardChange(statement) => self.shard_change(index, &statement),
             Leaf::Receipt(statement) => self.receipt(at, &statement),
             Leaf::Attestation(statement) => self.late_attestation(index, &statement),
             Leaf::Money(envelope, money) => self.money(at, &envelope, &money),
@@ -243,9 +258,10 @@ impl<'a> Verifier<'a> {
 
     fn genesis(&mut self, index: u64, statement: &Statement<Genesis>) {
         self.by_coordinator(index, statement.envelope());
-        if index != 0 || statement.body().origin != self.trust.origin {
+        if index != self.first || statement.body().origin != self.origin {
             self.find(Some(index), Code::LogGenesis, "a second beginning, or that of another log");
         }
+        self.follows(index, statement.body());
     }
 
     fn key_event(&mut self, index: u64, statement: &Statement<KeyEvent>) {
@@ -273,7 +289,7 @@ impl<'a> Verifier<'a> {
         if let Err(fault) = record.check() {
             self.flaw(index, fault);
         }
-        if record.origin != self.trust.origin {
+        if record.origin != self.origin {
             self.flaw(index, Fault::new(Code::ReceiptRecord, format!("it is for the log {:?}", record.origin)));
         }
         if statement.envelope().subject != record.subject() {
@@ -332,7 +348,7 @@ impl<'a> Verifier<'a> {
         if whole {
             self.disputed(index, record);
         }
-        if self.whole {
+        if self.complete() {
             let sound = !self.flawed.contains(&index);
             self.ledger.receipt(at, statement.envelope().issued_at, record, sound, whole);
         }
@@ -366,7 +382,7 @@ impl<'a> Verifier<'a> {
             &*spoken
         };
         let checked = match money {
-            _ if !self.whole => money.check(),
+            _ if !self.complete() => money.check(),
             Money::Valuation(valuation) => self.drawn(valuation).and_then(|()| self.ledger.push(at, envelope, money)),
             _ => self.ledger.push(at, envelope, money),
         };
@@ -383,9 +399,9 @@ impl<'a> Verifier<'a> {
             Err(fault) => return self.flaw(at.index, fault),
         };
         let envelope = &*spoken;
-        let tree = &self.tree;
-        let before = |leaf: u64| tree.subtree(0, leaf).filter(|_| leaf < at.index);
-        let checked = if self.whole { self.cases.push(at, envelope, said, &before) } else { said.check() };
+        let (tree, past, first) = (&self.tree, &self.past, self.first);
+        let before = |leaf: u64| shards::hash_of((past, tree, first), leaf).filter(|_| leaf < at.index);
+        let checked = if self.complete() { self.cases.push(at, envelope, said, &before) } else { said.check() };
         if let Err(fault) = checked {
             self.flaw(at.index, fault);
         }
@@ -428,7 +444,7 @@ impl<'a> Verifier<'a> {
     /// What holds for every attestation, in a receipt or late: the chain, the checkpoint seen, the
     /// verdict.
     fn attestation(&mut self, index: u64, attestation: &Statement<Attestation>, signer: NodeId) {
-        if let (true, Some(link)) = (self.whole, attestation.envelope().link) {
+        if let (true, Some(link)) = (self.complete(), attestation.envelope().link) {
             self.ledger.attested(signer, link.seq, index);
             if let Err(what) = self.chains.push(signer, link, attestation.id(), index) {
                 let what = format!("{}: {what}", self.name_of(&signer));
@@ -441,12 +457,8 @@ impl<'a> Verifier<'a> {
         }
         let Some(seen) = attestation.body().seen else { return };
         // Whoever attests has seen the log before its attestation was in it.
-        if seen.size > index {
-            let what = format!("{} had seen {} leaves", self.name_of(&signer), seen.size);
-            self.find(Some(index), Code::LogRollback, what);
-        } else if self.whole && root(&self.tree, seen.size).ok() != Some(seen.root) {
-            let what = format!("{} had seen another root at {} leaves", self.name_of(&signer), seen.size);
-            self.find(Some(index), Code::LogFork, what);
+        if let Err(fault) = self.has_seen(index, &seen) {
+            self.find(Some(index), fault.code, format!("{} {}", self.name_of(&signer), fault.what));
         }
     }
 
@@ -499,7 +511,7 @@ impl<'a> Verifier<'a> {
         for (kind, count) in unchecked {
             self.report.notice(Notice::Unchecked { kind, count });
         }
-        self.report.log_keys = self.log.shown();
+        self.report.log_keys.extend(self.log.shown());
         self.report.party_keys = self.history.shown();
         self.report.faults.sort_by_key(|finding| finding.leaf.map_or(0, |leaf| leaf.saturating_add(1)));
         (self.report, self.ledger, self.cases)
@@ -611,35 +623,56 @@ pub fn verify_files_watched(
     trust: Option<&Trust>,
     watch: &mut dyn FnMut(u64, u64, &[u8]),
 ) -> Result<Report, Fault> {
+    verify_logs_watched(&[files], trust, watch)
+}
+
+/// As [`verify_files_watched`], of logs that follow each other, oldest first, as one history: `trust` is for the first of them, and
+/// leaves are numbered on.
+///
+/// # Errors
+/// Those of [`verify_files`]; `log.shard` when a log does not lead to the next one.
+pub fn verify_logs_watched(
+    logs: &[&dyn TileRead],
+    trust: Option<&Trust>,
+    watch: &mut dyn FnMut(u64, u64, &[u8]),
+) -> Result<Report, Fault> {
     let theirs;
     let (trust, source) = match trust {
         Some(own) => (own, TrustSource::Pinned),
         None => {
             let none = || Fault::new(Code::ReceiptBundle, "no trust file was given and the log has none beside it");
-            theirs = Trust::parse(&files.read(TRUST_PATH).ok_or_else(none)?)?;
+            theirs = Trust::parse(&logs.first().and_then(|files| files.read(TRUST_PATH)).ok_or_else(none)?)?;
             (&theirs, TrustSource::FromBundle)
         }
     };
-    let note = files
-        .read(CHECKPOINT_PATH)
-        .ok_or_else(|| Fault::new(Code::LogMalformed, format!("{CHECKPOINT_PATH} is missing")))?;
-    // Before the leaves are read it is not known which keys the log has had: what the head says is looked at in the end.
-    let chain = trust.chain()?;
-    let known = chain.open(&note).map(|_| ());
-    let size = Checkpoint::parse(SignedNote::parse(&note)?.text())?.size;
-    let beside = |id: &StatementId| files.read(&beside_path(id));
+    let beside = |id: &StatementId| logs.iter().find_map(|files| files.read(&beside_path(id)));
     let mut verifier = Verifier::new(trust, source, Scope::WholeLog, &beside)?;
-    let read = TileReader::new(files, size).check(&mut |index, leaf| {
-        verifier.leaf(&leaf);
-        watch(index.saturating_add(1), size, &leaf);
-        Ok(())
-    });
-    if verifier.log.open(&note).is_err() {
-        known?;
+    let mut last: Option<Vec<u8>> = None;
+    for files in logs {
+        if let Some(note) = last.take() {
+            verifier.next_log(&note)?;
+        }
+        let note = files
+            .read(CHECKPOINT_PATH)
+            .ok_or_else(|| Fault::new(Code::LogMalformed, format!("{CHECKPOINT_PATH} is missing")))?;
+        // Before the leaves are read it is not known which keys the log has had: what the head says is looked at in the end.
+        let known = verifier.log.open(&note).map(|_| ());
+        let size = Checkpoint::parse(SignedNote::parse(&note)?.text())?.size;
+        let first = verifier.first;
+        let read = TileReader::new(*files, size).check(&mut |index, leaf| {
+            verifier.leaf(&leaf);
+            watch(first.saturating_add(index).saturating_add(1), first.saturating_add(size), &leaf);
+            Ok(())
+        });
+        if verifier.log.open(&note).is_err() {
+            known?;
+        }
+        if let Err(fault) = read {
+            verifier.find(None, fault.code, fault.what);
+        }
+        last = Some(note);
     }
-    if let Err(fault) = read {
-        verifier.find(None, fault.code, fault.what);
-    }
+    let note = last.ok_or_else(|| Fault::new(Code::LogMalformed, "there is no log"))?;
     Ok(verifier.finish(&note, [], []))
 }
 

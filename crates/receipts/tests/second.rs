@@ -197,6 +197,20 @@ fn cose_receipts_are_held_to_their_log_and_their_limits() {
 }
 
 #[test]
+fn a_change_of_the_log_has_the_same_bytes() {
+    let vectors = Vectors::read();
+    let change = Statement::<ShardChange>::verify(&vectors.bytes("shard_change")).unwrap();
+    ShardChange::check(&change).unwrap();
+    let (body, at) = (change.body(), change.envelope().issued_at);
+    let old = (body.origin.as_str(), &vectors.log_secret());
+    let again = ShardChange::sign(old, (&body.next_origin, &common::key(21)), body.first, at);
+    assert_eq!(again.bytes(), change.bytes());
+    let head = SignedCheckpoint::open(vectors.text("checkpoint").as_bytes(), &vectors.log()).unwrap();
+    assert_eq!(head.checkpoint().size + 1, body.first);
+    assert_eq!(shard::continues(head.checkpoint()).0.to_vec(), vectors.bytes("continues"));
+}
+
+#[test]
 fn a_change_of_the_logs_key_has_the_same_bytes_and_is_followed() {
     let vectors = Vectors::read();
     let change = vectors.bytes("key_rotation");

@@ -401,6 +401,8 @@ codes! {
         "the key that goes signs the change, the one that comes agrees, and a key has one successor", "更换须由旧密钥签署并经新密钥同意，且每个密钥只有一个后继";
     LogKeyRetired = "log.key_retired", "signed with a key of the log that did not hold at that time", "签名所用的日志密钥在当时无效",
         "ask for evidence that the log's newest key signs, or verify with the trust file of that time", "请索取由日志最新密钥签署的证据，或使用当时的信任文件验证";
+    LogShard = "log.shard", "the log does not end with a change that leads to the next one, or the next does not continue it", "日志未以指向后继日志的变更结束，或后继日志未延续该日志",
+        "read the logs in their order; a log has one successor, which names its last checkpoint, and nothing behind the change", "请按顺序读取各日志；每个日志只有一个后继，后继须指明其最后的检查点，变更之后不得有任何条目";
     LogProof = "log.proof", "the proof does not lead to the checkpoint's root", "证明无法得出检查点的根",
         "fetch the proof again; a valid proof is for one entry and one log", "请重新获取证明；有效的证明只对应一个条目和一个日志";
     LogGenesis = "log.genesis", "the log does not begin with its policy and its keys", "日志未以其规则和密钥开头",

@@ -31,9 +31,10 @@ use tacit_receipts::money::lines::{self, Checked};
 use tacit_receipts::note::NOTE_BYTES_MAX;
 use tacit_receipts::policy::{POLICY_BYTES_MAX, Policy};
 use tacit_receipts::proof::PROOF_BYTES_MAX;
+use tacit_receipts::shard::prove_two_successors;
 use tacit_receipts::{
-    Bundle, CallProof, Checkpoint, Leaf, LogChain, LogKey, LogProof, Money, Report, Trust, VerifierKey, printed,
-    request_hash, verify_bundle_watched, verify_files_watched, verify_single,
+    Bundle, CallProof, Checkpoint, Leaf, LogChain, LogKey, LogProof, Money, Report, ShardChange, TileRead, Trust,
+    VerifierKey, printed, request_hash, verify_bundle_watched, verify_logs_watched, verify_single,
 };
 use tacit_types::{Code, Fault, Hash, Lang, NodeId};
 
@@ -48,6 +49,8 @@ use progress::Progress;
     after_help = "Examples:\n  \
         tacit-verify evidence.bundle --trust group.trust\n  \
         tacit-verify --dir mirror/ --trust group.trust --json\n  \
+        tacit-verify --dir 2027/ --after 2026/ --trust group.trust\n  \
+        tacit-verify --fork one.change other.change --trust group.trust\n  \
         tacit-verify --fork one.checkpoint other.checkpoint --trust group.trust\n  \
         tacit-verify --fork smaller.checkpoint larger.checkpoint prefix --trust group.trust\n  \
         tacit-verify evidence.bundle --trust group.trust --call call.proof --key C-1001\n  \
@@ -69,7 +72,12 @@ struct Args {
     #[arg(long, value_name = "TILES_DIR", conflicts_with = "bundle")]
     dir: Option<PathBuf>,
 
-    /// Two checkpoint notes of one size; or of two, and what the larger has in the smaller's place: shows that the log has two
+    /// With --dir, a log that it continues: both are checked as one history. Once for each, the oldest first; the trust file is
+    /// for the oldest.
+    #[arg(long, value_name = "TILES_DIR", requires = "dir")]
+    after: Vec<PathBuf>,
+
+    /// Two changes of the log, each as the leaf that it is: shows that the log has two successors. Or two checkpoint notes of one size; or of two, and what the larger has in the smaller's place: shows that the log has two
     /// histories. Needs --trust.
     #[arg(long, num_args = 2..=3, value_names = ["NOTE", "NOTE", "PREFIX"], requires = "trust", conflicts_with_all = ["bundle", "dir"])]
     fork: Option<Vec<PathBuf>>,
@@ -147,14 +155,26 @@ fn trust(args: &Args) -> Result<Option<Trust>, Fault> {
     Trust::parse(&files::read(path, TRUST_BYTES_MAX)?).map(Some)
 }
 
-fn fork(args: &Args, notes: &[PathBuf]) -> Result<[Checkpoint; 2], Fault> {
+/// What shows two histories.
+enum Forked {
+    /// Two heads.
+    Heads([Checkpoint; 2]),
+    /// Two logs that are to follow one.
+    Successors([ShardChange; 2]),
+}
+
+fn fork(args: &Args, notes: &[PathBuf]) -> Result<Forked, Fault> {
     let (Some(trust), [one, other, between @ ..]) = (trust(args)?, notes) else {
         return Err(Fault::new(Code::ArgsInvalid, "two checkpoints and --trust are needed"));
     };
     let (one, other) = (files::read(one, NOTE_BYTES_MAX)?, files::read(other, NOTE_BYTES_MAX)?);
+    let change = |bytes: &[u8]| matches!(Leaf::read(bytes), Ok(Leaf::ShardChange(_)));
+    if change(&one) && change(&other) {
+        return prove_two_successors(&one, &other, &trust.origin, &trust.chain()?).map(Forked::Successors);
+    }
     let read = |path: &PathBuf| files::read(path, PREFIX_BYTES_MAX).and_then(|bytes| Prefix::parse(&bytes));
     let between = between.first().map(read).transpose()?;
-    prove_fork(&one, &other, between.as_ref(), &trust.origin, &trust.chain()?)
+    prove_fork(&one, &other, between.as_ref(), &trust.origin, &trust.chain()?).map(Forked::Heads)
 }
 
 fn verify(args: &Args) -> Result<Report, Fault> {
@@ -170,7 +190,10 @@ fn verify(args: &Args) -> Result<Report, Fault> {
                     costs.leaf(done.saturating_sub(1), leaf);
                 }
             };
-            let mut report = verify_files_watched(&files::Dir::open(dir)?, trust.as_ref(), watch)?;
+            let logs =
+                args.after.iter().chain([dir]).map(|dir| files::Dir::open(dir)).collect::<Result<Vec<_>, _>>()?;
+            let logs: Vec<&dyn TileRead> = logs.iter().map(|dir| dir as &dyn TileRead).collect();
+            let mut report = verify_logs_watched(&logs, trust.as_ref(), watch)?;
             costs.close(&mut report);
             Ok(report)
         }
@@ -330,7 +353,10 @@ fn main() -> ExitCode {
             }
         }),
         (None, Some(file), None) => reported(&args, file).map(|proofs| (page::report(proofs, args.json, lang), 0)),
-        (Some(notes), _, None) => fork(&args, notes).map(|heads| (page::fork(&heads, args.json, lang), 0)),
+        (Some(notes), _, None) => fork(&args, notes).map(|shown| match shown {
+            Forked::Heads(heads) => (page::fork(&heads, args.json, lang), 0),
+            Forked::Successors(changes) => (page::successors(&changes, args.json, lang), 0),
+        }),
         (None, None, None) if args.link.is_some() => {
             let file = args.link.clone().unwrap_or_default();
             link(&args, &file).map(|(proof, shown)| page::link(&proof, &shown, args.json, lang))

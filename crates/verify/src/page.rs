@@ -6,7 +6,9 @@ use serde::Serialize;
 use tacit_receipts::link::{Flow, ShownLink};
 use tacit_receipts::money::export::Table;
 use tacit_receipts::money::lines::Checked;
-use tacit_receipts::{CallProof, Checkpoint, LinkProof, LinkSeal, LinkState, ReadLink, Report, Scope, TrustSource};
+use tacit_receipts::{
+    CallProof, Checkpoint, LinkProof, LinkSeal, LinkState, ReadLink, Report, Scope, ShardChange, TrustSource,
+};
 use tacit_types::{Code, Fault, Lang, UnixMillis};
 
 /// Faults, and notices, that the page lists; the JSON has more.
@@ -56,6 +58,9 @@ pub fn text(report: &Report, lang: Lang) -> String {
     line(format!("{} {scope}: {}", label("read     ", "读取  "), report.leaves));
     line(format!("{} {}", label("size     ", "大小  "), report.size));
     line(format!("{} {}", label("root     ", "根    "), report.root));
+    for before in &report.after {
+        line(format!("{} {before}", label("after    ", "之前  ")));
+    }
     let none = label("no trusted witness", "无受信任的见证方").to_owned();
     line(format!(
         "{} {}",
@@ -187,6 +192,16 @@ struct Reported {
 }
 
 #[derive(Serialize)]
+struct Successors<'a> {
+    ok: bool,
+    code: Code,
+    origin: &'a str,
+    next: [&'a str; 2],
+    firsts: [u64; 2],
+    keys: [String; 2],
+}
+
+#[derive(Serialize)]
 struct Fork<'a> {
     ok: bool,
     code: Code,
@@ -216,6 +231,20 @@ pub fn fork([one, other]: &[Checkpoint; 2], json: bool, lang: Lang) -> String {
     let Checkpoint { origin, size, root } = one;
     let second = if other.size == *size { String::new() } else { format!("{origin}, {}\n", other.size) };
     format!("{verdict}{colon}{title} [{}]\n> {hint}\n{origin}, {size}\n{root}\n{second}{}\n", Code::LogFork, other.root)
+}
+
+/// Two logs that one log named as its next.
+pub fn successors([one, other]: &[ShardChange; 2], json: bool, lang: Lang) -> String {
+    if json {
+        let next = [one.next_origin.as_str(), other.next_origin.as_str()];
+        let (firsts, keys) = ([one.first, other.first], [one.next.to_string(), other.next.to_string()]);
+        return to_json(&Successors { ok: true, code: Code::LogShard, origin: &one.origin, next, firsts, keys });
+    }
+    let (title, hint) = (Code::LogShard.title(lang), Code::LogShard.hint(lang));
+    let (verdict, colon) = if lang == Lang::Zh { ("分叉已证实", "：") } else { ("FORK PROVEN", ": ") };
+    let next = |change: &ShardChange| format!("{} {} {}\n", change.next_origin, change.first, change.next);
+    let origin = &one.origin;
+    format!("{verdict}{colon}{title} [{}]\n> {hint}\n{origin}\n{}{}", Code::LogShard, next(one), next(other))
 }
 
 /// A call that its window's receipt counts.

@@ -9,6 +9,7 @@ use assert_cmd::Command;
 use common::World;
 use tacit_crypto::Statement;
 use tacit_receipts::money::{Counted, Ledger, Period, Price, PricePlan, Regime, Schedule, Split};
+use tacit_receipts::{Checkpoint, Genesis, KeyKind, MemTree, ShardChange, UsageRecord, VerifierKey, shard};
 use tacit_types::{Code, ContractId, Unit};
 
 struct Files(tempfile::TempDir);
@@ -48,6 +49,61 @@ fn world() -> World {
     let mut world = World::new(3);
     (1..=5).for_each(|job| _ = world.job(job));
     world
+}
+
+/// A log of five jobs that ends, and the next one with a job.
+fn two_logs(files: &Files) -> (World, [Vec<u8>; 2]) {
+    let mut old = world();
+    let (origin, next, key) = (common::ORIGIN, "log.example/usage/2027", common::key(31));
+    let change =
+        |to: &str, first| ShardChange::sign((origin, &common::key(1)), (to, &key), first, old.now).bytes().to_vec();
+    let first = old.tree.size() + 1;
+    let changes = [change(next, first), change("log.example/usage/2028", first)];
+    old.append(changes[0].clone());
+    let head = old.signed_checkpoint(old.tree.size());
+    let mut world = World { chains: old.chains.clone(), leaves: Vec::new(), tree: MemTree::default(), ..World::new(3) };
+    world.now = old.now;
+    let continues = Some(shard::continues(head.checkpoint()));
+    let genesis = Genesis { version: 1, origin: next.into(), policy: "receipts".into(), continues };
+    let leaves = [world.by_coordinator(genesis), old.leaves[1].clone()];
+    leaves.into_iter().for_each(|leaf| _ = world.append(leaf));
+    let record = UsageRecord { origin: next.into(), ..world.record(9) };
+    world.close(record);
+    let log = VerifierKey::new(next, KeyKind::Ed25519, key.id()).unwrap();
+    let head = Checkpoint { origin: next.into(), size: world.tree.size(), root: world.tree.root() };
+    let mut signed = head.sign(&log, &key).unwrap();
+    for i in 0..2 {
+        let line = world.witness(i).sign(&common::key(50 + i as u8), signed.note().text(), world.now).unwrap();
+        signed.add_cosignature(&world.witness(i), line).unwrap();
+    }
+    for (path, bytes) in world.disk().0 {
+        files.write(&format!("next/{path}"), &bytes);
+    }
+    files.write("next/checkpoint", &signed.to_bytes());
+    (old, changes)
+}
+
+#[test]
+fn two_logs_are_read_as_one_history() {
+    let files = Files::new();
+    let (old, changes) = two_logs(&files);
+    let (log, next) = (files.log(&old), files.0.path().join("next"));
+    let trust = files.write("t", &old.trust().to_bytes());
+    let (status, page) = run(&["--dir", str(&next), "--after", str(&log), "--trust", str(&trust)]);
+    let line = format!("after     {} {} ", common::ORIGIN, old.tree.size());
+    assert!(status == 0 && page.contains(&line) && page.contains("log.example/usage/2027"), "{page}");
+    // In the wrong order, and the next one alone under keys of the old.
+    assert_ne!(run(&["--dir", str(&log), "--after", str(&next), "--trust", str(&trust)]).0, 0);
+    let (status, text) = run(&["--dir", str(&next), "--trust", str(&trust)]);
+    assert!(status == 6 && text.contains("[log.signature]"), "{text}");
+    assert_eq!(run(&["--after", str(&log), "--trust", str(&trust)]).0, 2);
+    // Two successors of one log.
+    let [one, other] = [files.write("1", &changes[0]), files.write("2", &changes[1])];
+    let (status, text) = run(&["--fork", str(&one), str(&other), "--trust", str(&trust)]);
+    assert!(status == 0 && text.starts_with("FORK PROVEN: ") && text.contains("[log.shard]"), "{text}");
+    let (status, json) = run(&["--fork", str(&one), str(&other), "--trust", str(&trust), "--json"]);
+    assert!(status == 0 && json.contains("log.example/usage/2028"), "{json}");
+    assert_eq!(run(&["--fork", str(&one), str(&one), "--trust", str(&trust)]).0, 6);
 }
 
 #[test]

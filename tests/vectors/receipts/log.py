@@ -20,7 +20,7 @@ sys.path.insert(0, str(HERE.parents[1] / "interop"))
 import tlog  # noqa: E402
 from tlog import Tag, dumps, loads, sha256  # noqa: E402
 
-ORIGIN = "log.example/usage/2026"
+ORIGIN, NEXT_ORIGIN = "log.example/usage/2026", "log.example/usage/2027"
 START = 1_795_000_000_000
 LOG, COORDINATOR = bytes([1] * 32), bytes([2] * 32)
 NEXT_LOG, OVERLAP = bytes([21] * 32), 3_600_000
@@ -138,6 +138,26 @@ def rotation(millis):
     terms = {1: 1, 2: ORIGIN, 3: tlog.public_key(LOG), 4: tlog.public_key(NEXT_LOG), 5: millis, 6: millis + OVERLAP}
     agreed = tlog.sign(NEXT_LOG, b"tacit-key-rotation/1\0" + dumps(terms))
     return statement(LOG, "key-rotation", ORIGIN, millis, terms | {7: agreed})
+
+
+def shard_change(millis, size):
+    """The last leaf of the log, which names the next one: the log's key signs it, the next one's has signed the terms."""
+    terms = {1: 1, 2: ORIGIN, 3: NEXT_ORIGIN, 4: tlog.public_key(LOG), 5: tlog.public_key(NEXT_LOG), 6: size + 1}
+    agreed = tlog.sign(NEXT_LOG, b"tacit-shard-change/1\0" + dumps(terms))
+    return statement(LOG, "shard-change", ORIGIN, millis, terms | {7: agreed})
+
+
+def check_shard_change(held):
+    """From the log's key to the next log's, and what that one's genesis has to continue."""
+    header, body = open_statement(bytes.fromhex(held["shard_change"]))
+    name, _, public = tlog.parse_vkey(held["log_key"])
+    terms = {k: v for k, v in body.items() if k != 7}
+    assert header[3] == "application/vnd.tacit.shard-change+cbor" and body[1] == 1 and body[2] == name
+    assert header[4] == body[4] == public, "not signed by the log's key"
+    assert body[3] != name and body[3].split("/")[0] == name.split("/")[0], "of another host"
+    assert tlog.verify(body[5], b"tacit-shard-change/1\0" + dumps(terms), body[7]), "not agreed to"
+    text, _ = tlog.split_note(held["checkpoint"])
+    assert held["continues"] == sha256(text.encode() if isinstance(text, str) else text).hex()
 
 
 def follow(pinned, changes):
@@ -326,6 +346,7 @@ def made():
         "trust": dumps(trust()).hex(),
         "bundle": bundle(log, note).hex(),
         "next_log_key": log_key(NEXT_LOG), "key_rotation": change.hex(),
+        "shard_change": shard_change(log.now, size).hex(), "continues": sha256(note.split("\n\n")[0].encode() + b"\n").hex(),
         "checkpoint_in_overlap": both, "checkpoint_after": after,
         "trust_with_change": dumps(trust() | {8: [change]}).hex(),
         "bundle_after": bundle(longer, after).hex(),
@@ -424,6 +445,7 @@ def main(arguments):
         check_disputed(json.loads(path.read_text()))
         check_openings(json.loads(path.read_text()))
         check_change(json.loads(path.read_text()))
+        check_shard_change(json.loads(path.read_text()))
     else:
         sys.exit(__doc__)
 

@@ -110,6 +110,11 @@ impl Cases {
         Self { origin: origin.to_owned(), cases: BTreeMap::new() }
     }
 
+    /// Goes on with the log that comes after, whose leaves are numbered on.
+    pub fn turn(&mut self, origin: &str) {
+        origin.clone_into(&mut self.origin);
+    }
+
     /// Every case, in the order of the log.
     pub fn iter(&self) -> impl Iterator<Item = &CaseView> {
         self.cases.values()

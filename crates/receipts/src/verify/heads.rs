@@ -23,7 +23,7 @@ impl Verifier<'_> {
             }
         };
         let head = signed.checkpoint().clone();
-        if head.origin != self.trust.origin {
+        if head.origin != self.origin {
             self.find(None, Code::LogSignature, format!("the checkpoint is of the log {:?}", head.origin));
         }
         let newest = self.newest.map_or(UnixMillis(0), |(at, _)| at);
@@ -31,7 +31,7 @@ impl Verifier<'_> {
         if let Err(fault) = self.quorum.enough(cosigned.clone()) {
             self.find(None, fault.code, fault.what);
         }
-        if let Err(fault) = self.log.check_held(&by, cosigned.latest(), head.size) {
+        if let Err(fault) = self.log.check_held(&by, cosigned.latest(), self.first.saturating_add(head.size)) {
             self.find(None, fault.code, fault.what);
         }
         self.report.size = head.size;
@@ -60,11 +60,11 @@ impl Verifier<'_> {
         self.ignored(&signed, 0);
         let head = signed.checkpoint();
         let seen = self.quorum.count(signed.note()).latest();
-        if let Err(fault) = self.log.check_held(&by, seen, head.size) {
+        if let Err(fault) = self.log.check_held(&by, seen, self.first.saturating_add(head.size)) {
             return self.find(None, fault.code, format!("a kept checkpoint: {}", fault.what));
         }
         let (size, here) = (head.size, self.tree.size());
-        if head.origin != self.trust.origin {
+        if head.origin != self.origin {
             self.find(None, Code::LogSignature, format!("a kept checkpoint is of the log {:?}", head.origin));
         } else if size > here {
             self.find(None, Code::LogRollback, format!("a kept checkpoint has {size} leaves; here are {here}"));
@@ -101,8 +101,8 @@ impl Verifier<'_> {
         let (signed, by) = self.log.open(note)?;
         let cosigned = self.quorum.check(signed.note())?;
         let head = signed.checkpoint();
-        self.log.check_held(&by, cosigned.latest(), head.size)?;
-        let same = head.origin == self.trust.origin && (head.size, head.root) == (seed.size, seed.root);
+        self.log.check_held(&by, cosigned.latest(), self.first.saturating_add(head.size))?;
+        let same = head.origin == self.origin && (head.size, head.root) == (seed.size, seed.root);
         if same && root(&self.tree, seed.size).ok() == Some(seed.root) {
             return Ok(());
         }

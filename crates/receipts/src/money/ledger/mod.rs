@@ -142,6 +142,12 @@ impl Ledger {
         Self { origin: origin.to_owned(), keys: KeyHistory::new(origin), ..Self::default() }
     }
 
+    /// Goes on with the log that comes after, whose leaves are numbered on.
+    pub fn turn(&mut self, origin: &str) {
+        origin.clone_into(&mut self.origin);
+        self.keys.also(origin);
+    }
+
     /// Takes a receipt in. `sound` says that the verifier found no fault in it; `whole`, that every party which took
     /// part has attested.
     pub fn receipt(&mut self, leaf: LeafRef, issued: UnixMillis, record: &UsageRecord, sound: bool, whole: bool) {
@@ -226,7 +232,7 @@ impl Ledger {
                 let id = statement.body().id;
                 self.keys.follow(statement, Some(index), &|_, key| *key == id)?;
             }
-            Leaf::Genesis(_) | Leaf::KeyEvent(_) | Leaf::KeyRotation(_) => {}
+            Leaf::Genesis(_) | Leaf::KeyEvent(_) | Leaf::KeyRotation(_) | Leaf::ShardChange(_) => {}
             Leaf::Case(..) | Leaf::Memo(_) | Leaf::Other(_) => {}
         }
         Ok(())
