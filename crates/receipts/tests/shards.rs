@@ -298,7 +298,7 @@ fn money_goes_on_over_the_change() {
     shop.job(1);
     let first = shop.size() + 1;
     let change = change_to(&shop.world, NEXT, NEXT_KEY, first);
-    shop.append(change.bytes().to_vec());
+    shop.append(change.bytes().to_vec()).1.unwrap();
     shop.ledger.turn(NEXT);
     let mut next = Next::after(&shop.world);
     next.job(2);
