@@ -119,6 +119,28 @@ fn doctor_at_nodes_and_operators() {
     ill(&world, "a", "port", "net.port_taken");
     drop(other);
     healthy(&world, "a");
+    // Certificates are warned of before they end, and when they have.
+    let certified = |until: &str| {
+        let more = format!("[[certificates]]\nissuer = \"CCRC\"\nscope = \"data security\"\nuntil = \"{until}\"\n");
+        fs::write(&config, format!("{text}\n{more}")).unwrap();
+        let done = world.run("a", &["doctor"]);
+        (done.status, check(&done.json, "certificate data security"))
+    };
+    let day = |days: u64| {
+        let now = tacit_types::UnixMillis(tacit_tests::craft::now().0 + days * 86_400_000);
+        now.to_string()[..10].to_owned()
+    };
+    let (status, found) = certified(&day(40));
+    assert!(status == 0 && found["ok"] == Value::Bool(true), "{found}");
+    for (until, word) in [(day(20), "within 30 days"), (day(0), "has ended"), ("soon".into(), "soon")] {
+        let (status, found) = certified(&until);
+        assert!(status == 1 && found["ok"] == Value::Bool(false), "{found}");
+        assert!(
+            found["detail"].as_str().unwrap().contains(word) && !found["hint"].as_str().unwrap().is_empty(),
+            "{found}"
+        );
+    }
+    fs::write(&config, &text).unwrap();
     // The coordinator is another than the pinned one, or is away.
     let pin = text.lines().find(|l| l.starts_with("fingerprint")).unwrap();
     let wrong = tacit_crypto::SigningKey::from_seed(&tacit_crypto::Secret::new([7; 32])).id();

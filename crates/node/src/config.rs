@@ -54,12 +54,32 @@ pub struct Config {
     /// Where others ask for cosignatures; nowhere when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<WitnessConfig>,
+    /// What this node was certified for, by whom and until when (认证).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Certificate>,
     /// What lists of keys may take of this machine.
     #[serde(default, skip_serializing_if = "AlignConfig::is_default")]
     pub align: AlignConfig,
     /// Databases behind local names. They hold passwords, so they are read and never written.
     #[serde(default, skip_serializing)]
     pub sources: Sources,
+}
+
+/// Certificates that a node may name.
+pub const CERTIFICATES_MAX: usize = 32;
+/// Bytes of each word of a certificate.
+pub const CERTIFICATE_BYTES_MAX: usize = 256;
+
+/// A certificate that the organisation holds; the document stays with it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// Who gave it.
+    pub issuer: String,
+    /// What it is for.
+    pub scope: String,
+    /// Until when, exclusive: a date such as `2027-03-31`.
+    pub until: String,
 }
 
 /// What the node pins of its coordinator and the log.
@@ -123,6 +143,13 @@ impl Config {
         config.online.as_ref().map(OnlineConfig::check).transpose()?;
         config.witness.as_ref().map(WitnessConfig::check).transpose()?;
         config.coordinator_id()?;
+        if config.certificates.len() > CERTIFICATES_MAX {
+            return Err(malformed(format!("more than {CERTIFICATES_MAX} certificates")));
+        }
+        let words = |c: &Certificate| [&c.issuer, &c.scope, &c.until].map(String::len);
+        if config.certificates.iter().flat_map(words).any(|bytes| bytes == 0 || bytes > CERTIFICATE_BYTES_MAX) {
+            return Err(malformed(format!("certificates: each word has 1 to {CERTIFICATE_BYTES_MAX} bytes")));
+        }
         config.align.check()?;
         config.sources.check()?;
         Ok(config)
@@ -243,5 +270,27 @@ impl Keys {
     /// The key to which results are sealed.
     pub fn seal_public(&self) -> SealPublic {
         self.seal.public()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_have_their_limits() {
+        let pin =
+            format!("address = \"[::1]:1\"\nfingerprint = \"{}\"\norigin = \"o\"\nlog_key = \"k\"", "0".repeat(64));
+        let read = |n: usize, bytes: usize| {
+            let one = format!(
+                "[[certificates]]\nissuer = \"{}\"\nscope = \"s\"\nuntil = \"2027-03-31\"\n",
+                "i".repeat(bytes)
+            );
+            Config::parse(&format!("name = \"a\"\nrole = \"node\"\n{}[coordinator]\n{pin}", one.repeat(n)))
+        };
+        assert_eq!(read(CERTIFICATES_MAX, CERTIFICATE_BYTES_MAX).unwrap().certificates.len(), CERTIFICATES_MAX);
+        for (n, bytes) in [(CERTIFICATES_MAX + 1, 1), (1, CERTIFICATE_BYTES_MAX + 1), (1, 0)] {
+            assert_eq!(read(n, bytes).unwrap_err().code, Code::ConfigMalformed, "{n} {bytes}");
+        }
     }
 }

@@ -7,14 +7,16 @@ use serde_json::json;
 use tacit_engine::{FromCoordinator, ToCoordinator};
 use tacit_governance::{PartyCard, PartyRole};
 use tacit_net::{Address, Closed, Config as NetConfig, Endpoint, Identity, Purpose, keyfile};
+use tacit_node::config::Certificate;
 use tacit_node::daemon::DATABASE_FILE;
 use tacit_node::{Client, Config, Keys, Store, align, memos, site};
 use tacit_receipts::KeyRole;
-use tacit_types::{Code, Fault, NodeId};
+use tacit_types::{Code, Fault, NodeId, UnixMillis};
 
 use crate::cli::Cli;
 use crate::commands::enrol::local;
 use crate::commands::key;
+use crate::commands::money::when;
 use crate::home::{Party, folder, unexpected};
 use crate::output::{Out, bytes};
 use crate::progress::Progress;
@@ -77,6 +79,34 @@ pub async fn doctor(cli: &Cli, out: &Out) -> Result<u8, Fault> {
     Ok(u8::from(!ok))
 }
 
+/// How long before its end a certificate is warned of.
+const CERTIFICATE_WARN_MS: u64 = 30 * 86_400_000;
+
+/// A certificate, until it ends: an alert when that is near, or past.
+fn certificate(held: &Certificate, now: UnixMillis, out: &Out) -> Finding {
+    let name = format!("certificate {}", held.scope);
+    let until = match when::parse(&held.until) {
+        Ok(until) => until,
+        Err(fault) => return Finding::new(&name, Err(Fault::new(Code::ConfigMalformed, fault.what)), out),
+    };
+    let detail = format!("{}, {}", held.issuer, held.until);
+    if now.plus(CERTIFICATE_WARN_MS) < until {
+        return Finding::new(&name, Ok(detail), out);
+    }
+    let ended = now >= until;
+    let (en, zh) =
+        if ended { ("it has ended", "已到期") } else { ("it ends within 30 days", "将在 30 日内到期") };
+    Finding {
+        name,
+        ok: false,
+        code: None,
+        detail: format!("{detail}: {}", out.say(en, zh)),
+        hint: out
+            .say("renew it, then state its new end in node.toml", "请续期，并在 node.toml 中载明新的到期日")
+            .into(),
+    }
+}
+
 /// What a party's folder can be asked, and who it can reach.
 async fn of_party(home: &Path, out: &Out) -> Vec<Finding> {
     let config = Config::read(home);
@@ -100,6 +130,7 @@ async fn of_party(home: &Path, out: &Out) -> Vec<Finding> {
                 site::read(&home.join(file)).map(|policy| format!("{} ({} policies)", file, policy.lines().len()));
             findings.push(Finding::new("site policy", policy, out));
         }
+        findings.extend(config.certificates.iter().map(|c| certificate(c, tacit_node::now(), out)));
         if let Ok(store) = &store {
             findings.extend(told(store, out).await);
             if let Err(fault) = align::nothing_overdue(store, home, tacit_node::now()).await {

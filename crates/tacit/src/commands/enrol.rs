@@ -152,6 +152,7 @@ pub async fn join_at(home: &Path, invite: &Invite, place: &Place) -> Result<Join
         public: place.public.clone(),
         slots: tacit_node::config::SLOTS_DEFAULT,
         policy: None,
+        certificates: Vec::new(),
         coordinator: CoordinatorPin {
             address,
             fingerprint: invite.coordinator.to_string(),
