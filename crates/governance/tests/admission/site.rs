@@ -67,6 +67,21 @@ fn a_site_policy_is_asked_what_the_decision_rests_on() {
     let case = control::controlled().other(|c| c.site = Some(&Says(controlled)));
     assert_eq!(judged(case).0, Rule::Site);
 
+    // Who asks and who receives are two parties, where the contract has two.
+    let case = with(&Says(|asked| {
+        assert_eq!((asked.asker.name.as_str(), asked.recipient.name.as_str()), ("demander", "owner-2"));
+        assert_eq!((asked.asker.role, asked.recipient.role), (Role::Demander, Role::Provider));
+        no(asked)
+    }));
+    let case = case.contract(|c| {
+        c.operators.push(key(6).id());
+        c.operators.push(key(7).id());
+        c.recipients.extend([SealPublic([8; 32]), SealPublic([9; 32])]);
+        c.users.insert(0, User { root: key(1).id(), node: key(6).id(), seal: SealPublic([8; 32]) });
+        c.users.push(User { root: key(2).id(), node: key(7).id(), seal: SealPublic([9; 32]) });
+    });
+    assert_eq!(judged(case.job(|j| j.recipient = SealPublic([9; 32]))).0, Rule::Site);
+
     // An earlier key of the operator speaks for the same party; who it is does not change with the key.
     let speaker: Speaker = |key_| (*key_ == key(STRANGER).id()).then(|| key(OPERATOR).id());
     let case = with(&Says(|asked| {
