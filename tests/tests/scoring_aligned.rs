@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use private::*;
 use serde_json::{Value, json};
-use tacit_tests::world::shown;
+use tacit_tests::world::{COORDINATOR, shown};
 
 const OWNERS: [&str; 2] = ["a", "b"];
 /// What of an owner's last feature is in the part that is aligned.
@@ -153,7 +153,19 @@ fn an_aligned_version_is_scored_and_nobody_outside_it() {
     refused(&file("aligned", "keys = \"keys.txt\"\n", room), "refused.parameters");
     refused(&file("credit", "", room), "refused.dataset");
     refused(&file("aligned", "", 0), "refused.parameters");
-    refused(&file("aligned", "", 9), "room for 9, and the alignment found more");
+    // Whether there is room the others are not told in words; the owner's log says it.
+    let tight = world.run("lab", &["job", "submit", &file("aligned", "", 9), "--watch"]);
+    assert_eq!((tight.status != 0, &tight.json["code"]), (true, &json!("job.local")), "{}", tight.json);
+    assert!(OWNERS.iter().any(|owner| world.log(owner).contains("room for 9 rows")), "{}", world.log("a"));
+    // Of a model that does not fit a job nobody learns by how much.
+    let text =
+        std::fs::read_to_string(file("aligned", "", room)).unwrap().replace("bound = \"64\"", "bound = \"0.0001\"");
+    let small = world.run("lab", &["job", "submit", &shown(&world.write("small.job.toml", text)), "--watch"]);
+    assert_eq!(small.json["code"], json!("model.precision"), "{}", small.json);
+    let id = small.json["id"].as_str().unwrap().to_owned();
+    let told = world.run("lab", &["job", "show", &id]).ok().to_string() + &small.json.to_string();
+    assert!(!told.contains("reaches") && !world.log(COORDINATOR).contains("reaches"), "{told}");
+    assert!(world.log("m").contains("the model reaches"), "the owner's own log says it");
     assert_ne!(world.run("a", &["data", "keys", "people-aligned", "--rows", "9"]).status, 0);
     assert_ne!(world.run("a", &["data", "keys", "people"]).status, 0);
 

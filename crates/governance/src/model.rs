@@ -113,7 +113,7 @@ impl Precision {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(index_only)]
 pub enum UnknownKeys {
-    /// Nothing: such a key has a score like any other.
+    /// Nothing in words: such a key has a score, of what is there.
     #[n(0)]
     Hidden,
     /// Whether there is one in a list or a call, which then has no scores.

@@ -204,16 +204,24 @@ fn finished_ok(
 }
 
 fn finished_failed(abort: &Abort, input_sent: bool) -> Finished {
-    // What went wrong in the owner's own local half may speak of its data; the others learn the code.
-    let hint = match abort {
-        Abort::Local(fault) if fault.code.text().starts_with("data.") || fault.code.text().starts_with("store.") => {
-            "this party's local half failed; its own log has the cause".to_owned()
+    // What went wrong in the owner's own local half may speak of its data: the others learn that something did. Of its
+    // model they learn the code, and no number of it.
+    let speaks = |code: Code| match code.text().split_once('.') {
+        Some(("data" | "store", _)) => {
+            Some((Code::JobLocal, "this party's local half failed; its own log has the cause"))
         }
-        other => other.to_string(),
+        Some(("model", _)) => Some((code, "this party's own model does not fit the job; its own log says why")),
+        _ if code == Code::RefusedModel => {
+            Some((code, "this party has no model that fits the job; its own log says why"))
+        }
+        _ => None,
     };
-    let code = match abort.code() {
-        code if code.text().starts_with("data.") || code.text().starts_with("store.") => Code::JobLocal,
-        code => code,
+    let (code, hint) = match abort {
+        Abort::Local(fault) => match speaks(fault.code) {
+            Some((code, hint)) => (code, hint.to_owned()),
+            None => (abort.code(), abort.to_string()),
+        },
+        other => (other.code(), other.to_string()),
     };
     Finished::Failed { code, step: abort.step(), seat: abort.seat(), hint, input_sent }
 }

@@ -98,7 +98,9 @@ pub fn scores(
     if let (Some(most), Some(asked)) = (allowed.decimals, score.decimals)
         && asked > most
     {
-        let what = format!("the job asks for {asked} digits after the point, the contract allows {most}");
+        let what = format!(
+            "the job asks for {asked} digits after the point, in its scores or edges; the contract allows {most}"
+        );
         return refuse(Code::RefusedPrecision, what);
     }
     if let Some(most) = allowed.unknown

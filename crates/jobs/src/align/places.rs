@@ -28,8 +28,7 @@ impl FoundKeys {
     /// From what the alignment kept: records as [`Keep`](super::Keep) took them, of matched keys.
     ///
     /// # Errors
-    /// `refused.parameters` for more keys than a job has `room` for, which the owners alone may know: the fault does not say
-    /// how many there are; `store.corrupt` for what is no whole number of keys; those of the records.
+    /// `data.too_large` for more keys than a job has `room` for: the owners alone may know how many there are; `store.corrupt` for what is no whole number of keys; those of the records.
     pub fn new(key: &[KeyPart], columns: &[String], records: &dyn Records, room: u64) -> Result<Self, Fault> {
         let schema = params::schema(key)?;
         let bytes = records.bytes();
@@ -37,8 +36,8 @@ impl FoundKeys {
             return Err(Fault::new(Code::StoreCorrupt, "the kept keys of an alignment"));
         }
         if bytes / KEPT_BYTES as u64 > room {
-            let what = format!("rows: room for {room}, and the alignment found more keys");
-            return Err(Fault::new(Code::RefusedParameters, what));
+            let what = format!("the job has room for {room} rows, and the alignment found more keys");
+            return Err(Fault::new(Code::DataTooLarge, what));
         }
         // why: a job has room for KEYS_MAX keys at the most.
         let mut keys: Vec<Key> = vec![[0; KEPT_BYTES]; (bytes / KEPT_BYTES as u64) as usize];
@@ -123,7 +122,7 @@ mod tests {
     #[test]
     fn more_keys_than_there_is_room_for_and_what_is_no_key_are_refused() {
         assert!(of(&["ann", "bob"], 2).is_ok());
-        assert_eq!(of(&["ann", "bob"], 1).err().map(|f| f.code), Some(Code::RefusedParameters));
+        assert_eq!(of(&["ann", "bob"], 1).err().map(|f| f.code), Some(Code::DataTooLarge));
         let cut = kept(&["ann"])[1..].to_vec();
         let cut = FoundKeys::new(&parts(), &["customer".to_owned()], &cut, 9);
         assert_eq!(cut.err().map(|f| f.code), Some(Code::StoreCorrupt));

@@ -430,6 +430,11 @@ fn check_kinds(columns: &OwnerColumns, wants: Wants) -> Result<(), Fault> {
 }
 
 impl Output {
+    /// Digits after the point that the recipient can tell: of a rounded score, or of the edges that one is told to be beyond.
+    pub fn digits(&self) -> Option<u8> {
+        self.decimals.into_iter().chain(self.edges.iter().map(|edge| edge.scale)).max()
+    }
+
     pub(super) fn check(&self) -> Result<(), Fault> {
         let edges = match self.precision {
             Precision::Decision => 1..=1,
@@ -448,5 +453,21 @@ impl Output {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edges_tell_as_many_digits_as_they_have() {
+        let output = |decimals, edges: &[&str]| {
+            let edges = edges.iter().map(|edge| Decimal::parse(edge).unwrap()).collect();
+            Output { precision: Precision::Band, decimals, edges }.digits()
+        };
+        assert_eq!(output(None, &[]), None);
+        assert_eq!(output(Some(2), &[]), Some(2));
+        assert_eq!(output(None, &["1", "1.001", "2.5"]), Some(3));
     }
 }

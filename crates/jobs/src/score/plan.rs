@@ -82,7 +82,7 @@ impl<J: Job> Plan for ScorePlan<J> {
             score: Some(ScoreFacts {
                 rows: params.rows,
                 precision,
-                decimals: params.output.decimals,
+                decimals: params.output.digits(),
                 unknown: match params.unknown {
                     Unknown::Default => UnknownKeys::Hidden,
                     Unknown::Refuse => UnknownKeys::Any,

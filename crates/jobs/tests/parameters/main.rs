@@ -12,8 +12,8 @@ use tacit_crypto::{SealPublic, Secret, SigningKey, Statement};
 use tacit_governance::contract::{Cohort, ColumnGrant, DatasetGrant, Quota};
 use tacit_governance::{
     AlignFacts, AlignTerms, Aligned, ColumnInfo, Contract, ContractParty, DatasetDescriptor, Feeds, JobFacts, JobSpec,
-    Ledger, Level, LookupTerms, MatchesShown, ModelDescriptor, ModelGrant, OnlineFacts, OnlineTerms, PrivacyCost,
-    PrivacyLedger, PrivacyTerms, Request, Role, ScoringTerms, SignedContract, User, judge,
+    Ledger, Level, LookupTerms, MatchesShown, ModelDescriptor, ModelGrant, OnlineFacts, OnlineTerms, Precision,
+    PrivacyCost, PrivacyLedger, PrivacyTerms, Request, Role, ScoringTerms, SignedContract, User, judge,
 };
 use tacit_jobs::review::{self, Roles, Writing};
 use tacit_jobs::{CATALOG, Kind, Parts, Plan};
@@ -271,7 +271,8 @@ impl Base {
             rows,
             rows_per_job: rows,
             precision: s.precision,
-            decimals: s.decimals,
+            // Of edges too: where it is of rounded scores that a contract says it.
+            decimals: s.decimals.filter(|_| s.precision == Precision::Rounded),
             unknown: Some(s.unknown),
             verified: s.verified,
             online: online.map(|o| OnlineTerms { rows_per_window: o.rows, rows_per_second: o.rows_per_second }),
@@ -398,7 +399,7 @@ impl Base {
                 (Some(a), Some(b))
                     if b.rows <= a.rows
                         && b.precision <= a.precision
-                        && b.decimals.unwrap_or(0) <= a.decimals.unwrap_or(u8::MAX)
+                        && (a.precision != Precision::Rounded || b.decimals <= a.decimals)
                         && b.unknown <= a.unknown
                         && (b.verified || !a.verified)
                         && b.family == a.family => {}

@@ -15,8 +15,8 @@ use crate::store::Store;
 /// the newest when absent.
 ///
 /// # Errors
-/// `data.unknown` for a version that is not there or that no alignment of this kind left; `refused.parameters` for one of more
-/// keys than a job may have rows; those of the source.
+/// `data.unknown` for a version that is not there or that no alignment of this kind left; `data.too_large` for one of more keys
+/// than a job may have rows; those of the source.
 pub async fn keys(
     store: &Store,
     home: &Path,

@@ -67,7 +67,7 @@ impl Store {
         if before.saturating_add(new) > limit.keys {
             let left = limit.keys.saturating_sub(before);
             let what = format!(
-                "{new} keys that were not asked for before in this period; {left} of {} are left until {}",
+                "more different keys than are left in this period: {left} of {} until {}",
                 limit.keys, limit.period.until
             );
             return Err(Fault::new(Code::RefusedDistinct, what));

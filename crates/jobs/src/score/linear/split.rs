@@ -150,10 +150,12 @@ fn vector(half: &SplitJoint, party: &mut Party) -> Vec<u64> {
         Unknown::Default => {}
         Unknown::Flag => cells.extend(flags),
         Unknown::Refuse => {
-            if missing {
-                cells.iter_mut().for_each(|cell| *cell = random());
+            // As many draws whether a row is missing or not, so that time tells nothing of it.
+            let spoiled = u64::from(missing).wrapping_neg();
+            cells.push(0);
+            for cell in &mut cells {
+                *cell = cell.wrapping_add(random() & spoiled);
             }
-            cells.push(if missing { random() } else { 0 });
         }
     }
     cells

@@ -287,10 +287,12 @@ impl Serving {
                 }
             }
             if self.params.unknown == Unknown::Refuse {
-                if missing {
-                    numbers.iter_mut().skip(first).for_each(|n| *n = random());
+                // As many draws whether a row is missing or not, so that time tells nothing of it.
+                let spoiled = u64::from(missing).wrapping_neg();
+                for number in numbers.iter_mut().skip(first) {
+                    *number = number.wrapping_add(random() & spoiled);
                 }
-                flags.push(if missing { random() } else { 0 });
+                flags.push(random() & spoiled);
             }
         }
         numbers.extend(flags);
