@@ -4,6 +4,7 @@
 //! complete: it sends its seal, and waits for the other's. Nobody is waited for longer than the attempt allows, and a link
 //! whose other end does not answer has one seal alone.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub(super) struct LinkLog {
     /// This end's seal: it signs one.
     own: OnceLock<Vec<u8>>,
     until: OnceLock<Instant>,
+    /// Bytes of its own frames that close the link.
+    closing: AtomicU64,
 }
 
 fn lock(chain: &Mutex<FlowChain>) -> MutexGuard<'_, FlowChain> {
@@ -66,6 +69,7 @@ impl LinkLog {
             heard: watch::channel(Heard::default()).0,
             own: OnceLock::new(),
             until: OnceLock::new(),
+            closing: AtomicU64::new(0),
         })
     }
 
@@ -119,12 +123,18 @@ impl LinkLog {
     /// # Errors
     /// Those of the connection.
     pub(super) async fn close(&self, stream: &mut DataSender, connection: &Connection) -> Result<(), NetError> {
-        stream.send_owned(LinkFrame::End.into_bytes()).await?;
+        self.send(stream, LinkFrame::End).await?;
         if self.hears(connection, |heard| heard.ended).await {
-            stream.send_owned(LinkFrame::Seal(self.seal().to_vec()).into_bytes()).await?;
+            self.send(stream, LinkFrame::Seal(self.seal().to_vec())).await?;
             self.hears(connection, |heard| heard.seal.is_some()).await;
         }
         Ok(())
+    }
+
+    async fn send(&self, stream: &mut DataSender, frame: LinkFrame) -> Result<(), NetError> {
+        let bytes = frame.into_bytes();
+        self.closing.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        stream.send_owned(bytes).await
     }
 
     /// Waits for something of the other end. Whether it came.
@@ -203,6 +213,9 @@ impl AttemptRun {
         tokio::select! {
             () = finish_links(writers) => {}
             () = rest => {}
+        }
+        for log in &logs {
+            self.egress.add_control(log.there, log.closing.load(Ordering::Relaxed));
         }
         let keys = self.inner.known.keys();
         self.links = logs.iter().map(|log| log.row(&keys)).collect();
