@@ -284,7 +284,7 @@ const WRITTEN: [&str; 5] = [
     r#"{"measures":[{"column":"amount","statistics":["count","sum","mean","variance","stddev"],"bound":"1000000"}],
 "group_by":{"column":"region","values":["north","south"]},"filter":"age >= 18 and region in ('north')"}"#,
     r#"{"histograms":[{"column":"weight","edges":["0","10","99.5"]}],"quantiles":[{"column":"age",
-"probabilities":["0.25","0.5"],"low":"0","high":"120"}],"matrix":{"columns":["amount","age"],"correlation":true},
+"probabilities":["0.25","0.5"],"low":"0","high":"120"}],"matrix":{"columns":["amount","age"],"correlation":true,"bound":"1000000"},
 "rows_max":4096}"#,
     r#"{"filter":"not (age is null) or amount <> -1.5"}"#,
     r#"{"filter":"age >= 18","checked":true}"#,
