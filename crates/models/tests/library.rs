@@ -132,13 +132,18 @@ fn onnx_scores_are_those_of_the_runtime() {
         ("onnx-pairs", 1e-6),
         ("onnx-normalizer", 1e-6),
         ("onnx-normalizer-l1", 1e-6),
-        ("onnx-normalizer-max", 1e-5),
+        ("onnx-normalizer-max", 1e-6),
     ] {
         let mut import = import(name);
         import.features = common::numeric_features();
         let model = onnx::read(import, &bytes(&format!("{name}.onnx"))).unwrap_or_else(|f| panic!("{name}: {f}"));
         let scores = common::each_row(&model, |m| m.score);
-        close(name, &scores, expected(name).scores.as_ref().unwrap(), error);
+        let expected = expected(name).scores.unwrap();
+        // A row that is divided by a small number may score thousands, which the runtime holds in singles.
+        let great = |b: &Option<f64>| if name == "onnx-normalizer-max" { b.unwrap_or(1.0).abs().max(1.0) } else { 1.0 };
+        let ours: Vec<f64> = scores.iter().zip(&expected).map(|(a, b)| a / great(b)).collect();
+        let theirs: Vec<Option<f64>> = expected.iter().map(|b| b.map(|v| v / great(b))).collect();
+        close(name, &ours, &theirs, error);
     }
 }
 

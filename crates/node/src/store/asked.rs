@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(written().await, before);
         let refused = ask(&store, &first, &["a", "c", "d"]).await.unwrap_err();
         assert_eq!(refused.code, Code::RefusedDistinct);
-        assert!(refused.what.contains("1 of 3 are left until 1970-01-02"), "{refused}");
+        assert!(refused.what.contains("1 of 3 until 1970-01-02"), "{refused}");
         assert_eq!(store.asked(&first).await.unwrap(), 2, "all of a list or none");
         let before = written().await;
         ask(&store, &first, &["c", "a"]).await.unwrap();
