@@ -150,6 +150,22 @@ impl Wire {
         }
     }
 
+    /// Waits until the parties of a job say that they compute on shares.
+    ///
+    /// # Panics
+    /// When the job ends before, or does not get there within a minute.
+    pub fn computing(&self, id: JobId) {
+        let begun = Instant::now();
+        loop {
+            let view = self.job(id).unwrap_or_else(|fault| panic!("{fault}"));
+            assert!(view.terminal.is_none() && begun.elapsed() < Duration::from_secs(60), "{view:?}");
+            if view.step.is_some_and(|step| tacit_jobs::session::phase_name(step) == "compute") {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// A job as it is now.
     ///
     /// # Errors

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use online::Online;
 use serde_json::{Value, json};
 use tacit_engine::Terminal;
-use tacit_jobs::session;
 use tacit_tests::world::shown;
 use tacit_tests::{Wire, World};
 use tacit_types::{Code, JobId};
@@ -251,19 +250,6 @@ fn different_keys_are_counted_once_in_spite_of_kills() {
     assert_eq!(online.verify(&[]).ok()["ok"], true);
 }
 
-/// Waits until the parties of a job say that they compute on shares.
-fn computing(wire: &Wire, id: JobId) {
-    let begun = Instant::now();
-    loop {
-        let view = wire.job(id).unwrap();
-        assert!(view.terminal.is_none() && begun.elapsed() < Duration::from_secs(60), "{view:?}");
-        if view.step.is_some_and(|step| session::phase_name(step) == "compute") {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// How long a loss may take to become an end.
 const LOSS_MAX: Duration = Duration::from_secs(10);
 
@@ -301,7 +287,7 @@ fn whoever_is_lost_while_trees_a_network_or_a_rule_are_computed_ends_the_job_by_
     for (what, lost, rows) in &kinds {
         let done = online.world.run("lab", &["job", "submit", &job(&online.world, what, *rows)]).ok();
         let id = JobId::from_hex(done["id"].as_str().unwrap()).unwrap();
-        computing(&wire, id);
+        wire.computing(id);
         online.world.kill(lost);
         let begun = Instant::now();
         let view = wire.ended(id).unwrap();

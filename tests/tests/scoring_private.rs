@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use tacit_engine::control::{Assignment, Finished, FromNode, Seated, ToNode};
 use tacit_engine::{FromCoordinator, Terminal, ToCoordinator};
 use tacit_governance::{JobSpec, PartyCard};
-use tacit_jobs::session;
 use tacit_tests::world::{COORDINATOR, shown};
 use tacit_tests::{Wire, World, craft};
 use tacit_types::{Attempt, Code, JobId};
@@ -209,19 +208,6 @@ fn a_dealer_that_is_absent_unsigned_or_a_party_is_refused_with_its_code() {
     assert_eq!(done.json["party"], json!(DEALER), "{}", done.json);
 }
 
-/// Waits until the parties of a job say that they compute on shares.
-fn computing(wire: &Wire, id: JobId) {
-    let begun = Instant::now();
-    loop {
-        let view = wire.job(id).unwrap();
-        assert!(view.terminal.is_none() && begun.elapsed() < Duration::from_secs(60), "{view:?}");
-        if view.step.is_some_and(|step| session::phase_name(step) == "compute") {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// How a node has a job, by its own command.
 fn state_at(world: &World, node: &str, id: JobId) -> (String, Option<String>) {
     let jobs = world.run(node, &["node", "jobs"]).ok();
@@ -243,7 +229,7 @@ fn a_lost_party_or_dealer_ends_the_job_by_name_at_every_side_and_the_next_one_wo
     let wire = Wire::open(&private.world.home("lab")).unwrap();
     for lost in [DEALER, "m", "b"] {
         let id = private.begin(&many, decision);
-        computing(&wire, id);
+        wire.computing(id);
         private.world.kill(lost);
         let begun = Instant::now();
         let view = wire.ended(id).unwrap();
@@ -281,7 +267,7 @@ fn a_dealer_deals_an_attempt_once_whoever_asks_and_however_often_all_are_killed(
     let wire = Wire::open(&private.world.home("lab")).unwrap();
     let FromCoordinator::Roster(roster) = wire.ask(&ToCoordinator::Roster).unwrap() else { panic!() };
     let id = private.begin(&many, "output = \"decision\"\nthreshold = \"0\"");
-    computing(&wire, id);
+    wire.computing(id);
     let all: Vec<&str> = private.nodes.iter().copied().chain([COORDINATOR]).collect();
     all.iter().for_each(|party| private.world.kill(party));
     for node in &private.nodes {
